@@ -1,1 +1,43 @@
-//! Placeholder.
+//! The state machine inside Halfping: one JSON tree, one sequence of revisions, links that are cursors.
+//!
+//! Nothing here does IO, reads a clock, spawns or awaits: time is an argument, output is returned. Start with [`Engine`], whose
+//! documentation states the one law of its use. `ARCHITECTURE.md` in the repository tells how the parts fit.
+//!
+//! Where the ideas come from: revisions and opaque cursors from etcd and Kubernetes, the epoch from Centrifugo, links and `synced`
+//! from Swim's WARP, conflation from market data, merge patches from RFC 7396 and JSON Patch from RFC 6902.
+
+mod apply;
+mod change;
+mod cursor;
+mod delta;
+mod engine;
+mod frame;
+mod interest;
+mod json;
+mod key;
+mod limits;
+mod link;
+mod overlay;
+mod patch;
+mod path;
+mod refusal;
+mod serve;
+mod session;
+mod sharing;
+mod text;
+mod times;
+mod tree;
+
+pub use cursor::{Cursor, Epoch, Revision};
+pub use engine::{Action, Condition, Engine, Reading, States, Stats, Watch, Write, Written};
+pub use frame::{ENCODINGS, Frame, Kind, Update};
+pub use json::{Json, JsonError, JsonErrorKind};
+pub use limits::Limits;
+pub use patch::Patch;
+pub use path::{Path, PathError};
+pub use refusal::{PatchError, Refusal};
+pub use session::{SessionId, Tick};
+pub use times::Timestamp;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! Making a worked-out change true. Nothing here can fail: everything that can has been checked before.
+
+use crate::change::{Change, Members};
+use crate::cursor::Revision;
+use crate::interest::{Interest, PointId};
+use crate::key::Keys;
+use crate::limits::Limits;
+use crate::tree::{Object, Value};
+
+/// What a commit needs to know of the world, and what it leaves behind.
+pub(crate) struct Applying<'a> {
+    pub(crate) at: Revision,
+    pub(crate) limits: &'a Limits,
+    pub(crate) interest: &'a Interest,
+    /// Places whose state changed.
+    pub(crate) touched: &'a mut Vec<PointId>,
+    /// Tombstones of the whole tree.
+    pub(crate) tombstones: &'a mut usize,
+}
+
+impl Applying<'_> {
+    /// Applies a change to a value. `point` is its place, if anybody watches there or beneath. Says whether anything changed.
+    pub(crate) fn apply(&mut self, keys: &mut Keys, value: &mut Value, change: Change, point: Option<PointId>) -> bool {
+        let changed = match (&mut *value, change) {
+            (_, Change::Keep) => return false,
+            (Value::Absent { .. }, Change::Remove) => return false,
+            (Value::Leaf(old), Change::Leaf(new)) if *old == new => return false,
+            (Value::Object(object), Change::Object { anew, members }) => {
+                if !self.apply_to_members(keys, object, anew, members, point) {
+                    return false;
+                }
+                true
+            }
+            (Value::Leaf(old), Change::Leaf(new)) => {
+                *old = new;
+                true
+            }
+            (old, change) => {
+                let existed_since = match old {
+                    Value::Object(object) => {
+                        *self.tombstones -= object.release(keys);
+                        object.born
+                    }
+                    // A leaf does not remember when it came; that it was there before this revision, the slot knows.
+                    _ => Revision::NONE,
+                };
+                *old = match change {
+                    Change::Remove => Value::Absent { existed_since },
+                    change => self.build(keys, change, self.at),
+                };
+                if let Some(point) = point {
+                    self.interest.beneath(point, self.touched);
+                }
+                true
+            }
+        };
+        self.touched.extend(point);
+        changed
+    }
+
+    fn apply_to_members(
+        &mut self,
+        keys: &mut Keys,
+        object: &mut Object,
+        anew: bool,
+        members: Members,
+        point: Option<PointId>,
+    ) -> bool {
+        let mut changed = false;
+        if anew {
+            for slot in 0..object.slots().len() {
+                let member = object.slot(slot);
+                let stays = |change: &Change| !matches!(change, Change::Keep | Change::Remove);
+                if member.value.is_live() && !members.get(keys.name(member.key)).is_some_and(stays) {
+                    changed |= self.apply_to_slot(keys, object, slot, Change::Remove, point);
+                }
+            }
+        }
+        for (name, change) in members {
+            let slot = keys.find(&name).and_then(|key| object.find(key));
+            match (slot, change) {
+                (_, Change::Keep) | (None, Change::Remove) => {}
+                (Some(slot), change) => changed |= self.apply_to_slot(keys, object, slot, change, point),
+                (None, change) => {
+                    let key = keys.hold(&name);
+                    let value = self.build(keys, change, Revision::NONE);
+                    object.push(keys, key, value, self.at);
+                    if let Some(point) = point.and_then(|p| self.interest.child(p, key)) {
+                        self.touched.push(point);
+                        self.interest.beneath(point, self.touched);
+                    }
+                    changed = true;
+                }
+            }
+        }
+        let elsewhere = *self.tombstones - object.tombstones();
+        let room = self.limits.tombstones.saturating_sub(elsewhere);
+        *self.tombstones -= object.forget_tombstones(keys, self.limits.tombstones_per_object.min(room));
+        changed
+    }
+
+    fn apply_to_slot(
+        &mut self,
+        keys: &mut Keys,
+        object: &mut Object,
+        slot: usize,
+        change: Change,
+        point: Option<PointId>,
+    ) -> bool {
+        let member = object.slot(slot);
+        let (key, last_changed) = (member.key, member.changed);
+        let was_leaf = matches!(member.value, Value::Leaf(_));
+        let point = point.and_then(|p| self.interest.child(p, key));
+        let before = object.tombstones();
+        let changed = object.edit(keys, slot, self.at, |keys, value| {
+            let changed = self.apply(keys, value, change, point);
+            if let (true, Value::Absent { existed_since }) = (was_leaf, value) {
+                *existed_since = last_changed;
+            }
+            changed
+        });
+        *self.tombstones = *self.tombstones + object.tombstones() - before;
+        changed
+    }
+
+    /// Makes a new value. `floor`: an object that takes the place of something else is told apart from what stood there.
+    fn build(&self, keys: &mut Keys, change: Change, floor: Revision) -> Value {
+        match change {
+            Change::Leaf(text) => Value::Leaf(text),
+            Change::Object { members, .. } => {
+                let mut object = Object::new(self.at, members.len());
+                object.floor = floor;
+                for (name, change) in members {
+                    if !matches!(change, Change::Keep | Change::Remove) {
+                        let key = keys.hold(&name);
+                        let value = self.build(keys, change, Revision::NONE);
+                        object.push(keys, key, value, self.at);
+                    }
+                }
+                Value::Object(Box::new(object))
+            }
+            Change::Keep | Change::Remove => Value::Absent { existed_since: Revision::NONE },
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Revisions, epochs and the cursors that carry both to clients and back.
+
+use std::fmt;
+
+/// The number of a commit. The sequence is the store's own: every commit takes the next.
+///
+/// Zero is before everything: a reader that "has revision zero" has nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Revision(pub u64);
+
+impl Revision {
+    /// Before everything.
+    pub const NONE: Revision = Revision(0);
+
+    /// The revision after this one.
+    #[must_use]
+    pub fn next(self) -> Revision {
+        Revision(self.0 + 1)
+    }
+}
+
+impl fmt::Debug for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r{}", self.0)
+    }
+}
+
+/// One unbroken history. A wiped or restored store begins a new one, so that its revisions are never taken for the old ones
+/// (the idea is Centrifugo's).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Epoch(u64);
+
+impl Epoch {
+    const BITS: u32 = 48;
+
+    /// An epoch from random bits; 48 of them are used.
+    pub fn from_random(bits: u64) -> Epoch {
+        Epoch(bits & ((1 << Self::BITS) - 1))
+    }
+}
+
+/// The name of a state: what a client returns to resume. Its text is `{epoch}.{revision}` (PROTOCOL C2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cursor {
+    /// The history that the revision belongs to.
+    pub epoch: Epoch,
+    /// How far the reader has come in it.
+    pub revision: Revision,
+}
+
+impl Cursor {
+    /// Reads a cursor's text; `None` for anything that this server could not have written.
+    pub fn parse(text: &str) -> Option<Cursor> {
+        let (epoch, revision) = text.split_once('.')?;
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if epoch.len() != 12 || !epoch.bytes().all(hex) {
+            return None;
+        }
+        // `u64::from_str` would also take a sign and leading zeros: two texts for one state.
+        if !revision.bytes().all(|b| b.is_ascii_digit()) || revision.starts_with('0') {
+            return None;
+        }
+        Some(Cursor {
+            epoch: Epoch(u64::from_str_radix(epoch, 16).ok()?),
+            revision: Revision(revision.parse().ok()?),
+        })
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:012x}.{}", self.epoch.0, self.revision.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_survives_its_text() {
+        let cursor = Cursor { epoch: Epoch::from_random(0xdead_beef_0042), revision: Revision(17) };
+        assert_eq!(cursor.to_string(), "deadbeef0042.17");
+        assert_eq!(Cursor::parse("deadbeef0042.17"), Some(cursor));
+    }
+
+    #[test]
+    fn what_the_server_never_wrote_is_no_cursor() {
+        for text in ["", ".", "deadbeef0042", "deadbeef0042.", "deadbeef0042.0", "deadbeef0042.017", "deadbeef0042.+1"] {
+            assert_eq!(Cursor::parse(text), None, "{text}");
+        }
+        for text in ["DEADBEEF0042.1", "deadbeef0042.99999999999999999999", "deadbeef004.1", "deadbeef0042.1 "] {
+            assert_eq!(Cursor::parse(text), None, "{text}");
+        }
+    }
+}

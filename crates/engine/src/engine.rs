@@ -1,0 +1,512 @@
+//! The machine: commits in, frames out.
+
+use bytes::Bytes;
+
+use crate::apply::Applying;
+use crate::cursor::{Cursor, Epoch, Revision};
+use crate::frame::Update;
+use crate::interest::{self, Interest, NIL, PointId};
+use crate::json::Json;
+use crate::key::{KeyId, Keys};
+use crate::limits::Limits;
+use crate::link::{Link, LinkId, Links, Rate, State};
+use crate::overlay::Overlay;
+use crate::patch::Patch;
+use crate::path::Path;
+use crate::refusal::Refusal;
+use crate::session::{Session, SessionId, Tick};
+use crate::sharing::Sharing;
+use crate::times::{Times, Timestamp};
+use crate::tree::{Object, Value};
+
+/// One write of a commit.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// Where.
+    pub path: Path,
+    /// What.
+    pub action: Action,
+    /// Only if the resource was in this state before the commit.
+    pub condition: Condition,
+}
+
+/// What a write does.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Make it exactly this.
+    Put(Json),
+    /// Apply an RFC 7396 merge patch.
+    Merge(Json),
+    /// Apply an RFC 6902 JSON Patch.
+    Patch(Patch),
+    /// Remove it.
+    Delete,
+}
+
+/// A comparison that has to hold, as HTTP's `If-Match` and `If-None-Match` (RFC 9110, section 13.1).
+#[derive(Clone, Debug, Default)]
+pub struct Condition {
+    /// The state must be one of these.
+    pub is: Option<States>,
+    /// The state must be none of these.
+    pub is_not: Option<States>,
+}
+
+/// States of a resource, as a condition names them.
+#[derive(Clone, Debug)]
+pub enum States {
+    /// Any, as long as there is something.
+    Any,
+    /// Those that these cursors name.
+    These(Vec<Cursor>),
+}
+
+/// What became of one write of a commit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Written {
+    /// Nothing was there before.
+    pub created: bool,
+    /// The resource's cursor now.
+    pub revision: Revision,
+}
+
+/// What is at a path.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The value as compact JSON; `None` when nothing is there.
+    pub value: Option<Bytes>,
+    /// When it, or anything beneath it, last changed (or went away).
+    pub revision: Revision,
+    /// When that was, by the clock.
+    pub time: Timestamp,
+}
+
+/// What a new link is to show, and from where on.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// Which resource.
+    pub path: Path,
+    /// What the reader has. A cursor that cannot be used is as good as none.
+    pub since: Option<Cursor>,
+    /// Levels of objects to show beneath the resource.
+    pub depth: u32,
+    /// Whole values only.
+    pub whole: bool,
+    /// At most one frame in so many milliseconds; 0 for as many as there are.
+    pub interval_ms: u64,
+}
+
+impl Watch {
+    /// Everything at a path, from the start.
+    pub fn new(path: Path) -> Watch {
+        Watch { path, since: None, depth: u32::MAX, whole: false, interval_ms: 0 }
+    }
+}
+
+/// Numbers of a running engine, for its operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// The newest revision.
+    pub revision: Revision,
+    /// Bytes of the whole tree as JSON.
+    pub tree_bytes: usize,
+    /// Removed members that are remembered.
+    pub tombstones: usize,
+    /// Different member names.
+    pub names: usize,
+    /// Open sessions.
+    pub sessions: usize,
+    /// Links.
+    pub links: usize,
+    /// Places where links stand, or that lead to them.
+    pub places: usize,
+    /// Frames that were taken.
+    pub frames: u64,
+    /// Of these, such as another reader had made already.
+    pub frames_shared: u64,
+    /// Updates that were never sent because something newer was there.
+    pub conflated: u64,
+}
+
+/// The tree, its revisions and its readers.
+///
+/// # The law of use
+/// Every call that can give a session something to say ([`Engine::commit`], [`Engine::watch`]) is followed by
+/// [`Engine::take_woken`], and each session in it is pulled with [`Engine::next`] when its connection can take bytes, until it
+/// returns `None`. Several calls under one exclusive borrow see one state.
+pub struct Engine {
+    pub(crate) limits: Limits,
+    pub(crate) epoch: Epoch,
+    pub(crate) keys: Keys,
+    pub(crate) root: Value,
+    pub(crate) revision: Revision,
+    pub(crate) root_changed: Revision,
+    pub(crate) times: Times,
+    pub(crate) interest: Interest,
+    pub(crate) links: Links,
+    pub(crate) sharing: Sharing,
+    sessions: Vec<Option<Session>>,
+    free_sessions: Vec<SessionId>,
+    woken: Vec<SessionId>,
+    tombstones: usize,
+    pub(crate) stats: Stats,
+    /// Scratch: what the last commit touched, the names on the way to a place.
+    touched: Vec<PointId>,
+    names: Vec<KeyId>,
+}
+
+/// What a path leads to.
+pub(crate) struct Found<'t> {
+    pub(crate) value: Option<&'t Value>,
+    pub(crate) changed: Revision,
+}
+
+impl Engine {
+    /// An empty tree. Its root is the first commit of the epoch.
+    pub fn new(limits: Limits, epoch: Epoch, now: Timestamp) -> Engine {
+        let first = Revision(1);
+        let mut times = Times::default();
+        times.note(first, now);
+        Engine {
+            epoch,
+            keys: Keys::default(),
+            root: Value::Object(Box::new(Object::new(first, 0))),
+            revision: first,
+            root_changed: first,
+            times,
+            interest: Interest::new(),
+            links: Links::default(),
+            sharing: Sharing::new(limits.shared_encoding_bytes),
+            limits,
+            sessions: Vec::new(),
+            free_sessions: Vec::new(),
+            woken: Vec::new(),
+            tombstones: 0,
+            stats: Stats::default(),
+            touched: Vec::new(),
+            names: Vec::new(),
+        }
+    }
+
+    /// The bounds that this engine holds.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The newest revision.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The name of a state, to be handed to clients.
+    pub fn cursor(&self, revision: Revision) -> Cursor {
+        Cursor { epoch: self.epoch, revision }
+    }
+
+    /// Applies all writes as one commit, or none of them. A commit that changes nothing takes no revision.
+    pub fn commit(&mut self, writes: &[Write], now: Timestamp) -> Result<Vec<Written>, Refusal> {
+        debug_assert!(self.woken.is_empty(), "the woken sessions of the last call were not taken");
+        let mut overlay = Overlay::new(&self.root, &self.keys, &self.limits);
+        let mut created = Vec::with_capacity(writes.len());
+        for write in writes {
+            if !self.holds(&write.path, &write.condition) {
+                return Err(Refusal::Precondition(write.path.clone()));
+            }
+            created.push(!overlay.exists(&write.path));
+            match &write.action {
+                Action::Put(value) => overlay.put(&write.path, value)?,
+                Action::Merge(patch) => overlay.merge(&write.path, patch)?,
+                Action::Patch(patch) => overlay.patch(&write.path, patch)?,
+                Action::Delete => overlay.delete(&write.path)?,
+            }
+        }
+        overlay.check()?;
+        let change = overlay.change;
+        let at = self.revision.next();
+        let mut applying = Applying {
+            at,
+            limits: &self.limits,
+            interest: &self.interest,
+            touched: &mut self.touched,
+            tombstones: &mut self.tombstones,
+        };
+        if applying.apply(&mut self.keys, &mut self.root, change, Some(interest::ROOT)) {
+            (self.revision, self.root_changed) = (at, at);
+            self.times.note(at, now);
+            self.mark();
+        }
+        let results = writes.iter().zip(created);
+        Ok(results.map(|(w, created)| Written { created, revision: self.find(&w.path).changed }).collect())
+    }
+
+    /// Hands the idle links of all touched places to their sessions. A link that is pending already costs nothing.
+    fn mark(&mut self) {
+        for point in self.touched.drain(..) {
+            let mut id = self.interest.touch(point, self.revision);
+            while id != NIL {
+                let Link { session, next, .. } = self.links[id];
+                if let Some(owner) = &mut self.sessions[session as usize] {
+                    owner.enqueue(&mut self.links, id);
+                    if !std::mem::replace(&mut owner.woken, true) {
+                        self.woken.push(SessionId(session));
+                    }
+                }
+                id = next;
+            }
+        }
+    }
+
+    /// The sessions that have something to say since the last time this was asked.
+    pub fn take_woken(&mut self) -> Vec<SessionId> {
+        let woken = std::mem::take(&mut self.woken);
+        for id in &woken {
+            if let Some(session) = &mut self.sessions[id.0 as usize] {
+                session.woken = false;
+            }
+        }
+        woken
+    }
+
+    /// What is at a path, `depth` levels of objects deep.
+    pub fn read(&self, path: &Path, depth: u32) -> Result<Reading, Refusal> {
+        let Found { value, changed } = self.find(path);
+        let value = value.map(|value| self.write(value, depth)).transpose()?;
+        Ok(Reading { value: value.map(Bytes::from), revision: changed, time: self.times.of(changed) })
+    }
+
+    /// A value in one piece, if that is not too large.
+    pub(crate) fn write(&self, value: &Value, depth: u32) -> Result<Vec<u8>, Refusal> {
+        let max = self.limits.value_bytes;
+        let mut out = Vec::new();
+        let fits = match value.json_len() {
+            len if len <= max && depth == u32::MAX => {
+                out.reserve_exact(len);
+                value.write(&self.keys, depth, &mut out);
+                true
+            }
+            len if depth == u32::MAX => len <= max,
+            _ => value.write_up_to(max, &self.keys, depth, &mut out),
+        };
+        match fits {
+            true => Ok(out),
+            false => Err(Refusal::Limit {
+                limit: "value_bytes",
+                max,
+                what: "the value is too large to be sent in one piece".into(),
+            }),
+        }
+    }
+
+    /// Whether the cursor names the state that the path is in.
+    pub fn is_current(&self, path: &Path, cursor: Cursor) -> bool {
+        cursor == self.cursor(self.find(path).changed)
+    }
+
+    fn holds(&self, path: &Path, condition: &Condition) -> bool {
+        let found = self.find(path);
+        let among = |states: &States| match states {
+            States::Any => found.value.is_some(),
+            States::These(cursors) => {
+                found.value.is_some() && cursors.contains(&self.cursor(found.changed))
+            }
+        };
+        condition.is.as_ref().is_none_or(among) && !condition.is_not.as_ref().is_some_and(among)
+    }
+
+    fn find(&self, path: &Path) -> Found<'_> {
+        self.follow(path.segments().iter().map(|name| self.keys.find(name)))
+    }
+
+    pub(crate) fn find_point(&self, point: PointId, names: &mut Vec<KeyId>) -> Found<'_> {
+        self.interest.names(point, names);
+        self.follow(names.iter().map(|key| Some(*key)))
+    }
+
+    fn follow(&self, names: impl Iterator<Item = Option<KeyId>>) -> Found<'_> {
+        let (mut value, mut changed) = (&self.root, self.root_changed);
+        for key in names {
+            let Value::Object(object) = value else {
+                // A value has taken the place of whatever there was.
+                return Found { value: None, changed };
+            };
+            let Some(slot) = key.and_then(|key| object.find(key)) else {
+                // Never there, or so long ago that it is forgotten.
+                return Found { value: None, changed: object.born.max(object.floor) };
+            };
+            let member = object.slot(slot);
+            changed = member.changed;
+            value = &member.value;
+            if !value.is_live() {
+                return Found { value: None, changed };
+            }
+        }
+        Found { value: Some(value), changed }
+    }
+
+    /// Opens a session without links.
+    pub fn open(&mut self) -> SessionId {
+        let id = self.free_sessions.pop().unwrap_or_else(|| {
+            self.sessions.push(None);
+            SessionId(self.sessions.len() as u32 - 1)
+        });
+        self.sessions[id.0 as usize] = Some(Session::new());
+        id
+    }
+
+    /// Closes a session and ends all its links.
+    pub fn close(&mut self, id: SessionId) {
+        let Some(session) = self.sessions[id.0 as usize].take() else { return };
+        let ids: Vec<LinkId> = session.links.values().copied().collect();
+        self.sessions[id.0 as usize] = Some(session);
+        ids.into_iter().for_each(|link| self.end(link));
+        self.sessions[id.0 as usize] = None;
+        self.free_sessions.push(id);
+        self.woken.retain(|woken| *woken != id);
+    }
+
+    /// Adds a link to a session. `tag` is the owner's number for it; false when that is taken.
+    pub fn watch(&mut self, session: SessionId, tag: u32, watch: &Watch) -> bool {
+        if self.session(session).links.contains_key(&tag) {
+            return false;
+        }
+        let usable = watch.since.filter(|c| c.epoch == self.epoch && c.revision <= self.revision);
+        let point = self.interest.stand(&mut self.keys, &watch.path);
+        let interval_ms = watch.interval_ms;
+        let link = Link {
+            session: session.0,
+            point,
+            tag,
+            previous: NIL,
+            next: NIL,
+            state: State::Pending,
+            whole: watch.whole,
+            incomplete: false,
+            depth: watch.depth,
+            cursor: usable.map_or(Revision::NONE, |c| c.revision),
+            touches: self.interest.touches(point),
+            rate: (interval_ms > 0).then(|| Box::new(Rate { interval_ms, due: Tick(0) })),
+            walk: None,
+        };
+        let id = self.links.add(link);
+        let owner = self.sessions[session.0 as usize].as_mut().expect("checked above");
+        owner.links.insert(tag, id);
+        owner.line_up(&mut self.links, id);
+        if !std::mem::replace(&mut owner.woken, true) {
+            self.woken.push(session);
+        }
+        true
+    }
+
+    /// Ends a link. False when the session has none of that number.
+    pub fn unwatch(&mut self, session: SessionId, tag: u32) -> bool {
+        let id = self.session(session).links.get(&tag).copied();
+        id.map(|id| self.end(id)).is_some()
+    }
+
+    fn end(&mut self, id: LinkId) {
+        let Link { session, point, tag, state, .. } = self.links[id];
+        let owner = self.sessions[session as usize].as_mut().expect("a link's session is open");
+        owner.links.remove(&tag);
+        match state {
+            State::Idle => self.links.take_from_idle(self.interest.idle(point), id),
+            State::Pending => self.links.take_from_line(&mut owner.line, id),
+            State::Waiting => owner.stop_waiting(&self.links, id),
+        }
+        self.links.remove(id);
+        self.interest.leave(&mut self.keys, point);
+        if self.interest.links(point) < 2 {
+            self.sharing.forget(point);
+        }
+    }
+
+    /// The next frame of a session, made now. `None`: it has been told everything that is due.
+    pub fn next(&mut self, session: SessionId, now: Tick) -> Option<Update> {
+        self.sessions[session.0 as usize].as_mut()?.promote(&mut self.links, now);
+        loop {
+            let owner = self.sessions[session.0 as usize].as_mut()?;
+            let id = owner.line.first;
+            if id == NIL {
+                return None;
+            }
+            self.links.take_from_line(&mut owner.line, id);
+            let mut names = std::mem::take(&mut self.names);
+            let made = self.serve(id, &mut names);
+            self.names = names;
+            self.rest(session, id, now, made.is_some());
+            if let Some(update) = made {
+                self.stats.frames += 1;
+                self.stats.conflated += u64::from(update.conflated);
+                return Some(update);
+            }
+        }
+    }
+
+    /// A link has had its turn: it goes back in line if there is more of it, else it is idle.
+    fn rest(&mut self, session: SessionId, id: LinkId, now: Tick, served: bool) {
+        let link = &mut self.links[id];
+        let owner = self.sessions[session.0 as usize].as_mut().expect("its link was just served");
+        if link.walk.is_some() || link.incomplete {
+            owner.line_up(&mut self.links, id);
+            return;
+        }
+        if let (true, Some(rate)) = (served, &mut link.rate) {
+            rate.due = Tick(now.0 + rate.interval_ms);
+        }
+        link.state = State::Idle;
+        let point = link.point;
+        self.links.push_front(self.interest.idle(point), id);
+    }
+
+    /// Whether every link of the session shows the newest state, as far as it is due.
+    pub fn is_synced(&self, session: SessionId) -> bool {
+        self.session(session).line.is_empty()
+    }
+
+    /// The cursor that resumes all links of a synced session: nothing that they have not shown is older.
+    pub fn resume_point(&self, session: SessionId) -> Revision {
+        self.session(session).owed().map_or(self.revision, |owed| owed.min(self.revision))
+    }
+
+    /// When the session will have something to say without another commit: a link that waits for its rate.
+    pub fn due(&self, session: SessionId) -> Option<Tick> {
+        self.session(session).due()
+    }
+
+    /// When a revision was committed.
+    pub fn time_of(&self, revision: Revision) -> Timestamp {
+        self.times.of(revision)
+    }
+
+    fn session(&self, id: SessionId) -> &Session {
+        self.sessions[id.0 as usize].as_ref().expect("the session is open")
+    }
+
+    /// Numbers for the operator.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            revision: self.revision,
+            tree_bytes: self.root.json_len(),
+            tombstones: self.tombstones,
+            names: self.keys.len(),
+            sessions: self.sessions.len() - self.free_sessions.len(),
+            links: self.links.len(),
+            places: self.interest.len(),
+            ..self.stats
+        }
+    }
+
+    /// Checks what must hold between calls.
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        let Value::Object(root) = &self.root else { panic!("the root is an object") };
+        root.check(&self.keys);
+        fn tombstones(object: &Object) -> usize {
+            let beneath = object.slots().iter().map(|m| match &m.value {
+                Value::Object(o) => tombstones(o),
+                _ => 0,
+            });
+            object.tombstones() + beneath.sum::<usize>()
+        }
+        assert_eq!(tombstones(root), self.tombstones);
+    }
+}

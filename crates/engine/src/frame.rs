@@ -1,0 +1,75 @@
+//! Frames: what a reader is sent, before any transport has put its own dress on it.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::cursor::Revision;
+use crate::refusal::Refusal;
+use crate::times::Timestamp;
+
+/// What a frame does to what the reader has (PROTOCOL S2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Kind {
+    /// The body is the whole value.
+    Snapshot,
+    /// The body is an RFC 7396 merge patch.
+    Merge,
+    /// The body is an RFC 6902 JSON Patch.
+    Patch,
+    /// Nothing is here; the body is `null`.
+    Gone,
+}
+
+impl Kind {
+    /// The word on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Snapshot => "snapshot",
+            Kind::Merge => "merge",
+            Kind::Patch => "patch",
+            Kind::Gone => "gone",
+        }
+    }
+}
+
+/// Encodings of one frame that can be shared: as many as there are ways to write it on a wire.
+pub const ENCODINGS: usize = 4;
+
+/// One step of a reader. Readers of the same projection with the same cursor share it, and with it whatever it was encoded to
+/// (invariant A6).
+#[derive(Debug)]
+pub struct Frame {
+    /// What it does.
+    pub kind: Kind,
+    /// JSON in one line.
+    pub body: Bytes,
+    /// The state that it leads to; `None` when more frames are needed to reach one (PROTOCOL S5).
+    pub revision: Option<Revision>,
+    /// When the newest change in it was committed.
+    pub time: Timestamp,
+    encodings: [OnceLock<Bytes>; ENCODINGS],
+}
+
+impl Frame {
+    pub(crate) fn new(kind: Kind, body: Vec<u8>, revision: Option<Revision>, time: Timestamp) -> Arc<Frame> {
+        Arc::new(Frame { kind, body: body.into(), revision, time, encodings: Default::default() })
+    }
+
+    /// The frame in one of a transport's encodings, made by the first reader that asks. `which` is the transport's own number, below
+    /// [`ENCODINGS`].
+    pub fn encoded(&self, which: usize, encode: impl FnOnce(&Frame) -> Bytes) -> Bytes {
+        self.encodings[which].get_or_init(|| encode(self)).clone()
+    }
+}
+
+/// A frame for one link.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// The link, by the number that its owner gave it.
+    pub tag: u32,
+    /// The frame, or why there can be none for this link.
+    pub frame: Result<Arc<Frame>, Refusal>,
+    /// Commits that the frame stands for beyond the first: what was never sent because something newer was there.
+    pub conflated: u32,
+}

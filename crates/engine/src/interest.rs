@@ -1,0 +1,171 @@
+//! Where links stand: a tree of places, kept apart from the state, since a link may stand where nothing is yet.
+
+use hashbrown::HashMap;
+
+use crate::cursor::Revision;
+use crate::key::{KeyId, Keys};
+use crate::path::Path;
+
+/// A place that somebody watches, or that leads to one.
+pub(crate) type PointId = u32;
+
+/// The place of the whole tree. It always exists.
+pub(crate) const ROOT: PointId = 0;
+
+/// No place, no link.
+pub(crate) const NIL: u32 = u32::MAX;
+
+struct Point {
+    parent: PointId,
+    key: KeyId,
+    first_child: PointId,
+    /// Neighbours among the parent's children.
+    next: PointId,
+    previous: PointId,
+    /// Links that stand here.
+    links: u32,
+    /// Links here that have nothing to be told, as a list threaded through the links themselves.
+    idle: u32,
+    /// Commits that touched this place, to tell how many of them one frame stands for.
+    touches: u32,
+    /// The last of them: what was encoded for this place since then is still good.
+    touched: Revision,
+}
+
+pub(crate) struct Interest {
+    points: Vec<Point>,
+    free: Vec<PointId>,
+    children: HashMap<(PointId, KeyId), PointId>,
+}
+
+impl Interest {
+    pub(crate) fn new() -> Interest {
+        let root = Point::new(NIL, KeyId::NONE);
+        Interest { points: vec![root], free: Vec::new(), children: HashMap::new() }
+    }
+
+    /// The place of a path, made if need be. One link stands on it from now on; [`Interest::leave`] takes it away.
+    pub(crate) fn stand(&mut self, keys: &mut Keys, path: &Path) -> PointId {
+        let mut point = ROOT;
+        for name in path.segments() {
+            let key = keys.hold(name);
+            point = match self.children.get(&(point, key)) {
+                Some(child) => {
+                    keys.release(key); // the place holds it already
+                    *child
+                }
+                None => self.add(point, key),
+            };
+        }
+        self.points[point as usize].links += 1;
+        point
+    }
+
+    fn add(&mut self, parent: PointId, key: KeyId) -> PointId {
+        let mut point = Point::new(parent, key);
+        let first = self.points[parent as usize].first_child;
+        point.next = first;
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.points[id as usize] = point;
+                id
+            }
+            None => {
+                self.points.push(point);
+                self.points.len() as PointId - 1
+            }
+        };
+        if first != NIL {
+            self.points[first as usize].previous = id;
+        }
+        self.points[parent as usize].first_child = id;
+        self.children.insert((parent, key), id);
+        id
+    }
+
+    /// A link goes away; so do the places that it alone needed.
+    pub(crate) fn leave(&mut self, keys: &mut Keys, mut point: PointId) {
+        self.points[point as usize].links -= 1;
+        while point != ROOT {
+            let Point { parent, key, first_child, next, previous, links, .. } = self.points[point as usize];
+            if links > 0 || first_child != NIL {
+                return;
+            }
+            match previous {
+                NIL => self.points[parent as usize].first_child = next,
+                _ => self.points[previous as usize].next = next,
+            }
+            if next != NIL {
+                self.points[next as usize].previous = previous;
+            }
+            self.children.remove(&(parent, key));
+            keys.release(key);
+            self.free.push(point);
+            point = parent;
+        }
+    }
+
+    pub(crate) fn child(&self, point: PointId, key: KeyId) -> Option<PointId> {
+        // Most objects have no watcher beneath them: one load tells.
+        if self.points[point as usize].first_child == NIL {
+            return None;
+        }
+        self.children.get(&(point, key)).copied()
+    }
+
+    /// All places beneath this one.
+    pub(crate) fn beneath(&self, point: PointId, found: &mut Vec<PointId>) {
+        let mut child = self.points[point as usize].first_child;
+        while child != NIL {
+            found.push(child);
+            self.beneath(child, found);
+            child = self.points[child as usize].next;
+        }
+    }
+
+    /// A commit changed what is here. Returns the head of the list of idle links, which is empty from now on.
+    pub(crate) fn touch(&mut self, point: PointId, at: Revision) -> u32 {
+        let point = &mut self.points[point as usize];
+        point.touches = point.touches.wrapping_add(1);
+        point.touched = at;
+        std::mem::replace(&mut point.idle, NIL)
+    }
+
+    pub(crate) fn touches(&self, point: PointId) -> u32 {
+        self.points[point as usize].touches
+    }
+
+    pub(crate) fn touched(&self, point: PointId) -> Revision {
+        self.points[point as usize].touched
+    }
+
+    pub(crate) fn links(&self, point: PointId) -> u32 {
+        self.points[point as usize].links
+    }
+
+    /// Head of the list of idle links.
+    pub(crate) fn idle(&mut self, point: PointId) -> &mut u32 {
+        &mut self.points[point as usize].idle
+    }
+
+    /// The names that lead to a place, from the root.
+    pub(crate) fn names(&self, mut point: PointId, names: &mut Vec<KeyId>) {
+        names.clear();
+        while point != ROOT {
+            names.push(self.points[point as usize].key);
+            point = self.points[point as usize].parent;
+        }
+        names.reverse();
+    }
+
+    /// Places in use, without the root.
+    pub(crate) fn len(&self) -> usize {
+        self.children.len()
+    }
+}
+
+impl Point {
+    fn new(parent: PointId, key: KeyId) -> Point {
+        Point { parent, key, first_child: NIL, next: NIL, previous: NIL, links: 0, idle: NIL, touches: 0, touched: Revision::NONE }
+    }
+}

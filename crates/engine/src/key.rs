@@ -1,0 +1,160 @@
+//! Member names, each stored once.
+
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::text::Text;
+
+/// A member name's number. Equal names have equal numbers while anyone holds them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct KeyId(u32);
+
+impl KeyId {
+    /// No name: a slot whose member was forgotten.
+    pub(crate) const NONE: KeyId = KeyId(u32::MAX);
+}
+
+struct Entry {
+    name: Text,
+    holders: u32,
+    /// Whether the name's JSON text is the name between quotes: nothing in it needs an escape.
+    plain: bool,
+}
+
+/// All names in use, counted by their holders: members, tombstones and interest. Collections of alike documents are the common
+/// case, and theirs are stored once.
+#[derive(Default)]
+pub(crate) struct Keys {
+    entries: Vec<Entry>,
+    free: Vec<KeyId>,
+    table: HashTable<KeyId>,
+    // Seeded per process: names come from strangers.
+    hasher: DefaultHashBuilder,
+}
+
+impl Keys {
+    /// The name's number, if anyone holds it.
+    pub(crate) fn find(&self, name: &str) -> Option<KeyId> {
+        let hash = self.hasher.hash_one(name.as_bytes());
+        self.table.find(hash, |id| self.bytes(*id) == name.as_bytes()).copied()
+    }
+
+    /// Takes hold of a name. Every call is owed one [`Keys::release`].
+    pub(crate) fn hold(&mut self, name: &str) -> KeyId {
+        if let Some(id) = self.find(name) {
+            self.entries[id.0 as usize].holders += 1;
+            return id;
+        }
+        let entry = Entry { name: Text::new(name), holders: 1, plain: is_plain(name) };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.entries[id.0 as usize] = entry;
+                id
+            }
+            None => {
+                self.entries.push(entry);
+                KeyId(self.entries.len() as u32 - 1)
+            }
+        };
+        let Keys { entries, table, hasher, .. } = self;
+        let hash_of = |id: &KeyId| hasher.hash_one(entries[id.0 as usize].name.as_bytes());
+        table.insert_unique(hash_of(&id), id, hash_of);
+        id
+    }
+
+    pub(crate) fn release(&mut self, id: KeyId) {
+        let entry = &mut self.entries[id.0 as usize];
+        entry.holders -= 1;
+        if entry.holders > 0 {
+            return;
+        }
+        let hash = self.hasher.hash_one(entry.name.as_bytes());
+        entry.name = Text::new("");
+        if let Ok(found) = self.table.find_entry(hash, |other| *other == id) {
+            found.remove();
+        }
+        self.free.push(id);
+    }
+
+    fn bytes(&self, id: KeyId) -> &[u8] {
+        self.entries[id.0 as usize].name.as_bytes()
+    }
+
+    pub(crate) fn name(&self, id: KeyId) -> &str {
+        self.entries[id.0 as usize].name.as_str()
+    }
+
+    /// Writes the name as a JSON string.
+    pub(crate) fn write(&self, id: KeyId, out: &mut Vec<u8>) {
+        let entry = &self.entries[id.0 as usize];
+        if entry.plain {
+            out.push(b'"');
+            out.extend_from_slice(entry.name.as_bytes());
+            out.push(b'"');
+        } else {
+            write_json_string(entry.name.as_str(), out);
+        }
+    }
+
+    /// Length of what [`Keys::write`] writes.
+    pub(crate) fn json_len(&self, id: KeyId) -> usize {
+        let entry = &self.entries[id.0 as usize];
+        if entry.plain {
+            return entry.name.len() + 2;
+        }
+        let mut text = Vec::new();
+        write_json_string(entry.name.as_str(), &mut text);
+        text.len()
+    }
+
+    /// Names in use.
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\')
+}
+
+/// Writes a string as JSON with no escape that is not needed.
+pub(crate) fn write_json_string(text: &str, out: &mut Vec<u8>) {
+    if is_plain(text) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        // Writing to a vector does not fail, and a `str` is always JSON.
+        let _ = serde_json::to_writer(out, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_stored_once_and_freed_with_its_last_holder() {
+        let mut keys = Keys::default();
+        let (a, b) = (keys.hold("latitude_of_the_vehicle"), keys.hold("latitude_of_the_vehicle"));
+        assert_eq!((a, keys.len()), (b, 1));
+        keys.release(a);
+        assert_eq!(keys.find("latitude_of_the_vehicle"), Some(b));
+        keys.release(b);
+        assert_eq!((keys.find("latitude_of_the_vehicle"), keys.len()), (None, 0));
+        assert_eq!(keys.hold("other"), a, "the number is used again");
+    }
+
+    #[test]
+    fn lengths_are_those_of_the_written_text() {
+        let mut keys = Keys::default();
+        for name in ["", "plain", "quo\"te", "new\nline", "käse", "\u{0}", "back\\slash", "\u{7f}"] {
+            let id = keys.hold(name);
+            let mut text = Vec::new();
+            keys.write(id, &mut text);
+            assert_eq!(text.len(), keys.json_len(id));
+            assert_eq!(serde_json::from_slice::<String>(&text).unwrap(), name);
+        }
+    }
+}

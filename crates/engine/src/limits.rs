@@ -1,0 +1,129 @@
+//! Every bound of a Halfping server, in one place (invariant A9).
+//!
+//! The engine heeds the first group, the server around it the second. Each is a member of the config's `[limits]`
+//! table, and each refusal names the member that was reached.
+
+use serde::Deserialize;
+
+/// The bounds of one server. All of them are "at most"; none can be switched off.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Nesting of objects and arrays in one body. Readers' parsers commonly stop at 128.
+    pub json_depth: usize,
+    /// Members of one object, counted after the write.
+    pub members_per_object: usize,
+    /// Bytes of one member name (UTF-8, unescaped).
+    pub key_bytes: usize,
+    /// Segments of one path.
+    pub path_depth: usize,
+    /// Removed members that one object remembers, so that old cursors can be told of them. The oldest are forgotten
+    /// first; a cursor from before that gets a snapshot of the object.
+    pub tombstones_per_object: usize,
+    /// The same, over all objects: beyond it, nothing newly removed is remembered.
+    pub tombstones: usize,
+    /// Bytes that one JSON Patch may copy, compare and rewrite: a few operations could otherwise double a value
+    /// again and again.
+    pub patch_work_bytes: usize,
+    /// Bytes of one frame before it is cut into several.
+    pub slice_bytes: usize,
+    /// Bytes of one value that is encoded in one piece: a plain answer, or a frame of a stream without deltas.
+    pub value_bytes: usize,
+    /// Bytes of encodings kept to be shared between readers of the same resource.
+    pub shared_encoding_bytes: usize,
+
+    /// Bytes of one request body.
+    pub body_bytes: usize,
+    /// Milliseconds in which a request's body has to arrive.
+    pub body_timeout_ms: u64,
+    /// Milliseconds in which a request's header has to arrive.
+    pub header_timeout_ms: u64,
+    /// Bytes of a request's path and query.
+    pub uri_bytes: usize,
+    /// Open connections.
+    pub connections: usize,
+    /// Links over all streams of one connection.
+    pub links_per_connection: usize,
+    /// Concurrent HTTP/2 streams of one connection.
+    pub http2_streams_per_connection: u32,
+    /// Writes a second of one connection, sustained; one second's worth may come at once.
+    pub writes_per_second: u32,
+    /// Seconds that a long poll may wait.
+    pub wait_seconds: u64,
+    /// Bytes that a stream may make ahead of its connection.
+    pub ahead_bytes: usize,
+    /// Milliseconds that a drain waits for requests in progress.
+    pub drain_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            json_depth: 64,
+            members_per_object: 1_000_000,
+            key_bytes: 1024,
+            path_depth: 32,
+            tombstones_per_object: 1024,
+            tombstones: 1_000_000,
+            patch_work_bytes: 64 << 20,
+            slice_bytes: 64 << 10,
+            value_bytes: 64 << 20,
+            shared_encoding_bytes: 64 << 20,
+            body_bytes: 4 << 20,
+            body_timeout_ms: 30_000,
+            header_timeout_ms: 10_000,
+            uri_bytes: 16 << 10,
+            connections: 65_536,
+            links_per_connection: 100_000,
+            http2_streams_per_connection: 16_384,
+            writes_per_second: 50_000,
+            wait_seconds: 60,
+            ahead_bytes: 16 << 10,
+            drain_ms: 5_000,
+        }
+    }
+}
+
+/// Nesting beyond which no setting may go: the engine walks values by recursion.
+const JSON_DEPTH_MAX: usize = 512;
+/// The same for paths.
+const PATH_DEPTH_MAX: usize = 256;
+
+impl Limits {
+    /// Says which member has a value that cannot work, and why.
+    pub fn check(&self) -> Result<(), String> {
+        let positive = [
+            ("json_depth", self.json_depth),
+            ("members_per_object", self.members_per_object),
+            ("key_bytes", self.key_bytes),
+            ("path_depth", self.path_depth),
+            ("patch_work_bytes", self.patch_work_bytes),
+            ("value_bytes", self.value_bytes),
+            ("body_bytes", self.body_bytes),
+            ("uri_bytes", self.uri_bytes),
+            ("connections", self.connections),
+            ("links_per_connection", self.links_per_connection),
+            ("http2_streams_per_connection", self.http2_streams_per_connection as usize),
+            ("writes_per_second", self.writes_per_second as usize),
+            ("body_timeout_ms", self.body_timeout_ms as usize),
+            ("header_timeout_ms", self.header_timeout_ms as usize),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("limits.{name} must be at least 1"));
+        }
+        let ranges = [
+            ("json_depth", self.json_depth, 1, JSON_DEPTH_MAX),
+            ("path_depth", self.path_depth, 1, PATH_DEPTH_MAX),
+            ("slice_bytes", self.slice_bytes, 1 << 10, 16 << 20),
+            ("ahead_bytes", self.ahead_bytes, 8 << 10, 1 << 20),
+            // A slot of an object is numbered in 32 bits.
+            ("members_per_object", self.members_per_object, 1, 1 << 30),
+        ];
+        for (name, value, min, max) in ranges {
+            if value < min || value > max {
+                return Err(format!("limits.{name} must be between {min} and {max}, not {value}"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! Links: cursors with a place in line.
+
+use crate::cursor::Revision;
+use crate::delta::Position;
+use crate::interest::{NIL, PointId};
+use crate::session::Tick;
+
+/// A link's number, for the engine's own use.
+pub(crate) type LinkId = u32;
+
+/// One subscriber's standing interest in one resource.
+///
+/// A link holds no updates. It remembers the revision its reader has and whether the resource may have moved on since. What to send
+/// is decided when the socket can take bytes, so a slow reader receives the newest state it lacks and costs no more than a
+/// fast one.
+///
+/// # Invariants
+/// - It is in exactly one place: idle at its point, in its session's line, or waiting for its rate.
+/// - `cursor` never goes back, except to "nothing" when the reader must start from a snapshot.
+pub(crate) struct Link {
+    pub(crate) session: u32,
+    pub(crate) point: PointId,
+    /// The owner's number for it.
+    pub(crate) tag: u32,
+    /// Neighbours in the list that it is in.
+    pub(crate) previous: LinkId,
+    pub(crate) next: LinkId,
+    pub(crate) state: State,
+    /// Only whole values, no deltas.
+    pub(crate) whole: bool,
+    /// The last frame did not complete a state.
+    pub(crate) incomplete: bool,
+    pub(crate) depth: u32,
+    /// What the reader has.
+    pub(crate) cursor: Revision,
+    /// The point's count of touches when it was last served.
+    pub(crate) touches: u32,
+    pub(crate) rate: Option<Box<Rate>>,
+    pub(crate) walk: Option<Box<Walk>>,
+}
+
+// Thousands of links per connection: constant, and small (invariant A2).
+const _: () = assert!(std::mem::size_of::<Link>() <= 64);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    /// Nothing to tell.
+    Idle,
+    /// In line.
+    Pending,
+    /// Something to tell, but not before its time.
+    Waiting,
+}
+
+pub(crate) struct Rate {
+    pub(crate) interval_ms: u64,
+    /// Not before then.
+    pub(crate) due: Tick,
+}
+
+/// A state too large for one frame, on its way in slices.
+///
+/// Members go out in order of slots, each as it is when its turn comes. At the end the reader has everything as of `start`,
+/// and an ordinary delta since then brings the rest.
+pub(crate) struct Walk {
+    /// What the reader had before.
+    pub(crate) base: Revision,
+    /// Where the tree was when the walk began.
+    pub(crate) start: Revision,
+    pub(crate) position: Position,
+    /// Nothing of it has been sent.
+    pub(crate) first: bool,
+}
+
+/// All links of an engine, with the lists that are threaded through them.
+#[derive(Default)]
+pub(crate) struct Links {
+    links: Vec<Link>,
+    free: Vec<LinkId>,
+}
+
+impl std::ops::Index<LinkId> for Links {
+    type Output = Link;
+    fn index(&self, id: LinkId) -> &Link {
+        &self.links[id as usize]
+    }
+}
+
+impl std::ops::IndexMut<LinkId> for Links {
+    fn index_mut(&mut self, id: LinkId) -> &mut Link {
+        &mut self.links[id as usize]
+    }
+}
+
+impl Links {
+    pub(crate) fn add(&mut self, link: Link) -> LinkId {
+        match self.free.pop() {
+            Some(id) => {
+                self.links[id as usize] = link;
+                id
+            }
+            None => {
+                self.links.push(link);
+                self.links.len() as LinkId - 1
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: LinkId) {
+        let link = &mut self[id];
+        (link.rate, link.walk) = (None, None);
+        self.free.push(id);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.links.len() - self.free.len()
+    }
+
+    /// Puts a link at the head of a list.
+    pub(crate) fn push_front(&mut self, head: &mut LinkId, id: LinkId) {
+        (self[id].previous, self[id].next) = (NIL, *head);
+        if *head != NIL {
+            self[*head].previous = id;
+        }
+        *head = id;
+    }
+
+    /// Puts a link at the end of a list.
+    pub(crate) fn push_back(&mut self, line: &mut Line, id: LinkId) {
+        (self[id].previous, self[id].next) = (line.last, NIL);
+        match line.last {
+            NIL => line.first = id,
+            last => self[last].next = id,
+        }
+        line.last = id;
+    }
+
+    /// Takes a link out of whatever list it is in; says what its ends are to be.
+    fn unlink(&mut self, id: LinkId) -> (LinkId, LinkId) {
+        let Link { previous, next, .. } = self[id];
+        if previous != NIL {
+            self[previous].next = next;
+        }
+        if next != NIL {
+            self[next].previous = previous;
+        }
+        (previous, next)
+    }
+
+    pub(crate) fn take_from_idle(&mut self, head: &mut LinkId, id: LinkId) {
+        let (_, next) = self.unlink(id);
+        if *head == id {
+            *head = next;
+        }
+    }
+
+    pub(crate) fn take_from_line(&mut self, line: &mut Line, id: LinkId) {
+        let (previous, next) = self.unlink(id);
+        if line.first == id {
+            line.first = next;
+        }
+        if line.last == id {
+            line.last = previous;
+        }
+    }
+}
+
+/// A first-in first-out list of links.
+#[derive(Clone, Copy)]
+pub(crate) struct Line {
+    pub(crate) first: LinkId,
+    pub(crate) last: LinkId,
+}
+
+impl Line {
+    pub(crate) const EMPTY: Line = Line { first: NIL, last: NIL };
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.first == NIL
+    }
+}

@@ -1,0 +1,144 @@
+//! JSON Patch documents (RFC 6902) and JSON Pointers (RFC 6901), as they come in.
+
+use crate::change::Change;
+use crate::json::{Json, elements};
+use crate::limits::Limits;
+use crate::refusal::PatchError;
+
+/// A JSON Patch that was read.
+#[derive(Clone, Debug)]
+pub struct Patch(pub(crate) Vec<Operation>);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Operation {
+    pub(crate) path: Vec<String>,
+    pub(crate) action: Action,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    Add(Change),
+    Remove,
+    Replace(Change),
+    Move { from: Vec<String> },
+    Copy { from: Vec<String> },
+    Test(Change),
+}
+
+impl Patch {
+    /// Reads a patch document.
+    pub fn parse(body: &[u8], limits: &Limits) -> Result<Patch, PatchError> {
+        // The document is an array of objects around the values; these two levels are not the tree's.
+        let wider = Limits { json_depth: limits.json_depth + 2, ..limits.clone() };
+        let document = match Json::parse(body, &wider)?.0 {
+            Change::Leaf(text) if text.is_array() => text,
+            other => return Err(PatchError::NotAList(other.kind())),
+        };
+        let operations = elements(document.as_str()).into_iter().enumerate().map(|(index, text)| {
+            operation(text, &wider).map_err(|why| PatchError::Operation { index, why })
+        });
+        operations.collect::<Result<_, _>>().map(Patch)
+    }
+
+    /// Whether the patch can make something out of nothing: its first operation sets the whole document.
+    pub(crate) fn starts_afresh(&self) -> bool {
+        self.0.first().is_some_and(|o| o.path.is_empty() && matches!(o.action, Action::Add(_)))
+    }
+}
+
+fn operation(text: &str, limits: &Limits) -> Result<Operation, String> {
+    let Ok(Json(Change::Object { members, .. })) = Json::known_good(text, limits) else {
+        return Err("is not an object".into());
+    };
+    let text_of = |name: &str| match members.get(name) {
+        Some(Change::Leaf(text)) => serde_json::from_str::<String>(text.as_str())
+            .map_err(|_| format!("\"{name}\" is {}, not a string", text.kind())),
+        Some(other) => Err(format!("\"{name}\" is {}, not a string", other.kind())),
+        None => Err(format!("\"{name}\" is missing")),
+    };
+    let pointer_of = |name: &str| pointer(&text_of(name)?, limits).map_err(|why| format!("\"{name}\" {why}"));
+    let value = || members.get("value").cloned().ok_or_else(|| "\"value\" is missing".to_owned());
+    let op = text_of("op")?;
+    let action = match op.as_str() {
+        "add" => Action::Add(value()?),
+        "remove" => Action::Remove,
+        "replace" => Action::Replace(value()?),
+        "move" => Action::Move { from: pointer_of("from")? },
+        "copy" => Action::Copy { from: pointer_of("from")? },
+        "test" => Action::Test(value()?),
+        other => {
+            return Err(format!("\"op\" is {other:?}; it can be add, remove, replace, move, copy or test"));
+        }
+    };
+    Ok(Operation { path: pointer_of("path")?, action })
+}
+
+fn pointer(text: &str, limits: &Limits) -> Result<Vec<String>, String> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some(tokens) = text.strip_prefix('/') else {
+        return Err(format!("{text:?} is no JSON Pointer: it must be empty or begin with '/'"));
+    };
+    let tokens: Vec<String> = tokens.split('/').map(unescape).collect::<Result<_, _>>()?;
+    if tokens.len() > limits.path_depth {
+        return Err(format!("has more than {} tokens", limits.path_depth));
+    }
+    match tokens.iter().find(|t| t.len() > limits.key_bytes) {
+        Some(_) => Err(format!("has a token longer than {} bytes", limits.key_bytes)),
+        None => Ok(tokens),
+    }
+}
+
+fn unescape(token: &str) -> Result<String, String> {
+    let mut out = String::with_capacity(token.len());
+    let mut chars = token.chars();
+    while let Some(c) = chars.next() {
+        match (c, c == '~') {
+            (c, false) => out.push(c),
+            _ => match chars.next() {
+                Some('0') => out.push('~'),
+                Some('1') => out.push('/'),
+                _ => return Err(format!("has '~' without 0 or 1 after it in {token:?}")),
+            },
+        }
+    }
+    Ok(out)
+}
+
+/// A pointer as an error writes it.
+pub(crate) fn display(pointer: &[String]) -> String {
+    pointer.iter().map(|t| format!("/{}", t.replace('~', "~0").replace('/', "~1"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_document_names_its_operation() {
+        for (text, why) in [
+            ("{}", "a JSON Patch is an array of operations, not an object"),
+            (r#"[{"op":"remove","path":"/a"},5]"#, "operation 1 of the patch: is not an object"),
+            (r#"[{"op":"add","path":"/a"}]"#, r#"operation 0 of the patch: "value" is missing"#),
+            (r#"[{"path":"/a"}]"#, r#"operation 0 of the patch: "op" is missing"#),
+            (r#"[{"op":"add","path":7,"value":1}]"#, r#"operation 0 of the patch: "path" is a number, not a string"#),
+            (
+                r#"[{"op":"remove","path":"a"}]"#,
+                r#"operation 0 of the patch: "path" "a" is no JSON Pointer: it must be empty or begin with '/'"#,
+            ),
+            (
+                r#"[{"op":"remove","path":"/~2"}]"#,
+                r#"operation 0 of the patch: "path" has '~' without 0 or 1 after it in "~2""#,
+            ),
+        ] {
+            assert_eq!(Patch::parse(text.as_bytes(), &Limits::default()).unwrap_err().to_string(), why);
+        }
+    }
+
+    #[test]
+    fn pointers_are_unescaped_in_one_pass() {
+        assert_eq!(pointer("/~01/a~1b/", &Limits::default()).unwrap(), ["~1", "a/b", ""]);
+        assert_eq!(display(&["~1".into(), "a/b".into(), String::new()]), "/~01/a~1b/");
+    }
+}

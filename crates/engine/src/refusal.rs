@@ -1,0 +1,73 @@
+//! Why the engine would not do something: an expected "no", with nothing changed.
+
+use thiserror::Error;
+
+use crate::json::JsonError;
+use crate::path::Path;
+
+/// A commit that was refused. The tree is as it was.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// There is nothing at the path, and the write needs something.
+    #[error("there is nothing at {0}")]
+    NotFound(Path),
+    /// The path leads through a value that has no members, or the root would not be an object.
+    #[error("{path} holds {kind}, which has no members")]
+    NotAnObject {
+        /// The value in the way.
+        path: Path,
+        /// What it is, with its article.
+        kind: &'static str,
+    },
+    /// The root was to be removed or replaced by something that is not an object.
+    #[error("the root is always an object; it cannot become {kind}")]
+    Root {
+        /// What it was to become.
+        kind: &'static str,
+    },
+    /// A name that begins with `_` at the root.
+    #[error("names that begin with '_' at the root are the server's own: {0:?}")]
+    Reserved(String),
+    /// `If-Match` or `If-None-Match` does not hold.
+    #[error("{0} is not in the state that the request names")]
+    Precondition(Path),
+    /// An operation of a JSON Patch could not be applied.
+    #[error("operation {index} of the patch failed: {why}")]
+    PatchFailed {
+        /// Which operation, from 0.
+        index: usize,
+        /// Why, as a sentence part.
+        why: String,
+    },
+    /// A bound of [`Limits`](crate::Limits) would be passed.
+    #[error("{what}: at most {max} ({limit})")]
+    Limit {
+        /// The member of [`Limits`](crate::Limits).
+        limit: &'static str,
+        /// Its value.
+        max: usize,
+        /// What would have passed it.
+        what: String,
+    },
+}
+
+/// Why a body is not a JSON Patch document.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum PatchError {
+    /// It is not JSON that we accept.
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    /// It is JSON, but not a list of operations.
+    #[error("a JSON Patch is an array of operations, not {0}")]
+    NotAList(&'static str),
+    /// One of the operations is malformed.
+    #[error("operation {index} of the patch: {why}")]
+    Operation {
+        /// Which one, from 0.
+        index: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+}

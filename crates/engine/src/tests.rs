@@ -1,0 +1,71 @@
+//! The engine's invariants from inside: accounting that no caller can see.
+
+use proptest::prelude::*;
+
+use crate::*;
+
+fn write(path: &str, action: Action) -> Write {
+    Write { path: Path::parse(path, &Limits::default()).unwrap(), action, condition: Condition::default() }
+}
+
+fn json(text: &str) -> Json {
+    Json::parse(text.as_bytes(), &Limits::default()).unwrap()
+}
+
+fn engine(limits: Limits) -> Engine {
+    Engine::new(limits, Epoch::from_random(7), Timestamp(0))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn accounting_holds_through_growth_removal_and_forgetting(
+        steps in proptest::collection::vec((0u8..60, 0u8..4, 0u8..6), 1..400),
+        tombstones_per_object in 0usize..40,
+        tombstones in 0usize..60,
+    ) {
+        let mut engine = engine(Limits { tombstones_per_object, tombstones, ..Limits::default() });
+        for (i, (name, inner, what)) in steps.into_iter().enumerate() {
+            let path = if inner == 0 { format!("/o/{name}") } else { format!("/o/{name}/{inner}") };
+            let action = match what {
+                0 | 1 => Action::Delete,
+                2 => Action::Put(json(r#"{"x":{"y":1},"\n":"long enough to be kept outside"}"#)),
+                3 => Action::Merge(json(r#"{"x":{"y":null,"z":2}}"#)),
+                _ => Action::Put(json(&i.to_string())),
+            };
+            // Refusals (nothing there, a value in the way) are part of the life.
+            let _ = engine.commit(&[write(&path, action)], Timestamp(i as u64));
+            engine.check();
+            prop_assert!(engine.stats().tombstones <= tombstones);
+        }
+        engine.commit(&[write("/", Action::Put(json("{}")))], Timestamp(0)).unwrap();
+        engine.check();
+        let left = engine.stats().tombstones;
+        prop_assert!(engine.stats().names <= left, "{:?}", engine.stats());
+        prop_assert_eq!(engine.stats().tree_bytes, 2);
+    }
+}
+
+#[test]
+fn closing_every_session_leaves_nothing_behind() {
+    let mut engine = engine(Limits::default());
+    let sessions: Vec<SessionId> = (0..20).map(|_| engine.open()).collect();
+    for (i, session) in sessions.iter().enumerate() {
+        for tag in 0..10u32 {
+            let path = Path::parse(&format!("/a/{}/{tag}", i % 3), &Limits::default()).unwrap();
+            assert!(engine.watch(*session, tag, &Watch { interval_ms: u64::from(tag % 2) * 50, ..Watch::new(path) }));
+        }
+    }
+    engine.take_woken();
+    assert_eq!((engine.stats().links, engine.stats().places), (200, 34));
+    engine.commit(&[write("/a", Action::Put(json(r#"{"1":{"3":true}}"#)))], Timestamp(0)).unwrap();
+    engine.take_woken();
+    while engine.next(sessions[4], Tick(0)).is_some() {}
+    assert!(engine.unwatch(sessions[4], 3));
+    assert!(!engine.unwatch(sessions[4], 3));
+    sessions.iter().for_each(|session| engine.close(*session));
+    engine.commit(&[write("/a", Action::Delete)], Timestamp(0)).unwrap();
+    let stats = engine.stats();
+    assert_eq!((stats.links, stats.places, stats.sessions, stats.names), (0, 0, 0, 1), "the tombstone's name stays");
+}

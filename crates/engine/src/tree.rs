@@ -1,0 +1,376 @@
+//! The state: one JSON tree in which every node knows when it last changed.
+//!
+//! An object answers "what changed among your members since revision r?" in time proportional to how many did: by a scan
+//! while it is small, by an index ordered by revision once it is large. Removed members stay as tombstones, so that
+//! the answer includes them; how many is bounded, and what is forgotten raises the object's floor.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+
+use crate::change::{Change, Members};
+use crate::cursor::Revision;
+use crate::key::{KeyId, Keys};
+use crate::text::Text;
+
+/// Slots up to which a scan is cheaper than an index.
+const SCAN_MAX: usize = 16;
+
+#[derive(Debug)]
+pub(crate) enum Value {
+    /// A tombstone. What was here had been here since `existed_since` at the latest.
+    Absent { existed_since: Revision },
+    Leaf(Text),
+    Object(Box<Object>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) key: KeyId,
+    /// When this member, or anything beneath it, last changed; for a tombstone, when it was removed.
+    pub(crate) changed: Revision,
+    pub(crate) value: Value,
+}
+
+// Memory is members: 10 million of them are 320 MB, and one more word each would be 80 MB more.
+const _: () = assert!(std::mem::size_of::<Member>() == 32);
+
+#[derive(Debug)]
+pub(crate) struct Object {
+    /// When this object came to be.
+    pub(crate) born: Revision,
+    /// A reader whose cursor is below this may hold members that we no longer know of (of an older object that stood here, or
+    /// whose tombstones are forgotten): it gets the whole object.
+    pub(crate) floor: Revision,
+    /// Changes whenever slots are renumbered, so that a position kept across commits can tell.
+    pub(crate) layout: u32,
+    /// Live members.
+    live: u32,
+    /// Tombstones.
+    dead: u32,
+    /// Bytes of all live members as JSON, each with its name and colon.
+    content: usize,
+    /// Slots, in the order in which the names were first written.
+    members: Vec<Member>,
+    index: Option<Box<Index>>,
+}
+
+/// What a large object has in addition.
+#[derive(Debug, Default)]
+struct Index {
+    slots: HashMap<KeyId, u32>,
+    /// Every change in order. An entry counts if the slot still has that revision; when half do not, the log is compacted.
+    log: Vec<(Revision, u32)>,
+    /// Tombstones in order of removal, read the same way.
+    graves: VecDeque<(Revision, u32)>,
+}
+
+impl Value {
+    /// Length of the value as compact JSON.
+    pub(crate) fn json_len(&self) -> usize {
+        match self {
+            Value::Absent { .. } => 0,
+            Value::Leaf(text) => text.len(),
+            Value::Object(object) => object.json_len(),
+        }
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        !matches!(self, Value::Absent { .. })
+    }
+
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Value::Absent { .. } => "nothing",
+            Value::Leaf(text) => text.kind(),
+            Value::Object(_) => "an object",
+        }
+    }
+
+    /// Writes the value as compact JSON, `depth` levels of objects deep. Says whether a member that is `null` was written.
+    pub(crate) fn write(&self, keys: &Keys, depth: u32, out: &mut Vec<u8>) -> bool {
+        match self {
+            Value::Absent { .. } => false,
+            Value::Leaf(text) => {
+                out.extend_from_slice(text.as_bytes());
+                text.is_null()
+            }
+            Value::Object(object) => {
+                let mut nulls = false;
+                out.push(b'{');
+                if depth > 0 {
+                    let mut first = true;
+                    for member in object.members.iter().filter(|m| m.value.is_live()) {
+                        if !std::mem::take(&mut first) {
+                            out.push(b',');
+                        }
+                        keys.write(member.key, out);
+                        out.push(b':');
+                        nulls |= member.value.write(keys, depth - 1, out);
+                    }
+                }
+                out.push(b'}');
+                nulls
+            }
+        }
+    }
+
+    /// The same, given up as soon as it is longer than `max`.
+    pub(crate) fn write_up_to(&self, max: usize, keys: &Keys, depth: u32, out: &mut Vec<u8>) -> bool {
+        match self {
+            Value::Object(object) if depth > 0 => {
+                out.push(b'{');
+                let mut first = true;
+                for member in object.members.iter().filter(|m| m.value.is_live()) {
+                    if !std::mem::take(&mut first) {
+                        out.push(b',');
+                    }
+                    keys.write(member.key, out);
+                    out.push(b':');
+                    if !member.value.write_up_to(max, keys, depth - 1, out) {
+                        return false;
+                    }
+                }
+                out.push(b'}');
+            }
+            _ => {
+                self.write(keys, depth, out);
+            }
+        }
+        out.len() <= max
+    }
+
+    /// A copy that writes can be worked out on.
+    pub(crate) fn to_change(&self, keys: &Keys) -> Change {
+        match self {
+            Value::Absent { .. } => Change::Remove,
+            Value::Leaf(text) => Change::Leaf(text.clone()),
+            Value::Object(object) => {
+                let live = object.members.iter().filter(|m| m.value.is_live());
+                let members: Members =
+                    live.map(|m| (keys.name(m.key).into(), m.value.to_change(keys))).collect();
+                Change::Object { anew: true, members }
+            }
+        }
+    }
+}
+
+impl Object {
+    pub(crate) fn new(born: Revision, capacity: usize) -> Object {
+        Object {
+            born,
+            floor: Revision::NONE,
+            layout: 0,
+            live: 0,
+            dead: 0,
+            content: 0,
+            members: Vec::with_capacity(capacity),
+            index: None,
+        }
+    }
+
+    pub(crate) fn json_len(&self) -> usize {
+        2 + self.content + (self.live as usize).saturating_sub(1)
+    }
+
+    pub(crate) fn live(&self) -> usize {
+        self.live as usize
+    }
+
+    pub(crate) fn tombstones(&self) -> usize {
+        self.dead as usize
+    }
+
+    pub(crate) fn slots(&self) -> &[Member] {
+        &self.members
+    }
+
+    pub(crate) fn slot(&self, slot: usize) -> &Member {
+        &self.members[slot]
+    }
+
+    /// The slot of a name, live or tombstone.
+    pub(crate) fn find(&self, key: KeyId) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.slots.get(&key).map(|slot| *slot as usize),
+            None => self.members.iter().position(|m| m.key == key),
+        }
+    }
+
+    pub(crate) fn member(&self, keys: &Keys, name: &str) -> Option<&Member> {
+        Some(&self.members[self.find(keys.find(name)?)?])
+    }
+
+    /// The value of a live member.
+    pub(crate) fn value(&self, keys: &Keys, name: &str) -> Option<&Value> {
+        self.member(keys, name).map(|m| &m.value).filter(|v| v.is_live())
+    }
+
+    /// Slots that changed after `since`: of a large object in order of change, of a small one in order of slots.
+    pub(crate) fn changed_since(&self, since: Revision) -> impl Iterator<Item = &Member> {
+        let (log, scan) = match &self.index {
+            Some(index) => (&index.log[index.log.partition_point(|(r, _)| *r <= since)..], &[][..]),
+            None => (&[][..], &self.members[..]),
+        };
+        let logged = log.iter().filter_map(|(revision, slot)| {
+            self.members.get(*slot as usize).filter(|m| m.changed == *revision && m.key != KeyId::NONE)
+        });
+        logged.chain(scan.iter().filter(move |m| m.changed > since))
+    }
+
+    /// Puts a value at a name that has no slot. The object takes over the hold on the key.
+    pub(crate) fn push(&mut self, keys: &Keys, key: KeyId, value: Value, at: Revision) {
+        let slot = self.members.len() as u32;
+        self.content += keys.json_len(key) + 1 + value.json_len();
+        self.live += 1;
+        self.members.push(Member { key, changed: at, value });
+        match &mut self.index {
+            Some(index) => {
+                index.slots.insert(key, slot);
+                index.log.push((at, slot));
+            }
+            None if self.members.len() > SCAN_MAX => self.build_index(),
+            None => {}
+        }
+    }
+
+    /// Works on the value of a slot and accounts for what became of it. `edit` says whether anything changed.
+    pub(crate) fn edit(
+        &mut self,
+        keys: &mut Keys,
+        slot: usize,
+        at: Revision,
+        edit: impl FnOnce(&mut Keys, &mut Value) -> bool,
+    ) -> bool {
+        let member = &mut self.members[slot];
+        let (was_live, was_len) = (member.value.is_live(), member.value.json_len());
+        if !edit(keys, &mut member.value) {
+            return false;
+        }
+        member.changed = at;
+        let name_len = keys.json_len(member.key) + 1;
+        let (is_live, is_len) = (member.value.is_live(), member.value.json_len());
+        self.content = self.content + is_len - was_len;
+        match (was_live, is_live) {
+            (true, false) => {
+                (self.live, self.dead) = (self.live - 1, self.dead + 1);
+                self.content -= name_len;
+            }
+            (false, true) => {
+                (self.live, self.dead) = (self.live + 1, self.dead - 1);
+                self.content += name_len;
+            }
+            _ => {}
+        }
+        if let Some(index) = &mut self.index {
+            index.log.push((at, slot as u32));
+            if !is_live {
+                index.graves.push_back((at, slot as u32));
+            }
+            if index.log.len() > 2 * self.members.len() {
+                index.log.retain(|(r, slot)| self.members[*slot as usize].changed == *r);
+            }
+            if index.graves.len() > 2 * self.dead as usize + SCAN_MAX {
+                index.graves.retain(|(r, slot)| is_grave(&self.members, *r, *slot));
+            }
+        }
+        true
+    }
+
+    /// Forgets the oldest tombstones until at most `max` are left. Returns how many went.
+    pub(crate) fn forget_tombstones(&mut self, keys: &mut Keys, max: usize) -> usize {
+        let mut forgotten = 0;
+        while self.dead as usize > max {
+            let oldest = match &mut self.index {
+                Some(index) => loop {
+                    match index.graves.pop_front() {
+                        Some((r, slot)) if is_grave(&self.members, r, slot) => break Some(slot as usize),
+                        Some(_) => {}
+                        None => break None,
+                    }
+                },
+                None => {
+                    let graves = self.members.iter().enumerate().filter(|(_, m)| !m.value.is_live());
+                    graves.min_by_key(|(_, m)| m.changed).map(|(slot, _)| slot)
+                }
+            };
+            let Some(slot) = oldest else { break };
+            let member = &mut self.members[slot];
+            self.floor = self.floor.max(member.changed);
+            keys.release(member.key);
+            match &mut self.index {
+                Some(index) => {
+                    index.slots.remove(&member.key);
+                    member.key = KeyId::NONE;
+                }
+                None => {
+                    self.members.remove(slot);
+                    self.layout += 1;
+                }
+            }
+            self.dead -= 1;
+            forgotten += 1;
+        }
+        let vacant = self.members.len() - self.live as usize - self.dead as usize;
+        if vacant > SCAN_MAX && vacant > self.members.len() / 2 {
+            self.members.retain(|m| m.key != KeyId::NONE);
+            self.members.shrink_to_fit();
+            self.layout += 1;
+            self.index = None;
+            if self.members.len() > SCAN_MAX {
+                self.build_index();
+            }
+        }
+        forgotten
+    }
+
+    /// Gives back the holds on all names beneath, before the object is dropped. Returns how many tombstones go with it.
+    pub(crate) fn release(&self, keys: &mut Keys) -> usize {
+        let mut tombstones = self.dead as usize;
+        for member in self.members.iter().filter(|m| m.key != KeyId::NONE) {
+            keys.release(member.key);
+            if let Value::Object(object) = &member.value {
+                tombstones += object.release(keys);
+            }
+        }
+        tombstones
+    }
+
+    fn build_index(&mut self) {
+        let mut index = Index::default();
+        for (slot, member) in self.members.iter().enumerate().filter(|(_, m)| m.key != KeyId::NONE) {
+            index.slots.insert(member.key, slot as u32);
+            index.log.push((member.changed, slot as u32));
+            if !member.value.is_live() {
+                index.graves.push_back((member.changed, slot as u32));
+            }
+        }
+        index.log.sort_unstable();
+        index.graves.make_contiguous().sort_unstable();
+        self.index = Some(Box::new(index));
+    }
+
+    /// Checks what must hold between commits. For tests and debug builds.
+    #[cfg(test)]
+    pub(crate) fn check(&self, keys: &Keys) {
+        let live = self.members.iter().filter(|m| m.value.is_live());
+        assert_eq!(live.clone().count(), self.live());
+        let dead = self.members.iter().filter(|m| !m.value.is_live() && m.key != KeyId::NONE);
+        assert_eq!(dead.count(), self.tombstones());
+        let content: usize = live.clone().map(|m| keys.json_len(m.key) + 1 + m.value.json_len()).sum();
+        assert_eq!(content, self.content);
+        for (slot, member) in self.members.iter().enumerate().filter(|(_, m)| m.key != KeyId::NONE) {
+            assert_eq!(self.find(member.key), Some(slot));
+            assert_eq!(self.changed_since(Revision(member.changed.0 - 1)).filter(|m| m.key == member.key).count(), 1);
+            if let Value::Object(object) = &member.value {
+                object.check(keys);
+            }
+        }
+    }
+}
+
+/// Whether an entry of the log of graves still speaks of a tombstone.
+fn is_grave(members: &[Member], removed: Revision, slot: u32) -> bool {
+    let member = &members[slot as usize];
+    member.changed == removed && !member.value.is_live() && member.key != KeyId::NONE
+}

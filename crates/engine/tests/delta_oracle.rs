@@ -1,0 +1,304 @@
+//! The oracle for deltas: for every pair of revisions r <= now, what a link is told since r takes the value at r (and any value in
+//! between) to the value now. Patches are applied by the `json-patch` crate, not by us.
+
+use halfping_engine::*;
+use proptest::prelude::*;
+use serde_json::Value;
+
+const NAMES: [&str; 6] = ["a", "b", "", "ä/~ \"", "deep", "list"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(Vec<usize>, Value),
+    Merge(Vec<usize>, Value),
+    Delete(Vec<usize>),
+    Patch(Vec<usize>, Value),
+}
+
+fn leaf() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        2 => Just(Value::Null),
+        1 => Just(Value::Bool(true)),
+        1 => (0i64..5).prop_map(Into::into),
+        1 => "[a-cä\\\\\"\n]{0,16}".prop_map(Value::String),
+        1 => proptest::collection::vec((0i64..3).prop_map(Value::from), 0..3).prop_map(Value::Array),
+        1 => Just(serde_json::json!([{ "in": null }, []])),
+    ]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    leaf().prop_recursive(3, 12, 4, |inner| {
+        proptest::collection::btree_map(0..NAMES.len(), inner, 0..4)
+            .prop_map(|members| members.into_iter().map(|(k, v)| (NAMES[k].to_owned(), v)).collect())
+    })
+}
+
+/// Names at the root are never empty: they are what URLs can say.
+fn place() -> impl Strategy<Value = Vec<usize>> {
+    (prop_oneof![Just(0usize), Just(1), Just(4)], proptest::collection::vec(0..NAMES.len(), 0..3))
+        .prop_map(|(first, rest)| std::iter::once(first).chain(rest).collect())
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (place(), value()).prop_map(|(p, v)| Step::Put(p, v)),
+        3 => (place(), value()).prop_map(|(p, v)| Step::Merge(p, v)),
+        3 => place().prop_map(Step::Delete),
+        1 => (place(), value()).prop_map(|(p, v)| Step::Patch(p, v)),
+    ]
+}
+
+fn pointer(place: &[usize]) -> String {
+    place.iter().map(|n| format!("/{}", NAMES[*n].replace('~', "~0").replace('/', "~1"))).collect()
+}
+
+/// Writes through the root, so that empty names can be reached too.
+fn perform(engine: &mut Engine, step: &Step, now: u64) {
+    let (op, place, value) = match step {
+        Step::Put(place, value) => ("add", place, Some(value)),
+        Step::Delete(place) => ("remove", place, None),
+        Step::Patch(place, value) => ("replace", place, Some(value)),
+        Step::Merge(place, value) => {
+            let patch = place.iter().rev().fold(value.clone(), |v, n| serde_json::json!({ NAMES[*n]: v }));
+            let json = Json::parse(patch.to_string().as_bytes(), engine.limits()).unwrap();
+            commit(engine, Action::Merge(json), now);
+            return;
+        }
+    };
+    let mut operation = serde_json::json!({ "op": op, "path": pointer(place) });
+    if let Some(value) = value {
+        operation["value"] = value.clone();
+    }
+    let patch = Patch::parse(serde_json::json!([operation]).to_string().as_bytes(), engine.limits()).unwrap();
+    commit(engine, Action::Patch(patch), now);
+}
+
+fn commit(engine: &mut Engine, action: Action, now: u64) {
+    let write = Write { path: Path::ROOT, action, condition: Condition::default() };
+    // What cannot be applied is refused; the tree must then be as it was, which the history checks.
+    let _ = engine.commit(&[write], Timestamp(now));
+    engine.take_woken();
+}
+
+/// The value at a place, `depth` levels deep: the projection, done the slow way.
+fn view(root: &Value, path: &[&str], depth: u32) -> Option<Value> {
+    fn cut(value: &Value, depth: u32) -> Value {
+        match value {
+            Value::Object(_) if depth == 0 => serde_json::json!({}),
+            Value::Object(members) => members.iter().map(|(k, v)| (k.clone(), cut(v, depth - 1))).collect(),
+            other => other.clone(),
+        }
+    }
+    let mut value = root;
+    for name in path {
+        value = value.as_object()?.get(*name)?;
+    }
+    Some(cut(value, depth))
+}
+
+fn root(engine: &Engine) -> Value {
+    serde_json::from_slice(&engine.read(&Path::ROOT, u32::MAX).unwrap().value.unwrap()).unwrap()
+}
+
+/// A reader that applies frames as PROTOCOL S7 allows, or strictly.
+fn apply(state: &mut Option<Value>, frame: &Frame, strict: bool) {
+    let body: Value = serde_json::from_slice(&frame.body).unwrap();
+    match frame.kind {
+        Kind::Snapshot => *state = Some(body),
+        Kind::Gone => *state = None,
+        Kind::Merge => json_patch::merge(state.as_mut().expect("a merge has something to merge into"), &body),
+        Kind::Patch => {
+            let patch: json_patch::Patch = serde_json::from_value(body).unwrap();
+            for operation in patch.0 {
+                let lenient = !strict && matches!(operation, json_patch::PatchOperation::Remove(_));
+                let done = json_patch::patch(state.as_mut().unwrap(), &[operation.clone()]);
+                assert!(done.is_ok() || lenient, "{operation}: {done:?} on {state:?}");
+            }
+        }
+    }
+}
+
+struct World {
+    engine: Engine,
+    /// The root at each revision.
+    history: Vec<(Revision, Value)>,
+}
+
+impl World {
+    fn new(limits: Limits) -> World {
+        let engine = Engine::new(limits, Epoch::from_random(1), Timestamp(0));
+        let history = vec![(engine.revision(), root(&engine))];
+        World { engine, history }
+    }
+
+    fn perform(&mut self, step: &Step) {
+        perform(&mut self.engine, step, self.history.len() as u64);
+        let now = root(&self.engine);
+        if self.engine.revision() == self.history.last().unwrap().0 {
+            assert_eq!(now, self.history.last().unwrap().1, "a change without a revision");
+        } else {
+            assert_ne!(now, self.history.last().unwrap().1, "a revision without a change");
+            self.history.push((self.engine.revision(), now));
+        }
+    }
+
+    fn watch(&self, path: &[&str], since: Option<Revision>, depth: u32) -> Watch {
+        let path = path.iter().fold(Path::ROOT, |p, name| p.child(name));
+        Watch { since: since.map(|r| self.engine.cursor(r)), depth, ..Watch::new(path) }
+    }
+
+    /// Everything that a new link is told, from a cursor.
+    fn told(&mut self, watch: &Watch) -> Vec<std::sync::Arc<Frame>> {
+        let session = self.engine.open();
+        self.engine.watch(session, 0, watch);
+        self.engine.take_woken();
+        let mut frames = Vec::new();
+        while let Some(update) = self.engine.next(session, Tick(0)) {
+            frames.push(update.frame.unwrap());
+            assert!(frames.len() < 10_000, "no end of frames");
+        }
+        self.engine.close(session);
+        frames
+    }
+}
+
+const PATHS: [&[&str]; 5] = [&[], &["a"], &["a", "b"], &["deep", "deep"], &["b", "ä/~ \""]];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40_000, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_delta_takes_any_earlier_state_to_the_state_now(
+        steps in proptest::collection::vec(step(), 1..25),
+        path in 0..PATHS.len(),
+        since in any::<prop::sample::Index>(),
+        between in any::<prop::sample::Index>(),
+        depth in prop_oneof![3 => Just(u32::MAX), 1 => 0u32..4],
+        slice_bytes in prop_oneof![2 => Just(1usize << 16), 1 => Just(48), 1 => Just(8)],
+        tombstones_per_object in prop_oneof![Just(1024usize), Just(1), Just(0)],
+    ) {
+        let mut world = World::new(Limits { slice_bytes, tombstones_per_object, ..Limits::default() });
+        steps.iter().for_each(|step| world.perform(step));
+        let since = since.index(world.history.len());
+        let between = since + between.index(world.history.len() - since);
+        let path = PATHS[path];
+        let goal = view(&world.history.last().unwrap().1, path, depth);
+        let (r, then) = world.history[since].clone();
+        let frames = world.told(&world.watch(path, Some(r), depth));
+
+        // Strictly, from the state at the cursor.
+        let mut state = view(&then, path, depth);
+        frames.iter().for_each(|frame| apply(&mut state, frame, true));
+        prop_assert_eq!(&state, &goal, "strict, since {:?}: {:?}", r, &frames);
+        if let Some(last) = frames.last() {
+            prop_assert!(last.revision.is_some(), "the last frame completes the state");
+        }
+        // Leniently, from a state in between.
+        let mut state = view(&world.history[between].1, path, depth);
+        frames.iter().for_each(|frame| apply(&mut state, frame, false));
+        prop_assert_eq!(&state, &goal, "from between, since {:?}: {:?}", r, &frames);
+        // From nothing.
+        let frames = world.told(&world.watch(path, None, depth));
+        let mut state = Some(serde_json::json!({ "stale": true }));
+        frames.iter().for_each(|frame| apply(&mut state, frame, true));
+        prop_assert_eq!(&state, &goal, "from nothing: {:?}", &frames);
+        // From a cursor that cannot be: a snapshot, or word that nothing is there.
+        let future = Revision(world.engine.revision().0 + 1);
+        let frames = world.told(&world.watch(path, Some(future), depth));
+        prop_assert!(matches!(frames[0].kind, Kind::Snapshot | Kind::Gone));
+    }
+
+    #[test]
+    fn live_readers_of_any_speed_hold_states_that_were(
+        steps in proptest::collection::vec((step(), 0u8..4, 0u8..6), 1..40),
+        slice_bytes in prop_oneof![2 => Just(1usize << 16), 1 => Just(24)],
+        tombstones_per_object in prop_oneof![Just(1024usize), Just(2)],
+    ) {
+        let mut world = World::new(Limits { slice_bytes, tombstones_per_object, ..Limits::default() });
+        // Six readers; two of each place share encodings. Odd ones take whole values.
+        let specs: Vec<Watch> = (0..6)
+            .map(|i| Watch { whole: i % 2 == 1, ..world.watch(PATHS[i / 2], None, if i < 4 { u32::MAX } else { 1 }) })
+            .collect();
+        let readers: Vec<SessionId> = specs.iter().map(|_| world.engine.open()).collect();
+        for (session, watch) in readers.iter().zip(&specs) {
+            world.engine.watch(*session, 9, watch);
+        }
+        world.engine.take_woken();
+        let mut states: Vec<Option<Value>> = vec![None; 6];
+        let take = |world: &mut World, states: &mut Vec<Option<Value>>, reader: usize| {
+            let Some(update) = world.engine.next(readers[reader], Tick(0)) else { return false };
+            let frame = update.frame.unwrap();
+            apply(&mut states[reader], &frame, true);
+            if let Some(revision) = frame.revision {
+                let at = world.history.iter().rfind(|(r, _)| *r <= revision).unwrap();
+                let segments: Vec<&str> = specs[reader].path.segments().iter().map(|s| &**s).collect();
+                assert_eq!(states[reader], view(&at.1, &segments, specs[reader].depth), "reader {reader} at {revision:?}");
+            }
+            true
+        };
+        for (step, pulls, reader) in &steps {
+            world.perform(step);
+            for _ in 0..*pulls {
+                take(&mut world, &mut states, *reader as usize);
+            }
+        }
+        for reader in 0..6 {
+            while take(&mut world, &mut states, reader) {}
+            let segments: Vec<&str> = specs[reader].path.segments().iter().map(|s| &**s).collect();
+            prop_assert_eq!(&states[reader], &view(&world.history.last().unwrap().1, &segments, specs[reader].depth));
+        }
+    }
+
+    #[test]
+    fn large_objects_with_an_index_are_no_exception(
+        steps in proptest::collection::vec((0usize..80, prop_oneof![2 => Just(None), 3 => leaf().prop_map(Some)]), 1..200),
+        since in any::<prop::sample::Index>(),
+        slice_bytes in prop_oneof![Just(1usize << 16), Just(64)],
+        tombstones_per_object in prop_oneof![Just(1024usize), Just(5), Just(20)],
+    ) {
+        let mut world = World::new(Limits { slice_bytes, tombstones_per_object, ..Limits::default() });
+        let mut seen = Vec::new();
+        for (i, (name, value)) in steps.iter().enumerate() {
+            let path = Path::ROOT.child("large").child(&format!("member-{name}"));
+            let action = match value {
+                Some(value) => Action::Put(Json::parse(value.to_string().as_bytes(), &Limits::default()).unwrap()),
+                None => Action::Delete,
+            };
+            let _ = world.engine.commit(&[Write { path, action, condition: Condition::default() }], Timestamp(i as u64));
+            world.engine.take_woken();
+            seen.push((world.engine.revision(), root(&world.engine)));
+        }
+        let (r, then) = seen[since.index(seen.len())].clone();
+        let frames = world.told(&world.watch(&["large"], Some(r), u32::MAX));
+        let mut state = view(&then, &["large"], u32::MAX);
+        frames.iter().for_each(|frame| apply(&mut state, frame, true));
+        prop_assert_eq!(state, view(&seen.last().unwrap().1, &["large"], u32::MAX), "since {:?}: {:?}", r, frames);
+    }
+}
+
+#[test]
+fn a_new_member_is_a_merge_and_not_a_snapshot() {
+    let mut world = World::new(Limits::default());
+    let members: Value = (0..100).map(|i| (format!("m{i}"), Value::from(i))).collect();
+    world.perform(&Step::Put(vec![0], members));
+    let r = world.engine.revision();
+    world.perform(&Step::Put(vec![0, 1], serde_json::json!({ "deep": { "a": 1 } })));
+    let frames = world.told(&world.watch(&["a"], Some(r), u32::MAX));
+    assert_eq!((frames.len(), frames[0].kind), (1, Kind::Merge));
+    assert_eq!(&frames[0].body[..], br#"{"b":{"deep":{"a":1}}}"#);
+}
+
+#[test]
+fn a_written_null_and_an_object_made_anew_come_as_json_patch() {
+    let mut world = World::new(Limits::default());
+    let filler = "x".repeat(300);
+    world.perform(&Step::Put(vec![0], serde_json::json!({ "filler": filler, "b": { "deep": 1 } })));
+    let r = world.engine.revision();
+    world.perform(&Step::Merge(vec![0], serde_json::json!({ "b": null })));
+    world.perform(&Step::Put(vec![0, 1], serde_json::json!({ "list": 2 })));
+    world.perform(&Step::Put(vec![0, 4], Value::Null));
+    let frames = world.told(&world.watch(&["a"], Some(r), u32::MAX));
+    assert_eq!((frames.len(), frames[0].kind), (1, Kind::Patch));
+    let expected = r#"[{"op":"add","path":"/b","value":{"list":2}},{"op":"add","path":"/deep","value":null}]"#;
+    assert_eq!(std::str::from_utf8(&frames[0].body), Ok(expected));
+}
