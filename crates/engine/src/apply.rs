@@ -20,7 +20,13 @@ pub(crate) struct Applying<'a> {
 
 impl Applying<'_> {
     /// Applies a change to a value. `point` is its place, if anybody watches there or beneath. Says whether anything changed.
-    pub(crate) fn apply(&mut self, keys: &mut Keys, value: &mut Value, change: Change, point: Option<PointId>) -> bool {
+    pub(crate) fn apply(
+        &mut self,
+        keys: &mut Keys,
+        value: &mut Value,
+        change: Change,
+        point: Option<PointId>,
+    ) -> bool {
         let changed = match (&mut *value, change) {
             (_, Change::Keep) => return false,
             (Value::Absent { .. }, Change::Remove) => return false,

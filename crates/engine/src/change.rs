@@ -19,7 +19,10 @@ pub(crate) enum Change {
     Remove,
     Leaf(Text),
     /// An object. `anew`: it is exactly these members; else these are written over those that are there.
-    Object { anew: bool, members: Members },
+    Object {
+        anew: bool,
+        members: Members,
+    },
 }
 
 impl Change {

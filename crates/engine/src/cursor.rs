@@ -86,10 +86,20 @@ mod tests {
 
     #[test]
     fn what_the_server_never_wrote_is_no_cursor() {
-        for text in ["", ".", "deadbeef0042", "deadbeef0042.", "deadbeef0042.0", "deadbeef0042.017", "deadbeef0042.+1"] {
+        for text in [
+            "",
+            ".",
+            "deadbeef0042",
+            "deadbeef0042.",
+            "deadbeef0042.0",
+            "deadbeef0042.017",
+            "deadbeef0042.+1",
+        ] {
             assert_eq!(Cursor::parse(text), None, "{text}");
         }
-        for text in ["DEADBEEF0042.1", "deadbeef0042.99999999999999999999", "deadbeef004.1", "deadbeef0042.1 "] {
+        for text in
+            ["DEADBEEF0042.1", "deadbeef0042.99999999999999999999", "deadbeef004.1", "deadbeef0042.1 "]
+        {
             assert_eq!(Cursor::parse(text), None, "{text}");
         }
     }

@@ -108,7 +108,14 @@ pub(crate) enum Form {
 }
 
 /// Walks what changed. False when the writer failed or has more than `max` bytes.
-fn changes(keys: &Keys, object: &Object, since: Revision, depth: u32, max: usize, writer: &mut impl Writer) -> bool {
+fn changes(
+    keys: &Keys,
+    object: &Object,
+    since: Revision,
+    depth: u32,
+    max: usize,
+    writer: &mut impl Writer,
+) -> bool {
     if depth == 0 {
         return true;
     }
@@ -118,7 +125,14 @@ fn changes(keys: &Keys, object: &Object, since: Revision, depth: u32, max: usize
 }
 
 /// Writes down one member. False when the walk beneath it was given up.
-fn change(keys: &Keys, member: &Member, since: Revision, depth: u32, max: usize, writer: &mut impl Writer) -> bool {
+fn change(
+    keys: &Keys,
+    member: &Member,
+    since: Revision,
+    depth: u32,
+    max: usize,
+    writer: &mut impl Writer,
+) -> bool {
     let nothing_yet = since == Revision::NONE;
     match &member.value {
         Value::Absent { .. } if nothing_yet => {}

@@ -306,9 +306,7 @@ impl Engine {
         let found = self.find(path);
         let among = |states: &States| match states {
             States::Any => found.value.is_some(),
-            States::These(cursors) => {
-                found.value.is_some() && cursors.contains(&self.cursor(found.changed))
-            }
+            States::These(cursors) => found.value.is_some() && cursors.contains(&self.cursor(found.changed)),
         };
         condition.is.as_ref().is_none_or(among) && !condition.is_not.as_ref().is_some_and(among)
     }

@@ -166,6 +166,16 @@ impl Interest {
 
 impl Point {
     fn new(parent: PointId, key: KeyId) -> Point {
-        Point { parent, key, first_child: NIL, next: NIL, previous: NIL, links: 0, idle: NIL, touches: 0, touched: Revision::NONE }
+        Point {
+            parent,
+            key,
+            first_child: NIL,
+            next: NIL,
+            previous: NIL,
+            links: 0,
+            idle: NIL,
+            touches: 0,
+            touched: Revision::NONE,
+        }
     }
 }

@@ -388,7 +388,10 @@ mod tests {
     #[test]
     fn arrays_are_taken_apart_at_their_own_commas() {
         assert_eq!(elements("[]"), Vec::<&str>::new());
-        assert_eq!(elements(r#"[1,"a,]\"",[2,3],{"x":[4,5]}]"#), ["1", r#""a,]\"""#, "[2,3]", r#"{"x":[4,5]}"#]);
+        assert_eq!(
+            elements(r#"[1,"a,]\"",[2,3],{"x":[4,5]}]"#),
+            ["1", r#""a,]\"""#, "[2,3]", r#"{"x":[4,5]}"#]
+        );
         assert_eq!((nesting("1"), nesting("[]"), nesting(r#"[{"a":"[[["},[[]]]"#)), (0, 1, 3));
     }
 }

@@ -320,7 +320,9 @@ fn merge(keys: &Keys, node: Node<'_, '_>, patch: &Change) {
     }
     for (name, value) in members {
         match value {
-            Change::Leaf(text) if text.is_null() => *node.reborrow().member(keys, name).change = Change::Remove,
+            Change::Leaf(text) if text.is_null() => {
+                *node.reborrow().member(keys, name).change = Change::Remove
+            }
             _ => merge(keys, node.reborrow().member(keys, name), value),
         }
     }
@@ -382,7 +384,8 @@ fn apply_edit(
     edit: Edit,
     work: &mut usize,
 ) -> Result<(), Fault> {
-    let missing = |tokens: usize| Fault::Failed(format!("there is nothing at {:?}", display(&pointer[..tokens])));
+    let missing =
+        |tokens: usize| Fault::Failed(format!("there is nothing at {:?}", display(&pointer[..tokens])));
     let Some(token) = pointer.get(done) else {
         *node.change = match edit {
             Edit::Add(value) => value,
@@ -406,7 +409,8 @@ fn apply_edit(
     let last = done + 1 == pointer.len();
     let index = match (token.as_str(), &edit) {
         ("-", Edit::Add(_)) if last => texts.len(),
-        _ => element_index(token).map_err(|why| Fault::Failed(format!("{:?} {why}", display(&pointer[..=done]))))?,
+        _ => element_index(token)
+            .map_err(|why| Fault::Failed(format!("{:?} {why}", display(&pointer[..=done]))))?,
     };
     let inserts = last && matches!(edit, Edit::Add(_));
     if index >= texts.len() + usize::from(inserts) {
@@ -444,7 +448,9 @@ fn read_element(array: &str, pointer: &[String], limits: &Limits) -> Option<Chan
     for (i, token) in pointer.iter().enumerate().skip(1) {
         value = match value {
             Change::Object { mut members, .. } => members.swap_remove(token.as_str())?,
-            Change::Leaf(text) if text.is_array() => return read_element(text.as_str(), &pointer[i..], limits),
+            Change::Leaf(text) if text.is_array() => {
+                return read_element(text.as_str(), &pointer[i..], limits);
+            }
             _ => return None,
         };
     }
@@ -476,7 +482,8 @@ fn element_index(token: &str) -> Result<usize, &'static str> {
 fn equal(a: &Change, b: &Change) -> bool {
     match (a, b) {
         (Change::Object { members: a, .. }, Change::Object { members: b, .. }) => {
-            a.len() == b.len() && a.iter().all(|(name, value)| b.get(name).is_some_and(|other| equal(value, other)))
+            a.len() == b.len()
+                && a.iter().all(|(name, value)| b.get(name).is_some_and(|other| equal(value, other)))
         }
         (Change::Leaf(a), Change::Leaf(b)) => equal_text(a.as_str(), b.as_str()),
         _ => false,

@@ -34,9 +34,10 @@ impl Patch {
             Change::Leaf(text) if text.is_array() => text,
             other => return Err(PatchError::NotAList(other.kind())),
         };
-        let operations = elements(document.as_str()).into_iter().enumerate().map(|(index, text)| {
-            operation(text, &wider).map_err(|why| PatchError::Operation { index, why })
-        });
+        let operations = elements(document.as_str())
+            .into_iter()
+            .enumerate()
+            .map(|(index, text)| operation(text, &wider).map_err(|why| PatchError::Operation { index, why }));
         operations.collect::<Result<_, _>>().map(Patch)
     }
 
@@ -122,7 +123,10 @@ mod tests {
             (r#"[{"op":"remove","path":"/a"},5]"#, "operation 1 of the patch: is not an object"),
             (r#"[{"op":"add","path":"/a"}]"#, r#"operation 0 of the patch: "value" is missing"#),
             (r#"[{"path":"/a"}]"#, r#"operation 0 of the patch: "op" is missing"#),
-            (r#"[{"op":"add","path":7,"value":1}]"#, r#"operation 0 of the patch: "path" is a number, not a string"#),
+            (
+                r#"[{"op":"add","path":7,"value":1}]"#,
+                r#"operation 0 of the patch: "path" is a number, not a string"#,
+            ),
             (
                 r#"[{"op":"remove","path":"a"}]"#,
                 r#"operation 0 of the patch: "path" "a" is no JSON Pointer: it must be empty or begin with '/'"#,

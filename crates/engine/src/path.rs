@@ -77,7 +77,8 @@ impl Path {
             let place = i + 1;
             let bytes = raw.as_bytes();
             let bad_escape = (0..bytes.len()).any(|at| {
-                bytes[at] == b'%' && !bytes.get(at + 1..at + 3).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit))
+                bytes[at] == b'%'
+                    && !bytes.get(at + 1..at + 3).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit))
             });
             if bad_escape {
                 return Err(PathError::Escape(place));
@@ -87,7 +88,9 @@ impl Path {
                 "" => return Err(PathError::Empty(place)),
                 "." | ".." => return Err(PathError::Dots(place)),
                 s if s.contains('\0') => return Err(PathError::Nul(place)),
-                s if s.len() > limits.key_bytes => return Err(PathError::KeyTooLong(place, limits.key_bytes)),
+                s if s.len() > limits.key_bytes => {
+                    return Err(PathError::KeyTooLong(place, limits.key_bytes));
+                }
                 s => segments.push(s.into()),
             }
             if segments.len() > limits.path_depth {

@@ -18,7 +18,9 @@ enum Telling {
     Nothing,
     Frame(Kind, Vec<u8>),
     /// More than fits one frame. `anew`: from nothing, since a delta is not possible or not shorter.
-    Slices { anew: bool },
+    Slices {
+        anew: bool,
+    },
     Refused(Refusal),
 }
 
@@ -78,7 +80,8 @@ impl Engine {
                     let time = self.times.of(changed);
                     let link = &mut self.links[id];
                     (link.cursor, link.incomplete) = (changed, false);
-                    return made.map(|made| made.map(|(kind, body)| Frame::new(kind, body, Some(changed), time)));
+                    return made
+                        .map(|made| made.map(|(kind, body)| Frame::new(kind, body, Some(changed), time)));
                 }
             }
         }
@@ -178,5 +181,6 @@ fn continues(value: Option<&Value>, walk: &Walk) -> bool {
 }
 
 fn is_hidden(engine: &Engine, object: &Object, since: Revision, depth: u32) -> bool {
-    delta(&engine.keys, object, since, depth, engine.limits.slice_bytes, false).is_some_and(|(_, body)| body.is_empty())
+    delta(&engine.keys, object, since, depth, engine.limits.slice_bytes, false)
+        .is_some_and(|(_, body)| body.is_empty())
 }

@@ -54,7 +54,11 @@ fn closing_every_session_leaves_nothing_behind() {
     for (i, session) in sessions.iter().enumerate() {
         for tag in 0..10u32 {
             let path = Path::parse(&format!("/a/{}/{tag}", i % 3), &Limits::default()).unwrap();
-            assert!(engine.watch(*session, tag, &Watch { interval_ms: u64::from(tag % 2) * 50, ..Watch::new(path) }));
+            assert!(engine.watch(
+                *session,
+                tag,
+                &Watch { interval_ms: u64::from(tag % 2) * 50, ..Watch::new(path) }
+            ));
         }
     }
     engine.take_woken();
@@ -67,5 +71,9 @@ fn closing_every_session_leaves_nothing_behind() {
     sessions.iter().for_each(|session| engine.close(*session));
     engine.commit(&[write("/a", Action::Delete)], Timestamp(0)).unwrap();
     let stats = engine.stats();
-    assert_eq!((stats.links, stats.places, stats.sessions, stats.names), (0, 0, 0, 1), "the tombstone's name stays");
+    assert_eq!(
+        (stats.links, stats.places, stats.sessions, stats.names),
+        (0, 0, 0, 1),
+        "the tombstone's name stays"
+    );
 }

@@ -62,7 +62,10 @@ mod tests {
         }
         for r in (1..=commits).step_by(97) {
             let (told, true_time) = (times.of(Revision(r)).0, 1000 + r / 2);
-            assert!(told <= true_time && true_time - told <= (commits - r) / 8 + 2, "{r}: {told} {true_time}");
+            assert!(
+                told <= true_time && true_time - told <= (commits - r) / 8 + 2,
+                "{r}: {told} {true_time}"
+            );
         }
     }
 

@@ -19,7 +19,9 @@ const SCAN_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) enum Value {
     /// A tombstone. What was here had been here since `existed_since` at the latest.
-    Absent { existed_since: Revision },
+    Absent {
+        existed_since: Revision,
+    },
     Leaf(Text),
     Object(Box<Object>),
 }
@@ -361,7 +363,10 @@ impl Object {
         assert_eq!(content, self.content);
         for (slot, member) in self.members.iter().enumerate().filter(|(_, m)| m.key != KeyId::NONE) {
             assert_eq!(self.find(member.key), Some(slot));
-            assert_eq!(self.changed_since(Revision(member.changed.0 - 1)).filter(|m| m.key == member.key).count(), 1);
+            assert_eq!(
+                self.changed_since(Revision(member.changed.0 - 1)).filter(|m| m.key == member.key).count(),
+                1
+            );
             if let Value::Object(object) = &member.value {
                 object.check(keys);
             }

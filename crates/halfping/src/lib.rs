@@ -1,1 +1,20 @@
-//! Placeholder.
+//! Streaming APIs: `GET` any URL once, or keep the `GET` open and be told what changes.
+//!
+//! An [`Api`] is a JSON tree that many write and many follow. Use it from Rust, serve it with [`Server`], or mount its
+//! [router](Api::router) in an axum application. `PROTOCOL.md` in the repository is what HTTP clients may rely on.
+
+mod api;
+mod clock;
+mod connection;
+mod http;
+mod metrics;
+mod names;
+mod problem;
+mod server;
+mod shared;
+mod transports;
+
+pub use api::{Api, Commit, Error, Options, Watch, Written};
+pub use halfping_engine::{Limits, PathError, Refusal};
+pub use http::Cors;
+pub use server::Server;

@@ -1,0 +1,96 @@
+//! Which pages of other origins may use the API.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use futures_core::future::BoxFuture;
+use http::{Method, Request, header};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_http::cors::{Any, CorsLayer};
+
+use super::answer;
+use crate::shared::Shared;
+
+/// Pages of which origins may use the API from a browser.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Cors {
+    /// Only pages that the same origin served.
+    #[default]
+    None,
+    /// Pages of any origin. For demos and development: it also lets any page that a person has open write.
+    Any,
+    /// Pages of these origins, such as `https://app.example.org`.
+    Origins(Vec<String>),
+}
+
+impl Cors {
+    fn layer(&self) -> Option<CorsLayer> {
+        let layer = CorsLayer::new()
+            .allow_methods([
+                Method::GET,
+                Method::HEAD,
+                Method::PUT,
+                Method::PATCH,
+                Method::POST,
+                Method::DELETE,
+            ])
+            .allow_headers(Any)
+            .expose_headers([header::ETAG, header::LOCATION, header::RETRY_AFTER, header::ALLOW])
+            .max_age(Duration::from_secs(600));
+        match self {
+            Cors::None => None,
+            Cors::Any => Some(layer.allow_origin(Any)),
+            Cors::Origins(origins) => {
+                let origins: Vec<_> = origins.iter().filter_map(|o| o.parse().ok()).collect();
+                Some(layer.allow_origin(origins))
+            }
+        }
+    }
+}
+
+/// The API as an axum router, with what CORS asks for around it.
+pub(crate) fn layered(shared: Arc<Shared>, cors: &Cors) -> Router {
+    let api = service_fn(move |request: Request<Body>| {
+        let shared = shared.clone();
+        async move { Ok::<_, std::convert::Infallible>(answer(shared, request).await) }
+    });
+    match cors.layer() {
+        None => Router::new().fallback_service(api),
+        Some(layer) => Router::new().fallback_service(Preflight { cors: layer.layer(api.clone()), api }),
+    }
+}
+
+/// The CORS layer takes every `OPTIONS` for a preflight; one without `Access-Control-Request-Method` is the API's.
+#[derive(Clone)]
+struct Preflight<C, A> {
+    cors: C,
+    api: A,
+}
+
+impl<C, A> Service<Request<Body>> for Preflight<C, A>
+where
+    C: Service<Request<Body>, Response = Response, Error = std::convert::Infallible> + Clone + Send + 'static,
+    C::Future: Send,
+    A: Service<Request<Body>, Response = Response, Error = std::convert::Infallible> + Clone + Send + 'static,
+    A::Future: Send,
+{
+    type Response = Response;
+    type Error = std::convert::Infallible;
+    type Future = BoxFuture<'static, Result<Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let preflight = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        match *request.method() == Method::OPTIONS && !preflight {
+            true => Box::pin(self.api.clone().oneshot(request)),
+            false => Box::pin(self.cors.clone().oneshot(request)),
+        }
+    }
+}

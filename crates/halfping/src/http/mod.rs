@@ -1,0 +1,124 @@
+//! HTTP: which request means what.
+
+mod cors;
+mod negotiate;
+mod read;
+mod write;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use halfping_engine::Path;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, StatusCode, header};
+
+use crate::connection::Connection;
+use crate::problem::Problem;
+use crate::shared::Shared;
+
+pub use cors::Cors;
+pub(crate) use cors::layered;
+
+/// Methods of a resource.
+const ALLOW: &str = "GET, HEAD, OPTIONS, PUT, PATCH, POST, DELETE";
+/// Methods of what the server itself provides.
+const ALLOW_READ: &str = "GET, HEAD, OPTIONS";
+/// Types that `PATCH` takes.
+const ACCEPT_PATCH: &str = "application/merge-patch+json, application/json-patch+json";
+
+type Answer = Result<Response, Problem>;
+
+/// Answers one request.
+pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Body>) -> Response {
+    let method = metric_label(request.method());
+    shared.metrics.requests.get_or_create(&[("method", method)]).inc();
+    match dispatch(&shared, request).await {
+        Ok(response) => response,
+        Err(problem) => {
+            shared.metrics.refused(&problem);
+            tracing::debug!(problem = problem.name(), "refused");
+            problem.into_response()
+        }
+    }
+}
+
+async fn dispatch(shared: &Arc<Shared>, request: Request<Body>) -> Answer {
+    let (request, body) = request.into_parts();
+    let uri = &request.uri;
+    let target_len = uri.path_and_query().map_or(0, |t| t.as_str().len());
+    if target_len > shared.limits.uri_bytes {
+        let max = shared.limits.uri_bytes;
+        return Err(Problem::limit("path-too-long", "uri_bytes", max, "bytes of path and query"));
+    }
+    let connection = request.extensions.get::<Arc<Connection>>().unwrap_or(&shared.foreign).clone();
+    match uri.path() {
+        "/_health" => own(&request, || health(shared)),
+        "/_metrics" => own(&request, || metrics(shared)),
+        "/_streams" => match request.method {
+            Method::GET | Method::HEAD => read::many(shared, &connection, &request),
+            _ => own(&request, || StatusCode::OK.into_response()),
+        },
+        path => {
+            let path = Path::parse(path, &shared.limits)?;
+            match request.method {
+                Method::GET | Method::HEAD => read::one(shared, &connection, &request, path).await,
+                Method::OPTIONS => Ok(options(ALLOW)),
+                Method::PUT | Method::PATCH | Method::POST | Method::DELETE => {
+                    write::one(shared, &connection, &request, body, path).await
+                }
+                _ => Err(not_allowed(&request.method, ALLOW)),
+            }
+        }
+    }
+}
+
+/// A resource of the server's own: to be read only.
+fn own(request: &Parts, answer: impl FnOnce() -> Response) -> Answer {
+    match request.method {
+        Method::GET | Method::HEAD => Ok(answer()),
+        Method::OPTIONS => Ok(options(ALLOW_READ)),
+        _ => Err(not_allowed(&request.method, ALLOW_READ)),
+    }
+}
+
+fn options(allow: &'static str) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    if allow == ALLOW {
+        response.headers_mut().insert("accept-patch", HeaderValue::from_static(ACCEPT_PATCH));
+    }
+    response
+}
+
+fn not_allowed(method: &Method, allow: &'static str) -> Problem {
+    Problem::new("method-not-allowed", format!("{method} is not allowed here"))
+        .hint(format!("allowed are {allow}"))
+        .header(header::ALLOW, HeaderValue::from_static(allow))
+}
+
+fn health(shared: &Shared) -> Response {
+    let (status, word) = match shared.is_draining() {
+        false => (StatusCode::OK, "ok"),
+        true => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+    };
+    let json = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (status, json, format!("{{\"status\":\"{word}\"}}")).into_response()
+}
+
+fn metrics(shared: &Shared) -> Response {
+    let stats = shared.with_engine(halfping_engine::Engine::stats);
+    let text = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, text), (header::CACHE_CONTROL, "no-store")], shared.metrics.text(&stats))
+        .into_response()
+}
+
+fn metric_label(method: &Method) -> &'static str {
+    let known = ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"];
+    known.into_iter().find(|name| method.as_str() == *name).unwrap_or("other")
+}
+
+/// A cursor as an `ETag`.
+fn etag(shared: &Shared, revision: halfping_engine::Revision) -> HeaderValue {
+    HeaderValue::from_str(&format!("\"{}\"", shared.cursor(revision))).expect("a cursor is visible ASCII")
+}

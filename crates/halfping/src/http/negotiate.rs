@@ -1,0 +1,241 @@
+//! What a request asks for: representation, query parameters, preferences, conditions.
+
+use std::borrow::Cow;
+
+use halfping_engine::{Condition, Cursor, States};
+use http::{HeaderMap, HeaderName, header};
+
+use crate::problem::Problem;
+use crate::transports::Format;
+
+/// How a resource is to be represented.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Representation {
+    Json,
+    Stream(Format),
+}
+
+/// Picks the representation that `Accept` likes best; of those that it likes equally, the one it names first (RFC 9110, section 12.5.1).
+pub(super) fn accept(headers: &HeaderMap) -> Result<Representation, Problem> {
+    let mut best: Option<(f32, Representation)> = None;
+    let mut any = false;
+    for value in headers.get_all(header::ACCEPT) {
+        for range in text(&header::ACCEPT, value)?.split(',').map(str::trim).filter(|r| !r.is_empty()) {
+            any = true;
+            let mut parts = range.split(';').map(str::trim);
+            let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let quality = parts.find_map(|p| p.strip_prefix("q=")).map_or(Ok(1.0), str::parse::<f32>);
+            let representation = match name.as_str() {
+                "*/*" | "application/*" | "application/json" => Representation::Json,
+                "text/event-stream" | "text/*" => Representation::Stream(Format::Sse),
+                "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
+                    Representation::Stream(Format::Ndjson)
+                }
+                _ => continue,
+            };
+            let quality = quality.unwrap_or(0.0);
+            if quality > 0.0 && best.is_none_or(|(q, _)| quality > q) {
+                best = Some((quality, representation));
+            }
+        }
+    }
+    match best {
+        Some((_, representation)) => Ok(representation),
+        None if !any => Ok(Representation::Json),
+        None => Err(Problem::new("not-acceptable", "Accept names nothing that can be had here")
+            .hint("application/json, text/event-stream or application/x-ndjson")),
+    }
+}
+
+/// The query parameters.
+#[derive(Debug, Default)]
+pub(super) struct Query {
+    pub(super) depth: Option<u32>,
+    pub(super) watch: bool,
+    pub(super) since: Option<String>,
+    pub(super) rate: Option<f64>,
+    pub(super) whole: bool,
+    pub(super) envelope: bool,
+    pub(super) paths: Vec<String>,
+    /// A parameter that only streams have.
+    pub(super) of_streams: Option<&'static str>,
+}
+
+/// Parameters of a resource, and of `/_streams`.
+pub(super) const OF_ONE: &[&str] = &["depth", "watch", "since", "rate", "delta", "envelope"];
+pub(super) const OF_MANY: &[&str] = &["path", "depth", "watch", "since", "rate", "delta"];
+
+/// Updates a second below which a rate is taken for a mistake: one in an hour.
+const RATE_MIN: f64 = 1.0 / 3600.0;
+/// Updates a second above which a limit makes no difference: clocks here count milliseconds.
+const RATE_MAX: f64 = 1000.0;
+
+impl Query {
+    pub(super) fn parse(query: Option<&str>, known: &[&'static str]) -> Result<Query, Problem> {
+        let mut parsed = Query::default();
+        let mut seen: Vec<&str> = Vec::new();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            let Some(name) = known.iter().copied().find(|k| *k == name) else {
+                return Err(unknown(&name, known));
+            };
+            if name != "path" && seen.contains(&name) {
+                return Err(Problem::new("bad-parameter", format!("the parameter '{name}' is given twice")));
+            }
+            seen.push(name);
+            parsed.set(name, value)?;
+        }
+        Ok(parsed)
+    }
+
+    fn set(&mut self, name: &'static str, value: Cow<'_, str>) -> Result<(), Problem> {
+        let bad = |wanted: &str| {
+            Problem::new("bad-parameter", format!("'{name}' is {wanted}, not {:?}", shorten(&value)))
+        };
+        let flag = |when_empty: bool| match &*value {
+            "" => Ok(when_empty),
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            _ => Err(bad("true or false")),
+        };
+        match name {
+            "depth" => self.depth = Some(value.parse().map_err(|_| bad("a number of levels"))?),
+            "watch" => self.watch = flag(true)?,
+            "path" => self.paths.push(value.into_owned()),
+            _ => {
+                self.of_streams = Some(name);
+                match name {
+                    "since" => self.since = Some(value.into_owned()),
+                    "delta" => self.whole = !flag(true)?,
+                    "envelope" => self.envelope = flag(true)?,
+                    _ => {
+                        let rate =
+                            value.parse::<f64>().ok().filter(|rate| *rate >= RATE_MIN && rate.is_finite());
+                        self.rate =
+                            Some(rate.ok_or_else(|| {
+                                bad("a number of updates a second, at least one in an hour")
+                            })?);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The least time between two frames of a link.
+    pub(super) fn interval_ms(&self) -> u64 {
+        self.rate.map_or(0, |rate| (1000.0 / rate.min(RATE_MAX)).round() as u64)
+    }
+}
+
+fn unknown(name: &str, known: &[&'static str]) -> Problem {
+    let problem = Problem::new("unknown-parameter", format!("there is no parameter '{}'", shorten(name)));
+    let near = known.iter().map(|k| (strsim::jaro_winkler(name, k), k)).max_by(|a, b| a.0.total_cmp(&b.0));
+    match near {
+        Some((likeness, near)) if likeness > 0.7 => problem.hint(format!("did you mean '{near}'?")),
+        _ => problem.hint(format!("known are {}", known.join(", "))),
+    }
+}
+
+/// A client's text as an error repeats it.
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(64) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// The cursor to resume from: `Last-Event-ID`, else `since`. One that cannot be read is as good as none (PROTOCOL C4).
+pub(super) fn since(headers: &HeaderMap, query: &Query) -> Option<Cursor> {
+    let header = headers.get("last-event-id").and_then(|v| v.to_str().ok());
+    let text = header.filter(|h| !h.is_empty()).or(query.since.as_deref())?;
+    Cursor::parse(text.trim_matches('"'))
+}
+
+/// `Prefer: wait=N` (RFC 7240), in seconds.
+pub(super) fn wait(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let prefer = HeaderName::from_static("prefer");
+    for value in headers.get_all(&prefer) {
+        for preference in text(&prefer, value)?.split([',', ';']).map(str::trim) {
+            if let Some(seconds) = preference.to_ascii_lowercase().strip_prefix("wait=") {
+                let seconds = seconds.trim_matches('"').parse();
+                return seconds
+                    .map(Some)
+                    .map_err(|_| Problem::new("bad-header", "Prefer: wait= takes a number of seconds"));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// `If-Match` and `If-None-Match`.
+pub(super) fn condition(headers: &HeaderMap) -> Result<Condition, Problem> {
+    Ok(Condition {
+        is: states(headers, &header::IF_MATCH)?,
+        is_not: states(headers, &header::IF_NONE_MATCH)?,
+    })
+}
+
+fn states(headers: &HeaderMap, name: &HeaderName) -> Result<Option<States>, Problem> {
+    let mut values = headers.get_all(name).iter().peekable();
+    if values.peek().is_none() {
+        return Ok(None);
+    }
+    let mut cursors = Vec::new();
+    for value in values {
+        for tag in text(name, value)?.split(',').map(str::trim).filter(|t| !t.is_empty()) {
+            if tag == "*" {
+                return Ok(Some(States::Any));
+            }
+            // Ours are strong; a proxy that compresses may have made them weak. Foreign ones match nothing.
+            let tag = tag.strip_prefix("W/").unwrap_or(tag);
+            cursors.extend(Cursor::parse(tag.trim_matches('"')));
+        }
+    }
+    Ok(Some(States::These(cursors)))
+}
+
+fn text<'a>(name: &HeaderName, value: &'a http::HeaderValue) -> Result<&'a str, Problem> {
+    value.to_str().map_err(|_| Problem::new("bad-header", format!("the header {name} is not ASCII text")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accept_is_read_as_http_says() {
+        let sse = Representation::Stream(Format::Sse);
+        let ndjson = Representation::Stream(Format::Ndjson);
+        for (accept_text, expected) in [
+            ("*/*", Some(Representation::Json)),
+            ("", Some(Representation::Json)),
+            ("text/event-stream", Some(sse)),
+            ("Text/Event-Stream, */*", Some(sse)),
+            ("application/json;q=0.5, application/x-ndjson", Some(ndjson)),
+            ("application/jsonl", Some(ndjson)),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Some(Representation::Json)),
+            ("text/html", None),
+            ("application/json;q=0", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, accept_text.parse().unwrap());
+            assert_eq!(accept(&headers).ok(), expected, "{accept_text}");
+        }
+        assert_eq!(accept(&HeaderMap::new()).ok(), Some(Representation::Json));
+    }
+
+    #[test]
+    fn a_parameter_that_is_almost_known_is_named() {
+        let problem = Query::parse(Some("dept=1"), OF_ONE).unwrap_err();
+        assert!(String::from_utf8(problem.to_json()).unwrap().contains("did you mean 'depth'?"));
+        for query in
+            ["depth=x", "depth=-1", "rate=0", "rate=-1", "rate=NaN", "delta=maybe", "depth=1&depth=2"]
+        {
+            assert_eq!(Query::parse(Some(query), OF_ONE).unwrap_err().name(), "bad-parameter", "{query}");
+        }
+        let query = Query::parse(Some("watch&rate=0.5&delta=false&since=x"), OF_ONE).unwrap();
+        assert!(
+            query.watch && query.whole && query.interval_ms() == 2000 && query.since.as_deref() == Some("x")
+        );
+    }
+}

@@ -1,0 +1,193 @@
+//! `GET` and `HEAD`: once, as a long poll, or as a stream.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::IntoResponse;
+use halfping_engine::{Path, Reading, States, Watch};
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode, header};
+
+use super::negotiate::{OF_MANY, OF_ONE, Query, Representation, accept, condition, since, wait};
+use super::{Answer, etag};
+use crate::connection::Connection;
+use crate::problem::Problem;
+use crate::shared::{Shared, Subscription};
+use crate::transports::{Format, NDJSON, SSE, Stream, Style, sse_farewell};
+
+/// Reads one resource.
+pub(super) async fn one(
+    shared: &Arc<Shared>,
+    connection: &Arc<Connection>,
+    request: &Parts,
+    path: Path,
+) -> Answer {
+    let query = Query::parse(request.uri.query(), OF_ONE)?;
+    let representation = match accept(&request.headers)? {
+        Representation::Json if query.watch => Representation::Stream(Format::Ndjson),
+        representation => representation,
+    };
+    match representation {
+        Representation::Stream(format) => {
+            stream(shared, connection, request, query, format, vec![path], None)
+        }
+        Representation::Json => {
+            if let Some(name) = query.of_streams {
+                return Err(Problem::new(
+                    "not-a-stream",
+                    format!("'{name}' shapes a stream, and this is a plain GET"),
+                )
+                .hint("add ?watch, or Accept: text/event-stream"));
+            }
+            plain(shared, connection, request, path, query.depth.unwrap_or(u32::MAX)).await
+        }
+    }
+}
+
+/// Streams many resources at once.
+pub(super) fn many(shared: &Arc<Shared>, connection: &Arc<Connection>, request: &Parts) -> Answer {
+    let mut query = Query::parse(request.uri.query(), OF_MANY)?;
+    let format = match accept(&request.headers)? {
+        Representation::Stream(format) => format,
+        Representation::Json => Format::Ndjson,
+    };
+    let spelled = std::mem::take(&mut query.paths);
+    if spelled.is_empty() {
+        return Err(Problem::new("bad-parameter", "no path is given").hint("/_streams?path=/a&path=/b"));
+    }
+    let mut paths: Vec<Path> = Vec::with_capacity(spelled.len());
+    for text in &spelled {
+        let path = Path::parse(text, &shared.limits)
+            .map_err(|e| Problem::new("bad-path", format!("the parameter path={text}: {e}")))?;
+        if paths.contains(&path) {
+            return Err(Problem::new("bad-parameter", format!("the path {path} is given twice")));
+        }
+        paths.push(path);
+    }
+    let spelled = spelled.into_iter().map(Into::into).collect();
+    stream(shared, connection, request, query, format, paths, Some(spelled))
+}
+
+fn stream(
+    shared: &Arc<Shared>,
+    connection: &Arc<Connection>,
+    request: &Parts,
+    query: Query,
+    format: Format,
+    paths: Vec<Path>,
+    spelled: Option<Box<[Box<str>]>>,
+) -> Answer {
+    let body = match (shared.is_draining(), request.method == Method::HEAD) {
+        // Anything but 200 would stop a browser's EventSource for good.
+        (true, _) if format == Format::Sse => {
+            let mut farewell = Vec::new();
+            sse_farewell(&mut farewell);
+            Body::from(farewell)
+        }
+        (true, _) => return Err(Problem::new("draining", "the server is about to stop")),
+        (false, true) => Body::empty(),
+        (false, false) => {
+            let since = since(&request.headers, &query);
+            let watch = |path| Watch {
+                path,
+                since,
+                depth: query.depth.unwrap_or(u32::MAX),
+                whole: query.whole,
+                interval_ms: query.interval_ms(),
+            };
+            let watches: Vec<Watch> = paths.into_iter().map(watch).collect();
+            let subscription = Subscription::new(shared, connection, &watches)?;
+            let style = Style { format, whole: query.whole, envelope: query.envelope, paths: spelled };
+            Body::new(Stream::new(subscription, style, since.map(|c| c.revision)))
+        }
+    };
+    let content_type = match format {
+        Format::Sse => SSE,
+        Format::Ndjson => NDJSON,
+    };
+    let headers = [
+        (header::CONTENT_TYPE.as_str(), content_type),
+        (header::CACHE_CONTROL.as_str(), "no-store, no-transform"),
+        (header::VARY.as_str(), "Accept, Authorization"),
+        ("x-accel-buffering", "no"),
+        ("incremental", "?1"),
+    ];
+    Ok((headers, body).into_response())
+}
+
+async fn plain(
+    shared: &Arc<Shared>,
+    connection: &Arc<Connection>,
+    request: &Parts,
+    path: Path,
+    depth: u32,
+) -> Answer {
+    let known = condition(&request.headers)?;
+    let is_known = |reading: &Reading| match &known.is_not {
+        Some(States::These(cursors)) => cursors.contains(&shared.cursor(reading.revision)),
+        Some(States::Any) => reading.value.is_some(),
+        None => false,
+    };
+    let mut reading = shared.read(&path, depth)?;
+    let mut applied = None;
+    if is_known(&reading)
+        && let Some(asked) = wait(&request.headers)?
+    {
+        let seconds = asked.min(shared.limits.wait_seconds);
+        applied = Some(seconds);
+        if !shared.is_draining() {
+            reading =
+                changed(shared, connection, &path, depth, reading, Duration::from_secs(seconds)).await?;
+        }
+    }
+    let mut response = match &reading.value {
+        _ if is_known(&reading) => StatusCode::NOT_MODIFIED.into_response(),
+        Some(value) => {
+            let json = HeaderValue::from_static("application/json");
+            ([(header::CONTENT_TYPE, json)], value.clone()).into_response()
+        }
+        None => {
+            let problem = Problem::new("not-found", format!("there is nothing at {path}"));
+            shared.metrics.refused(&problem);
+            problem.into_response()
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, etag(shared, reading.revision));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept, Authorization"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Some(seconds) = applied {
+        let text = HeaderValue::from_str(&format!("wait={seconds}"));
+        headers.insert("preference-applied", text.expect("digits are visible ASCII"));
+    }
+    Ok(response)
+}
+
+/// Waits until the resource is in another state than it was, or the time is over, or the server drains.
+async fn changed(
+    shared: &Arc<Shared>,
+    connection: &Arc<Connection>,
+    path: &Path,
+    depth: u32,
+    was: Reading,
+    patience: Duration,
+) -> Result<Reading, Problem> {
+    let since = Some(shared.cursor(was.revision));
+    let watch = Watch { since, depth, ..Watch::new(path.clone()) };
+    let subscription = Subscription::new(shared, connection, &[watch])?;
+    let change = poll_fn(|cx| {
+        let mut changed = shared.is_draining();
+        subscription.pull(cx.waker(), |_| {
+            changed = true;
+            false
+        });
+        if changed { Poll::Ready(()) } else { Poll::Pending }
+    });
+    match tokio::time::timeout(patience, change).await {
+        Ok(()) => Ok(shared.read(path, depth)?),
+        Err(_) => Ok(was),
+    }
+}

@@ -1,0 +1,163 @@
+//! `PUT`, `PATCH`, `POST` and `DELETE`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::OriginalUri;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use halfping_engine::{Action, Condition, Json, Patch, Path, Refusal, States, Write};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+
+use super::negotiate::{Query, condition};
+use super::{ACCEPT_PATCH, ALLOW_READ, Answer, etag, not_allowed};
+use crate::connection::Connection;
+use crate::problem::Problem;
+use crate::shared::Shared;
+
+/// Performs the write that a request asks for.
+pub(super) async fn one(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    request: &Parts,
+    body: Body,
+    path: Path,
+) -> Answer {
+    Query::parse(request.uri.query(), &[])?;
+    connection.write()?;
+    let method = request.method.clone();
+    let condition = condition(&request.headers)?;
+    let media = media_type(&request.headers)?;
+    // A server below a prefix has its own idea of the path; the client's is the one that `Location` is about.
+    let target = request.extensions.get::<OriginalUri>().map_or(&request.uri, |o| &o.0).path().to_owned();
+    let write = |action| Write { path: path.clone(), action, condition: condition.clone() };
+    match method {
+        Method::DELETE if path.is_root() => {
+            Err(not_allowed(&method, ALLOW_READ).hint("PUT {} empties the tree"))
+        }
+        Method::DELETE => {
+            let revision = commit(shared, write(Action::Delete)).await?.1;
+            Ok((StatusCode::NO_CONTENT, [(header::ETAG, etag(shared, revision))]).into_response())
+        }
+        Method::PATCH => {
+            let media = media.unwrap_or_default();
+            let action = match media.as_str() {
+                "application/merge-patch+json" => {
+                    Action::Merge(Json::parse(&read_body(shared, request, body).await?, &shared.limits)?)
+                }
+                "application/json-patch+json" => {
+                    Action::Patch(Patch::parse(&read_body(shared, request, body).await?, &shared.limits)?)
+                }
+                _ => {
+                    let detail = format!("PATCH takes {ACCEPT_PATCH}; this body is {}", named(&media));
+                    return Err(Problem::new("unsupported-media-type", detail).header(
+                        "accept-patch".parse().expect("a header name"),
+                        HeaderValue::from_static(ACCEPT_PATCH),
+                    ));
+                }
+            };
+            answer(shared, commit(shared, write(action)).await?)
+        }
+        _ => {
+            let json = media.as_deref().is_none_or(|m| m == "application/json" || m.ends_with("+json"));
+            if !json {
+                let detail =
+                    format!("the body must be JSON; this one is {}", named(&media.unwrap_or_default()));
+                return Err(Problem::new("unsupported-media-type", detail)
+                    .hint("send Content-Type: application/json (curl: --json, or -H 'Content-Type: application/json')"));
+            }
+            let value = Json::parse(&read_body(shared, request, body).await?, &shared.limits)?;
+            if method == Method::PUT {
+                return answer(shared, commit(shared, write(Action::Put(value))).await?);
+            }
+            post(shared, &path, &target, condition, value).await
+        }
+    }
+}
+
+/// Creates a member under a new name.
+async fn post(shared: &Arc<Shared>, path: &Path, target: &str, condition: Condition, value: Json) -> Answer {
+    if condition.is.is_some() || condition.is_not.is_some() {
+        return Err(Problem::new("bad-header", "POST makes something new: there is nothing to compare with"));
+    }
+    let name = shared.names.next(shared.clock.now());
+    let condition = Condition { is_not: Some(States::Any), ..Condition::default() };
+    let write = Write { path: path.child(&name), action: Action::Put(value), condition };
+    let mut response = answer(shared, commit(shared, write).await?)?;
+    let location = format!("{}/{name}", target.trim_end_matches('/'));
+    let location = HeaderValue::from_str(&location).map_err(|e| Problem::new("internal", e.to_string()))?;
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
+}
+
+async fn commit(shared: &Arc<Shared>, write: Write) -> Result<(bool, halfping_engine::Revision), Problem> {
+    let path = write.path.clone();
+    match shared.commit(&[write]).await {
+        Ok(written) => {
+            let first = written.first().expect("one write has one result");
+            Ok((first.created, first.revision))
+        }
+        Err(refusal @ Refusal::Precondition(_)) => {
+            let now = shared.read(&path, 0).map(|r| r.revision)?;
+            Err(Problem::from(refusal).header(header::ETAG, etag(shared, now)))
+        }
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+fn answer(shared: &Shared, (created, revision): (bool, halfping_engine::Revision)) -> Answer {
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let response: Response = (status, [(header::ETAG, etag(shared, revision))]).into_response();
+    Ok(response)
+}
+
+/// The type of the body, in lower case and without parameters.
+fn media_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    if let Some(coding) = headers.get(header::CONTENT_ENCODING)
+        && coding != "identity"
+    {
+        return Err(Problem::new(
+            "unsupported-media-type",
+            "a body with a Content-Encoding cannot be read here",
+        )
+        .hint("send it uncompressed"));
+    }
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Problem::new("bad-header", "Content-Type is not ASCII text"))?;
+    Ok(Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()))
+}
+
+fn named(media: &str) -> &str {
+    if media.is_empty() { "of no type" } else { media }
+}
+
+/// The whole body, if it is not too large and arrives in time.
+async fn read_body(shared: &Shared, request: &Parts, body: Body) -> Result<Bytes, Problem> {
+    let max = shared.limits.body_bytes;
+    let too_large = || Problem::limit("body-too-large", "body_bytes", max, "bytes of one body");
+    let declared =
+        request.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|len| len > max) {
+        return Err(too_large());
+    }
+    let patience = Duration::from_millis(shared.limits.body_timeout_ms);
+    let collected = tokio::time::timeout(patience, Limited::new(body, max).collect()).await;
+    match collected {
+        Ok(Ok(body)) => {
+            let body = body.to_bytes();
+            shared.metrics.bytes_in.inc_by(body.len() as u64);
+            Ok(body)
+        }
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(Problem::new("bad-json", format!("the body ended early: {error}"))),
+        Err(_) => Err(Problem::limit(
+            "body-timeout",
+            "body_timeout_ms",
+            shared.limits.body_timeout_ms as usize,
+            "milliseconds for a body to arrive",
+        )),
+    }
+}

@@ -1,0 +1,109 @@
+//! What the operator can count, in the Prometheus text format.
+
+use halfping_engine::Stats;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::problem::Problem;
+
+type Label = [(&'static str, &'static str); 1];
+
+pub(crate) struct Metrics {
+    registry: Registry,
+    pub(crate) commits: Counter,
+    pub(crate) connections: Gauge,
+    pub(crate) connections_total: Counter,
+    pub(crate) requests: Family<Label, Counter>,
+    pub(crate) streams: Family<Label, Gauge>,
+    pub(crate) frames: Family<Label, Counter>,
+    pub(crate) bytes_out: Counter,
+    pub(crate) bytes_in: Counter,
+    pub(crate) frame_age: Histogram,
+    problems: Family<Label, Counter>,
+    limits_hit: Family<Label, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        let mut registry = Registry::with_prefix("halfping");
+        let metrics = Metrics {
+            commits: Counter::default(),
+            connections: Gauge::default(),
+            connections_total: Counter::default(),
+            requests: Family::default(),
+            streams: Family::default(),
+            frames: Family::default(),
+            bytes_out: Counter::default(),
+            bytes_in: Counter::default(),
+            frame_age: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            problems: Family::default(),
+            limits_hit: Family::default(),
+            registry: Registry::default(),
+        };
+        registry.register("commits", "Commits that were accepted", metrics.commits.clone());
+        registry.register("connections", "Open connections", metrics.connections.clone());
+        registry.register("connections_accepted", "Connections so far", metrics.connections_total.clone());
+        registry.register("requests", "Requests by method", metrics.requests.clone());
+        registry.register("streams", "Open streams by transport", metrics.streams.clone());
+        registry.register("frames", "Frames sent by kind", metrics.frames.clone());
+        registry.register(
+            "stream_bytes",
+            "Bytes handed to connections by streams",
+            metrics.bytes_out.clone(),
+        );
+        registry.register("body_bytes", "Bytes of request bodies", metrics.bytes_in.clone());
+        registry.register(
+            "frame_age_seconds",
+            "Age of the newest change in a frame when it was handed to the connection (first states not counted)",
+            metrics.frame_age.clone(),
+        );
+        registry.register("problems", "Refused requests by problem", metrics.problems.clone());
+        registry.register("limits_hit", "Times that a limit was reached", metrics.limits_hit.clone());
+        Metrics { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    pub(crate) fn refused(&self, problem: &Problem) {
+        self.problems.get_or_create(&[("type", problem.name())]).inc();
+        if let Some(limit) = problem.limit_name() {
+            self.limits_hit.get_or_create(&[("limit", limit)]).inc();
+        }
+    }
+
+    /// All numbers, with those of the engine as they are now.
+    pub(crate) fn text(&self, engine: &Stats) -> String {
+        let mut out = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut out, &self.registry);
+        let end = out.rfind("# EOF").unwrap_or(out.len());
+        out.truncate(end);
+        for (name, kind, help, value) in [
+            ("revision", "gauge", "Newest revision", engine.revision.0),
+            ("tree_bytes", "gauge", "Bytes of the whole tree as JSON", engine.tree_bytes as u64),
+            ("tombstones", "gauge", "Removed members that are remembered", engine.tombstones as u64),
+            ("member_names", "gauge", "Different member names in use", engine.names as u64),
+            ("sessions", "gauge", "Open sessions", engine.sessions as u64),
+            ("links", "gauge", "Links of all sessions", engine.links as u64),
+            ("watched_places", "gauge", "Paths with links on or beneath them", engine.places as u64),
+            ("frames_shared", "counter", "Frames that another reader had made already", engine.frames_shared),
+            (
+                "conflated_updates",
+                "counter",
+                "Updates never sent because something newer was there",
+                engine.conflated,
+            ),
+        ] {
+            let total = if kind == "counter" { "_total" } else { "" };
+            out.push_str(&format!(
+                "# HELP halfping_{name} {help}.\n# TYPE halfping_{name} {kind}\nhalfping_{name}{total} {value}\n"
+            ));
+        }
+        out.push_str("# EOF\n");
+        out
+    }
+}

@@ -1,0 +1,243 @@
+//! Errors as clients see them: one table from what went wrong to an RFC 9457 problem document.
+
+use axum::response::{IntoResponse, Response};
+use halfping_engine::{JsonError, JsonErrorKind, PatchError, PathError, Refusal};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+/// What `type` begins with.
+const TYPE: &str = "urn:halfping:problem:";
+/// What clients are told to wait when they are turned away.
+pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
+
+/// An answer that says no, and why.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Problem {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<usize>,
+    #[serde(skip)]
+    name: &'static str,
+    #[serde(skip)]
+    headers: Vec<(http::HeaderName, HeaderValue)>,
+}
+
+/// Every problem: its name, status and title. `PROTOCOL.md`, section 7, lists the same.
+const TABLE: &[(&str, u16, &str)] = &[
+    ("bad-path", 400, "The path is not one"),
+    ("bad-json", 400, "The body is not JSON"),
+    ("duplicate-member", 400, "A member name occurs twice"),
+    ("bad-patch", 400, "The body is not a patch"),
+    ("bad-parameter", 400, "A query parameter has no usable value"),
+    ("unknown-parameter", 400, "A query parameter is not known"),
+    ("not-a-stream", 400, "The parameter shapes a stream, and this is none"),
+    ("bad-header", 400, "A header has no usable value"),
+    ("reserved-path", 403, "The name is the server's own"),
+    ("not-found", 404, "There is nothing here"),
+    ("method-not-allowed", 405, "The method is not allowed here"),
+    ("not-acceptable", 406, "There is no such representation"),
+    ("body-timeout", 408, "The body did not arrive in time"),
+    ("not-an-object", 409, "A value without members is in the way"),
+    ("patch-failed", 409, "The patch could not be applied"),
+    ("precondition-failed", 412, "The resource is in another state"),
+    ("body-too-large", 413, "The body is too large"),
+    ("too-deep", 413, "The value is nested too deep"),
+    ("too-many-members", 413, "An object has too many members"),
+    ("key-too-long", 413, "A member name is too long"),
+    ("value-too-large", 413, "The value is too large"),
+    ("path-too-deep", 414, "The path has too many segments"),
+    ("path-too-long", 414, "The request target is too long"),
+    ("unsupported-media-type", 415, "The body is of a type that cannot be used here"),
+    ("number-out-of-range", 422, "A number is out of range"),
+    ("write-rate", 429, "Too many writes"),
+    ("too-many-links", 429, "Too many links"),
+    ("internal", 500, "An error of the server's own"),
+    ("draining", 503, "The server is about to stop"),
+    ("too-many-connections", 503, "The server has too many connections"),
+];
+
+impl Problem {
+    pub(crate) fn new(name: &'static str, detail: impl Into<String>) -> Problem {
+        let known = TABLE.iter().find(|(n, ..)| *n == name);
+        let (name, status, title) = *known.unwrap_or(&("internal", 500, "An error of the server's own"));
+        let mut problem = Problem {
+            kind: format!("{TYPE}{name}"),
+            title,
+            status,
+            detail: detail.into(),
+            hint: None,
+            limit: None,
+            max: None,
+            name,
+            headers: Vec::new(),
+        };
+        if matches!(status, 429 | 503) {
+            problem = problem.header(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        problem
+    }
+
+    pub(crate) fn limit(
+        name: &'static str,
+        limit: &'static str,
+        max: usize,
+        detail: impl Into<String>,
+    ) -> Problem {
+        let mut problem = Problem::new(name, format!("{}: at most {max}", detail.into()));
+        (problem.limit, problem.max) = (Some(limit), Some(max));
+        problem
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Problem {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn header(mut self, name: http::HeaderName, value: HeaderValue) -> Problem {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The limit that was reached, if one was.
+    pub(crate) fn limit_name(&self) -> Option<&'static str> {
+        self.limit
+    }
+
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// As an `error` frame carries it (PROTOCOL S11).
+    pub(crate) fn to_json_in_stream(&self, ends: bool) -> Vec<u8> {
+        let mut json = self.to_json();
+        json.pop();
+        json.extend_from_slice(format!(",\"ends\":{ends}}}").as_bytes());
+        json
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let content_type = HeaderValue::from_static("application/problem+json");
+        let mut response = (status, [(header::CONTENT_TYPE, content_type)], self.to_json()).into_response();
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
+impl From<PathError> for Problem {
+    fn from(error: PathError) -> Problem {
+        let detail = error.to_string();
+        match error {
+            PathError::TooDeep(max) => {
+                Problem::limit("path-too-deep", "path_depth", max, "too many segments")
+            }
+            PathError::KeyTooLong(place, max) => {
+                Problem::limit("key-too-long", "key_bytes", max, format!("bytes of segment {place}"))
+            }
+            PathError::Empty(_) => Problem::new("bad-path", detail).hint("write each '/' once"),
+            PathError::Escape(_) => Problem::new("bad-path", detail).hint("a '%' itself is written %25"),
+            _ => Problem::new("bad-path", detail),
+        }
+    }
+}
+
+impl From<JsonError> for Problem {
+    fn from(error: JsonError) -> Problem {
+        let at = format!("line {} column {}", error.line, error.column);
+        let detail = error.to_string();
+        match error.kind {
+            JsonErrorKind::Duplicate(_) => Problem::new("duplicate-member", detail),
+            JsonErrorKind::NumberRange => Problem::new("number-out-of-range", detail)
+                .hint("numbers must fit IEEE 754 double precision; others can be written as strings"),
+            JsonErrorKind::TooDeep(max) => {
+                Problem::limit("too-deep", "json_depth", max, format!("levels of nesting, at {at}"))
+            }
+            JsonErrorKind::TooManyMembers(max) => Problem::limit(
+                "too-many-members",
+                "members_per_object",
+                max,
+                format!("members of one object, at {at}"),
+            ),
+            JsonErrorKind::KeyTooLong(max) => {
+                Problem::limit("key-too-long", "key_bytes", max, format!("bytes of a member name, at {at}"))
+            }
+            _ => Problem::new("bad-json", detail),
+        }
+    }
+}
+
+impl From<PatchError> for Problem {
+    fn from(error: PatchError) -> Problem {
+        match error {
+            PatchError::Json(error) => error.into(),
+            error => Problem::new("bad-patch", error.to_string()),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        let detail = refusal.to_string();
+        match refusal {
+            Refusal::NotFound(_) => Problem::new("not-found", detail),
+            Refusal::NotAnObject { .. } => Problem::new("not-an-object", detail)
+                .hint("PUT an object there first, or PATCH the value that holds it"),
+            Refusal::Root { .. } => Problem::new("not-an-object", detail),
+            Refusal::Reserved(_) => Problem::new("reserved-path", detail),
+            Refusal::Precondition(_) => Problem::new("precondition-failed", detail)
+                .hint("read it again, and send the change with its new ETag"),
+            Refusal::PatchFailed { .. } => Problem::new("patch-failed", detail),
+            Refusal::Limit { limit, max, what } => {
+                let name = match limit {
+                    "json_depth" => "too-deep",
+                    "members_per_object" => "too-many-members",
+                    _ => "value-too-large",
+                };
+                let problem = Problem::limit(name, limit, max, what);
+                match limit {
+                    "value_bytes" => {
+                        problem.hint("read a part of it, cut it with ?depth=, or watch it with deltas")
+                    }
+                    _ => problem,
+                }
+            }
+            _ => Problem::new("internal", detail),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_the_one_in_the_protocol() {
+        let protocol = include_str!("../../../PROTOCOL.md");
+        let rows = protocol.lines().filter(|l| l.starts_with("| `"));
+        let mut listed: Vec<(String, u16)> = Vec::new();
+        for row in rows {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            for name in cells[1].split(", ") {
+                listed.push((name.trim_matches('`').to_owned(), cells[2].parse().unwrap()));
+            }
+        }
+        let mut ours: Vec<(String, u16)> = TABLE.iter().map(|(n, s, _)| ((*n).to_owned(), *s)).collect();
+        listed.sort();
+        ours.sort();
+        assert_eq!(listed, ours);
+    }
+}

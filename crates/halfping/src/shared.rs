@@ -1,0 +1,178 @@
+//! The engine behind its lock, and the tasks that wait for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
+
+use halfping_engine::{Cursor, Path, Revision};
+use halfping_engine::{
+    Engine, Epoch, Limits, Reading, Refusal, SessionId, Tick, Update, Watch, Write, Written,
+};
+use parking_lot::Mutex;
+
+use crate::clock::Clock;
+use crate::connection::Connection;
+use crate::metrics::Metrics;
+use crate::names::Names;
+use crate::problem::Problem;
+
+/// What every part of one server shares.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
+    pub(crate) names: Names,
+    /// Stands in for the connection of requests that came through somebody else's server.
+    pub(crate) foreign: Arc<Connection>,
+    draining: AtomicBool,
+    epoch: Epoch,
+}
+
+struct State {
+    engine: Engine,
+    /// Whom to wake for each session.
+    wakers: Vec<Option<Waker>>,
+}
+
+/// How far a session came when it was pulled.
+pub(crate) struct Pulled {
+    /// Everything that is due has been taken, and this cursor resumes all of it.
+    pub(crate) synced: Option<Revision>,
+    /// When there will be more even without a commit.
+    pub(crate) due: Option<Tick>,
+}
+
+impl Shared {
+    pub(crate) fn new(limits: Limits) -> Arc<Shared> {
+        let clock = Clock::new();
+        // Without randomness from the system, cursors of two runs could be taken for each other: better not to start.
+        let random = getrandom::u64().expect("the operating system gives random numbers");
+        let epoch = Epoch::from_random(random);
+        let engine = Engine::new(limits.clone(), epoch, clock.now());
+        Arc::new(Shared {
+            state: Mutex::new(State { engine, wakers: Vec::new() }),
+            clock,
+            metrics: Metrics::default(),
+            names: Names::default(),
+            foreign: Arc::new(Connection::new(&limits)),
+            draining: AtomicBool::new(false),
+            epoch,
+            limits,
+        })
+    }
+
+    /// Applies writes as one commit, and wakes whoever has something to say because of it.
+    pub(crate) async fn commit(&self, writes: &[Write]) -> Result<Vec<Written>, Refusal> {
+        let mut state = self.state.lock();
+        let written = state.engine.commit(writes, self.clock.now());
+        let wakers = state.take_wakers();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        if written.is_ok() {
+            self.metrics.commits.inc();
+        }
+        written
+    }
+
+    pub(crate) fn read(&self, path: &Path, depth: u32) -> Result<Reading, Refusal> {
+        self.state.lock().engine.read(path, depth)
+    }
+
+    /// The name of a state, for clients.
+    pub(crate) fn cursor(&self, revision: Revision) -> Cursor {
+        Cursor { epoch: self.epoch, revision }
+    }
+
+    pub(crate) fn with_engine<T>(&self, ask: impl FnOnce(&Engine) -> T) -> T {
+        ask(&self.state.lock().engine)
+    }
+
+    /// Streams end from now on, and new ones are sent away.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        let wakers: Vec<Waker> = self.state.lock().wakers.iter_mut().filter_map(Option::take).collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+}
+
+impl State {
+    fn take_wakers(&mut self) -> Vec<Waker> {
+        let State { engine, wakers } = self;
+        let woken = engine.take_woken();
+        woken.into_iter().filter_map(|id| wakers.get_mut(id.0 as usize)?.take()).collect()
+    }
+}
+
+/// A session of the engine that ends with its owner.
+pub(crate) struct Subscription {
+    shared: Arc<Shared>,
+    connection: Arc<Connection>,
+    session: SessionId,
+    links: usize,
+}
+
+impl Subscription {
+    /// Opens a session with the given links, numbered in order.
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        connection: &Arc<Connection>,
+        watches: &[Watch],
+    ) -> Result<Subscription, Problem> {
+        connection.add_links(watches.len())?;
+        let mut state = shared.state.lock();
+        let session = state.engine.open();
+        for (tag, watch) in watches.iter().enumerate() {
+            state.engine.watch(session, tag as u32, watch);
+        }
+        // Nobody waits for it yet: the first pull comes by itself.
+        state.engine.take_woken();
+        let place = session.0 as usize;
+        if state.wakers.len() <= place {
+            state.wakers.resize(place + 1, None);
+        }
+        state.wakers[place] = None;
+        drop(state);
+        let connection = connection.clone();
+        Ok(Subscription { shared: shared.clone(), connection, session, links: watches.len() })
+    }
+
+    /// Takes frames as long as `take` wants more, all from one state of the tree. When there are none left, `waker` is woken as soon as
+    /// there are again.
+    pub(crate) fn pull(&self, waker: &Waker, mut take: impl FnMut(Update) -> bool) -> Pulled {
+        let mut state = self.shared.state.lock();
+        let now = self.shared.clock.tick();
+        while let Some(update) = state.engine.next(self.session, now) {
+            if !take(update) {
+                break;
+            }
+        }
+        let synced = state.engine.is_synced(self.session);
+        let slot = &mut state.wakers[self.session.0 as usize];
+        if slot.as_ref().is_none_or(|known| !known.will_wake(waker)) {
+            *slot = Some(waker.clone());
+        }
+        Pulled {
+            synced: synced.then(|| state.engine.resume_point(self.session)),
+            due: state.engine.due(self.session),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        state.engine.close(self.session);
+        state.wakers[self.session.0 as usize] = None;
+        drop(state);
+        self.connection.remove_links(self.links);
+    }
+}

@@ -1,0 +1,296 @@
+//! Streams over one HTTP response: frames written as server-sent events or as lines, at the pace of the connection.
+
+mod ndjson;
+mod sse;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use halfping_engine::{Frame, Revision, Update};
+use http_body::Body;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::problem::Problem;
+use crate::shared::{Shared, Subscription};
+
+pub(crate) use ndjson::CONTENT_TYPE as NDJSON;
+pub(crate) use sse::{CONTENT_TYPE as SSE, farewell as sse_farewell};
+
+/// Silence after which a stream says that it is alive.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// How the frames of one stream are written.
+pub(crate) struct Style {
+    pub(crate) format: Format,
+    /// Whole values only: server-sent events without names (PROTOCOL E2).
+    pub(crate) whole: bool,
+    /// Server-sent events carry the NDJSON frame (PROTOCOL E3).
+    pub(crate) envelope: bool,
+    /// The paths of a stream of many, by link, as the client spelled them (PROTOCOL M1).
+    pub(crate) paths: Option<Box<[Box<str>]>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Format {
+    Sse,
+    Ndjson,
+}
+
+impl Format {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Format::Sse => "sse",
+            Format::Ndjson => "ndjson",
+        }
+    }
+}
+
+/// The members around a frame's value, where they do not go without saying.
+struct Envelope<'a> {
+    kind: &'a str,
+    path: Option<&'a str>,
+    revision: Option<Revision>,
+    synced: bool,
+}
+
+impl Style {
+    /// Which of a frame's shared encodings this style uses; `None` when it is the reader's own.
+    fn shared_encoding(&self) -> Option<usize> {
+        match (self.format, self.envelope, self.whole) {
+            _ if self.paths.is_some() => None,
+            (Format::Sse, false, false) => Some(0),
+            (Format::Sse, false, true) => Some(1),
+            (Format::Sse, true, false) => Some(2),
+            (Format::Sse, true, true) => None,
+            (Format::Ndjson, ..) => Some(3),
+        }
+    }
+
+    fn path(&self, tag: u32) -> Option<&str> {
+        self.paths.as_ref().map(|paths| &*paths[tag as usize])
+    }
+}
+
+/// The body of a streaming answer. It makes nothing before it is asked for bytes (invariant A3): the HTTP layer below asks when the
+/// connection has room.
+pub(crate) struct Stream {
+    subscription: Subscription,
+    style: Style,
+    /// Fires at the next heartbeat, or earlier when a link with a rate is due.
+    timer: Pin<Box<Sleep>>,
+    heartbeat: Instant,
+    /// What the reader has, for frames that only repeat it.
+    last: Option<Revision>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing was sent.
+    Opening,
+    /// The first state is on its way.
+    Syncing,
+    Live,
+    Ended,
+}
+
+impl Stream {
+    pub(crate) fn new(subscription: Subscription, style: Style, since: Option<Revision>) -> Stream {
+        let heartbeat = Instant::now() + HEARTBEAT;
+        subscription.shared().metrics.streams.get_or_create(&[("transport", style.format.name())]).inc();
+        let timer = Box::pin(sleep_until(heartbeat));
+        Stream { subscription, style, timer, heartbeat, last: since, state: State::Opening }
+    }
+
+    /// Writes what there is to say now, at most about `ahead_bytes` of it.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Chunk {
+        let Stream { subscription, style, last, state, timer, heartbeat } = self;
+        let shared = subscription.shared().clone();
+        let mut chunk = Chunk::default();
+        if *state == State::Opening {
+            *state = State::Syncing;
+            if style.format == Format::Sse {
+                sse::opening(chunk.buffer());
+            }
+        }
+        // One update is held back until it is known whether it is the last: that one says so (PROTOCOL M2).
+        let mut held: Option<(Arc<Frame>, u32)> = None;
+        let mut refusal = None;
+        let now = shared.clock.now();
+        let first_state = *state == State::Syncing;
+        let pulled = subscription.pull(cx.waker(), |Update { tag, frame, .. }| match frame {
+            Ok(frame) => {
+                shared.metrics.frames.get_or_create(&[("kind", frame.kind.name())]).inc();
+                if !first_state {
+                    let age_ms = now.0.saturating_sub(frame.time.0);
+                    shared.metrics.frame_age.observe(age_ms as f64 / 1000.0);
+                }
+                *last = frame.revision.or(*last);
+                let room = chunk.len() + frame.body.len() < shared.limits.ahead_bytes;
+                if let Some((frame, tag)) = held.replace((frame, tag)) {
+                    write_frame(&shared, style, &mut chunk, &frame, tag, None);
+                }
+                room
+            }
+            Err(why) => {
+                refusal = Some((why, tag));
+                false
+            }
+        });
+        if style.paths.is_some() {
+            *last = pulled.synced.or(*last);
+        }
+        if let Some((frame, tag)) = held {
+            write_frame(&shared, style, &mut chunk, &frame, tag, pulled.synced);
+        }
+        if let Some((why, tag)) = refusal {
+            let problem = Problem::from(why).to_json_in_stream(true);
+            match style.format {
+                Format::Sse => sse::error(style, style.path(tag), &problem, chunk.buffer()),
+                Format::Ndjson => ndjson::error(style.path(tag), &problem, chunk.buffer()),
+            }
+            *state = State::Ended;
+        } else if let (Some(resume), State::Syncing) = (pulled.synced, *state) {
+            *state = State::Live;
+            write_synced(&shared, style, chunk.buffer(), last.unwrap_or(resume));
+        }
+        if chunk.len() > 0 {
+            *heartbeat = Instant::now() + HEARTBEAT;
+        }
+        let due = pulled.due.map(|tick| Instant::from_std(shared.clock.instant(tick)));
+        let deadline = due.map_or(*heartbeat, |due| due.min(*heartbeat));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        chunk
+    }
+}
+
+fn write_frame(
+    shared: &Shared,
+    style: &Style,
+    chunk: &mut Chunk,
+    frame: &Frame,
+    tag: u32,
+    synced: Option<Revision>,
+) {
+    let encode = |out: &mut Vec<u8>| match style.format {
+        Format::Sse => sse::frame(shared, style, style.path(tag), frame, synced, out),
+        Format::Ndjson => ndjson::frame(shared, style.path(tag), frame, synced.is_some(), out),
+    };
+    match style.shared_encoding() {
+        Some(which) => chunk.push(frame.encoded(which, |_| {
+            let mut out = Vec::with_capacity(frame.body.len() + 96);
+            encode(&mut out);
+            out.into()
+        })),
+        None => encode(chunk.buffer()),
+    }
+}
+
+fn write_synced(shared: &Shared, style: &Style, out: &mut Vec<u8>, at: Revision) {
+    let time = shared.with_engine(|engine| engine.time_of(at));
+    match style.format {
+        Format::Sse => sse::synced(shared, style, at, time, out),
+        Format::Ndjson => ndjson::synced(shared, at, time, out),
+    }
+}
+
+/// Bytes of one poll: a single shared encoding as it is, anything more in a buffer of its own.
+#[derive(Default)]
+struct Chunk {
+    whole: Option<Bytes>,
+    buffer: Vec<u8>,
+}
+
+impl Chunk {
+    fn push(&mut self, bytes: Bytes) {
+        if self.len() == 0 {
+            self.whole = Some(bytes);
+        } else {
+            self.buffer().extend_from_slice(&bytes);
+        }
+    }
+
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        if let Some(whole) = self.whole.take() {
+            self.buffer.extend_from_slice(&whole);
+        }
+        &mut self.buffer
+    }
+
+    fn len(&self) -> usize {
+        self.whole.as_ref().map_or(0, Bytes::len) + self.buffer.len()
+    }
+
+    fn finish(self) -> Bytes {
+        self.whole.unwrap_or_else(|| self.buffer.into())
+    }
+}
+
+impl Body for Stream {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        loop {
+            if self.state == State::Ended {
+                return Poll::Ready(None);
+            }
+            let shared = self.subscription.shared().clone();
+            let chunk = match shared.is_draining() {
+                true => {
+                    let mut chunk = Chunk::default();
+                    if self.style.format == Format::Sse {
+                        sse::farewell(chunk.buffer());
+                    }
+                    self.state = State::Ended;
+                    chunk
+                }
+                false => self.fill(cx),
+            };
+            if chunk.len() > 0 {
+                let bytes = chunk.finish();
+                shared.metrics.bytes_out.inc_by(bytes.len() as u64);
+                return Poll::Ready(Some(Ok(http_body::Frame::data(bytes))));
+            }
+            if self.state == State::Ended {
+                return Poll::Ready(None);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if Instant::now() < self.heartbeat {
+                continue; // a link with a rate is due
+            }
+            let mut beat = Vec::new();
+            match self.style.format {
+                Format::Sse => sse::heartbeat(&mut beat),
+                Format::Ndjson => {
+                    let at =
+                        self.last.unwrap_or_else(|| shared.with_engine(halfping_engine::Engine::revision));
+                    write_synced(&shared, &self.style, &mut beat, at);
+                }
+            }
+            self.heartbeat = Instant::now() + HEARTBEAT;
+            return Poll::Ready(Some(Ok(http_body::Frame::data(beat.into()))));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.state == State::Ended
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let metrics = &self.subscription.shared().metrics;
+        metrics.streams.get_or_create(&[("transport", self.style.format.name())]).dec();
+    }
+}

@@ -1,0 +1,77 @@
+//! One JSON object a line (PROTOCOL N1 to N3); also the envelope that server-sent events can carry.
+
+use std::io::Write;
+
+use halfping_engine::{Frame, Kind, Revision, Timestamp};
+
+use super::Envelope;
+use crate::shared::Shared;
+
+pub(crate) const CONTENT_TYPE: &str = "application/x-ndjson";
+
+pub(super) fn envelope<'a>(frame: &Frame, path: Option<&'a str>, synced: bool) -> Envelope<'a> {
+    Envelope { kind: frame.kind.name(), path, revision: frame.revision, synced }
+}
+
+fn path_member(path: Option<&str>, out: &mut Vec<u8>) {
+    if let Some(path) = path {
+        out.extend_from_slice(b"\"path\":");
+        // Writing to a vector does not fail, and a `str` is always JSON.
+        let _ = serde_json::to_writer(&mut *out, path);
+        out.push(b',');
+    }
+}
+
+pub(super) fn object(
+    shared: &Shared,
+    envelope: &Envelope<'_>,
+    time: Timestamp,
+    value: Option<&[u8]>,
+    out: &mut Vec<u8>,
+) {
+    out.push(b'{');
+    path_member(envelope.path, out);
+    let _ = write!(out, "\"kind\":\"{}\"", envelope.kind);
+    if let Some(revision) = envelope.revision {
+        let _ = write!(out, ",\"rev\":\"{}\"", shared.cursor(revision));
+    }
+    let _ = write!(out, ",\"t\":{}", time.0);
+    if envelope.synced {
+        out.extend_from_slice(b",\"synced\":true");
+    }
+    if let Some(value) = value {
+        out.extend_from_slice(b",\"value\":");
+        out.extend_from_slice(value);
+    }
+    out.push(b'}');
+}
+
+pub(super) fn frame(shared: &Shared, path: Option<&str>, frame: &Frame, synced: bool, out: &mut Vec<u8>) {
+    let value = (frame.kind != Kind::Gone).then_some(&frame.body[..]);
+    object(shared, &envelope(frame, path, synced && path.is_some()), frame.time, value, out);
+    out.push(b'\n');
+}
+
+pub(super) fn synced(shared: &Shared, at: Revision, time: Timestamp, out: &mut Vec<u8>) {
+    object(
+        shared,
+        &Envelope { kind: "synced", path: None, revision: Some(at), synced: false },
+        time,
+        None,
+        out,
+    );
+    out.push(b'\n');
+}
+
+pub(super) fn error_object(path: Option<&str>, problem: &[u8], out: &mut Vec<u8>) {
+    out.push(b'{');
+    path_member(path, out);
+    out.extend_from_slice(b"\"kind\":\"error\",\"problem\":");
+    out.extend_from_slice(problem);
+    out.push(b'}');
+}
+
+pub(super) fn error(path: Option<&str>, problem: &[u8], out: &mut Vec<u8>) {
+    error_object(path, problem, out);
+    out.push(b'\n');
+}

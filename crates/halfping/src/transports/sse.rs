@@ -1,0 +1,87 @@
+//! Server-sent events (PROTOCOL E1 to E6), as the HTML standard defines them.
+
+use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use halfping_engine::{Frame, Kind, Revision, Timestamp};
+
+use super::{Envelope, Style, ndjson};
+use crate::shared::Shared;
+
+pub(crate) const CONTENT_TYPE: &str = "text/event-stream";
+/// What a reader waits before it comes back after a cut.
+const RETRY_MS: u64 = 1000;
+/// How far readers are spread when a server sends all of them away at once.
+const FAREWELL_SPREAD_MS: u64 = 4000;
+
+pub(super) fn opening(out: &mut Vec<u8>) {
+    let _ = write!(out, "retry: {RETRY_MS}\n\n");
+}
+
+pub(super) fn heartbeat(out: &mut Vec<u8>) {
+    // No blank line after it: some clients would report an empty message.
+    out.extend_from_slice(b":\n");
+}
+
+/// Tells a reader to come back, each at a time of its own.
+pub(crate) fn farewell(out: &mut Vec<u8>) {
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::from(d.subsec_nanos()));
+    let retry = RETRY_MS + (nanos / 1000) % FAREWELL_SPREAD_MS;
+    let _ = write!(out, "retry: {retry}\n\n");
+}
+
+fn head(shared: &Shared, event: Option<&str>, id: Option<Revision>, out: &mut Vec<u8>) {
+    if let Some(event) = event {
+        let _ = writeln!(out, "event: {event}");
+    }
+    if let Some(revision) = id {
+        let _ = writeln!(out, "id: {}", shared.cursor(revision));
+    }
+    out.extend_from_slice(b"data: ");
+}
+
+pub(super) fn frame(
+    shared: &Shared,
+    style: &Style,
+    path: Option<&str>,
+    frame: &Frame,
+    synced: Option<Revision>,
+    out: &mut Vec<u8>,
+) {
+    let named = !style.whole;
+    // A stream of many paths can be resumed only from where all of them are.
+    let id = if style.paths.is_some() { synced } else { frame.revision };
+    head(shared, named.then(|| frame.kind.name()), id, out);
+    if style.envelope || style.paths.is_some() {
+        let all = style.paths.is_some() && synced.is_some();
+        ndjson::object(shared, &ndjson::envelope(frame, path, all), frame.time, value(frame), out);
+    } else {
+        out.extend_from_slice(&frame.body);
+    }
+    out.extend_from_slice(b"\n\n");
+}
+
+fn value(frame: &Frame) -> Option<&[u8]> {
+    (frame.kind != Kind::Gone).then_some(&frame.body[..])
+}
+
+pub(super) fn synced(shared: &Shared, style: &Style, at: Revision, time: Timestamp, out: &mut Vec<u8>) {
+    head(shared, Some("synced"), Some(at), out);
+    if style.envelope || style.paths.is_some() {
+        let envelope = Envelope { kind: "synced", path: None, revision: Some(at), synced: false };
+        ndjson::object(shared, &envelope, time, None, out);
+    } else {
+        out.extend_from_slice(b"null");
+    }
+    out.extend_from_slice(b"\n\n");
+}
+
+pub(super) fn error(style: &Style, path: Option<&str>, problem: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"event: error\ndata: ");
+    if style.envelope || style.paths.is_some() {
+        ndjson::error_object(path, problem, out);
+    } else {
+        out.extend_from_slice(problem);
+    }
+    out.extend_from_slice(b"\n\n");
+}
