@@ -1,2 +1,29 @@
-//! Placeholder.
-fn main() {}
+//! `halfping`: serve a streaming API, and speak to one, from the command line.
+//!
+//! Grammar in `args`, one file per command in `commands`, and every error said in one place, `report`.
+
+mod args;
+mod commands;
+mod config;
+mod fleet;
+mod log;
+mod print;
+mod random;
+mod recording;
+mod report;
+mod stop;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match commands::run(args::Args::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report::say(&failure),
+    }
+}

@@ -1,0 +1,290 @@
+//! The grammar of the command line. What the words do is in `commands`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+
+use crate::target::Target;
+
+const ABOUT: &str =
+    "Put state in at a URL; whoever reads that URL can keep the GET open and be told what changes.";
+
+const AFTER_HELP: &str = "\
+Try it:
+  halfping demo                                      a made-up city of moving vehicles
+  halfping watch localhost:7070/vehicles/bus-017     in a second terminal
+
+Exit codes:
+  0  done (also when the reader of the output went away)
+  1  the server refused (4xx)
+  2  the command line is wrong
+  3  the server could not be reached, failed (5xx), or is no Halfping server; or the address to listen on is taken
+  4  something here is wrong: a file, a configuration, a value that is not JSON
+
+Data goes to stdout, everything else to stderr. URLs without a scheme get http://.";
+
+/// Everything the command line can say.
+#[derive(Debug, Parser)]
+#[command(name = "halfping", version, about = ABOUT, after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Serve(Serve),
+    Demo(Demo),
+    Get(Get),
+    Put(Put),
+    Merge(Merge),
+    Delete(Delete),
+    Watch(Watch),
+    Replay(Replay),
+}
+
+/// Serve an API
+///
+/// Options win over environment variables, and those over the configuration file.
+#[derive(Debug, Group)]
+#[command(after_help = "\
+Examples:
+  halfping serve
+  halfping serve --listen 0.0.0.0:8080 --log-format json
+  halfping serve --config halfping.toml
+
+A configuration file may hold:
+  listen = \"127.0.0.1:7070\"
+  [limits]                     # bounds; each refusal names the one it met
+  [cors]
+  origins = [\"https://example.org\"]   # or [\"*\"]; without it: \"*\" on a loopback address, none elsewhere")]
+pub(crate) struct Serve {
+    /// Where to listen [default: 127.0.0.1:7070]
+    #[arg(long, value_name = "ADDRESS", env = "HALFPING_LISTEN", value_parser = address)]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Keep state in memory only: it is lost on exit (the default)
+    #[arg(long, conflicts_with = "data")]
+    pub(crate) memory: bool,
+
+    /// Keep state in this directory (not in this version)
+    #[arg(long, value_name = "DIR", env = "HALFPING_DATA")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Read settings from this file (TOML)
+    #[arg(long, value_name = "FILE", env = "HALFPING_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) log: Log,
+}
+
+/// Serve a made-up city of moving vehicles, to try things on
+///
+/// Some hundred buses and trams move along streets and stop at stops. Each is a resource, `/vehicles/ID`; `/fleet`
+/// sums them up. State is in memory only.
+#[derive(Debug, Group)]
+#[command(after_help = "\
+Examples:
+  halfping demo
+  halfping demo --vehicles 2000 --seed 7")]
+pub(crate) struct Demo {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", env = "HALFPING_LISTEN", default_value = "127.0.0.1:7070", value_parser = address)]
+    pub(crate) listen: SocketAddr,
+
+    /// How many vehicles
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) vehicles: u32,
+
+    /// The same number, the same city
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    #[command(flatten)]
+    pub(crate) log: Log,
+}
+
+/// How the server logs.
+#[derive(Debug, Group)]
+pub(crate) struct Log {
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT", env = "HALFPING_LOG_FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+
+    /// Log what is at least this important
+    #[arg(long = "log", value_name = "LEVEL", env = "HALFPING_LOG", default_value = "info")]
+    pub(crate) log_level: LogLevel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Print a resource's value
+#[derive(Debug, Group)]
+#[command(after_help = "\
+Examples:
+  halfping get localhost:7070/vehicles/bus-017
+  halfping get --depth 1 localhost:7070")]
+pub(crate) struct Get {
+    /// The resource
+    pub(crate) url: Target,
+
+    /// Cut the value N levels of objects below the resource
+    #[arg(long, value_name = "N")]
+    pub(crate) depth: Option<u32>,
+}
+
+/// Write a resource's value, and print its new cursor
+#[derive(Debug, Group)]
+#[command(after_help = "\
+Examples:
+  halfping put localhost:7070/hello '\"world\"'
+  halfping put localhost:7070/config - < config.json")]
+pub(crate) struct Put {
+    /// The resource
+    pub(crate) url: Target,
+
+    /// The value, as JSON; `-` reads it from stdin
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) json: String,
+}
+
+/// Change members of a resource (RFC 7396), and print its new cursor
+#[derive(Debug, Group)]
+#[command(after_help = "\
+Members that are null are removed, the others written. At / it is one atomic write to many resources.
+
+Examples:
+  halfping merge localhost:7070/config '{\"colour\":\"red\",\"old\":null}'")]
+pub(crate) struct Merge {
+    /// The resource
+    pub(crate) url: Target,
+
+    /// What to change, as JSON; `-` reads it from stdin
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) json: String,
+}
+
+/// Remove a resource, and print the cursor of its absence
+#[derive(Debug, Group)]
+#[command(after_help = "\
+Examples:
+  halfping delete localhost:7070/hello")]
+pub(crate) struct Delete {
+    /// The resource
+    pub(crate) url: Target,
+}
+
+/// Print what changes, as it changes
+///
+/// One line for each changed thing: the commit time (UTC), how long ago that was, where, and what. When the
+/// connection is lost, it comes back by itself and goes on from where it was; stderr tells.
+#[derive(Debug, Group)]
+#[command(after_help = "\
+Examples:
+  halfping watch localhost:7070/vehicles/bus-017
+  halfping watch --rate 1 --depth 2 localhost:7070/vehicles localhost:7070/fleet
+  halfping watch --json localhost:7070/fleet | jq .value")]
+pub(crate) struct Watch {
+    /// The resources
+    #[arg(value_name = "URL", required = true)]
+    pub(crate) urls: Vec<Target>,
+
+    /// Print frames as the protocol has them, one JSON object a line; with several URLs, `url` comes first in each
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// At most N updates a second, the newest state at each
+    #[arg(long, value_name = "N")]
+    pub(crate) rate: Option<f64>,
+
+    /// Cut the value N levels of objects below the resource
+    #[arg(long, value_name = "N")]
+    pub(crate) depth: Option<u32>,
+
+    /// Start with what changed since this cursor
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) since: Option<String>,
+}
+
+/// Write a recording into a server, at the pace it was recorded
+///
+/// A recording has one JSON object a line, in order of time:
+/// `{"t":1533099600000,"path":"/aircraft/4067f2","value":{…}}`, where `t` is in milliseconds. It may be compressed with
+/// gzip. Each value is PUT as it is written.
+#[derive(Debug, Group)]
+#[command(after_help = "\
+Examples:
+  halfping replay --to localhost:7070 aircraft.ndjson.gz
+  halfping replay --to localhost:7070 --speed max aircraft.ndjson.gz
+  zcat part*.gz | halfping replay --to localhost:7070/archive --speed 60 -")]
+pub(crate) struct Replay {
+    /// The recording; `-` reads it from stdin
+    pub(crate) file: PathBuf,
+
+    /// What the recording's paths are appended to
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Target,
+
+    /// How many times faster than recorded; `max`: as fast as the server acknowledges
+    #[arg(long, value_name = "N|max", default_value = "1", value_parser = speed)]
+    pub(crate) speed: Speed,
+
+    /// Start again at the end, for ever
+    #[arg(long = "loop")]
+    pub(crate) again: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Speed {
+    Times(f64),
+    Max,
+}
+
+fn speed(text: &str) -> Result<Speed, &'static str> {
+    match text.parse() {
+        _ if text == "max" => Ok(Speed::Max),
+        Ok(times) if f64::is_finite(times) && times > 0.0 => Ok(Speed::Times(times)),
+        _ => Err("expected a positive number, or `max`"),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:7070")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_speed_is_a_positive_number_or_max() {
+        assert_eq!(speed("max"), Ok(Speed::Max));
+        assert_eq!(speed("2.5"), Ok(Speed::Times(2.5)));
+        for wrong in ["0", "-1", "inf", "NaN", "fast", ""] {
+            assert!(speed(wrong).is_err(), "{wrong}");
+        }
+    }
+}

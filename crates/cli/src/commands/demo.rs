@@ -1,0 +1,71 @@
+//! `halfping demo`: a city of moving vehicles, in memory.
+
+use std::time::Duration;
+
+use halfping::{Api, Commit, Cors, Options};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::args::{Demo, LogFormat};
+use crate::commands::serve::{announce, bind, run};
+use crate::fleet::{Fleet, TICKS_PER_SECOND};
+use crate::log;
+use crate::report::{Blame, Failure};
+
+pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
+    log::start(&args.log);
+    let mut fleet = Fleet::new(args.vehicles as usize, args.seed);
+    let api = Api::new(Options { cors: Cors::Any, ..Options::default() });
+    let server = bind(args.listen, api.clone()).await?;
+    populate(&api, &fleet).await?;
+    let url = announce(&server, args.log.log_format);
+    if args.log.log_format == LogFormat::Text {
+        let bus = format!("{url}/vehicles/{}", fleet.example());
+        eprintln!(
+            "
+A city of {} vehicles; it is gone on exit. In other terminals:
+
+  curl -N '{bus}?watch'                        # one bus, as it moves
+  curl -N '{url}/fleet?watch&rate=1'                           # the fleet in numbers, once a second
+  curl -X PUT --json '\"lost umbrella\"' {bus}/note    # write: the first shows it at once
+",
+            args.vehicles
+        );
+    }
+    tokio::select! {
+        outcome = run(server) => outcome,
+        failure = drive(&api, &mut fleet) => Err(failure),
+    }
+}
+
+async fn populate(api: &Api, fleet: &Fleet) -> Result<(), Failure> {
+    let city = fleet.all().fold(Commit::new().put("/fleet", &fleet.summary()), |commit, (id, telemetry)| {
+        commit.put(&format!("/vehicles/{id}"), &telemetry)
+    });
+    api.commit(city).await.map_err(failed)?;
+    Ok(())
+}
+
+/// Lets the city live, for ever.
+async fn drive(api: &Api, fleet: &mut Fleet) -> Failure {
+    let mut ticks = interval(Duration::from_secs(1) / TICKS_PER_SECOND as u32);
+    // After a pause (a laptop that slept) the city goes on from where it was, and does not race to catch up.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    for tick in 1.. {
+        ticks.tick().await;
+        // Merges, so that what a visitor writes into a vehicle stays there.
+        let mut commit = fleet.tick().into_iter().fold(Commit::new(), |commit, (id, telemetry)| {
+            commit.merge(&format!("/vehicles/{id}"), &telemetry)
+        });
+        if tick % TICKS_PER_SECOND == 0 {
+            commit = commit.put("/fleet", &fleet.summary());
+        }
+        if let Err(error) = api.commit(commit).await {
+            return failed(error);
+        }
+    }
+    unreachable!("time does not end")
+}
+
+fn failed(error: halfping::Error) -> Failure {
+    Failure::new(Blame::Peer, format!("the city cannot be written: {error}"))
+}

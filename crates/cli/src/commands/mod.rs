@@ -1,0 +1,39 @@
+//! What each command does. The grammar is in `args`.
+
+mod demo;
+mod read;
+mod replay;
+mod serve;
+mod watch;
+mod write;
+
+use tokio::runtime::Builder;
+
+use crate::args::Command;
+use crate::report::{Blame, Failure};
+
+/// Runs a command to its end.
+pub(crate) fn run(command: Command) -> Result<(), Failure> {
+    let serves = matches!(command, Command::Serve(_) | Command::Demo(_));
+    // A client waits for one server: threads of its own would only take cores from it.
+    let mut builder = if serves { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+    let runtime = builder
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Blame::Input, format!("cannot start: {error}")))?;
+    let outcome = runtime.block_on(async {
+        match command {
+            Command::Serve(args) => serve::serve(args).await,
+            Command::Demo(args) => demo::demo(args).await,
+            Command::Get(args) => read::get(args).await,
+            Command::Put(args) => write::put(args).await,
+            Command::Merge(args) => write::merge(args).await,
+            Command::Delete(args) => write::delete(args).await,
+            Command::Watch(args) => watch::watch(args).await,
+            Command::Replay(args) => replay::replay(args).await,
+        }
+    });
+    // A thread that still reads stdin cannot be stopped, and must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}

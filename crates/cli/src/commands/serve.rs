@@ -1,0 +1,95 @@
+//! `halfping serve`: an API in memory.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use halfping::{Api, Options, Server};
+use tracing::{info, warn};
+
+use crate::args::{LogFormat, Serve};
+use crate::config::Config;
+use crate::log;
+use crate::report::{Blame, Failure};
+use crate::stop;
+
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7070);
+
+pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
+    if let Some(dir) = &args.data {
+        let message = format!("cannot keep state in {}: durable storage is not there yet", dir.display());
+        return Err(
+            Failure::new(Blame::Usage, message).hint("with --memory it works, until the process ends")
+        );
+    }
+    let config = match &args.config {
+        Some(file) => Config::read(file)?,
+        None => Config::default(),
+    };
+    log::start(&args.log);
+    let listen = args.listen.or(config.listen).unwrap_or(LISTEN);
+    let cors = config.cors(listen);
+    let server = bind(listen, Api::new(Options { limits: config.limits, cors })).await?;
+    let url = announce(&server, args.log.log_format);
+    if args.log.log_format == LogFormat::Text {
+        eprintln!("try: curl -N '{url}/?watch'");
+    }
+    if args.memory {
+        info!("state is kept in memory, as asked: it is lost on exit");
+    } else {
+        warn!("state is kept in memory only: it is lost on exit");
+    }
+    run(server).await
+}
+
+pub(crate) async fn bind(listen: SocketAddr, api: Api) -> Result<Server, Failure> {
+    Server::bind(listen, api).await.map_err(|error| {
+        let failure = Failure::new(Blame::Peer, format!("cannot listen on {listen}: {error}"));
+        if error.kind() == std::io::ErrorKind::AddrInUse {
+            failure.hint("another server runs there; --listen 127.0.0.1:0 takes any free port")
+        } else {
+            failure
+        }
+    })
+}
+
+/// Says where the server listens, in the form that the log has. Returns the URL that leads there from this machine.
+pub(crate) fn announce(server: &Server, format: LogFormat) -> String {
+    let address = server.local_addr();
+    let url = format!("http://{}", reachable(address));
+    match format {
+        LogFormat::Text => eprintln!("halfping {} listening on http://{address}", env!("CARGO_PKG_VERSION")),
+        LogFormat::Json => info!(address = %address, "listening"),
+    }
+    url
+}
+
+/// Serves until asked to stop, and then until everybody has been told.
+pub(crate) async fn run(server: Server) -> Result<(), Failure> {
+    server
+        .run(stop::requested())
+        .await
+        .map_err(|error| Failure::new(Blame::Peer, format!("the server failed: {error}")))
+}
+
+/// "Every address" is one to listen on, not one to connect to.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, v4.port()).into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => (Ipv6Addr::LOCALHOST, v6.port()).into(),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_is_reached_by_loopback() {
+        let check = |address: &str, expect: &str| {
+            assert_eq!(reachable(address.parse().unwrap()).to_string(), expect);
+        };
+        check("0.0.0.0:1", "127.0.0.1:1");
+        check("[::]:1", "[::1]:1");
+        check("10.0.0.1:1", "10.0.0.1:1");
+    }
+}

@@ -1,0 +1,130 @@
+//! `halfping watch`: frames as they come, for people or for programs.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+
+use futures_util::stream::{self, SelectAll, Stream, StreamExt};
+use halfping_client::{Event, Frame, Kind, Lost, WatchError, WatchOptions};
+
+use crate::args::Watch;
+use crate::print::{age, printable, things, time_of_day};
+use crate::report::Failure;
+use crate::target::Target;
+
+pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
+    let options = WatchOptions {
+        rate: args.rate,
+        depth: args.depth,
+        since: args.since.map(Into::into),
+        ..WatchOptions::default()
+    };
+    let mut events = SelectAll::new();
+    for target in &args.urls {
+        let watch = target.client()?.watch(&target.path, options.clone())?;
+        events.push(Box::pin(stream(target, watch)));
+    }
+    let printer = Printer {
+        json: args.json,
+        several: args.urls.len() > 1,
+        several_servers: args.urls.iter().any(|target| target.base != args.urls[0].base),
+        colour: io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    };
+    let mut reached = 0;
+    while let Some((target, event)) = events.next().await {
+        match event.map_err(|error| Failure::watch(target, error))? {
+            Event::Connected { since } => {
+                reached += 1;
+                if reached > args.urls.len() {
+                    let how = if since.is_some() { "where it was" } else { "the state now" };
+                    eprintln!("{target}: connected again, goes on from {how}");
+                }
+            }
+            Event::Frame(frame) => printer.print(target, &frame)?,
+            // Somebody who mistypes an address wants to know, and not to wait.
+            Event::Lost { why: Lost::Network(fault), .. } if reached == 0 => {
+                return Err(Failure::request(target, fault.into()));
+            }
+            Event::Lost { why, retry_in } => {
+                let why = why.to_string();
+                eprintln!("{target}: {}; trying again in {:.1} s", printable(&why), retry_in.as_secs_f64());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The events of one watch, up to its end.
+fn stream(
+    target: &Target,
+    watch: halfping_client::Watch,
+) -> impl Stream<Item = (&Target, Result<Event, WatchError>)> {
+    stream::unfold(Some(watch), move |watch| async move {
+        let mut watch = watch?;
+        let event = watch.next().await;
+        let next = event.is_ok().then_some(watch);
+        Some(((target, event), next))
+    })
+}
+
+struct Printer {
+    json: bool,
+    several: bool,
+    several_servers: bool,
+    colour: bool,
+}
+
+impl Printer {
+    fn print(&self, target: &Target, frame: &Frame) -> Result<(), Failure> {
+        // One lock and one flush a frame: a pipe's reader sees whole frames, and at once.
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        if self.json {
+            writeln!(out, "{}", self.line(target, frame))?;
+        } else {
+            self.describe(&mut out, target, frame)?;
+        }
+        Ok(out.flush()?)
+    }
+
+    /// The frame as the protocol has it (N1), with `url` first where there are several.
+    fn line(&self, target: &Target, frame: &Frame) -> String {
+        // Frames are plain data with text keys: they always serialise.
+        let line = serde_json::to_string(frame).unwrap_or_default();
+        match line.strip_prefix('{') {
+            Some(members) if self.several => {
+                let url = serde_json::Value::from(target.to_string());
+                format!("{{\"url\":{url},{members}")
+            }
+            _ => line,
+        }
+    }
+
+    fn describe(&self, out: &mut impl Write, target: &Target, frame: &Frame) -> io::Result<()> {
+        if frame.kind == Kind::Error {
+            let problem = frame.problem.as_ref().map(ToString::to_string).unwrap_or_default();
+            eprintln!("{target}: {}", printable(&problem));
+            return Ok(());
+        }
+        // On a stream of many paths, frames say which one they are of.
+        let path = frame.path.as_deref().unwrap_or(target.place());
+        let base = if self.several_servers { target.base.as_str() } else { "" };
+        let (time, age) = match frame.t {
+            Some(t_ms) => (time_of_day(t_ms), age(t_ms)),
+            None => Default::default(),
+        };
+        for thing in things(path, frame) {
+            let place = format!("{base}{}", printable(&thing.path));
+            let (time, age) = (self.dim(format!("{time:12}")), self.dim(format!("{age:>9}")));
+            writeln!(out, "{time} {age}  {}  {}", self.bold(place), thing.change)?;
+        }
+        Ok(())
+    }
+
+    fn dim(&self, text: String) -> impl fmt::Display {
+        if self.colour { format!("\x1b[2m{text}\x1b[0m") } else { text }
+    }
+
+    fn bold(&self, text: String) -> impl fmt::Display {
+        if self.colour { format!("\x1b[1;36m{text}\x1b[0m") } else { text }
+    }
+}

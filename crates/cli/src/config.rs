@@ -1,0 +1,105 @@
+//! The configuration file.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use halfping::{Cors, Limits};
+use serde::Deserialize;
+
+use crate::report::{Blame, Failure};
+
+/// What a configuration file may say. What it does not say keeps its default.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where to listen.
+    pub(crate) listen: Option<SocketAddr>,
+    /// The bounds of everything.
+    pub(crate) limits: Limits,
+    /// Which web pages may read and write. `None`: see [`Config::cors`].
+    cors: Option<CorsSection>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CorsSection {
+    origins: Vec<String>,
+}
+
+impl Config {
+    pub(crate) fn read(file: &Path) -> Result<Config, Failure> {
+        let name = file.display();
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| Failure::new(Blame::Input, format!("cannot read {name}: {error}")))?;
+        parse(&text).map_err(|failure| failure.at(name))
+    }
+
+    /// Whose pages a browser lets in. Without configuration: everybody's on a loopback address, where only this machine's
+    /// user can ask, and nobody's elsewhere.
+    pub(crate) fn cors(&self, listen: SocketAddr) -> Cors {
+        match &self.cors {
+            Some(cors) if cors.origins.iter().any(|origin| origin == "*") => Cors::Any,
+            Some(cors) if cors.origins.is_empty() => Cors::None,
+            Some(cors) => Cors::Origins(cors.origins.clone()),
+            None if listen.ip().is_loopback() => Cors::Any,
+            None => Cors::None,
+        }
+    }
+}
+
+fn parse(text: &str) -> Result<Config, Failure> {
+    toml::from_str(text).map_err(|error| {
+        let failure = Failure::new(Blame::Input, error.message().replace('\n', ", "));
+        // The message alone says what is wrong with a value, not whose value it is: the line does.
+        match error.span().and_then(|span| line_at(text, span.start)) {
+            Some((number, line)) => failure.at(format!("line {number} (`{line}`)")),
+            None => failure,
+        }
+    })
+}
+
+fn line_at(text: &str, offset: usize) -> Option<(usize, &str)> {
+    let before = text.get(..offset)?;
+    let number = before.matches('\n').count() + 1;
+    Some((number, text.lines().nth(number - 1)?.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOPBACK: &str = "127.0.0.1:7070";
+    const EVERYWHERE: &str = "0.0.0.0:7070";
+
+    /// What a file leads to for a server that listens at `listen`.
+    #[track_caller]
+    fn check(text: &str, listen: &str, expect: &str) {
+        let said = match parse(text) {
+            Ok(config) => format!("{:?} {:?}", config.listen, config.cors(listen.parse().unwrap())),
+            Err(failure) => format!("{failure:?}"),
+        };
+        assert!(said.contains(expect), "{said}");
+    }
+
+    #[test]
+    fn a_file_may_be_empty_or_full() {
+        check("", LOOPBACK, "None Any");
+        check("", EVERYWHERE, "None None");
+        check("listen = \"127.0.0.1:80\"\n[limits]\n", EVERYWHERE, "Some(127.0.0.1:80) None");
+        check("[cors]\norigins = []", LOOPBACK, "None None");
+        check("[cors]\norigins = [\"*\"]", EVERYWHERE, "None Any");
+        check("[cors]\norigins = [\"https://a\"]", LOOPBACK, "Origins([\"https://a\"])");
+    }
+
+    #[test]
+    fn a_mistake_is_found_on_its_line() {
+        check("\n\nlisten = 7070", LOOPBACK, "line 3 (`listen = 7070`): invalid type: integer `7070`");
+        check(
+            "[cors]\norigin = 1",
+            LOOPBACK,
+            "line 2 (`origin = 1`): unknown field `origin`, expected `origins`",
+        );
+        check("[limits]\nspeed = 1", LOOPBACK, "line 2 (`speed = 1`): unknown field `speed`");
+        check("listen = ", LOOPBACK, "line 1 (`listen =`)");
+    }
+}

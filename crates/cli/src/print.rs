@@ -1,0 +1,258 @@
+//! Frames for people: a line for each changed thing.
+//!
+//! A "thing" is the outermost object that changed in more than what its members have inside them. So a merge of
+//! `/vehicles` comes as a line per vehicle, and one of `/vehicles/bus-017` as one line. Values are shown as they are
+//! written, digit for digit.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use halfping_client::{Frame, Kind};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// More things than this in a snapshot are counted rather than listed: they are not changes.
+const SNAPSHOT_THINGS_MAX: usize = 20;
+/// How much of a value is shown.
+const VALUE_CHARS_MAX: usize = 1000;
+/// Ages up to this are told in milliseconds.
+const AGE_MS_MAX: u64 = 99_999;
+
+/// One changed thing.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Thing {
+    pub(crate) path: String,
+    pub(crate) change: Change,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It has this value now, or these of its members have.
+    Is(String),
+    Removed,
+    /// Too much to list.
+    Summary {
+        members: usize,
+        bytes: usize,
+    },
+}
+
+/// What changed with a frame of the resource at `path`. Empty for frames that change nothing.
+pub(crate) fn things(path: &str, frame: &Frame) -> Vec<Thing> {
+    let value = frame.value.as_deref().map_or("null", RawValue::get);
+    let mut things = Vec::new();
+    match frame.kind {
+        Kind::Snapshot => {
+            collect(path, value, false, &mut things);
+            if things.len() > SNAPSHOT_THINGS_MAX {
+                let change = Change::Summary { members: members(value).len(), bytes: value.len() };
+                things = vec![Thing { path: path.to_owned(), change }];
+            }
+        }
+        Kind::Merge => collect(path, value, true, &mut things),
+        Kind::Patch => operations(path, value, &mut things),
+        Kind::Gone => things.push(Thing { path: path.to_owned(), change: Change::Removed }),
+        Kind::Synced | Kind::Error => {}
+    }
+    for thing in &mut things {
+        if thing.path.is_empty() {
+            thing.path.push('/');
+        }
+    }
+    things
+}
+
+/// Text that may come from anywhere, made safe for a terminal: control characters are written as escapes.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| if c.is_control() { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    Cow::Owned(text.chars().map(escape).collect())
+}
+
+/// `12:03:44.120`, UTC.
+pub(crate) fn time_of_day(t_ms: u64) -> String {
+    let (s, ms) = (t_ms / 1000, t_ms % 1000);
+    format!("{:02}:{:02}:{:02}.{ms:03}", s / 3600 % 24, s / 60 % 60, s % 60)
+}
+
+/// How long ago it was, by this machine's clock.
+pub(crate) fn age(t_ms: u64) -> String {
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    match now_ms.saturating_sub(t_ms) {
+        ms @ ..=AGE_MS_MAX => format!("{ms} ms"),
+        ms if ms < 2 * 3_600_000 => format!("{} min", ms / 60_000),
+        ms if ms < 2 * 86_400_000 => format!("{} h", ms / 3_600_000),
+        ms => format!("{} days", ms / 86_400_000),
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Is(value) => match value.char_indices().nth(VALUE_CHARS_MAX) {
+                Some((end, _)) => write!(f, "{}… ({} bytes)", printable(&value[..end]), value.len()),
+                None => f.write_str(&printable(value)),
+            },
+            Change::Removed => f.write_str("removed"),
+            Change::Summary { members, bytes } => write!(f, "{members} members, {bytes} bytes"),
+        }
+    }
+}
+
+/// The things in a value. In a merge patch, a `null` member is one that was removed.
+fn collect(path: &str, value: &str, merge: bool, things: &mut Vec<Thing>) {
+    let all = members(value);
+    let (removed, kept): (Vec<_>, Vec<_>) =
+        all.iter().partition(|(_, member)| merge && member.get() == "null");
+    for (key, _) in &removed {
+        things.push(Thing { path: child(path, key), change: Change::Removed });
+    }
+    let only_objects = !kept.is_empty() && kept.iter().all(|(_, member)| !members(member.get()).is_empty());
+    if only_objects {
+        for (key, member) in kept {
+            collect(&child(path, key), member.get(), merge, things);
+        }
+    } else if removed.is_empty() {
+        things.push(Thing { path: path.to_owned(), change: Change::Is(value.to_owned()) });
+    } else if !kept.is_empty() {
+        let kept: Vec<_> = kept.iter().map(|(key, member)| format!("{}:{member}", quoted(key))).collect();
+        let change = Change::Is(format!("{{{}}}", kept.join(",")));
+        things.push(Thing { path: path.to_owned(), change });
+    }
+}
+
+/// The operations of an RFC 6902 patch.
+fn operations(path: &str, patch: &str, things: &mut Vec<Thing>) {
+    #[derive(Deserialize)]
+    struct Operation<'a> {
+        path: String,
+        #[serde(borrow)]
+        value: Option<&'a RawValue>,
+        op: String,
+    }
+    for operation in serde_json::from_str::<Vec<Operation<'_>>>(patch).unwrap_or_default() {
+        let segments = operation.path.split('/').skip(1);
+        let path = segments.fold(path.to_owned(), |path, segment| {
+            child(&path, &segment.replace("~1", "/").replace("~0", "~"))
+        });
+        let change = match operation.op.as_str() {
+            "remove" => Change::Removed,
+            _ => Change::Is(operation.value.map_or("null", RawValue::get).to_owned()),
+        };
+        things.push(Thing { path, change });
+    }
+}
+
+/// A member's path, spelled as in a URL as far as a person needs it.
+fn child(path: &str, key: &str) -> String {
+    let key = key.replace('%', "%25").replace('/', "%2F").replace('?', "%3F").replace('#', "%23");
+    format!("{}/{key}", path.trim_end_matches('/'))
+}
+
+fn quoted(key: &str) -> String {
+    serde_json::Value::from(key).to_string()
+}
+
+/// The members of an object, in order; none of anything else.
+fn members(value: &str) -> Vec<(String, &RawValue)> {
+    struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+    impl<'a> Deserialize<'a> for Members<'a> {
+        fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_map(Collect)
+        }
+    }
+
+    struct Collect;
+
+    impl<'a> Visitor<'a> for Collect {
+        type Value = Members<'a>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<Members<'a>, M::Error> {
+            let mut members = Vec::new();
+            while let Some(member) = map.next_entry()? {
+                members.push(member);
+            }
+            Ok(Members(members))
+        }
+    }
+
+    serde_json::from_str::<Members<'_>>(value).map(|members| members.0).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines that a frame of the resource at `/v` is printed as.
+    #[track_caller]
+    fn check(kind: &str, value: &str, expect: &[&str]) {
+        let frame: Frame =
+            serde_json::from_str(&format!("{{\"kind\":\"{kind}\",\"value\":{value}}}")).unwrap();
+        let lines: Vec<_> =
+            things("/v", &frame).iter().map(|thing| format!("{} {}", thing.path, thing.change)).collect();
+        assert_eq!(lines, expect);
+    }
+
+    #[test]
+    fn a_merge_is_a_line_per_changed_thing() {
+        check("merge", r#"{"a":{"x":1.0},"b":{"y":2}}"#, &[r#"/v/a {"x":1.0}"#, r#"/v/b {"y":2}"#]);
+        check(
+            "merge",
+            r#"{"speed":1e2,"position":{"lat":1}}"#,
+            &[r#"/v {"speed":1e2,"position":{"lat":1}}"#],
+        );
+        check("merge", r#"{"a":{"b":{"c":[{}]}}}"#, &[r#"/v/a/b {"c":[{}]}"#]);
+        check("merge", "{}", &["/v {}"]);
+    }
+
+    #[test]
+    fn what_was_removed_is_said() {
+        check("merge", r#"{"a":null,"b":{"c":null}}"#, &["/v/a removed", "/v/b/c removed"]);
+        check("merge", r#"{"a":null,"b\"":1}"#, &["/v/a removed", r#"/v {"b\"":1}"#]);
+        check("gone", "null", &["/v removed"]);
+        check("snapshot", r#"{"a":null}"#, &[r#"/v {"a":null}"#]);
+    }
+
+    #[test]
+    fn patches_are_a_line_per_operation() {
+        check(
+            "patch",
+            r#"[{"op":"add","path":"/a~1b/c","value":null},{"op":"remove","path":"/d"},{"op":"replace","path":"","value":1}]"#,
+            &["/v/a%2Fb/c null", "/v/d removed", "/v 1"],
+        );
+    }
+
+    #[test]
+    fn large_snapshots_are_counted() {
+        let members: Vec<_> = (0..30).map(|n| format!("\"{n}\":{{\"a\":{{\"b\":1}}}}")).collect();
+        check("snapshot", &format!("{{{}}}", members.join(",")), &["/v 30 members, 561 bytes"]);
+        let long = "x".repeat(2000);
+        check(
+            "snapshot",
+            &format!("\"{long}\""),
+            &[&format!("/v \"{}… (2002 bytes)", &long[..VALUE_CHARS_MAX - 1])],
+        );
+    }
+
+    #[test]
+    fn terminals_are_safe() {
+        assert_eq!(printable("a\u{9b}31m\u{7f}"), "a\\u009b31m\\u007f");
+        assert_eq!(printable("grün"), "grün");
+    }
+
+    #[test]
+    fn times_are_told() {
+        assert_eq!(time_of_day(1_732_371_044_120), "14:10:44.120");
+        assert_eq!(age(u64::MAX), "0 ms");
+        assert!(age(0).ends_with(" days"));
+    }
+}

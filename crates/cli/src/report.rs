@@ -1,0 +1,130 @@
+//! How an error is said: one sentence, a hint when there is one, and an exit code.
+
+use std::fmt::Display;
+use std::io;
+use std::process::ExitCode;
+
+use halfping_client::{BaseError, Family, PathError, PeerFault, Refusal, RequestError, WatchError};
+
+use crate::print::printable;
+use crate::target::Target;
+
+/// Why a command stopped.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    blame: Blame,
+    message: String,
+    hint: Option<String>,
+}
+
+/// Whose doing it is; the exit codes in `--help`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// Who read our output has seen enough: no error at all.
+    Reader = 0,
+    /// The server refused.
+    Refused = 1,
+    /// The command line.
+    Usage = 2,
+    /// The network, or what is on its other side.
+    Peer = 3,
+    /// A file, a configuration, a value.
+    Input = 4,
+}
+
+impl Failure {
+    pub(crate) fn new(blame: Blame, message: impl Into<String>) -> Failure {
+        Failure { blame, message: message.into(), hint: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Puts a place before the message, such as a line of a file.
+    pub(crate) fn at(mut self, place: impl Display) -> Failure {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
+    /// A request about `target` failed.
+    pub(crate) fn request(target: &Target, error: RequestError) -> Failure {
+        let blame = blame(error.family());
+        match error {
+            RequestError::Refused(no) => Failure::refused(target, &no),
+            RequestError::PeerFault(fault) => Failure::peer(target, &fault),
+            RequestError::Network(fault) if fault.is_connect() => {
+                Failure::new(blame, format!("cannot reach {}: {fault}", target.base))
+                    .hint("is a server running there? `halfping serve` starts one")
+            }
+            error => Failure::new(blame, format!("{target}: {error}")),
+        }
+    }
+
+    /// A watch of `target` ended.
+    pub(crate) fn watch(target: &Target, error: WatchError) -> Failure {
+        match error {
+            WatchError::Refused(no) => Failure::refused(target, &no),
+            WatchError::PeerFault(fault) => Failure::peer(target, &fault),
+            error => Failure::new(blame(error.family()), format!("{target}: {error}")),
+        }
+    }
+
+    /// The server said no to a request about `target`.
+    pub(crate) fn refused(target: &Target, no: &Refusal) -> Failure {
+        let said = if no.status >= 500 { "the server failed" } else { "the server refused" };
+        let failure = Failure::new(blame(no.family()), format!("{said} {target}: {no}"));
+        match &no.problem.hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+
+    fn peer(target: &Target, fault: &PeerFault) -> Failure {
+        Failure::new(Blame::Peer, format!("{target}: {fault}")).hint(match fault {
+            PeerFault::Redirect { .. } => "use that URL",
+            _ => "is it a Halfping server?",
+        })
+    }
+}
+
+impl From<BaseError> for Failure {
+    fn from(error: BaseError) -> Failure {
+        let blame = if matches!(error, BaseError::Tls { .. }) { Blame::Input } else { Blame::Usage };
+        Failure::new(blame, error.to_string())
+    }
+}
+
+impl From<PathError> for Failure {
+    fn from(error: PathError) -> Failure {
+        Failure::new(Blame::Usage, error.to_string())
+    }
+}
+
+/// For what is written to stdout.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        let blame = if error.kind() == io::ErrorKind::BrokenPipe { Blame::Reader } else { Blame::Input };
+        Failure::new(blame, format!("cannot write to stdout: {error}"))
+    }
+}
+
+/// Says it on stderr, and turns it into the exit code.
+pub(crate) fn say(failure: &Failure) -> ExitCode {
+    if failure.blame != Blame::Reader {
+        eprintln!("error: {}", printable(&failure.message));
+        if let Some(hint) = &failure.hint {
+            eprintln!("hint: {}", printable(hint));
+        }
+    }
+    ExitCode::from(failure.blame as u8)
+}
+
+fn blame(family: Family) -> Blame {
+    match family {
+        Family::Misuse => Blame::Usage,
+        Family::Refused => Blame::Refused,
+        _ => Blame::Peer,
+    }
+}

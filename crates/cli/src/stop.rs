@@ -1,0 +1,28 @@
+//! When to stop: Ctrl-C or SIGTERM.
+
+/// Resolves when the server is asked to stop. A second request ends the process at once.
+pub(crate) async fn requested() {
+    signal().await;
+    eprintln!("stopping; again to stop at once");
+    tokio::spawn(async {
+        signal().await;
+        std::process::exit(130); // What a shell reports for a process ended by Ctrl-C.
+    });
+}
+
+async fn signal() {
+    #[cfg(unix)]
+    let terminated = async {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => terminate.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<Option<()>>();
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated => {}
+    }
+}

@@ -1,0 +1,218 @@
+//! Single requests: read and write one resource.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+
+use crate::error::{BaseError, NetworkFault, NoAnswer, PathError, PeerFault, Refusal, RequestError};
+use crate::frame::{Cursor, Problem};
+use crate::tls;
+
+/// The longest body that [`Client::get`] takes.
+pub const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// The longest problem document; more says nothing that a person would read.
+const PROBLEM_BYTES_MAX: usize = 64 * 1024;
+/// How long a connection may take to be made.
+const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a request may take, from first to last byte.
+const REQUEST_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Speaks to one Halfping API. Clones share their connections and cost nothing.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+}
+
+/// What [`Client::get`] read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reading {
+    /// The value as JSON text, numbers digit for digit as they were written.
+    pub json: String,
+    /// The cursor of this state.
+    pub cursor: Option<Cursor>,
+}
+
+/// What the server says of a write that it has made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Written {
+    /// Whether nothing was there before.
+    pub created: bool,
+    /// The resource's cursor now.
+    pub cursor: Option<Cursor>,
+}
+
+impl Client {
+    /// For the API at `base`, such as `http://127.0.0.1:7070`; it may be mounted below a path. No connection is made yet.
+    pub fn new(base: &str) -> Result<Client, BaseError> {
+        let url = Url::parse(base)
+            .map_err(|error| BaseError::NotAUrl { base: base.to_owned(), why: error.to_string() })?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(BaseError::NotHttp { base: base.to_owned() });
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(BaseError::HasQuery { base: base.to_owned() });
+        }
+        let tls = |error: &dyn std::error::Error| BaseError::Tls { why: error.to_string() };
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::config(url.scheme()).map_err(|error| tls(&error))?)
+            .user_agent(concat!("halfping-client/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_WAIT_MAX)
+            .redirect(Policy::none())
+            // An update is one small segment: it must not wait for the acknowledgement of the one before.
+            .tcp_nodelay(true)
+            .build()
+            .map_err(|error| tls(&error))?;
+        Ok(Client { http, base: url })
+    }
+
+    /// Reads the resource at `path`, which is written as in a URL and may have a query (`/fleet?depth=1`).
+    pub async fn get(&self, path: &str) -> Result<Reading, RequestError> {
+        let request =
+            self.http.get(self.url(path)?).header(ACCEPT, "application/json").timeout(REQUEST_WAIT_MAX);
+        let answer = send(request).await?;
+        let cursor = cursor(answer.headers());
+        let json = String::from_utf8(body(answer, BODY_BYTES_MAX).await?).map_err(|_| PeerFault::NotText)?;
+        Ok(Reading { json, cursor })
+    }
+
+    /// Makes the resource exactly `json`, which is sent as it is.
+    pub async fn put(&self, path: &str, json: impl Into<Bytes>) -> Result<Written, RequestError> {
+        self.write(Method::PUT, path, Some(("application/json", json.into()))).await
+    }
+
+    /// Merges `json` into the resource (RFC 7396): members that are `null` are removed, the others written.
+    pub async fn merge(&self, path: &str, json: impl Into<Bytes>) -> Result<Written, RequestError> {
+        self.write(Method::PATCH, path, Some(("application/merge-patch+json", json.into()))).await
+    }
+
+    /// Removes the resource.
+    pub async fn delete(&self, path: &str) -> Result<Written, RequestError> {
+        self.write(Method::DELETE, path, None).await
+    }
+
+    async fn write(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&'static str, Bytes)>,
+    ) -> Result<Written, RequestError> {
+        let mut request = self.http.request(method, self.url(path)?).timeout(REQUEST_WAIT_MAX);
+        if let Some((content_type, bytes)) = body {
+            request = request.header(CONTENT_TYPE, content_type).body(bytes);
+        }
+        let answer = send(request).await?;
+        let written =
+            Written { created: answer.status() == StatusCode::CREATED, cursor: cursor(answer.headers()) };
+        // A connection goes back to the pool once its answer was read to the end.
+        self::body(answer, PROBLEM_BYTES_MAX).await?;
+        Ok(written)
+    }
+
+    /// The URL of `path` below the base.
+    pub(crate) fn url(&self, path: &str) -> Result<Url, PathError> {
+        if !path.starts_with('/') {
+            return Err(PathError::NotAbsolute { path: path.to_owned() });
+        }
+        if path.contains('#') {
+            return Err(PathError::Fragment { path: path.to_owned() });
+        }
+        let (segments, query) = match path.split_once('?') {
+            Some((segments, query)) => (segments, Some(query)),
+            None => (path, None),
+        };
+        if segments.split(['/', '\\']).any(is_dots) {
+            return Err(PathError::DotSegment { path: path.to_owned() });
+        }
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{segments}", self.base.path().trim_end_matches('/')));
+        url.set_query(query);
+        Ok(url)
+    }
+
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+}
+
+/// Whether a segment is `.` or `..`, also percent-encoded: `set_path` would resolve it, and the server never see it.
+fn is_dots(segment: &str) -> bool {
+    matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
+}
+
+/// The answer, if it is a success; else why there is none.
+pub(crate) async fn send(request: RequestBuilder) -> Result<Response, NoAnswer> {
+    let answer = request.send().await.map_err(|error| NoAnswer::Network(error.into()))?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
+    if status.is_redirection() {
+        let location = header(LOCATION).unwrap_or("nowhere").to_owned();
+        return Err(NoAnswer::PeerFault(PeerFault::Redirect { status: status.as_u16(), location }));
+    }
+    // The other form of Retry-After, a date, is not for a client without a calendar: no wait is asked for then.
+    let retry_after =
+        header(RETRY_AFTER).and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
+    // The status is the answer; a body that cannot be read takes nothing away from it.
+    let problem = body(answer, PROBLEM_BYTES_MAX).await.ok();
+    let problem = problem.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_else(|| Problem {
+        title: status.canonical_reason().map(str::to_owned),
+        ..Problem::default()
+    });
+    Err(NoAnswer::Refused(Refusal { status: status.as_u16(), problem, retry_after }))
+}
+
+async fn body(mut answer: Response, max: usize) -> Result<Vec<u8>, RequestError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(NetworkFault::from)? {
+        if bytes.len() + chunk.len() > max {
+            return Err(PeerFault::TooLong { max }.into());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+fn cursor(headers: &HeaderMap) -> Option<Cursor> {
+    headers.get(ETAG).and_then(|etag| etag.to_str().ok()).map(Cursor::from_etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_appended_to_the_base() {
+        let check = |base: &str, path: &str, expect: &str| {
+            let url = Client::new(base).unwrap().url(path).map(String::from);
+            assert_eq!(url.unwrap_or_else(|error| error.to_string()), expect);
+        };
+        check("http://h:1", "/", "http://h:1/");
+        check("http://h:1/", "/a/b", "http://h:1/a/b");
+        check("http://h:1/api/", "/a?depth=1", "http://h:1/api/a?depth=1");
+        check("http://h:1", "/a%2Fb/ü c", "http://h:1/a%2Fb/%C3%BC%20c");
+        check("http://h:1", "/a//b/", "http://h:1/a//b/");
+        check("http://h:1", "a", "the path `a` does not begin with `/`");
+        check("http://h:1", "/a/%2E./b", "the path `/a/%2E./b` has a `.` or `..` segment");
+        check("http://h:1", "/a#b", "the path `/a#b` has a `#`; as part of a name it is written %23");
+    }
+
+    #[test]
+    fn a_base_is_an_http_url_without_a_query() {
+        let refused = |base: &str| Client::new(base).unwrap_err().to_string();
+        assert_eq!(refused("127.0.0.1"), "`127.0.0.1` is not a URL: relative URL without a base");
+        assert_eq!(refused("ftp://h"), "`ftp://h` does not begin with http:// or https://");
+        assert_eq!(
+            refused("http://h/?a"),
+            "`http://h/?a` has a query or a fragment, so that no path can follow it"
+        );
+    }
+}
