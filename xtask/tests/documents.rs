@@ -52,7 +52,9 @@ fn rules_that_are_cited_exist() {
     let mut cited = 0;
     for (path, text) in checkout::files("", &["rs", "md", "mjs", "js", "ts", "py", "toml", "html"]) {
         for (number, line) in text.lines().enumerate() {
-            for rule in citations(line) {
+            let families = |rule: &&str| rules.iter().any(|known| known[..1] == rule[..1]);
+            let in_parentheses = parenthesised(line).into_iter().filter(families);
+            for rule in citations(line).into_iter().chain(in_parentheses) {
                 cited += 1;
                 if !rules.contains(rule) {
                     unknown.push(format!("{}:{}: PROTOCOL.md has no {rule}", path.display(), number + 1));
@@ -69,6 +71,7 @@ fn citations_are_read_as_people_write_them() {
     assert_eq!(citations("// PROTOCOL S5: parts"), ["S5"]);
     assert_eq!(citations("(PROTOCOL S5, S7 and C4)"), ["S5", "S7", "C4"]);
     assert_eq!(citations("PROTOCOL.md and PROTOCOL 6"), [""; 0]);
+    assert_eq!(parenthesised("only then (S5, S7), not (S5: why) or f(x), but (C4)"), ["S5", "S7", "C4"]);
 }
 
 #[test]
@@ -151,9 +154,16 @@ fn citations(line: &str) -> Vec<&str> {
     rules
 }
 
+/// Rules that stand alone in parentheses: `(S5)`, `(S5, S7)`. Other documents may number things likewise.
+fn parenthesised(line: &str) -> Vec<&str> {
+    let inside = line.split('(').skip(1).filter_map(|rest| rest.split_once(')'));
+    let lists = inside.map(|(inside, _)| inside.split(", ").collect::<Vec<_>>());
+    lists.filter(|words| words.iter().all(|word| is_rule(word))).flatten().collect()
+}
+
 /// One capital letter and a number.
 fn is_rule(word: &str) -> bool {
-    let (letter, number) = word.split_at(1);
+    let Some((letter, number)) = word.split_at_checked(1) else { return false };
     letter.chars().all(|c| c.is_ascii_uppercase())
         && !number.is_empty()
         && number.chars().all(|c| c.is_ascii_digit())

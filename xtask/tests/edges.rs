@@ -17,8 +17,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
-/// All that the engine may use: shapes of bytes and tables, numbers as they were written, errors.
-const ENGINE_USES: &[&str] = &["bytes", "hashbrown", "indexmap", "serde_json", "thiserror"];
+/// All that the engine may use: bytes, tables, text of JSON and of paths, errors. None of these does IO.
+const ENGINE_USES: &[&str] =
+    &["bytes", "hashbrown", "indexmap", "percent-encoding", "serde", "serde_json", "thiserror"];
 
 /// What would be a clock, a thread, a file or a socket in the engine: time and input are arguments there.
 const ENGINE_NEVER: &[&str] = &[
