@@ -34,7 +34,7 @@ export async function startServer(...extra) {
     exit.then((how) => (clearTimeout(timer), fail(how)));
     const read = (bytes) => {
       output = (output + bytes).slice(-100_000);
-      const address = /127\.0\.0\.1:([1-9]\d*)/.exec(output);
+      const address = /(?:127\.0\.0\.1|localhost):([1-9]\d*)\D/.exec(output);
       if (address) (clearTimeout(timer), resolve(Number(address[1])));
     };
     child.stdout.on('data', read);
