@@ -1,2 +1,49 @@
-//! Placeholder.
-fn main() {}
+//! What CI runs, and what a contributor runs before a push: `cargo xtask test`.
+//!
+//! Plain Rust without dependencies, so that it builds in a second. Each step is one command that can also be
+//! typed by hand; this program puts them in order, sets up what they need, times them and sums up.
+
+mod run;
+mod setup;
+mod steps;
+
+use std::process::ExitCode;
+
+use crate::steps::STEPS;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [] | ["help" | "--help" | "-h", ..] | ["test", "help" | "--help" | "-h"] => {
+            print!("{}", help());
+            ExitCode::SUCCESS
+        }
+        ["test", names @ ..] => match steps::named(names) {
+            Ok(steps) => run::run(&steps),
+            Err(unknown) => misuse(&format!("there is no step `{unknown}`")),
+        },
+        [unknown, ..] => misuse(&format!("there is no command `{unknown}`")),
+    }
+}
+
+fn misuse(what: &str) -> ExitCode {
+    eprintln!("xtask: {what}\n\n{}", help());
+    ExitCode::from(2)
+}
+
+fn help() -> String {
+    let mut help = String::from(
+        "cargo xtask test            everything that CI runs, in this order; stops at the first failure\n\
+         cargo xtask test STEP...    some of it\n\n\
+         Steps:\n",
+    );
+    for step in STEPS {
+        help.push_str(&format!("  {:8} {}\n", step.name, step.about));
+    }
+    help.push_str(
+        "\nWhat suites and clients need is set up in .tools/ and conformance/node_modules/ (and, as root, by apt).\n\
+         With CI=true, a step that cannot run for want of a program is a failure, and Cargo.lock must be up to date.\n",
+    );
+    help
+}

@@ -1,0 +1,97 @@
+// A TCP proxy that cuts: after a few events, at or inside an event, politely or not.
+//
+// It knows no HTTP beyond the request's head and the line `retry:`, which it shortens, so that a run with hundreds of
+// reconnects is quick. All other bytes pass as they are.
+import { connect, createServer } from 'node:net';
+
+const EVENTS_MAX = 4; // whole events that pass before a cut
+const BYTES_INTO_EVENT_MAX = 60;
+
+/** How a transport ends an event, which cannot occur inside one, and where it names the kind. */
+export const FRAMINGS = {
+  sse: { end: '\n\n', kind: /^event: ?(\w+)\n/gm },
+  ndjson: { end: '}\n', kind: /"kind":"(\w+)"/g },
+};
+
+/**
+ * Starts a proxy to `port`. It counts its `cuts` and the `kinds` of event that passed, and keeps in `requests` the
+ * cursor (or none) with which each request came.
+ */
+export async function startProxy({ port, random, framing }) {
+  const open = new Set();
+  const proxy = { cuts: 0, kinds: new Map(), requests: [], url: '', stop };
+  const server = createServer((client) => {
+    const upstream = connect(port, '127.0.0.1');
+    const ways = ['fin', 'reset', 'end of body'];
+    const plan = { events: random.between(0, EVENTS_MAX), inside: random.chance(0.5), way: random.pick(ways) };
+    let bytesLeft = plan.inside ? random.between(1, BYTES_INTO_EVENT_MAX) : 0;
+    let eventsLeft = plan.events;
+    let head = '';
+    open.add(client);
+    client.setNoDelay(true);
+
+    const close = () => (upstream.destroy(), client.destroy(), open.delete(client));
+    for (const socket of [client, upstream]) socket.on('error', close).on('close', close);
+    client.on('data', (bytes) => {
+      head += bytes.toString('latin1');
+      if (head.includes('\r\n\r\n')) {
+        proxy.requests.push(cursorIn(head));
+        head = '';
+      }
+      upstream.write(bytes);
+    });
+    upstream.on('end', () => client.end());
+    client.on('drain', () => upstream.resume());
+
+    upstream.on('data', (bytes) => {
+      if (client.destroyed) return;
+      let text = bytes.toString('latin1').replace(/^retry: ?\d+/m, (line) => line.replace(/\d/g, '0'));
+      const cutAt = whereToCut(text);
+      const rest = cutAt === undefined ? '' : text.slice(cutAt);
+      text = text.slice(0, cutAt);
+      count(text);
+      if (cutAt === undefined) {
+        if (!client.write(text, 'latin1')) upstream.pause();
+        return;
+      }
+      proxy.cuts += 1;
+      upstream.destroy();
+      if (plan.way === 'reset') client.write(text, 'latin1', () => client.resetAndDestroy());
+      else if (plan.way === 'end of body' && rest === '\r\n') client.end(`${text}\r\n0\r\n\r\n`, 'latin1');
+      else client.end(text, 'latin1');
+    });
+
+    /** The place in `text` at which the plan says to cut, or undefined while it does not. */
+    function whereToCut(text) {
+      let at = 0;
+      while (eventsLeft > 0) {
+        const found = text.indexOf(framing.end, at);
+        if (found < 0) return;
+        at = found + framing.end.length;
+        eventsLeft -= 1;
+      }
+      // Nothing of the answer's own head: a client may treat a broken head as a refusal.
+      if (plan.events === 0 && text.startsWith('HTTP/')) at = Math.max(at, text.indexOf('\r\n\r\n') + 4);
+      const passing = Math.min(bytesLeft, text.length - at);
+      bytesLeft -= passing;
+      return bytesLeft > 0 ? undefined : at + passing;
+    }
+  });
+
+  function count(text) {
+    for (const [, kind] of text.matchAll(framing.kind)) proxy.kinds.set(kind, (proxy.kinds.get(kind) ?? 0) + 1);
+  }
+  function stop() {
+    server.close();
+    for (const socket of open) socket.destroy();
+  }
+
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  proxy.url = `http://127.0.0.1:${server.address().port}`;
+  return proxy;
+}
+
+/** The cursor with which a request asks to resume, in the header or as `since` (PROTOCOL S8). */
+function cursorIn(head) {
+  return /^last-event-id: *(\S+)/im.exec(head)?.[1] ?? /^GET \S*[?&]since=([^&\s]+)/.exec(head)?.[1];
+}

@@ -1,0 +1,158 @@
+//! Sets up what a step needs: Rust's own components, npm and PyPI packages inside the checkout, Debian packages.
+//!
+//! Each is looked for first, so that a second run costs nothing. What cannot be had is `Missing`, with what to do.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::run::World;
+
+/// What a step cannot do without, and how to get it.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    pub(crate) what: String,
+    pub(crate) remedy: String,
+}
+
+/// The oldest Node that the pinned packages run on.
+const NODE_MAJOR_MIN: u32 = 20;
+
+/// A component of the Rust toolchain, such as `rustfmt`; `cargo subcommand --version` tells whether it is there.
+pub(crate) fn component(world: &World, component: &str, subcommand: &str) -> Result<(), Missing> {
+    let there = || succeeds(world.cargo(&[subcommand, "--version"]));
+    if there() || (spoken(world.command("rustup", &["component", "add", component])) && there()) {
+        return Ok(());
+    }
+    Err(Missing {
+        what: format!("{component} is not installed"),
+        remedy: format!("run: rustup component add {component}"),
+    })
+}
+
+/// Node, npm and the packages of `conformance/package-lock.json`.
+pub(crate) fn node(world: &World) -> Result<(), Missing> {
+    programs(world, &[("node", "nodejs"), ("npm", "npm")])?;
+    let version = output(world.command("node", &["--version"])).unwrap_or_default();
+    let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
+    if major.is_none_or(|major: u32| major < NODE_MAJOR_MIN) {
+        return Err(Missing {
+            what: format!(
+                "Node {NODE_MAJOR_MIN} or newer is needed, `node --version` says {}",
+                version.trim()
+            ),
+            remedy: "install a newer Node and put it first in PATH".to_owned(),
+        });
+    }
+    let lock = world.root.join("conformance/package-lock.json");
+    once(world, "npm", &["conformance/node_modules"], &lock, &version, || {
+        spoken(world.command("npm", &["ci", "--prefix", "conformance", "--no-progress"]))
+    })
+}
+
+/// Python and the packages of `conformance/requirements.txt`, in `.tools/venv`; where Python comes without `venv`,
+/// in `.tools/python`.
+pub(crate) fn python(world: &World) -> Result<(), Missing> {
+    programs(world, &[("python3", "python3")])?;
+    let version = output(world.command("python3", &["--version"])).unwrap_or_default();
+    let lock = world.root.join("conformance/requirements.txt");
+    once(world, "pypi", &[".tools/venv", ".tools/python"], &lock, &version, || {
+        let remove = |name: &str| fs::remove_dir_all(world.root.join(".tools").join(name)).ok();
+        let packages = ["-r", "conformance/requirements.txt", "--quiet", "--disable-pip-version-check"];
+        let install = |python: &str, more: &[&str]| {
+            spoken(world.command(python, &[&["-m", "pip", "install"], packages.as_slice(), more].concat()))
+        };
+        remove("venv");
+        remove("python");
+        let venv = || spoken(world.command("python3", &["-m", "venv", ".tools/venv"]));
+        if venv() || (debian(world, &["python3-venv"]).is_ok() && venv()) {
+            return install(&world.root.join(".tools/venv/bin/python").to_string_lossy(), &[]);
+        }
+        remove("venv"); // half made
+        install("python3", &["--target", ".tools/python"])
+    })
+}
+
+pub(crate) fn curl(world: &World) -> Result<(), Missing> {
+    programs(world, &[("curl", "curl")])
+}
+
+/// Programs and the Debian packages that bring them.
+fn programs(world: &World, wanted: &[(&str, &str)]) -> Result<(), Missing> {
+    let missing = || -> Vec<&str> {
+        let absent = |program: &&(&str, &str)| !succeeds(world.command(program.0, &["--version"]));
+        wanted.iter().filter(absent).map(|(_, package)| *package).collect()
+    };
+    let packages = missing();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    debian(world, &packages)?;
+    match missing().as_slice() {
+        [] => Ok(()),
+        still => Err(Missing {
+            what: format!("{} still missing after apt-get installed it", still.join(", ")),
+            remedy: "see what apt-get said above".to_owned(),
+        }),
+    }
+}
+
+/// Installs Debian packages, which only root may do.
+fn debian(world: &World, packages: &[&str]) -> Result<(), Missing> {
+    let missing = |why: &str| Missing {
+        what: format!("{} not installed, and {why}", packages.join(", ")),
+        remedy: format!("run: sudo apt-get update && sudo apt-get install -y {}", packages.join(" ")),
+    };
+    if output(world.command("id", &["-u"])).is_none_or(|id| id.trim() != "0") {
+        return Err(missing("only root may install them"));
+    }
+    let apt = |arguments: &[&str]| {
+        let mut command = world.command("apt-get", arguments);
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        spoken(command)
+    };
+    let install = [&["install", "--yes", "--quiet", "--no-install-recommends"], packages].concat();
+    if apt(&["update", "--quiet"]) && apt(&install) { Ok(()) } else { Err(missing("apt-get could not")) }
+}
+
+/// Runs `install` unless it succeeded before with this lock file and this version of the runtime, and one of the
+/// `folders` that it may make is still there.
+fn once(
+    world: &World,
+    name: &str,
+    folders: &[&str],
+    lock: &Path,
+    version: &str,
+    install: impl FnOnce() -> bool,
+) -> Result<(), Missing> {
+    let missing = |remedy: String| Missing { what: format!("the {name} packages are not there"), remedy };
+    let Ok(locked) = fs::read_to_string(lock) else {
+        return Err(missing(format!("restore {}", lock.display())));
+    };
+    let stamp = world.root.join(".tools").join(format!("{name}.stamp"));
+    let wanted = format!("{version}{locked}");
+    let installed = folders.iter().any(|folder| world.root.join(folder).is_dir());
+    if installed && fs::read_to_string(&stamp).is_ok_and(|stamp| stamp == wanted) {
+        return Ok(());
+    }
+    if !install() {
+        return Err(missing("see what the installer said above; it needs the network".to_owned()));
+    }
+    let written = fs::create_dir_all(world.root.join(".tools")).and_then(|()| fs::write(&stamp, wanted));
+    written.map_err(|error| missing(format!("could not write {}: {error}", stamp.display())))
+}
+
+/// Runs a command whose output the reader should see; whether it succeeded.
+fn spoken(mut command: Command) -> bool {
+    println!("   set-up: {}", crate::run::typed(&command));
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn succeeds(mut command: Command) -> bool {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+fn output(mut command: Command) -> Option<String> {
+    let output = command.stderr(Stdio::null()).output().ok()?;
+    String::from_utf8(output.stdout).ok()
+}

@@ -1,0 +1,112 @@
+//! The steps, in order. Each is a command; some need set-up before.
+
+use std::process::Command;
+
+use crate::run::World;
+use crate::setup::{self, Missing};
+
+/// One thing that CI checks.
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// Sets up what the step needs, or says what is missing.
+    pub(crate) prepare: fn(&World) -> Result<(), Missing>,
+    pub(crate) command: fn(&World) -> Command,
+    /// Whether it runs the binary, which has to be built first.
+    pub(crate) needs_binary: bool,
+}
+
+/// All steps, cheap ones first.
+///
+/// `build` builds what `unit` runs, with the same profile and features, so that nothing is compiled twice and the
+/// binary that `suites` and `clients` start is the one that the integration tests had.
+pub(crate) const STEPS: &[Step] = &[
+    Step {
+        name: "fmt",
+        about: "formatting (cargo fmt --check)",
+        prepare: |world| setup::component(world, "rustfmt", "fmt"),
+        command: |world| world.cargo(&["fmt", "--all", "--check"]),
+        needs_binary: false,
+    },
+    Step {
+        name: "clippy",
+        about: "lints, warnings are errors",
+        prepare: |world| setup::component(world, "clippy", "clippy"),
+        command: |world| {
+            world.cargo_locked(&["clippy", "--workspace", "--all-targets"], &["--", "-D", "warnings"])
+        },
+        needs_binary: false,
+    },
+    BUILD,
+    Step {
+        name: "unit",
+        about: "unit, property, integration and doc tests",
+        prepare: nothing,
+        command: |world| world.cargo_locked(&["test", "--workspace"], &[]),
+        needs_binary: false,
+    },
+    Step {
+        name: "docs",
+        about: "API documentation, warnings are errors",
+        prepare: nothing,
+        command: |world| {
+            // The binary has the library's name, and with it would have the library's page.
+            let mut command = world.cargo_locked(&["doc", "--workspace", "--no-deps", "--lib"], &[]);
+            command.env("RUSTDOCFLAGS", "-D warnings");
+            command
+        },
+        needs_binary: false,
+    },
+    Step {
+        name: "suites",
+        about: "JSON Patch, merge patch and JSON parsing suites against the binary",
+        prepare: setup::node,
+        command: |world| world.node("conformance/suites/run.mjs"),
+        needs_binary: true,
+    },
+    Step {
+        name: "clients",
+        about: "third-party clients that resume behind a proxy that cuts",
+        prepare: |world| {
+            setup::node(world).and_then(|()| setup::python(world)).and_then(|()| setup::curl(world))
+        },
+        command: |world| world.node("conformance/clients/run.mjs"),
+        needs_binary: true,
+    },
+];
+
+/// Also run, unasked, before a step that needs the binary.
+pub(crate) const BUILD: Step = Step {
+    name: "build",
+    about: "all targets, with the profile of the tests",
+    prepare: nothing,
+    command: |world| world.cargo_locked(&["build", "--workspace", "--all-targets", "--profile", "test"], &[]),
+    needs_binary: false,
+};
+
+fn nothing(_: &World) -> Result<(), Missing> {
+    Ok(())
+}
+
+/// The steps of these names in the order of the list, all for no name; or the name that is none.
+pub(crate) fn named<'a>(names: &[&'a str]) -> Result<Vec<&'static Step>, &'a str> {
+    if let Some(unknown) = names.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
+        return Err(unknown);
+    }
+    Ok(STEPS.iter().filter(|step| names.is_empty() || names.contains(&step.name)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_means_all_and_names_keep_the_order_of_the_list() {
+        let names = |wanted: &[&str]| -> Vec<&str> {
+            named(wanted).expect("these are steps").iter().map(|step| step.name).collect()
+        };
+        assert_eq!(names(&[]), ["fmt", "clippy", "build", "unit", "docs", "suites", "clients"]);
+        assert_eq!(names(&["clients", "fmt"]), ["fmt", "clients"]);
+        assert_eq!(named(&["fmt", "clipy"]).err(), Some("clipy"));
+    }
+}
