@@ -321,7 +321,7 @@ fn merge(keys: &Keys, node: Node<'_, '_>, patch: &Change) {
     for (name, value) in members {
         match value {
             Change::Leaf(text) if text.is_null() => {
-                *node.reborrow().member(keys, name).change = Change::Remove
+                *node.reborrow().member(keys, name).change = Change::Remove;
             }
             _ => merge(keys, node.reborrow().member(keys, name), value),
         }

@@ -10,9 +10,12 @@ const TYPE: &str = "urn:halfping:problem:";
 /// What clients are told to wait when they are turned away.
 pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
 
-/// An answer that says no, and why.
+/// An answer that says no, and why. Boxed, since it stands in the `Err` of most functions here and is rarely there.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem(Box<Document>);
+
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Problem {
+struct Document {
     #[serde(rename = "type")]
     kind: String,
     title: &'static str,
@@ -68,7 +71,7 @@ impl Problem {
     pub(crate) fn new(name: &'static str, detail: impl Into<String>) -> Problem {
         let known = TABLE.iter().find(|(n, ..)| *n == name);
         let (name, status, title) = *known.unwrap_or(&("internal", 500, "An error of the server's own"));
-        let mut problem = Problem {
+        let problem = Problem(Box::new(Document {
             kind: format!("{TYPE}{name}"),
             title,
             status,
@@ -78,11 +81,11 @@ impl Problem {
             max: None,
             name,
             headers: Vec::new(),
-        };
-        if matches!(status, 429 | 503) {
-            problem = problem.header(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }));
+        match status {
+            429 | 503 => problem.header(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS)),
+            _ => problem,
         }
-        problem
     }
 
     pub(crate) fn limit(
@@ -92,31 +95,31 @@ impl Problem {
         detail: impl Into<String>,
     ) -> Problem {
         let mut problem = Problem::new(name, format!("{}: at most {max}", detail.into()));
-        (problem.limit, problem.max) = (Some(limit), Some(max));
+        (problem.0.limit, problem.0.max) = (Some(limit), Some(max));
         problem
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Problem {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     pub(crate) fn header(mut self, name: http::HeaderName, value: HeaderValue) -> Problem {
-        self.headers.push((name, value));
+        self.0.headers.push((name, value));
         self
     }
 
     pub(crate) fn name(&self) -> &'static str {
-        self.name
+        self.0.name
     }
 
     /// The limit that was reached, if one was.
     pub(crate) fn limit_name(&self) -> Option<&'static str> {
-        self.limit
+        self.0.limit
     }
 
     pub(crate) fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_default()
+        serde_json::to_vec(&self.0).unwrap_or_default()
     }
 
     /// As an `error` frame carries it (PROTOCOL S11).
@@ -130,10 +133,10 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let content_type = HeaderValue::from_static("application/problem+json");
         let mut response = (status, [(header::CONTENT_TYPE, content_type)], self.to_json()).into_response();
-        response.headers_mut().extend(self.headers);
+        response.headers_mut().extend(self.0.headers);
         response
     }
 }
