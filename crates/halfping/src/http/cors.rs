@@ -15,6 +15,8 @@ use tower_http::cors::{Any, CorsLayer};
 use super::answer;
 use crate::shared::Shared;
 
+const PREFERENCE_APPLIED: header::HeaderName = header::HeaderName::from_static("preference-applied");
+
 /// Pages of which origins may use the API from a browser.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Cors {
@@ -39,7 +41,13 @@ impl Cors {
                 Method::DELETE,
             ])
             .allow_headers(Any)
-            .expose_headers([header::ETAG, header::LOCATION, header::RETRY_AFTER, header::ALLOW])
+            .expose_headers([
+                header::ETAG,
+                header::LOCATION,
+                header::RETRY_AFTER,
+                header::ALLOW,
+                PREFERENCE_APPLIED,
+            ])
             .max_age(Duration::from_secs(600));
         match self {
             Cors::None => None,
