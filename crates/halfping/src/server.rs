@@ -72,7 +72,7 @@ impl Server {
     /// have `limits.drain_ms` to finish.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let shared = self.api.shared().clone();
-        let router = self.api.router();
+        let router: Router = self.api.router();
         let room = Arc::new(Semaphore::new(shared.limits.connections));
         let waiting_room = Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE));
         let (drain, draining) = watch::channel(());
