@@ -1,0 +1,63 @@
+//! The examples run, as their first lines say.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts an example that takes an address, and returns where it listens.
+fn start(example: &str) -> (Running, String) {
+    // Cargo builds examples together with tests, one folder above them.
+    let mut program = std::env::current_exe().expect("a running test has a file");
+    program.pop();
+    program.pop();
+    program.push("examples");
+    program.push(format!("{example}{}", std::env::consts::EXE_SUFFIX));
+    let child = Command::new(&program).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn();
+    let mut child =
+        child.unwrap_or_else(|e| panic!("{}: {e}; run the whole test suite of the crate", program.display()));
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped"))
+        .read_line(&mut line)
+        .expect("it says where it listens");
+    let address = line.trim().rsplit("http://").next().expect("an address").to_owned();
+    (Running(child), address)
+}
+
+fn request(address: &str, text: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout can be set");
+    stream.write_all(text.replace('\n', "\r\n").as_bytes()).expect("it reads");
+    stream
+}
+
+#[test]
+fn the_axum_example_tells_a_watcher_what_business_logic_decided() {
+    let (_running, address) = start("axum");
+    let watcher = request(&address, "GET /live/orders/42?watch HTTP/1.1\nHost: x\n\n");
+    let mut lines = BufReader::new(watcher).lines().map(|line| line.expect("the stream goes on"));
+    let mut frame = |kind: &str| lines.find(|line| line.contains(kind)).expect("the frame comes");
+    assert!(frame("snapshot").contains(r#""status":"packed""#));
+    frame("synced");
+
+    let mut answer = String::new();
+    let mut ship = request(&address, "POST /orders/42/ship HTTP/1.1\nHost: x\nConnection: close\n\n");
+    ship.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+    assert!(frame("merge").contains(r#""value":{"status":"shipped"}"#));
+
+    // A second time is refused by the application, not by us.
+    let mut answer = String::new();
+    let mut again = request(&address, "POST /orders/42/ship HTTP/1.1\nHost: x\nConnection: close\n\n");
+    again.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 409"), "{answer}");
+}
