@@ -7,15 +7,15 @@ import { connect, createServer } from 'node:net';
 const EVENTS_MAX = 4; // whole events that pass before a cut
 const BYTES_INTO_EVENT_MAX = 60;
 
-/** How a transport ends an event, which cannot occur inside one, and where it names the kind. */
+/** How a transport ends an event, which cannot occur inside one, and where an event has its kind and its cursor. */
 export const FRAMINGS = {
-  sse: { end: '\n\n', kind: /^event: ?(\w+)\n/gm },
-  ndjson: { end: '}\n', kind: /"kind":"(\w+)"/g },
+  sse: { end: '\n\n', kind: /^event: ?(\w+)$/m, cursor: /^id:/m },
+  ndjson: { end: '}\n', kind: /"kind":"(\w+)"/, cursor: /^{"kind":"\w+","rev":/m },
 };
 
 /**
- * Starts a proxy to `port`. It counts its `cuts` and the `kinds` of event that passed, and keeps in `requests` the
- * cursor (or none) with which each request came.
+ * Starts a proxy to `port`. It counts its `cuts` and the `kinds` of event that passed (those without a cursor also as
+ * `part`), and keeps in `requests` the cursor (or none) with which each request came.
  */
 export async function startProxy({ port, random, framing }) {
   const open = new Set();
@@ -27,6 +27,7 @@ export async function startProxy({ port, random, framing }) {
     let bytesLeft = plan.inside ? random.between(1, BYTES_INTO_EVENT_MAX) : 0;
     let eventsLeft = plan.events;
     let head = '';
+    let event = '';
     open.add(client);
     client.setNoDelay(true);
 
@@ -61,6 +62,17 @@ export async function startProxy({ port, random, framing }) {
       else client.end(text, 'latin1');
     });
 
+    function count(text) {
+      const events = (event + text).split(framing.end);
+      event = events.pop();
+      for (const whole of events) {
+        const kind = framing.kind.exec(whole)?.[1];
+        for (const seen of framing.cursor.test(whole) ? [kind] : [kind, 'part']) {
+          if (kind) proxy.kinds.set(seen, (proxy.kinds.get(seen) ?? 0) + 1);
+        }
+      }
+    }
+
     /** The place in `text` at which the plan says to cut, or undefined while it does not. */
     function whereToCut(text) {
       let at = 0;
@@ -78,9 +90,6 @@ export async function startProxy({ port, random, framing }) {
     }
   });
 
-  function count(text) {
-    for (const [, kind] of text.matchAll(framing.kind)) proxy.kinds.set(kind, (proxy.kinds.get(kind) ?? 0) + 1);
-  }
   function stop() {
     server.close();
     for (const socket of open) socket.destroy();
