@@ -149,7 +149,7 @@ impl Stream {
         if let Some((why, tag)) = refusal {
             let problem = Problem::from(why).to_json_in_stream(true);
             match style.format {
-                Format::Sse => sse::error(style, style.path(tag), &problem, chunk.buffer()),
+                Format::Sse => sse::error(&shared, style, style.path(tag), &problem, chunk.buffer()),
                 Format::Ndjson => ndjson::error(style.path(tag), &problem, chunk.buffer()),
             }
             *state = State::Ended;

@@ -30,14 +30,25 @@ pub(crate) fn farewell(out: &mut Vec<u8>) {
     let _ = write!(out, "retry: {retry}\n\n");
 }
 
-fn head(shared: &Shared, event: Option<&str>, id: Option<Revision>, out: &mut Vec<u8>) {
-    if let Some(event) = event {
-        let _ = writeln!(out, "event: {event}");
+/// Writes one event. The id comes last: a client that notes it as soon as it has read the line (some do) must not do so before it has
+/// the data.
+fn event(
+    shared: &Shared,
+    name: Option<&str>,
+    id: Option<Revision>,
+    out: &mut Vec<u8>,
+    data: impl FnOnce(&mut Vec<u8>),
+) {
+    if let Some(name) = name {
+        let _ = writeln!(out, "event: {name}");
     }
+    out.extend_from_slice(b"data: ");
+    data(out);
+    out.push(b'\n');
     if let Some(revision) = id {
         let _ = writeln!(out, "id: {}", shared.cursor(revision));
     }
-    out.extend_from_slice(b"data: ");
+    out.push(b'\n');
 }
 
 pub(super) fn frame(
@@ -51,14 +62,14 @@ pub(super) fn frame(
     let named = !style.whole;
     // A stream of many paths can be resumed only from where all of them are.
     let id = if style.paths.is_some() { synced } else { frame.revision };
-    head(shared, named.then(|| frame.kind.name()), id, out);
-    if style.envelope || style.paths.is_some() {
-        let all = style.paths.is_some() && synced.is_some();
-        ndjson::object(shared, &ndjson::envelope(frame, path, all), frame.time, value(frame), out);
-    } else {
-        out.extend_from_slice(&frame.body);
-    }
-    out.extend_from_slice(b"\n\n");
+    event(shared, named.then(|| frame.kind.name()), id, out, |out| {
+        if style.envelope || style.paths.is_some() {
+            let all = style.paths.is_some() && synced.is_some();
+            ndjson::object(shared, &ndjson::envelope(frame, path, all), frame.time, value(frame), out);
+        } else {
+            out.extend_from_slice(&frame.body);
+        }
+    });
 }
 
 fn value(frame: &Frame) -> Option<&[u8]> {
@@ -66,22 +77,22 @@ fn value(frame: &Frame) -> Option<&[u8]> {
 }
 
 pub(super) fn synced(shared: &Shared, style: &Style, at: Revision, time: Timestamp, out: &mut Vec<u8>) {
-    head(shared, Some("synced"), Some(at), out);
-    if style.envelope || style.paths.is_some() {
-        let envelope = Envelope { kind: "synced", path: None, revision: Some(at), synced: false };
-        ndjson::object(shared, &envelope, time, None, out);
-    } else {
-        out.extend_from_slice(b"null");
-    }
-    out.extend_from_slice(b"\n\n");
+    event(shared, Some("synced"), Some(at), out, |out| {
+        if style.envelope || style.paths.is_some() {
+            let envelope = Envelope { kind: "synced", path: None, revision: Some(at), synced: false };
+            ndjson::object(shared, &envelope, time, None, out);
+        } else {
+            out.extend_from_slice(b"null");
+        }
+    });
 }
 
-pub(super) fn error(style: &Style, path: Option<&str>, problem: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(b"event: error\ndata: ");
-    if style.envelope || style.paths.is_some() {
-        ndjson::error_object(path, problem, out);
-    } else {
-        out.extend_from_slice(problem);
-    }
-    out.extend_from_slice(b"\n\n");
+pub(super) fn error(shared: &Shared, style: &Style, path: Option<&str>, problem: &[u8], out: &mut Vec<u8>) {
+    event(shared, Some("error"), None, out, |out| {
+        if style.envelope || style.paths.is_some() {
+            ndjson::error_object(path, problem, out);
+        } else {
+            out.extend_from_slice(problem);
+        }
+    });
 }
