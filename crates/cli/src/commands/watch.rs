@@ -19,9 +19,9 @@ pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
         ..WatchOptions::default()
     };
     let mut events = SelectAll::new();
-    for target in &args.urls {
+    for (index, target) in args.urls.iter().enumerate() {
         let watch = target.client()?.watch(&target.path, options.clone())?;
-        events.push(Box::pin(stream(target, watch)));
+        events.push(Box::pin(stream(index, watch)));
     }
     let printer = Printer {
         json: args.json,
@@ -30,19 +30,19 @@ pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
         colour: io::stdout().is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     };
-    let mut reached = 0;
-    while let Some((target, event)) = events.next().await {
+    let mut reached = vec![false; args.urls.len()];
+    while let Some((index, event)) = events.next().await {
+        let (target, reached) = (&args.urls[index], &mut reached[index]);
         match event.map_err(|error| Failure::watch(target, error))? {
             Event::Connected { since } => {
-                reached += 1;
-                if reached > args.urls.len() {
+                if std::mem::replace(reached, true) {
                     let how = if since.is_some() { "where it was" } else { "the state now" };
                     eprintln!("{target}: connected again, goes on from {how}");
                 }
             }
             Event::Frame(frame) => printer.print(target, &frame)?,
             // Somebody who mistypes an address wants to know, and not to wait.
-            Event::Lost { why: Lost::Network(fault), .. } if reached == 0 => {
+            Event::Lost { why: Lost::Network(fault), .. } if !*reached => {
                 return Err(Failure::request(target, fault.into()));
             }
             Event::Lost { why, retry_in } => {
@@ -54,16 +54,16 @@ pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The events of one watch, up to its end.
+/// The events of one watch, up to its end, each with the watch's number.
 fn stream(
-    target: &Target,
+    index: usize,
     watch: halfping_client::Watch,
-) -> impl Stream<Item = (&Target, Result<Event, WatchError>)> {
+) -> impl Stream<Item = (usize, Result<Event, WatchError>)> {
     stream::unfold(Some(watch), move |watch| async move {
         let mut watch = watch?;
         let event = watch.next().await;
         let next = event.is_ok().then_some(watch);
-        Some(((target, event), next))
+        Some(((index, event), next))
     })
 }
 
