@@ -192,8 +192,9 @@ pub(crate) struct Delete {
 
 /// Print what changes, as it changes
 ///
-/// One line for each changed thing: the commit time (UTC), how long ago that was, where, and what. When the
-/// connection is lost, it comes back by itself and goes on from where it was; stderr tells.
+/// One line for each changed thing: the commit time (UTC), how long ago that was, where, and what: `=` a whole value,
+/// `~` the members of it that changed, or `removed`. When the connection is lost, it comes back by itself and goes on
+/// from where it was; stderr tells.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:

@@ -150,14 +150,17 @@ fn a_refusal_is_1_and_says_why() {
 fn a_watch_prints_what_changes() {
     let (_server, address) = serve();
     let url = format!("{address}/v");
-    write(&["put", &url, r#"{"a":{"x":1.0},"b":{"y":2}}"#]);
+    // Long enough that what changes is shorter than the whole.
+    let value = format!(r#"{{"a":{{"x":1.0,"y":"{0}"}},"b":{{"y":"{0}"}}}}"#, "y".repeat(200));
+    write(&["put", &url, &value]);
     let mut watch = Running::start(&["watch", &url]);
     let mut lines = watch.stdout().map(|line| line.unwrap().split_once("ms  ").unwrap().1.to_owned());
-    assert_eq!(lines.next().unwrap(), r#"/v/a  {"x":1.0}"#);
-    assert_eq!(lines.next().unwrap(), r#"/v/b  {"y":2}"#);
+    assert_eq!(lines.next().unwrap(), format!("/v  = {value}"));
     write(&["merge", &url, r#"{"a":{"x":1.00},"b":null}"#]);
     assert_eq!(lines.next().unwrap(), "/v/b  removed");
-    assert_eq!(lines.next().unwrap(), r#"/v/a  {"x":1.00}"#);
+    assert_eq!(lines.next().unwrap(), r#"/v/a  ~ {"x":1.00}"#);
+    write(&["put", &url, r#"{"c":null}"#]);
+    assert_eq!(lines.next().unwrap(), r#"/v  = {"c":null}"#);
     write(&["delete", &url]);
     assert_eq!(lines.next().unwrap(), "/v  removed");
 }
@@ -189,7 +192,7 @@ fn a_watch_outlives_its_server() {
     write(&["put", &url, "1"]);
     let mut watch = Running::start(&["watch", &url]);
     let mut lines = watch.stdout().map(Result::unwrap);
-    assert!(lines.next().unwrap().ends_with("/a  1"));
+    assert!(lines.next().unwrap().ends_with("/a  = 1"));
 
     first.signal("-TERM");
     assert_eq!(first.ends(), 0);
@@ -198,7 +201,7 @@ fn a_watch_outlives_its_server() {
     write(&["put", &url, "2"]);
     watch.says("connected again");
     // What it may see before is that nothing is there: the new server began without the value.
-    assert!(lines.any(|line| line.ends_with("/a  2")));
+    assert!(lines.any(|line| line.ends_with("/a  = 2")));
 }
 
 #[test]
