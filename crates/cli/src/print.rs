@@ -32,6 +32,11 @@ pub(crate) enum Change {
     /// These of its members are so now; the others stay as they were.
     Has(String),
     Removed,
+    /// It is a value now that came in parts: too much to show.
+    Large {
+        parts: usize,
+        bytes: usize,
+    },
 }
 
 /// What changed with a frame of the resource at `path`. Empty for frames that change nothing.
@@ -42,6 +47,8 @@ pub(crate) fn things(path: &str, frame: &Frame) -> Vec<Thing> {
         Kind::Snapshot => {
             things.push(Thing { path: path.to_owned(), change: Change::Is(value.to_owned()) });
         }
+        // Nothing changes with an empty merge: it ends a change that came in parts.
+        Kind::Merge if value == "{}" => {}
         Kind::Merge => collect(path, value, &mut things),
         Kind::Patch => operations(path, value, &mut things),
         Kind::Gone => things.push(Thing { path: path.to_owned(), change: Change::Removed }),
@@ -87,6 +94,7 @@ impl fmt::Display for Change {
             Change::Is(value) => write!(f, "= {}", shortened(value)),
             Change::Has(members) => write!(f, "~ {}", shortened(members)),
             Change::Removed => f.write_str("removed"),
+            Change::Large { parts, bytes } => write!(f, "= {bytes} bytes, in {parts} parts"),
         }
     }
 }
@@ -203,6 +211,7 @@ mod tests {
         check("merge", r#"{"speed":1e2,"at":{"lat":1}}"#, &[r#"/v ~ {"speed":1e2,"at":{"lat":1}}"#]);
         check("merge", r#"{"a":{"b":{"c":[{}]}}}"#, &[r#"/v/a/b ~ {"c":[{}]}"#]);
         check("merge", "[1]", &["/v = [1]"]);
+        check("merge", "{}", &[]);
     }
 
     #[test]
