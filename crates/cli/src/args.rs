@@ -56,7 +56,8 @@ Examples:
 
 A configuration file may hold:
   listen = \"127.0.0.1:7070\"
-  [limits]                     # bounds; each refusal names the one it met
+  [limits]                              # a refusal names the one it met
+  body_bytes = 1000000
   [cors]
   origins = [\"https://example.org\"]   # or [\"*\"]; without it: \"*\" on a loopback address, none elsewhere")]
 pub(crate) struct Serve {

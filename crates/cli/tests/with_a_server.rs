@@ -243,8 +243,8 @@ fn a_recording_is_replayed_digit_for_digit() {
 #[test]
 fn a_recording_stops_at_what_is_refused() {
     let (_server, address) = serve();
-    let recording = b"{\"t\":1,\"path\":\"/a\",\"value\":1}\n{\"t\":2,\"path\":\"/a/b\",\"value\":2}\n";
-    let said = format!("error: line 2: the server refused http://{address}/a/b: 409 not-an-object");
+    let recording = b"{\"t\":1,\"path\":\"/a\",\"value\":1}\n{\"t\":2,\"path\":\"/_a\",\"value\":2}\n";
+    let said = format!("error: line 2: the server refused http://{address}/_a: 403 reserved-path");
     check(&["replay", "--to", &address, "-"], recording, 1, &said);
 }
 
