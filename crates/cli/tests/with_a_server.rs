@@ -214,6 +214,19 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn a_server_outlives_the_reader_of_its_stderr() {
+    let mut child = halfping(&["serve", "--listen", "127.0.0.1:0", "--log", "trace"]).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    let url = line.trim().rsplit(' ').next().unwrap();
+    for _ in 0..10 {
+        write(&["put", url, r#"{"a":1}"#]);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn a_recording_is_replayed_digit_for_digit() {
     let (_server, address) = serve();
     let recording = "{\"t\":1000,\"path\":\"/x/1\",\"value\":{\"n\":1.00}}\n\

@@ -9,7 +9,7 @@ use crate::args::{Demo, LogFormat};
 use crate::commands::serve::{announce, bind, run};
 use crate::fleet::{Fleet, TICKS_PER_SECOND};
 use crate::log;
-use crate::report::{Blame, Failure};
+use crate::report::{Blame, Failure, tell};
 
 /// How much of the city's life has passed before it is shown: a minute.
 const WARM_UP_TICKS: usize = 60 * TICKS_PER_SECOND;
@@ -27,7 +27,7 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     let url = announce(&server, args.log.log_format);
     if args.log.log_format == LogFormat::Text {
         let bus = format!("{url}/vehicles/{}", fleet.example());
-        eprintln!(
+        tell(format_args!(
             "
 A city of {} vehicles; it is gone on exit. In other terminals:
 
@@ -41,7 +41,7 @@ write something, and see it arrive in the first:
   curl -X PUT --json '\"lost umbrella\"' '{bus}/note'
 ",
             args.vehicles
-        );
+        ));
     }
     tokio::select! {
         outcome = run(server) => outcome,

@@ -8,7 +8,7 @@ use halfping_client::{Event, Frame, Kind, Lost, WatchError, WatchOptions};
 
 use crate::args::Watch;
 use crate::print::{Change, Thing, age, printable, things, time_of_day};
-use crate::report::Failure;
+use crate::report::{Failure, tell};
 use crate::target::Target;
 
 pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
@@ -39,7 +39,7 @@ pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
             Event::Connected { since } => {
                 if std::mem::replace(&mut source.reached, true) {
                     let from = if since.is_some() { "what changed meanwhile" } else { "the whole state" };
-                    eprintln!("{target}: connected again, goes on with {from}");
+                    tell(format_args!("{target}: connected again, goes on with {from}"));
                 }
             }
             Event::Frame(frame) => printer.print(source, &frame)?,
@@ -50,7 +50,11 @@ pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
             Event::Lost { why, retry_in } => {
                 source.parts = None;
                 let why = why.to_string();
-                eprintln!("{target}: {}; trying again in {:.1} s", printable(&why), retry_in.as_secs_f64());
+                tell(format_args!(
+                    "{target}: {}; trying again in {:.1} s",
+                    printable(&why),
+                    retry_in.as_secs_f64()
+                ));
             }
         }
     }
@@ -138,7 +142,7 @@ impl Printer {
     fn describe(&self, out: &mut impl Write, source: &mut Source<'_>, frame: &Frame) -> io::Result<()> {
         if frame.kind == Kind::Error {
             let problem = frame.problem.as_ref().map(ToString::to_string).unwrap_or_default();
-            eprintln!("{}: {}", source.target, printable(&problem));
+            tell(format_args!("{}: {}", source.target, printable(&problem)));
             return Ok(());
         }
         let base = if self.several_servers { source.target.base.as_str() } else { "" };
