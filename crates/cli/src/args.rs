@@ -56,7 +56,8 @@ Examples:
 
 A configuration file may hold:
   listen = \"127.0.0.1:7070\"
-  [limits]                     # bounds; each refusal names the one it met
+  [limits]                              # a refusal names the one it met
+  body_bytes = 1000000
   [cors]
   origins = [\"https://example.org\"]   # or [\"*\"]; without it: \"*\" on a loopback address, none elsewhere")]
 pub(crate) struct Serve {
@@ -192,8 +193,9 @@ pub(crate) struct Delete {
 
 /// Print what changes, as it changes
 ///
-/// One line for each changed thing: the commit time (UTC), how long ago that was, where, and what. When the
-/// connection is lost, it comes back by itself and goes on from where it was; stderr tells.
+/// One line for each changed thing: the commit time (UTC), how long ago that was, where, and what: `=` a whole value,
+/// `~` the members of it that changed, or `removed`. When the connection is lost, it comes back by itself and goes on
+/// from where it was; stderr tells.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:

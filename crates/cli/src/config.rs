@@ -48,14 +48,28 @@ impl Config {
 }
 
 fn parse(text: &str) -> Result<Config, Failure> {
-    toml::from_str(text).map_err(|error| {
+    let config: Config = toml::from_str(text).map_err(|error| {
         let failure = Failure::new(Blame::Input, error.message().replace('\n', ", "));
         // The message alone says what is wrong with a value, not whose value it is: the line does.
         match error.span().and_then(|span| line_at(text, span.start)) {
             Some((number, line)) => failure.at(format!("line {number} (`{line}`)")),
             None => failure,
         }
-    })
+    })?;
+    config.limits.check().map_err(|why| Failure::new(Blame::Input, why))?;
+    let origins = config.cors.iter().flat_map(|cors| &cors.origins);
+    if let Some(wrong) = origins.into_iter().find(|origin| *origin != "*" && !is_origin(origin)) {
+        // A browser never sends such a one, so it would never match.
+        let why = format!("cors.origins: `{wrong}` is not an origin, such as https://example.org");
+        return Err(Failure::new(Blame::Input, why));
+    }
+    Ok(config)
+}
+
+/// Scheme, host and perhaps a port, and nothing after them.
+fn is_origin(text: &str) -> bool {
+    text.split_once("://")
+        .is_some_and(|(scheme, host)| !scheme.is_empty() && !host.is_empty() && !host.contains('/'))
 }
 
 fn line_at(text: &str, offset: usize) -> Option<(usize, &str)> {
@@ -100,6 +114,8 @@ mod tests {
             "line 2 (`origin = 1`): unknown field `origin`, expected `origins`",
         );
         check("[limits]\nspeed = 1", LOOPBACK, "line 2 (`speed = 1`): unknown field `speed`");
+        check("[limits]\nbody_bytes = 0", LOOPBACK, "limits.body_bytes must be at least 1");
+        check("[cors]\norigins = [\"https://a/\"]", LOOPBACK, "`https://a/` is not an origin");
         check("listen = ", LOOPBACK, "line 1 (`listen =`)");
     }
 }

@@ -16,7 +16,9 @@ pub(crate) fn start(log: &Log) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr);
+    // A line that cannot be written is lost. To complain of it on stderr as well would end the process.
+    let lines =
+        tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).log_internal_errors(false);
     match log.log_format {
         LogFormat::Text => lines.with_target(false).with_ansi(io::stderr().is_terminal()).init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),

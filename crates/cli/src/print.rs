@@ -1,8 +1,8 @@
 //! Frames for people: a line for each changed thing.
 //!
 //! A "thing" is the outermost object that changed in more than what its members have inside them. So a merge of
-//! `/vehicles` comes as a line per vehicle, and one of `/vehicles/bus-017` as one line. Values are shown as they are
-//! written, digit for digit.
+//! `/vehicles` comes as a line per vehicle, and one of `/vehicles/bus-017` as one line. A snapshot is one thing: taken
+//! apart, it would not tell what is no longer there. Values are shown as they are written, digit for digit.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,8 +13,6 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// More things than this in a snapshot are counted rather than listed: they are not changes.
-const SNAPSHOT_THINGS_MAX: usize = 20;
 /// How much of a value is shown.
 const VALUE_CHARS_MAX: usize = 1000;
 /// Ages up to this are told in milliseconds.
@@ -29,12 +27,14 @@ pub(crate) struct Thing {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// It has this value now, or these of its members have.
+    /// It is exactly this now.
     Is(String),
+    /// These of its members are so now; the others stay as they were.
+    Has(String),
     Removed,
-    /// Too much to list.
-    Summary {
-        members: usize,
+    /// It is a value now that came in parts: too much to show.
+    Large {
+        parts: usize,
         bytes: usize,
     },
 }
@@ -45,13 +45,11 @@ pub(crate) fn things(path: &str, frame: &Frame) -> Vec<Thing> {
     let mut things = Vec::new();
     match frame.kind {
         Kind::Snapshot => {
-            collect(path, value, false, &mut things);
-            if things.len() > SNAPSHOT_THINGS_MAX {
-                let change = Change::Summary { members: members(value).len(), bytes: value.len() };
-                things = vec![Thing { path: path.to_owned(), change }];
-            }
+            things.push(Thing { path: path.to_owned(), change: Change::Is(value.to_owned()) });
         }
-        Kind::Merge => collect(path, value, true, &mut things),
+        // Nothing changes with an empty merge: it ends a change that came in parts.
+        Kind::Merge if value == "{}" => {}
+        Kind::Merge => collect(path, value, &mut things),
         Kind::Patch => operations(path, value, &mut things),
         Kind::Gone => things.push(Thing { path: path.to_owned(), change: Change::Removed }),
         Kind::Synced | Kind::Error => {}
@@ -93,34 +91,39 @@ pub(crate) fn age(t_ms: u64) -> String {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Change::Is(value) => match value.char_indices().nth(VALUE_CHARS_MAX) {
-                Some((end, _)) => write!(f, "{}… ({} bytes)", printable(&value[..end]), value.len()),
-                None => f.write_str(&printable(value)),
-            },
+            Change::Is(value) => write!(f, "= {}", shortened(value)),
+            Change::Has(members) => write!(f, "~ {}", shortened(members)),
             Change::Removed => f.write_str("removed"),
-            Change::Summary { members, bytes } => write!(f, "{members} members, {bytes} bytes"),
+            Change::Large { parts, bytes } => write!(f, "= {bytes} bytes, in {parts} parts"),
         }
     }
 }
 
-/// The things in a value. In a merge patch, a `null` member is one that was removed.
-fn collect(path: &str, value: &str, merge: bool, things: &mut Vec<Thing>) {
-    let all = members(value);
-    let (removed, kept): (Vec<_>, Vec<_>) =
-        all.iter().partition(|(_, member)| merge && member.get() == "null");
+/// What fits on a few lines of a terminal; what is longer is counted, if it has members, or else cut.
+fn shortened(value: &str) -> Cow<'_, str> {
+    match (value.char_indices().nth(VALUE_CHARS_MAX), members(value).len()) {
+        (None, _) => printable(value),
+        (Some((end, _)), 0) => format!("{}… ({} bytes)", printable(&value[..end]), value.len()).into(),
+        (Some(_), members) => format!("{members} members, {} bytes", value.len()).into(),
+    }
+}
+
+/// The things in a merge patch.
+fn collect(path: &str, patch: &str, things: &mut Vec<Thing>) {
+    let all = members(patch);
+    let (removed, kept): (Vec<_>, Vec<_>) = all.iter().partition(|(_, member)| member.get() == "null");
     for (key, _) in &removed {
         things.push(Thing { path: child(path, key), change: Change::Removed });
     }
-    let only_objects = !kept.is_empty() && kept.iter().all(|(_, member)| !members(member.get()).is_empty());
-    if only_objects {
+    if all.is_empty() {
+        things.push(Thing { path: path.to_owned(), change: Change::Is(patch.to_owned()) });
+    } else if kept.iter().all(|(_, member)| !members(member.get()).is_empty()) {
         for (key, member) in kept {
-            collect(&child(path, key), member.get(), merge, things);
+            collect(&child(path, key), member.get(), things);
         }
-    } else if removed.is_empty() {
-        things.push(Thing { path: path.to_owned(), change: Change::Is(value.to_owned()) });
-    } else if !kept.is_empty() {
+    } else {
         let kept: Vec<_> = kept.iter().map(|(key, member)| format!("{}:{member}", quoted(key))).collect();
-        let change = Change::Is(format!("{{{}}}", kept.join(",")));
+        let change = Change::Has(format!("{{{}}}", kept.join(",")));
         things.push(Thing { path: path.to_owned(), change });
     }
 }
@@ -204,22 +207,18 @@ mod tests {
 
     #[test]
     fn a_merge_is_a_line_per_changed_thing() {
-        check("merge", r#"{"a":{"x":1.0},"b":{"y":2}}"#, &[r#"/v/a {"x":1.0}"#, r#"/v/b {"y":2}"#]);
-        check(
-            "merge",
-            r#"{"speed":1e2,"position":{"lat":1}}"#,
-            &[r#"/v {"speed":1e2,"position":{"lat":1}}"#],
-        );
-        check("merge", r#"{"a":{"b":{"c":[{}]}}}"#, &[r#"/v/a/b {"c":[{}]}"#]);
-        check("merge", "{}", &["/v {}"]);
+        check("merge", r#"{"a":{"x":1.0},"b":{"y":2}}"#, &[r#"/v/a ~ {"x":1.0}"#, r#"/v/b ~ {"y":2}"#]);
+        check("merge", r#"{"speed":1e2,"at":{"lat":1}}"#, &[r#"/v ~ {"speed":1e2,"at":{"lat":1}}"#]);
+        check("merge", r#"{"a":{"b":{"c":[{}]}}}"#, &[r#"/v/a/b ~ {"c":[{}]}"#]);
+        check("merge", "[1]", &["/v = [1]"]);
+        check("merge", "{}", &[]);
     }
 
     #[test]
     fn what_was_removed_is_said() {
         check("merge", r#"{"a":null,"b":{"c":null}}"#, &["/v/a removed", "/v/b/c removed"]);
-        check("merge", r#"{"a":null,"b\"":1}"#, &["/v/a removed", r#"/v {"b\"":1}"#]);
+        check("merge", r#"{"a":null,"b\"":1}"#, &["/v/a removed", r#"/v ~ {"b\"":1}"#]);
         check("gone", "null", &["/v removed"]);
-        check("snapshot", r#"{"a":null}"#, &[r#"/v {"a":null}"#]);
     }
 
     #[test]
@@ -227,20 +226,19 @@ mod tests {
         check(
             "patch",
             r#"[{"op":"add","path":"/a~1b/c","value":null},{"op":"remove","path":"/d"},{"op":"replace","path":"","value":1}]"#,
-            &["/v/a%2Fb/c null", "/v/d removed", "/v 1"],
+            &["/v/a%2Fb/c = null", "/v/d removed", "/v = 1"],
         );
     }
 
     #[test]
-    fn large_snapshots_are_counted() {
-        let members: Vec<_> = (0..30).map(|n| format!("\"{n}\":{{\"a\":{{\"b\":1}}}}")).collect();
-        check("snapshot", &format!("{{{}}}", members.join(",")), &["/v 30 members, 561 bytes"]);
+    fn snapshots_are_one_line() {
+        check("snapshot", r#"{"a":{"b":null}}"#, &[r#"/v = {"a":{"b":null}}"#]);
+        check("snapshot", "null", &["/v = null"]);
+        let members: Vec<_> = (0..99).map(|n| format!("\"{n}\":\"value\"")).collect();
+        check("snapshot", &format!("{{{}}}", members.join(",")), &["/v = 99 members, 1278 bytes"]);
         let long = "x".repeat(2000);
-        check(
-            "snapshot",
-            &format!("\"{long}\""),
-            &[&format!("/v \"{}… (2002 bytes)", &long[..VALUE_CHARS_MAX - 1])],
-        );
+        let cut = format!("/v = \"{}… (2002 bytes)", &long[..VALUE_CHARS_MAX - 1]);
+        check("snapshot", &format!("\"{long}\""), &[&cut]);
     }
 
     #[test]

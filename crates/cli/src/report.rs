@@ -1,7 +1,7 @@
 //! How an error is said: one sentence, a hint when there is one, and an exit code.
 
-use std::fmt::Display;
-use std::io;
+use std::fmt::{self, Display};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use halfping_client::{BaseError, Family, PathError, PeerFault, Refusal, RequestError, WatchError};
@@ -110,12 +110,18 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// Says something on stderr. Nothing depends on its being heard: `eprintln!` would end a server whose stderr was a pipe
+/// that somebody has closed.
+pub(crate) fn tell(what: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{what}");
+}
+
 /// Says it on stderr, and turns it into the exit code.
 pub(crate) fn say(failure: &Failure) -> ExitCode {
     if failure.blame != Blame::Reader {
-        eprintln!("error: {}", printable(&failure.message));
+        tell(format_args!("error: {}", printable(&failure.message)));
         if let Some(hint) = &failure.hint {
-            eprintln!("hint: {}", printable(hint));
+            tell(format_args!("hint: {}", printable(hint)));
         }
     }
     ExitCode::from(failure.blame as u8)

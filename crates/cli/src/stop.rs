@@ -1,9 +1,11 @@
 //! When to stop: Ctrl-C or SIGTERM.
 
+use crate::report::tell;
+
 /// Resolves when the server is asked to stop. A second request ends the process at once.
 pub(crate) async fn requested() {
     signal().await;
-    eprintln!("stopping; again to stop at once");
+    tell(format_args!("stopping; again to stop at once"));
     tokio::spawn(async {
         signal().await;
         std::process::exit(130); // What a shell reports for a process ended by Ctrl-C.

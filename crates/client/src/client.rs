@@ -110,8 +110,10 @@ impl Client {
         let answer = send(request).await?;
         let written =
             Written { created: answer.status() == StatusCode::CREATED, cursor: cursor(answer.headers()) };
-        // A connection goes back to the pool once its answer was read to the end.
+        // A connection goes back to the pool once its answer was read to the end, and its own task has had a turn: without
+        // that, the next write may find none idle and open another.
         self::body(answer, PROBLEM_BYTES_MAX).await?;
+        tokio::task::yield_now().await;
         Ok(written)
     }
 

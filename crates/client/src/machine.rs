@@ -10,8 +10,9 @@ use bytes::{Buf, BytesMut};
 
 use crate::frame::{Cursor, Frame, Kind};
 
-/// The longest line that a stream may bring: what a reader without limits of its own must be ready to buffer.
-pub const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The longest line that a stream may bring: the largest value that a server sends in one piece unless it is configured
+/// otherwise (`value_bytes`, 64 MiB), and what stands around it.
+pub const LINE_BYTES_MAX: usize = 65 * 1024 * 1024;
 
 /// How long the first wait after a loss may be; each further one may be twice as long.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(250);

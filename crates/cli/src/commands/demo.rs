@@ -9,27 +9,39 @@ use crate::args::{Demo, LogFormat};
 use crate::commands::serve::{announce, bind, run};
 use crate::fleet::{Fleet, TICKS_PER_SECOND};
 use crate::log;
-use crate::report::{Blame, Failure};
+use crate::report::{Blame, Failure, tell};
+
+/// How much of the city's life has passed before it is shown: a minute.
+const WARM_UP_TICKS: usize = 60 * TICKS_PER_SECOND;
 
 pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     log::start(&args.log);
     let mut fleet = Fleet::new(args.vehicles as usize, args.seed);
+    // At first everything stands. By the time anybody looks, the city is awake.
+    for _ in 0..WARM_UP_TICKS {
+        fleet.tick();
+    }
     let api = Api::new(Options { cors: Cors::Any, ..Options::default() });
     let server = bind(args.listen, api.clone()).await?;
     populate(&api, &fleet).await?;
     let url = announce(&server, args.log.log_format);
     if args.log.log_format == LogFormat::Text {
         let bus = format!("{url}/vehicles/{}", fleet.example());
-        eprintln!(
+        tell(format_args!(
             "
 A city of {} vehicles; it is gone on exit. In other terminals:
 
-  curl -N '{bus}?watch'                        # one bus, as it moves
-  curl -N '{url}/fleet?watch&rate=1'                           # the fleet in numbers, once a second
-  curl -X PUT --json '\"lost umbrella\"' {bus}/note    # write: the first shows it at once
+one bus, as it moves:
+  curl -N '{bus}?watch'
+
+the fleet in numbers, once a second:
+  curl -N '{url}/fleet?watch&rate=1'
+
+write something, and see it arrive in the first:
+  curl -X PUT --json '\"lost umbrella\"' '{bus}/note'
 ",
             args.vehicles
-        );
+        ));
     }
     tokio::select! {
         outcome = run(server) => outcome,

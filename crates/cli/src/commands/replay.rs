@@ -18,7 +18,7 @@ use tokio::time::{Instant, interval, sleep, sleep_until};
 
 use crate::args::{Replay, Speed};
 use crate::recording::{Recording, Update};
-use crate::report::{Blame, Failure};
+use crate::report::{Blame, Failure, tell};
 use crate::target::Target;
 
 /// How many writes are under way at once.
@@ -223,7 +223,7 @@ fn summarise(tally: &Tally, took: Duration, speed: Speed) {
         Speed::Max => String::new(),
         Speed::Times(_) => format!(", at most {} behind", milliseconds(&tally.lag_us_max)),
     };
-    eprintln!("{written} updates in {seconds:.1} s ({:.0}/s){lag}", written as f64 / seconds);
+    tell(format_args!("{written} updates in {seconds:.1} s ({:.0}/s){lag}", written as f64 / seconds));
 }
 
 fn milliseconds(us: &AtomicU64) -> String {

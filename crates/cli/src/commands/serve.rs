@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use crate::args::{LogFormat, Serve};
 use crate::config::Config;
 use crate::log;
-use crate::report::{Blame, Failure};
+use crate::report::{Blame, Failure, tell};
 use crate::stop;
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7070);
@@ -30,7 +30,7 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
     let server = bind(listen, Api::new(Options { limits: config.limits, cors })).await?;
     let url = announce(&server, args.log.log_format);
     if args.log.log_format == LogFormat::Text {
-        eprintln!("try: curl -N '{url}/?watch'");
+        tell(format_args!("try: curl -N '{url}/?watch'"));
     }
     if args.memory {
         info!("state is kept in memory, as asked: it is lost on exit");
@@ -56,7 +56,9 @@ pub(crate) fn announce(server: &Server, format: LogFormat) -> String {
     let address = server.local_addr();
     let url = format!("http://{}", reachable(address));
     match format {
-        LogFormat::Text => eprintln!("halfping {} listening on http://{address}", env!("CARGO_PKG_VERSION")),
+        LogFormat::Text => {
+            tell(format_args!("halfping {} listening on http://{address}", env!("CARGO_PKG_VERSION")));
+        }
         LogFormat::Json => info!(address = %address, "listening"),
     }
     url

@@ -7,8 +7,8 @@ use futures_util::stream::{self, SelectAll, Stream, StreamExt};
 use halfping_client::{Event, Frame, Kind, Lost, WatchError, WatchOptions};
 
 use crate::args::Watch;
-use crate::print::{age, printable, things, time_of_day};
-use crate::report::Failure;
+use crate::print::{Change, Thing, age, printable, things, time_of_day};
+use crate::report::{Failure, tell};
 use crate::target::Target;
 
 pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
@@ -19,9 +19,11 @@ pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
         ..WatchOptions::default()
     };
     let mut events = SelectAll::new();
+    let mut sources = Vec::new();
     for target in &args.urls {
         let watch = target.client()?.watch(&target.path, options.clone())?;
-        events.push(Box::pin(stream(target, watch)));
+        events.push(Box::pin(stream(sources.len(), watch)));
+        sources.push(Source { target, reached: false, parts: None });
     }
     let printer = Printer {
         json: args.json,
@@ -30,41 +32,79 @@ pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
         colour: io::stdout().is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     };
-    let mut reached = 0;
-    while let Some((target, event)) = events.next().await {
+    while let Some((index, event)) = events.next().await {
+        let source = &mut sources[index];
+        let target = source.target;
         match event.map_err(|error| Failure::watch(target, error))? {
             Event::Connected { since } => {
-                reached += 1;
-                if reached > args.urls.len() {
-                    let how = if since.is_some() { "where it was" } else { "the state now" };
-                    eprintln!("{target}: connected again, goes on from {how}");
+                if std::mem::replace(&mut source.reached, true) {
+                    let from = if since.is_some() { "what changed meanwhile" } else { "the whole state" };
+                    tell(format_args!("{target}: connected again, goes on with {from}"));
                 }
             }
-            Event::Frame(frame) => printer.print(target, &frame)?,
+            Event::Frame(frame) => printer.print(source, &frame)?,
             // Somebody who mistypes an address wants to know, and not to wait.
-            Event::Lost { why: Lost::Network(fault), .. } if reached == 0 => {
+            Event::Lost { why: Lost::Network(fault), .. } if !source.reached => {
                 return Err(Failure::request(target, fault.into()));
             }
             Event::Lost { why, retry_in } => {
+                source.parts = None;
                 let why = why.to_string();
-                eprintln!("{target}: {}; trying again in {:.1} s", printable(&why), retry_in.as_secs_f64());
+                tell(format_args!(
+                    "{target}: {}; trying again in {:.1} s",
+                    printable(&why),
+                    retry_in.as_secs_f64()
+                ));
             }
         }
     }
     Ok(())
 }
 
-/// The events of one watch, up to its end.
+/// The events of one watch, up to its end, each with the watch's number.
 fn stream(
-    target: &Target,
+    index: usize,
     watch: halfping_client::Watch,
-) -> impl Stream<Item = (&Target, Result<Event, WatchError>)> {
+) -> impl Stream<Item = (usize, Result<Event, WatchError>)> {
     stream::unfold(Some(watch), move |watch| async move {
         let mut watch = watch?;
         let event = watch.next().await;
         let next = event.is_ok().then_some(watch);
-        Some(((target, event), next))
+        Some(((index, event), next))
     })
+}
+
+/// One of the watched resources.
+struct Source<'a> {
+    target: &'a Target,
+    /// Whether its server ever answered.
+    reached: bool,
+    /// A whole value of which the last part has not come (S5): how many parts, and bytes, so far.
+    parts: Option<(usize, usize)>,
+}
+
+impl Source<'_> {
+    /// What there is to tell of a frame. A value that comes in parts is told once, when it is whole.
+    fn things(&mut self, frame: &Frame) -> Vec<Thing> {
+        // On a stream of many paths, frames say which one they are of.
+        let path = frame.path.as_deref().unwrap_or(self.target.place());
+        let bytes = frame.value.as_ref().map_or(0, |value| value.get().len());
+        let parts = match (frame.kind, self.parts) {
+            (Kind::Snapshot, _) if frame.rev.is_none() => (1, bytes),
+            (Kind::Merge | Kind::Patch, Some((parts, before))) => (parts + 1, before + bytes),
+            _ => {
+                self.parts = None;
+                return things(path, frame);
+            }
+        };
+        if frame.rev.is_none() {
+            self.parts = Some(parts);
+            return Vec::new();
+        }
+        self.parts = None;
+        let path = if path.is_empty() { "/" } else { path };
+        vec![Thing { path: path.to_owned(), change: Change::Large { parts: parts.0, bytes: parts.1 } }]
+    }
 }
 
 struct Printer {
@@ -75,13 +115,13 @@ struct Printer {
 }
 
 impl Printer {
-    fn print(&self, target: &Target, frame: &Frame) -> Result<(), Failure> {
+    fn print(&self, source: &mut Source<'_>, frame: &Frame) -> Result<(), Failure> {
         // One lock and one flush a frame: a pipe's reader sees whole frames, and at once.
         let mut out = io::BufWriter::new(io::stdout().lock());
         if self.json {
-            writeln!(out, "{}", self.line(target, frame))?;
+            writeln!(out, "{}", self.line(source.target, frame))?;
         } else {
-            self.describe(&mut out, target, frame)?;
+            self.describe(&mut out, source, frame)?;
         }
         Ok(out.flush()?)
     }
@@ -99,20 +139,18 @@ impl Printer {
         }
     }
 
-    fn describe(&self, out: &mut impl Write, target: &Target, frame: &Frame) -> io::Result<()> {
+    fn describe(&self, out: &mut impl Write, source: &mut Source<'_>, frame: &Frame) -> io::Result<()> {
         if frame.kind == Kind::Error {
             let problem = frame.problem.as_ref().map(ToString::to_string).unwrap_or_default();
-            eprintln!("{target}: {}", printable(&problem));
+            tell(format_args!("{}: {}", source.target, printable(&problem)));
             return Ok(());
         }
-        // On a stream of many paths, frames say which one they are of.
-        let path = frame.path.as_deref().unwrap_or(target.place());
-        let base = if self.several_servers { target.base.as_str() } else { "" };
+        let base = if self.several_servers { source.target.base.as_str() } else { "" };
         let (time, age) = match frame.t {
             Some(t_ms) => (time_of_day(t_ms), age(t_ms)),
             None => Default::default(),
         };
-        for thing in things(path, frame) {
+        for thing in source.things(frame) {
             let place = format!("{base}{}", printable(&thing.path));
             let (time, age) = (self.dim(format!("{time:12}")), self.dim(format!("{age:>9}")));
             writeln!(out, "{time} {age}  {}  {}", self.bold(place), thing.change)?;

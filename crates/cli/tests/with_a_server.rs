@@ -1,0 +1,294 @@
+//! The commands against the real server: `halfping serve` and `halfping demo`, each on a port of its own.
+
+#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+/// The longest that anything here may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn halfping(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_halfping"));
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A process that is ended with its test.
+struct Running {
+    child: Child,
+    stderr: Lines<BufReader<ChildStderr>>,
+}
+
+impl Running {
+    fn start(args: &[&str]) -> Running {
+        let mut child = halfping(args).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+        Running { child, stderr }
+    }
+
+    /// Reads stderr up to a line with this text in it.
+    #[track_caller]
+    fn says(&mut self, text: &str) -> String {
+        let mut said = Vec::new();
+        for line in self.stderr.by_ref() {
+            let line = line.unwrap();
+            if line.contains(text) {
+                return line;
+            }
+            said.push(line);
+        }
+        panic!("never said `{text}`, but: {said:?}");
+    }
+
+    fn stdout(&mut self) -> Lines<BufReader<ChildStdout>> {
+        BufReader::new(self.child.stdout.take().unwrap()).lines()
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
+    #[track_caller]
+    fn ends(&mut self) -> i32 {
+        let since = Instant::now();
+        while since.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().unwrap();
+            }
+            sleep(Duration::from_millis(10));
+        }
+        panic!("does not end");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server and where it listens.
+fn server(args: &[&str]) -> (Running, String) {
+    let mut server = Running::start(args);
+    let line = server.says("listening on http://");
+    let address = line.rsplit("http://").next().unwrap().to_owned();
+    (server, address)
+}
+
+fn serve() -> (Running, String) {
+    server(&["serve", "--listen", "127.0.0.1:0"])
+}
+
+fn run(args: &[&str], stdin: &[u8]) -> Output {
+    let mut child = halfping(args).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(stdin).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// Runs a command and compares its exit code and what it says: the whole stdout of a success, a part of stderr otherwise.
+#[track_caller]
+fn check(args: &[&str], stdin: &[u8], code: i32, expect: &str) {
+    let output = run(args, stdin);
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {stdout}{stderr}");
+    if code == 0 {
+        assert_eq!(stdout, expect, "{args:?}");
+    } else {
+        assert!(stderr.contains(expect), "{args:?} did not say `{expect}`: {stderr}");
+    }
+}
+
+/// Writes something; what was written is read by the test.
+#[track_caller]
+fn write(args: &[&str]) {
+    let output = run(args, b"");
+    assert!(output.status.success(), "{args:?}: {output:?}");
+    let cursor = String::from_utf8(output.stdout).unwrap();
+    assert!(cursor.trim().contains('.') && cursor.ends_with('\n'), "{args:?}: {cursor:?}");
+}
+
+#[test]
+fn what_is_put_is_got_digit_for_digit() {
+    let (_server, address) = serve();
+    let url = format!("{address}/a/b");
+    write(&["put", &url, r#"{"big":123456789012345678901,"e":1.50e2}"#]);
+    check(&["get", &url], b"", 0, "{\"big\":123456789012345678901,\"e\":1.50e2}\n");
+    write(&["merge", &url, r#"{"big":null,"neg":-0.0}"#]);
+    check(&["get", &url], b"", 0, "{\"e\":1.50e2,\"neg\":-0.0}\n");
+    check(&["get", "--depth", "1", &address], b"", 0, "{\"a\":{}}\n");
+    assert!(run(&["put", &url, "-"], b"[null]").status.success());
+    check(&["get", &url], b"", 0, "[null]\n");
+    write(&["delete", &url]);
+    check(&["get", &url], b"", 1, "404 not-found");
+}
+
+#[test]
+fn a_refusal_is_1_and_says_why() {
+    let (_server, address) = serve();
+    let url = |path: &str| format!("{address}{path}");
+    write(&["put", &url("/n"), "1"]);
+    check(
+        &["put", &url("/n/x"), "1"],
+        b"",
+        1,
+        &format!("the server refused http://{address}/n/x: 409 not-an-object"),
+    );
+    check(&["put", &url("/_mine"), "1"], b"", 1, "403 reserved-path");
+    check(&["get", &url("/n?dept=1")], b"", 1, "400 unknown-parameter");
+    check(&["watch", "--rate", "0", &url("/n")], b"", 1, "400 bad-parameter");
+    check(&["delete", &url("/none")], b"", 1, "404 not-found");
+}
+
+#[test]
+fn a_watch_prints_what_changes() {
+    let (_server, address) = serve();
+    let url = format!("{address}/v");
+    // Long enough that what changes is shorter than the whole.
+    let value = format!(r#"{{"a":{{"x":1.0,"y":"{0}"}},"b":{{"y":"{0}"}}}}"#, "y".repeat(200));
+    write(&["put", &url, &value]);
+    let mut watch = Running::start(&["watch", &url]);
+    let mut lines = watch.stdout().map(|line| line.unwrap().split_once("ms  ").unwrap().1.to_owned());
+    assert_eq!(lines.next().unwrap(), format!("/v  = {value}"));
+    write(&["merge", &url, r#"{"a":{"x":1.00},"b":null}"#]);
+    assert_eq!(lines.next().unwrap(), "/v/b  removed");
+    assert_eq!(lines.next().unwrap(), r#"/v/a  ~ {"x":1.00}"#);
+    write(&["put", &url, r#"{"c":null}"#]);
+    assert_eq!(lines.next().unwrap(), r#"/v  = {"c":null}"#);
+    write(&["delete", &url]);
+    assert_eq!(lines.next().unwrap(), "/v  removed");
+}
+
+#[test]
+fn a_watch_of_several_says_which() {
+    let (_server, address) = serve();
+    let urls = [format!("{address}/a"), format!("{address}/b")];
+    let mut watch = Running::start(&["watch", "--json", &urls[0], &urls[1]]);
+    let mut lines = watch.stdout().map(Result::unwrap).filter(|line| !line.contains("\"kind\":\"synced\""));
+    let first = [lines.next().unwrap(), lines.next().unwrap()];
+    for url in &urls {
+        let begins = format!("{{\"url\":\"http://{url}\",\"kind\":\"gone\",");
+        assert!(first.iter().any(|line| line.starts_with(&begins)), "{first:?}");
+    }
+    write(&["put", &urls[1], "[1.0]"]);
+    let line = lines.next().unwrap();
+    assert!(
+        line.starts_with(&format!("{{\"url\":\"http://{}\",\"kind\":\"snapshot\",\"rev\":\"", urls[1])),
+        "{line}"
+    );
+    assert!(line.ends_with(",\"value\":[1.0]}"), "{line}");
+}
+
+#[test]
+fn a_watch_outlives_its_server() {
+    let (mut first, address) = serve();
+    let url = format!("{address}/a");
+    write(&["put", &url, "1"]);
+    let mut watch = Running::start(&["watch", &url]);
+    let mut lines = watch.stdout().map(Result::unwrap);
+    assert!(lines.next().unwrap().ends_with("/a  = 1"));
+
+    first.signal("-TERM");
+    assert_eq!(first.ends(), 0);
+    watch.says("trying again in");
+    let (_second, _) = server(&["serve", "--listen", &address]);
+    write(&["put", &url, "2"]);
+    watch.says("connected again");
+    // What it may see before is that nothing is there: the new server began without the value.
+    assert!(lines.any(|line| line.ends_with("/a  = 2")));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let (_server, address) = serve();
+    let mut watch = Running::start(&["watch", &address]);
+    drop(watch.stdout());
+    write(&["put", &address, r#"{"a":1}"#]);
+    assert_eq!(watch.ends(), 0);
+}
+
+#[test]
+fn a_server_outlives_the_reader_of_its_stderr() {
+    let mut child = halfping(&["serve", "--listen", "127.0.0.1:0", "--log", "trace"]).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    let url = line.trim().rsplit(' ').next().unwrap();
+    for _ in 0..10 {
+        write(&["put", url, r#"{"a":1}"#]);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_recording_is_replayed_digit_for_digit() {
+    let (_server, address) = serve();
+    let recording = "{\"t\":1000,\"path\":\"/x/1\",\"value\":{\"n\":1.00}}\n\
+                     {\"t\":1100,\"path\":\"/x/2\",\"value\":null}\n\
+                     {\"t\":1400,\"path\":\"/x/1\",\"value\":{\"n\":123456789012345678901}}\n";
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(recording.as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+
+    let to = format!("{address}/below/");
+    for (stdin, speed, took_ms) in [(recording.as_bytes(), "2", 200), (&gzip, "max", 0)] {
+        let since = Instant::now();
+        let output = run(&["replay", "--to", &to, "--speed", speed, "-"], stdin);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && said.starts_with("3 updates in "), "{said}");
+        assert!(since.elapsed() >= Duration::from_millis(took_ms));
+        check(
+            &["get", &format!("{address}/below")],
+            b"",
+            0,
+            "{\"x\":{\"1\":{\"n\":123456789012345678901},\"2\":null}}\n",
+        );
+        write(&["delete", &format!("{address}/below")]);
+    }
+}
+
+#[test]
+fn a_recording_stops_at_what_is_refused() {
+    let (_server, address) = serve();
+    let recording = b"{\"t\":1,\"path\":\"/a\",\"value\":1}\n{\"t\":2,\"path\":\"/_a\",\"value\":2}\n";
+    let said = format!("error: line 2: the server refused http://{address}/_a: 403 reserved-path");
+    check(&["replay", "--to", &address, "-"], recording, 1, &said);
+}
+
+#[test]
+fn the_city_moves() {
+    let (mut demo, address) = server(&["demo", "--listen", "127.0.0.1:0", "--vehicles", "50"]);
+    let line = demo.says("/vehicles/bus-017?watch");
+    assert!(line.contains(&format!("curl -N 'http://{address}/vehicles/bus-017?watch'")), "{line}");
+    let fleet = run(&["get", &format!("{address}/fleet")], b"");
+    assert!(String::from_utf8(fleet.stdout).unwrap().starts_with("{\"vehicles\":50,"));
+
+    let mut watch = Running::start(&["watch", "--json", &format!("{address}/vehicles")]);
+    let mut changes = watch.stdout().map(Result::unwrap).filter(|line| line.contains("\"kind\":\"merge\""));
+    assert!((0..10).all(|_| changes.next().unwrap().contains("\"position\":{")));
+    demo.signal("-INT");
+    assert_eq!(demo.ends(), 0);
+}
+
+#[test]
+fn logs_can_be_json_and_settings_a_file() {
+    let config = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("right.toml");
+    std::fs::write(
+        &config,
+        "listen = \"127.0.0.1:0\"\n[limits]\n[cors]\norigins = [\"https://a.example\"]\n",
+    )
+    .unwrap();
+    let mut server = Running::start(&["serve", "--config", config.to_str().unwrap(), "--log-format", "json"]);
+    let line = server.says("listening");
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["level"], "INFO");
+    assert!(line["address"].as_str().unwrap().starts_with("127.0.0.1:"));
+    let line: serde_json::Value = serde_json::from_str(&server.says("lost on exit")).unwrap();
+    assert_eq!(line["level"], "WARN");
+}
