@@ -53,7 +53,8 @@ struct Envelope<'a> {
     kind: &'a str,
     path: Option<&'a str>,
     revision: Option<Revision>,
-    synced: bool,
+    /// A cursor for all paths of the stream.
+    resume: Option<Revision>,
 }
 
 impl Style {
@@ -141,7 +142,7 @@ impl Stream {
             }
         });
         if style.paths.is_some() {
-            *last = pulled.synced.or(*last);
+            *last = pulled.synced;
         }
         if let Some((frame, tag)) = held {
             write_frame(&shared, style, &mut chunk, &frame, tag, pulled.synced);
@@ -175,11 +176,14 @@ fn write_frame(
     chunk: &mut Chunk,
     frame: &Frame,
     tag: u32,
-    synced: Option<Revision>,
+    resume: Option<Revision>,
 ) {
     let encode = |out: &mut Vec<u8>| match style.format {
-        Format::Sse => sse::frame(shared, style, style.path(tag), frame, synced, out),
-        Format::Ndjson => ndjson::frame(shared, style.path(tag), frame, synced.is_some(), out),
+        Format::Sse => sse::frame(shared, style, style.path(tag), frame, resume, out),
+        Format::Ndjson => {
+            let resume = resume.filter(|_| style.paths.is_some());
+            ndjson::frame(shared, style.path(tag), frame, resume, out);
+        }
     };
     match style.shared_encoding() {
         Some(which) => chunk.push(frame.encoded(which, |_| {

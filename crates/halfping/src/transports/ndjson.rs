@@ -9,8 +9,8 @@ use crate::shared::Shared;
 
 pub(crate) const CONTENT_TYPE: &str = "application/x-ndjson";
 
-pub(super) fn envelope<'a>(frame: &Frame, path: Option<&'a str>, synced: bool) -> Envelope<'a> {
-    Envelope { kind: frame.kind.name(), path, revision: frame.revision, synced }
+pub(super) fn envelope<'a>(frame: &Frame, path: Option<&'a str>, resume: Option<Revision>) -> Envelope<'a> {
+    Envelope { kind: frame.kind.name(), path, revision: frame.revision, resume }
 }
 
 fn path_member(path: Option<&str>, out: &mut Vec<u8>) {
@@ -36,8 +36,8 @@ pub(super) fn object(
         let _ = write!(out, ",\"rev\":\"{}\"", shared.cursor(revision));
     }
     let _ = write!(out, ",\"t\":{}", time.0);
-    if envelope.synced {
-        out.extend_from_slice(b",\"synced\":true");
+    if let Some(resume) = envelope.resume {
+        let _ = write!(out, ",\"resume\":\"{}\"", shared.cursor(resume));
     }
     if let Some(value) = value {
         out.extend_from_slice(b",\"value\":");
@@ -46,16 +46,22 @@ pub(super) fn object(
     out.push(b'}');
 }
 
-pub(super) fn frame(shared: &Shared, path: Option<&str>, frame: &Frame, synced: bool, out: &mut Vec<u8>) {
+pub(super) fn frame(
+    shared: &Shared,
+    path: Option<&str>,
+    frame: &Frame,
+    resume: Option<Revision>,
+    out: &mut Vec<u8>,
+) {
     let value = (frame.kind != Kind::Gone).then_some(&frame.body[..]);
-    object(shared, &envelope(frame, path, synced && path.is_some()), frame.time, value, out);
+    object(shared, &envelope(frame, path, resume), frame.time, value, out);
     out.push(b'\n');
 }
 
 pub(super) fn synced(shared: &Shared, at: Revision, time: Timestamp, out: &mut Vec<u8>) {
     object(
         shared,
-        &Envelope { kind: "synced", path: None, revision: Some(at), synced: false },
+        &Envelope { kind: "synced", path: None, revision: Some(at), resume: None },
         time,
         None,
         out,

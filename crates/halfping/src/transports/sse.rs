@@ -30,23 +30,30 @@ pub(crate) fn farewell(out: &mut Vec<u8>) {
     let _ = write!(out, "retry: {retry}\n\n");
 }
 
+/// What an event says of the cursor.
+enum Id {
+    Cursor(Revision),
+    /// The one before stays good.
+    None,
+    /// The one before is of a state that the reader has let go of (PROTOCOL S5).
+    Forget,
+}
+
 /// Writes one event. The id comes last: a client that notes it as soon as it has read the line (some do) must not do so before it has
 /// the data.
-fn event(
-    shared: &Shared,
-    name: Option<&str>,
-    id: Option<Revision>,
-    out: &mut Vec<u8>,
-    data: impl FnOnce(&mut Vec<u8>),
-) {
+fn event(shared: &Shared, name: Option<&str>, id: Id, out: &mut Vec<u8>, data: impl FnOnce(&mut Vec<u8>)) {
     if let Some(name) = name {
         let _ = writeln!(out, "event: {name}");
     }
     out.extend_from_slice(b"data: ");
     data(out);
     out.push(b'\n');
-    if let Some(revision) = id {
-        let _ = writeln!(out, "id: {}", shared.cursor(revision));
+    match id {
+        Id::Cursor(revision) => {
+            let _ = writeln!(out, "id: {}", shared.cursor(revision));
+        }
+        Id::None => {}
+        Id::Forget => out.extend_from_slice(b"id:\n"),
     }
     out.push(b'\n');
 }
@@ -56,16 +63,21 @@ pub(super) fn frame(
     style: &Style,
     path: Option<&str>,
     frame: &Frame,
-    synced: Option<Revision>,
+    resume: Option<Revision>,
     out: &mut Vec<u8>,
 ) {
     let named = !style.whole;
     // A stream of many paths can be resumed only from where all of them are.
-    let id = if style.paths.is_some() { synced } else { frame.revision };
+    let many = style.paths.is_some();
+    let id = match if many { resume } else { frame.revision } {
+        Some(revision) => Id::Cursor(revision),
+        None if frame.kind == Kind::Snapshot && frame.revision.is_none() => Id::Forget,
+        None => Id::None,
+    };
     event(shared, named.then(|| frame.kind.name()), id, out, |out| {
-        if style.envelope || style.paths.is_some() {
-            let all = style.paths.is_some() && synced.is_some();
-            ndjson::object(shared, &ndjson::envelope(frame, path, all), frame.time, value(frame), out);
+        if style.envelope || many {
+            let resume = resume.filter(|_| many);
+            ndjson::object(shared, &ndjson::envelope(frame, path, resume), frame.time, value(frame), out);
         } else {
             out.extend_from_slice(&frame.body);
         }
@@ -77,9 +89,9 @@ fn value(frame: &Frame) -> Option<&[u8]> {
 }
 
 pub(super) fn synced(shared: &Shared, style: &Style, at: Revision, time: Timestamp, out: &mut Vec<u8>) {
-    event(shared, Some("synced"), Some(at), out, |out| {
+    event(shared, Some("synced"), Id::Cursor(at), out, |out| {
         if style.envelope || style.paths.is_some() {
-            let envelope = Envelope { kind: "synced", path: None, revision: Some(at), synced: false };
+            let envelope = Envelope { kind: "synced", path: None, revision: Some(at), resume: None };
             ndjson::object(shared, &envelope, time, None, out);
         } else {
             out.extend_from_slice(b"null");
@@ -88,7 +100,7 @@ pub(super) fn synced(shared: &Shared, style: &Style, at: Revision, time: Timesta
 }
 
 pub(super) fn error(shared: &Shared, style: &Style, path: Option<&str>, problem: &[u8], out: &mut Vec<u8>) {
-    event(shared, Some("error"), None, out, |out| {
+    event(shared, Some("error"), Id::None, out, |out| {
         if style.envelope || style.paths.is_some() {
             ndjson::error_object(path, problem, out);
         } else {
