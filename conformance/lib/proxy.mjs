@@ -7,19 +7,24 @@ import { connect, createServer } from 'node:net';
 const EVENTS_MAX = 4; // whole events that pass before a cut
 const BYTES_INTO_EVENT_MAX = 60;
 
-/** How a transport ends an event, which cannot occur inside one, and where an event has its kind and its cursor. */
+/**
+ * How a transport ends an event, which cannot occur inside one, where an event has its kind and its cursor, and what
+ * makes a reader forget the cursor before it (PROTOCOL S5, E1).
+ */
 export const FRAMINGS = {
-  sse: { end: '\n\n', kind: /^event: ?(\w+)$/m, cursor: /^id:/m },
-  ndjson: { end: '}\n', kind: /"kind":"(\w+)"/, cursor: /^{"kind":"\w+","rev":/m },
+  sse: { end: '\n\n', kind: /^event: ?(\w+)$/m, cursor: /^id: ?\S/m, forgets: /^id:$/m },
+  ndjson: { end: '}\n', kind: /"kind":"(\w+)"/, cursor: /^{"kind":"\w+","rev":/m, forgets: /^{"kind":"snapshot","t":/m },
 };
 
 /**
  * Starts a proxy to `port`. It counts its `cuts` and the `kinds` of event that passed (those without a cursor also as
- * `part`), and keeps in `requests` the cursor (or none) with which each request came.
+ * `part`), and keeps in `requests` the cursor (or none) with which each request came. `lapses` are requests without one
+ * though the reader had one and was not told to forget it.
  */
 export async function startProxy({ port, random, framing }) {
   const open = new Set();
-  const proxy = { cuts: 0, kinds: new Map(), requests: [], url: '', stop };
+  const proxy = { cuts: 0, kinds: new Map(), requests: [], lapses: 0, url: '', stop };
+  let hasCursor = false;
   const server = createServer((client) => {
     const upstream = connect(port, '127.0.0.1');
     const ways = ['fin', 'reset', 'end of body'];
@@ -36,7 +41,10 @@ export async function startProxy({ port, random, framing }) {
     client.on('data', (bytes) => {
       head += bytes.toString('latin1');
       if (head.includes('\r\n\r\n')) {
-        proxy.requests.push(cursorIn(head));
+        const cursor = cursorIn(head);
+        proxy.requests.push(cursor);
+        if (hasCursor && cursor === undefined) proxy.lapses += 1;
+        hasCursor = cursor !== undefined;
         head = '';
       }
       upstream.write(bytes);
@@ -65,6 +73,8 @@ export async function startProxy({ port, random, framing }) {
     function count(text) {
       const events = (event + text).split(framing.end);
       event = events.pop();
+      // What the end of a cut event says counts as well: some clients read lines, not events.
+      if ([...events, event].some((one) => framing.forgets.test(one))) hasCursor = false;
       for (const whole of events) {
         const kind = framing.kind.exec(whole)?.[1];
         for (const seen of framing.cursor.test(whole) ? [kind] : [kind, 'part']) {
