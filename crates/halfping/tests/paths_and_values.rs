@@ -487,13 +487,20 @@ fn a_cursor_older_than_what_is_remembered_gets_a_snapshot() {
     // PROTOCOL C4, S8
     let server = serve_limited(|limits| limits.tombstones_per_object = 3);
     let mut talk = server.talk();
-    let old = talk.write(&["PUT /o {\"keep\":1,\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1}"])[0].cursor();
+    let old = talk
+        .write(&["PUT /o {\"keep\":\"a text that takes its room\",\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1}"])
+        [0]
+    .cursor();
     let newer = talk.write(&["DELETE /o/a", "DELETE /o/b", "DELETE /o/c"])[2].cursor();
     server.ndjson(&format!("/o?since={old}")).expect(&["merge {\"a\":null,\"b\":null,\"c\":null}", "synced"]);
     talk.write(&["DELETE /o/d", "DELETE /o/e"]);
-    server.ndjson(&format!("/o?since={old}")).expect(&["snapshot {\"keep\":1}", "synced"]);
+    server
+        .ndjson(&format!("/o?since={old}"))
+        .expect(&["snapshot {\"keep\":\"a text that takes its room\"}", "synced"]);
     let frames = server.ndjson(&format!("/o?since={newer}")).until_synced();
-    let mut mirror = common::raw::Mirror { value: Some(serde_json::json!({"keep": 1, "d": 1, "e": 1})) };
+    let mut mirror = common::raw::Mirror {
+        value: Some(serde_json::json!({"keep": "a text that takes its room", "d": 1, "e": 1})),
+    };
     frames.iter().for_each(|frame| mirror.apply(frame));
-    assert_eq!(mirror.value, Some(serde_json::json!({"keep": 1})));
+    assert_eq!(mirror.value, Some(serde_json::json!({"keep": "a text that takes its room"})));
 }

@@ -167,7 +167,7 @@ pub(crate) fn compare(short: &str, answer: &Answer, expect: &str, to_head: bool)
         Some((head, body)) => (head, Some(body)),
         None => (expect, None),
     };
-    let said = format!("{short}\n\n{answer:?}\n\n{}", answer.text());
+    let said = format!("{short}\n\n{answer:?}");
     let mut lines = head.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut words = lines.next().expect("a status").split(' ');
     assert_eq!(answer.status.to_string(), words.next().unwrap(), "{said}");

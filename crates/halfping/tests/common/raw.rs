@@ -21,11 +21,16 @@ pub(crate) struct Connection {
 }
 
 /// An answer that has an end.
-#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?}\n\n{}", self.status, self.headers, String::from_utf8_lossy(&self.body))
+    }
 }
 
 impl Answer {
@@ -330,6 +335,8 @@ pub(crate) struct Stream {
     pub(crate) retries: Vec<u64>,
     /// How many comments came.
     pub(crate) comments: usize,
+    /// How many empty lines came that end no event.
+    pub(crate) stray_empty_lines: usize,
 }
 
 impl Stream {
@@ -359,6 +366,7 @@ impl Stream {
             status,
             retries: Vec::new(),
             comments: 0,
+            stray_empty_lines: 0,
         };
         if !chunked {
             // A stream that ends at once has a length.
@@ -436,6 +444,8 @@ impl Stream {
                 self.event.push(line);
             } else if !self.event.is_empty() {
                 return Next::Frame(self.event());
+            } else {
+                self.stray_empty_lines += 1;
             }
         }
     }
