@@ -523,7 +523,7 @@ fn a_delta_is_right_on_any_state_since_its_cursor() {
     let server = serve_limited(|limits| limits.tombstones_per_object = 6);
     let mut talk = server.talk();
     let mut states: Vec<(String, Option<Value>)> = Vec::new();
-    for _ in 0..120 {
+    for _ in 0..150 {
         let write = write_somewhere(&mut random);
         talk.ask(&write);
         let now = talk.ask("GET /r");
@@ -572,7 +572,7 @@ fn write_somewhere(random: &mut Random) -> String {
     let mut name = |random: &mut Random| names[random.below(5) as usize];
     let mut path = "/r".to_owned();
     // Rarely all of it: the state should be large beside what changes, or nothing but snapshots would be sent.
-    let levels = if random.below(12) == 0 { 0 } else { 1 + random.below(3) };
+    let levels = if random.below(40) == 0 { 0 } else { 1 + random.below(3) };
     for _ in 0..levels {
         path = format!("{path}/{}", name(random));
     }
