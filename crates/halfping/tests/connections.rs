@@ -180,8 +180,10 @@ fn a_server_that_stops_ends_its_streams_and_returns() {
     half.send(b"GET /a HTT");
     let silent = Connection::open(server.address);
     let cursor = talk.ask("GET /a").cursor();
+    let links = server.metric("halfping_links");
     talk.connection
         .send(&common::raw::request(&format!("GET /a\nIf-None-Match: \"{cursor}\"\nPrefer: wait=60")));
+    server.until_links(links + 1);
     let took = server.stop();
     assert!(took < Duration::from_secs(8), "{took:?}");
     for stream in &mut sse {

@@ -42,17 +42,14 @@ fn below_a_prefix_paths_are_relative_to_the_mount() {
         };
         ask("GET /hello", "200\n\nhello");
         ask(&format!("PUT {prefix}/a/b\n\n1"), "201");
-        ask(&format!("GET {prefix}/"), "200\n\n{\"a\":{\"b\":1}}");
         ask(&format!("GET {prefix}"), "200\n\n{\"a\":{\"b\":1}}");
         ask(&format!("GET {prefix}/a/b/"), "200\n\n1");
         let posted = ask(&format!("POST {prefix}/a\n\n{{\"x\":1}}"), &format!("201\nLocation: {prefix}/a/*"));
         let location = posted.header("location").unwrap();
         ask(&format!("GET {location}"), "200\n\n{\"x\":1}");
         ask(&format!("POST {prefix}\n\n5"), &format!("201\nLocation: {prefix}/*"));
-        ask(&format!("POST {prefix}/\n\n5"), &format!("201\nLocation: {prefix}/*"));
         ask(&format!("GET {prefix}/_health"), "200\n\n{\"status\":\"ok\"}");
         ask(&format!("PUT {prefix}/_x\n\n1"), "403 reserved-path");
-        ask(&format!("GET {prefix}//a"), "400 bad-path");
         ask(&format!("GET {prefix}/none"), "404 not-found\n\n/none");
         ask(&format!("DELETE {prefix}"), "405 method-not-allowed");
         let mut stream = Stream::open(address, &format!("GET {prefix}/_streams?path=/a/b"));
@@ -62,6 +59,38 @@ fn below_a_prefix_paths_are_relative_to_the_mount() {
         ask(&format!("PUT {prefix}\n\n{{}}"), "200");
         stream.expect(&["/a/b gone"]);
         sse.expect(&["gone"]);
+    }
+}
+
+#[test]
+fn the_root_below_a_prefix_may_have_a_trailing_slash() {
+    // PROTOCOL P2, P6: `/live/` is the root, as `/live` is.
+    let api = Api::new(Options::default());
+    let (address, _runtime) = mount(Router::new().nest("/live", api.router()));
+    let mut connection = common::raw::Connection::open(address);
+    for (short, expect) in [
+        ("GET /live/", "200\n\n{}"),
+        ("POST /live/\n\n5", "201\nLocation: /live/*"),
+        ("GET /live/?watch", "200"),
+    ] {
+        connection.send(&common::raw::request(short));
+        let (status, headers) = connection.head();
+        assert_eq!(status.to_string(), expect[..3], "{short}");
+        if !short.contains("watch") {
+            common::compare(short, &connection.body(status, headers, false), expect, false);
+        }
+    }
+}
+
+#[test]
+fn empty_segments_are_refused_below_a_prefix_too() {
+    // PROTOCOL P3, P6
+    let api = Api::new(Options::default());
+    let (address, _runtime) = mount(Router::new().nest("/live", api.router()));
+    let mut connection = common::raw::Connection::open(address);
+    for target in ["/live/a//b", "/live//a", "/live//"] {
+        let answer = connection.ask(&format!("GET {target}"));
+        common::compare(target, &answer, "400 bad-path", false);
     }
 }
 

@@ -5,28 +5,17 @@ mod common;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::raw::{Answer, DEADLINE};
+use common::raw::Answer;
 use common::{Running, Talk, serve, serve_limited};
 
-/// Starts a long poll; `waiting` says when the server has it.
+/// Starts a long poll, and returns when the server has it.
 fn poll(server: &Running, request: &str) -> thread::JoinHandle<Answer> {
-    let links = links(server);
+    let links = server.metric("halfping_links");
     let mut talk = server.talk();
     let request = request.to_owned();
     let poll = thread::spawn(move || talk.ask(&request));
-    let until = Instant::now() + DEADLINE;
-    while self::links(server) <= links {
-        assert!(Instant::now() < until && !poll.is_finished(), "{:?}", poll.join());
-        thread::yield_now();
-    }
+    server.until_links(links + 1);
     poll
-}
-
-/// How many readers wait, as the server counts them.
-fn links(server: &Running) -> u64 {
-    let metrics = server.talk().ask("GET /_metrics");
-    let line = metrics.text().lines().find_map(|line| line.strip_prefix("halfping_links "));
-    line.expect("the metric").parse().unwrap()
 }
 
 #[test]

@@ -7,15 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::raw::{DEADLINE, Mirror, Next, Random, Stream, seed};
-use common::{Running, runtime, serve, serve_limited};
+use common::{runtime, serve, serve_limited};
 use serde_json::{Value, json};
-
-/// The first line of a metric, as a number.
-fn metric(server: &Running, name: &str) -> u64 {
-    let metrics = server.talk().ask("GET /_metrics");
-    let value = metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.unwrap_or_else(|| panic!("no {name} in {}", metrics.text())).parse().unwrap()
-}
 
 #[test]
 fn after_silence_a_stream_says_that_it_is_alive() {
@@ -493,7 +486,7 @@ fn a_reader_that_does_not_read_is_owed_nothing_but_the_newest_state() {
     let server = serve();
     let mut stream = server.ndjson("/a");
     stream.expect(&["gone", "synced"]);
-    let before = metric(&server, "halfping_stream_bytes_total");
+    let before = server.metric("halfping_stream_bytes_total");
     let text = "x".repeat(4000);
     let runtime = runtime();
     let commits = 4000;
@@ -501,7 +494,7 @@ fn a_reader_that_does_not_read_is_owed_nothing_but_the_newest_state() {
         runtime.block_on(server.api.put("/a", &json!([n, text]))).unwrap();
     }
     // What the kernel takes is bounded too; all that was written would be 16 MB.
-    let sent = metric(&server, "halfping_stream_bytes_total") - before;
+    let sent = server.metric("halfping_stream_bytes_total") - before;
     assert!(sent < 4 << 20, "{sent} bytes were made for a reader that does not read");
     let mut frames = 0;
     loop {

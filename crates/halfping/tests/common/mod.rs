@@ -81,6 +81,24 @@ impl Running {
         self.talk().write(writes)
     }
 
+    /// A metric without labels.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let metrics = self.talk().ask("GET /_metrics");
+        let value = metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name} in {}", metrics.text())).parse().unwrap()
+    }
+
+    /// Waits until so many links are open: whoever waits for a change has one.
+    #[track_caller]
+    pub(crate) fn until_links(&self, links: u64) {
+        let until = Instant::now() + DEADLINE;
+        while self.metric("halfping_links") < links {
+            assert!(Instant::now() < until, "the server has less than {links} links");
+            std::thread::yield_now();
+        }
+    }
+
     /// Tells the server to stop.
     pub(crate) fn begin_stop(&mut self) {
         drop(self.stop.take());
