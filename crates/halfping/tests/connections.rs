@@ -1,0 +1,414 @@
+//! Connections: HTTP/1.1 and HTTP/2 on one port, what they may take, and how a server says good-bye.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use common::raw::{Connection, DEADLINE, Stream};
+use common::{Running, compare, runtime, serve, serve_limited};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+type Http2 = http2::SendRequest<Full<Bytes>>;
+
+/// HTTP/2 with prior knowledge.
+async fn http2(address: SocketAddr) -> Http2 {
+    let socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (requests, connection) = http2::Builder::new(TokioExecutor::new())
+        .max_concurrent_reset_streams(20_000)
+        .initial_max_send_streams(20_000)
+        .handshake(TokioIo::new(socket))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    requests
+}
+
+fn request(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> http::Request<Full<Bytes>> {
+    let mut request = http::Request::builder().method(method).uri(format!("http://{address}{target}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::new(Bytes::from(body.to_owned()))).unwrap()
+}
+
+async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, what).await.expect("in time")
+}
+
+/// Reads a body until it contains this.
+async fn read_until(body: &mut hyper::body::Incoming, text: &mut String, wanted: &str) {
+    while !text.contains(wanted) {
+        let frame = in_time(body.frame()).await.expect("the stream goes on").expect("no error");
+        text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+    }
+}
+
+#[test]
+fn the_server_tells_how_it_is() {
+    // PROTOCOL O1, O2
+    let server = serve();
+    let mut talk = server.talk();
+    talk.check("GET /_health", "200\nContent-Type: application/json\n\n{\"status\":\"ok\"}");
+    talk.check("HEAD /_health", "200\nContent-Length: 15");
+    talk.check("PUT /a\n\n1", "201");
+    let _stream = server.sse("/a");
+    let metrics = talk.check("GET /_metrics", "200\nContent-Type: *");
+    let lines: Vec<&str> = metrics.text().lines().collect();
+    for line in [
+        "halfping_commits_total 1",
+        "halfping_revision 2",
+        "halfping_links 1",
+        "halfping_streams{transport=\"sse\"} 1",
+    ] {
+        assert!(lines.contains(&line), "{line} in {}", metrics.text());
+    }
+    // The text format: comments, and lines of a name, perhaps labels, and a number; each family once.
+    let mut families = std::collections::HashSet::new();
+    for line in lines {
+        if let Some(comment) = line.strip_prefix("# ") {
+            let known = ["HELP ", "TYPE ", "UNIT ", "EOF"].iter().any(|word| comment.starts_with(word));
+            assert!(known, "{line}");
+            if let Some(family) = comment.strip_prefix("TYPE ") {
+                assert!(families.insert(family.to_owned()), "{family} stands twice");
+            }
+            continue;
+        }
+        let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line:?}"));
+        assert!(name.starts_with("halfping_") && value.parse::<f64>().is_ok(), "{line:?}");
+    }
+    // A scrape of the text format (version 0.0.4) or of OpenMetrics; the answer has to say which it is.
+    assert!(
+        ["text/plain; version=0.0.4", "application/openmetrics-text"]
+            .iter()
+            .any(|t| metrics.header("content-type").unwrap().starts_with(t))
+    );
+}
+
+#[test]
+fn a_draining_server_says_so() {
+    // PROTOCOL O1, E5, N3, X3
+    let server = serve();
+    let mut talk = server.talk();
+    talk.check("PUT /a\n\n1", "201");
+    let mut sse = server.sse("/a");
+    let mut ndjson = server.ndjson("/a");
+    sse.expect(&["snapshot 1", "synced"]);
+    ndjson.expect(&["snapshot 1", "synced"]);
+    // The API drains while the server still takes requests, as behind a server of somebody else's.
+    server.api.drain();
+    sse.expect_end();
+    assert!(sse.ended_well() && sse.retries.len() == 2, "{:?}", sse.retries);
+    ndjson.expect_end();
+    assert!(ndjson.ended_well());
+    talk.check("GET /_health", "503\nContent-Type: application/json\n\n{\"status\":\"draining\"}");
+    talk.check("GET /a", "200\n\n1");
+    talk.check("GET /a?watch", "503 draining\nRetry-After: *");
+    let mut turned_away = server.sse("/a");
+    turned_away.expect_end();
+    assert_eq!((turned_away.status, turned_away.retries.len()), (200, 1));
+    let cursor = talk.ask("GET /a").cursor();
+    let poll = format!("GET /a\nIf-None-Match: \"{cursor}\"\nPrefer: wait=30");
+    talk.check(&poll, "304");
+    talk.check("PUT /a\n\n2", "200");
+}
+
+#[test]
+fn retries_of_a_drain_are_spread() {
+    // PROTOCOL E5: "with jitter"
+    let server = serve();
+    server.api.drain();
+    let retries: std::collections::HashSet<u64> = (0..50)
+        .map(|_| {
+            let mut stream = server.sse("/a");
+            stream.expect_end();
+            stream.retries[0]
+        })
+        .collect();
+    assert!(retries.len() > 10, "{retries:?}");
+}
+
+#[test]
+fn a_stream_that_is_turned_away_has_the_headers_of_one() {
+    // PROTOCOL E6, E5
+    let has_them = |stream: &Stream| {
+        for (name, value) in [
+            ("content-type", "text/event-stream"),
+            ("cache-control", "no-store, no-transform"),
+            ("x-accel-buffering", "no"),
+            ("incremental", "?1"),
+        ] {
+            assert_eq!(stream.header(name), Some(value), "{name} in {:?}", stream.headers);
+        }
+    };
+    let server = serve();
+    server.api.drain();
+    has_them(&server.sse("/a"));
+    let server = serve_limited(|limits| limits.connections = 1);
+    let mut talk = server.talk();
+    talk.check("GET /", "200");
+    has_them(&server.sse("/a"));
+}
+
+#[test]
+fn a_server_that_stops_ends_its_streams_and_returns() {
+    // PROTOCOL E5, N3
+    let server = serve();
+    let mut talk = server.talk();
+    talk.check("PUT /a\n\n1", "201");
+    let mut sse = [server.sse("/a"), server.sse("/_streams?path=/a&path=/b"), server.sse("/a?delta=false")];
+    let mut ndjson = server.ndjson("/a");
+    sse.iter_mut().for_each(|stream| drop(stream.until_synced()));
+    ndjson.until_synced();
+    // One that does not read, one that has sent half a request, one that has sent nothing, one that waits.
+    let stuck = server.ndjson("/big");
+    runtime().block_on(async {
+        for n in 0..100 {
+            server.api.put("/big", &vec![n; 50_000]).await.unwrap();
+        }
+    });
+    let mut half = Connection::open(server.address);
+    half.send(b"GET /a HTT");
+    let silent = Connection::open(server.address);
+    let cursor = talk.ask("GET /a").cursor();
+    let links = server.metric("halfping_links");
+    talk.connection
+        .send(&common::raw::request(&format!("GET /a\nIf-None-Match: \"{cursor}\"\nPrefer: wait=60")));
+    server.until_links(links + 1);
+    let took = server.stop();
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    for stream in &mut sse {
+        stream.expect_end();
+        assert!(stream.ended_well(), "the body is cut");
+        assert_eq!(stream.retries.len(), 2);
+        assert!(stream.retries[1] >= 1000);
+    }
+    ndjson.expect_end();
+    assert!(ndjson.ended_well());
+    assert_eq!(talk.connection.answer(false).status, 304);
+    drop((stuck, half, silent));
+}
+
+#[test]
+fn a_server_without_requests_in_progress_stops_at_once() {
+    // PROTOCOL E5: what holds nothing up must not cost the time that a drain may take.
+    let server = serve();
+    let mut idle = server.talk();
+    idle.check("GET /", "200");
+    let _silent = Connection::open(server.address);
+    let mut sse = server.sse("/a");
+    sse.until_synced();
+    let took = server.stop();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    sse.expect_end();
+}
+
+#[test]
+fn connections_beyond_the_limit_are_told_so() {
+    // PROTOCOL E5, X1, X3
+    let server = serve_limited(|limits| limits.connections = 2);
+    let mut talk = server.talk();
+    talk.check("PUT /a\n\n1", "201");
+    let mut stream = server.ndjson("/a");
+    stream.until_synced();
+    let mut third = server.talk();
+    let answer = third.ask("GET /a");
+    compare(
+        "GET",
+        &answer,
+        "503 too-many-connections\nRetry-After: *\n\n\"limit\":\"connections\"\n\"max\":2",
+        false,
+    );
+    let mut sse = server.sse("/a");
+    sse.expect_end();
+    assert_eq!((sse.status, sse.retries.len()), (200, 1));
+    let mut ndjson = server.talk();
+    compare("watch", &ndjson.ask("GET /a?watch"), "503 too-many-connections", false);
+    // Those that have a place keep it, and a place that is given up can be had.
+    talk.check("PUT /a\n\n2", "200");
+    stream.expect(&["snapshot 2"]);
+    drop(stream);
+    let until = Instant::now() + DEADLINE;
+    while server.talk().ask("GET /a").status != 200 {
+        assert!(Instant::now() < until, "the place is not given back");
+    }
+}
+
+/// How long the server keeps a connection on which this was sent.
+fn kept(server: &Running, sent: &[u8]) -> Duration {
+    let begun = Instant::now();
+    let mut connection = Connection::open(server.address);
+    connection.send(sent);
+    connection.closed();
+    begun.elapsed()
+}
+
+#[test]
+fn a_header_has_to_arrive_in_time() {
+    let server = serve_limited(|limits| limits.header_timeout_ms = 300);
+    for sent in [&b"G"[..], b"GET /a HTTP/1.1\r\nHost: te", b"GET /a HTTP/1.1\r\nHost: test\r\nX: y\r\n"] {
+        let kept = kept(&server, sent);
+        assert!(kept >= Duration::from_millis(300), "{kept:?}");
+    }
+    // A stream is not a header: it stays.
+    server.write(&["PUT /a 1"]);
+    let mut stream = server.sse("/a");
+    stream.until_synced();
+    kept(&server, b"G");
+    server.write(&["PUT /a 2"]);
+    stream.expect(&["snapshot 2"]);
+}
+
+#[test]
+fn a_connection_that_says_nothing_is_not_kept() {
+    // `header_timeout_ms`: a connection takes one of `connections` places, whatever it sends.
+    let server = serve_limited(|limits| limits.header_timeout_ms = 300);
+    kept(&server, b"");
+}
+
+#[test]
+fn a_connection_that_begins_like_http2_is_not_kept() {
+    // As above: `P` could become `PUT` or HTTP/2's `PRI`.
+    let server = serve_limited(|limits| limits.header_timeout_ms = 300);
+    kept(&server, b"P");
+}
+
+#[test]
+fn a_body_has_to_arrive_in_time() {
+    // PROTOCOL X1: `body-timeout`
+    let server = serve_limited(|limits| limits.body_timeout_ms = 300);
+    let mut talk = server.talk();
+    let begun = Instant::now();
+    talk.connection.send(b"PUT /a HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\n{");
+    let answer = talk.connection.answer(false);
+    compare("PUT", &answer, "408 body-timeout\n\n\"limit\":\"body_timeout_ms\"\n\"max\":300", false);
+    assert!(begun.elapsed() >= Duration::from_millis(300));
+    server.talk().check("GET /a", "404 not-found");
+    runtime().block_on(async {
+        let mut http2 = http2(server.address).await;
+        let answer =
+            in_time(http2.send_request(request(server.address, "PUT", "/a", &[], "1"))).await.unwrap();
+        assert_eq!(answer.status(), 201);
+    });
+}
+
+#[test]
+fn http2_is_spoken_on_the_same_port() {
+    // PROTOCOL O3, R1, X1, S1, E4
+    let server = serve();
+    let address = server.address;
+    runtime().block_on(async {
+        let mut http2 = http2(address).await;
+        let put = in_time(http2.send_request(request(address, "PUT", "/a", &[], "{\"n\":1}"))).await.unwrap();
+        assert_eq!(put.status(), 201);
+        let get = in_time(http2.send_request(request(address, "GET", "/a", &[], ""))).await.unwrap();
+        assert_eq!((get.status().as_u16(), get.headers().get("etag")), (200, put.headers().get("etag")));
+        assert_eq!(in_time(get.into_body().collect()).await.unwrap().to_bytes(), "{\"n\":1}");
+        let none = in_time(http2.send_request(request(address, "GET", "/none", &[], ""))).await.unwrap();
+        assert_eq!(none.status(), 404);
+        assert_eq!(none.headers()["content-type"], "application/problem+json");
+        let accept = [("accept", "text/event-stream")];
+        let stream = in_time(http2.send_request(request(address, "GET", "/a", &accept, ""))).await.unwrap();
+        assert_eq!(
+            (stream.status().as_u16(), &stream.headers()["incremental"]),
+            (200, &"?1".parse().unwrap())
+        );
+        let (mut body, mut text) = (stream.into_body(), String::new());
+        read_until(&mut body, &mut text, "event: synced").await;
+        assert!(text.starts_with("retry: "), "{text}");
+        in_time(http2.send_request(request(address, "PUT", "/a/n", &[], "2"))).await.unwrap();
+        read_until(&mut body, &mut text, "{\"n\":2}").await;
+        // A refusal in the middle of it changes nothing for the others (PROTOCOL X2).
+        let refused = in_time(http2.send_request(request(address, "PUT", "/a", &[], "{"))).await.unwrap();
+        assert_eq!(refused.status(), 400);
+        in_time(http2.send_request(request(address, "DELETE", "/a", &[], ""))).await.unwrap();
+        read_until(&mut body, &mut text, "event: gone").await;
+    });
+    // And HTTP/1.1 still is.
+    server.talk().check("GET /", "200\n\n{}");
+}
+
+#[test]
+fn ten_thousand_streams_fit_one_http2_connection() {
+    // PROTOCOL O3, S1, S6
+    let count = 10_000;
+    let server = serve();
+    let address = server.address;
+    runtime().block_on(async {
+        let all: std::collections::BTreeMap<String, usize> =
+            (0..count).map(|n| (format!("r{n}"), n)).collect();
+        server.api.put("/r", &all).await.unwrap();
+        let http2 = http2(address).await;
+        let mut readers = tokio::task::JoinSet::new();
+        let (synced, mut all_synced) = tokio::sync::mpsc::channel(count);
+        for n in 0..count {
+            let mut http2 = http2.clone();
+            let synced = synced.clone();
+            readers.spawn(async move {
+                let accept = [("accept", "text/event-stream")];
+                http2.ready().await.unwrap();
+                let answer = http2
+                    .send_request(request(address, "GET", &format!("/r/r{n}"), &accept, ""))
+                    .await
+                    .unwrap();
+                assert_eq!(answer.status(), 200);
+                let (mut body, mut text) = (answer.into_body(), String::new());
+                // A wait of its own would be for its turn among ten thousand: the deadline is that of all of them.
+                while !text.contains("event: synced") || !text.ends_with("\n\n") {
+                    let frame = body.frame().await.expect("the stream goes on").expect("no error");
+                    text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+                }
+                assert!(text.contains(&format!("data: {n}\n")), "{text}");
+                synced.send(()).await.unwrap();
+                let mut news = String::new();
+                while !news.contains(&format!("data: {}\n\n", n + count)) {
+                    let frame = body.frame().await.expect("the stream goes on").expect("no error");
+                    news.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+                }
+            });
+        }
+        let whole = async {
+            for _ in 0..count {
+                all_synced.recv().await.unwrap();
+            }
+            let metrics = server.talk().ask("GET /_metrics");
+            assert!(metrics.text().contains(&format!("halfping_streams{{transport=\"sse\"}} {count}\n")));
+            // One commit, and each is told what is its own.
+            let news: std::collections::BTreeMap<String, usize> =
+                (0..count).map(|n| (format!("r{n}"), n + count)).collect();
+            server.api.put("/r", &news).await.unwrap();
+            while let Some(reader) = readers.join_next().await {
+                reader.unwrap();
+            }
+        };
+        tokio::time::timeout(3 * DEADLINE, whole).await.expect("all of them in time");
+    });
+}
+
+#[test]
+fn http2_streams_end_when_the_server_stops() {
+    // PROTOCOL E5, O3
+    let mut server = serve();
+    let address = server.address;
+    runtime().block_on(async {
+        let mut http2 = http2(address).await;
+        let accept = [("accept", "text/event-stream")];
+        let answer = in_time(http2.send_request(request(address, "GET", "/a", &accept, ""))).await.unwrap();
+        let (mut body, mut text) = (answer.into_body(), String::new());
+        read_until(&mut body, &mut text, "event: synced").await;
+        server.begin_stop();
+        let rest = in_time(body.collect()).await.expect("a body that ends as HTTP/2 says").to_bytes();
+        assert!(rest.starts_with(b"retry: "), "{rest:?}");
+    });
+    let took = server.stop();
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}

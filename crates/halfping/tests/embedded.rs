@@ -1,0 +1,291 @@
+//! Halfping inside another program: below a prefix, for pages of other origins, and as a Rust API.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use common::raw::{DEADLINE, Stream};
+use common::{Talk, runtime, serve, serve_with};
+use halfping::{Api, Commit, Cors, Error, Limits, Options};
+use serde::{Deserialize, Serialize};
+
+/// Serves a router of somebody else's; it ends with the runtime.
+fn mount(router: Router) -> (SocketAddr, tokio::runtime::Runtime) {
+    let runtime = runtime();
+    let address = runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    });
+    (address, runtime)
+}
+
+fn talk(address: SocketAddr) -> Talk {
+    Talk { connection: common::raw::Connection::open(address) }
+}
+
+#[test]
+fn below_a_prefix_paths_are_relative_to_the_mount() {
+    // PROTOCOL P6, W5
+    let api = Api::new(Options::default());
+    let hello = Router::new().route("/hello", axum::routing::get(|| async { "hello" }));
+    for prefix in ["/live", "/some/where/deep"] {
+        let (address, _runtime) = mount(hello.clone().nest(prefix, api.router()));
+        let mut connection = common::raw::Connection::open(address);
+        let mut ask = |short: &str, expect: &str| {
+            let answer = connection.ask(short);
+            common::compare(short, &answer, expect, short.starts_with("HEAD "));
+            answer
+        };
+        ask("GET /hello", "200\n\nhello");
+        ask(&format!("PUT {prefix}/a/b\n\n1"), "201");
+        ask(&format!("GET {prefix}"), "200\n\n{\"a\":{\"b\":1}}");
+        ask(&format!("GET {prefix}/a/b/"), "200\n\n1");
+        let posted = ask(&format!("POST {prefix}/a\n\n{{\"x\":1}}"), &format!("201\nLocation: {prefix}/a/*"));
+        let location = posted.header("location").unwrap();
+        ask(&format!("GET {location}"), "200\n\n{\"x\":1}");
+        ask(&format!("POST {prefix}\n\n5"), &format!("201\nLocation: {prefix}/*"));
+        ask(&format!("GET {prefix}/_health"), "200\n\n{\"status\":\"ok\"}");
+        ask(&format!("PUT {prefix}/_x\n\n1"), "403 reserved-path");
+        ask(&format!("GET {prefix}/none"), "404 not-found\n\n/none");
+        ask(&format!("DELETE {prefix}"), "405 method-not-allowed");
+        let mut stream = Stream::open(address, &format!("GET {prefix}/_streams?path=/a/b"));
+        stream.expect(&["/a/b snapshot 1", "synced"]);
+        let mut sse = Stream::open(address, &format!("GET {prefix}/a/b\nAccept: text/event-stream"));
+        sse.expect(&["snapshot 1", "synced"]);
+        ask(&format!("PUT {prefix}\n\n{{}}"), "200");
+        stream.expect(&["/a/b gone"]);
+        sse.expect(&["gone"]);
+    }
+}
+
+#[test]
+fn the_root_below_a_prefix_may_have_a_trailing_slash() {
+    // PROTOCOL P2, P6: `/live/` is the root, as `/live` is.
+    let api = Api::new(Options::default());
+    let (address, _runtime) = mount(Router::new().nest("/live", api.router()));
+    let mut connection = common::raw::Connection::open(address);
+    for (short, expect) in [
+        ("GET /live/", "200\n\n{}"),
+        ("POST /live/\n\n5", "201\nLocation: /live/*"),
+        ("GET /live/?watch", "200"),
+    ] {
+        connection.send(&common::raw::request(short));
+        let (status, headers) = connection.head();
+        assert_eq!(status.to_string(), expect[..3], "{short}");
+        if !short.contains("watch") {
+            common::compare(short, &connection.body(status, headers, false), expect, false);
+        }
+    }
+}
+
+#[test]
+fn empty_segments_are_refused_below_a_prefix_too() {
+    // PROTOCOL P3, P6
+    let api = Api::new(Options::default());
+    let (address, _runtime) = mount(Router::new().nest("/live", api.router()));
+    let mut connection = common::raw::Connection::open(address);
+    for target in ["/live/a//b", "/live//a", "/live//"] {
+        let answer = connection.ask(&format!("GET {target}"));
+        common::compare(target, &answer, "400 bad-path", false);
+    }
+}
+
+#[test]
+fn somebody_elses_server_can_drain_it() {
+    // PROTOCOL E5
+    let api = Api::new(Options::default());
+    let (address, _runtime) = mount(Router::new().nest("/live", api.router()));
+    let mut stream = Stream::open(address, "GET /live/a\nAccept: text/event-stream");
+    stream.expect(&["gone", "synced"]);
+    api.drain();
+    stream.expect_end();
+    assert_eq!(stream.retries.len(), 2);
+}
+
+#[test]
+fn links_of_many_connections_share_an_account_behind_somebody_elses_server() {
+    // PROTOCOL X1: the limit is of connections, and here all of them look like one.
+    let api = Api::new(Options {
+        limits: Limits { links_per_connection: 2, ..Limits::default() },
+        ..Options::default()
+    });
+    let (address, _runtime) = mount(api.router());
+    let mut streams: Vec<Stream> = (0..2).map(|_| Stream::open(address, "GET /a?watch")).collect();
+    streams.iter_mut().for_each(|stream| drop(stream.until_synced()));
+    talk(address).check("GET /a?watch", "429 too-many-links");
+}
+
+#[test]
+fn pages_of_other_origins_are_let_in_as_configured() {
+    let preflight = |origin: &str, method: &str| {
+        format!(
+            "OPTIONS /a\nOrigin: {origin}\nAccess-Control-Request-Method: {method}\nAccess-Control-Request-Headers: if-match,content-type"
+        )
+    };
+    let any = serve_with(Options { cors: Cors::Any, ..Options::default() });
+    let mut talk = any.talk();
+    for method in ["GET", "PUT", "PATCH", "POST", "DELETE"] {
+        let answer = talk.check(
+            &preflight("https://app.example.org", method),
+            "200
+            Access-Control-Allow-Origin: *
+            Access-Control-Allow-Headers: *
+            Access-Control-Allow-Methods: *",
+        );
+        assert!(answer.header("access-control-allow-methods").unwrap().contains(method));
+    }
+    let put =
+        talk.check("PUT /a\nOrigin: https://app.example.org\n\n1", "201\nAccess-Control-Allow-Origin: *");
+    let exposed = put.header("access-control-expose-headers").unwrap().to_ascii_lowercase();
+    for name in ["etag", "location", "retry-after", "allow"] {
+        assert!(exposed.contains(name), "{name} in {exposed}");
+    }
+    // Errors and streams can be read too, and OPTIONS that is no preflight is the API's (PROTOCOL R8).
+    talk.check("GET /none\nOrigin: https://app.example.org", "404 not-found\nAccess-Control-Allow-Origin: *");
+    talk.check("OPTIONS /a\nOrigin: https://app.example.org", "204\nAllow: *\nAccept-Patch: *");
+    let stream = any.stream("GET /a\nOrigin: https://app.example.org\nAccept: text/event-stream");
+    assert_eq!(stream.header("access-control-allow-origin"), Some("*"));
+
+    let some = serve_with(Options {
+        cors: Cors::Origins(vec!["https://app.example.org".to_owned()]),
+        ..Options::default()
+    });
+    let mut talk = some.talk();
+    talk.check(
+        &preflight("https://app.example.org", "PUT"),
+        "200\nAccess-Control-Allow-Origin: https://app.example.org",
+    );
+    talk.check(&preflight("https://other.example.org", "PUT"), "200\n!Access-Control-Allow-Origin");
+    talk.check("GET /\nOrigin: https://other.example.org", "200\n!Access-Control-Allow-Origin");
+
+    let none = serve();
+    let mut talk = none.talk();
+    talk.check("GET /\nOrigin: https://app.example.org", "200\n!Access-Control-Allow-Origin");
+    talk.check(
+        &preflight("https://app.example.org", "PUT"),
+        "204\n!Access-Control-Allow-Origin\n!Access-Control-Allow-Methods",
+    );
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Order {
+    status: String,
+    #[serde(default)]
+    lines: Vec<u32>,
+}
+
+fn order(status: &str) -> Order {
+    Order { status: status.to_owned(), lines: vec![1, 2] }
+}
+
+async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, what).await.expect("in time")
+}
+
+#[test]
+fn values_are_typed_in_rust() {
+    // PROTOCOL W1, W2, W4, C1, V5
+    let api = Api::new(Options::default());
+    runtime().block_on(async {
+        assert_eq!(api.get::<Order>("/orders/1").unwrap(), None);
+        let first = api.put("/orders/1", &order("packed")).await.unwrap();
+        assert!(first.created);
+        let again = api.put("/orders/1", &order("packed")).await.unwrap();
+        assert_eq!((again.created, &again.cursor), (false, &first.cursor));
+        assert_eq!(api.get("/orders/1").unwrap(), Some(order("packed")));
+        assert_eq!(api.get::<String>("/orders/1/status").unwrap().as_deref(), Some("packed"));
+        let merged =
+            api.merge("/orders/1", &serde_json::json!({"status": "sent", "note": null})).await.unwrap();
+        assert!(!merged.created && merged.cursor != first.cursor);
+        assert_eq!(api.get("/orders/1").unwrap(), Some(order("sent")));
+        let commit = Commit::new()
+            .put("/orders/2", &order("new"))
+            .delete("/orders/1")
+            .merge("/counts", &serde_json::json!({"n": 1}));
+        let written = api.commit(commit).await.unwrap();
+        assert_eq!(written.iter().map(|w| w.created).collect::<Vec<_>>(), [true, false, true]);
+        assert!(written.iter().all(|w| w.cursor == written[0].cursor));
+        assert_eq!(api.get::<Order>("/orders/1").unwrap(), None);
+        // All or nothing.
+        let failing = Commit::new().put("/orders/3", &order("new")).delete("/orders/1");
+        assert!(matches!(api.commit(failing).await, Err(Error::Refused(_))));
+        assert_eq!(api.get::<Order>("/orders/3").unwrap(), None);
+        assert_eq!(api.commit(Commit::new()).await.unwrap(), []);
+        api.delete("/orders/2").await.unwrap();
+        assert!(matches!(api.delete("/orders/2").await, Err(Error::Refused(_))));
+        assert!(matches!(api.put("no-slash", &1).await, Err(Error::Path { .. })));
+        assert!(matches!(api.get::<u8>("/a/../b"), Err(Error::Path { .. })));
+        assert!(matches!(api.get::<u8>("/counts"), Err(Error::Type { .. })));
+        assert!(matches!(api.put("/_x", &1).await, Err(Error::Refused(_))));
+        assert!(matches!(api.put("/", &1).await, Err(Error::Refused(_))));
+        assert!(matches!(api.put("/f", &f64::NAN).await, Ok(_) | Err(Error::Value(_))));
+    });
+}
+
+#[test]
+fn a_watch_in_rust_has_the_newest_value_and_queues_none() {
+    // PROTOCOL S3, S1, M3
+    let api = Api::new(Options::default());
+    runtime().block_on(async {
+        let mut watch = api.watch::<Order>("/orders/1").unwrap();
+        assert_eq!(in_time(watch.next()).await.unwrap(), None);
+        // Whether it waits already or not, it is woken.
+        let of_writer = api.clone();
+        let writer = tokio::spawn(async move { of_writer.put("/orders/1", &order("packed")).await });
+        assert_eq!(in_time(watch.next()).await.unwrap(), Some(order("packed")));
+        writer.await.unwrap().unwrap();
+        for n in 0..1000 {
+            api.put("/orders/1/status", &n.to_string()).await.unwrap();
+        }
+        assert_eq!(in_time(watch.next()).await.unwrap(), Some(order("999")));
+        // Nothing of what came between is left.
+        let more = tokio::time::timeout(Duration::ZERO, watch.next()).await;
+        assert!(more.is_err(), "{more:?}");
+        api.delete("/orders").await.unwrap();
+        assert_eq!(in_time(watch.next()).await.unwrap(), None);
+        // A value of another type is an error, and what comes after it is not.
+        api.put("/orders/1", &5).await.unwrap();
+        assert!(matches!(in_time(watch.next()).await, Err(Error::Type { .. })));
+        api.put("/orders/1", &order("back")).await.unwrap();
+        assert_eq!(in_time(watch.next()).await.unwrap(), Some(order("back")));
+        // Two commits that undo each other leave nothing to be told; a next one does.
+        api.drain();
+        assert!(matches!(in_time(watch.next()).await, Err(Error::Draining)));
+    });
+}
+
+#[test]
+fn http_and_rust_see_the_same_tree() {
+    // PROTOCOL C1, C2
+    let server = serve();
+    let runtime = runtime();
+    let mut stream = server.ndjson("/a");
+    stream.expect(&["gone", "synced"]);
+    let written = runtime.block_on(server.api.put("/a", &1)).unwrap();
+    assert_eq!(stream.next().rev.as_ref(), Some(&written.cursor));
+    assert_eq!(server.talk().ask("GET /a").cursor(), written.cursor);
+    let mut watch = server.api.watch::<u32>("/a").unwrap();
+    assert_eq!(runtime.block_on(in_time(watch.next())).unwrap(), Some(1));
+    server.write(&["PUT /a 2"]);
+    assert_eq!(runtime.block_on(in_time(watch.next())).unwrap(), Some(2));
+}
+
+#[test]
+fn limits_that_cannot_work_are_found_at_the_start() {
+    for change in [
+        |limits: &mut Limits| limits.slice_bytes = 0,
+        |limits: &mut Limits| limits.writes_per_second = 0,
+        |limits: &mut Limits| limits.connections = 0,
+        |limits: &mut Limits| limits.json_depth = 10_000,
+        |limits: &mut Limits| limits.value_bytes = 0,
+    ] {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        assert!(limits.check().is_err(), "{limits:?}");
+    }
+    assert_eq!(Limits::default().check(), Ok(()));
+}
