@@ -68,7 +68,10 @@ impl Json {
             // serde_json ends its sentence with the place, which we give once, in our own words.
             let sentence = e.to_string();
             let what = sentence.split(" at line ").next().unwrap_or(&sentence).to_owned();
-            return Err(JsonError { kind: JsonErrorKind::Syntax(what), line: e.line(), column: e.column() });
+            // It counts columns in bytes, and from 0 at the start of a line.
+            let line = text.split('\n').nth(e.line().saturating_sub(1)).unwrap_or_default();
+            let (_, column) = position(&line.as_bytes()[..e.column().saturating_sub(1).min(line.len())]);
+            return Err(JsonError { kind: JsonErrorKind::Syntax(what), line: e.line(), column });
         }
         Json::known_good(text, limits)
     }

@@ -30,6 +30,8 @@ pub(crate) struct Link {
     pub(crate) whole: bool,
     /// The last frame did not complete a state.
     pub(crate) incomplete: bool,
+    /// The last frame said that nothing is here.
+    pub(crate) gone: bool,
     pub(crate) depth: u32,
     /// What the reader has.
     pub(crate) cursor: Revision,

@@ -77,9 +77,14 @@ impl Engine {
                         Telling::Refused(refusal) => Some(Err(refusal)),
                         _ => None,
                     };
+                    let absent = value.is_none();
                     let time = self.times.of(changed);
                     let link = &mut self.links[id];
                     (link.cursor, link.incomplete) = (changed, false);
+                    // Beneath a value that has no members, an absence may look as if it had changed.
+                    if std::mem::replace(&mut link.gone, absent) && absent {
+                        return None;
+                    }
                     return made
                         .map(|made| made.map(|(kind, body)| Frame::new(kind, body, Some(changed), time)));
                 }

@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let app = axum::Router::new()
         .route("/orders/{id}/ship", post(ship))
-        .nest("/live", api.router())
+        .nest_service("/live", api.router())
         .with_state(api);
 
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".into());

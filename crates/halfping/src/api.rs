@@ -205,8 +205,8 @@ impl Api {
     }
 
     /// The API over HTTP, to be served by [`Server`](crate::Server), or mounted in an application of your own:
-    /// `Router::new().nest("/live", api.router())`.
-    pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
+    /// `Router::new().nest_service("/live", api.router())`.
+    pub fn router(&self) -> Router {
         layered(self.shared.clone(), &self.cors)
     }
 

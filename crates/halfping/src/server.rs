@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -25,7 +26,7 @@ use crate::Api;
 use crate::connection::Connection;
 use crate::problem::Problem;
 use crate::shared::Shared;
-use crate::transports::{SSE, sse_farewell};
+use crate::transports::{SSE, farewell};
 
 /// Bytes that the kernel may hold unsent before it stops asking for more. What is unsent there is already decided, so little of it;
 /// enough to keep a fast connection busy while the next bytes are made.
@@ -72,7 +73,7 @@ impl Server {
     /// have `limits.drain_ms` to finish.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let shared = self.api.shared().clone();
-        let router: Router = self.api.router();
+        let router = self.api.router();
         let room = Arc::new(Semaphore::new(shared.limits.connections));
         let waiting_room = Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE));
         let (drain, draining) = watch::channel(());
@@ -140,11 +141,24 @@ async fn serve(
     shared.metrics.connections.inc();
     shared.metrics.connections_total.inc();
     let connection = Arc::new(Connection::new(&shared.limits));
+    let asked = Arc::new(AtomicBool::new(false));
+    let has_asked = asked.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(connection.clone());
         router.clone().oneshot(request.map(Body::new))
     });
-    run(stream, &shared, draining, service).await;
+    // hyper's own timeout for headers begins once it knows the protocol, so not for who sends nothing, or a `P`.
+    let silent = async {
+        tokio::time::sleep(Duration::from_millis(shared.limits.header_timeout_ms)).await;
+        if has_asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = run(stream, &shared, draining, service) => {}
+        () = silent => {}
+    }
     shared.metrics.connections.dec();
 }
 
@@ -158,13 +172,7 @@ async fn turn_away(
     let problem = too_many(&shared);
     let service = service_fn(move |request: Request<Incoming>| {
         let accept = request.headers().get(header::ACCEPT).and_then(|a| a.to_str().ok()).unwrap_or_default();
-        let mut response = if accept.contains(SSE) {
-            let mut farewell = Vec::new();
-            sse_farewell(&mut farewell);
-            ([(header::CONTENT_TYPE, SSE)], farewell).into_response()
-        } else {
-            problem.clone().into_response()
-        };
+        let mut response = if accept.contains(SSE) { farewell() } else { problem.clone().into_response() };
         response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         std::future::ready(Ok::<_, std::convert::Infallible>(response))
     });

@@ -61,7 +61,7 @@ impl Cors {
 }
 
 /// The API as an axum router, with what CORS asks for around it.
-pub(crate) fn layered<S: Clone + Send + Sync + 'static>(shared: Arc<Shared>, cors: &Cors) -> Router<S> {
+pub(crate) fn layered(shared: Arc<Shared>, cors: &Cors) -> Router {
     let api = service_fn(move |request: Request<Body>| {
         let shared = shared.clone();
         async move { Ok::<_, std::convert::Infallible>(answer(shared, request).await) }

@@ -8,11 +8,13 @@ mod write;
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
-use halfping_engine::Path;
+use halfping_engine::{Path, PathError, Refusal};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, StatusCode, header};
 
+use self::negotiate::Query;
 use crate::connection::Connection;
 use crate::problem::Problem;
 use crate::shared::Shared;
@@ -22,6 +24,8 @@ pub(crate) use cors::layered;
 
 /// Methods of a resource.
 const ALLOW: &str = "GET, HEAD, OPTIONS, PUT, PATCH, POST, DELETE";
+/// Methods of the root, which cannot be removed.
+const ALLOW_ROOT: &str = "GET, HEAD, OPTIONS, PUT, PATCH, POST";
 /// Methods of what the server itself provides.
 const ALLOW_READ: &str = "GET, HEAD, OPTIONS";
 /// Types that `PATCH` takes.
@@ -44,7 +48,15 @@ pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Body>) -> Respo
 }
 
 async fn dispatch(shared: &Arc<Shared>, request: Request<Body>) -> Answer {
-    let (request, body) = request.into_parts();
+    let (request, mut body) = request.into_parts();
+    let answer = route(shared, &request, &mut body).await;
+    if answer.is_err() {
+        write::discard(shared, &request, &mut body).await;
+    }
+    answer
+}
+
+async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body) -> Answer {
     let uri = &request.uri;
     let target_len = uri.path_and_query().map_or(0, |t| t.as_str().len());
     if target_len > shared.limits.uri_bytes {
@@ -52,40 +64,50 @@ async fn dispatch(shared: &Arc<Shared>, request: Request<Body>) -> Answer {
         return Err(Problem::limit("path-too-long", "uri_bytes", max, "bytes of path and query"));
     }
     let connection = request.extensions.get::<Arc<Connection>>().unwrap_or(&shared.foreign).clone();
-    match uri.path() {
-        "/_health" => own(&request, || health(shared)),
-        "/_metrics" => own(&request, || metrics(shared)),
-        "/_streams" => match request.method {
-            Method::GET | Method::HEAD => read::many(shared, &connection, &request),
-            _ => own(&request, || StatusCode::OK.into_response()),
-        },
-        path => {
-            let path = Path::parse(path, &shared.limits)?;
-            match request.method {
-                Method::GET | Method::HEAD => read::one(shared, &connection, &request, path).await,
-                Method::OPTIONS => Ok(options(ALLOW)),
-                Method::PUT | Method::PATCH | Method::POST | Method::DELETE => {
-                    write::one(shared, &connection, &request, body, path).await
-                }
-                _ => Err(not_allowed(&request.method, ALLOW)),
-            }
+    let path = Path::parse(uri.path(), &shared.limits)?;
+    mounted_whole(request)?;
+    let allow = if path.is_root() { ALLOW_ROOT } else { ALLOW };
+    let own = path.segments().first().map(|name| &**name).filter(|name| name.starts_with('_'));
+    match (&request.method, own) {
+        (&Method::GET | &Method::HEAD, Some("_health")) if path.segments().len() == 1 => {
+            Query::parse(uri.query(), &[])?;
+            Ok(health(shared))
         }
+        (&Method::GET | &Method::HEAD, Some("_metrics")) if path.segments().len() == 1 => {
+            Query::parse(uri.query(), &[])?;
+            Ok(metrics(shared))
+        }
+        (&Method::GET | &Method::HEAD, Some("_streams")) if path.segments().len() == 1 => {
+            read::many(shared, &connection, request)
+        }
+        (&Method::GET | &Method::HEAD, _) => read::one(shared, &connection, request, path).await,
+        (&Method::OPTIONS, own) => Ok(options(if own.is_some() { ALLOW_READ } else { allow })),
+        (&Method::PUT | &Method::PATCH | &Method::POST | &Method::DELETE, Some(name)) => {
+            Err(Refusal::Reserved(name.to_owned()).into())
+        }
+        (&Method::DELETE, None) if path.is_root() => {
+            Err(not_allowed(&request.method, allow).hint("PUT {} empties the tree"))
+        }
+        (&Method::PUT | &Method::PATCH | &Method::POST | &Method::DELETE, None) => {
+            write::one(shared, &connection, request, body, path).await
+        }
+        _ => Err(not_allowed(&request.method, allow)),
     }
 }
 
-/// A resource of the server's own: to be read only.
-fn own(request: &Parts, answer: impl FnOnce() -> Response) -> Answer {
-    match request.method {
-        Method::GET | Method::HEAD => Ok(answer()),
-        Method::OPTIONS => Ok(options(ALLOW_READ)),
-        _ => Err(not_allowed(&request.method, ALLOW_READ)),
+/// Below a prefix, an empty first segment is lost together with the prefix: only the request's own target shows it.
+fn mounted_whole(request: &Parts) -> Result<(), Problem> {
+    let target = request.extensions.get::<OriginalUri>().map_or(&request.uri, |o| &o.0).path();
+    match target.contains("//") {
+        true => Err(PathError::Empty(1).into()),
+        false => Ok(()),
     }
 }
 
 fn options(allow: &'static str) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-    if allow == ALLOW {
+    if allow != ALLOW_READ {
         response.headers_mut().insert("accept-patch", HeaderValue::from_static(ACCEPT_PATCH));
     }
     response

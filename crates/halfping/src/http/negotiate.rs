@@ -65,8 +65,8 @@ pub(super) struct Query {
 pub(super) const OF_ONE: &[&str] = &["depth", "watch", "since", "rate", "delta", "envelope"];
 pub(super) const OF_MANY: &[&str] = &["path", "depth", "watch", "since", "rate", "delta"];
 
-/// Updates a second below which a rate is taken for a mistake: one in an hour.
-const RATE_MIN: f64 = 1.0 / 3600.0;
+/// Milliseconds beyond which a pause makes no difference: a year.
+const INTERVAL_MS_MAX: f64 = 365.0 * 24.0 * 3_600_000.0;
 /// Updates a second above which a limit makes no difference: clocks here count milliseconds.
 const RATE_MAX: f64 = 1000.0;
 
@@ -108,12 +108,8 @@ impl Query {
                     "delta" => self.whole = !flag(true)?,
                     "envelope" => self.envelope = flag(true)?,
                     _ => {
-                        let rate =
-                            value.parse::<f64>().ok().filter(|rate| *rate >= RATE_MIN && rate.is_finite());
-                        self.rate =
-                            Some(rate.ok_or_else(|| {
-                                bad("a number of updates a second, at least one in an hour")
-                            })?);
+                        let rate = value.parse::<f64>().ok().filter(|rate| *rate > 0.0 && rate.is_finite());
+                        self.rate = Some(rate.ok_or_else(|| bad("a positive number of updates a second"))?);
                     }
                 }
             }
@@ -123,7 +119,7 @@ impl Query {
 
     /// The least time between two frames of a link.
     pub(super) fn interval_ms(&self) -> u64 {
-        self.rate.map_or(0, |rate| (1000.0 / rate.min(RATE_MAX)).round() as u64)
+        self.rate.map_or(0, |rate| (1000.0 / rate.min(RATE_MAX)).round().min(INTERVAL_MS_MAX) as u64)
     }
 }
 
@@ -132,6 +128,7 @@ fn unknown(name: &str, known: &[&'static str]) -> Problem {
     let near = known.iter().map(|k| (strsim::jaro_winkler(name, k), k)).max_by(|a, b| a.0.total_cmp(&b.0));
     match near {
         Some((likeness, near)) if likeness > 0.7 => problem.hint(format!("did you mean '{near}'?")),
+        _ if known.is_empty() => problem.hint("there are none here"),
         _ => problem.hint(format!("known are {}", known.join(", "))),
     }
 }

@@ -16,7 +16,7 @@ use super::{Answer, etag};
 use crate::connection::Connection;
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
-use crate::transports::{Format, NDJSON, SSE, Stream, Style, sse_farewell};
+use crate::transports::{Format, Stream, Style, farewell, response};
 
 /// Reads one resource.
 pub(super) async fn one(
@@ -81,12 +81,7 @@ fn stream(
     spelled: Option<Box<[Box<str>]>>,
 ) -> Answer {
     let body = match (shared.is_draining(), request.method == Method::HEAD) {
-        // Anything but 200 would stop a browser's EventSource for good.
-        (true, _) if format == Format::Sse => {
-            let mut farewell = Vec::new();
-            sse_farewell(&mut farewell);
-            Body::from(farewell)
-        }
+        (true, _) if format == Format::Sse => return Ok(farewell()),
         (true, _) => return Err(Problem::new("draining", "the server is about to stop")),
         (false, true) => Body::empty(),
         (false, false) => {
@@ -104,18 +99,7 @@ fn stream(
             Body::new(Stream::new(subscription, style, since.map(|c| c.revision)))
         }
     };
-    let content_type = match format {
-        Format::Sse => SSE,
-        Format::Ndjson => NDJSON,
-    };
-    let headers = [
-        (header::CONTENT_TYPE.as_str(), content_type),
-        (header::CACHE_CONTROL.as_str(), "no-store, no-transform"),
-        (header::VARY.as_str(), "Accept, Authorization"),
-        ("x-accel-buffering", "no"),
-        ("incremental", "?1"),
-    ];
-    Ok((headers, body).into_response())
+    Ok(response(format, body))
 }
 
 async fn plain(
@@ -139,8 +123,8 @@ async fn plain(
         let seconds = asked.min(shared.limits.wait_seconds);
         applied = Some(seconds);
         if !shared.is_draining() {
-            reading =
-                changed(shared, connection, &path, depth, reading, Duration::from_secs(seconds)).await?;
+            wait_for_change(shared, connection, &path, &reading, Duration::from_secs(seconds)).await?;
+            reading = shared.read(&path, depth)?;
         }
     }
     let mut response = match &reading.value {
@@ -167,16 +151,16 @@ async fn plain(
 }
 
 /// Waits until the resource is in another state than it was, or the time is over, or the server drains.
-async fn changed(
+async fn wait_for_change(
     shared: &Arc<Shared>,
     connection: &Arc<Connection>,
     path: &Path,
-    depth: u32,
-    was: Reading,
+    was: &Reading,
     patience: Duration,
-) -> Result<Reading, Problem> {
+) -> Result<(), Problem> {
     let since = Some(shared.cursor(was.revision));
-    let watch = Watch { since, depth, ..Watch::new(path.clone()) };
+    // Whatever the depth: the cursor changes with what is below the cut as well.
+    let watch = Watch { since, ..Watch::new(path.clone()) };
     let subscription = Subscription::new(shared, connection, &[watch])?;
     let change = poll_fn(|cx| {
         let mut changed = shared.is_draining();
@@ -186,8 +170,7 @@ async fn changed(
         });
         if changed { Poll::Ready(()) } else { Poll::Pending }
     });
-    match tokio::time::timeout(patience, change).await {
-        Ok(()) => Ok(shared.read(path, depth)?),
-        Err(_) => Ok(was),
-    }
+    // Over or not: what is there now is what is told.
+    let _ = tokio::time::timeout(patience, change).await;
+    Ok(())
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use halfping_engine::{Action, Condition, Json, Patch, Path, Refusal, States, Write};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 
 use super::negotiate::{Query, condition};
-use super::{ACCEPT_PATCH, ALLOW_READ, Answer, etag, not_allowed};
+use super::{ACCEPT_PATCH, Answer, etag};
 use crate::connection::Connection;
 use crate::problem::Problem;
 use crate::shared::Shared;
@@ -23,7 +23,7 @@ pub(super) async fn one(
     shared: &Arc<Shared>,
     connection: &Connection,
     request: &Parts,
-    body: Body,
+    body: &mut Body,
     path: Path,
 ) -> Answer {
     Query::parse(request.uri.query(), &[])?;
@@ -35,9 +35,6 @@ pub(super) async fn one(
     let target = request.extensions.get::<OriginalUri>().map_or(&request.uri, |o| &o.0).path().to_owned();
     let write = |action| Write { path: path.clone(), action, condition: condition.clone() };
     match method {
-        Method::DELETE if path.is_root() => {
-            Err(not_allowed(&method, ALLOW_READ).hint("PUT {} empties the tree"))
-        }
         Method::DELETE => {
             let revision = commit(shared, write(Action::Delete)).await?.1;
             Ok((StatusCode::NO_CONTENT, [(header::ETAG, etag(shared, revision))]).into_response())
@@ -135,7 +132,7 @@ fn named(media: &str) -> &str {
 }
 
 /// The whole body, if it is not too large and arrives in time.
-async fn read_body(shared: &Shared, request: &Parts, body: Body) -> Result<Bytes, Problem> {
+async fn read_body(shared: &Shared, request: &Parts, body: &mut Body) -> Result<Bytes, Problem> {
     let max = shared.limits.body_bytes;
     let too_large = || Problem::limit("body-too-large", "body_bytes", max, "bytes of one body");
     let declared =
@@ -144,15 +141,22 @@ async fn read_body(shared: &Shared, request: &Parts, body: Body) -> Result<Bytes
         return Err(too_large());
     }
     let patience = Duration::from_millis(shared.limits.body_timeout_ms);
-    let collected = tokio::time::timeout(patience, Limited::new(body, max).collect()).await;
-    match collected {
-        Ok(Ok(body)) => {
-            let body = body.to_bytes();
-            shared.metrics.bytes_in.inc_by(body.len() as u64);
-            Ok(body)
+    let collect = async {
+        let mut bytes = BytesMut::with_capacity(declared.unwrap_or_default());
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|e| Problem::new("bad-json", format!("the body ended early: {e}")))?;
+            if let Some(data) = frame.data_ref() {
+                if bytes.len() + data.len() > max {
+                    return Err(too_large());
+                }
+                bytes.extend_from_slice(data);
+            }
         }
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => Err(Problem::new("bad-json", format!("the body ended early: {error}"))),
+        shared.metrics.bytes_in.inc_by(bytes.len() as u64);
+        Ok(bytes.freeze())
+    };
+    match tokio::time::timeout(patience, collect).await {
+        Ok(collected) => collected,
         Err(_) => Err(Problem::limit(
             "body-timeout",
             "body_timeout_ms",
@@ -160,4 +164,25 @@ async fn read_body(shared: &Shared, request: &Parts, body: Body) -> Result<Bytes
             "milliseconds for a body to arrive",
         )),
     }
+}
+
+/// Bytes of a refused body that are read and thrown away, so that the connection can be used again.
+const DISCARDED_MAX: usize = 64 << 20;
+
+/// Reads what is left of the body of a request that was refused. A client that is waiting to be asked for it is not asked.
+pub(super) async fn discard(shared: &Shared, request: &Parts, body: &mut Body) {
+    if request.headers.contains_key(header::EXPECT) {
+        return;
+    }
+    let patience = Duration::from_millis(shared.limits.body_timeout_ms);
+    let read = async {
+        let mut discarded = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            discarded += frame.data_ref().map_or(0, Bytes::len);
+            if discarded > DISCARDED_MAX {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(patience, read).await;
 }

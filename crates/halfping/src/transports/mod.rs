@@ -8,19 +8,45 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use halfping_engine::{Frame, Revision, Update};
+use http::header;
 use http_body::Body;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
 
-pub(crate) use ndjson::CONTENT_TYPE as NDJSON;
-pub(crate) use sse::{CONTENT_TYPE as SSE, farewell as sse_farewell};
+use ndjson::CONTENT_TYPE as NDJSON;
+pub(crate) use sse::CONTENT_TYPE as SSE;
 
 /// Silence after which a stream says that it is alive.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// A streaming answer.
+pub(crate) fn response(format: Format, body: axum::body::Body) -> Response {
+    let content_type = match format {
+        Format::Sse => SSE,
+        Format::Ndjson => NDJSON,
+    };
+    let headers = [
+        (header::CONTENT_TYPE.as_str(), content_type),
+        (header::CACHE_CONTROL.as_str(), "no-store, no-transform"),
+        (header::VARY.as_str(), "Accept, Authorization"),
+        ("x-accel-buffering", "no"),
+        ("incremental", "?1"),
+    ];
+    (headers, body).into_response()
+}
+
+/// A stream of server-sent events that ends at once and tells its reader to come back: anything but 200 would stop a browser's
+/// `EventSource` for good (PROTOCOL E5).
+pub(crate) fn farewell() -> Response {
+    let mut farewell = Vec::new();
+    sse::farewell(&mut farewell);
+    response(Format::Sse, farewell.into())
+}
 
 /// How the frames of one stream are written.
 pub(crate) struct Style {

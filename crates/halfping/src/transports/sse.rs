@@ -24,7 +24,7 @@ pub(super) fn heartbeat(out: &mut Vec<u8>) {
 }
 
 /// Tells a reader to come back, each at a time of its own.
-pub(crate) fn farewell(out: &mut Vec<u8>) {
+pub(super) fn farewell(out: &mut Vec<u8>) {
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::from(d.subsec_nanos()));
     let retry = RETRY_MS + (nanos / 1000) % FAREWELL_SPREAD_MS;
     let _ = write!(out, "retry: {retry}\n\n");
