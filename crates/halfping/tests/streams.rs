@@ -1,5 +1,7 @@
 //! Streams of one resource: what is sent, when, in which form, and how a reader comes back.
 
+#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+
 mod common;
 
 use std::collections::BTreeSet;
@@ -26,7 +28,7 @@ fn after_silence_a_stream_says_that_it_is_alive() {
     let quiet = begun + Duration::from_secs(13);
     let next = ndjson.next_within(quiet - Instant::now());
     assert!(matches!(next, Next::Nothing), "{next:?}");
-    let mut beat = |stream: &mut Stream| match stream.next_within(DEADLINE) {
+    let beat = |stream: &mut Stream| match stream.next_within(DEADLINE) {
         Next::Frame(frame) => frame,
         other => panic!("{other:?}"),
     };
@@ -563,7 +565,7 @@ fn lenient(mirror: &mut Mirror, frame: &common::raw::Frame) {
 /// A write at `/r` or beneath, which the server may refuse.
 fn write_somewhere(random: &mut Random) -> String {
     let names = ["a", "b", "c", "d", "e"];
-    let mut name = |random: &mut Random| names[random.below(5) as usize];
+    let name = |random: &mut Random| names[random.below(5) as usize];
     let mut path = "/r".to_owned();
     // Never all of it: the state has to be large beside what changes, or nothing but snapshots would be sent.
     for _ in 0..1 + random.below(3) {
