@@ -187,7 +187,7 @@ impl Kind {
                         }
                         304 => assert_eq!(cursor, reader.cursor, "304 is about what is held"),
                         404 => {
-                            reader.take(&Frame { kind: "gone".to_owned(), rev: cursor, ..Frame::default() })
+                            reader.take(&Frame { kind: "gone".to_owned(), rev: cursor, ..Frame::default() });
                         }
                         other => panic!("{other}: {}", answer.text()),
                     }

@@ -1,5 +1,7 @@
 //! Connections: HTTP/1.1 and HTTP/2 on one port, what they may take, and how a server says good-bye.
 
+#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+
 mod common;
 
 use std::net::SocketAddr;

@@ -1,5 +1,7 @@
 //! Halfping inside another program: below a prefix, for pages of other origins, and as a Rust API.
 
+#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+
 mod common;
 
 use std::net::SocketAddr;

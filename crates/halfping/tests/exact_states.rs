@@ -1,6 +1,8 @@
 //! Readers of all kinds beside a writer that does all that can be done to a tree. At every cursor, each holds exactly the state that
 //! the cursor names.
 
+#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+
 mod common;
 
 use std::collections::HashMap;

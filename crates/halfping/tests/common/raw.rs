@@ -316,6 +316,12 @@ pub(crate) enum Next {
     Nothing,
 }
 
+/// Why there is no line.
+enum NoLine {
+    End,
+    Yet,
+}
+
 /// The answer to a request for a stream.
 pub(crate) struct Stream {
     connection: Connection,
@@ -386,7 +392,7 @@ impl Stream {
     }
 
     /// The next line, without its end.
-    fn line(&mut self, until: Instant) -> Result<String, Next> {
+    fn line(&mut self, until: Instant) -> Result<String, NoLine> {
         loop {
             if let Some(at) = self.body[self.searched..].iter().position(|b| *b == b'\n') {
                 let mut line: Vec<u8> = self.body.drain(..=self.searched + at).collect();
@@ -401,7 +407,7 @@ impl Stream {
                     "a line was not ended: {:?}",
                     String::from_utf8_lossy(&self.body)
                 );
-                return Err(Next::End);
+                return Err(NoLine::End);
             }
             if self.chunks.take(&mut self.connection.buffer, &mut self.body) {
                 continue;
@@ -412,7 +418,7 @@ impl Stream {
                 Err(e)
                     if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) =>
                 {
-                    return Err(Next::Nothing);
+                    return Err(NoLine::Yet);
                 }
                 Err(_) => self.cut = true,
             }
@@ -431,7 +437,8 @@ impl Stream {
         loop {
             let line = match self.line(until) {
                 Ok(line) => line,
-                Err(next) => return next,
+                Err(NoLine::End) => return Next::End,
+                Err(NoLine::Yet) => return Next::Nothing,
             };
             if !self.sse {
                 return Next::Frame(Frame::from_envelope(&line));
