@@ -36,7 +36,7 @@ impl Engine {
         let touched = self.interest.touched(wish.point);
         let shared = plain && self.interest.links(wish.point) > 1;
         if shared && let Some((frame, to)) = self.sharing.find(&wish, touched) {
-            self.links[id].cursor = to;
+            (self.links[id].cursor, self.links[id].gone) = (to, frame.kind == Kind::Gone);
             self.stats.frames_shared += 1;
             return Some(Update { tag, frame: Ok(frame), conflated });
         }
@@ -44,6 +44,7 @@ impl Engine {
             Ok(frame) => frame,
             Err(refusal) => return Some(Update { tag, frame: Err(refusal), conflated }),
         };
+        self.links[id].gone = frame.kind == Kind::Gone;
         if shared && frame.revision.is_some() {
             self.sharing.keep(&wish, touched, &frame, self.links[id].cursor);
         }
@@ -82,7 +83,7 @@ impl Engine {
                     let link = &mut self.links[id];
                     (link.cursor, link.incomplete) = (changed, false);
                     // Beneath a value that has no members, an absence may look as if it had changed.
-                    if std::mem::replace(&mut link.gone, absent) && absent {
+                    if absent && link.gone {
                         return None;
                     }
                     return made

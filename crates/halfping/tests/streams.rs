@@ -635,7 +635,7 @@ fn many_paths_share_a_stream() {
         ]);
         // `rev` is the cursor of the path; what resumes all of them stands on the last frame only.
         assert_eq!((frames[0].rev.as_ref(), frames[2].rev.as_ref()), (Some(&a), Some(&b)));
-        let flags: Vec<bool> = frames.iter().map(|frame| frame.synced).collect();
+        let flags: Vec<bool> = frames.iter().map(|frame| frame.resume.is_some()).collect();
         assert_eq!(flags, [false, false, true, false]);
         let ids: Vec<bool> = frames.iter().map(|frame| frame.id.is_some()).collect();
         assert_eq!(ids, [false, false, sse, sse]);
@@ -723,7 +723,7 @@ fn a_commit_is_seen_whole() {
                 });
                 held[place].apply(&frame);
             }
-            if frame.id.is_some() || frame.synced {
+            if frame.id.is_some() || frame.resume.is_some() {
                 let number = |mirror: &Mirror| {
                     let value = mirror.value.clone().unwrap_or_default();
                     ["", "/n", "/d/n"].iter().find_map(|p| value.pointer(p)?.as_u64()).unwrap_or(0)
@@ -809,7 +809,7 @@ fn slices_of_many_paths_have_no_cursor_before_all_is_there() {
                     );
                 }
             }
-            let promises = frame.id.is_some() || frame.synced;
+            let promises = frame.id.is_some() || frame.resume.is_some();
             assert!(!promises || i + 1 >= last, "a cursor for all after {i} of {last}");
         }
         assert_eq!(held.map(|mirror| mirror.value.unwrap()), values);

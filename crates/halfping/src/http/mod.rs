@@ -6,6 +6,7 @@ mod read;
 mod write;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::OriginalUri;
@@ -13,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use halfping_engine::{Path, PathError, Refusal};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, StatusCode, header};
+use http_body::Body as _;
 
 use self::negotiate::Query;
 use crate::connection::Connection;
@@ -50,8 +52,9 @@ pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Body>) -> Respo
 async fn dispatch(shared: &Arc<Shared>, request: Request<Body>) -> Answer {
     let (request, mut body) = request.into_parts();
     let answer = route(shared, &request, &mut body).await;
-    if answer.is_err() {
-        write::discard(shared, &request, &mut body).await;
+    if answer.is_err() && !body.is_end_stream() {
+        // Beside the answer: a client may be waiting for it before it sends its body.
+        tokio::spawn(write::discard(Duration::from_millis(shared.limits.body_timeout_ms), body));
     }
     answer
 }
@@ -66,8 +69,12 @@ async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body) -> Answer
     let connection = request.extensions.get::<Arc<Connection>>().unwrap_or(&shared.foreign).clone();
     let path = Path::parse(uri.path(), &shared.limits)?;
     mounted_whole(request)?;
-    let allow = if path.is_root() { ALLOW_ROOT } else { ALLOW };
     let own = path.segments().first().map(|name| &**name).filter(|name| name.starts_with('_'));
+    let allow = match own {
+        Some(_) => ALLOW_READ,
+        None if path.is_root() => ALLOW_ROOT,
+        None => ALLOW,
+    };
     match (&request.method, own) {
         (&Method::GET | &Method::HEAD, Some("_health")) if path.segments().len() == 1 => {
             Query::parse(uri.query(), &[])?;
@@ -81,7 +88,7 @@ async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body) -> Answer
             read::many(shared, &connection, request)
         }
         (&Method::GET | &Method::HEAD, _) => read::one(shared, &connection, request, path).await,
-        (&Method::OPTIONS, own) => Ok(options(if own.is_some() { ALLOW_READ } else { allow })),
+        (&Method::OPTIONS, _) => Ok(options(allow)),
         (&Method::PUT | &Method::PATCH | &Method::POST | &Method::DELETE, Some(name)) => {
             Err(Refusal::Reserved(name.to_owned()).into())
         }

@@ -169,12 +169,8 @@ async fn read_body(shared: &Shared, request: &Parts, body: &mut Body) -> Result<
 /// Bytes of a refused body that are read and thrown away, so that the connection can be used again.
 const DISCARDED_MAX: usize = 64 << 20;
 
-/// Reads what is left of the body of a request that was refused. A client that is waiting to be asked for it is not asked.
-pub(super) async fn discard(shared: &Shared, request: &Parts, body: &mut Body) {
-    if request.headers.contains_key(header::EXPECT) {
-        return;
-    }
-    let patience = Duration::from_millis(shared.limits.body_timeout_ms);
+/// Reads what is left of the body of a request that was refused.
+pub(super) async fn discard(patience: Duration, mut body: Body) {
     let read = async {
         let mut discarded = 0;
         while let Some(Ok(frame)) = body.frame().await {
