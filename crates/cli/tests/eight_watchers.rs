@@ -308,6 +308,9 @@ impl<'a> Reader<'a> {
         }
         self.note(frame);
         let Some(cursor) = frame.cursor() else {
+            if frame.kind == "snapshot" {
+                self.cursor = None; // PROTOCOL S5: who is cut off now comes back from nothing.
+            }
             self.partial.get_or_insert_with(|| self.complete.clone()).apply(frame);
             return;
         };

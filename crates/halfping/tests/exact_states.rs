@@ -127,7 +127,11 @@ fn at_a_cursor_a_reader_holds_what_the_cursor_names() {
     read("at a rate", Box::new(one("/r?watch&rate=50", "/r", u32::MAX, 0)));
     read("cut at 1", Box::new(one("/r?watch&depth=1", "/r", 1, 0)));
     read("cut at 2", Box::new(one("/?watch&depth=2", "", 2, 2)));
-    read("in pieces", Box::new(move |history| resumes(address, seed, history)));
+    read("in pieces", Box::new(move |history| resumes(address, !seed, false, history)));
+    read(
+        "in pieces that are kept",
+        Box::new(move |history| resumes(address, seed.wrapping_add(1), true, history)),
+    );
     read("polls", Box::new(move |history| polls(address, history)));
     read("several", Box::new(move |history| several(address, history)));
 
@@ -158,6 +162,9 @@ fn follow(
         if frame.kind != "synced" {
             view.take(&frame, frame.cursor().is_some());
         }
+        if frame.kind == "snapshot" && frame.cursor().is_none() {
+            cursor = Some(String::new()); // PROTOCOL S5: from nothing, then
+        }
         if let Some(at) = frame.cursor() {
             view.is(&history.at(at), &format!("at {}", frame.raw));
             let number = at.split_once('.').unwrap().1.parse::<u64>().unwrap();
@@ -170,22 +177,26 @@ fn follow(
     (view, cursor)
 }
 
-/// Reads some frames, and comes back on another connection with the last cursor.
-fn resumes(address: std::net::SocketAddr, seed: u64, history: &History) {
-    let mut random = Random(!seed);
+/// Reads some frames, and comes back on another connection with the last cursor. What came since then, in slices of a change that
+/// was not complete, is kept or forgotten: either way the next change is right.
+fn resumes(address: std::net::SocketAddr, seed: u64, keeps: bool, history: &History) {
+    let mut random = Random(seed);
     let mut view = View::new("/r", u32::MAX);
     let mut since: Option<String> = None;
     while !view.is_last() {
         let request = match &since {
             None => "GET /r?watch".to_owned(),
+            Some(nothing) if nothing.is_empty() => "GET /r?watch".to_owned(),
             Some(since) if random.below(2) == 0 => format!("GET /r?watch&since={since}"),
             Some(since) => format!("GET /r\nAccept: text/event-stream\nLast-Event-ID: {since}"),
         };
         let mut stream = Stream::open(address, &request);
         let cursor;
         (view, cursor) = follow(&mut stream, view, history, 0, 1 + random.below(60) as usize);
-        // What came in slices and was not finished is no state.
-        view.partial = None;
+        let partial = view.partial.take();
+        if keeps {
+            view.complete = partial.unwrap_or(view.complete);
+        }
         since = cursor.or(since);
     }
 }

@@ -247,8 +247,10 @@ pub(crate) struct Frame {
     pub(crate) rev: Option<String>,
     pub(crate) t: Option<u64>,
     pub(crate) path: Option<String>,
-    /// The member `resume`.
+    /// The member `resume`: the cursor of all paths of a stream of many.
     pub(crate) resume: Option<String>,
+    /// An empty `id:`, which ends the use of the one before.
+    pub(crate) forgets: bool,
     /// The value as it was written.
     pub(crate) value: Option<String>,
     pub(crate) problem: Option<Value>,
@@ -263,7 +265,6 @@ struct Envelope {
     path: Option<String>,
     rev: Option<String>,
     t: Option<u64>,
-    #[serde(default)]
     resume: Option<String>,
     // `null` is a value: only a missing member is none.
     #[serde(default, deserialize_with = "some")]
@@ -286,6 +287,7 @@ impl Frame {
             t: envelope.t,
             path: envelope.path,
             resume: envelope.resume,
+            forgets: false,
             value: envelope.value.map(|v| v.get().to_owned()),
             problem: envelope.problem,
             raw: text.to_owned(),
@@ -460,19 +462,17 @@ impl Stream {
 
     fn event(&mut self) -> Frame {
         let lines = std::mem::take(&mut self.event);
-        let field = |name: &str| {
-            let mut values = lines.iter().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-            let value = values.next().map(str::to_owned);
-            assert_eq!(values.next(), None, "{name} stands twice in {lines:?}");
-            value
+        // PROTOCOL E1: in this order, each at most once.
+        let mut fields = lines.iter().map(|line| line.split_once(':').unwrap_or((line, ""))).peekable();
+        let mut field = |name: &str| {
+            let (_, value) = fields.next_if(|(found, _)| *found == name)?;
+            Some(value.strip_prefix(' ').unwrap_or(value).to_owned())
         };
-        let data = field("data").unwrap_or_else(|| panic!("an event has data: {lines:?}"));
-        let (event, id) = (field("event"), field("id"));
-        // An empty one makes the reader forget the one before (PROTOCOL S5, E1).
-        let forgets = lines.iter().any(|line| line == "id:");
-        assert!(!forgets || lines.iter().any(|line| line.contains("snapshot")), "{lines:?}");
-        let known = usize::from(event.is_some()) + usize::from(id.is_some()) + usize::from(forgets) + 1;
-        assert_eq!(lines.len(), known, "lines of one event: {lines:?}");
+        let (event, data, id) = (field("event"), field("data"), field("id"));
+        let data = data.unwrap_or_else(|| panic!("no event: {lines:?}"));
+        assert_eq!(fields.next(), None, "more than an event: {lines:?}");
+        let forgets = id.as_deref() == Some("");
+        let id = id.filter(|id| !id.is_empty());
         let kind = event.clone().unwrap_or_else(|| "message".to_owned());
         let raw = lines.join("\n");
         let frame = if self.enveloped {
@@ -487,7 +487,7 @@ impl Stream {
             assert!(!without || data == "null", "{raw}");
             Frame { kind, value: (!without).then_some(data), ..Frame::default() }
         };
-        Frame { id, raw, ..frame }
+        Frame { id, forgets, raw, ..frame }
     }
 
     /// The next frame.
