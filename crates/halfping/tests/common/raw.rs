@@ -311,6 +311,7 @@ impl Frame {
 
 /// What the next look at a stream brought.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(crate) enum Next {
     Frame(Frame),
     /// The stream ended.
