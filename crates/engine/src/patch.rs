@@ -1,7 +1,7 @@
 //! JSON Patch documents (RFC 6902) and JSON Pointers (RFC 6901), as they come in.
 
 use crate::change::Change;
-use crate::json::{Json, elements};
+use crate::json::{Json, JsonErrorKind, elements};
 use crate::limits::Limits;
 use crate::refusal::PatchError;
 
@@ -30,7 +30,13 @@ impl Patch {
     pub fn parse(body: &[u8], limits: &Limits) -> Result<Patch, PatchError> {
         // The document is an array of objects around the values; these two levels are not the tree's.
         let wider = Limits { json_depth: limits.json_depth + 2, ..limits.clone() };
-        let document = match Json::parse(body, &wider)?.0 {
+        let document = Json::parse(body, &wider).map_err(|mut error| {
+            if let JsonErrorKind::TooDeep(max) = &mut error.kind {
+                *max = limits.json_depth;
+            }
+            error
+        })?;
+        let document = match document.0 {
             Change::Leaf(text) if text.is_array() => text,
             other => return Err(PatchError::NotAList(other.kind())),
         };

@@ -68,7 +68,7 @@ fn below_a_prefix_paths_are_relative_to_the_mount() {
 fn the_root_below_a_prefix_may_have_a_trailing_slash() {
     // PROTOCOL P2, P6: `/live/` is the root, as `/live` is.
     let api = Api::new(Options::default());
-    let (address, _runtime) = mount(Router::new().nest("/live", api.router()));
+    let (address, _runtime) = mount(Router::new().nest_service("/live", api.router()));
     let mut connection = common::raw::Connection::open(address);
     for (short, expect) in [
         ("GET /live/", "200\n\n{}"),
@@ -88,7 +88,7 @@ fn the_root_below_a_prefix_may_have_a_trailing_slash() {
 fn empty_segments_are_refused_below_a_prefix_too() {
     // PROTOCOL P3, P6
     let api = Api::new(Options::default());
-    let (address, _runtime) = mount(Router::new().nest("/live", api.router()));
+    let (address, _runtime) = mount(Router::new().nest_service("/live", api.router()));
     let mut connection = common::raw::Connection::open(address);
     for target in ["/live/a//b", "/live//a", "/live//"] {
         let answer = connection.ask(&format!("GET {target}"));
@@ -100,7 +100,7 @@ fn empty_segments_are_refused_below_a_prefix_too() {
 fn somebody_elses_server_can_drain_it() {
     // PROTOCOL E5
     let api = Api::new(Options::default());
-    let (address, _runtime) = mount(Router::new().nest("/live", api.router()));
+    let (address, _runtime) = mount(Router::new().nest_service("/live", api.router()));
     let mut stream = Stream::open(address, "GET /live/a\nAccept: text/event-stream");
     stream.expect(&["gone", "synced"]);
     api.drain();

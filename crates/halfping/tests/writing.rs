@@ -190,17 +190,6 @@ fn a_json_patch_needs_something_to_apply_to_or_makes_all_of_it() {
 }
 
 #[test]
-fn a_json_patch_that_begins_by_replacing_everything_needs_nothing_to_be_there() {
-    // PROTOCOL W3: "unless its first operation adds or replaces the whole document"
-    let server = serve();
-    let mut talk = server.talk();
-    let replace = "[{\"op\":\"replace\",\"path\":\"\",\"value\":{\"a\":1}}]";
-    let answer = talk.ask(&format!("PATCH /new\n{PATCH}\n\n{replace}"));
-    assert!(matches!(answer.status, 200 | 201), "{answer:?}");
-    talk.check("GET /new", "200\n\n{\"a\":1}");
-}
-
-#[test]
 fn delete_removes() {
     // PROTOCOL W4, W7
     let server = serve();
