@@ -43,7 +43,7 @@ impl Patch {
         let operations = elements(document.as_str())
             .into_iter()
             .enumerate()
-            .map(|(index, text)| operation(text, &wider).map_err(|why| PatchError::Operation { index, why }));
+            .map(|(index, text)| operation(text, &wider).map_err(|wrong| wrong.of_operation(index)));
         operations.collect::<Result<_, _>>().map(Patch)
     }
 
@@ -53,9 +53,30 @@ impl Patch {
     }
 }
 
-fn operation(text: &str, limits: &Limits) -> Result<Operation, String> {
+/// What is wrong with an operation.
+enum Wrong {
+    Malformed(String),
+    Limit(&'static str, usize),
+}
+
+impl Wrong {
+    fn of_operation(self, index: usize) -> PatchError {
+        match self {
+            Wrong::Malformed(why) => PatchError::Operation { index, why },
+            Wrong::Limit(limit, max) => PatchError::Limit { index, limit, max },
+        }
+    }
+}
+
+impl From<String> for Wrong {
+    fn from(why: String) -> Wrong {
+        Wrong::Malformed(why)
+    }
+}
+
+fn operation(text: &str, limits: &Limits) -> Result<Operation, Wrong> {
     let Ok(Json(Change::Object { members, .. })) = Json::known_good(text, limits) else {
-        return Err("is not an object".into());
+        return Err(Wrong::Malformed("is not an object".into()));
     };
     let text_of = |name: &str| match members.get(name) {
         Some(Change::Leaf(text)) => serde_json::from_str::<String>(text.as_str())
@@ -63,7 +84,12 @@ fn operation(text: &str, limits: &Limits) -> Result<Operation, String> {
         Some(other) => Err(format!("\"{name}\" is {}, not a string", other.kind())),
         None => Err(format!("\"{name}\" is missing")),
     };
-    let pointer_of = |name: &str| pointer(&text_of(name)?, limits).map_err(|why| format!("\"{name}\" {why}"));
+    let pointer_of = |name: &str| {
+        pointer(&text_of(name)?, limits).map_err(|wrong| match wrong {
+            Wrong::Malformed(why) => Wrong::Malformed(format!("\"{name}\" {why}")),
+            limit => limit,
+        })
+    };
     let value = || members.get("value").cloned().ok_or_else(|| "\"value\" is missing".to_owned());
     let op = text_of("op")?;
     let action = match op.as_str() {
@@ -74,25 +100,26 @@ fn operation(text: &str, limits: &Limits) -> Result<Operation, String> {
         "copy" => Action::Copy { from: pointer_of("from")? },
         "test" => Action::Test(value()?),
         other => {
-            return Err(format!("\"op\" is {other:?}; it can be add, remove, replace, move, copy or test"));
+            let why = format!("\"op\" is {other:?}; it can be add, remove, replace, move, copy or test");
+            return Err(why.into());
         }
     };
     Ok(Operation { path: pointer_of("path")?, action })
 }
 
-fn pointer(text: &str, limits: &Limits) -> Result<Vec<String>, String> {
+fn pointer(text: &str, limits: &Limits) -> Result<Vec<String>, Wrong> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
     let Some(tokens) = text.strip_prefix('/') else {
-        return Err(format!("{text:?} is no JSON Pointer: it must be empty or begin with '/'"));
+        return Err(format!("{text:?} is no JSON Pointer: it must be empty or begin with '/'").into());
     };
     let tokens: Vec<String> = tokens.split('/').map(unescape).collect::<Result<_, _>>()?;
     if tokens.len() > limits.path_depth {
-        return Err(format!("has more than {} tokens", limits.path_depth));
+        return Err(Wrong::Limit("path_depth", limits.path_depth));
     }
     match tokens.iter().find(|t| t.len() > limits.key_bytes) {
-        Some(_) => Err(format!("has a token longer than {} bytes", limits.key_bytes)),
+        Some(_) => Err(Wrong::Limit("key_bytes", limits.key_bytes)),
         None => Ok(tokens),
     }
 }
@@ -148,7 +175,7 @@ mod tests {
 
     #[test]
     fn pointers_are_unescaped_in_one_pass() {
-        assert_eq!(pointer("/~01/a~1b/", &Limits::default()).unwrap(), ["~1", "a/b", ""]);
+        assert_eq!(pointer("/~01/a~1b/", &Limits::default()).ok().unwrap(), ["~1", "a/b", ""]);
         assert_eq!(display(&["~1".into(), "a/b".into(), String::new()]), "/~01/a~1b/");
     }
 }

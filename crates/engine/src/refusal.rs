@@ -70,4 +70,14 @@ pub enum PatchError {
         /// What is wrong with it.
         why: String,
     },
+    /// One of the operations passes a bound of [`Limits`](crate::Limits).
+    #[error("operation {index} of the patch: more than {max} ({limit})")]
+    Limit {
+        /// Which one, from 0.
+        index: usize,
+        /// The member of [`Limits`](crate::Limits).
+        limit: &'static str,
+        /// Its value.
+        max: usize,
+    },
 }

@@ -187,6 +187,10 @@ impl From<PatchError> for Problem {
     fn from(error: PatchError) -> Problem {
         match error {
             PatchError::Json(error) => error.into(),
+            PatchError::Limit { index, limit, max } => {
+                let name = if limit == "key_bytes" { "key-too-long" } else { "path-too-deep" };
+                Problem::limit(name, limit, max, format!("of a pointer in operation {index} of the patch"))
+            }
             error => Problem::new("bad-patch", error.to_string()),
         }
     }
