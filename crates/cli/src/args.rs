@@ -289,9 +289,22 @@ pub(crate) struct Runs {
     #[arg(long)]
     pub(crate) no_floor: bool,
 
+    /// Measure a server that runs already, on this machine; what it uses is then unknown
+    #[arg(long, value_name = "URL", value_parser = loopback)]
+    pub(crate) url: Option<SocketAddr>,
+
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// The load is nothing to send to other people's machines.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let target: Target = text.parse()?;
+    let host = target.base.strip_prefix("http://").filter(|_| target.place().is_empty());
+    let host = host.map(|host| host.replace("localhost", "127.0.0.1"));
+    let address = host.and_then(|host| host.parse::<SocketAddr>().ok()).filter(|a| a.ip().is_loopback());
+    address.ok_or_else(|| "expected the URL of a server on this machine, such as localhost:7070".to_owned())
 }
 
 /// One value, many readers
@@ -387,6 +400,15 @@ mod tests {
     #[test]
     fn the_grammar_is_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn only_servers_on_this_machine_are_measured() {
+        assert_eq!(loopback("localhost:7070"), Ok(([127, 0, 0, 1], 7070).into()));
+        assert_eq!(loopback("http://[::1]:7070/").map(|address| address.port()), Ok(7070));
+        for wrong in ["10.0.0.1:7070", "https://127.0.0.1:7070", "localhost:7070/below", "localhost"] {
+            assert!(loopback(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

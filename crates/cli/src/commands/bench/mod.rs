@@ -61,7 +61,10 @@ fn drive<M: Measure>(scenario: &M, runs: &Runs) -> Result<(), Failure> {
             // By turns, so that what else the machine does meets both.
             for kind in kinds {
                 progress.say(format!("{}, {case}: {}, run {run} of {}", M::NAME, kind.name(), runs.runs));
-                let subject = Subject::start(*kind)?;
+                let subject = match (kind, runs.url) {
+                    (Kind::Halfping, Some(address)) => Subject::at(address),
+                    _ => Subject::start(*kind)?,
+                };
                 figures.add(*kind, scenario.measure(&case, &subject)?);
             }
         }

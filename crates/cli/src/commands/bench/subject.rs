@@ -34,13 +34,18 @@ impl Kind {
     }
 }
 
-/// A running server. It ends with its owner.
+/// A running server. If it was started here, it ends with its owner.
 pub(super) struct Subject {
-    child: Child,
+    child: Option<Child>,
     pub(super) address: SocketAddr,
 }
 
 impl Subject {
+    /// A server that runs already.
+    pub(super) fn at(address: SocketAddr) -> Subject {
+        Subject { child: None, address }
+    }
+
     pub(super) fn start(kind: Kind) -> Result<Subject, Failure> {
         let broken = |why: String| Failure::new(Blame::Peer, format!("cannot start a server: {why}"));
         let program = std::env::current_exe().map_err(|error| broken(error.to_string()))?;
@@ -64,7 +69,7 @@ impl Subject {
             }
         });
         match told.recv_timeout(START) {
-            Ok(address) => Ok(Subject { child, address }),
+            Ok(address) => Ok(Subject { child: Some(child), address }),
             Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -74,12 +79,12 @@ impl Subject {
     }
 
     pub(super) fn cpu(&self) -> Option<Cpu> {
-        Cpu::of(self.child.id())
+        Cpu::of(self.child.as_ref()?.id())
     }
 
     /// Memory that the process holds now.
     pub(super) fn resident_bytes(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.as_ref()?.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
     }
@@ -87,8 +92,10 @@ impl Subject {
 
 impl Drop for Subject {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
