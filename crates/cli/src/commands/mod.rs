@@ -1,5 +1,6 @@
 //! What each command does. The grammar is in `args`.
 
+mod bench;
 mod demo;
 mod read;
 mod replay;
@@ -14,6 +15,11 @@ use crate::report::{Blame, Failure};
 
 /// Runs a command to its end.
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
+    let command = match command {
+        // Measures with loops of its own: what a runtime costs would be in the figures.
+        Command::Bench(args) => return bench::bench(args),
+        command => command,
+    };
     let serves = matches!(command, Command::Serve(_) | Command::Demo(_));
     // A client waits for one server: threads of its own would only take cores from it.
     let mut builder = if serves { Builder::new_multi_thread() } else { Builder::new_current_thread() };
@@ -31,6 +37,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
             Command::Delete(args) => write::delete(args).await,
             Command::Watch(args) => watch::watch(args).await,
             Command::Replay(args) => replay::replay(args).await,
+            Command::Bench(_) => Ok(()), // above
         }
     });
     // A thread that still reads stdin cannot be stopped, and must not keep the process.

@@ -1,0 +1,133 @@
+//! `halfping bench`: what a server does on this machine, beside a bare loop that does the least one could.
+//!
+//! A scenario is a file with a [`Measure`]: its cases, and how one case is measured against one subject. Processes, runs, medians,
+//! progress and output are the same for all, and here.
+
+mod fanout;
+mod figures;
+mod floor;
+mod load;
+mod stall;
+mod subject;
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use serde_json::{Map, Value};
+
+use crate::args::{Bench, Runs, Scenario};
+use crate::report::{Blame, Failure};
+use figures::{CaseFigures, Report, Sample};
+use subject::{Kind, Subject};
+
+pub(crate) fn bench(args: Bench) -> Result<(), Failure> {
+    match args.scenario {
+        Scenario::Fanout(args) => drive(&fanout::Fanout::new(&args), &args.runs),
+        Scenario::Stall(args) => drive(&stall::Stall::new(&args), &args.runs),
+        Scenario::FloorServer => floor::serve(),
+    }
+}
+
+/// A scenario.
+trait Measure {
+    /// One setting of it, such as a length of values.
+    type Case: Display;
+
+    const NAME: &'static str;
+
+    fn cases(&self) -> Vec<Self::Case>;
+
+    /// What the figures depend on, for whoever reads them later.
+    fn settings(&self) -> Map<String, Value>;
+
+    /// Connections that are open at once.
+    fn connections(&self) -> usize;
+
+    /// Measures one case once. The subject was just started.
+    fn measure(&self, case: &Self::Case, subject: &Subject) -> Result<Sample, Failure>;
+}
+
+/// Measures all cases of a scenario, and prints what came out.
+fn drive<M: Measure>(scenario: &M, runs: &Runs) -> Result<(), Failure> {
+    raise_open_files(scenario.connections() as u64 + SPARE_FILES)?;
+    let kinds: &[Kind] = if runs.no_floor { &[Kind::Halfping] } else { &[Kind::Floor, Kind::Halfping] };
+    let progress = Progress::new();
+    let mut report = Report::new(M::NAME, scenario.settings());
+    for case in scenario.cases() {
+        let mut figures = CaseFigures::new(case.to_string());
+        for run in 1..=runs.runs {
+            // By turns, so that what else the machine does meets both.
+            for kind in kinds {
+                progress.say(format!("{}, {case}: {}, run {run} of {}", M::NAME, kind.name(), runs.runs));
+                let subject = match (kind, runs.url) {
+                    (Kind::Halfping, Some(address)) => Subject::at(address),
+                    _ => Subject::start(*kind)?,
+                };
+                figures.add(*kind, scenario.measure(&case, &subject)?);
+            }
+        }
+        report.cases.push(figures);
+    }
+    progress.end();
+    report.print(&mut io::stdout().lock(), runs.json)?;
+    Ok(())
+}
+
+/// Files that a process has open besides the connections of a scenario.
+const SPARE_FILES: u64 = 64;
+
+/// Sees to it that this process, and those that it starts, may open so many files.
+fn raise_open_files(needed: u64) -> Result<(), Failure> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let limit = getrlimit(Resource::Nofile);
+        let enough = |bound: Option<u64>| bound.is_none_or(|bound| bound >= needed);
+        if enough(limit.current) {
+            return Ok(());
+        }
+        let raised = Rlimit { current: Some(needed), maximum: limit.maximum };
+        if !enough(limit.maximum) || setrlimit(Resource::Nofile, raised).is_err() {
+            let at_most = limit.maximum.map_or_else(|| "fewer".to_owned(), |most| most.to_string());
+            return Err(Failure::new(
+                Blame::Input,
+                format!("this needs {needed} open files, and the system allows {at_most}"),
+            )
+            .hint(format!(
+                "raise the limit (`ulimit -Hn {needed}`, as root), or ask for fewer connections"
+            )));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = needed;
+    Ok(())
+}
+
+/// What is being done, on stderr: a line that moves on a terminal, else a line each.
+struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    fn new() -> Progress {
+        Progress(io::stderr().is_terminal().then(|| {
+            let spinner = ProgressBar::new_spinner();
+            // Seldom enough not to be seen in the figures.
+            spinner.enable_steady_tick(Duration::from_millis(500));
+            spinner
+        }))
+    }
+
+    fn say(&self, what: String) {
+        match &self.0 {
+            Some(spinner) => spinner.set_message(what),
+            None => eprintln!("{what}"),
+        }
+    }
+
+    fn end(&self) {
+        if let Some(spinner) = &self.0 {
+            spinner.finish_and_clear();
+        }
+    }
+}
