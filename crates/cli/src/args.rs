@@ -1,6 +1,6 @@
 //! The grammar of the command line. What the words do is in `commands`.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -388,7 +388,13 @@ fn speed(text: &str) -> Result<Speed, &'static str> {
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
-    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:7070")
+    let found: Vec<SocketAddr> = text
+        .to_socket_addrs()
+        .map_err(|_| "expected an address of this machine and a port, such as 127.0.0.1:7070")?
+        .collect();
+    // A name may stand for both kinds of address; most clients try the older one as well.
+    let first = found.iter().find(|a| a.is_ipv4()).or(found.first());
+    first.copied().ok_or("the name has no address")
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub(crate) enum Change {
     /// These of its members are so now; the others stay as they were.
     Has(String),
     Removed,
+    /// Nothing is here (any more, or yet).
+    Nothing,
     /// It is a value now that came in parts: too much to show.
     Large {
         parts: usize,
@@ -51,7 +53,7 @@ pub(crate) fn things(path: &str, frame: &Frame) -> Vec<Thing> {
         Kind::Merge if value == "{}" => {}
         Kind::Merge => collect(path, value, &mut things),
         Kind::Patch => operations(path, value, &mut things),
-        Kind::Gone => things.push(Thing { path: path.to_owned(), change: Change::Removed }),
+        Kind::Gone => things.push(Thing { path: path.to_owned(), change: Change::Nothing }),
         Kind::Synced | Kind::Error => {}
     }
     for thing in &mut things {
@@ -94,6 +96,7 @@ impl fmt::Display for Change {
             Change::Is(value) => write!(f, "= {}", shortened(value)),
             Change::Has(members) => write!(f, "~ {}", shortened(members)),
             Change::Removed => f.write_str("removed"),
+            Change::Nothing => f.write_str("nothing is here"),
             Change::Large { parts, bytes } => write!(f, "= {bytes} bytes, in {parts} parts"),
         }
     }
@@ -218,7 +221,7 @@ mod tests {
     fn what_was_removed_is_said() {
         check("merge", r#"{"a":null,"b":{"c":null}}"#, &["/v/a removed", "/v/b/c removed"]);
         check("merge", r#"{"a":null,"b\"":1}"#, &["/v/a removed", r#"/v ~ {"b\"":1}"#]);
-        check("gone", "null", &["/v removed"]);
+        check("gone", "null", &["/v nothing is here"]);
     }
 
     #[test]

@@ -162,7 +162,7 @@ fn a_watch_prints_what_changes() {
     write(&["put", &url, r#"{"c":null}"#]);
     assert_eq!(lines.next().unwrap(), r#"/v  = {"c":null}"#);
     write(&["delete", &url]);
-    assert_eq!(lines.next().unwrap(), "/v  removed");
+    assert_eq!(lines.next().unwrap(), "/v  nothing is here");
 }
 
 #[test]

@@ -39,6 +39,27 @@ impl Change {
         }
     }
 
+    /// At least as many bytes of JSON as the change adds to the tree.
+    pub(crate) fn added_bytes(&self) -> usize {
+        match self {
+            Change::Keep | Change::Remove => 0,
+            Change::Leaf(text) => text.len(),
+            // A name can take six times its bytes if all of it has to be escaped; then quotes, colon and comma.
+            Change::Object { members, .. } => {
+                members.iter().map(|(name, m)| 6 * name.len() + 4 + m.added_bytes()).sum::<usize>() + 2
+            }
+        }
+    }
+
+    /// Whether anything is written, not only removed.
+    pub(crate) fn adds(&self) -> bool {
+        match self {
+            Change::Keep | Change::Remove => false,
+            Change::Leaf(_) => true,
+            Change::Object { anew, members } => *anew && !members.is_empty() || members.values().any(Change::adds),
+        }
+    }
+
     /// Writes a whole value (one without `Keep`) as JSON.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         match self {

@@ -67,7 +67,12 @@ impl Json {
         if let Err(e) = serde_json::from_str::<&serde_json::value::RawValue>(text) {
             // serde_json ends its sentence with the place, which we give once, in our own words.
             let sentence = e.to_string();
-            let what = sentence.split(" at line ").next().unwrap_or(&sentence).to_owned();
+            let what = sentence.split(" at line ").next().unwrap_or(&sentence);
+            let what = match what {
+                "expected ident" => "expected true, false or null".to_owned(),
+                "EOF while parsing a value" if text.trim().is_empty() => "there is nothing".to_owned(),
+                what => what.replace("EOF", "the end"),
+            };
             // It counts columns in bytes, and from 0 at the start of a line.
             let line = text.split('\n').nth(e.line().saturating_sub(1)).unwrap_or_default();
             let (_, column) = position(&line.as_bytes()[..e.column().saturating_sub(1).min(line.len())]);

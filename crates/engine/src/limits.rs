@@ -22,12 +22,15 @@ pub struct Limits {
     pub tombstones_per_object: usize,
     /// The same, over all objects: beyond it, nothing newly removed is remembered.
     pub tombstones: usize,
+    /// Bytes of the whole tree as JSON. In memory it takes two to four times as many.
+    pub tree_bytes: usize,
     /// Bytes that one JSON Patch may copy, compare and rewrite: a few operations could otherwise double a value
     /// again and again.
     pub patch_work_bytes: usize,
     /// Bytes of one frame before it is cut into several.
     pub slice_bytes: usize,
-    /// Bytes of one value that is encoded in one piece: a plain answer, or a frame of a stream without deltas.
+    /// Bytes of one value that is sent in one piece: a plain answer, or a frame of a stream without deltas. Larger ones can be
+    /// kept, and read in part, with a cut, or as a stream.
     pub value_bytes: usize,
     /// Bytes of encodings kept to be shared between readers of the same resource.
     pub shared_encoding_bytes: usize,
@@ -36,7 +39,7 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Milliseconds in which a request's body has to arrive.
     pub body_timeout_ms: u64,
-    /// Milliseconds in which a request's header has to arrive.
+    /// Milliseconds in which a request's header has to arrive, also the next one of a connection that is kept open.
     pub header_timeout_ms: u64,
     /// Bytes of a request's path and query.
     pub uri_bytes: usize,
@@ -46,7 +49,7 @@ pub struct Limits {
     pub links_per_connection: usize,
     /// Concurrent HTTP/2 streams of one connection.
     pub http2_streams_per_connection: u32,
-    /// Writes a second of one connection, sustained; one second's worth may come at once.
+    /// Writes a second of each connection, sustained; one second's worth may come at once.
     pub writes_per_second: u32,
     /// Seconds that a long poll may wait.
     pub wait_seconds: u64,
@@ -65,6 +68,7 @@ impl Default for Limits {
             path_depth: 32,
             tombstones_per_object: 1024,
             tombstones: 1_000_000,
+            tree_bytes: 2 << 30,
             patch_work_bytes: 64 << 20,
             slice_bytes: 64 << 10,
             value_bytes: 64 << 20,
@@ -99,6 +103,7 @@ impl Limits {
             ("path_depth", self.path_depth),
             ("patch_work_bytes", self.patch_work_bytes),
             ("value_bytes", self.value_bytes),
+            ("tree_bytes", self.tree_bytes),
             ("body_bytes", self.body_bytes),
             ("uri_bytes", self.uri_bytes),
             ("connections", self.connections),

@@ -267,6 +267,11 @@ impl<'t> Overlay<'t> {
             }
             Change::Keep => {}
         }
+        let max = self.limits.tree_bytes;
+        if self.change.adds() && self.root.json_len() + self.change.added_bytes() > max {
+            let what = "the tree has no room for the write".into();
+            return Err(Refusal::Limit { limit: "tree_bytes", max, what });
+        }
         check(&self.change, Some(self.root), self.keys, self.limits, &mut Vec::new())
     }
 }

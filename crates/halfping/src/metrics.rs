@@ -71,8 +71,13 @@ impl Metrics {
     pub(crate) fn refused(&self, problem: &Problem) {
         self.problems.get_or_create(&[("type", problem.name())]).inc();
         if let Some(limit) = problem.limit_name() {
-            self.limits_hit.get_or_create(&[("limit", limit)]).inc();
+            self.limit_hit(limit);
         }
+    }
+
+    /// A limit was reached.
+    pub(crate) fn limit_hit(&self, limit: &'static str) {
+        self.limits_hit.get_or_create(&[("limit", limit)]).inc();
     }
 
     /// All numbers, with those of the engine as they are now.

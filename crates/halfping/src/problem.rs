@@ -38,6 +38,7 @@ const TABLE: &[(&str, u16, &str)] = &[
     ("bad-path", 400, "The path is not one"),
     ("bad-json", 400, "The body is not JSON"),
     ("duplicate-member", 400, "A member name occurs twice"),
+    ("bad-body", 400, "The body could not be read"),
     ("bad-patch", 400, "The body is not a patch"),
     ("bad-parameter", 400, "A query parameter has no usable value"),
     ("unknown-parameter", 400, "A query parameter is not known"),
@@ -63,6 +64,7 @@ const TABLE: &[(&str, u16, &str)] = &[
     ("write-rate", 429, "Too many writes"),
     ("too-many-links", 429, "Too many links"),
     ("internal", 500, "An error of the server's own"),
+    ("tree-full", 507, "The tree has no room left"),
     ("draining", 503, "The server is about to stop"),
     ("too-many-connections", 503, "The server has too many connections"),
 ];
@@ -212,6 +214,7 @@ impl From<Refusal> for Problem {
                 let name = match limit {
                     "json_depth" => "too-deep",
                     "members_per_object" => "too-many-members",
+                    "tree_bytes" => "tree-full",
                     _ => "value-too-large",
                 };
                 let problem = Problem::limit(name, limit, max, what);

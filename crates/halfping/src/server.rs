@@ -157,7 +157,7 @@ async fn serve(
     };
     tokio::select! {
         () = run(stream, &shared, draining, service) => {}
-        () = silent => {}
+        () = silent => shared.metrics.limit_hit("header_timeout_ms"),
     }
     shared.metrics.connections.dec();
 }
@@ -219,6 +219,9 @@ where
         }
     };
     if let Err(error) = ended {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_timeout) {
+            shared.metrics.limit_hit("header_timeout_ms");
+        }
         tracing::debug!(%error, "a connection ended");
     }
 }

@@ -3,10 +3,15 @@
 use std::io::{self, Write};
 
 use crate::args::Get;
-use crate::report::Failure;
+use crate::report::{Blame, Failure};
 
 pub(crate) async fn get(args: Get) -> Result<(), Failure> {
     let target = &args.url;
+    let query = target.path.split_once('?').map_or("", |(_, query)| query);
+    if query.split('&').any(|parameter| parameter.split('=').next() == Some("watch")) {
+        return Err(Failure::new(Blame::Usage, format!("{target} is a stream, and get reads once"))
+            .hint(format!("halfping watch {target}")));
+    }
     let mut path = target.path.clone();
     if let Some(depth) = args.depth {
         let mark = if path.contains('?') { '&' } else { '?' };

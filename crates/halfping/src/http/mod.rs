@@ -13,7 +13,7 @@ use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
 use halfping_engine::{Path, PathError, Refusal};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, Version, header};
 use http_body::Body as _;
 
 use self::negotiate::Query;
@@ -67,6 +67,10 @@ async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body) -> Answer
         return Err(Problem::limit("path-too-long", "uri_bytes", max, "bytes of path and query"));
     }
     let connection = request.extensions.get::<Arc<Connection>>().unwrap_or(&shared.foreign).clone();
+    // A name in `Host` is what keeps other sites' pages from a server behind a name of their own (RFC 9112, section 3.2).
+    if request.version == Version::HTTP_11 && request.headers.get_all(header::HOST).iter().count() != 1 {
+        return Err(Problem::new("bad-header", "a request has exactly one Host"));
+    }
     let path = Path::parse(uri.path(), &shared.limits)?;
     mounted_whole(request)?;
     let own = path.segments().first().map(|name| &**name).filter(|name| name.starts_with('_'));
@@ -87,7 +91,11 @@ async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body) -> Answer
         (&Method::GET | &Method::HEAD, Some("_streams")) if path.segments().len() == 1 => {
             read::many(shared, &connection, request)
         }
-        (&Method::GET | &Method::HEAD, _) => read::one(shared, &connection, request, path).await,
+        (&Method::GET | &Method::HEAD, Some(_)) => {
+            Err(Problem::new("not-found", format!("the server has nothing of its own at {path}"))
+                .hint("it has /_health, /_metrics and /_streams"))
+        }
+        (&Method::GET | &Method::HEAD, None) => read::one(shared, &connection, request, path).await,
         (&Method::OPTIONS, _) => Ok(options(allow)),
         (&Method::PUT | &Method::PATCH | &Method::POST | &Method::DELETE, Some(name)) => {
             Err(Refusal::Reserved(name.to_owned()).into())

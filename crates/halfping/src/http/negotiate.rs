@@ -18,6 +18,7 @@ pub(super) enum Representation {
 /// Picks the representation that `Accept` likes best; of those that it likes equally, the one it names first (RFC 9110, section 12.5.1).
 pub(super) fn accept(headers: &HeaderMap) -> Result<Representation, Problem> {
     let mut best: Option<(f32, Representation)> = None;
+    let mut refused = Vec::new();
     let mut any = false;
     for value in headers.get_all(header::ACCEPT) {
         for range in text(&header::ACCEPT, value)?.split(',').map(str::trim).filter(|r| !r.is_empty()) {
@@ -34,15 +35,18 @@ pub(super) fn accept(headers: &HeaderMap) -> Result<Representation, Problem> {
                 _ => continue,
             };
             let quality = quality.unwrap_or(0.0);
+            if quality == 0.0 && !name.contains('*') {
+                refused.push(representation);
+            }
             if quality > 0.0 && best.is_none_or(|(q, _)| quality > q) {
                 best = Some((quality, representation));
             }
         }
     }
     match best {
-        Some((_, representation)) => Ok(representation),
+        Some((_, representation)) if !refused.contains(&representation) => Ok(representation),
         None if !any => Ok(Representation::Json),
-        None => Err(Problem::new("not-acceptable", "Accept names nothing that can be had here")
+        _ => Err(Problem::new("not-acceptable", "Accept names nothing that can be had here")
             .hint("application/json, text/event-stream or application/x-ndjson")),
     }
 }
@@ -213,6 +217,7 @@ mod tests {
             ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Some(Representation::Json)),
             ("text/html", None),
             ("application/json;q=0", None),
+            ("application/json;q=0, */*", None),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, accept_text.parse().unwrap());

@@ -98,8 +98,12 @@ async fn commit(shared: &Arc<Shared>, write: Write) -> Result<(bool, halfping_en
             Ok((first.created, first.revision))
         }
         Err(refusal @ Refusal::Precondition(_)) => {
-            let now = shared.read(&path, 0).map(|r| r.revision)?;
-            Err(Problem::from(refusal).header(header::ETAG, etag(shared, now)))
+            let now = shared.read(&path, 0)?;
+            let mut problem = Problem::from(refusal).header(header::ETAG, etag(shared, now.revision));
+            if now.value.is_none() {
+                problem = problem.hint("nothing is there; to create it, send If-None-Match: *");
+            }
+            Err(problem)
         }
         Err(refusal) => Err(refusal.into()),
     }
@@ -144,7 +148,7 @@ async fn read_body(shared: &Shared, request: &Parts, body: &mut Body) -> Result<
     let collect = async {
         let mut bytes = BytesMut::with_capacity(declared.unwrap_or_default());
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|e| Problem::new("bad-json", format!("the body ended early: {e}")))?;
+            let frame = frame.map_err(|e| Problem::new("bad-body", format!("the body broke off: {e}")))?;
             if let Some(data) = frame.data_ref() {
                 if bytes.len() + data.len() > max {
                     return Err(too_large());
