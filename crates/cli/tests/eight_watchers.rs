@@ -409,9 +409,10 @@ impl<'a> Reader<'a> {
         }
         let (value, cursor) = self.fresh.as_ref().unwrap();
         let is_same = self.partial.is_none() && self.complete.value == *value;
-        // PROTOCOL C2, C3: the state is named alike by a stream and by a GET. Below a cut, changes are not told, nor of an absence.
-        let is_named =
-            self.target.contains("depth=") || value.is_none() || self.cursor.as_ref() == Some(cursor);
+        // PROTOCOL C2, C3: the state is named alike by a stream and by a GET. Below a cut, changes are not told; an absence may
+        // have got another cursor without a change.
+        let may_differ = self.target.contains("depth=") || value.is_none();
+        let is_named = may_differ || self.cursor.as_ref() == Some(cursor);
         if is_same && is_named {
             return true;
         }

@@ -93,13 +93,21 @@ fn every_problem_of_the_table_is_reached() {
 #[test]
 fn limits_in_a_patch_document_are_the_settings() {
     // PROTOCOL X1: `max` is the setting's, wherever the limit is met.
-    let server = serve_limited(|limits| (limits.json_depth, limits.key_bytes) = (4, 10));
+    let server = serve_limited(|limits| limits.json_depth = 4);
     let mut talk = server.talk();
     talk.check("PUT /o\n\n{}", "201");
     talk.check(
         &format!("PATCH /o\n{PATCH}\n\n[{{\"op\":\"add\",\"path\":\"/a\",\"value\":[[[[[1]]]]]}}]"),
         "413 too-deep\n\n\"limit\":\"json_depth\"\n\"max\":4",
     );
+}
+
+#[test]
+fn a_name_in_a_pointer_is_held_to_the_limit_of_names() {
+    // PROTOCOL X1, W3
+    let server = serve_limited(|limits| limits.key_bytes = 10);
+    let mut talk = server.talk();
+    talk.check("PUT /o\n\n{}", "201");
     talk.check(
         &format!("PATCH /o\n{PATCH}\n\n[{{\"op\":\"add\",\"path\":\"/eleven_char\",\"value\":1}}]"),
         "413 key-too-long\n\n\"limit\":\"key_bytes\"\n\"max\":10",

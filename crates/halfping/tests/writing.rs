@@ -184,6 +184,8 @@ fn a_json_patch_needs_something_to_apply_to_or_makes_all_of_it() {
         "404 not-found",
     );
     talk.check(&format!("PATCH /none\n{PATCH}\n\n[]"), "404 not-found");
+    let replace = "[{\"op\":\"replace\",\"path\":\"\",\"value\":{\"a\":1}}]";
+    talk.check(&format!("PATCH /none\n{PATCH}\n\n{replace}"), "404 not-found");
     let add = "[{\"op\":\"add\",\"path\":\"\",\"value\":{}},{\"op\":\"add\",\"path\":\"/a\",\"value\":1}]";
     talk.check(&format!("PATCH /new/one\n{PATCH}\n\n{add}"), "201\nETag: *");
     talk.check("GET /new", "200\n\n{\"one\":{\"a\":1}}");
