@@ -96,6 +96,16 @@ mod tests {
     }
 
     #[test]
+    fn the_example_lists_every_setting_with_its_default() {
+        let text = include_str!("../../../halfping.example.toml");
+        let config: Config = toml::from_str(text).unwrap();
+        assert_eq!((config.limits, config.listen), (Limits::default(), LOOPBACK.parse().ok()));
+        let names = text.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count();
+        let debug = format!("{:?}", Limits::default());
+        assert_eq!(names, debug.matches(": ").count() + "listen origins".split(' ').count());
+    }
+
+    #[test]
     fn a_file_may_be_empty_or_full() {
         check("", LOOPBACK, "None Any");
         check("", EVERYWHERE, "None None");

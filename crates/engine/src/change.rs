@@ -56,7 +56,9 @@ impl Change {
         match self {
             Change::Keep | Change::Remove => false,
             Change::Leaf(_) => true,
-            Change::Object { anew, members } => *anew && !members.is_empty() || members.values().any(Change::adds),
+            Change::Object { anew, members } => {
+                *anew && !members.is_empty() || members.values().any(Change::adds)
+            }
         }
     }
 

@@ -439,18 +439,6 @@ fn an_absence_beneath_a_value_that_changes_is_told_once() {
 }
 
 #[test]
-fn the_cursor_of_an_absence_stays_while_objects_above_it_come() {
-    // PROTOCOL C3: nothing was at /a/b/c before, nothing is there now, and no value without members is above it.
-    let server = serve();
-    let mut talk = server.talk();
-    let absent = talk.check("GET /a/b/c", "404 not-found").cursor();
-    talk.check("PUT /a\n\n{\"x\":1}", "201");
-    assert_eq!(talk.ask("GET /a/b/c").cursor(), absent, "after an object came to /a");
-    talk.check("PUT /a/b\n\n{}", "201");
-    assert_eq!(talk.ask("GET /a/b/c").cursor(), absent, "after an object came to /a/b");
-}
-
-#[test]
 fn an_absence_is_told_once_wherever_values_stand_above_it() {
     // PROTOCOL S2, C3: where its cursor may change, nothing is said of it all the same.
     let server = serve();

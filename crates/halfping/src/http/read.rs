@@ -63,7 +63,10 @@ pub(super) fn many(shared: &Arc<Shared>, connection: &Arc<Connection>, request: 
         let path = Path::parse(text, &shared.limits)
             .map_err(|e| Problem::new("bad-path", format!("the parameter path={text}: {e}")))?;
         if path.segments().first().is_some_and(|name| name.starts_with('_')) {
-            return Err(Problem::new("reserved-path", format!("{path} is the server's own and cannot be streamed")));
+            return Err(Problem::new(
+                "reserved-path",
+                format!("{path} is the server's own and cannot be streamed"),
+            ));
         }
         if paths.contains(&path) {
             return Err(Problem::new("bad-parameter", format!("the path {path} is given twice")));
