@@ -146,12 +146,13 @@ impl Stream {
         // One update is held back until it is known whether it is the last: that one says so (PROTOCOL M2).
         let mut held: Option<(Arc<Frame>, u32)> = None;
         let mut refusal = None;
-        let now = shared.clock.now();
+        let mut now = None;
         let first_state = *state == State::Syncing;
         let pulled = subscription.pull(cx.waker(), |Update { tag, frame, .. }| match frame {
             Ok(frame) => {
-                shared.metrics.frames.get_or_create(&[("kind", frame.kind.name())]).inc();
+                shared.metrics.frames.of(frame.kind).inc();
                 if !first_state {
+                    let now = now.get_or_insert_with(|| shared.clock.now());
                     let age_ms = now.0.saturating_sub(frame.time.0);
                     shared.metrics.frame_age.observe(age_ms as f64 / 1000.0);
                 }
