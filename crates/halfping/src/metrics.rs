@@ -1,6 +1,6 @@
 //! What the operator can count, in the Prometheus text format.
 
-use halfping_engine::Stats;
+use halfping_engine::{Kind, Stats};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,6 +12,40 @@ use crate::problem::Problem;
 
 type Label = [(&'static str, &'static str); 1];
 
+/// Frames by kind. The counters are found once: to look a label up costs more than to count.
+pub(crate) struct Frames {
+    family: Family<Label, Counter>,
+    snapshot: Counter,
+    merge: Counter,
+    patch: Counter,
+    gone: Counter,
+}
+
+impl Default for Frames {
+    fn default() -> Frames {
+        let family = Family::<Label, Counter>::default();
+        let of = |kind: Kind| family.get_or_create(&[("kind", kind.name())]).clone();
+        Frames {
+            snapshot: of(Kind::Snapshot),
+            merge: of(Kind::Merge),
+            patch: of(Kind::Patch),
+            gone: of(Kind::Gone),
+            family,
+        }
+    }
+}
+
+impl Frames {
+    pub(crate) fn of(&self, kind: Kind) -> &Counter {
+        match kind {
+            Kind::Snapshot => &self.snapshot,
+            Kind::Merge => &self.merge,
+            Kind::Patch => &self.patch,
+            Kind::Gone => &self.gone,
+        }
+    }
+}
+
 pub(crate) struct Metrics {
     registry: Registry,
     pub(crate) commits: Counter,
@@ -19,7 +53,7 @@ pub(crate) struct Metrics {
     pub(crate) connections_total: Counter,
     pub(crate) requests: Family<Label, Counter>,
     pub(crate) streams: Family<Label, Gauge>,
-    pub(crate) frames: Family<Label, Counter>,
+    pub(crate) frames: Frames,
     pub(crate) bytes_out: Counter,
     pub(crate) bytes_in: Counter,
     pub(crate) frame_age: Histogram,
@@ -36,7 +70,7 @@ impl Default for Metrics {
             connections_total: Counter::default(),
             requests: Family::default(),
             streams: Family::default(),
-            frames: Family::default(),
+            frames: Frames::default(),
             bytes_out: Counter::default(),
             bytes_in: Counter::default(),
             frame_age: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
@@ -49,7 +83,7 @@ impl Default for Metrics {
         registry.register("connections_accepted", "Connections so far", metrics.connections_total.clone());
         registry.register("requests", "Requests by method", metrics.requests.clone());
         registry.register("streams", "Open streams by transport", metrics.streams.clone());
-        registry.register("frames", "Frames sent by kind", metrics.frames.clone());
+        registry.register("frames", "Frames sent by kind", metrics.frames.family.clone());
         registry.register(
             "stream_bytes",
             "Bytes handed to connections by streams",

@@ -32,7 +32,14 @@ pub(crate) struct Shared {
 struct State {
     engine: Engine,
     /// Whom to wake for each session.
-    wakers: Vec<Option<Waker>>,
+    wakers: Vec<Slot>,
+}
+
+#[derive(Clone, Default)]
+struct Slot {
+    waker: Option<Waker>,
+    /// Set when the session has something to say since it was last pulled: a look that needs no lock.
+    news: Arc<AtomicBool>,
 }
 
 /// How far a session came when it was pulled.
@@ -91,7 +98,8 @@ impl Shared {
     /// Streams end from now on, and new ones are sent away.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
-        let wakers: Vec<Waker> = self.state.lock().wakers.iter_mut().filter_map(Option::take).collect();
+        let wakers: Vec<Waker> =
+            self.state.lock().wakers.iter_mut().filter_map(|slot| slot.waker.take()).collect();
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -104,7 +112,11 @@ impl State {
     fn take_wakers(&mut self) -> Vec<Waker> {
         let State { engine, wakers } = self;
         let woken = engine.take_woken();
-        woken.into_iter().filter_map(|id| wakers.get_mut(id.0 as usize)?.take()).collect()
+        let tell = |slot: &mut Slot| {
+            slot.news.store(true, Ordering::Release);
+            slot.waker.take()
+        };
+        woken.into_iter().filter_map(|id| tell(wakers.get_mut(id.0 as usize)?)).collect()
     }
 }
 
@@ -113,6 +125,7 @@ pub(crate) struct Subscription {
     shared: Arc<Shared>,
     connection: Arc<Connection>,
     session: SessionId,
+    news: Arc<AtomicBool>,
     links: usize,
 }
 
@@ -133,12 +146,13 @@ impl Subscription {
         state.engine.take_woken();
         let place = session.0 as usize;
         if state.wakers.len() <= place {
-            state.wakers.resize(place + 1, None);
+            state.wakers.resize_with(place + 1, Slot::default);
         }
-        state.wakers[place] = None;
+        let news = Arc::new(AtomicBool::new(true));
+        state.wakers[place] = Slot { waker: None, news: news.clone() };
         drop(state);
         let connection = connection.clone();
-        Ok(Subscription { shared: shared.clone(), connection, session, links: watches.len() })
+        Ok(Subscription { shared: shared.clone(), connection, session, news, links: watches.len() })
     }
 
     /// Takes frames as long as `take` wants more, all from one state of the tree. When there are none left, `waker` is woken as soon as
@@ -152,7 +166,8 @@ impl Subscription {
             }
         }
         let synced = state.engine.is_synced(self.session);
-        let slot = &mut state.wakers[self.session.0 as usize];
+        self.news.store(false, Ordering::Release);
+        let slot = &mut state.wakers[self.session.0 as usize].waker;
         if slot.as_ref().is_none_or(|known| !known.will_wake(waker)) {
             *slot = Some(waker.clone());
         }
@@ -160,6 +175,12 @@ impl Subscription {
             synced: synced.then(|| state.engine.resume_point(self.session)),
             due: state.engine.due(self.session),
         }
+    }
+
+    /// Whether a commit has given the session something to say since it was pulled. If not, and it was synced then, the waker that it was
+    /// pulled with still stands.
+    pub(crate) fn has_news(&self) -> bool {
+        self.news.load(Ordering::Acquire)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -171,7 +192,7 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
         state.engine.close(self.session);
-        state.wakers[self.session.0 as usize] = None;
+        state.wakers[self.session.0 as usize].waker = None;
         drop(state);
         self.connection.remove_links(self.links);
     }

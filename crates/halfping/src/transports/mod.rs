@@ -5,7 +5,7 @@ mod sse;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
@@ -112,6 +112,9 @@ pub(crate) struct Stream {
     /// What the reader has, for frames that only repeat it.
     last: Option<Revision>,
     state: State,
+    /// Who is woken by news, if all that there was to say has been taken. The HTTP layer asks again after each chunk, and in vain
+    /// after most.
+    waits: Option<Waker>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -129,12 +132,17 @@ impl Stream {
         let heartbeat = Instant::now() + HEARTBEAT;
         subscription.shared().metrics.streams.get_or_create(&[("transport", style.format.name())]).inc();
         let timer = Box::pin(sleep_until(heartbeat));
-        Stream { subscription, style, timer, heartbeat, last: since, state: State::Opening }
+        Stream { subscription, style, timer, heartbeat, last: since, state: State::Opening, waits: None }
+    }
+
+    /// Whether a look at the engine would be in vain, and the waker that it would leave there is there already.
+    fn has_nothing_to_say(&self, cx: &Context<'_>) -> bool {
+        self.waits.as_ref().is_some_and(|waits| waits.will_wake(cx.waker())) && !self.subscription.has_news()
     }
 
     /// Writes what there is to say now, at most about `ahead_bytes` of it.
     fn fill(&mut self, cx: &mut Context<'_>) -> Chunk {
-        let Stream { subscription, style, last, state, timer, heartbeat } = self;
+        let Stream { subscription, style, last, state, timer, heartbeat, waits } = self;
         let shared = subscription.shared().clone();
         let mut chunk = Chunk::default();
         if *state == State::Opening {
@@ -146,12 +154,13 @@ impl Stream {
         // One update is held back until it is known whether it is the last: that one says so (PROTOCOL M2).
         let mut held: Option<(Arc<Frame>, u32)> = None;
         let mut refusal = None;
-        let now = shared.clock.now();
+        let mut now = None;
         let first_state = *state == State::Syncing;
         let pulled = subscription.pull(cx.waker(), |Update { tag, frame, .. }| match frame {
             Ok(frame) => {
-                shared.metrics.frames.get_or_create(&[("kind", frame.kind.name())]).inc();
+                shared.metrics.frames.of(frame.kind).inc();
                 if !first_state {
+                    let now = now.get_or_insert_with(|| shared.clock.now());
                     let age_ms = now.0.saturating_sub(frame.time.0);
                     shared.metrics.frame_age.observe(age_ms as f64 / 1000.0);
                 }
@@ -183,6 +192,11 @@ impl Stream {
         } else if let (Some(resume), State::Syncing) = (pulled.synced, *state) {
             *state = State::Live;
             write_synced(&shared, style, chunk.buffer(), last.unwrap_or(resume));
+        }
+        match waits {
+            _ if pulled.synced.is_none() => *waits = None,
+            Some(known) if known.will_wake(cx.waker()) => {}
+            _ => *waits = Some(cx.waker().clone()),
         }
         if chunk.len() > 0 {
             *heartbeat = Instant::now() + HEARTBEAT;
@@ -283,6 +297,7 @@ impl Body for Stream {
                     self.state = State::Ended;
                     chunk
                 }
+                false if self.has_nothing_to_say(cx) => Chunk::default(),
                 false => self.fill(cx),
             };
             if chunk.len() > 0 {
@@ -297,6 +312,7 @@ impl Body for Stream {
                 return Poll::Pending;
             }
             if Instant::now() < self.heartbeat {
+                self.waits = None;
                 continue; // a link with a rate is due
             }
             let mut beat = Vec::new();
