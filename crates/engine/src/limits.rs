@@ -76,7 +76,7 @@ impl Default for Limits {
             body_bytes: 4 << 20,
             body_timeout_ms: 30_000,
             header_timeout_ms: 10_000,
-            uri_bytes: 16 << 10,
+            uri_bytes: 8 << 10,
             connections: 65_536,
             links_per_connection: 100_000,
             http2_streams_per_connection: 16_384,

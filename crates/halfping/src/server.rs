@@ -31,8 +31,11 @@ use crate::transports::{SSE, farewell};
 /// Bytes that the kernel may hold unsent before it stops asking for more. What is unsent there is already decided, so little of it;
 /// enough to keep a fast connection busy while the next bytes are made.
 const NOT_SENT_LOW_WATER: u32 = 16 << 10;
-/// Bytes that hyper may hold for a connection: its smallest.
-const HTTP1_BUFFER: usize = 8 << 10;
+/// Bytes that a request's head may have besides its target. What hyper may hold of a head it may also hold of a body on its way out, and what
+/// waits there is decided already: so little of it.
+const HTTP1_HEADERS: usize = 4 << 10;
+/// The least that hyper works with.
+const HTTP1_BUFFER_MIN: usize = 8 << 10;
 /// The same for one HTTP/2 stream.
 const HTTP2_SEND_BUFFER: usize = 16 << 10;
 /// Silence after which the kernel asks whether the other side is still there.
@@ -204,7 +207,7 @@ where
         // A frame is small and comes in three pieces (its length, itself, the end of its chunk): to copy them together costs less
         // than to hand the kernel a list of them.
         .writev(false)
-        .max_buf_size(HTTP1_BUFFER.max(limits.uri_bytes + HTTP1_BUFFER));
+        .max_buf_size(HTTP1_BUFFER_MIN.max(limits.uri_bytes + HTTP1_HEADERS));
     builder
         .http2()
         .timer(TokioTimer::new())
