@@ -379,6 +379,7 @@ impl Engine {
             state: State::Pending,
             whole: watch.whole,
             incomplete: false,
+            resumed: usable.is_some(),
             gone: false,
             depth: watch.depth,
             cursor: usable.map_or(Revision::NONE, |c| c.revision),

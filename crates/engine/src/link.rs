@@ -30,6 +30,8 @@ pub(crate) struct Link {
     pub(crate) whole: bool,
     /// The last frame did not complete a state.
     pub(crate) incomplete: bool,
+    /// The cursor is the reader's word, and nothing was sent since: it may have got further than that before it was cut off.
+    pub(crate) resumed: bool,
     /// The last frame said that nothing is here.
     pub(crate) gone: bool,
     pub(crate) depth: u32,

@@ -32,7 +32,7 @@ impl Engine {
         let conflated = touches.wrapping_sub(link.touches).saturating_sub(1);
         link.touches = touches;
         let wish = Wish { point: link.point, depth: link.depth, whole: link.whole, from: link.cursor };
-        let (tag, plain) = (link.tag, link.walk.is_none() && !link.incomplete);
+        let (tag, plain) = (link.tag, link.walk.is_none() && !link.incomplete && !link.resumed);
         let touched = self.interest.touched(wish.point);
         let shared = plain && self.interest.links(wish.point) > 1;
         if shared && let Some((frame, to)) = self.sharing.find(&wish, touched) {
@@ -40,7 +40,9 @@ impl Engine {
             self.stats.frames_shared += 1;
             return Some(Update { tag, frame: Ok(frame), conflated });
         }
-        let frame = match self.make(id, names)? {
+        let made = self.make(id, names);
+        self.links[id].resumed = false;
+        let frame = match made? {
             Ok(frame) => frame,
             Err(refusal) => return Some(Update { tag, frame: Err(refusal), conflated }),
         };
@@ -64,7 +66,7 @@ impl Engine {
             (walk, since) = (None, Revision::NONE);
         }
         if walk.is_none() {
-            match self.tell(value, changed, since, depth, whole, !incomplete) {
+            match self.tell(value, changed, since, depth, whole, !incomplete && !link.resumed) {
                 Telling::Slices { anew } => {
                     let base = if anew { Revision::NONE } else { since };
                     let position = Default::default();
