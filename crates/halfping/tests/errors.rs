@@ -258,3 +258,15 @@ fn a_body_that_ends_early_changes_nothing() {
     assert!(!said.starts_with(b"HTTP/1.1 2"), "{:?}", String::from_utf8_lossy(&said));
     server.talk().check("GET /a", "404 not-found");
 }
+
+#[test]
+fn a_full_tree_takes_no_more_and_can_be_emptied() {
+    // PROTOCOL X1: `tree-full`
+    let server = serve_limited(|limits| limits.tree_bytes = 1000);
+    let mut talk = server.talk();
+    let body = "x".repeat(600);
+    talk.check(&format!("PUT /a\n\n\"{body}\""), "201");
+    talk.check(&format!("PUT /b\n\n\"{body}\""), "507 tree-full\n\n\"limit\":\"tree_bytes\"\n\"max\":1000");
+    talk.check("DELETE /a", "204");
+    talk.check(&format!("PUT /b\n\n\"{body}\""), "201");
+}
