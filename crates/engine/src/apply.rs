@@ -27,7 +27,7 @@ impl Applying<'_> {
         change: Change,
         point: Option<PointId>,
     ) -> bool {
-        let changed = match (&mut *value, change) {
+        match (&mut *value, change) {
             (_, Change::Keep) => return false,
             (Value::Absent { .. }, Change::Remove) => return false,
             (Value::Leaf(old), Change::Leaf(new)) if *old == new => return false,
@@ -35,12 +35,8 @@ impl Applying<'_> {
                 if !self.apply_to_members(keys, object, anew, members, point) {
                     return false;
                 }
-                true
             }
-            (Value::Leaf(old), Change::Leaf(new)) => {
-                *old = new;
-                true
-            }
+            (Value::Leaf(old), Change::Leaf(new)) => *old = new,
             (old, change) => {
                 let existed_since = match old {
                     Value::Object(object) => {
@@ -57,11 +53,10 @@ impl Applying<'_> {
                 if let Some(point) = point {
                     self.interest.beneath(point, self.touched);
                 }
-                true
             }
-        };
+        }
         self.touched.extend(point);
-        changed
+        true
     }
 
     fn apply_to_members(

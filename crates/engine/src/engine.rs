@@ -285,7 +285,7 @@ impl Engine {
                 true
             }
             len if depth == u32::MAX => len <= max,
-            _ => value.write_up_to(max, &self.keys, depth, &mut out),
+            _ => value.write_up_to(max, &self.keys, depth, &mut out).is_some(),
         };
         match fits {
             true => Ok(out),
@@ -295,11 +295,6 @@ impl Engine {
                 what: "the value is too large to be sent in one piece".into(),
             }),
         }
-    }
-
-    /// Whether the cursor names the state that the path is in.
-    pub fn is_current(&self, path: &Path, cursor: Cursor) -> bool {
-        cursor == self.cursor(self.find(path).changed)
     }
 
     fn holds(&self, path: &Path, condition: &Condition) -> bool {

@@ -58,7 +58,7 @@ impl Engine {
     fn make(&mut self, id: LinkId, names: &mut Vec<KeyId>) -> Option<Result<Arc<Frame>, Refusal>> {
         let mut walk = self.links[id].walk.take();
         let link = &self.links[id];
-        let (depth, whole, mut incomplete) = (link.depth, link.whole, link.incomplete);
+        let (depth, whole, incomplete) = (link.depth, link.whole, link.incomplete);
         let Found { value, changed } = self.find_point(link.point, names);
         let mut since = link.cursor;
         if walk.as_ref().is_some_and(|walk| !continues(value, walk)) {
@@ -112,10 +112,9 @@ impl Engine {
             Form::Patch => Kind::Patch,
         };
         let complete = done && changed <= walk.start;
-        incomplete = !complete;
         let time = self.times.of(changed);
         let link = &mut self.links[id];
-        link.incomplete = incomplete;
+        link.incomplete = !complete;
         if done {
             link.cursor = walk.start.min(changed);
         } else {
@@ -153,7 +152,7 @@ impl Engine {
         let fits = |max: usize| {
             let mut body = Vec::new();
             let fits = (depth < u32::MAX || value.json_len() <= max)
-                && value.write_up_to(max, &self.keys, depth, &mut body);
+                && value.write_up_to(max, &self.keys, depth, &mut body).is_some();
             fits.then_some(body)
         };
         if unknown {

@@ -91,14 +91,19 @@ impl Value {
 
     /// Writes the value as compact JSON, `depth` levels of objects deep. Says whether a member that is `null` was written.
     pub(crate) fn write(&self, keys: &Keys, depth: u32, out: &mut Vec<u8>) -> bool {
+        self.write_up_to(usize::MAX, keys, depth, out).unwrap_or_default()
+    }
+
+    /// The same, given up as soon as there are more than `max` bytes: then `None`.
+    pub(crate) fn write_up_to(&self, max: usize, keys: &Keys, depth: u32, out: &mut Vec<u8>) -> Option<bool> {
+        let mut nulls = false;
         match self {
-            Value::Absent { .. } => false,
+            Value::Absent { .. } => {}
             Value::Leaf(text) => {
                 out.extend_from_slice(text.as_bytes());
-                text.is_null()
+                nulls = text.is_null();
             }
             Value::Object(object) => {
-                let mut nulls = false;
                 out.push(b'{');
                 if depth > 0 {
                     let mut first = true;
@@ -108,38 +113,13 @@ impl Value {
                         }
                         keys.write(member.key, out);
                         out.push(b':');
-                        nulls |= member.value.write(keys, depth - 1, out);
-                    }
-                }
-                out.push(b'}');
-                nulls
-            }
-        }
-    }
-
-    /// The same, given up as soon as it is longer than `max`.
-    pub(crate) fn write_up_to(&self, max: usize, keys: &Keys, depth: u32, out: &mut Vec<u8>) -> bool {
-        match self {
-            Value::Object(object) if depth > 0 => {
-                out.push(b'{');
-                let mut first = true;
-                for member in object.members.iter().filter(|m| m.value.is_live()) {
-                    if !std::mem::take(&mut first) {
-                        out.push(b',');
-                    }
-                    keys.write(member.key, out);
-                    out.push(b':');
-                    if !member.value.write_up_to(max, keys, depth - 1, out) {
-                        return false;
+                        nulls |= member.value.write_up_to(max, keys, depth - 1, out)?;
                     }
                 }
                 out.push(b'}');
             }
-            _ => {
-                self.write(keys, depth, out);
-            }
         }
-        out.len() <= max
+        (out.len() <= max).then_some(nulls)
     }
 
     /// A copy that writes can be worked out on.
