@@ -14,8 +14,8 @@ use crate::{encode, scratch};
 /// The server's end of a WebSocket.
 ///
 /// # The law of use
-/// Nothing is written before [`Socket::poll_ready`] has said that the connection has taken everything before it; then one
-/// message, which [`Socket::poll_ready`] sends as well. Pings are answered along the way.
+/// What was written leaves with [`Socket::poll_ready`], which also answers pings. What is decided late is written when that has said that everything before it
+/// has been taken; other messages can be written at any time, and their owner bounds [`Socket::unsent_bytes`].
 #[derive(Debug)]
 pub struct Socket<I> {
     io: I,
@@ -123,9 +123,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         }
     }
 
-    /// Whether something that was written is still on this side of the connection.
-    pub fn is_blocked(&self) -> bool {
-        !self.unsent.is_empty()
+    /// Bytes of what was written that the connection has not taken yet.
+    pub fn unsent_bytes(&self) -> usize {
+        self.unsent.len() - self.unsent_from
     }
 
     /// Writes a text message. `fill` writes the text.
