@@ -383,7 +383,8 @@ impl Engine {
             depth: watch.depth,
             cursor: usable.map_or(Revision::NONE, |c| c.revision),
             touches: self.interest.touches(point),
-            rate: (interval_ms > 0).then(|| Box::new(Rate { interval_ms, due: Tick(0), known: Revision::NONE })),
+            rate: (interval_ms > 0)
+                .then(|| Box::new(Rate { interval_ms, due: Tick(0), known: Revision::NONE })),
             walk: None,
         };
         let id = self.links.add(link);

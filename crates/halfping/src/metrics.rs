@@ -91,7 +91,11 @@ impl Default for Metrics {
             "Bytes handed to connections by streams",
             metrics.bytes_out.clone(),
         );
-        registry.register("body_bytes", "Bytes of request bodies, and of sessions' messages", metrics.bytes_in.clone());
+        registry.register(
+            "body_bytes",
+            "Bytes of request bodies, and of sessions' messages",
+            metrics.bytes_in.clone(),
+        );
         registry.register("commands", "Commands of sessions", metrics.commands.clone());
         registry.register(
             "frame_age_seconds",

@@ -173,7 +173,9 @@ impl Subscription {
             false => {
                 self.connection.remove_links(1);
                 let detail = format!("the session has a link {tag}, which goes on");
-                return Err(Problem::new("link-in-use", detail).hint("unwatch it first, or take another number"));
+                return Err(
+                    Problem::new("link-in-use", detail).hint("unwatch it first, or take another number")
+                );
             }
         }
         Ok(())

@@ -82,8 +82,10 @@ pub(super) fn check_origin(cors: &Cors, request: &Parts) -> Result<(), Problem> 
     };
     match allowed {
         true => Ok(()),
-        false => Err(Problem::new("forbidden-origin", format!("pages of {origin} may not open sessions here"))
-            .hint("name the origin in the server's [cors] origins")),
+        false => {
+            Err(Problem::new("forbidden-origin", format!("pages of {origin} may not open sessions here"))
+                .hint("name the origin in the server's [cors] origins"))
+        }
     }
 }
 

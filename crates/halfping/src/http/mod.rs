@@ -62,12 +62,7 @@ async fn dispatch(shared: &Arc<Shared>, request: Request<Body>) -> Answer {
     answer
 }
 
-async fn route(
-    shared: &Arc<Shared>,
-    request: &Parts,
-    body: &mut Body,
-    upgrade: Option<OnUpgrade>,
-) -> Answer {
+async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body, upgrade: Option<OnUpgrade>) -> Answer {
     let uri = &request.uri;
     let target_len = uri.path_and_query().map_or(0, |t| t.as_str().len());
     if target_len > shared.limits.uri_bytes {
@@ -90,8 +85,9 @@ async fn route(
     };
     if let Some(handshake) = session::handshake(request)? {
         if let Some(name) = own {
-            return Err(Problem::new("reserved-path", format!("there is no session at /{name}"))
-                .hint("connect to /"));
+            return Err(
+                Problem::new("reserved-path", format!("there is no session at /{name}")).hint("connect to /")
+            );
         }
         cors::check_origin(&shared.cors, request)?;
         return read::session(shared, own_connection.cloned(), request, path, &handshake, upgrade);

@@ -92,8 +92,11 @@ pub(super) fn session(
     let watch = query.watch.then(|| query.watch(path.clone(), since(&request.headers, &query)));
     if watch.is_none() {
         if let Some(name) = query.of_streams {
-            return Err(Problem::new("not-a-stream", format!("'{name}' shapes a link, and none is asked for"))
-                .hint("add ?watch"));
+            return Err(Problem::new(
+                "not-a-stream",
+                format!("'{name}' shapes a link, and none is asked for"),
+            )
+            .hint("add ?watch"));
         }
         if !path.is_root() {
             return Err(Problem::new("bad-path", format!("a session begins at /, not at {path}")).hint(

@@ -96,7 +96,10 @@ pub(crate) fn creation(shared: &Shared, path: &Path, value: Json) -> (String, Wr
     (name, write)
 }
 
-pub(crate) async fn commit(shared: &Shared, write: Write) -> Result<(bool, halfping_engine::Revision), Problem> {
+pub(crate) async fn commit(
+    shared: &Shared,
+    write: Write,
+) -> Result<(bool, halfping_engine::Revision), Problem> {
     let path = write.path.clone();
     match shared.commit(&[write]).await {
         Ok(written) => {

@@ -35,7 +35,9 @@ impl Close {
         match self {
             Close::Draining => "the server stops; come back".to_owned(),
             Close::Silence => "nothing was heard, not even pongs; come back".to_owned(),
-            Close::CommandRate => "too many commands (commands_per_second); come back later, slower".to_owned(),
+            Close::CommandRate => {
+                "too many commands (commands_per_second); come back later, slower".to_owned()
+            }
             Close::MessageTimeout => "a message did not become whole in time (body_timeout_ms)".to_owned(),
             Close::Binary => "messages are text here".to_owned(),
             Close::Violation(Violation::TooLong(max)) => {

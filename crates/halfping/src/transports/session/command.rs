@@ -53,7 +53,8 @@ pub(super) fn parse(text: &str, limits: &Limits) -> Vec<Step> {
         }
         Err(error) => {
             let problem = Problem::new("bad-json", format!("the message is not JSON: {error}"));
-            let hint = "a message is one command, such as {\"watch\":1,\"path\":\"/a\"}, or an array of commands";
+            let hint =
+                "a message is one command, such as {\"watch\":1,\"path\":\"/a\"}, or an array of commands";
             steps.push(Step { number: None, act: Act::Refuse(problem.hint(hint), None) });
         }
     }
@@ -196,7 +197,8 @@ impl Members<'_> {
             add(Act::Credit(bytes as usize));
             add(Act::Done);
         } else if let Some(cursor) = &self.ack {
-            let cursor = Cursor::parse(cursor).ok_or_else(|| whole(bad("'ack' is the 'rev' of a message")))?;
+            let cursor =
+                Cursor::parse(cursor).ok_or_else(|| whole(bad("'ack' is the 'rev' of a message")))?;
             add(Act::Ack(cursor));
             add(Act::Done);
         }
@@ -293,7 +295,8 @@ impl Members<'_> {
     fn condition(&self) -> Result<Condition, Problem> {
         let Some(text) = self.condition else { return Ok(Condition::default()) };
         let text = serde_json::from_str::<Option<Cow<'_, str>>>(text.get());
-        let text = text.map_err(|_| bad("'if' is a cursor, \"*\" (something is there) or null (nothing is)"))?;
+        let text =
+            text.map_err(|_| bad("'if' is a cursor, \"*\" (something is there) or null (nothing is)"))?;
         Ok(match text.as_deref() {
             None => Condition { is_not: Some(States::Any), ..Condition::default() },
             Some("*") => Condition { is: Some(States::Any), ..Condition::default() },
@@ -418,13 +421,7 @@ mod tests {
         assert!(
             matches!(
                 acts.as_slice(),
-                [
-                    Act::Write(..),
-                    Act::Refuse(..),
-                    Act::Unwatch(1),
-                    Act::Unwatch(2),
-                    Act::Done
-                ]
+                [Act::Write(..), Act::Refuse(..), Act::Unwatch(1), Act::Unwatch(2), Act::Done]
             ),
             "{acts:?}"
         );

@@ -91,7 +91,11 @@ impl Desk {
     }
 
     /// Does one step, if there is one and nothing is in its way.
-    pub(super) fn poll_step(&mut self, cx: &mut Context<'_>, out: &mut impl Outbox) -> Poll<Result<(), Close>> {
+    pub(super) fn poll_step(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut impl Outbox,
+    ) -> Poll<Result<(), Close>> {
         if let Some(call) = &mut self.call {
             let done = ready!(call.future.as_mut().poll(cx));
             let number = call.number;
@@ -198,7 +202,11 @@ impl Desk {
         let is_delete = matches!(action, Action::Delete);
         if is_delete && path.is_root() {
             let problem = Problem::new("method-not-allowed", "the root cannot be removed");
-            return self.settle(number, Err(problem.hint("{\"put\":\"/\",\"value\":{}} empties the tree")), out);
+            return self.settle(
+                number,
+                Err(problem.hint("{\"put\":\"/\",\"value\":{}} empties the tree")),
+                out,
+            );
         }
         if let Err(problem) = self.connection.write() {
             return self.settle(number, Err(problem), out);

@@ -24,8 +24,8 @@ use self::desk::Desk;
 use self::driver::Session;
 use crate::connection::Connection;
 use crate::problem::Problem;
-use crate::shared::{Shared, Subscription};
 use crate::server;
+use crate::shared::{Shared, Subscription};
 
 /// The subprotocol.
 const PROTOCOL: &str = "halfping.v1";
@@ -57,8 +57,11 @@ pub(crate) fn open(
     let offered = &handshake.protocols;
     let protocol = offered.iter().any(|offer| offer == PROTOCOL).then_some(PROTOCOL);
     if protocol.is_none() && !offered.is_empty() {
-        return Err(Problem::new("bad-header", "none of the subprotocols in Sec-WebSocket-Protocol is spoken here")
-            .hint(format!("offer {PROTOCOL}")));
+        return Err(Problem::new(
+            "bad-header",
+            "none of the subprotocols in Sec-WebSocket-Protocol is spoken here",
+        )
+        .hint(format!("offer {PROTOCOL}")));
     }
     let Some(upgrade) = upgrade else {
         let problem = Problem::new("internal", "the HTTP server around this API cannot upgrade connections");
