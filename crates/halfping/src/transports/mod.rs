@@ -16,6 +16,7 @@ use http::header;
 use http_body::Body;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::direct::Endless;
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
 
@@ -35,7 +36,7 @@ pub(crate) fn interval_ms(rate: f64) -> u64 {
 /// Silence after which a stream says that it is alive.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// A streaming answer.
+/// The answer to a request for a stream, with a body that ends.
 pub(crate) fn response(format: Format, body: axum::body::Body) -> Response {
     let content_type = match format {
         Format::Sse => SSE,
@@ -49,6 +50,13 @@ pub(crate) fn response(format: Format, body: axum::body::Body) -> Response {
         ("incremental", "?1"),
     ];
     (headers, body).into_response()
+}
+
+/// A stream, as an answer.
+pub(crate) fn streaming(stream: Stream) -> Response {
+    let mut response = response(stream.style.format, axum::body::Body::new(stream));
+    response.extensions_mut().insert(Endless);
+    response
 }
 
 /// A stream of server-sent events that ends at once and tells its reader to come back: anything but 200 would stop a browser's
