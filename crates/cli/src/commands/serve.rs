@@ -24,6 +24,9 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
         Some(file) => Config::read(file)?,
         None => Config::default(),
     };
+    if args.until_stdin_ends {
+        stop::with_stdin();
+    }
     log::start(&args.log);
     let listen = args.listen.or(config.listen).unwrap_or(LISTEN);
     let cors = config.cors(listen);

@@ -15,6 +15,7 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
 use crate::report::{Blame, Failure};
+use crate::stop;
 
 /// As the server has it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -33,10 +34,7 @@ const WRITTEN: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 /// Serves until the process that started this one goes away.
 pub(super) fn serve() -> Result<(), Failure> {
-    std::thread::spawn(|| {
-        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
-        std::process::exit(0);
-    });
+    stop::with_stdin();
     run().map_err(|error| Failure::new(Blame::Peer, format!("the floor failed: {error}")))
 }
 

@@ -28,7 +28,9 @@ impl Kind {
 
     fn arguments(self) -> &'static [&'static str] {
         match self {
-            Kind::Halfping => &["serve", "--memory", "--listen", "127.0.0.1:0", "--log", "warn"],
+            Kind::Halfping => {
+                &["serve", "--memory", "--listen", "127.0.0.1:0", "--log", "warn", "--until-stdin-ends"]
+            }
             Kind::Floor => &["bench", "floor-server"],
         }
     }
