@@ -11,7 +11,8 @@ use serde_json::Value;
 /// Each package of the workspace, and those of ours that it may depend on, also for its tests.
 const EDGES: &[(&str, &[&str])] = &[
     ("halfping-engine", &[]),
-    ("halfping", &["halfping-engine"]),
+    ("halfping-websocket", &[]),
+    ("halfping", &["halfping-engine", "halfping-websocket"]),
     ("halfping-client", &[]),
     ("halfping-cli", &["halfping", "halfping-client"]),
     ("xtask", &[]),

@@ -57,6 +57,7 @@ Examples:
   halfping serve
   halfping serve --listen 0.0.0.0:8080 --log-format json
   halfping serve --config halfping.toml
+  halfping serve --limit body_bytes=1000000 --limit connections=100
 
 A configuration file may hold:
   listen = \"127.0.0.1:7070\"
@@ -81,12 +82,22 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE", env = "HALFPING_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 
+    /// Set a limit, as in the configuration file's [limits]; wins over it. Can be given many times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = limit)]
+    pub(crate) limit: Vec<(String, u64)>,
+
     #[command(flatten)]
     pub(crate) log: Log,
 
     /// End when stdin does: for whoever starts a server and must not leave it behind
     #[arg(long, hide = true)]
     pub(crate) until_stdin_ends: bool,
+}
+
+fn limit(text: &str) -> Result<(String, u64), String> {
+    let (name, value) = text.split_once('=').ok_or("a limit is NAME=VALUE, such as body_bytes=1000000")?;
+    let value = value.parse().map_err(|_| format!("the value of {name} is a number, not `{value}`"))?;
+    Ok((name.to_owned(), value))
 }
 
 /// Serve a made-up city of moving vehicles, to try things on

@@ -27,11 +27,22 @@ struct CorsSection {
 }
 
 impl Config {
-    pub(crate) fn read(file: &Path) -> Result<Config, Failure> {
-        let name = file.display();
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| Failure::new(Blame::Input, format!("cannot read {name}: {error}")))?;
-        parse(&text).map_err(|failure| failure.at(name))
+    /// What a file says, if there is one, with limits of the command line in place of the file's.
+    pub(crate) fn read(file: Option<&Path>, limits: &[(String, u64)]) -> Result<Config, Failure> {
+        let text = match file {
+            Some(file) => std::fs::read_to_string(file).map_err(|error| {
+                Failure::new(Blame::Input, format!("cannot read {}: {error}", file.display()))
+            })?,
+            None => String::new(),
+        };
+        let config = parse(&text).map_err(|failure| match file {
+            Some(file) => failure.at(file.display()),
+            None => failure,
+        })?;
+        if limits.is_empty() {
+            return Ok(config);
+        }
+        with_limits(&text, limits).map_err(|why| Failure::new(Blame::Usage, format!("--limit: {why}")))
     }
 
     /// Whose pages a browser lets in. Without configuration: everybody's on a loopback address, where only this machine's
@@ -63,6 +74,19 @@ fn parse(text: &str) -> Result<Config, Failure> {
         let why = format!("cors.origins: `{wrong}` is not an origin, such as https://example.org");
         return Err(Failure::new(Blame::Input, why));
     }
+    Ok(config)
+}
+
+fn with_limits(text: &str, limits: &[(String, u64)]) -> Result<Config, String> {
+    let said = |error: toml::de::Error| error.message().replace('\n', ", ");
+    let mut table: toml::Table = text.parse().map_err(said)?;
+    let of_file = table.entry("limits").or_insert_with(|| toml::Table::new().into());
+    for (name, value) in limits {
+        let value = i64::try_from(*value).map_err(|error| format!("{name}: {error}"))?;
+        of_file.as_table_mut().ok_or("[limits] is no table")?.insert(name.clone(), value.into());
+    }
+    let config: Config = table.try_into().map_err(said)?;
+    config.limits.check()?;
     Ok(config)
 }
 
@@ -113,6 +137,21 @@ mod tests {
         check("[cors]\norigins = []", LOOPBACK, "None None");
         check("[cors]\norigins = [\"*\"]", EVERYWHERE, "None Any");
         check("[cors]\norigins = [\"https://a\"]", LOOPBACK, "Origins([\"https://a\"])");
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let file = "listen = \"127.0.0.1:80\"\n[limits]\nbody_bytes = 10\nuri_bytes = 11";
+        let limits = [("body_bytes".to_owned(), 20), ("ping_ms".to_owned(), 30)];
+        let Config { limits, listen, .. } = with_limits(file, &limits).ok().unwrap();
+        assert_eq!((limits.body_bytes, limits.uri_bytes, limits.ping_ms), (20, 11, 30));
+        assert!(listen.is_some());
+        for (name, value, says) in
+            [("speed", 1, "unknown field `speed`"), ("body_bytes", 0, "limits.body_bytes must be at least 1")]
+        {
+            let why = with_limits("", &[(name.to_owned(), value)]).err().unwrap();
+            assert!(why.contains(says), "{why}");
+        }
     }
 
     #[test]

@@ -17,6 +17,11 @@ impl Revision {
     pub fn next(self) -> Revision {
         Revision(self.0 + 1)
     }
+
+    /// The revision before this one.
+    pub(crate) fn previous(self) -> Revision {
+        Revision(self.0.saturating_sub(1))
+    }
 }
 
 impl fmt::Debug for Revision {

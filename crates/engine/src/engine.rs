@@ -9,7 +9,7 @@ use crate::interest::{self, Interest, NIL, PointId};
 use crate::json::Json;
 use crate::key::{KeyId, Keys};
 use crate::limits::Limits;
-use crate::link::{Link, LinkId, Links, Rate, State};
+use crate::link::{Link, LinkId, Links, Priority, Rate, State};
 use crate::overlay::Overlay;
 use crate::patch::Patch;
 use crate::path::Path;
@@ -94,12 +94,15 @@ pub struct Watch {
     pub whole: bool,
     /// At most one frame in so many milliseconds; 0 for as many as there are.
     pub interval_ms: u64,
+    /// Before which other links of its session it is served.
+    pub priority: Priority,
 }
 
 impl Watch {
     /// Everything at a path, from the start.
     pub fn new(path: Path) -> Watch {
-        Watch { path, since: None, depth: u32::MAX, whole: false, interval_ms: 0 }
+        let priority = Priority::default();
+        Watch { path, since: None, depth: u32::MAX, whole: false, interval_ms: 0, priority }
     }
 }
 
@@ -246,7 +249,7 @@ impl Engine {
             while id != NIL {
                 let Link { session, next, .. } = self.links[id];
                 if let Some(owner) = &mut self.sessions[session as usize] {
-                    owner.enqueue(&mut self.links, id);
+                    owner.enqueue(&mut self.links, id, self.revision);
                     if !std::mem::replace(&mut owner.woken, true) {
                         self.woken.push(SessionId(session));
                     }
@@ -372,6 +375,7 @@ impl Engine {
             previous: NIL,
             next: NIL,
             state: State::Pending,
+            priority: watch.priority,
             whole: watch.whole,
             incomplete: false,
             resumed: usable.is_some(),
@@ -379,7 +383,8 @@ impl Engine {
             depth: watch.depth,
             cursor: usable.map_or(Revision::NONE, |c| c.revision),
             touches: self.interest.touches(point),
-            rate: (interval_ms > 0).then(|| Box::new(Rate { interval_ms, due: Tick(0) })),
+            rate: (interval_ms > 0)
+                .then(|| Box::new(Rate { interval_ms, due: Tick(0), known: Revision::NONE })),
             walk: None,
         };
         let id = self.links.add(link);
@@ -404,7 +409,7 @@ impl Engine {
         owner.links.remove(&tag);
         match state {
             State::Idle => self.links.take_from_idle(self.interest.idle(point), id),
-            State::Pending => self.links.take_from_line(&mut owner.line, id),
+            State::Pending => owner.leave_line(&mut self.links, id),
             State::Waiting => owner.stop_waiting(&self.links, id),
         }
         self.links.remove(id);
@@ -419,11 +424,7 @@ impl Engine {
         self.sessions[session.0 as usize].as_mut()?.promote(&mut self.links, now);
         loop {
             let owner = self.sessions[session.0 as usize].as_mut()?;
-            let id = owner.line.first;
-            if id == NIL {
-                return None;
-            }
-            self.links.take_from_line(&mut owner.line, id);
+            let id = owner.give_turn(&mut self.links)?;
             let mut names = std::mem::take(&mut self.names);
             let made = self.serve(id, &mut names);
             self.names = names;
@@ -454,12 +455,12 @@ impl Engine {
 
     /// Whether every link of the session shows the newest state, as far as it is due.
     pub fn is_synced(&self, session: SessionId) -> bool {
-        self.session(session).line.is_empty()
+        self.session(session).is_quiet()
     }
 
-    /// The cursor that resumes all links of a synced session: nothing that they have not shown is older.
+    /// The cursor that resumes all links of a synced session: everything up to it has been shown. It does not go back.
     pub fn resume_point(&self, session: SessionId) -> Revision {
-        self.session(session).owed().map_or(self.revision, |owed| owed.min(self.revision))
+        self.session(session).known().unwrap_or(self.revision)
     }
 
     /// When the session will have something to say without another commit: a link that waits for its rate.

@@ -33,6 +33,7 @@ pub use engine::{Action, Condition, Engine, Reading, States, Stats, Watch, Write
 pub use frame::{ENCODINGS, Frame, Kind, Update};
 pub use json::{Json, JsonError, JsonErrorKind};
 pub use limits::Limits;
+pub use link::Priority;
 pub use patch::Patch;
 pub use path::{Path, PathError};
 pub use refusal::{PatchError, Refusal};

@@ -45,12 +45,23 @@ pub struct Limits {
     pub uri_bytes: usize,
     /// Open connections.
     pub connections: usize,
+    /// Bytes that the kernel may hold unsent of one connection before it is given more. What is unsent there is decided already, so little of
+    /// it; enough to keep a fast connection busy while the next bytes are made. 4294967295 leaves it to the kernel.
+    pub unsent_bytes: u32,
     /// Links over all streams of one connection.
     pub links_per_connection: usize,
     /// Concurrent HTTP/2 streams of one connection.
     pub http2_streams_per_connection: u32,
     /// Writes a second of each connection, sustained; one second's worth may come at once.
     pub writes_per_second: u32,
+    /// Bytes of one message from a WebSocket's client, also after decompression.
+    pub message_bytes: usize,
+    /// Commands a second of each session, sustained; one second's worth may come at once.
+    pub commands_per_second: u32,
+    /// Milliseconds without a word from a session's client after which it is pinged.
+    pub ping_ms: u64,
+    /// Milliseconds without a word from a session's client, also not to pings, after which it is closed.
+    pub silence_ms: u64,
     /// Seconds that a long poll may wait.
     pub wait_seconds: u64,
     /// Bytes that a stream may make ahead of its connection.
@@ -78,9 +89,14 @@ impl Default for Limits {
             header_timeout_ms: 10_000,
             uri_bytes: 8 << 10,
             connections: 65_536,
+            unsent_bytes: 16 << 10,
             links_per_connection: 100_000,
             http2_streams_per_connection: 16_384,
             writes_per_second: 50_000,
+            message_bytes: 4 << 20,
+            commands_per_second: 250_000,
+            ping_ms: 25_000,
+            silence_ms: 120_000,
             wait_seconds: 60,
             ahead_bytes: 16 << 10,
             drain_ms: 5_000,
@@ -112,6 +128,10 @@ impl Limits {
             ("writes_per_second", self.writes_per_second as usize),
             ("body_timeout_ms", self.body_timeout_ms as usize),
             ("header_timeout_ms", self.header_timeout_ms as usize),
+            ("message_bytes", self.message_bytes),
+            ("commands_per_second", self.commands_per_second as usize),
+            ("ping_ms", self.ping_ms as usize),
+            ("silence_ms", self.silence_ms as usize),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("limits.{name} must be at least 1"));
@@ -121,6 +141,7 @@ impl Limits {
             ("path_depth", self.path_depth, 1, PATH_DEPTH_MAX),
             ("slice_bytes", self.slice_bytes, 1 << 10, 16 << 20),
             ("ahead_bytes", self.ahead_bytes, 8 << 10, 1 << 20),
+            ("unsent_bytes", self.unsent_bytes as usize, 4 << 10, u32::MAX as usize),
             // A slot of an object is numbered in 32 bits.
             ("members_per_object", self.members_per_object, 1, 1 << 30),
         ];

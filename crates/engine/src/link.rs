@@ -26,6 +26,7 @@ pub(crate) struct Link {
     pub(crate) previous: LinkId,
     pub(crate) next: LinkId,
     pub(crate) state: State,
+    pub(crate) priority: Priority,
     /// Only whole values, no deltas.
     pub(crate) whole: bool,
     /// The last frame did not complete a state.
@@ -56,10 +57,31 @@ pub(crate) enum State {
     Waiting,
 }
 
+/// How early in a session a link is served: 0, the default, to [`Priority::MAX`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Priority(u8);
+
+impl Priority {
+    /// The first to be served.
+    pub const MAX: u8 = 3;
+    pub(crate) const COUNT: usize = Self::MAX as usize + 1;
+
+    /// `None` beyond [`Priority::MAX`].
+    pub fn new(level: u8) -> Option<Priority> {
+        (level <= Self::MAX).then_some(Priority(level))
+    }
+
+    pub(crate) fn place(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
 pub(crate) struct Rate {
     pub(crate) interval_ms: u64,
     /// Not before then.
     pub(crate) due: Tick,
+    /// While it waits: up to where its reader has everything.
+    pub(crate) known: Revision,
 }
 
 /// A state too large for one frame, on its way in slices.

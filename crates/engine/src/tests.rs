@@ -77,3 +77,55 @@ fn closing_every_session_leaves_nothing_behind() {
         "the tombstone's name stays"
     );
 }
+
+#[test]
+fn a_session_is_served_by_priority_and_none_starves() {
+    let mut engine = engine(Limits::default());
+    let session = engine.open();
+    for tag in 0..80u32 {
+        let path = Path::parse(&format!("/{tag}"), &Limits::default()).unwrap();
+        let priority = Priority::new((tag % 4) as u8).unwrap();
+        assert!(engine.watch(session, tag, &Watch { priority, ..Watch::new(path) }));
+    }
+    engine.take_woken();
+    let order: Vec<u32> = std::iter::from_fn(|| engine.next(session, Tick(0)).map(|u| u.tag)).collect();
+    let of = |priority: u32| order.iter().filter(move |tag| *tag % 4 == priority).collect::<Vec<_>>();
+    for priority in 0..4 {
+        assert!(of(priority).is_sorted(), "first come, first served");
+        assert_eq!(of(priority).len(), 20);
+    }
+    let high = order[..16].iter().filter(|tag| *tag % 4 == 3).count();
+    let low = order[..16].iter().filter(|tag| *tag % 4 == 1).count();
+    assert_eq!((high, low), (12, 1), "three of four, and one of sixteen: {order:?}");
+}
+
+#[test]
+fn what_resumes_a_session_does_not_go_back_when_a_link_begins_to_wait() {
+    let mut engine = engine(Limits::default());
+    let put = |engine: &mut Engine, path: &str, value: &str| {
+        engine.commit(&[write(path, Action::Put(json(value)))], Timestamp(0)).unwrap();
+        engine.take_woken();
+    };
+    put(&mut engine, "/slow", "1");
+    let session = engine.open();
+    let watch = |path: &str, interval_ms| Watch {
+        interval_ms,
+        ..Watch::new(Path::parse(path, &Limits::default()).unwrap())
+    };
+    engine.watch(session, 0, &watch("/slow", 1000));
+    engine.watch(session, 1, &watch("/fast", 0));
+    engine.take_woken();
+    for i in 0..10 {
+        put(&mut engine, "/fast", &i.to_string());
+    }
+    while engine.next(session, Tick(0)).is_some() {}
+    let before = engine.resume_point(session);
+    assert_eq!(before, engine.revision());
+    put(&mut engine, "/slow", "2");
+    put(&mut engine, "/fast", "true");
+    while engine.next(session, Tick(1)).is_some() {}
+    assert!(engine.is_synced(session));
+    assert_eq!(engine.resume_point(session), before);
+    while engine.next(session, Tick(1000)).is_some() {}
+    assert_eq!(engine.resume_point(session), engine.revision());
+}

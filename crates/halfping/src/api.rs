@@ -45,7 +45,6 @@ pub struct Options {
 #[derive(Clone)]
 pub struct Api {
     shared: Arc<Shared>,
-    cors: Cors,
 }
 
 /// Why a call of [`Api`] did nothing.
@@ -147,7 +146,7 @@ impl Api {
         if let Err(why) = options.limits.check() {
             panic!("{why}");
         }
-        Api { shared: Shared::new(options.limits), cors: options.cors }
+        Api { shared: Shared::new(options.limits, options.cors) }
     }
 
     /// Makes the resource exactly this value. Readers are told what differs.
@@ -207,7 +206,7 @@ impl Api {
     /// The API over HTTP, to be served by [`Server`](crate::Server), or mounted in an application of your own:
     /// `Router::new().nest_service("/live", api.router())`.
     pub fn router(&self) -> Router {
-        layered(self.shared.clone(), &self.cors)
+        layered(self.shared.clone())
     }
 
     /// Ends all streams in a way that brings their readers back elsewhere, and turns new ones away. [`Server`](crate::Server) does this by

@@ -13,21 +13,42 @@ use crate::problem::Problem;
 pub(crate) struct Connection {
     links: AtomicUsize,
     links_max: usize,
-    /// When the next write would be due if writes came evenly (the generic cell rate algorithm).
-    next_write: Mutex<Option<Instant>>,
-    write_interval: Duration,
+    writes: Mutex<Pace>,
 }
 
-/// How far ahead of an even pace writes may run.
-const WRITE_BURST: Duration = Duration::from_secs(1);
+/// Something that may happen so many times a second, sustained (the generic cell rate algorithm).
+#[derive(Debug)]
+pub(crate) struct Pace {
+    per_second: u32,
+    /// When the next would be due if they came evenly.
+    next: Option<Instant>,
+}
+
+impl Pace {
+    /// How far ahead of an even pace they may run.
+    const BURST: Duration = Duration::from_secs(1);
+
+    pub(crate) fn new(per_second: u32) -> Pace {
+        Pace { per_second, next: None }
+    }
+
+    /// Accounts for one. False, and not accounted for, when it comes too early.
+    pub(crate) fn keep(&mut self, now: Instant) -> bool {
+        let due = self.next.unwrap_or(now).max(now);
+        if due - now > Self::BURST {
+            return false;
+        }
+        self.next = Some(due + Duration::from_secs(1) / self.per_second);
+        true
+    }
+}
 
 impl Connection {
     pub(crate) fn new(limits: &Limits) -> Connection {
         Connection {
             links: AtomicUsize::new(0),
             links_max: limits.links_per_connection,
-            next_write: Mutex::new(None),
-            write_interval: Duration::from_secs(1) / limits.writes_per_second,
+            writes: Mutex::new(Pace::new(limits.writes_per_second)),
         }
     }
 
@@ -51,19 +72,15 @@ impl Connection {
 
     /// Accounts for one write.
     pub(crate) fn write(&self) -> Result<(), Problem> {
-        let now = Instant::now();
-        let mut next = self.next_write.lock();
-        let due = next.unwrap_or(now).max(now);
-        if due - now > WRITE_BURST {
-            let per_second = (1.0 / self.write_interval.as_secs_f64()).round() as usize;
-            return Err(Problem::limit(
+        let mut writes = self.writes.lock();
+        match writes.keep(Instant::now()) {
+            true => Ok(()),
+            false => Err(Problem::limit(
                 "write-rate",
                 "writes_per_second",
-                per_second,
+                writes.per_second as usize,
                 "the connection writes faster than it may",
-            ));
+            )),
         }
-        *next = Some(due + self.write_interval);
-        Ok(())
     }
 }

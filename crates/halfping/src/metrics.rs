@@ -56,6 +56,7 @@ pub(crate) struct Metrics {
     pub(crate) frames: Frames,
     pub(crate) bytes_out: Counter,
     pub(crate) bytes_in: Counter,
+    pub(crate) commands: Counter,
     pub(crate) frame_age: Histogram,
     problems: Family<Label, Counter>,
     limits_hit: Family<Label, Counter>,
@@ -73,6 +74,7 @@ impl Default for Metrics {
             frames: Frames::default(),
             bytes_out: Counter::default(),
             bytes_in: Counter::default(),
+            commands: Counter::default(),
             frame_age: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             problems: Family::default(),
             limits_hit: Family::default(),
@@ -89,7 +91,12 @@ impl Default for Metrics {
             "Bytes handed to connections by streams",
             metrics.bytes_out.clone(),
         );
-        registry.register("body_bytes", "Bytes of request bodies", metrics.bytes_in.clone());
+        registry.register(
+            "body_bytes",
+            "Bytes of request bodies, and of sessions' messages",
+            metrics.bytes_in.clone(),
+        );
+        registry.register("commands", "Commands of sessions", metrics.commands.clone());
         registry.register(
             "frame_age_seconds",
             "Age of the newest change in a frame when it was handed to the connection (first states not counted)",

@@ -118,6 +118,12 @@ impl Problem {
         self
     }
 
+    /// Says which element of an array it is about.
+    pub(crate) fn in_element(mut self, place: usize) -> Problem {
+        self.0.detail = format!("element {place} of the array: {}", self.0.detail);
+        self
+    }
+
     pub(crate) fn name(&self) -> &'static str {
         self.0.name
     }

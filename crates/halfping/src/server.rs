@@ -28,9 +28,6 @@ use crate::problem::Problem;
 use crate::shared::Shared;
 use crate::transports::{SSE, farewell};
 
-/// Bytes that the kernel may hold unsent before it stops asking for more. What is unsent there is already decided, so little of it;
-/// enough to keep a fast connection busy while the next bytes are made.
-const NOT_SENT_LOW_WATER: u32 = 16 << 10;
 /// Bytes that a request's head may have besides its target. What hyper may hold of a head it may also hold of a body on its way out, and what
 /// waits there is decided already: so little of it.
 const HTTP1_HEADERS: usize = 4 << 10;
@@ -97,7 +94,7 @@ impl Server {
                     }
                 },
             };
-            if let Err(error) = set_up(&stream) {
+            if let Err(error) = set_up(&stream, &shared) {
                 tracing::debug!(%error, "a socket could not be set up");
                 continue;
             }
@@ -125,12 +122,13 @@ impl Server {
     }
 }
 
-fn set_up(stream: &TcpStream) -> io::Result<()> {
+/// Sees to it that nothing stale waits in a socket.
+pub(crate) fn set_up(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE))?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_notsent_lowat(NOT_SENT_LOW_WATER)?;
+    socket.set_tcp_notsent_lowat(shared.limits.unsent_bytes)?;
     Ok(())
 }
 
@@ -213,8 +211,9 @@ where
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.http2_streams_per_connection)
         .max_send_buf_size(HTTP2_SEND_BUFFER)
+        .enable_connect_protocol()
         .keep_alive_interval(KEEP_ALIVE);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

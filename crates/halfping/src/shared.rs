@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::clock::Clock;
 use crate::connection::Connection;
+use crate::http::Cors;
 use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::problem::Problem;
@@ -20,6 +21,7 @@ use crate::problem::Problem;
 pub(crate) struct Shared {
     state: Mutex<State>,
     pub(crate) limits: Limits,
+    pub(crate) cors: Cors,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) names: Names,
@@ -44,6 +46,8 @@ struct Slot {
 
 /// How far a session came when it was pulled.
 pub(crate) struct Pulled {
+    /// The state that all frames were made from.
+    pub(crate) revision: Revision,
     /// Everything that is due has been taken, and this cursor resumes all of it.
     pub(crate) synced: Option<Revision>,
     /// When there will be more even without a commit.
@@ -51,7 +55,7 @@ pub(crate) struct Pulled {
 }
 
 impl Shared {
-    pub(crate) fn new(limits: Limits) -> Arc<Shared> {
+    pub(crate) fn new(limits: Limits, cors: Cors) -> Arc<Shared> {
         let clock = Clock::new();
         // Without randomness from the system, cursors of two runs could be taken for each other: better not to start.
         let random = getrandom::u64().expect("the operating system gives random numbers");
@@ -66,6 +70,7 @@ impl Shared {
             draining: AtomicBool::new(false),
             epoch,
             limits,
+            cors,
         })
     }
 
@@ -155,6 +160,37 @@ impl Subscription {
         Ok(Subscription { shared: shared.clone(), connection, session, news, links: watches.len() })
     }
 
+    /// Adds a link. What it is to be told comes with the next pull.
+    pub(crate) fn watch(&mut self, tag: u32, watch: &Watch) -> Result<(), Problem> {
+        self.connection.add_links(1)?;
+        let mut state = self.shared.state.lock();
+        let is_new = state.engine.watch(self.session, tag, watch);
+        state.engine.take_woken();
+        drop(state);
+        self.news.store(true, Ordering::Release);
+        match is_new {
+            true => self.links += 1,
+            false => {
+                self.connection.remove_links(1);
+                let detail = format!("the session has a link {tag}, which goes on");
+                return Err(
+                    Problem::new("link-in-use", detail).hint("unwatch it first, or take another number")
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a link. False when there is none of that number.
+    pub(crate) fn unwatch(&mut self, tag: u32) -> bool {
+        let ended = self.shared.state.lock().engine.unwatch(self.session, tag);
+        if ended {
+            self.links -= 1;
+            self.connection.remove_links(1);
+        }
+        ended
+    }
+
     /// Takes frames as long as `take` wants more, all from one state of the tree. When there are none left, `waker` is woken as soon as
     /// there are again.
     pub(crate) fn pull(&self, waker: &Waker, mut take: impl FnMut(Update) -> bool) -> Pulled {
@@ -172,6 +208,7 @@ impl Subscription {
             *slot = Some(waker.clone());
         }
         Pulled {
+            revision: state.engine.revision(),
             synced: synced.then(|| state.engine.resume_point(self.session)),
             due: state.engine.due(self.session),
         }

@@ -20,10 +20,7 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
             Failure::new(Blame::Usage, message).hint("with --memory it works, until the process ends")
         );
     }
-    let config = match &args.config {
-        Some(file) => Config::read(file)?,
-        None => Config::default(),
-    };
+    let config = Config::read(args.config.as_deref(), &args.limit)?;
     if args.until_stdin_ends {
         stop::with_stdin();
     }

@@ -8,11 +8,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use futures_core::future::BoxFuture;
+use http::request::Parts;
+use http::uri::Authority;
 use http::{Method, Request, header};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::cors::{Any, CorsLayer};
 
 use super::answer;
+use crate::problem::Problem;
 use crate::shared::Shared;
 
 const PREFERENCE_APPLIED: header::HeaderName = header::HeaderName::from_static("preference-applied");
@@ -60,13 +63,40 @@ impl Cors {
     }
 }
 
+/// Refuses a page of another origin that may not use the API. Browsers send `Origin` with the handshake of a WebSocket and then ask nobody: the
+/// check is the server's (RFC 6455, section 10.2). What is no page sends none.
+pub(super) fn check_origin(cors: &Cors, request: &Parts) -> Result<(), Problem> {
+    let Some(origin) = request.headers.get(header::ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or_default();
+    let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or(request.uri.authority().map(Authority::as_str));
+    let is_own = origin.split_once("://").map(|(_, host)| host).is_some_and(|from| {
+        // The port that goes without saying may be said by one of them.
+        let plain = |name: &str| name.trim_end_matches(":80").trim_end_matches(":443").to_ascii_lowercase();
+        host.is_some_and(|host| plain(host) == plain(from))
+    });
+    let allowed = match cors {
+        Cors::Any => true,
+        Cors::Origins(origins) => is_own || origins.iter().any(|known| known == origin),
+        Cors::None => is_own,
+    };
+    match allowed {
+        true => Ok(()),
+        false => {
+            Err(Problem::new("forbidden-origin", format!("pages of {origin} may not open sessions here"))
+                .hint("name the origin in the server's [cors] origins"))
+        }
+    }
+}
+
 /// The API as an axum router, with what CORS asks for around it.
-pub(crate) fn layered(shared: Arc<Shared>, cors: &Cors) -> Router {
+pub(crate) fn layered(shared: Arc<Shared>) -> Router {
+    let layer = shared.cors.layer();
     let api = service_fn(move |request: Request<Body>| {
         let shared = shared.clone();
         async move { Ok::<_, std::convert::Infallible>(answer(shared, request).await) }
     });
-    match cors.layer() {
+    match layer {
         None => Router::new().fallback_service(api),
         Some(layer) => Router::new().fallback_service(Preflight { cors: layer.layer(api.clone()), api }),
     }

@@ -3,7 +3,7 @@
 mod cors;
 mod negotiate;
 mod read;
-mod write;
+pub(crate) mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,13 @@ use halfping_engine::{Path, PathError, Refusal};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, StatusCode, Version, header};
 use http_body::Body as _;
+use hyper::upgrade::OnUpgrade;
 
 use self::negotiate::Query;
 use crate::connection::Connection;
 use crate::problem::Problem;
 use crate::shared::Shared;
+use crate::transports::session;
 
 pub use cors::Cors;
 pub(crate) use cors::layered;
@@ -50,8 +52,9 @@ pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Body>) -> Respo
 }
 
 async fn dispatch(shared: &Arc<Shared>, request: Request<Body>) -> Answer {
-    let (request, mut body) = request.into_parts();
-    let answer = route(shared, &request, &mut body).await;
+    let (mut request, mut body) = request.into_parts();
+    let upgrade = request.extensions.remove::<OnUpgrade>();
+    let answer = route(shared, &request, &mut body, upgrade).await;
     if answer.is_err() && !body.is_end_stream() {
         // Beside the answer: a client may be waiting for it before it sends its body.
         tokio::spawn(write::discard(Duration::from_millis(shared.limits.body_timeout_ms), body));
@@ -59,14 +62,15 @@ async fn dispatch(shared: &Arc<Shared>, request: Request<Body>) -> Answer {
     answer
 }
 
-async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body) -> Answer {
+async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body, upgrade: Option<OnUpgrade>) -> Answer {
     let uri = &request.uri;
     let target_len = uri.path_and_query().map_or(0, |t| t.as_str().len());
     if target_len > shared.limits.uri_bytes {
         let max = shared.limits.uri_bytes;
         return Err(Problem::limit("path-too-long", "uri_bytes", max, "bytes of path and query"));
     }
-    let connection = request.extensions.get::<Arc<Connection>>().unwrap_or(&shared.foreign).clone();
+    let own_connection = request.extensions.get::<Arc<Connection>>();
+    let connection = own_connection.unwrap_or(&shared.foreign).clone();
     // A name in `Host` is what keeps other sites' pages from a server behind a name of their own (RFC 9112, section 3.2).
     if request.version == Version::HTTP_11 && request.headers.get_all(header::HOST).iter().count() != 1 {
         return Err(Problem::new("bad-header", "a request has exactly one Host"));
@@ -79,6 +83,15 @@ async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body) -> Answer
         None if path.is_root() => ALLOW_ROOT,
         None => ALLOW,
     };
+    if let Some(handshake) = session::handshake(request)? {
+        if let Some(name) = own {
+            return Err(
+                Problem::new("reserved-path", format!("there is no session at /{name}")).hint("connect to /")
+            );
+        }
+        cors::check_origin(&shared.cors, request)?;
+        return read::session(shared, own_connection.cloned(), request, path, &handshake, upgrade);
+    }
     match (&request.method, own) {
         (&Method::GET | &Method::HEAD, Some("_health")) if path.segments().len() == 1 => {
             Query::parse(uri.query(), &[])?;

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use halfping_engine::{Condition, Cursor, States};
+use halfping_engine::{Condition, Cursor, Path, Priority, States, Watch};
 use http::{HeaderMap, HeaderName, header};
 
 use crate::problem::Problem;
-use crate::transports::Format;
+use crate::transports::{Format, interval_ms};
 
 /// How a resource is to be represented.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +58,7 @@ pub(super) struct Query {
     pub(super) watch: bool,
     pub(super) since: Option<String>,
     pub(super) rate: Option<f64>,
+    pub(super) priority: Priority,
     pub(super) whole: bool,
     pub(super) envelope: bool,
     pub(super) paths: Vec<String>,
@@ -65,14 +66,10 @@ pub(super) struct Query {
     pub(super) of_streams: Option<&'static str>,
 }
 
-/// Parameters of a resource, and of `/_streams`.
+/// Parameters of a resource, of `/_streams`, and of a session.
 pub(super) const OF_ONE: &[&str] = &["depth", "watch", "since", "rate", "delta", "envelope"];
 pub(super) const OF_MANY: &[&str] = &["path", "depth", "watch", "since", "rate", "delta"];
-
-/// Milliseconds beyond which a pause makes no difference: a year.
-const INTERVAL_MS_MAX: f64 = 365.0 * 24.0 * 3_600_000.0;
-/// Updates a second above which a limit makes no difference: clocks here count milliseconds.
-const RATE_MAX: f64 = 1000.0;
+pub(super) const OF_SESSION: &[&str] = &["watch", "depth", "since", "rate", "delta", "priority"];
 
 impl Query {
     pub(super) fn parse(query: Option<&str>, known: &[&'static str]) -> Result<Query, Problem> {
@@ -111,6 +108,10 @@ impl Query {
                     "since" => self.since = Some(value.into_owned()),
                     "delta" => self.whole = !flag(true)?,
                     "envelope" => self.envelope = flag(true)?,
+                    "priority" => {
+                        let level = value.parse().ok().and_then(Priority::new);
+                        self.priority = level.ok_or_else(|| bad("a number from 0 to 3"))?;
+                    }
                     _ => {
                         let rate = value.parse::<f64>().ok().filter(|rate| *rate > 0.0 && rate.is_finite());
                         self.rate = Some(rate.ok_or_else(|| bad("a positive number of updates a second"))?);
@@ -123,7 +124,19 @@ impl Query {
 
     /// The least time between two frames of a link.
     pub(super) fn interval_ms(&self) -> u64 {
-        self.rate.map_or(0, |rate| (1000.0 / rate.min(RATE_MAX)).round().min(INTERVAL_MS_MAX) as u64)
+        self.rate.map_or(0, interval_ms)
+    }
+
+    /// The link that it describes.
+    pub(super) fn watch(&self, path: Path, since: Option<Cursor>) -> Watch {
+        Watch {
+            path,
+            since,
+            depth: self.depth.unwrap_or(u32::MAX),
+            whole: self.whole,
+            interval_ms: self.interval_ms(),
+            priority: self.priority,
+        }
     }
 }
 

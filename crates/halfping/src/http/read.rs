@@ -8,15 +8,17 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::IntoResponse;
 use halfping_engine::{Path, Reading, States, Watch};
+use halfping_websocket::Handshake;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
+use hyper::upgrade::OnUpgrade;
 
-use super::negotiate::{OF_MANY, OF_ONE, Query, Representation, accept, condition, since, wait};
+use super::negotiate::{OF_MANY, OF_ONE, OF_SESSION, Query, Representation, accept, condition, since, wait};
 use super::{Answer, etag};
 use crate::connection::Connection;
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
-use crate::transports::{Format, Stream, Style, farewell, response};
+use crate::transports::{Format, Stream, Style, farewell, response, session};
 
 /// Reads one resource.
 pub(super) async fn one(
@@ -77,6 +79,34 @@ pub(super) fn many(shared: &Arc<Shared>, connection: &Arc<Connection>, request: 
     stream(shared, connection, request, query, format, paths, Some(spelled))
 }
 
+/// Opens a session, with a first link if `?watch` asks for one.
+pub(super) fn session(
+    shared: &Arc<Shared>,
+    connection: Option<Arc<Connection>>,
+    request: &Parts,
+    path: Path,
+    handshake: &Handshake,
+    upgrade: Option<OnUpgrade>,
+) -> Answer {
+    let query = Query::parse(request.uri.query(), OF_SESSION)?;
+    let watch = query.watch.then(|| query.watch(path.clone(), since(&request.headers, &query)));
+    if watch.is_none() {
+        if let Some(name) = query.of_streams {
+            return Err(Problem::new(
+                "not-a-stream",
+                format!("'{name}' shapes a link, and none is asked for"),
+            )
+            .hint("add ?watch"));
+        }
+        if !path.is_root() {
+            return Err(Problem::new("bad-path", format!("a session begins at /, not at {path}")).hint(
+                "connect to / and send {\"watch\":1,\"path\":\"…\"}, or add ?watch to begin with a link here",
+            ));
+        }
+    }
+    session::open(shared, connection, upgrade, handshake, watch.as_ref())
+}
+
 fn stream(
     shared: &Arc<Shared>,
     connection: &Arc<Connection>,
@@ -92,14 +122,7 @@ fn stream(
         (false, true) => Body::empty(),
         (false, false) => {
             let since = since(&request.headers, &query);
-            let watch = |path| Watch {
-                path,
-                since,
-                depth: query.depth.unwrap_or(u32::MAX),
-                whole: query.whole,
-                interval_ms: query.interval_ms(),
-            };
-            let watches: Vec<Watch> = paths.into_iter().map(watch).collect();
+            let watches: Vec<Watch> = paths.into_iter().map(|path| query.watch(path, since)).collect();
             let subscription = Subscription::new(shared, connection, &watches)?;
             let style = Style { format, whole: query.whole, envelope: query.envelope, paths: spelled };
             Body::new(Stream::new(subscription, style, since.map(|c| c.revision)))

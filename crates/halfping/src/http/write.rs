@@ -80,9 +80,7 @@ async fn post(shared: &Arc<Shared>, path: &Path, target: &str, condition: Condit
     if condition.is.is_some() || condition.is_not.is_some() {
         return Err(Problem::new("bad-header", "POST makes something new: there is nothing to compare with"));
     }
-    let name = shared.names.next(shared.clock.now());
-    let condition = Condition { is_not: Some(States::Any), ..Condition::default() };
-    let write = Write { path: path.child(&name), action: Action::Put(value), condition };
+    let (name, write) = creation(shared, path, value);
     let mut response = answer(shared, commit(shared, write).await?)?;
     let location = format!("{}/{name}", target.trim_end_matches('/'));
     let location = HeaderValue::from_str(&location).map_err(|e| Problem::new("internal", e.to_string()))?;
@@ -90,7 +88,18 @@ async fn post(shared: &Arc<Shared>, path: &Path, target: &str, condition: Condit
     Ok(response)
 }
 
-async fn commit(shared: &Arc<Shared>, write: Write) -> Result<(bool, halfping_engine::Revision), Problem> {
+/// The write that creates a member under a new name, and that name.
+pub(crate) fn creation(shared: &Shared, path: &Path, value: Json) -> (String, Write) {
+    let name = shared.names.next(shared.clock.now());
+    let condition = Condition { is_not: Some(States::Any), ..Condition::default() };
+    let write = Write { path: path.child(&name), action: Action::Put(value), condition };
+    (name, write)
+}
+
+pub(crate) async fn commit(
+    shared: &Shared,
+    write: Write,
+) -> Result<(bool, halfping_engine::Revision), Problem> {
     let path = write.path.clone();
     match shared.commit(&[write]).await {
         Ok(written) => {

@@ -40,18 +40,64 @@ const LINKS: u32 = 100_000;
 
 pub(super) struct Mux<'a>(pub(super) &'a args::Mux);
 
-/// There is but one.
-pub(super) struct Case {
-    links: u32,
+/// A server whose memory is looked at is not as fast as it could be.
+pub(super) enum Case {
+    Memory,
+    Speed,
 }
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} links on one session", self.links)
+        f.write_str(match self {
+            Case::Memory => "memory of links on one session",
+            Case::Speed => "links on one session",
+        })
     }
 }
 
 impl Mux<'_> {
+    fn memory(&self, load: &mut Load, subject: &Subject, empty: Option<u64>) -> Result<Sample, Failure> {
+        let per_link = |before: Option<u64>, now: Option<u64>| {
+            Some((now? as f64 - before? as f64) / f64::from(self.0.links))
+        };
+        let filled = subject.own_bytes();
+        self.open(load, self.0.links)?;
+        load.rest(SETTLE)?;
+        let mut sample = Sample::default();
+        sample.add(&STATE, per_link(empty, filled));
+        sample.add(&BYTES, per_link(filled, subject.own_bytes()));
+        Ok(sample)
+    }
+
+    fn speed(&self, load: &mut Load) -> Result<Sample, Failure> {
+        self.open(load, 1)?;
+        let mut alone = self.update(load, 1)?;
+        load.cut();
+        load.rest(SETTLE)?;
+        let took = self.open(load, self.0.links)?;
+        let published = load.published();
+        let mut among = self.update(load, self.0.links)?;
+        let updates = (load.published() - published) as f64;
+        let mut sample = Sample::default();
+        sample.add(&WATCHES, f64::from(self.0.links) / took.as_secs_f64());
+        sample.add(&UPDATES, updates / self.0.seconds.as_secs_f64());
+        sample.add_percentiles([&ALONE_P50, &ALONE_P99], &mut alone);
+        sample.add_percentiles([&AMONG_P50, &AMONG_P99], &mut among);
+        Ok(sample)
+    }
+
+    /// Opens a session with so many links. Returns how long it took from connecting until every link is synced.
+    fn open(&self, load: &mut Load, links: u32) -> Result<Duration, Failure> {
+        let began = Instant::now();
+        load.add_reader(&Reading::of(Transport::Ws, 0..links))?;
+        let all = |load: &Load| {
+            let reader = load.reader(0);
+            reader.frames() >= u64::from(links) && reader.answers() > 0 && reader.is_synced()
+        };
+        load.wait("every link is synced", all, |_| {})?;
+        Ok(began.elapsed())
+    }
+
     /// Updates values at random for a while, and takes their ages.
     fn update(&self, load: &mut Load, among: u32) -> Result<Vec<u32>, Failure> {
         let mut random = Random::new(1);
@@ -70,11 +116,12 @@ impl Measure for Mux<'_> {
     const NAME: &'static str = "mux";
 
     fn cases(&self) -> Vec<Case> {
-        vec![Case { links: self.0.links }]
+        vec![Case::Memory, Case::Speed]
     }
 
     fn settings(&self) -> Map<String, Value> {
         settings([
+            ("links", json!(self.0.links)),
             ("rate", json!(self.0.rate)),
             ("seconds", json!(self.0.seconds.as_secs_f64())),
             ("runs", json!(self.0.local.runs.runs)),
@@ -82,8 +129,9 @@ impl Measure for Mux<'_> {
     }
 
     fn setup(&self, case: &Case) -> Setup {
-        let more = (case.links > LINKS).then(|| ("links_per_connection", u64::from(case.links)));
-        Setup { limits: more.into_iter().collect(), counts_memory: true, ..Setup::default() }
+        let more = (self.0.links > LINKS).then(|| ("links_per_connection", u64::from(self.0.links)));
+        let counts_memory = matches!(case, Case::Memory);
+        Setup { limits: more.into_iter().collect(), counts_memory, ..Setup::default() }
     }
 
     fn connections(&self) -> usize {
@@ -93,42 +141,11 @@ impl Measure for Mux<'_> {
     fn measure(&self, case: &Case, subject: &Subject) -> Result<Sample, Failure> {
         let empty = subject.own_bytes();
         let mut load = Load::new(subject, PAYLOAD)?;
-        load.fill(case.links, FIRST)?;
+        load.fill(self.0.links, FIRST)?;
         load.rest(SETTLE)?;
-        let growth = |before: Option<u64>| {
-            let bytes = subject.own_bytes()? as f64 - before? as f64;
-            Some(bytes / f64::from(case.links))
-        };
-        let state = growth(empty);
-
-        load.add_reader(&Reading::of(Transport::Ws, 0..1))?;
-        load.wait("one link is synced", |load| load.reader(0).is_synced(), |_| {})?;
-        let mut alone = self.update(&mut load, 1)?;
-        load.cut();
-        load.rest(SETTLE)?;
-
-        let before = subject.own_bytes();
-        load.add_reader(&Reading::of(Transport::Ws, 0..case.links))?;
-        let began = Instant::now();
-        let all = |load: &Load| {
-            let reader = load.reader(0);
-            reader.frames() >= u64::from(case.links) && reader.answers() > 0 && reader.is_synced()
-        };
-        load.wait("every link is synced", all, |_| {})?;
-        let took = began.elapsed();
-        load.rest(SETTLE)?;
-        let bytes = growth(before);
-        let published = load.published();
-        let mut among = self.update(&mut load, case.links)?;
-        let updates = (load.published() - published) as f64;
-
-        let mut sample = Sample::default();
-        sample.add(&STATE, state);
-        sample.add(&BYTES, bytes);
-        sample.add(&WATCHES, f64::from(case.links) / took.as_secs_f64());
-        sample.add(&UPDATES, updates / self.0.seconds.as_secs_f64());
-        sample.add_percentiles([&ALONE_P50, &ALONE_P99], &mut alone);
-        sample.add_percentiles([&AMONG_P50, &AMONG_P99], &mut among);
-        Ok(sample)
+        match case {
+            Case::Memory => self.memory(&mut load, subject, empty),
+            Case::Speed => self.speed(&mut load),
+        }
     }
 }

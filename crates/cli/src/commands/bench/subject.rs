@@ -35,7 +35,7 @@ impl Kind {
 pub(super) struct Setup {
     /// Of its limits, those that are not as they are by default.
     pub(super) limits: Vec<(&'static str, u64)>,
-    /// Its memory is looked at. Then pages are small: a huge one is taken as a whole, whatever it is for.
+    /// Its memory is looked at: then it holds what it needs, not what may be of use later.
     pub(super) counts_memory: bool,
     /// Readers reach it over a link that carries so many kbit/s.
     pub(super) link_kbits: Option<u32>,
@@ -99,7 +99,8 @@ impl Subject {
             command.env_remove(name);
         }
         if setup.counts_memory {
-            command.env("MIMALLOC_ALLOW_THP", "0");
+            // A huge page is taken as a whole, whatever it is for; and what was freed is kept for a while.
+            command.envs([("MIMALLOC_ALLOW_THP", "0"), ("MIMALLOC_PURGE_DELAY", "0")]);
         }
         command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| broken(error.to_string()))?;

@@ -1,0 +1,447 @@
+//! What a client says in a session (PROTOCOL L2 to L10), from text to steps.
+
+use std::borrow::Cow;
+
+use halfping_engine::{Action, Condition, Cursor, Json, Limits, Patch, Path, Priority, States, Watch};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::problem::Problem;
+use crate::transports::interval_ms;
+
+/// The number that a client gave a command, to know its answer by.
+pub(super) type Ref = u64;
+
+/// Whole numbers beyond this are not the same everywhere.
+const REF_MAX: Ref = (1 << 53) - 1;
+
+/// One thing to do. A command that opens many links is many steps.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) number: Option<Ref>,
+    pub(super) act: Act,
+}
+
+#[derive(Debug)]
+pub(super) enum Act {
+    Watch(u32, Box<Watch>),
+    Unwatch(u32),
+    Get(Path, u32),
+    Write(Path, Action, Condition),
+    Post(Path, Json),
+    Credit(usize),
+    Ack(Cursor),
+    /// All steps of the command are done.
+    Done,
+    /// The command, or one link of it, cannot be understood.
+    Refuse(Problem, Option<u32>),
+}
+
+/// Takes a message apart. A message that is not JSON is one step that says so.
+pub(super) fn parse(text: &str, limits: &Limits) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let commands = match text.trim_ascii_start().as_bytes().first() {
+        Some(b'[') => serde_json::from_str::<Vec<&RawValue>>(text),
+        _ => serde_json::from_str::<&RawValue>(text).map(|one| vec![one]),
+    };
+    let is_array = text.trim_ascii_start().starts_with('[');
+    match commands {
+        Ok(commands) => {
+            for (place, command) in commands.into_iter().enumerate() {
+                one(command.get(), is_array.then_some(place), limits, &mut steps);
+            }
+        }
+        Err(error) => {
+            let problem = Problem::new("bad-json", format!("the message is not JSON: {error}"));
+            let hint =
+                "a message is one command, such as {\"watch\":1,\"path\":\"/a\"}, or an array of commands";
+            steps.push(Step { number: None, act: Act::Refuse(problem.hint(hint), None) });
+        }
+    }
+    steps
+}
+
+/// Members of all commands. A value that is there but `null` is told from one that is not there.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Members<'a> {
+    #[serde(borrow, default, deserialize_with = "there")]
+    watch: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "there")]
+    unwatch: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    get: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    put: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    merge: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    patch: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    delete: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    post: Option<Cow<'a, str>>,
+    credit: Option<u32>,
+    #[serde(borrow, default)]
+    ack: Option<Cow<'a, str>>,
+
+    #[serde(rename = "ref")]
+    number: Option<Ref>,
+    #[serde(borrow, default)]
+    path: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    since: Option<Cow<'a, str>>,
+    rate: Option<f64>,
+    depth: Option<u32>,
+    delta: Option<bool>,
+    priority: Option<u8>,
+    #[serde(borrow, default, deserialize_with = "there")]
+    value: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "there", rename = "if")]
+    condition: Option<&'a RawValue>,
+}
+
+/// What commands are called, and the members that each may have besides `ref`.
+const COMMANDS: &[(&str, &[&str])] = &[
+    ("watch", &["path", "since", "rate", "depth", "delta", "priority"]),
+    ("unwatch", &[]),
+    ("get", &["depth"]),
+    ("put", &["value", "if"]),
+    ("merge", &["value", "if"]),
+    ("patch", &["value", "if"]),
+    ("delete", &["if"]),
+    ("post", &["value"]),
+    ("credit", &[]),
+    ("ack", &[]),
+];
+
+fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+fn one(text: &str, place: Option<usize>, limits: &Limits, steps: &mut Vec<Step>) {
+    let before = steps.len();
+    let members = serde_json::from_str::<Members<'_>>(text);
+    let number = members.as_ref().map_or_else(|_| number_of(text), |m| m.number).filter(|n| *n <= REF_MAX);
+    let done = match members {
+        Ok(members) => members.steps(text, limits, steps),
+        Err(error) => Err((explain(text).unwrap_or_else(|| bad(without_place(&error))), None)),
+    };
+    if let Err((problem, link)) = done {
+        steps.truncate(before);
+        let problem = match place {
+            Some(place) => problem.in_element(place),
+            None => problem,
+        };
+        steps.push(Step { number, act: Act::Refuse(problem, link) });
+        if link.is_some() {
+            steps.push(Step { number, act: Act::Done });
+        }
+    }
+}
+
+fn bad(detail: impl Into<String>) -> Problem {
+    Problem::new("bad-command", detail)
+}
+
+/// What is wrong and about which link, if it is about one.
+type Refused = (Problem, Option<u32>);
+
+impl Members<'_> {
+    fn steps(self, text: &str, limits: &Limits, steps: &mut Vec<Step>) -> Result<(), Refused> {
+        let whole = |problem: Problem| (problem, None);
+        self.check_names(text).map_err(whole)?;
+        let number = self.number;
+        if number.is_some_and(|number| number > REF_MAX) {
+            return Err(whole(bad(format!("'ref' is at most {REF_MAX}"))));
+        }
+        let condition = self.condition().map_err(whole)?;
+        let mut add = |act| steps.push(Step { number, act });
+        if let Some(watch) = self.watch {
+            return self.watches(watch.get(), limits, &mut add);
+        }
+        if let Some(unwatch) = self.unwatch {
+            let ids = match unwatch.get().starts_with('[') {
+                true => serde_json::from_str::<Vec<u32>>(unwatch.get()),
+                false => serde_json::from_str::<u32>(unwatch.get()).map(|id| vec![id]),
+            };
+            let ids = ids.map_err(|_| whole(bad(format!("'unwatch' is {ID}, or an array of such"))))?;
+            ids.into_iter().for_each(|id| add(Act::Unwatch(id)));
+            add(Act::Done);
+            return Ok(());
+        }
+        let value = self.value.map(|value| value.get().as_bytes());
+        let json = || -> Result<Json, Refused> {
+            let value = value.ok_or_else(|| whole(bad("there is no 'value'")))?;
+            Json::parse(value, limits).map_err(|error| whole(error.into()))
+        };
+        let resource = |text: &str| resource(text, limits).map_err(whole);
+        if let Some(path) = &self.get {
+            if number.is_none() {
+                return Err(whole(bad("'get' needs a 'ref' for its answer to carry")));
+            }
+            add(Act::Get(resource(path)?, self.depth.unwrap_or(u32::MAX)));
+        } else if let Some(path) = &self.put {
+            add(Act::Write(resource(path)?, Action::Put(json()?), condition));
+        } else if let Some(path) = &self.merge {
+            add(Act::Write(resource(path)?, Action::Merge(json()?), condition));
+        } else if let Some(path) = &self.patch {
+            let value = value.ok_or_else(|| whole(bad("there is no 'value'")))?;
+            let patch = Patch::parse(value, limits).map_err(|error| whole(error.into()))?;
+            add(Act::Write(resource(path)?, Action::Patch(patch), condition));
+        } else if let Some(path) = &self.delete {
+            add(Act::Write(resource(path)?, Action::Delete, condition));
+        } else if let Some(path) = &self.post {
+            add(Act::Post(resource(path)?, json()?));
+        } else if let Some(bytes) = self.credit {
+            add(Act::Credit(bytes as usize));
+            add(Act::Done);
+        } else if let Some(cursor) = &self.ack {
+            let cursor =
+                Cursor::parse(cursor).ok_or_else(|| whole(bad("'ack' is the 'rev' of a message")))?;
+            add(Act::Ack(cursor));
+            add(Act::Done);
+        }
+        Ok(())
+    }
+
+    fn watches(&self, watch: &str, limits: &Limits, add: &mut impl FnMut(Act)) -> Result<(), Refused> {
+        let priority = Priority::new(self.priority.unwrap_or_default());
+        let problem = if self.rate.is_some_and(|rate| rate <= 0.0) {
+            Some(bad("'rate' is a positive number of updates a second"))
+        } else if priority.is_none() {
+            Some(bad(format!("'priority' is from 0 to {}", Priority::MAX)))
+        } else {
+            None
+        };
+        let model = Watch {
+            // One that cannot be read is as good as none (PROTOCOL C4).
+            since: self.since.as_deref().and_then(Cursor::parse),
+            depth: self.depth.unwrap_or(u32::MAX),
+            whole: self.delta == Some(false),
+            interval_ms: self.rate.map_or(0, interval_ms),
+            priority: priority.unwrap_or_default(),
+            ..Watch::new(Path::default())
+        };
+        if !watch.starts_with('[') {
+            let id = serde_json::from_str::<u32>(watch);
+            let id = id.map_err(|_| (bad(format!("'watch' is {ID}, or an array of [ID, PATH]")), None))?;
+            let refused = |problem| (problem, Some(id));
+            if let Some(problem) = problem {
+                return Err(refused(problem));
+            }
+            let path = self.path.as_deref().ok_or_else(|| refused(bad("there is no 'path'")))?;
+            let path = resource(path, limits).map_err(refused)?;
+            add(Act::Watch(id, Box::new(Watch { path, ..model })));
+            add(Act::Done);
+            return Ok(());
+        }
+        if let Some(problem) = problem {
+            return Err((problem, None));
+        }
+        if self.path.is_some() {
+            return Err((bad("with an array, each link's path is in the array"), None));
+        }
+        let pairs = serde_json::from_str::<Vec<(u32, Cow<'_, str>)>>(watch);
+        let pairs = pairs.map_err(|_| (bad(format!("'watch' is {ID}, or an array of [ID, PATH]")), None))?;
+        for (id, path) in pairs {
+            match resource(&path, limits) {
+                Ok(path) => add(Act::Watch(id, Box::new(Watch { path, ..model.clone() }))),
+                // The others are opened all the same.
+                Err(problem) => add(Act::Refuse(problem, Some(id))),
+            }
+        }
+        add(Act::Done);
+        Ok(())
+    }
+
+    /// Exactly one command, and only such members as go with it.
+    fn check_names(&self, text: &str) -> Result<(), Problem> {
+        let there = |name: &str| match name {
+            "watch" => self.watch.is_some(),
+            "unwatch" => self.unwatch.is_some(),
+            "get" => self.get.is_some(),
+            "put" => self.put.is_some(),
+            "merge" => self.merge.is_some(),
+            "patch" => self.patch.is_some(),
+            "delete" => self.delete.is_some(),
+            "post" => self.post.is_some(),
+            "credit" => self.credit.is_some(),
+            "ack" => self.ack.is_some(),
+            "path" => self.path.is_some(),
+            "since" => self.since.is_some(),
+            "rate" => self.rate.is_some(),
+            "depth" => self.depth.is_some(),
+            "delta" => self.delta.is_some(),
+            "priority" => self.priority.is_some(),
+            "value" => self.value.is_some(),
+            _ => self.condition.is_some(),
+        };
+        let mut named = COMMANDS.iter().filter(|(name, _)| there(name));
+        let Some((name, members)) = named.next() else {
+            return Err(explain(text).unwrap_or_else(|| unknown_command("it has no member that names one")));
+        };
+        if let Some((other, _)) = named.next() {
+            return Err(bad(format!("'{name}' and '{other}' are two commands")).hint("send them as an array"));
+        }
+        let options = COMMANDS.iter().flat_map(|(_, members)| members.iter());
+        match options.filter(|option| !members.contains(option)).find(|option| there(option)) {
+            Some(option) => Err(bad(format!("'{name}' has no '{option}'"))),
+            None => Ok(()),
+        }
+    }
+
+    /// `if`: a cursor, `"*"`, or `null` for nothing.
+    fn condition(&self) -> Result<Condition, Problem> {
+        let Some(text) = self.condition else { return Ok(Condition::default()) };
+        let text = serde_json::from_str::<Option<Cow<'_, str>>>(text.get());
+        let text =
+            text.map_err(|_| bad("'if' is a cursor, \"*\" (something is there) or null (nothing is)"))?;
+        Ok(match text.as_deref() {
+            None => Condition { is_not: Some(States::Any), ..Condition::default() },
+            Some("*") => Condition { is: Some(States::Any), ..Condition::default() },
+            Some(cursor) => {
+                let cursors = Cursor::parse(cursor.trim_matches('"')).into_iter().collect();
+                Condition { is: Some(States::These(cursors)), ..Condition::default() }
+            }
+        })
+    }
+}
+
+const ID: &str = "an integer from 0 to 4294967295";
+
+/// The path of a resource that is not the server's own.
+fn resource(text: &str, limits: &Limits) -> Result<Path, Problem> {
+    let path = Path::parse(text, limits)?;
+    match path.segments().first() {
+        Some(name) if name.starts_with('_') => {
+            Err(Problem::new("reserved-path", format!("{path} is the server's own")))
+        }
+        _ => Ok(path),
+    }
+}
+
+/// The `ref` of a command that is not right otherwise.
+fn number_of(text: &str) -> Option<Ref> {
+    serde_json::from_str::<serde_json::Value>(text).ok()?.get("ref")?.as_u64()
+}
+
+/// Says in our words what is wrong with a command that has a member that none has, or is no object.
+fn explain(text: &str) -> Option<Problem> {
+    let value = serde_json::from_str::<serde_json::Value>(text).ok()?;
+    let Some(object) = value.as_object() else {
+        return Some(bad("a command is a JSON object"));
+    };
+    let of_commands = COMMANDS.iter().map(|(name, _)| *name);
+    let options = COMMANDS.iter().flat_map(|(_, members)| members.iter().copied());
+    let known: Vec<&str> = of_commands.clone().chain(options).chain(["ref"]).collect();
+    let name = object.keys().find(|name| !known.contains(&name.as_str()))?;
+    let shown: String = name.chars().take(64).collect();
+    let near = known.iter().map(|k| (strsim::jaro_winkler(name, k), *k)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let near = near.filter(|(likeness, _)| *likeness > 0.7).map(|(_, near)| near);
+    let problem = match of_commands.clone().any(|command| object.contains_key(command)) {
+        true => bad(format!("no command has a member '{shown}'")),
+        false => unknown_command(format!("there is no '{shown}'")),
+    };
+    Some(match near {
+        Some(near) => problem.hint(format!("did you mean '{near}'?")),
+        None => problem,
+    })
+}
+
+fn unknown_command(detail: impl Into<String>) -> Problem {
+    let known: Vec<&str> = COMMANDS.iter().map(|(name, _)| *name).collect();
+    Problem::new("unknown-command", detail).hint(format!("commands are {}", known.join(", ")))
+}
+
+/// What serde says, without a line and a column that mean nothing here.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let end = text.rfind(" at line ").unwrap_or(text.len());
+    text[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(text: &str) -> Vec<Act> {
+        parse(text, &Limits::default()).into_iter().map(|step| step.act).collect()
+    }
+
+    /// The name and detail of the one problem that a message makes.
+    fn refused(text: &str) -> String {
+        match steps(text).as_slice() {
+            [Act::Refuse(problem, _)] | [Act::Refuse(problem, Some(_)), Act::Done] => {
+                format!("{} {}", problem.name(), String::from_utf8(problem.to_json()).unwrap())
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_named() {
+        for (text, name, says) in [
+            ("{", "bad-json", "line 1"),
+            ("7", "bad-command", "a command is a JSON object"),
+            ("[7]", "bad-command", "element 0"),
+            ("{}", "unknown-command", "watch, unwatch"),
+            (r#"{"wacth":1,"path":"/a"}"#, "unknown-command", "did you mean 'watch'?"),
+            (r#"{"watch":1,"path":"/a","dept":1}"#, "bad-command", "did you mean 'depth'?"),
+            (r#"{"watch":1}"#, "bad-command", "no 'path'"),
+            (r#"{"watch":"1","path":"/a"}"#, "bad-command", "an integer"),
+            (r#"{"watch":-1,"path":"/a"}"#, "bad-command", "an integer"),
+            (r#"{"watch":null,"path":"/a"}"#, "bad-command", "an integer"),
+            (r#"{"watch":4294967296,"path":"/a"}"#, "bad-command", "an integer"),
+            (r#"{"watch":1,"path":"/_x"}"#, "reserved-path", "/_x"),
+            (r#"{"watch":1,"path":"a"}"#, "bad-path", "begins with"),
+            (r#"{"watch":1,"path":7}"#, "bad-command", "string"),
+            (r#"{"watch":1,"path":"/a","rate":0}"#, "bad-command", "positive"),
+            (r#"{"watch":1,"path":"/a","priority":4}"#, "bad-command", "from 0 to 3"),
+            (r#"{"watch":1,"path":"/a","value":4}"#, "bad-command", "'watch' has no 'value'"),
+            (r#"{"watch":1,"path":"/a","unwatch":2}"#, "bad-command", "two commands"),
+            (r#"{"watch":1,"watch":2,"path":"/a"}"#, "bad-command", "duplicate"),
+            (r#"{"put":"/a"}"#, "bad-command", "no 'value'"),
+            (r#"{"put":"/a","value":{"x":1,"x":2}}"#, "duplicate-member", "x"),
+            (r#"{"patch":"/a","value":{}}"#, "bad-patch", "array"),
+            (r#"{"get":"/a"}"#, "bad-command", "needs a 'ref'"),
+            (r#"{"get":"/a","ref":-1}"#, "bad-command", "ref"),
+            (r#"{"get":"/a","ref":9007199254740992}"#, "bad-command", "at most"),
+            (r#"{"put":"/a","value":1,"if":7}"#, "bad-command", "'if' is"),
+            (r#"{"ack":"x"}"#, "bad-command", "'ack' is"),
+        ] {
+            let said = refused(text);
+            assert!(said.starts_with(name) && said.contains(says), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_command_is_no_matter_to_the_next() {
+        let acts = steps(r#"[{"put":"/a","value":null},{"nonsense":1},{"unwatch":[1,2]}]"#);
+        assert!(
+            matches!(
+                acts.as_slice(),
+                [Act::Write(..), Act::Refuse(..), Act::Unwatch(1), Act::Unwatch(2), Act::Done]
+            ),
+            "{acts:?}"
+        );
+    }
+
+    #[test]
+    fn many_links_share_their_options() {
+        let acts = steps(r#"{"watch":[[1,"/a"],[2,"/_b"],[3,"/c"]],"rate":2,"delta":false,"priority":3}"#);
+        let [Act::Watch(1, a), Act::Refuse(_, Some(2)), Act::Watch(3, c), Act::Done] = acts.as_slice() else {
+            panic!("{acts:?}");
+        };
+        for watch in [a, c] {
+            assert!(watch.whole && watch.interval_ms == 500 && watch.priority == Priority::new(3).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_command_that_is_wrong_keeps_its_ref() {
+        for text in [r#"{"ref":7,"wacth":1}"#, r#"{"ref":7,"watch":1}"#, r#"{"ref":7,"put":1}"#] {
+            assert_eq!(parse(text, &Limits::default())[0].number, Some(7), "{text}");
+        }
+    }
+}

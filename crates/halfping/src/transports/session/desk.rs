@@ -1,0 +1,298 @@
+//! What a session does with its client's commands, and what it has to say. Knows nothing of sockets.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
+
+use futures_core::future::BoxFuture;
+use halfping_engine::{Action, Condition, Json, Path, Tick, Write};
+
+use super::close::Close;
+use super::command::{Act, Ref, Step, parse};
+use super::credit::Credit;
+use super::message::{self, Answer, State};
+use crate::connection::{Connection, Pace};
+use crate::http::write::{commit, creation};
+use crate::problem::Problem;
+use crate::shared::{Shared, Subscription};
+
+/// One session, apart from its socket.
+pub(super) struct Desk {
+    subscription: Subscription,
+    connection: Arc<Connection>,
+    /// What is still to be done of the client's last message. The next one is not looked at before.
+    steps: std::vec::IntoIter<Step>,
+    /// A write that is being made durable; what comes after it waits.
+    call: Option<Call>,
+    /// The first link that a command could not open or end, until its `ref` is answered.
+    refused: Option<(Problem, u32)>,
+    pace: Pace,
+    credit: Option<Box<Credit>>,
+    /// Everything that was due has been told, and news will wake the task.
+    at_rest: bool,
+    /// A link was opened since `synced` was last said.
+    owes_synced: bool,
+    /// When there is more to tell even without news.
+    due: Option<Tick>,
+}
+
+struct Call {
+    number: Option<Ref>,
+    future: BoxFuture<'static, Result<Answer, Problem>>,
+}
+
+/// Somewhere to put the text of one message.
+pub(super) trait Outbox {
+    fn put(&mut self, fill: impl FnOnce(&mut Vec<u8>));
+}
+
+impl Desk {
+    pub(super) fn new(subscription: Subscription, connection: Arc<Connection>, has_links: bool) -> Desk {
+        let metrics = &subscription.shared().metrics;
+        metrics.streams.get_or_create(&[("transport", "websocket")]).inc();
+        Desk {
+            connection,
+            steps: Vec::new().into_iter(),
+            call: None,
+            refused: None,
+            pace: Pace::new(subscription.shared().limits.commands_per_second),
+            credit: None,
+            at_rest: false,
+            owes_synced: has_links,
+            due: None,
+            subscription,
+        }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        self.subscription.shared()
+    }
+
+    /// When there will be more to tell even without news.
+    pub(super) fn due(&self) -> Option<Tick> {
+        self.due
+    }
+
+    /// A link's time has come.
+    pub(super) fn look_again(&mut self) {
+        (self.at_rest, self.due) = (false, None);
+    }
+
+    /// Whether all that the client asked for has been done.
+    pub(super) fn is_free(&self) -> bool {
+        self.call.is_none() && self.steps.len() == 0
+    }
+
+    /// Takes a message. It is done in steps.
+    pub(super) fn receive(&mut self, text: &str) {
+        debug_assert!(self.is_free(), "a message is taken when the one before it is done");
+        self.shared().metrics.bytes_in.inc_by(text.len() as u64);
+        self.steps = parse(text, &self.shared().limits).into_iter();
+    }
+
+    /// Does one step, if there is one and nothing is in its way.
+    pub(super) fn poll_step(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut impl Outbox,
+    ) -> Poll<Result<(), Close>> {
+        if let Some(call) = &mut self.call {
+            let done = ready!(call.future.as_mut().poll(cx));
+            let number = call.number;
+            self.call = None;
+            self.settle(number, done, out);
+            return Poll::Ready(Ok(()));
+        }
+        let Some(step) = self.steps.next() else { return Poll::Pending };
+        if !matches!(step.act, Act::Done) {
+            self.shared().metrics.commands.inc();
+            if !self.pace.keep(Instant::now()) {
+                let (limit, max) = ("commands_per_second", self.shared().limits.commands_per_second as usize);
+                let problem = Problem::limit("command-rate", limit, max, "commands a second of one session");
+                out.put(|out| message::error(&problem, None, false, out));
+                return Poll::Ready(Err(Close::CommandRate));
+            }
+        }
+        self.step(step, out);
+        Poll::Ready(Ok(()))
+    }
+
+    fn step(&mut self, Step { number, act }: Step, out: &mut impl Outbox) {
+        match act {
+            Act::Watch(link, watch) => match self.subscription.watch(link, &watch) {
+                Ok(()) => self.owes_synced = true,
+                Err(problem) => {
+                    let ends = problem.name() != "link-in-use";
+                    self.refuse_link(number, link, problem, ends, out);
+                }
+            },
+            Act::Unwatch(link) => {
+                if !self.subscription.unwatch(link) {
+                    let problem = Problem::new("unknown-link", format!("the session has no link {link}"));
+                    self.refuse_link(number, link, problem, true, out);
+                }
+            }
+            Act::Done => match (number, self.refused.take()) {
+                (Some(number), Some((problem, link))) => {
+                    out.put(|out| message::refusal(number, &problem, Some(link), out));
+                }
+                (number, _) => self.settle(number, Ok(Answer::done()), out),
+            },
+            Act::Get(path, depth) => {
+                let read = self.shared().read(&path, depth).map_err(Problem::from);
+                let found = read.and_then(|reading| match reading.value {
+                    Some(_) => Ok(Answer::reading(reading)),
+                    None => Err(Problem::new("not-found", format!("there is nothing at {path}"))),
+                });
+                self.settle(number, found, out);
+            }
+            Act::Write(path, action, condition) => self.write(number, path, action, condition, out),
+            Act::Post(path, value) => self.post(number, path, value, out),
+            Act::Credit(window) => self.credit = Credit::new(window),
+            Act::Ack(cursor) => {
+                let is_ours = self.shared().cursor(cursor.revision) == cursor;
+                if let (true, Some(credit)) = (is_ours, &mut self.credit) {
+                    credit.ack(cursor.revision);
+                }
+            }
+            Act::Refuse(problem, Some(link)) => self.refuse_link(number, link, problem, true, out),
+            Act::Refuse(problem, None) => self.settle(number, Err(problem), out),
+        }
+    }
+
+    /// A link cannot be opened or ended. A command's `ref` has one answer, which tells of the first such link; the others are told apart.
+    fn refuse_link(
+        &mut self,
+        number: Option<Ref>,
+        link: u32,
+        problem: Problem,
+        ends: bool,
+        out: &mut impl Outbox,
+    ) {
+        self.shared().metrics.refused(&problem);
+        match number {
+            Some(_) if self.refused.is_none() => self.refused = Some((problem, link)),
+            _ => out.put(|out| message::error(&problem, Some(link), ends, out)),
+        }
+    }
+
+    fn settle(&mut self, number: Option<Ref>, done: Result<Answer, Problem>, out: &mut impl Outbox) {
+        let shared = self.shared();
+        match (number, done) {
+            (Some(number), Ok(answer)) => out.put(|out| message::answer(shared, number, &answer, out)),
+            (None, Ok(_)) => {}
+            (number, Err(problem)) => {
+                shared.metrics.refused(&problem);
+                out.put(|out| match number {
+                    Some(number) => message::refusal(number, &problem, None, out),
+                    None => message::error(&problem, None, false, out),
+                });
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        number: Option<Ref>,
+        path: Path,
+        action: Action,
+        condition: Condition,
+        out: &mut impl Outbox,
+    ) {
+        let is_delete = matches!(action, Action::Delete);
+        if is_delete && path.is_root() {
+            let problem = Problem::new("method-not-allowed", "the root cannot be removed");
+            return self.settle(
+                number,
+                Err(problem.hint("{\"put\":\"/\",\"value\":{}} empties the tree")),
+                out,
+            );
+        }
+        if let Err(problem) = self.connection.write() {
+            return self.settle(number, Err(problem), out);
+        }
+        let shared = self.shared().clone();
+        let future = Box::pin(async move {
+            let (created, revision) = commit(&shared, Write { path, action, condition }).await?;
+            let status = match (is_delete, created) {
+                (true, _) => 204,
+                (false, true) => 201,
+                (false, false) => 200,
+            };
+            Ok(Answer { status, revision: Some(revision), ..Answer::default() })
+        });
+        self.call = Some(Call { number, future });
+    }
+
+    fn post(&mut self, number: Option<Ref>, path: Path, value: Json, out: &mut impl Outbox) {
+        if let Err(problem) = self.connection.write() {
+            return self.settle(number, Err(problem), out);
+        }
+        let shared = self.shared().clone();
+        let future = Box::pin(async move {
+            let (_, write) = creation(&shared, &path, value);
+            let path = Some(write.path.to_string());
+            let (_, revision) = commit(&shared, write).await?;
+            Ok(Answer { status: 201, revision: Some(revision), path, value: None })
+        });
+        self.call = Some(Call { number, future });
+    }
+
+    /// Says what there is to say now, in one message read at one revision. False when there is nothing; then `waker` is woken by news.
+    pub(super) fn tell(&mut self, waker: &Waker, out: &mut impl Outbox) -> bool {
+        if self.at_rest && !self.subscription.has_news() {
+            return false;
+        }
+        let room = self.credit.as_ref().map_or(usize::MAX, |credit| credit.room());
+        if room == 0 {
+            return false; // an `ack` will come
+        }
+        let shared = self.subscription.shared();
+        let bytes_max = room.min(shared.limits.ahead_bytes);
+        let mut updates = Vec::new();
+        let mut bytes = message::AROUND_MESSAGE;
+        let pulled = self.subscription.pull(waker, |update| {
+            bytes += message::AROUND_FRAME + update.frame.as_ref().map_or(0, |frame| frame.body.len());
+            updates.push(update);
+            bytes < bytes_max
+        });
+        self.at_rest = pulled.synced.is_some();
+        self.due = pulled.due;
+        if updates.is_empty() && !(self.at_rest && self.owes_synced) {
+            return false;
+        }
+        let now = shared.clock.now();
+        let times = updates.iter().filter_map(|update| Some(update.frame.as_ref().ok()?.time));
+        let revision = pulled.synced.unwrap_or(pulled.revision);
+        let time = times.max().unwrap_or_else(|| shared.with_engine(|engine| engine.time_of(revision)));
+        for frame in updates.iter().filter_map(|update| update.frame.as_ref().ok()) {
+            shared.metrics.frames.of(frame.kind).inc();
+            // A first state is as old as it is.
+            if !self.owes_synced {
+                shared.metrics.frame_age.observe(now.0.saturating_sub(frame.time.0) as f64 / 1000.0);
+            }
+        }
+        let state = State { revision, time, updates: &updates, synced: self.at_rest };
+        let mut len = 0;
+        out.put(|out| {
+            let before = out.len();
+            message::state(shared, &state, out);
+            len = out.len() - before;
+        });
+        shared.metrics.bytes_out.inc_by(len as u64);
+        if let Some(credit) = &mut self.credit {
+            credit.send(revision, len);
+        }
+        self.owes_synced &= !self.at_rest;
+        for update in updates.iter().filter(|update| update.frame.is_err()) {
+            self.subscription.unwatch(update.tag);
+        }
+        true
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.shared().metrics.streams.get_or_create(&[("transport", "websocket")]).dec();
+    }
+}

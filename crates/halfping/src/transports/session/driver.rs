@@ -1,0 +1,212 @@
+//! The task of a session: bytes in, bytes out, and time.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use halfping_websocket::{Ended, Incoming, Socket};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::close::Close;
+use super::desk::{Desk, Outbox};
+
+/// Bytes of answers that may wait for the client to read them before no more of its commands are handled.
+const ANSWERS_BYTES_MAX: usize = 64 << 10;
+/// Steps that a session may do before it is the turn of others.
+const STEPS_AT_ONCE: usize = 256;
+/// How long the client may take to close after it was told to.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A session on its socket, as a task.
+pub(super) struct Session<I> {
+    socket: Socket<I>,
+    desk: Desk,
+    /// Fires no later than there is something to look at; what that is, is found out then.
+    timer: Pin<Box<Sleep>>,
+    /// When the client was last heard.
+    heard: Instant,
+    /// Pings since.
+    pings: u32,
+    /// When the message began that is not whole yet.
+    begun: Option<Instant>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// The last word is on its way.
+    Closing,
+    /// It has been sent: the client is to close.
+    Closed,
+}
+
+/// How a session ends.
+enum End {
+    /// Its connection is gone.
+    Gone,
+    /// The client wants it to.
+    Asked(Option<u16>),
+    /// From this side.
+    Close(Close),
+}
+
+impl<I> Outbox for Socket<I>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    fn put(&mut self, fill: impl FnOnce(&mut Vec<u8>)) {
+        self.write_text(fill);
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
+    pub(super) fn new(socket: Socket<I>, desk: Desk) -> Session<I> {
+        let now = Instant::now();
+        let ping = Duration::from_millis(desk.shared().limits.ping_ms);
+        let timer = Box::pin(sleep_until(now + ping));
+        Session { socket, desk, timer, heard: now, pings: 0, begun: None, phase: Phase::Open }
+    }
+
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let Session { socket, desk, .. } = self;
+        let mut steps_left = STEPS_AT_ONCE;
+        loop {
+            if desk.shared().is_draining() {
+                return Poll::Ready(End::Close(Close::Draining));
+            }
+            let mut idle = true;
+            while steps_left > 0 && socket.unsent_bytes() < ANSWERS_BYTES_MAX {
+                match desk.poll_step(cx, socket) {
+                    Poll::Ready(Ok(())) => (idle, steps_left) = (false, steps_left - 1),
+                    Poll::Ready(Err(close)) => return Poll::Ready(End::Close(close)),
+                    Poll::Pending => break,
+                }
+            }
+            if desk.is_free() && socket.unsent_bytes() < ANSWERS_BYTES_MAX {
+                let next = socket.poll_next(cx);
+                if next.is_ready() {
+                    (self.heard, self.pings, self.begun) = (Instant::now(), 0, None);
+                    idle = false;
+                } else if socket.is_in_progress() {
+                    self.begun.get_or_insert_with(Instant::now);
+                }
+                match next {
+                    Poll::Ready(Ok(Incoming::Text(text))) => desk.receive(&text),
+                    Poll::Ready(Ok(Incoming::Ping(_) | Incoming::Pong)) | Poll::Pending => {}
+                    Poll::Ready(Ok(Incoming::Binary(_))) => return Poll::Ready(End::Close(Close::Binary)),
+                    Poll::Ready(Ok(Incoming::Close(code))) => return Poll::Ready(End::Asked(code)),
+                    Poll::Ready(Err(Ended::Violation(violation))) => {
+                        return Poll::Ready(End::Close(Close::Violation(violation)));
+                    }
+                    Poll::Ready(Err(_)) => return Poll::Ready(End::Gone),
+                }
+            }
+            match socket.poll_ready(cx) {
+                Poll::Ready(Err(_)) => return Poll::Ready(End::Gone),
+                // State is decided when the connection can take it, and not in the middle of a message that changes what is to be told.
+                Poll::Ready(Ok(())) if desk.is_free() => idle &= !desk.tell(cx.waker(), socket),
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+            if steps_left == 0 {
+                // Others have waited long enough.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if idle {
+                break;
+            }
+        }
+        self.poll_time(cx)
+    }
+
+    /// Looks at what time brings, and sees to it that the timer fires early enough for the next look.
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            let Session { socket, desk, .. } = self;
+            let limits = &desk.shared().limits;
+            let ping = Duration::from_millis(limits.ping_ms);
+            let silence = self.heard + Duration::from_millis(limits.silence_ms);
+            let whole = self.begun.map(|begun| begun + Duration::from_millis(limits.body_timeout_ms));
+            let due = desk.due().map(|tick| Instant::from_std(desk.shared().clock.instant(tick)));
+            let next_ping = self.heard + ping * (self.pings + 1);
+            let next = [Some(next_ping.min(silence)), whole, due].into_iter().flatten().min();
+            let next = next.unwrap_or(silence);
+            if self.timer.deadline() > next || self.timer.is_elapsed() {
+                self.timer.as_mut().reset(next);
+            }
+            ready!(self.timer.as_mut().poll(cx));
+            let now = Instant::now();
+            if whole.is_some_and(|whole| whole <= now) {
+                return Poll::Ready(End::Close(Close::MessageTimeout));
+            }
+            if socket.unsent_bytes() > 0 {
+                // A client that does not take what it is sent cannot hear pings: it is slow, not gone (PROTOCOL L11).
+                (self.heard, self.pings) = (now, 0);
+            } else if silence <= now {
+                return Poll::Ready(End::Close(Close::Silence));
+            } else if next_ping <= now {
+                socket.write_ping();
+                self.pings += 1;
+            }
+            let is_due = due.is_some_and(|due| due <= now);
+            if is_due {
+                desk.look_again();
+            }
+            if is_due || self.socket.unsent_bytes() > 0 {
+                // What was written here, or has become due, is sent on the next round.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn end(&mut self, end: End) -> Phase {
+        let name = match end {
+            End::Gone => return Phase::Closed,
+            End::Asked(code) => {
+                self.socket.write_close_answer(code);
+                "asked for"
+            }
+            End::Close(close) => {
+                if let Some(limit) = close.limit() {
+                    self.desk.shared().metrics.limit_hit(limit);
+                }
+                self.socket.write_close(close.code(), &close.reason());
+                "closed"
+            }
+        };
+        tracing::debug!("a session was {name}");
+        self.timer.as_mut().reset(Instant::now() + CLOSE_PATIENCE);
+        Phase::Closing
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Future for Session<I> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let session = &mut *self;
+        if session.phase == Phase::Open {
+            let end = ready!(session.poll_open(cx));
+            if matches!(end, End::Gone) {
+                return Poll::Ready(());
+            }
+            session.phase = session.end(end);
+        }
+        if session.timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if session.phase == Phase::Closing {
+            let said = ready!(session.socket.poll_ready(cx)).is_ok()
+                && ready!(session.socket.poll_shutdown(cx)).is_ok();
+            if !said {
+                return Poll::Ready(());
+            }
+            session.phase = Phase::Closed;
+        }
+        session.socket.poll_drained(cx)
+    }
+}

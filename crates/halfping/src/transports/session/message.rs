@@ -1,0 +1,112 @@
+//! What a session is told, as text (PROTOCOL L5, L8, L9).
+
+use std::io::Write;
+
+use halfping_engine::{Kind, Reading, Revision, Timestamp, Update};
+
+use super::command::Ref;
+use crate::problem::Problem;
+use crate::shared::Shared;
+
+/// Bytes around the frames of a message, and around each of them, about.
+pub(super) const AROUND_MESSAGE: usize = 80;
+pub(super) const AROUND_FRAME: usize = 24;
+
+/// The frames of one pull.
+pub(super) struct State<'a> {
+    pub(super) revision: Revision,
+    pub(super) time: Timestamp,
+    pub(super) updates: &'a [Update],
+    pub(super) synced: bool,
+}
+
+// Writing to a vector does not fail.
+
+pub(super) fn state(shared: &Shared, state: &State<'_>, out: &mut Vec<u8>) {
+    let _ = write!(out, "{{\"rev\":\"{}\",\"t\":{}", shared.cursor(state.revision), state.time.0);
+    for (place, update) in state.updates.iter().enumerate() {
+        out.extend_from_slice(if place == 0 { b",\"set\":[[" } else { b",[" });
+        let _ = write!(out, "{}", update.tag);
+        match &update.frame {
+            Ok(frame) => {
+                let _ = write!(out, ",\"{}\"", frame.kind.name());
+                if frame.kind != Kind::Gone {
+                    out.push(b',');
+                    out.extend_from_slice(&frame.body);
+                }
+                if frame.revision.is_none() {
+                    out.extend_from_slice(b",\"more\"");
+                }
+            }
+            Err(refusal) => {
+                out.extend_from_slice(b",\"error\",");
+                out.extend_from_slice(&Problem::from(refusal.clone()).to_json_in_stream(true));
+            }
+        }
+        out.push(b']');
+    }
+    if !state.updates.is_empty() {
+        out.push(b']');
+    }
+    if state.synced {
+        out.extend_from_slice(b",\"synced\":true");
+    }
+    out.push(b'}');
+}
+
+/// What became of a command that has an answer.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) revision: Option<Revision>,
+    pub(super) value: Option<bytes::Bytes>,
+    pub(super) path: Option<String>,
+}
+
+impl Answer {
+    pub(super) fn done() -> Answer {
+        Answer { status: 200, ..Answer::default() }
+    }
+
+    pub(super) fn reading(reading: Reading) -> Answer {
+        Answer { revision: Some(reading.revision), value: reading.value, ..Answer::done() }
+    }
+}
+
+pub(super) fn answer(shared: &Shared, number: Ref, answer: &Answer, out: &mut Vec<u8>) {
+    let _ = write!(out, "{{\"ref\":{number},\"status\":{}", answer.status);
+    if let Some(revision) = answer.revision {
+        let _ = write!(out, ",\"rev\":\"{}\"", shared.cursor(revision));
+    }
+    if let Some(path) = &answer.path {
+        out.extend_from_slice(b",\"path\":");
+        let _ = serde_json::to_writer(&mut *out, path);
+    }
+    if let Some(value) = &answer.value {
+        out.extend_from_slice(b",\"value\":");
+        out.extend_from_slice(value);
+    }
+    out.push(b'}');
+}
+
+/// A problem that answers a command with a `ref`.
+pub(super) fn refusal(number: Ref, problem: &Problem, link: Option<u32>, out: &mut Vec<u8>) {
+    let _ = write!(out, "{{\"ref\":{number},");
+    if let Some(link) = link {
+        let _ = write!(out, "\"link\":{link},");
+    }
+    out.extend_from_slice(&problem.to_json()[1..]);
+}
+
+/// A problem that answers none. `ends`: the link is not open (any more).
+pub(super) fn error(problem: &Problem, link: Option<u32>, ends: bool, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"error\":");
+    match link {
+        Some(link) => {
+            out.extend_from_slice(&problem.to_json_in_stream(ends));
+            let _ = write!(out, ",\"link\":{link}");
+        }
+        None => out.extend_from_slice(&problem.to_json_in_stream(false)),
+    }
+    out.push(b'}');
+}

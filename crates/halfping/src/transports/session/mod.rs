@@ -1,0 +1,105 @@
+//! Sessions: any number of links on one WebSocket (PROTOCOL L1 to L13).
+
+mod close;
+mod command;
+mod credit;
+mod desk;
+mod driver;
+mod message;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use halfping_engine::Watch;
+use halfping_websocket::{Handshake, HandshakeError, Socket};
+use http::request::Parts;
+use http::{HeaderValue, Method, Version};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+
+use self::desk::Desk;
+use self::driver::Session;
+use crate::connection::Connection;
+use crate::problem::Problem;
+use crate::server;
+use crate::shared::{Shared, Subscription};
+
+/// The subprotocol.
+const PROTOCOL: &str = "halfping.v1";
+
+/// What a request to open a session asks for; `None` for any other request.
+pub(crate) fn handshake(request: &Parts) -> Result<Option<Handshake>, Problem> {
+    // RFC 8441: a CONNECT that says what for.
+    let over_http2 = request.version == Version::HTTP_2
+        && request.method == Method::CONNECT
+        && request.extensions.get::<hyper::ext::Protocol>().is_some_and(|p| p.as_str() == "websocket");
+    Handshake::read(request, over_http2).map_err(|error| match error {
+        HandshakeError::Version => Problem::new("websocket-version", error.to_string())
+            .header(http::header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
+        _ => Problem::new("bad-header", format!("the request asks for a WebSocket, but {error}")),
+    })
+}
+
+/// Turns the request's connection into a session, with a link 0 if one is given.
+pub(crate) fn open(
+    shared: &Arc<Shared>,
+    connection: Option<Arc<Connection>>,
+    upgrade: Option<OnUpgrade>,
+    handshake: &Handshake,
+    watch: Option<&Watch>,
+) -> Result<Response, Problem> {
+    if shared.is_draining() {
+        return Err(Problem::new("draining", "the server is about to stop"));
+    }
+    let offered = &handshake.protocols;
+    let protocol = offered.iter().any(|offer| offer == PROTOCOL).then_some(PROTOCOL);
+    if protocol.is_none() && !offered.is_empty() {
+        return Err(Problem::new(
+            "bad-header",
+            "none of the subprotocols in Sec-WebSocket-Protocol is spoken here",
+        )
+        .hint(format!("offer {PROTOCOL}")));
+    }
+    let Some(upgrade) = upgrade else {
+        let problem = Problem::new("internal", "the HTTP server around this API cannot upgrade connections");
+        return Err(problem.hint("serve the router with HTTP upgrades, as axum::serve does"));
+    };
+    // Of somebody else's server no connection is known; but a session is one.
+    let connection = connection.unwrap_or_else(|| Arc::new(Connection::new(&shared.limits)));
+    let mut subscription = Subscription::new(shared, &connection, &[])?;
+    if let Some(watch) = watch {
+        subscription.watch(0, watch)?;
+    }
+    let desk = Desk::new(subscription, connection, watch.is_some());
+    let (message_bytes, deflate) = (shared.limits.message_bytes, handshake.deflate);
+    tokio::spawn(async move {
+        let upgraded = match upgrade.await {
+            Ok(upgraded) => upgraded,
+            Err(error) => return tracing::debug!(%error, "a session did not begin"),
+        };
+        // A task of its own for each, so that no session is as large as the larger of the two.
+        match into_tcp(upgraded) {
+            Ok((stream, already)) => {
+                if let Err(error) = server::set_up(&stream, desk.shared()) {
+                    tracing::debug!(%error, "a socket could not be set up");
+                }
+                let socket = Socket::new(stream, &already, message_bytes, deflate);
+                tokio::spawn(Session::new(socket, desk));
+            }
+            Err(upgraded) => {
+                let socket = Socket::new(TokioIo::new(upgraded), &[], message_bytes, deflate);
+                tokio::spawn(Session::new(socket, desk));
+            }
+        }
+    });
+    Ok(handshake.response::<Body>(protocol))
+}
+
+/// The TCP connection itself, if it is one that a session has for itself, and what was read from it already.
+fn into_tcp(upgraded: Upgraded) -> Result<(TcpStream, bytes::Bytes), Upgraded> {
+    let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)?;
+    Ok((parts.io.into_inner(), parts.read_buf))
+}

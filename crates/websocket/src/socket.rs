@@ -1,0 +1,183 @@
+//! A WebSocket over any connection, as its owner's task polls it.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tungstenite::protocol::frame::coding::{Control, Data};
+
+use crate::decode::{Decoder, Incoming, Violation};
+use crate::{encode, scratch};
+
+/// The server's end of a WebSocket.
+///
+/// # The law of use
+/// What was written leaves with [`Socket::poll_ready`], which also answers pings. What is decided late is written when that has said that everything before it
+/// has been taken; other messages can be written at any time, and their owner bounds [`Socket::unsent_bytes`].
+#[derive(Debug)]
+pub struct Socket<I> {
+    io: I,
+    decoder: Decoder,
+    compress: bool,
+    /// Bytes that were read and not decoded yet, since their owner took a message and went to do something else.
+    unread: Vec<u8>,
+    unread_from: usize,
+    /// Bytes of what was written that the connection has not taken yet.
+    unsent: Vec<u8>,
+    unsent_from: usize,
+    /// The payload of the newest ping that was not answered. Older ones need no answer (RFC 6455, section 5.5.3).
+    pong: Option<Vec<u8>>,
+}
+
+/// Why nothing comes any more.
+#[derive(Debug, Error)]
+pub enum Ended {
+    /// The other side has closed the connection, without a word.
+    #[error("the connection was closed")]
+    Closed,
+    /// The client broke a rule, and is to be told so.
+    #[error(transparent)]
+    Violation(#[from] Violation),
+    /// The connection broke.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
+    /// `already`: what was read from the connection together with the handshake. `deflate`: whether the handshake agreed on compression.
+    pub fn new(io: I, already: &[u8], message_bytes_max: usize, deflate: bool) -> Socket<I> {
+        Socket {
+            io,
+            decoder: Decoder::new(message_bytes_max, deflate),
+            compress: deflate,
+            unread: already.to_vec(),
+            unread_from: 0,
+            unsent: Vec::new(),
+            unsent_from: 0,
+            pong: None,
+        }
+    }
+
+    /// The next message, or the client's close.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Ended>> {
+        loop {
+            let mut input = &self.unread[self.unread_from..];
+            let before = input.len();
+            let next = self.decoder.next(&mut input);
+            self.unread_from += before - input.len();
+            if self.unread_from == self.unread.len() {
+                (self.unread, self.unread_from) = (Vec::new(), 0);
+            }
+            match next? {
+                Some(Incoming::Ping(payload)) => self.pong = Some(payload),
+                Some(incoming) => return Poll::Ready(Ok(incoming)),
+                None => {
+                    let got = ready!(self.poll_read(cx))?;
+                    if got == 0 {
+                        return Poll::Ready(Err(Ended::Closed));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads once, and keeps what was read.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        scratch::with_read(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+            self.unread = buffer.filled().to_vec();
+            self.unread_from = 0;
+            Poll::Ready(Ok(self.unread.len()))
+        })
+    }
+
+    /// Whether the client has begun something that is not whole yet.
+    pub fn is_in_progress(&self) -> bool {
+        self.decoder.is_in_progress()
+    }
+
+    /// Whether the connection has taken all that was written; if not, it is being told to wake the task when it takes more.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            while self.unsent_from < self.unsent.len() {
+                let unsent = &self.unsent[self.unsent_from..];
+                let taken = ready!(Pin::new(&mut self.io).poll_write(cx, unsent))?;
+                if taken == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.unsent_from += taken;
+            }
+            if !self.unsent.is_empty() {
+                scratch::give_write(std::mem::take(&mut self.unsent));
+                self.unsent_from = 0;
+                // Of a TCP connection that is nothing to do.
+                ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            }
+            match self.pong.take() {
+                Some(payload) => encode::control(self.buffer(), Control::Pong, &payload),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    /// Bytes of what was written that the connection has not taken yet.
+    pub fn unsent_bytes(&self) -> usize {
+        self.unsent.len() - self.unsent_from
+    }
+
+    /// Writes a text message. `fill` writes the text.
+    pub fn write_text(&mut self, fill: impl FnOnce(&mut Vec<u8>)) {
+        let compress = self.compress;
+        encode::message(self.buffer(), Data::Text, compress, fill);
+    }
+
+    /// Writes a binary message.
+    pub fn write_binary(&mut self, payload: &[u8]) {
+        let compress = self.compress;
+        encode::message(self.buffer(), Data::Binary, compress, |out| out.extend_from_slice(payload));
+    }
+
+    /// Writes a ping.
+    pub fn write_ping(&mut self) {
+        encode::control(self.buffer(), Control::Ping, b"");
+    }
+
+    /// Writes a close: the last word from this side.
+    pub fn write_close(&mut self, code: u16, reason: &str) {
+        encode::close(self.buffer(), code, reason);
+    }
+
+    /// Answers the client's close with its own code.
+    pub fn write_close_answer(&mut self, code: Option<u16>) {
+        match code {
+            Some(code) => encode::close(self.buffer(), code, ""),
+            None => encode::control(self.buffer(), Control::Close, b""),
+        }
+    }
+
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        if self.unsent.capacity() == 0 {
+            self.unsent = scratch::take_write();
+        }
+        &mut self.unsent
+    }
+
+    /// Reads and throws away until the other side closes: what is unread when a connection is closed makes the system throw away what was sent last.
+    pub fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.unread = Vec::new();
+        loop {
+            match ready!(self.poll_read(cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => self.unread = Vec::new(),
+            }
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
