@@ -1,6 +1,16 @@
-//! When to stop: Ctrl-C or SIGTERM.
+//! When to stop: Ctrl-C or SIGTERM, or with whoever started this process.
+
+use std::io;
 
 use crate::report::tell;
+
+/// Ends this process when its stdin does: however the process that holds the other side goes away, nothing is left behind.
+pub(crate) fn with_stdin() {
+    std::thread::spawn(|| {
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        std::process::exit(0);
+    });
+}
 
 /// Resolves when the server is asked to stop. A second request ends the process at once.
 pub(crate) async fn requested() {

@@ -1,6 +1,7 @@
 //! `halfping bench` from end to end, small: both subjects are measured, and everybody gets the last value.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -44,4 +45,21 @@ fn a_stalled_reader_has_little_to_read_before_the_newest_value() {
     // 3,000 updates of more than 200 bytes were made: whoever queues them has more than half a megabyte (PROTOCOL S3).
     let bytes = measured["bytes_to_newest"]["halfping"].as_f64();
     assert!(bytes.is_some_and(|bytes| bytes < 400_000.0), "{measured}");
+}
+
+#[test]
+fn a_server_can_end_with_whoever_started_it() {
+    let mut server = Command::new(env!("CARGO_BIN_EXE_halfping"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--until-stdin-ends"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let said = BufReader::new(server.stderr.take().expect("it is piped"));
+    let mut lines = said.lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("listening")));
+    drop(server.stdin.take());
+    // The end of its stderr is that of the process.
+    assert!(lines.all(|line| !line.contains("panic")));
+    assert!(server.wait().expect("it ended").success());
 }

@@ -21,6 +21,9 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
         );
     }
     let config = Config::read(args.config.as_deref(), &args.limit)?;
+    if args.until_stdin_ends {
+        stop::with_stdin();
+    }
     log::start(&args.log);
     let listen = args.listen.or(config.listen).unwrap_or(LISTEN);
     let cors = config.cors(listen);

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::Measure;
-use super::figures::{Metric, Sample, percentile};
-use super::load::{Delivery, Load};
-use super::subject::{Cpu, Subject};
+use super::figures::{AGE_P50, AGE_P99, GENERATOR_CORES, Metric, SERVER_CORES, Sample};
+use super::load::{Delivery, Load, Reading};
+use super::process::Cpu;
+use super::subject::Subject;
+use super::{Measure, settings};
 use crate::args::{self, Pace};
 use crate::report::{Blame, Failure};
 
@@ -32,20 +33,13 @@ static BROUGHT_CPU: Metric = Metric {
     label: "server CPU, s per million updates brought",
     digits: 3,
 };
-static AGE_P50: Metric = Metric { name: "age_p50_ms", label: "age on arrival, p50, ms", digits: 2 };
-static AGE_P99: Metric = Metric { name: "age_p99_ms", label: "age on arrival, p99, ms", digits: 2 };
-static SERVER: Metric = Metric { name: "server_cores", label: "cores used by the server", digits: 2 };
-static GENERATOR: Metric = Metric { name: "load_cores", label: "cores used by the load", digits: 2 };
-
 /// The part of a measurement's time that is let pass before it begins.
 const WARM_UP: u32 = 8;
 
-pub(super) struct Fanout<'a> {
-    args: &'a args::Fanout,
-}
+pub(super) struct Fanout<'a>(pub(super) &'a args::Fanout);
 
 pub(super) struct Case {
-    payload: usize,
+    payload: u32,
     pace: Pace,
 }
 
@@ -59,53 +53,48 @@ impl fmt::Display for Case {
     }
 }
 
-impl<'a> Fanout<'a> {
-    pub(super) fn new(args: &'a args::Fanout) -> Fanout<'a> {
-        Fanout { args }
-    }
-}
-
 impl Measure for Fanout<'_> {
     type Case = Case;
 
     const NAME: &'static str = "fanout";
 
     fn cases(&self) -> Vec<Case> {
-        let paces = match self.args.mode {
+        let paces = match self.0.mode {
             Some(pace) => vec![pace],
             None => vec![Pace::LockStep, Pace::FreeRunning],
         };
         let case = |payload: &u32| {
-            let payload = *payload as usize;
+            let payload = *payload;
             paces.iter().map(move |pace| Case { payload, pace: *pace }).collect::<Vec<Case>>()
         };
-        self.args.payload.iter().flat_map(case).collect()
+        self.0.payload.iter().flat_map(case).collect()
     }
 
     fn settings(&self) -> Map<String, Value> {
-        let settings = [
-            ("readers", json!(self.args.readers)),
-            ("seconds", json!(self.args.seconds.as_secs_f64())),
-            ("window", json!(self.args.window)),
-            ("runs", json!(self.args.runs.runs)),
-        ];
-        settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        settings([
+            ("readers", json!(self.0.readers)),
+            ("seconds", json!(self.0.seconds.as_secs_f64())),
+            ("window", json!(self.0.window)),
+            ("transport", json!(format!("{:?}", self.0.transport))),
+            ("runs", json!(self.0.local.runs.runs)),
+        ])
     }
 
     fn connections(&self) -> usize {
-        self.args.readers as usize + 1
+        self.0.readers as usize + 1
     }
 
     fn measure(&self, case: &Case, subject: &Subject) -> Result<Sample, Failure> {
-        let mut load = Load::new(subject.address, case.payload)?;
-        for _ in 0..self.args.readers {
-            load.add_reader(None)?;
+        let mut load = Load::new(subject, case.payload)?;
+        load.publish_first(1)?;
+        for _ in 0..self.0.readers {
+            load.add_reader(&Reading::of(self.0.transport, 0..1))?;
         }
         load.wait("every reader has the first value", Load::all_have_it, |_| {})?;
-        self.publish(case.pace, &mut load, self.args.seconds / WARM_UP)?;
+        self.publish(case.pace, &mut load, self.0.seconds / WARM_UP)?;
 
         let before = (subject.cpu(), Cpu::of(std::process::id()));
-        let counted = self.publish(case.pace, &mut load, self.args.seconds)?;
+        let counted = self.publish(case.pace, &mut load, self.0.seconds)?;
         let used = |before: Option<Cpu>, now: Option<Cpu>| Some(now?.since(before?));
         let server = used(before.0, subject.cpu());
         let generator = used(before.1, Cpu::of(std::process::id()));
@@ -129,8 +118,8 @@ impl Fanout<'_> {
             Pace::LockStep => {
                 while start.elapsed() < time {
                     let began = Instant::now();
-                    let number = load.publish()?;
-                    let missing = Cell::new(self.args.readers);
+                    let number = load.publish(0)?;
+                    let missing = Cell::new(self.0.readers);
                     let take = |delivery: Delivery| {
                         if delivery.number == number {
                             missing.set(missing.get() - 1);
@@ -143,8 +132,8 @@ impl Fanout<'_> {
             }
             Pace::FreeRunning => {
                 while start.elapsed() < time {
-                    while load.unanswered() < u64::from(self.args.window) {
-                        load.publish()?;
+                    while load.unanswered() < u64::from(self.0.window) {
+                        load.publish(0)?;
                     }
                     let left = time.saturating_sub(start.elapsed());
                     load.turn(left, |delivery| counted.take(delivery))?;
@@ -185,11 +174,9 @@ impl Counted {
         sample.add(&CPU, total_s.map(|cpu_s| cpu_s / deliveries * 1e6));
         sample.add(&USER_CPU, server.map(|cpu| cpu.user_s / deliveries * 1e6));
         sample.add(&PER_CPU, total_s.map(|cpu_s| deliveries / cpu_s));
-        let in_ms = |us: Option<f64>| us.map(|us| us / 1000.0);
         match pace {
             Pace::LockStep => {
-                sample.add(&ROUND_P50, in_ms(percentile(&mut self.rounds_us, 0.5)));
-                sample.add(&ROUND_P99, in_ms(percentile(&mut self.rounds_us, 0.99)));
+                sample.add_percentiles([&ROUND_P50, &ROUND_P99], &mut self.rounds_us);
             }
             Pace::FreeRunning => {
                 sample.add(&UPDATES, self.updates as f64 / seconds);
@@ -197,10 +184,9 @@ impl Counted {
                 sample.add(&BROUGHT_CPU, total_s.map(|cpu_s| cpu_s / brought * 1e6));
             }
         }
-        sample.add(&AGE_P50, in_ms(percentile(&mut self.ages_us, 0.5)));
-        sample.add(&AGE_P99, in_ms(percentile(&mut self.ages_us, 0.99)));
-        sample.add(&SERVER, total_s.map(|cpu_s| cpu_s / seconds));
-        sample.add(&GENERATOR, generator.map(|cpu| cpu.total_s() / seconds));
+        sample.add_percentiles([&AGE_P50, &AGE_P99], &mut self.ages_us);
+        sample.add(&SERVER_CORES, total_s.map(|cpu_s| cpu_s / seconds));
+        sample.add(&GENERATOR_CORES, generator.map(|cpu| cpu.total_s() / seconds));
         sample
     }
 }

@@ -17,6 +17,16 @@ pub(super) struct Metric {
     pub(super) digits: usize,
 }
 
+/// Those that several scenarios have.
+pub(super) static AGE_P50: Metric =
+    Metric { name: "age_p50_ms", label: "age on arrival, p50, ms", digits: 3 };
+pub(super) static AGE_P99: Metric =
+    Metric { name: "age_p99_ms", label: "age on arrival, p99, ms", digits: 3 };
+pub(super) static SERVER_CORES: Metric =
+    Metric { name: "server_cores", label: "cores used by the server", digits: 2 };
+pub(super) static GENERATOR_CORES: Metric =
+    Metric { name: "load_cores", label: "cores used by the load", digits: 2 };
+
 /// One measurement: as many figures as the system could tell.
 #[derive(Debug, Default)]
 pub(super) struct Sample(Vec<(&'static Metric, f64)>);
@@ -25,6 +35,13 @@ impl Sample {
     pub(super) fn add(&mut self, metric: &'static Metric, value: impl Into<Option<f64>>) {
         if let Some(value) = value.into().filter(|value| value.is_finite()) {
             self.0.push((metric, value));
+        }
+    }
+
+    /// Adds the middle of some times, and what 99 of 100 are below, in milliseconds. Sorts them.
+    pub(super) fn add_percentiles(&mut self, [p50, p99]: [&'static Metric; 2], times_us: &mut [u32]) {
+        for (metric, share) in [(p50, 0.5), (p99, 0.99)] {
+            self.add(metric, percentile(times_us, share).map(|us| us / 1000.0));
         }
     }
 }
@@ -137,7 +154,7 @@ fn median(values: &[f64]) -> Option<f64> {
 }
 
 /// The value below which a share of all values lies. Sorts them.
-pub(super) fn percentile(values: &mut [u32], share: f64) -> Option<f64> {
+fn percentile(values: &mut [u32], share: f64) -> Option<f64> {
     values.sort_unstable();
     let place = (values.len() as f64 * share) as usize;
     values.get(place.min(values.len().saturating_sub(1))).map(|value| f64::from(*value))

@@ -6,28 +6,52 @@
 mod fanout;
 mod figures;
 mod floor;
+mod idle;
+mod ingest;
+mod latency;
+mod link;
 mod load;
+mod message;
+mod mux;
+mod pace;
+mod process;
+mod resume;
+mod shaped;
 mod stall;
+mod stamp;
 mod subject;
+mod ws;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
 use serde_json::{Map, Value};
 
-use crate::args::{Bench, Runs, Scenario};
+use crate::args::{Bench, Local, Runs, Scenario};
 use crate::report::{Blame, Failure};
 use figures::{CaseFigures, Report, Sample};
-use subject::{Kind, Subject};
+use subject::{Kind, Setup, Subject};
 
 pub(crate) fn bench(args: Bench) -> Result<(), Failure> {
     match args.scenario {
-        Scenario::Fanout(args) => drive(&fanout::Fanout::new(&args), &args.runs),
-        Scenario::Stall(args) => drive(&stall::Stall::new(&args), &args.runs),
-        Scenario::FloorServer => floor::serve(),
+        Scenario::Fanout(args) => local(&fanout::Fanout(&args), &args.local),
+        Scenario::Latency(args) => local(&latency::Latency(&args), &args.local),
+        Scenario::Idle(args) => local(&idle::Idle(&args), &args.local),
+        Scenario::Mux(args) => local(&mux::Mux(&args), &args.local),
+        Scenario::Stall(args) => local(&stall::Stall(&args), &args.local),
+        Scenario::Resume(args) => local(&resume::Resume(&args), &args.local),
+        Scenario::Shaped(args) if args.url.is_none() && !args.inside => Err(link::enter("--inside")),
+        Scenario::Shaped(args) => drive(&shaped::Shaped(&args), &args.runs, args.url),
+        Scenario::Ingest(args) => local(&ingest::Ingest(&args), &args.local),
+        Scenario::FloorServer(args) => floor::serve(&args),
     }
+}
+
+fn local<M: Measure>(scenario: &M, local: &Local) -> Result<(), Failure> {
+    drive(scenario, &local.runs, local.url)
 }
 
 /// A scenario.
@@ -45,12 +69,17 @@ trait Measure {
     /// Connections that are open at once.
     fn connections(&self) -> usize;
 
+    /// How the server for a case is started.
+    fn setup(&self, _: &Self::Case) -> Setup {
+        Setup::default()
+    }
+
     /// Measures one case once. The subject was just started.
     fn measure(&self, case: &Self::Case, subject: &Subject) -> Result<Sample, Failure>;
 }
 
 /// Measures all cases of a scenario, and prints what came out.
-fn drive<M: Measure>(scenario: &M, runs: &Runs) -> Result<(), Failure> {
+fn drive<M: Measure>(scenario: &M, runs: &Runs, url: Option<SocketAddr>) -> Result<(), Failure> {
     raise_open_files(scenario.connections() as u64 + SPARE_FILES)?;
     let kinds: &[Kind] = if runs.no_floor { &[Kind::Halfping] } else { &[Kind::Floor, Kind::Halfping] };
     let progress = Progress::new();
@@ -61,9 +90,9 @@ fn drive<M: Measure>(scenario: &M, runs: &Runs) -> Result<(), Failure> {
             // By turns, so that what else the machine does meets both.
             for kind in kinds {
                 progress.say(format!("{}, {case}: {}, run {run} of {}", M::NAME, kind.name(), runs.runs));
-                let subject = match (kind, runs.url) {
+                let subject = match (kind, url) {
                     (Kind::Halfping, Some(address)) => Subject::at(address),
-                    _ => Subject::start(*kind)?,
+                    _ => Subject::start(*kind, &scenario.setup(&case))?,
                 };
                 figures.add(*kind, scenario.measure(&case, &subject)?);
             }
@@ -73,6 +102,10 @@ fn drive<M: Measure>(scenario: &M, runs: &Runs) -> Result<(), Failure> {
     progress.end();
     report.print(&mut io::stdout().lock(), runs.json)?;
     Ok(())
+}
+
+fn settings<const N: usize>(settings: [(&str, Value); N]) -> Map<String, Value> {
+    settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// Files that a process has open besides the connections of a scenario.

@@ -3,17 +3,15 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::Measure;
-use super::figures::{Metric, Sample, percentile};
-use super::load::{Delivery, Load};
-use super::subject::Subject;
+use super::figures::{Metric, Sample};
+use super::load::{Delivery, Load, Reading};
+use super::pace::steadily;
+use super::subject::{Setup, Subject};
+use super::{Measure, settings};
 use crate::args;
 use crate::report::Failure;
 
@@ -22,7 +20,7 @@ static FRAMES: Metric = Metric { name: "stale_frames", label: "stale frames amon
 static FRESH: Metric =
     Metric { name: "to_newest_ms", label: "from reading on until the newest value, ms", digits: 2 };
 static GROWTH: Metric =
-    Metric { name: "rss_growth_kib", label: "server memory during the stall, growth, KiB", digits: 0 };
+    Metric { name: "memory_growth_kib", label: "server memory during the stall, growth, KiB", digits: 0 };
 static BEFORE_P50: Metric =
     Metric { name: "age_before_p50_ms", label: "age at another reader before, p50, ms", digits: 3 };
 static BEFORE_P99: Metric =
@@ -38,13 +36,11 @@ const RECEIVE_BUFFER: usize = 64 << 10;
 /// How often the server's memory is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
-pub(super) struct Stall<'a> {
-    args: &'a args::Stall,
-}
+pub(super) struct Stall<'a>(pub(super) &'a args::Stall);
 
 /// There is but one.
 pub(super) struct Case {
-    payload: usize,
+    payload: u32,
 }
 
 impl fmt::Display for Case {
@@ -53,11 +49,7 @@ impl fmt::Display for Case {
     }
 }
 
-impl<'a> Stall<'a> {
-    pub(super) fn new(args: &'a args::Stall) -> Stall<'a> {
-        Stall { args }
-    }
-
+impl Stall<'_> {
     /// Updates the value at its rate for a while, and takes the ages at the reader that keeps up.
     fn publish(
         &self,
@@ -66,31 +58,20 @@ impl<'a> Stall<'a> {
         time: Duration,
         mut look: impl FnMut(),
     ) -> Result<Vec<u32>, Failure> {
-        let metronome = Metronome::start(load, self.args.rate);
         let mut ages_us = Vec::new();
-        let start = Instant::now();
-        let (mut done, mut looked) = (0, Duration::ZERO);
-        loop {
-            let now = start.elapsed();
-            if now >= time {
-                break;
-            }
-            let due = (now.as_secs_f64() * f64::from(self.args.rate)) as u64;
-            while done < due {
-                load.publish()?;
-                done += 1;
-            }
-            if now >= looked {
-                looked = now + LOOK;
+        let mut looked = Instant::now();
+        let look = || {
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
                 look();
             }
-            load.turn(time - now, |delivery| {
-                if delivery.reader == healthy {
-                    ages_us.push(delivery.age.as_micros() as u32);
-                }
-            })?;
-        }
-        drop(metronome);
+        };
+        let take = |delivery: Delivery| {
+            if delivery.reader == healthy {
+                ages_us.push(delivery.age.as_micros() as u32);
+            }
+        };
+        steadily(load, self.0.rate, time, |load| load.publish(0).map(drop), look, take)?;
         Ok(ages_us)
     }
 }
@@ -101,16 +82,21 @@ impl Measure for Stall<'_> {
     const NAME: &'static str = "stall";
 
     fn cases(&self) -> Vec<Case> {
-        vec![Case { payload: self.args.payload as usize }]
+        vec![Case { payload: self.0.payload }]
     }
 
     fn settings(&self) -> Map<String, Value> {
-        let settings = [
-            ("rate", json!(self.args.rate)),
-            ("seconds", json!(self.args.seconds.as_secs_f64())),
-            ("runs", json!(self.args.runs.runs)),
-        ];
-        settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        settings([
+            ("rate", json!(self.0.rate)),
+            ("seconds", json!(self.0.seconds.as_secs_f64())),
+            ("transport", json!(format!("{:?}", self.0.transport))),
+            ("credit", json!(self.0.credit)),
+            ("runs", json!(self.0.local.runs.runs)),
+        ])
+    }
+
+    fn setup(&self, _: &Case) -> Setup {
+        Setup { counts_memory: true, ..Setup::default() }
     }
 
     fn connections(&self) -> usize {
@@ -118,28 +104,30 @@ impl Measure for Stall<'_> {
     }
 
     fn measure(&self, case: &Case, subject: &Subject) -> Result<Sample, Failure> {
-        let mut load = Load::new(subject.address, case.payload)?;
-        let healthy = load.add_reader(None)?;
-        let stalled = load.add_reader(Some(RECEIVE_BUFFER))?;
+        let mut load = Load::new(subject, case.payload)?;
+        load.publish_first(1)?;
+        let reading = Reading { credit: self.0.credit, ..Reading::of(self.0.transport, 0..1) };
+        let healthy = load.add_reader(&reading)?;
+        let stalled = load.add_reader(&Reading { receive_buffer: Some(RECEIVE_BUFFER), ..reading })?;
         load.wait("both readers have the first value", Load::all_have_it, |_| {})?;
 
-        let mut before = self.publish(&mut load, healthy, self.args.seconds / 2, || {})?;
+        let mut before = self.publish(&mut load, healthy, self.0.seconds / 2, || {})?;
         load.wait("both readers have everything", Load::all_have_it, |_| {})?;
 
-        let resident = subject.resident_bytes();
-        let mut resident_max = resident;
+        let held = subject.own_bytes();
+        let mut held_max = held;
         load.pause(stalled)?;
         let (published, began) = (load.published(), Instant::now());
-        let mut during = self.publish(&mut load, healthy, self.args.seconds, || {
-            resident_max = resident_max.max(subject.resident_bytes());
+        let mut during = self.publish(&mut load, healthy, self.0.seconds, || {
+            held_max = held_max.max(subject.own_bytes());
         })?;
         let rate = (load.published() - published) as f64 / began.elapsed().as_secs_f64();
-        let healthy_has_it = |load: &Load| load.reader(healthy).newest == load.published();
+        let healthy_has_it = |load: &Load| load.has_all(healthy);
         load.wait("the other reader has the last value", healthy_has_it, |_| {})?;
         load.wait("all writes are answered", |load| load.unanswered() == 0, |_| {})?;
 
         // Nothing is published any more: the newest value must come all the same.
-        let (bytes, frames) = (load.reader(stalled).bytes, load.reader(stalled).frames);
+        let (bytes, frames) = (load.reader(stalled).bytes, load.reader(stalled).frames());
         let began = Instant::now();
         load.resume(stalled)?;
         let fresh = Cell::new(Duration::ZERO);
@@ -152,44 +140,13 @@ impl Measure for Stall<'_> {
 
         let mut sample = Sample::default();
         sample.add(&BYTES, (load.reader(stalled).bytes - bytes) as f64);
-        sample.add(&FRAMES, (load.reader(stalled).frames - frames).saturating_sub(1) as f64);
+        sample.add(&FRAMES, (load.reader(stalled).frames() - frames).saturating_sub(1) as f64);
         sample.add(&FRESH, fresh.get().as_secs_f64() * 1000.0);
-        let growth = resident_max.zip(resident).map(|(now, before)| now as f64 - before as f64);
+        let growth = held_max.zip(held).map(|(now, before)| now as f64 - before as f64);
         sample.add(&GROWTH, growth.map(|bytes| bytes / 1024.0));
-        let in_ms = |us: Option<f64>| us.map(|us| us / 1000.0);
-        sample.add(&BEFORE_P50, in_ms(percentile(&mut before, 0.5)));
-        sample.add(&BEFORE_P99, in_ms(percentile(&mut before, 0.99)));
-        sample.add(&DURING_P50, in_ms(percentile(&mut during, 0.5)));
-        sample.add(&DURING_P99, in_ms(percentile(&mut during, 0.99)));
+        sample.add_percentiles([&BEFORE_P50, &BEFORE_P99], &mut before);
+        sample.add_percentiles([&DURING_P50, &DURING_P99], &mut during);
         sample.add(&RATE, rate);
         Ok(sample)
-    }
-}
-
-/// Ends the load's waiting whenever the next update is due: the system's own wait for sockets counts in milliseconds.
-struct Metronome(Arc<AtomicBool>);
-
-impl Metronome {
-    fn start(load: &Load, rate: u32) -> Metronome {
-        let alarm = load.alarm();
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        thread::spawn(move || {
-            let start = Instant::now();
-            for beat in 1.. {
-                let at = Duration::from_secs(1) * beat / rate;
-                thread::sleep(at.saturating_sub(start.elapsed()));
-                if stopped.load(Ordering::Relaxed) || alarm.wake().is_err() {
-                    break;
-                }
-            }
-        });
-        Metronome(stop)
-    }
-}
-
-impl Drop for Metronome {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }

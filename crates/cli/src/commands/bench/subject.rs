@@ -1,5 +1,6 @@
-//! What is measured: a server in a process of its own, and what the system says that it used.
+//! What is measured: a server in a process of its own.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -7,6 +8,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use super::link;
+use super::process::{Cpu, own_bytes};
 use crate::report::{Blame, Failure};
 
 /// How long a server may take to start.
@@ -25,36 +28,81 @@ impl Kind {
             Kind::Floor => "floor",
         }
     }
+}
 
-    fn arguments(self) -> &'static [&'static str] {
-        match self {
-            Kind::Halfping => &["serve", "--memory", "--listen", "127.0.0.1:0", "--log", "warn"],
-            Kind::Floor => &["bench", "floor-server"],
+/// How a server is started.
+#[derive(Debug, Default)]
+pub(super) struct Setup {
+    /// Of its limits, those that are not as they are by default.
+    pub(super) limits: Vec<(&'static str, u64)>,
+    /// Its memory is looked at: then it holds what it needs, not what may be of use later.
+    pub(super) counts_memory: bool,
+    /// Readers reach it over a link that carries so many kbit/s.
+    pub(super) link_kbits: Option<u32>,
+}
+
+impl Setup {
+    fn arguments(&self, kind: Kind) -> Vec<String> {
+        let listen = if self.link_kbits.is_some() { "0.0.0.0:0" } else { "127.0.0.1:0" };
+        let fixed: &[&str] = match kind {
+            Kind::Halfping => {
+                &["serve", "--memory", "--log", "warn", "--until-stdin-ends", "--listen", listen]
+            }
+            Kind::Floor => &["bench", "floor-server", "--listen", listen],
+        };
+        let mut arguments: Vec<String> = fixed.iter().map(|argument| (*argument).to_owned()).collect();
+        for (name, value) in &self.limits {
+            match kind {
+                Kind::Halfping => arguments.extend(["--limit".to_owned(), format!("{name}={value}")]),
+                // The only one that it has.
+                Kind::Floor if *name == UNSENT_BYTES => {
+                    arguments.extend(["--unsent-bytes".to_owned(), value.to_string()]);
+                }
+                Kind::Floor => {}
+            }
         }
+        arguments
     }
 }
+
+/// What the system may hold of a connection's bytes without having sent them.
+pub(super) const UNSENT_BYTES: &str = "unsent_bytes";
 
 /// A running server. If it was started here, it ends with its owner.
 pub(super) struct Subject {
     child: Option<Child>,
+    /// Where to write.
     pub(super) address: SocketAddr,
+    /// Where to read: elsewhere if readers have a link of their own.
+    pub(super) readers_address: SocketAddr,
 }
 
 impl Subject {
     /// A server that runs already.
     pub(super) fn at(address: SocketAddr) -> Subject {
-        Subject { child: None, address }
+        Subject { child: None, address, readers_address: address }
     }
 
-    pub(super) fn start(kind: Kind) -> Result<Subject, Failure> {
+    pub(super) fn start(kind: Kind, setup: &Setup) -> Result<Subject, Failure> {
         let broken = |why: String| Failure::new(Blame::Peer, format!("cannot start a server: {why}"));
         let program = std::env::current_exe().map_err(|error| broken(error.to_string()))?;
-        let mut command = Command::new(program);
+        let mut words = vec![program.into_os_string()];
+        words.extend(setup.arguments(kind).into_iter().map(OsString::from));
+        if setup.link_kbits.is_some() {
+            words = link::in_a_namespace(words);
+        }
+        let mut command = Command::new(&words[0]);
         // What is set for servers of the user's own is not for this one.
-        for name in ["HALFPING_LISTEN", "HALFPING_DATA", "HALFPING_CONFIG", "HALFPING_LOG_FORMAT"] {
+        for name in
+            ["HALFPING_LISTEN", "HALFPING_DATA", "HALFPING_CONFIG", "HALFPING_LOG_FORMAT", "HALFPING_LOG"]
+        {
             command.env_remove(name);
         }
-        command.args(kind.arguments()).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        if setup.counts_memory {
+            // A huge page is taken as a whole, whatever it is for; and what was freed is kept for a while.
+            command.envs([("MIMALLOC_ALLOW_THP", "0"), ("MIMALLOC_PURGE_DELAY", "0")]);
+        }
+        command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| broken(error.to_string()))?;
         let says = child.stderr.take();
         let (tell, told) = mpsc::channel();
@@ -68,14 +116,17 @@ impl Subject {
                 }
             }
         });
-        match told.recv_timeout(START) {
-            Ok(address) => Ok(Subject { child: Some(child), address }),
-            Err(_) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(broken(format!("{} does not say where it listens", kind.name())))
-            }
-        }
+        // Ends it also when this fails.
+        let mut subject = Subject::at(SocketAddr::from(([0, 0, 0, 0], 0)));
+        let pid = child.id();
+        subject.child = Some(child);
+        let silent = |_| broken(format!("{} does not say where it listens", kind.name()));
+        let address = told.recv_timeout(START).map_err(silent)?;
+        (subject.address, subject.readers_address) = match setup.link_kbits {
+            Some(kbits) => link::lay(pid, address.port(), kbits)?,
+            None => (address, address),
+        };
+        Ok(subject)
     }
 
     pub(super) fn cpu(&self) -> Option<Cpu> {
@@ -83,10 +134,8 @@ impl Subject {
     }
 
     /// Memory that the process holds now.
-    pub(super) fn resident_bytes(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.as_ref()?.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+    pub(super) fn own_bytes(&self) -> Option<u64> {
+        own_bytes(self.child.as_ref()?.id())
     }
 }
 
@@ -104,42 +153,6 @@ fn address(line: &str) -> Option<SocketAddr> {
     line.split_once("listening on http://")?.1.trim().parse().ok()
 }
 
-/// Processor time that a process has used so far.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Cpu {
-    pub(super) user_s: f64,
-    pub(super) system_s: f64,
-}
-
-impl Cpu {
-    /// That of a process; `None` where the system does not tell.
-    pub(super) fn of(pid: u32) -> Option<Cpu> {
-        Cpu::parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-    }
-
-    #[cfg(target_os = "linux")]
-    fn parse(stat: &str) -> Option<Cpu> {
-        // The second field is the program's name, and may hold anything.
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-        let per_second = rustix::param::clock_ticks_per_second() as f64;
-        let mut seconds = || Some(fields.next()?.parse::<f64>().ok()? / per_second);
-        Some(Cpu { user_s: seconds()?, system_s: seconds()? })
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn parse(_: &str) -> Option<Cpu> {
-        None
-    }
-
-    pub(super) fn since(self, before: Cpu) -> Cpu {
-        Cpu { user_s: self.user_s - before.user_s, system_s: self.system_s - before.system_s }
-    }
-
-    pub(super) fn total_s(self) -> f64 {
-        self.user_s + self.system_s
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,11 +164,12 @@ mod tests {
         assert_eq!(address("try: curl -N 'http://127.0.0.1:4711/?watch'"), None);
     }
 
-    #[cfg(target_os = "linux")]
     #[test]
-    fn processor_time_is_read_past_any_name() {
-        let cpu = Cpu::parse("7 (a) b) S 1 1 1 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0").unwrap();
-        assert_eq!(cpu.total_s() * rustix::param::clock_ticks_per_second() as f64, 300.0);
-        assert!(Cpu::of(std::process::id()).is_some());
+    fn the_floor_knows_one_limit() {
+        let setup = Setup { limits: vec![(UNSENT_BYTES, 7), ("connections", 8)], ..Setup::default() };
+        assert!(setup.arguments(Kind::Floor).ends_with(&["--unsent-bytes".to_owned(), "7".to_owned()]));
+        assert!(
+            setup.arguments(Kind::Halfping).ends_with(&["--limit".to_owned(), "connections=8".to_owned()])
+        );
     }
 }

@@ -1,0 +1,89 @@
+//! From a PUT to its delivery, when a server has nothing else to do.
+
+use std::cell::Cell;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use super::figures::{AGE_P50, AGE_P99, Metric, Sample};
+use super::load::{Load, Reading};
+use super::process::Cpu;
+use super::subject::Subject;
+use super::{Measure, settings};
+use crate::args;
+use crate::random::Random;
+use crate::report::Failure;
+
+static VALUES: Metric = Metric { name: "values", label: "values", digits: 0 };
+static CPU: Metric = Metric { name: "cpu_us_per_value", label: "server CPU per value, µs", digits: 0 };
+
+/// Until the next value, in microseconds: never the same, so that nothing can fall into step.
+const PAUSE_US: (f64, f64) = (2000.0, 5000.0);
+/// Values before those that count.
+const WARM_UP: u64 = 100;
+
+pub(super) struct Latency<'a>(pub(super) &'a args::Latency);
+
+/// There is but one.
+pub(super) struct Case {
+    payload: u32,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes, PUT to delivery", self.payload)
+    }
+}
+
+impl Measure for Latency<'_> {
+    type Case = Case;
+
+    const NAME: &'static str = "latency";
+
+    fn cases(&self) -> Vec<Case> {
+        vec![Case { payload: self.0.payload }]
+    }
+
+    fn settings(&self) -> Map<String, Value> {
+        settings([
+            ("transport", json!(format!("{:?}", self.0.transport))),
+            ("seconds", json!(self.0.seconds.as_secs_f64())),
+            ("runs", json!(self.0.local.runs.runs)),
+        ])
+    }
+
+    fn connections(&self) -> usize {
+        2
+    }
+
+    fn measure(&self, case: &Case, subject: &Subject) -> Result<Sample, Failure> {
+        let mut load = Load::new(subject, case.payload)?;
+        load.publish_first(1)?;
+        load.add_reader(&Reading::of(self.0.transport, 0..1))?;
+        load.wait("the reader has the first value", Load::all_have_it, |_| {})?;
+
+        let mut random = Random::new(1);
+        let mut ages_us = Vec::new();
+        let (mut cpu, mut began) = (subject.cpu(), Instant::now());
+        while began.elapsed() < self.0.seconds {
+            let number = load.publish(0)?;
+            let age = Cell::new(None);
+            let has_it = |load: &Load| age.get().is_some() && load.unanswered() == 0;
+            load.wait("the value arrives", has_it, |delivery| age.set(Some(delivery.age)))?;
+            ages_us.extend(age.get().map(|age: Duration| age.as_micros() as u32));
+            if number == WARM_UP {
+                ages_us.clear();
+                (cpu, began) = (subject.cpu(), Instant::now());
+            }
+            load.rest(Duration::from_micros(random.between(PAUSE_US.0, PAUSE_US.1) as u64))?;
+        }
+        let cpu_s = cpu.zip(subject.cpu()).map(|(before, now)| Cpu::since(now, before).total_s());
+        let values = ages_us.len() as f64;
+        let mut sample = Sample::default();
+        sample.add_percentiles([&AGE_P50, &AGE_P99], &mut ages_us);
+        sample.add(&VALUES, values);
+        sample.add(&CPU, cpu_s.map(|cpu_s| cpu_s / values * 1e6));
+        Ok(sample)
+    }
+}

@@ -1,0 +1,75 @@
+//! What the system says that a process uses.
+
+use std::fs::read_to_string;
+
+/// Processor time that a process has used so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Cpu {
+    pub(super) user_s: f64,
+    pub(super) system_s: f64,
+}
+
+impl Cpu {
+    /// That of a process; `None` where the system does not tell.
+    pub(super) fn of(pid: u32) -> Option<Cpu> {
+        Cpu::parse(&read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn parse(stat: &str) -> Option<Cpu> {
+        // The second field is the program's name, and may hold anything.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let per_second = rustix::param::clock_ticks_per_second() as f64;
+        let mut seconds = || Some(fields.next()?.parse::<f64>().ok()? / per_second);
+        Some(Cpu { user_s: seconds()?, system_s: seconds()? })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn parse(_: &str) -> Option<Cpu> {
+        None
+    }
+
+    pub(super) fn since(self, before: Cpu) -> Cpu {
+        Cpu { user_s: self.user_s - before.user_s, system_s: self.system_s - before.system_s }
+    }
+
+    pub(super) fn total_s(self) -> f64 {
+        self.user_s + self.system_s
+    }
+}
+
+/// Memory that a process holds for itself: not what it has in common with others, nor what the system holds for its sockets.
+pub(super) fn own_bytes(pid: u32) -> Option<u64> {
+    let rollup = read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
+    let anonymous = rollup.and_then(|text| kilobytes(&text, "Anonymous:"));
+    // Older systems have no summary.
+    let resident = || kilobytes(&read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:");
+    Some(anonymous.or_else(resident)? * 1024)
+}
+
+fn kilobytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn processor_time_is_read_past_any_name() {
+        let cpu = Cpu::parse("7 (a) b) S 1 1 1 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0").unwrap();
+        assert_eq!(cpu.total_s() * rustix::param::clock_ticks_per_second() as f64, 300.0);
+        assert!(Cpu::of(std::process::id()).is_some());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn memory_grows_when_it_is_written() {
+        let before = own_bytes(std::process::id()).unwrap();
+        let held = std::hint::black_box(vec![1u8; 64 << 20]);
+        assert!(own_bytes(std::process::id()).unwrap() >= before + (32 << 20));
+        drop(held);
+    }
+}
