@@ -103,7 +103,7 @@ struct Envelope<'a> {
 }
 
 impl Style {
-    /// Which of a frame's shared encodings this style uses; `None` when it is the reader's own.
+    /// Which of a frame's shared encodings this style uses; `None` when it is the reader's own. Sessions use 4 and 5.
     fn shared_encoding(&self) -> Option<usize> {
         match (self.format, self.envelope, self.whole) {
             _ if self.paths.is_some() => None,
@@ -245,7 +245,7 @@ fn write_frame(
         }
     };
     match style.shared_encoding() {
-        Some(which) => chunk.push(frame.encoded(which, |_| {
+        Some(which) => chunk.push(frame.encoded(which, 0, |_| {
             let mut out = Vec::with_capacity(frame.body.len() + 96);
             encode(&mut out);
             out.into()
