@@ -1,7 +1,7 @@
 //! The engine behind its lock, and the tasks that wait for it.
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use halfping_engine::{Cursor, Path, Revision};
