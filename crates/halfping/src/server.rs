@@ -249,7 +249,12 @@ where
     F: Future<Output = Result<http::Response<Body>, std::convert::Infallible>> + Send + 'static,
 {
     let limits = &shared.limits;
-    if speaks_http2(&stream).await.ok()? {
+    let is_http2 = tokio::select! {
+        is_http2 = speaks_http2(&stream) => is_http2.ok()?,
+        // Nothing was asked.
+        _ = draining.changed() => return None,
+    };
+    if is_http2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())

@@ -326,7 +326,20 @@ fn number_of(text: &str) -> Option<Ref> {
     serde_json::from_str::<serde_json::Value>(text).ok()?.get("ref")?.as_u64()
 }
 
-/// Says in our words what is wrong with a command that has a member that none has, or is no object.
+/// What members have to be. (Of the others, `watch` and `unwatch` may be several things, and values anything.)
+#[expect(clippy::type_complexity, reason = "a table, read once below")]
+const TYPES: &[(&str, &str, fn(&serde_json::Value) -> bool)] = &[
+    ("get put merge patch delete post path", "the path of a resource, a string", serde_json::Value::is_string),
+    ("since ack", "a cursor, a string", serde_json::Value::is_string),
+    ("ref", "an integer from 0 to 9007199254740991", serde_json::Value::is_u64),
+    ("rate", "a positive number of updates a second", serde_json::Value::is_number),
+    ("delta", "true or false", serde_json::Value::is_boolean),
+    ("priority", "from 0 to 3", |value| value.as_u64().is_some_and(|level| level <= u64::from(Priority::MAX))),
+    ("depth", "a number of levels", |value| value.as_u64().is_some_and(|depth| depth <= u64::from(u32::MAX))),
+    ("credit", "a number of bytes", |value| value.as_u64().is_some_and(|bytes| bytes <= u64::from(u32::MAX))),
+];
+
+/// Says in our words what is wrong with a command that is no object, or has a member that none has or that is of another type.
 fn explain(text: &str) -> Option<Problem> {
     let value = serde_json::from_str::<serde_json::Value>(text).ok()?;
     let Some(object) = value.as_object() else {
@@ -335,7 +348,14 @@ fn explain(text: &str) -> Option<Problem> {
     let of_commands = COMMANDS.iter().map(|(name, _)| *name);
     let options = COMMANDS.iter().flat_map(|(_, members)| members.iter().copied());
     let known: Vec<&str> = of_commands.clone().chain(options).chain(["ref"]).collect();
-    let name = object.keys().find(|name| !known.contains(&name.as_str()))?;
+    let Some(name) = object.keys().find(|name| !known.contains(&name.as_str())) else {
+        let wrong = TYPES.iter().find(|(names, _, is)| {
+            names.split(' ').any(|name| object.get(name).is_some_and(|value| !is(value)))
+        });
+        let (names, what, is) = wrong?;
+        let name = names.split(' ').find(|name| object.get(*name).is_some_and(|value| !is(value)))?;
+        return Some(bad(format!("'{name}' is {what}")));
+    };
     let shown: String = name.chars().take(64).collect();
     let near = known.iter().map(|k| (strsim::jaro_winkler(name, k), *k)).max_by(|a, b| a.0.total_cmp(&b.0));
     let near = near.filter(|(likeness, _)| *likeness > 0.7).map(|(_, near)| near);
@@ -395,7 +415,7 @@ mod tests {
             (r#"{"watch":4294967296,"path":"/a"}"#, "bad-command", "an integer"),
             (r#"{"watch":1,"path":"/_x"}"#, "reserved-path", "/_x"),
             (r#"{"watch":1,"path":"a"}"#, "bad-path", "begins with"),
-            (r#"{"watch":1,"path":7}"#, "bad-command", "string"),
+            (r#"{"watch":1,"path":7}"#, "bad-command", "'path' is the path"),
             (r#"{"watch":1,"path":"/a","rate":0}"#, "bad-command", "positive"),
             (r#"{"watch":1,"path":"/a","priority":4}"#, "bad-command", "from 0 to 3"),
             (r#"{"watch":1,"path":"/a","value":4}"#, "bad-command", "'watch' has no 'value'"),
@@ -405,7 +425,11 @@ mod tests {
             (r#"{"put":"/a","value":{"x":1,"x":2}}"#, "duplicate-member", "x"),
             (r#"{"patch":"/a","value":{}}"#, "bad-patch", "array"),
             (r#"{"get":"/a"}"#, "bad-command", "needs a 'ref'"),
-            (r#"{"get":"/a","ref":-1}"#, "bad-command", "ref"),
+            (r#"{"get":"/a","ref":-1}"#, "bad-command", "'ref' is an integer"),
+            (r#"{"watch":1,"path":null}"#, "bad-command", "no 'path'"),
+            (r#"{"watch":1,"path":"/a","depth":-1}"#, "bad-command", "'depth' is a number"),
+            (r#"{"watch":1,"path":"/a","rate":"fast"}"#, "bad-command", "'rate' is a positive"),
+            (r#"{"credit":1.5}"#, "bad-command", "'credit' is a number"),
             (r#"{"get":"/a","ref":9007199254740992}"#, "bad-command", "at most"),
             (r#"{"put":"/a","value":1,"if":7}"#, "bad-command", "'if' is"),
             (r#"{"ack":"x"}"#, "bad-command", "'ack' is"),
