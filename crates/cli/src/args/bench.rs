@@ -1,5 +1,6 @@
 //! The grammar of `halfping bench`.
 
+use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
@@ -85,6 +86,15 @@ pub(crate) enum Transport {
     Ws,
     /// Server-sent events
     Sse,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Transport::Ws => "ws",
+            Transport::Sse => "sse",
+        })
+    }
 }
 
 /// One value, many readers
@@ -304,7 +314,7 @@ pub(crate) struct Shaped {
     pub(crate) link: u32,
 
     /// How long each measurement lasts, after a quarter of it to fill what buffers there are
-    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) seconds: Duration,
 
     /// Measure a server that runs already, over whatever link leads there; it should be yours
