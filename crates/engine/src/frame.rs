@@ -34,7 +34,7 @@ impl Kind {
 }
 
 /// Encodings of one frame that can be shared: as many as there are ways to write it on a wire.
-pub const ENCODINGS: usize = 4;
+pub const ENCODINGS: usize = 6;
 
 /// One step of a reader. Readers of the same projection with the same cursor share it, and with it whatever it was encoded to
 /// (invariant A6).
@@ -48,7 +48,15 @@ pub struct Frame {
     pub revision: Option<Revision>,
     /// When the newest change in it was committed.
     pub time: Timestamp,
-    encodings: [OnceLock<Bytes>; ENCODINGS],
+    encodings: [OnceLock<Encoding>; ENCODINGS],
+}
+
+/// A frame in a transport's dress.
+#[derive(Debug)]
+struct Encoding {
+    /// What it is for, besides the frame itself.
+    key: u128,
+    bytes: Bytes,
 }
 
 impl Frame {
@@ -57,9 +65,19 @@ impl Frame {
     }
 
     /// The frame in one of a transport's encodings, made by the first reader that asks. `which` is the transport's own number, below
-    /// [`ENCODINGS`].
-    pub fn encoded(&self, which: usize, encode: impl FnOnce(&Frame) -> Bytes) -> Bytes {
-        self.encodings[which].get_or_init(|| encode(self)).clone()
+    /// [`ENCODINGS`]. `key` stands for all that goes into the encoding besides the frame: a reader with another key than the first one's makes its own.
+    pub fn encoded(&self, which: usize, key: u128, encode: impl FnOnce(&Frame) -> Bytes) -> Bytes {
+        let slot = &self.encodings[which];
+        match slot.get() {
+            Some(kept) if kept.key == key => kept.bytes.clone(),
+            Some(_) => encode(self),
+            None => {
+                let bytes = encode(self);
+                // Somebody else may have been faster; then theirs is kept.
+                let _ = slot.set(Encoding { key, bytes: bytes.clone() });
+                bytes
+            }
+        }
     }
 }
 

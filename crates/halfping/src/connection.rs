@@ -5,15 +5,41 @@ use std::time::{Duration, Instant};
 
 use halfping_engine::Limits;
 use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::OwnedSemaphorePermit;
 
+use crate::metrics::Metrics;
 use crate::problem::Problem;
 
-/// One client connection, as far as its bounds go.
+/// One client connection, as far as its bounds go. It is open as long as anybody holds this.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    /// Its place among all connections of our own server.
+    _place: Option<Place>,
     links: AtomicUsize,
     links_max: usize,
     writes: Mutex<Pace>,
+}
+
+/// One of the connections that a server has room for; it is free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+    open: Gauge,
+}
+
+impl Place {
+    pub(crate) fn new(permit: OwnedSemaphorePermit, metrics: &Metrics) -> Place {
+        metrics.connections.inc();
+        metrics.connections_total.inc();
+        Place { _permit: permit, open: metrics.connections.clone() }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.dec();
+    }
 }
 
 /// Something that may happen so many times a second, sustained (the generic cell rate algorithm).
@@ -46,10 +72,15 @@ impl Pace {
 impl Connection {
     pub(crate) fn new(limits: &Limits) -> Connection {
         Connection {
+            _place: None,
             links: AtomicUsize::new(0),
             links_max: limits.links_per_connection,
             writes: Mutex::new(Pace::new(limits.writes_per_second)),
         }
+    }
+
+    pub(crate) fn at(place: Place, limits: &Limits) -> Connection {
+        Connection { _place: Some(place), ..Connection::new(limits) }
     }
 
     pub(crate) fn add_links(&self, count: usize) -> Result<(), Problem> {

@@ -6,6 +6,7 @@
 mod api;
 mod clock;
 mod connection;
+mod direct;
 mod http;
 mod metrics;
 mod names;

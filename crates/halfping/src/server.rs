@@ -1,21 +1,24 @@
 //! The accept loop. It is our own because every socket has to be set up so that nothing stale waits in it (invariant A3), and
 //! because streams never end by themselves when a server wants to stop.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::response::IntoResponse;
-use http::{Request, header};
+use http::{Request, Version, header};
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use parking_lot::Mutex;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -23,7 +26,8 @@ use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 use crate::Api;
-use crate::connection::Connection;
+use crate::connection::{Connection, Place};
+use crate::direct::{Direct, Endless};
 use crate::problem::Problem;
 use crate::shared::Shared;
 use crate::transports::{SSE, farewell};
@@ -41,6 +45,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const TURNED_AWAY_AT_ONCE: usize = 64;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
+/// More connections than a process can have anywhere.
+const PLACES_MAX: usize = 1 << 28;
+/// Between two looks at a connection that may be going to speak HTTP/2.
+const PREFACE_PAUSE: Duration = Duration::from_millis(10);
 /// Pause after the system had no room for one more connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -74,7 +82,8 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let shared = self.api.shared().clone();
         let router = self.api.router();
-        let room = Arc::new(Semaphore::new(shared.limits.connections));
+        let places = shared.limits.connections.min(PLACES_MAX);
+        let room = Arc::new(Semaphore::new(places));
         let waiting_room = Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE));
         let (drain, draining) = watch::channel(());
         let mut connections = JoinSet::new();
@@ -99,7 +108,8 @@ impl Server {
                 continue;
             }
             if let Ok(permit) = room.clone().try_acquire_owned() {
-                connections.spawn(serve(stream, shared.clone(), router.clone(), draining.clone(), permit));
+                let place = Place::new(permit, &shared.metrics);
+                connections.spawn(serve(stream, shared.clone(), router.clone(), draining.clone(), place));
             } else {
                 let problem = too_many(&shared);
                 shared.metrics.refused(&problem);
@@ -113,10 +123,14 @@ impl Server {
         drop(draining);
         let _ = drain.send(());
         let patience = Duration::from_millis(shared.limits.drain_ms);
-        let finished =
-            tokio::time::timeout(patience, async { while connections.join_next().await.is_some() {} });
+        let finished = tokio::time::timeout(patience, async {
+            while connections.join_next().await.is_some() {}
+            // Sessions have tasks of their own, but places like all others.
+            let _ = room.acquire_many(places as u32).await;
+        });
         if finished.await.is_err() {
-            tracing::warn!(open = connections.len(), "connections did not finish in time and are cut");
+            let open = places - room.available_permits();
+            tracing::warn!(open, "connections did not finish in time and are cut");
         }
         Ok(())
     }
@@ -137,30 +151,61 @@ async fn serve(
     shared: Arc<Shared>,
     router: Router,
     draining: watch::Receiver<()>,
-    _permit: OwnedSemaphorePermit,
+    place: Place,
 ) {
-    shared.metrics.connections.inc();
-    shared.metrics.connections_total.inc();
-    let connection = Arc::new(Connection::new(&shared.limits));
-    let asked = Arc::new(AtomicBool::new(false));
-    let has_asked = asked.clone();
+    let connection = Arc::new(Connection::at(place, &shared.limits));
+    // Boxed, so that only what is left of a connection in the end is as large as a task is.
+    let taken = Box::pin(serve_http(stream, shared, router, draining, connection)).await;
+    if let Some(direct) = taken {
+        direct.await;
+    }
+}
+
+/// Serves HTTP until the connection ends, or until it has an answer that does not.
+async fn serve_http(
+    stream: TcpStream,
+    shared: Arc<Shared>,
+    router: Router,
+    draining: watch::Receiver<()>,
+    connection: Arc<Connection>,
+) -> Option<Box<Direct>> {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let (asked, endless) = (requests.clone(), Arc::new(Mutex::new(None)));
+    let found = endless.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
-        asked.store(true, Ordering::Relaxed);
+        // What was answered before may still be in hyper's buffer, so only the first answer of a connection can be taken from it.
+        let is_first = requests.fetch_add(1, Ordering::Relaxed) == 0;
+        let can_be_taken = is_first && request.version() == Version::HTTP_11;
         request.extensions_mut().insert(connection.clone());
-        router.clone().oneshot(request.map(Body::new))
+        let answer = router.clone().oneshot(request.map(Body::new));
+        let (found, connection) = (found.clone(), connection.clone());
+        async move {
+            let response = answer.await?;
+            if can_be_taken && response.extensions().get::<Endless>().is_some() {
+                *found.lock() = Some((response, connection));
+                std::future::pending::<()>().await;
+                unreachable!("the connection is taken from hyper before it asks again");
+            }
+            Ok(response)
+        }
     });
     // hyper's own timeout for headers begins once it knows the protocol, so not for who sends nothing, or a `P`.
     let silent = async {
         tokio::time::sleep(Duration::from_millis(shared.limits.header_timeout_ms)).await;
-        if has_asked.load(Ordering::Relaxed) {
+        if asked.load(Ordering::Relaxed) > 0 {
             std::future::pending::<()>().await;
         }
     };
     tokio::select! {
-        () = run(stream, &shared, draining, service) => {}
-        () = silent => shared.metrics.limit_hit("header_timeout_ms"),
+        stream = run(stream, &shared, draining, service, || endless.lock().is_some()) => {
+            let (response, connection) = endless.lock().take()?;
+            Some(Box::new(Direct::new(stream?, response, connection)))
+        }
+        () = silent => {
+            shared.metrics.limit_hit("header_timeout_ms");
+            None
+        }
     }
-    shared.metrics.connections.dec();
 }
 
 /// Answers the first request of a connection that there is no room for, in words that its client understands.
@@ -178,14 +223,21 @@ async fn turn_away(
         std::future::ready(Ok::<_, std::convert::Infallible>(response))
     });
     let patience = Duration::from_millis(shared.limits.header_timeout_ms);
-    let _ = tokio::time::timeout(patience, run(stream, &shared, draining, service)).await;
+    let _ = tokio::time::timeout(patience, run(stream, &shared, draining, service, || false)).await;
 }
 
 fn too_many(shared: &Shared) -> Problem {
     Problem::limit("too-many-connections", "connections", shared.limits.connections, "open connections")
 }
 
-async fn run<S, F>(stream: TcpStream, shared: &Shared, mut draining: watch::Receiver<()>, service: S)
+/// Serves HTTP on a connection until it ends or drains, or until it is `taken`: then its socket is returned.
+async fn run<S, F>(
+    stream: TcpStream,
+    shared: &Shared,
+    mut draining: watch::Receiver<()>,
+    service: S,
+    taken: impl Fn() -> bool,
+) -> Option<TcpStream>
 where
     S: hyper::service::Service<
             Request<Incoming>,
@@ -193,40 +245,80 @@ where
             Error = std::convert::Infallible,
             Future = F,
         > + Send
+        + Unpin
         + 'static,
     F: Future<Output = Result<http::Response<Body>, std::convert::Infallible>> + Send + 'static,
 {
     let limits = &shared.limits;
-    let mut builder = Builder::new(TokioExecutor::new());
+    if speaks_http2(&stream).await.ok()? {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.http2_streams_per_connection)
+            .max_send_buf_size(HTTP2_SEND_BUFFER)
+            .enable_connect_protocol()
+            .keep_alive_interval(KEEP_ALIVE);
+        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            // Closed as well as sent to: either way the server stops.
+            _ = draining.changed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        log_end(shared, ended);
+        return None;
+    }
+    let mut builder = http1::Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(limits.header_timeout_ms))
         // A frame is small and comes in three pieces (its length, itself, the end of its chunk): to copy them together costs less
         // than to hand the kernel a list of them.
         .writev(false)
         .max_buf_size(HTTP1_BUFFER_MIN.max(limits.uri_bytes + HTTP1_HEADERS));
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.http2_streams_per_connection)
-        .max_send_buf_size(HTTP2_SEND_BUFFER)
-        .enable_connect_protocol()
-        .keep_alive_interval(KEEP_ALIVE);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        // Closed as well as sent to: either way the server stops.
-        _ = draining.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let mut drained = std::pin::pin!(draining.changed());
+    let mut stops = false;
+    let ended = poll_fn(|cx| {
+        if !stops && drained.as_mut().poll(cx).is_ready() {
+            stops = true;
+            Pin::new(&mut connection).graceful_shutdown();
         }
-    };
+        match Pin::new(&mut connection).poll(cx) {
+            Poll::Pending if taken() => Poll::Ready(None),
+            ended => ended.map(Some),
+        }
+    });
+    match ended.await {
+        Some(ended) => {
+            log_end(shared, ended);
+            None
+        }
+        None => Some(connection.into_parts()?.io.into_inner()),
+    }
+}
+
+fn log_end(shared: &Shared, ended: hyper::Result<()>) {
     if let Err(error) = ended {
-        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_timeout) {
+        if error.is_timeout() {
             shared.metrics.limit_hit("header_timeout_ms");
         }
         tracing::debug!(%error, "a connection ended");
+    }
+}
+
+/// Whether the client begins with the preface of HTTP/2 (RFC 9113, section 3.4). No method of HTTP/1.1 has the same first letters.
+async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
+    const PREFACE: &[u8; 3] = b"PRI";
+    let mut first = [0; PREFACE.len()];
+    loop {
+        let len = stream.peek(&mut first).await?;
+        if len == 0 || len == PREFACE.len() || !PREFACE.starts_with(&first[..len]) {
+            return Ok(len == PREFACE.len() && first == *PREFACE);
+        }
+        // The kernel does not tell when there is more behind what was only looked at.
+        tokio::time::sleep(PREFACE_PAUSE).await;
     }
 }

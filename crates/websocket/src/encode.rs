@@ -33,6 +33,13 @@ pub(crate) fn message(out: &mut Vec<u8>, kind: Data, compress: bool, fill: impl 
     out.splice(start..body, header);
 }
 
+/// A text message as a frame by itself, to be sent on many sockets.
+pub fn encode_text(compress: bool, fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    message(&mut out, Data::Text, compress, fill);
+    out
+}
+
 /// Appends a ping, pong or close.
 pub(crate) fn control(out: &mut Vec<u8>, kind: Control, payload: &[u8]) {
     let payload = &payload[..payload.len().min(CONTROL_BYTES_MAX)];

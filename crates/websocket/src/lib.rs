@@ -14,5 +14,6 @@ mod scratch;
 mod socket;
 
 pub use decode::{Incoming, Violation};
+pub use encode::encode_text;
 pub use handshake::{Handshake, HandshakeError};
 pub use socket::{Ended, Socket};

@@ -134,6 +134,16 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         encode::message(self.buffer(), Data::Text, compress, fill);
     }
 
+    /// Writes a frame that [`encode_text`](crate::encode_text) made, for any number of sockets.
+    pub fn write_encoded(&mut self, frame: &[u8]) {
+        self.buffer().extend_from_slice(frame);
+    }
+
+    /// Whether long messages are compressed.
+    pub fn compresses(&self) -> bool {
+        self.compress
+    }
+
     /// Writes a binary message.
     pub fn write_binary(&mut self, payload: &[u8]) {
         let compress = self.compress;

@@ -18,7 +18,7 @@ use super::{Answer, etag};
 use crate::connection::Connection;
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
-use crate::transports::{Format, Stream, Style, farewell, response, session};
+use crate::transports::{Format, Stream, Style, farewell, response, session, streaming};
 
 /// Reads one resource.
 pub(super) async fn one(
@@ -116,19 +116,18 @@ fn stream(
     paths: Vec<Path>,
     spelled: Option<Box<[Box<str>]>>,
 ) -> Answer {
-    let body = match (shared.is_draining(), request.method == Method::HEAD) {
-        (true, _) if format == Format::Sse => return Ok(farewell()),
-        (true, _) => return Err(Problem::new("draining", "the server is about to stop")),
-        (false, true) => Body::empty(),
+    match (shared.is_draining(), request.method == Method::HEAD) {
+        (true, _) if format == Format::Sse => Ok(farewell()),
+        (true, _) => Err(Problem::new("draining", "the server is about to stop")),
+        (false, true) => Ok(response(format, Body::empty())),
         (false, false) => {
             let since = since(&request.headers, &query);
             let watches: Vec<Watch> = paths.into_iter().map(|path| query.watch(path, since)).collect();
             let subscription = Subscription::new(shared, connection, &watches)?;
             let style = Style { format, whole: query.whole, envelope: query.envelope, paths: spelled };
-            Body::new(Stream::new(subscription, style, since.map(|c| c.revision)))
+            Ok(streaming(Stream::new(subscription, style, since.map(|c| c.revision))))
         }
-    };
-    Ok(response(format, body))
+    }
 }
 
 async fn plain(

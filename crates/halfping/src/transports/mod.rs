@@ -16,6 +16,7 @@ use http::header;
 use http_body::Body;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::direct::Endless;
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
 
@@ -35,7 +36,7 @@ pub(crate) fn interval_ms(rate: f64) -> u64 {
 /// Silence after which a stream says that it is alive.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// A streaming answer.
+/// The answer to a request for a stream, with a body that ends.
 pub(crate) fn response(format: Format, body: axum::body::Body) -> Response {
     let content_type = match format {
         Format::Sse => SSE,
@@ -49,6 +50,13 @@ pub(crate) fn response(format: Format, body: axum::body::Body) -> Response {
         ("incremental", "?1"),
     ];
     (headers, body).into_response()
+}
+
+/// A stream, as an answer.
+pub(crate) fn streaming(stream: Stream) -> Response {
+    let mut response = response(stream.style.format, axum::body::Body::new(stream));
+    response.extensions_mut().insert(Endless);
+    response
 }
 
 /// A stream of server-sent events that ends at once and tells its reader to come back: anything but 200 would stop a browser's
@@ -95,7 +103,7 @@ struct Envelope<'a> {
 }
 
 impl Style {
-    /// Which of a frame's shared encodings this style uses; `None` when it is the reader's own.
+    /// Which of a frame's shared encodings this style uses; `None` when it is the reader's own. Sessions use 4 and 5.
     fn shared_encoding(&self) -> Option<usize> {
         match (self.format, self.envelope, self.whole) {
             _ if self.paths.is_some() => None,
@@ -237,7 +245,7 @@ fn write_frame(
         }
     };
     match style.shared_encoding() {
-        Some(which) => chunk.push(frame.encoded(which, |_| {
+        Some(which) => chunk.push(frame.encoded(which, 0, |_| {
             let mut out = Vec::with_capacity(frame.body.len() + 96);
             encode(&mut out);
             out.into()

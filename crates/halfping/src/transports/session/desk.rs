@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use futures_core::future::BoxFuture;
-use halfping_engine::{Action, Condition, Json, Path, Tick, Write};
+use halfping_engine::{Action, Condition, Frame, Json, Path, Tick, Update, Write};
 
 use super::close::Close;
 use super::command::{Act, Ref, Step, parse};
@@ -41,9 +41,11 @@ struct Call {
     future: BoxFuture<'static, Result<Answer, Problem>>,
 }
 
-/// Somewhere to put the text of one message.
+/// Somewhere to put messages.
 pub(super) trait Outbox {
     fn put(&mut self, fill: impl FnOnce(&mut Vec<u8>));
+    /// Puts a message that other sessions may have been told in the same words.
+    fn put_shared(&mut self, frame: &Frame, key: u128, fill: impl FnOnce(&mut Vec<u8>));
 }
 
 impl Desk {
@@ -273,12 +275,20 @@ impl Desk {
             }
         }
         let state = State { revision, time, updates: &updates, synced: self.at_rest };
-        let mut len = 0;
-        out.put(|out| {
+        let mut len = bytes;
+        let fill = |out: &mut Vec<u8>| {
             let before = out.len();
             message::state(shared, &state, out);
             len = out.len() - before;
-        });
+        };
+        match updates.as_slice() {
+            // Held by others as well: they are told the same, if it is their only news and their link has the same number.
+            [Update { tag, frame: Ok(frame), .. }] if Arc::strong_count(frame) > 1 => {
+                let key = (u128::from(revision.0) << 33) | (u128::from(*tag) << 1) | u128::from(self.at_rest);
+                out.put_shared(frame, key, fill);
+            }
+            _ => out.put(fill),
+        }
         shared.metrics.bytes_out.inc_by(len as u64);
         if let Some(credit) = &mut self.credit {
             credit.send(revision, len);

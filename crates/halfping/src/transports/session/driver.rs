@@ -5,13 +5,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use halfping_websocket::{Ended, Incoming, Socket};
+use halfping_engine::Frame;
+use halfping_websocket::{Ended, Incoming, Socket, encode_text};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::close::Close;
 use super::desk::{Desk, Outbox};
 
+/// The shared encoding of a message that carries one frame, and the next one is the same compressed.
+const ENCODING: usize = 4;
 /// Bytes of answers that may wait for the client to read them before no more of its commands are handled.
 const ANSWERS_BYTES_MAX: usize = 64 << 10;
 /// Steps that a session may do before it is the turn of others.
@@ -25,6 +28,8 @@ pub(super) struct Session<I> {
     desk: Desk,
     /// Fires no later than there is something to look at; what that is, is found out then.
     timer: Pin<Box<Sleep>>,
+    /// The timer will wake the task.
+    is_timed: bool,
     /// When the client was last heard.
     heard: Instant,
     /// Pings since.
@@ -60,6 +65,12 @@ where
     fn put(&mut self, fill: impl FnOnce(&mut Vec<u8>)) {
         self.write_text(fill);
     }
+
+    fn put_shared(&mut self, frame: &Frame, key: u128, fill: impl FnOnce(&mut Vec<u8>)) {
+        let compress = self.compresses();
+        let which = ENCODING + usize::from(compress);
+        self.write_encoded(&frame.encoded(which, key, |_| encode_text(compress, fill).into()));
+    }
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
@@ -67,12 +78,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
         let now = Instant::now();
         let ping = Duration::from_millis(desk.shared().limits.ping_ms);
         let timer = Box::pin(sleep_until(now + ping));
-        Session { socket, desk, timer, heard: now, pings: 0, begun: None, phase: Phase::Open }
+        Session { socket, desk, timer, is_timed: false, heard: now, pings: 0, begun: None, phase: Phase::Open }
     }
 
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let Session { socket, desk, .. } = self;
         let mut steps_left = STEPS_AT_ONCE;
+        // Once the socket has nothing more to read, it wakes the task when it has.
+        let mut has_input = true;
         loop {
             if desk.shared().is_draining() {
                 return Poll::Ready(End::Close(Close::Draining));
@@ -85,9 +98,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
                     Poll::Pending => break,
                 }
             }
-            if desk.is_free() && socket.unsent_bytes() < ANSWERS_BYTES_MAX {
+            if has_input && desk.is_free() && socket.unsent_bytes() < ANSWERS_BYTES_MAX {
                 let next = socket.poll_next(cx);
-                if next.is_ready() {
+                has_input = next.is_ready();
+                if has_input {
                     (self.heard, self.pings, self.begun) = (Instant::now(), 0, None);
                     idle = false;
                 } else if socket.is_in_progress() {
@@ -136,7 +150,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Session<I> {
             let next = next.unwrap_or(silence);
             if self.timer.deadline() > next || self.timer.is_elapsed() {
                 self.timer.as_mut().reset(next);
+                self.is_timed = false;
             }
+            // It knows whom to wake since it was last asked.
+            if self.is_timed {
+                return Poll::Pending;
+            }
+            self.is_timed = true;
             ready!(self.timer.as_mut().poll(cx));
             let now = Instant::now();
             if whole.is_some_and(|whole| whole <= now) {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use halfping_engine::Watch;
 use halfping_websocket::{Handshake, HandshakeError, Socket};
 use http::request::Parts;
@@ -99,7 +100,13 @@ pub(crate) fn open(
 }
 
 /// The TCP connection itself, if it is one that a session has for itself, and what was read from it already.
-fn into_tcp(upgraded: Upgraded) -> Result<(TcpStream, bytes::Bytes), Upgraded> {
-    let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)?;
-    Ok((parts.io.into_inner(), parts.read_buf))
+fn into_tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
+    // Our own server hands out the connection as it is, others (axum's among them) inside a wrapper of hyper-util's.
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
+        Err(upgraded) => {
+            let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)?;
+            Ok((parts.io.into_inner(), parts.read_buf))
+        }
+    }
 }

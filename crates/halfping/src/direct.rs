@@ -1,0 +1,138 @@
+//! Endless HTTP/1.1 answers written straight to their sockets.
+//!
+//! What hyper keeps for a connection (buffers for the next request, a state machine for every case) is many times what an idle
+//! stream needs, and each frame passes several layers of it. A stream is the last answer of its connection anyhow: once the request is
+//! read and the answer's head is known, the socket is taken from hyper, and this is all that is left.
+
+use std::fmt::Write as _;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::HeaderMap;
+use http_body::Body as _;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::connection::Connection;
+
+/// Marks an answer whose body goes on until its reader leaves.
+#[derive(Clone, Copy)]
+pub(crate) struct Endless;
+
+/// What a client may go on to send although its connection will have no other answer.
+const IGNORED_BYTES_MAX: usize = 64 << 10;
+/// Of that, how much is taken at once.
+const READ_BYTES: usize = 1 << 10;
+
+/// An answer on its way, as a future that is done when it has ended or its reader has left.
+pub(crate) struct Direct {
+    stream: TcpStream,
+    body: Body,
+    /// What the connection has not taken yet; nothing more is made before it has.
+    unsent: Vec<u8>,
+    unsent_from: usize,
+    ignored_bytes: usize,
+    ended: bool,
+    _connection: Arc<Connection>,
+}
+
+impl Direct {
+    pub(crate) fn new(stream: TcpStream, response: Response, connection: Arc<Connection>) -> Direct {
+        let (parts, body) = response.into_parts();
+        let mut head = String::new();
+        // Writing to a string does not fail.
+        let _ = write!(
+            head,
+            "HTTP/1.1 {}\r\ndate: {}\r\n",
+            parts.status,
+            httpdate::fmt_http_date(SystemTime::now())
+        );
+        let mut unsent = head.into_bytes();
+        write_headers(&parts.headers, &mut unsent);
+        unsent.extend_from_slice(b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n");
+        Direct { stream, body, unsent, unsent_from: 0, ignored_bytes: 0, ended: false, _connection: connection }
+    }
+
+    /// Whether everything written has been taken.
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.unsent_from < self.unsent.len() {
+            let unsent = &self.unsent[self.unsent_from..];
+            self.unsent_from += ready!(Pin::new(&mut self.stream).poll_write(cx, unsent))?;
+        }
+        (self.unsent, self.unsent_from) = (Vec::new(), 0);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Makes and sends what there is to say, at the pace of the connection. Ready when that was all.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_sent(cx))?;
+            if self.ended {
+                return Pin::new(&mut self.stream).poll_shutdown(cx);
+            }
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data()
+                        && !data.is_empty()
+                    {
+                        self.unsent.reserve_exact(data.len() + 12);
+                        // Writing to a vector does not fail.
+                        let _ = io::Write::write_fmt(&mut self.unsent, format_args!("{:x}\r\n", data.len()));
+                        self.unsent.extend_from_slice(&data);
+                        self.unsent.extend_from_slice(b"\r\n");
+                    }
+                }
+                // Without the last chunk, the reader knows that it was cut off.
+                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                None => {
+                    self.ended = true;
+                    self.unsent.extend_from_slice(b"0\r\n\r\n");
+                }
+            }
+        }
+    }
+
+    /// Ready when the reader has left.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let mut bytes = [0; READ_BYTES];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => self.ignored_bytes += buffer.filled().len(),
+                Ok(()) | Err(_) => return Poll::Ready(()),
+            }
+            if self.ignored_bytes > IGNORED_BYTES_MAX {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl Future for Direct {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Poll::Ready(done) = self.poll_write(cx) {
+            if let Err(error) = done {
+                tracing::debug!(%error, "a stream broke");
+            }
+            return Poll::Ready(());
+        }
+        self.poll_left(cx)
+    }
+}
+
+fn write_headers(headers: &HeaderMap, out: &mut Vec<u8>) {
+    for (name, value) in headers {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+}
