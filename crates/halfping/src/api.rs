@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use crate::http::{Cors, layered};
+use crate::http::{Cors, Front};
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
 
@@ -206,13 +206,17 @@ impl Api {
     /// The API over HTTP, to be served by [`Server`](crate::Server), or mounted in an application of your own:
     /// `Router::new().nest_service("/live", api.router())`.
     pub fn router(&self) -> Router {
-        layered(self.shared.clone())
+        Router::new().fallback_service(self.front())
     }
 
     /// Ends all streams in a way that brings their readers back elsewhere, and turns new ones away. [`Server`](crate::Server) does this by
     /// itself; call it when your own server stops.
     pub fn drain(&self) {
         self.shared.drain();
+    }
+
+    pub(crate) fn front(&self) -> Front {
+        Front::new(self.shared.clone())
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

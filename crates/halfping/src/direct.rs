@@ -56,7 +56,15 @@ impl Direct {
         let mut unsent = head.into_bytes();
         write_headers(&parts.headers, &mut unsent);
         unsent.extend_from_slice(b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n");
-        Direct { stream, body, unsent, unsent_from: 0, ignored_bytes: 0, ended: false, _connection: connection }
+        Direct {
+            stream,
+            body,
+            unsent,
+            unsent_from: 0,
+            ignored_bytes: 0,
+            ended: false,
+            _connection: connection,
+        }
     }
 
     /// Whether everything written has been taken.

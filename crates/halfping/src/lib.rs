@@ -6,6 +6,7 @@
 mod api;
 mod clock;
 mod connection;
+mod delivery;
 mod direct;
 mod http;
 mod metrics;

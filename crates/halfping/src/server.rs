@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::response::IntoResponse;
 use http::{Request, Version, header};
@@ -23,11 +22,11 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tower::ServiceExt;
 
 use crate::Api;
 use crate::connection::{Connection, Place};
 use crate::direct::{Direct, Endless};
+use crate::http::Front;
 use crate::problem::Problem;
 use crate::shared::Shared;
 use crate::transports::{SSE, farewell};
@@ -81,7 +80,7 @@ impl Server {
     /// have `limits.drain_ms` to finish.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let shared = self.api.shared().clone();
-        let router = self.api.router();
+        let front = self.api.front();
         let places = shared.limits.connections.min(PLACES_MAX);
         let room = Arc::new(Semaphore::new(places));
         let waiting_room = Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE));
@@ -109,7 +108,7 @@ impl Server {
             }
             if let Ok(permit) = room.clone().try_acquire_owned() {
                 let place = Place::new(permit, &shared.metrics);
-                connections.spawn(serve(stream, shared.clone(), router.clone(), draining.clone(), place));
+                connections.spawn(serve(stream, shared.clone(), front.clone(), draining.clone(), place));
             } else {
                 let problem = too_many(&shared);
                 shared.metrics.refused(&problem);
@@ -149,13 +148,13 @@ pub(crate) fn set_up(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
 async fn serve(
     stream: TcpStream,
     shared: Arc<Shared>,
-    router: Router,
+    front: Front,
     draining: watch::Receiver<()>,
     place: Place,
 ) {
     let connection = Arc::new(Connection::at(place, &shared.limits));
     // Boxed, so that only what is left of a connection in the end is as large as a task is.
-    let taken = Box::pin(serve_http(stream, shared, router, draining, connection)).await;
+    let taken = Box::pin(serve_http(stream, shared, front, draining, connection)).await;
     if let Some(direct) = taken {
         direct.await;
     }
@@ -165,7 +164,7 @@ async fn serve(
 async fn serve_http(
     stream: TcpStream,
     shared: Arc<Shared>,
-    router: Router,
+    front: Front,
     draining: watch::Receiver<()>,
     connection: Arc<Connection>,
 ) -> Option<Box<Direct>> {
@@ -177,17 +176,17 @@ async fn serve_http(
         let is_first = requests.fetch_add(1, Ordering::Relaxed) == 0;
         let can_be_taken = is_first && request.version() == Version::HTTP_11;
         request.extensions_mut().insert(connection.clone());
-        let answer = router.clone().oneshot(request.map(Body::new));
-        let (found, connection) = (found.clone(), connection.clone());
-        async move {
-            let response = answer.await?;
+        let (front, found, connection) = (front.clone(), found.clone(), connection.clone());
+        // Boxed, as it would be moved about otherwise.
+        Box::pin(async move {
+            let response = front.answer(request.map(Body::new)).await;
             if can_be_taken && response.extensions().get::<Endless>().is_some() {
                 *found.lock() = Some((response, connection));
                 std::future::pending::<()>().await;
                 unreachable!("the connection is taken from hyper before it asks again");
             }
             Ok(response)
-        }
+        })
     });
     // hyper's own timeout for headers begins once it knows the protocol, so not for who sends nothing, or a `P`.
     let silent = async {

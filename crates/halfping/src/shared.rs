@@ -1,7 +1,7 @@
 //! The engine behind its lock, and the tasks that wait for it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use halfping_engine::{Cursor, Path, Revision};
@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::clock::Clock;
 use crate::connection::Connection;
+use crate::delivery::{Deliver, Waiter, Woken};
 use crate::http::Cors;
 use crate::metrics::Metrics;
 use crate::names::Names;
@@ -33,13 +34,13 @@ pub(crate) struct Shared {
 
 struct State {
     engine: Engine,
-    /// Whom to wake for each session.
-    wakers: Vec<Slot>,
+    /// Whom to tell, for each session.
+    slots: Vec<Slot>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Slot {
-    waker: Option<Waker>,
+    waiter: Waiter,
     /// Set when the session has something to say since it was last pulled: a look that needs no lock.
     news: Arc<AtomicBool>,
 }
@@ -62,7 +63,7 @@ impl Shared {
         let epoch = Epoch::from_random(random);
         let engine = Engine::new(limits.clone(), epoch, clock.now());
         Arc::new(Shared {
-            state: Mutex::new(State { engine, wakers: Vec::new() }),
+            state: Mutex::new(State { engine, slots: Vec::new() }),
             clock,
             metrics: Metrics::default(),
             names: Names::default(),
@@ -78,9 +79,9 @@ impl Shared {
     pub(crate) async fn commit(&self, writes: &[Write]) -> Result<Vec<Written>, Refusal> {
         let mut state = self.state.lock();
         let written = state.engine.commit(writes, self.clock.now());
-        let wakers = state.take_wakers();
+        let woken = state.take_woken();
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        woken.tell();
         if written.is_ok() {
             self.metrics.commits.inc();
         }
@@ -103,9 +104,9 @@ impl Shared {
     /// Streams end from now on, and new ones are sent away.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
-        let wakers: Vec<Waker> =
-            self.state.lock().wakers.iter_mut().filter_map(|slot| slot.waker.take()).collect();
-        wakers.into_iter().for_each(Waker::wake);
+        let mut woken = Woken::default();
+        self.state.lock().slots.iter_mut().for_each(|slot| woken.add(&mut slot.waiter));
+        woken.wake();
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -114,14 +115,15 @@ impl Shared {
 }
 
 impl State {
-    fn take_wakers(&mut self) -> Vec<Waker> {
-        let State { engine, wakers } = self;
-        let woken = engine.take_woken();
-        let tell = |slot: &mut Slot| {
-            slot.news.store(true, Ordering::Release);
-            slot.waker.take()
-        };
-        woken.into_iter().filter_map(|id| tell(wakers.get_mut(id.0 as usize)?)).collect()
+    fn take_woken(&mut self) -> Woken {
+        let mut woken = Woken::default();
+        for id in self.engine.take_woken() {
+            if let Some(slot) = self.slots.get_mut(id.0 as usize) {
+                slot.news.store(true, Ordering::Release);
+                woken.add(&mut slot.waiter);
+            }
+        }
+        woken
     }
 }
 
@@ -150,14 +152,19 @@ impl Subscription {
         // Nobody waits for it yet: the first pull comes by itself.
         state.engine.take_woken();
         let place = session.0 as usize;
-        if state.wakers.len() <= place {
-            state.wakers.resize_with(place + 1, Slot::default);
+        if state.slots.len() <= place {
+            state.slots.resize_with(place + 1, Slot::default);
         }
         let news = Arc::new(AtomicBool::new(true));
-        state.wakers[place] = Slot { waker: None, news: news.clone() };
+        state.slots[place] = Slot { waiter: Waiter::Nobody, news: news.clone() };
         drop(state);
         let connection = connection.clone();
         Ok(Subscription { shared: shared.clone(), connection, session, news, links: watches.len() })
+    }
+
+    /// From now on news is delivered by whoever makes it, and no task is woken.
+    pub(crate) fn deliver_to(&self, reader: Weak<dyn Deliver>) {
+        self.shared.state.lock().slots[self.session.0 as usize].waiter = Waiter::Reader(reader);
     }
 
     /// Adds a link. What it is to be told comes with the next pull.
@@ -192,7 +199,7 @@ impl Subscription {
     }
 
     /// Takes frames as long as `take` wants more, all from one state of the tree. When there are none left, `waker` is woken as soon as
-    /// there are again.
+    /// there are again (unless they are [delivered](Subscription::deliver_to)).
     pub(crate) fn pull(&self, waker: &Waker, mut take: impl FnMut(Update) -> bool) -> Pulled {
         let mut state = self.shared.state.lock();
         let now = self.shared.clock.tick();
@@ -203,9 +210,10 @@ impl Subscription {
         }
         let synced = state.engine.is_synced(self.session);
         self.news.store(false, Ordering::Release);
-        let slot = &mut state.wakers[self.session.0 as usize].waker;
-        if slot.as_ref().is_none_or(|known| !known.will_wake(waker)) {
-            *slot = Some(waker.clone());
+        match &mut state.slots[self.session.0 as usize].waiter {
+            Waiter::Reader(_) => {}
+            Waiter::Task(known) if known.will_wake(waker) => {}
+            waiter => *waiter = Waiter::Task(waker.clone()),
         }
         Pulled {
             revision: state.engine.revision(),
@@ -229,7 +237,7 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
         state.engine.close(self.session);
-        state.wakers[self.session.0 as usize].waker = None;
+        state.slots[self.session.0 as usize].waiter = Waiter::Nobody;
         drop(state);
         self.connection.remove_links(self.links);
     }

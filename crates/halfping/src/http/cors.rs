@@ -1,16 +1,17 @@
 //! Which pages of other origins may use the API.
 
+use std::convert::Infallible;
+use std::future::{Future, ready};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use futures_core::future::BoxFuture;
 use http::request::Parts;
 use http::uri::Authority;
-use http::{Method, Request, header};
+use http::{HeaderMap, Method, Request, header};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::cors::{Any, CorsLayer};
 
@@ -89,46 +90,64 @@ pub(super) fn check_origin(cors: &Cors, request: &Parts) -> Result<(), Problem> 
     }
 }
 
-/// The API as an axum router, with what CORS asks for around it.
-pub(crate) fn layered(shared: Arc<Shared>) -> Router {
-    let layer = shared.cors.layer();
-    let api = service_fn(move |request: Request<Body>| {
-        let shared = shared.clone();
-        async move { Ok::<_, std::convert::Infallible>(answer(shared, request).await) }
-    });
-    match layer {
-        None => Router::new().fallback_service(api),
-        Some(layer) => Router::new().fallback_service(Preflight { cors: layer.layer(api.clone()), api }),
+/// The API as one HTTP service, with what CORS asks for around it. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Front(Arc<Layered>);
+
+struct Layered {
+    shared: Arc<Shared>,
+    cors: Option<CorsLayer>,
+    /// What the layer adds to answers to requests that are not from pages: always the same, so it need not be asked.
+    without_origin: HeaderMap,
+}
+
+impl Front {
+    pub(crate) fn new(shared: Arc<Shared>) -> Front {
+        let cors = shared.cors.layer();
+        let mut without_origin = HeaderMap::new();
+        if let Some(layer) = &cors {
+            let nothing =
+                service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::<Body>::default())));
+            let asked = std::pin::pin!(layer.layer(nothing).oneshot(Request::default()));
+            if let Poll::Ready(Ok(answer)) = asked.poll(&mut Context::from_waker(Waker::noop())) {
+                without_origin = answer.into_parts().0.headers;
+            }
+        }
+        Front(Arc::new(Layered { shared, cors, without_origin }))
+    }
+
+    pub(crate) async fn answer(&self, request: Request<Body>) -> Response {
+        let Layered { shared, cors, without_origin } = &*self.0;
+        let headers = request.headers();
+        let is_preflight = headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        // The layer takes every `OPTIONS` for a preflight; one that is none is the API's.
+        let is_cross = match *request.method() {
+            Method::OPTIONS => is_preflight,
+            _ => headers.contains_key(header::ORIGIN),
+        };
+        if let (true, Some(layer)) = (is_cross, cors) {
+            let api =
+                service_fn(|request| async { Ok::<_, Infallible>(answer(shared.clone(), request).await) });
+            let Ok(response) = Box::pin(layer.layer(api).oneshot(request)).await;
+            return response;
+        }
+        let mut response = answer(shared.clone(), request).await;
+        response.headers_mut().extend(without_origin.iter().map(|(n, v)| (n.clone(), v.clone())));
+        response
     }
 }
 
-/// The CORS layer takes every `OPTIONS` for a preflight; one without `Access-Control-Request-Method` is the API's.
-#[derive(Clone)]
-struct Preflight<C, A> {
-    cors: C,
-    api: A,
-}
-
-impl<C, A> Service<Request<Body>> for Preflight<C, A>
-where
-    C: Service<Request<Body>, Response = Response, Error = std::convert::Infallible> + Clone + Send + 'static,
-    C::Future: Send,
-    A: Service<Request<Body>, Response = Response, Error = std::convert::Infallible> + Clone + Send + 'static,
-    A::Future: Send,
-{
+impl Service<Request<Body>> for Front {
     type Response = Response;
-    type Error = std::convert::Infallible;
-    type Future = BoxFuture<'static, Result<Response, Self::Error>>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let preflight = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        match *request.method() == Method::OPTIONS && !preflight {
-            true => Box::pin(self.api.clone().oneshot(request)),
-            false => Box::pin(self.cors.clone().oneshot(request)),
-        }
+        let front = self.clone();
+        Box::pin(async move { Ok(front.answer(request).await) })
     }
 }

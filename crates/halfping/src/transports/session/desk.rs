@@ -1,6 +1,6 @@
 //! What a session does with its client's commands, and what it has to say. Knows nothing of sockets.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
@@ -12,6 +12,7 @@ use super::command::{Act, Ref, Step, parse};
 use super::credit::Credit;
 use super::message::{self, Answer, State};
 use crate::connection::{Connection, Pace};
+use crate::delivery::Deliver;
 use crate::http::write::{commit, creation};
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
@@ -68,6 +69,11 @@ impl Desk {
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         self.subscription.shared()
+    }
+
+    /// News is delivered to this reader.
+    pub(super) fn deliver_to(&self, reader: Weak<dyn Deliver>) {
+        self.subscription.deliver_to(reader);
     }
 
     /// When there will be more to tell even without news.
