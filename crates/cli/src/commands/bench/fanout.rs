@@ -75,7 +75,7 @@ impl Measure for Fanout<'_> {
             ("readers", json!(self.0.readers)),
             ("seconds", json!(self.0.seconds.as_secs_f64())),
             ("window", json!(self.0.window)),
-            ("transport", json!(format!("{:?}", self.0.transport))),
+            ("transport", json!(self.0.transport.to_string())),
             ("runs", json!(self.0.local.runs.runs)),
         ])
     }

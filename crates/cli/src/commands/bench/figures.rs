@@ -102,8 +102,7 @@ impl Report {
         if as_json {
             return writeln!(out, "{}", self.json());
         }
-        let settings: Vec<String> =
-            self.settings.iter().map(|(name, value)| format!("{} {value}", name.replace('_', " "))).collect();
+        let settings: Vec<String> = self.settings.iter().map(|(name, value)| setting(name, value)).collect();
         writeln!(out, "{}: {}", self.scenario, settings.join(", "))?;
         for case in &self.cases {
             writeln!(out, "\n{:<44}{:>14}{:>14}{:>8}", case.name, "halfping", "floor", "ratio")?;
@@ -141,6 +140,16 @@ impl Report {
             "settings": self.settings,
             "cases": cases.collect::<Vec<Value>>(),
         })
+    }
+}
+
+/// A setting as one reads it.
+fn setting(name: &str, value: &Value) -> String {
+    let name = name.replace('_', " ");
+    match value {
+        Value::String(text) => format!("{name} {text}"),
+        Value::Null => format!("no {name}"),
+        value => format!("{name} {value}"),
     }
 }
 

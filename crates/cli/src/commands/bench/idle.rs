@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use super::figures::{Metric, Sample};
-use super::load::{Load, Reading};
+use super::load::{Load, Reader, Reading};
 use super::subject::{Setup, Subject};
 use super::{Measure, settings};
 use crate::args::{self, Transport};
@@ -44,9 +44,9 @@ impl Idle<'_> {
         for number in numbers.clone() {
             let value = if self.0.one_resource { 0 } else { number };
             load.add_reader(&Reading::of(transport, value..value + 1))?;
-            if load.readers().len() % BATCH == 0 || number + 1 == numbers.end {
+            if load.readers().len().is_multiple_of(BATCH) || number + 1 == numbers.end {
                 let first = load.readers().len().saturating_sub(BATCH);
-                let synced = |load: &Load| load.readers()[first..].iter().all(|reader| reader.is_synced());
+                let synced = |load: &Load| load.readers()[first..].iter().all(Reader::is_synced);
                 load.wait("every connection has its first state", synced, |_| {})?;
             }
         }

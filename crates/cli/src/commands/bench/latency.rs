@@ -8,7 +8,6 @@ use serde_json::{Map, Value, json};
 
 use super::figures::{AGE_P50, AGE_P99, Metric, Sample};
 use super::load::{Load, Reading};
-use super::process::Cpu;
 use super::subject::Subject;
 use super::{Measure, settings};
 use crate::args;
@@ -17,6 +16,8 @@ use crate::report::Failure;
 
 static VALUES: Metric = Metric { name: "values", label: "values", digits: 0 };
 static CPU: Metric = Metric { name: "cpu_us_per_value", label: "server CPU per value, µs", digits: 0 };
+static USER_CPU: Metric =
+    Metric { name: "user_cpu_us_per_value", label: "  of which in user space", digits: 0 };
 
 /// Until the next value, in microseconds: never the same, so that nothing can fall into step.
 const PAUSE_US: (f64, f64) = (2000.0, 5000.0);
@@ -47,7 +48,7 @@ impl Measure for Latency<'_> {
 
     fn settings(&self) -> Map<String, Value> {
         settings([
-            ("transport", json!(format!("{:?}", self.0.transport))),
+            ("transport", json!(self.0.transport.to_string())),
             ("seconds", json!(self.0.seconds.as_secs_f64())),
             ("runs", json!(self.0.local.runs.runs)),
         ])
@@ -78,12 +79,13 @@ impl Measure for Latency<'_> {
             }
             load.rest(Duration::from_micros(random.between(PAUSE_US.0, PAUSE_US.1) as u64))?;
         }
-        let cpu_s = cpu.zip(subject.cpu()).map(|(before, now)| Cpu::since(now, before).total_s());
+        let cpu = cpu.zip(subject.cpu()).map(|(before, now)| now.since(before));
         let values = ages_us.len() as f64;
         let mut sample = Sample::default();
         sample.add_percentiles([&AGE_P50, &AGE_P99], &mut ages_us);
         sample.add(&VALUES, values);
-        sample.add(&CPU, cpu_s.map(|cpu_s| cpu_s / values * 1e6));
+        sample.add(&CPU, cpu.map(|cpu| cpu.total_s() / values * 1e6));
+        sample.add(&USER_CPU, cpu.map(|cpu| cpu.user_s / values * 1e6));
         Ok(sample)
     }
 }

@@ -1,6 +1,7 @@
 //! What the system says that a process uses.
 
-use std::fs::read_to_string;
+use std::fs::{read_dir, read_to_string};
+use std::time::Duration;
 
 /// Processor time that a process has used so far.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,6 +39,16 @@ impl Cpu {
     }
 }
 
+/// Processor time so far, to the nanosecond, of the threads that a process has now.
+pub(super) fn busy(pid: u32) -> Option<Duration> {
+    let mut busy = Duration::ZERO;
+    for thread in read_dir(format!("/proc/{pid}/task")).ok()? {
+        let text = read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        busy += Duration::from_nanos(text.split(' ').next()?.parse().ok()?);
+    }
+    Some(busy)
+}
+
 /// Memory that a process holds for itself: not what it has in common with others, nor what the system holds for its sockets.
 pub(super) fn own_bytes(pid: u32) -> Option<u64> {
     let rollup = read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
@@ -62,6 +73,15 @@ mod tests {
         let cpu = Cpu::parse("7 (a) b) S 1 1 1 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0").unwrap();
         assert_eq!(cpu.total_s() * rustix::param::clock_ticks_per_second() as f64, 300.0);
         assert!(Cpu::of(std::process::id()).is_some());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn work_makes_a_process_busy() {
+        let before = busy(std::process::id()).unwrap();
+        let start = std::time::Instant::now();
+        while start.elapsed() < Duration::from_millis(50) {}
+        assert!(busy(std::process::id()).unwrap() > before);
     }
 
     #[cfg(target_os = "linux")]

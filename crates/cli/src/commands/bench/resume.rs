@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 
 use super::figures::{Metric, Sample};
 use super::load::{Load, Reading};
-use super::process::Cpu;
 use super::subject::Subject;
 use super::{Measure, settings};
 use crate::args::{self, Transport};
@@ -16,7 +15,7 @@ use crate::report::{Blame, Failure};
 static BYTES: Metric = Metric { name: "bytes_to_synced", label: "bytes until synced again", digits: 0 };
 static TIME: Metric = Metric { name: "to_synced_ms", label: "from connecting until synced, ms", digits: 1 };
 static FRAMES: Metric = Metric { name: "changes", label: "changes among them", digits: 0 };
-static CPU: Metric = Metric { name: "cpu_ms", label: "server CPU for it, ms", digits: 0 };
+static CPU: Metric = Metric { name: "cpu_ms", label: "server CPU for it, ms", digits: 1 };
 static FIRST_BYTES: Metric =
     Metric { name: "bytes_first_time", label: "bytes when it came the first time", digits: 0 };
 
@@ -83,7 +82,7 @@ impl Measure for Resume<'_> {
         }
         load.wait("all writes are answered", |load| load.unanswered() == 0, |_| {})?;
 
-        let (cpu, began) = (subject.cpu(), Instant::now());
+        let (busy, began) = (subject.busy(), Instant::now());
         let again = load.add_reader(&reading)?;
         let touched = u64::from(case.touched);
         let all = |load: &Load| load.reader(again).frames() >= touched && synced(load);
@@ -95,12 +94,12 @@ impl Measure for Resume<'_> {
                 "the session is synced, but not all of what it missed came",
             ));
         }
-        let cpu_s = cpu.zip(subject.cpu()).map(|(before, now)| Cpu::since(now, before).total_s());
+        let busy = busy.zip(subject.busy()).map(|(before, now)| now.saturating_sub(before));
         let mut sample = Sample::default();
         sample.add(&BYTES, load.reader(again).bytes as f64);
         sample.add(&FRAMES, load.reader(again).frames() as f64);
         sample.add(&TIME, took.as_secs_f64() * 1000.0);
-        sample.add(&CPU, cpu_s.map(|cpu_s| cpu_s * 1000.0));
+        sample.add(&CPU, busy.map(|busy| busy.as_secs_f64() * 1000.0));
         sample.add(&FIRST_BYTES, first_bytes as f64);
         Ok(sample)
     }

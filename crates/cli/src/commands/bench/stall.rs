@@ -89,7 +89,7 @@ impl Measure for Stall<'_> {
         settings([
             ("rate", json!(self.0.rate)),
             ("seconds", json!(self.0.seconds.as_secs_f64())),
-            ("transport", json!(format!("{:?}", self.0.transport))),
+            ("transport", json!(self.0.transport.to_string())),
             ("credit", json!(self.0.credit)),
             ("runs", json!(self.0.local.runs.runs)),
         ])

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::link;
-use super::process::{Cpu, own_bytes};
+use super::process::{Cpu, busy, own_bytes};
 use crate::report::{Blame, Failure};
 
 /// How long a server may take to start.
@@ -131,6 +131,11 @@ impl Subject {
 
     pub(super) fn cpu(&self) -> Option<Cpu> {
         Cpu::of(self.child.as_ref()?.id())
+    }
+
+    /// The same for what is too short for the clock of the system's own sums.
+    pub(super) fn busy(&self) -> Option<Duration> {
+        busy(self.child.as_ref()?.id())
     }
 
     /// Memory that the process holds now.

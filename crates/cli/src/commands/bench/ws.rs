@@ -102,8 +102,8 @@ mod tests {
             for framed in [push, push_masked] {
                 let mut bytes = Vec::new();
                 framed(&mut bytes, TEXT, &payload);
-                for cut in [0, 1, 2, 5, bytes.len() - 1] {
-                    assert!(cut == bytes.len() || head(&bytes[..cut]).is_none(), "{length}, cut at {cut}");
+                for cut in [0, 1, 2, 5, bytes.len() - 1].into_iter().filter(|cut| *cut < bytes.len()) {
+                    assert!(head(&bytes[..cut]).is_none(), "{length}, cut at {cut}");
                 }
                 bytes.extend_from_slice(b"next");
                 let head = head(&bytes).unwrap();

@@ -18,7 +18,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::{Domain, Socket, Type};
 
-use self::reader::Reader;
+pub(super) use self::reader::Reader;
 use self::writer::Writer;
 use super::stamp::Stamp;
 use super::subject::Subject;
