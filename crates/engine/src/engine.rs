@@ -383,6 +383,7 @@ impl Engine {
             depth: watch.depth,
             cursor: usable.map_or(Revision::NONE, |c| c.revision),
             touches: self.interest.touches(point),
+            round: 0,
             rate: (interval_ms > 0)
                 .then(|| Box::new(Rate { interval_ms, due: Tick(0), known: Revision::NONE })),
             walk: None,

@@ -40,6 +40,8 @@ pub(crate) struct Link {
     pub(crate) cursor: Revision,
     /// The point's count of touches when it was last served.
     pub(crate) touches: u32,
+    /// The round of its session's line in which it was last served.
+    pub(crate) round: u32,
     pub(crate) rate: Option<Box<Rate>>,
     pub(crate) walk: Option<Box<Walk>>,
 }
@@ -64,7 +66,6 @@ pub struct Priority(u8);
 impl Priority {
     /// The first to be served.
     pub const MAX: u8 = 3;
-    pub(crate) const COUNT: usize = Self::MAX as usize + 1;
 
     /// `None` beyond [`Priority::MAX`].
     pub fn new(level: u8) -> Option<Priority> {

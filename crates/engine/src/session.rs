@@ -16,8 +16,10 @@ pub struct SessionId(pub u32);
 pub struct Tick(pub u64);
 
 pub(crate) struct Session {
-    /// Links with something to tell: a line for each priority, first come first served.
-    lines: [Line; Priority::COUNT],
+    /// Links of the lowest priority, which most are of, with something to tell.
+    usual: Queue,
+    /// The same of higher priorities, lowest first.
+    higher: Option<Box<[Queue; Priority::MAX as usize]>>,
     /// Turns that were given.
     turns: u32,
     /// All links, by their owner's numbers.
@@ -26,6 +28,52 @@ pub(crate) struct Session {
     pub(crate) woken: bool,
     /// Links with a rate whose time has not come. Rare, so it costs nothing to the others.
     waiting: Option<Box<Waiting>>,
+}
+
+/// Links in line, first come first served, in rounds: one that was served in this round and has something to tell again waits for the next, so
+/// that all links that are always in line are served equally often, whenever in a round their news comes.
+struct Queue {
+    now: Line,
+    later: Line,
+    round: u32,
+}
+
+impl Queue {
+    /// Before any round, no link was served.
+    const EMPTY: Queue = Queue { now: Line::EMPTY, later: Line::EMPTY, round: 1 };
+
+    fn is_empty(&self) -> bool {
+        self.now.is_empty() && self.later.is_empty()
+    }
+
+    /// The line that a link is in, or belongs in.
+    fn line_of(&mut self, links: &Links, id: LinkId) -> &mut Line {
+        if links[id].round == self.round { &mut self.later } else { &mut self.now }
+    }
+
+    fn push(&mut self, links: &mut Links, id: LinkId) {
+        let line = self.line_of(links, id);
+        links.push_back(line, id);
+    }
+
+    fn remove(&mut self, links: &mut Links, id: LinkId) {
+        let line = self.line_of(links, id);
+        links.take_from_line(line, id);
+    }
+
+    fn pop(&mut self, links: &mut Links) -> Option<LinkId> {
+        if self.now.is_empty() {
+            self.now = std::mem::replace(&mut self.later, Line::EMPTY);
+            self.round = self.round.wrapping_add(1);
+        }
+        let id = self.now.first;
+        if self.now.is_empty() {
+            return None;
+        }
+        links.take_from_line(&mut self.now, id);
+        links[id].round = self.round;
+        Some(id)
+    }
 }
 
 #[derive(Default)]
@@ -37,8 +85,7 @@ struct Waiting {
 
 impl Session {
     pub(crate) fn new() -> Session {
-        let lines = [Line::EMPTY; Priority::COUNT];
-        Session { lines, turns: 0, links: HashMap::new(), woken: false, waiting: None }
+        Session { usual: Queue::EMPTY, higher: None, turns: 0, links: HashMap::new(), woken: false, waiting: None }
     }
 
     /// A link that was idle has something to tell since the commit `at`.
@@ -59,34 +106,44 @@ impl Session {
     /// Puts a link at the end of the line, whatever its rate.
     pub(crate) fn line_up(&mut self, links: &mut Links, id: LinkId) {
         links[id].state = State::Pending;
-        let priority = links[id].priority;
-        links.push_back(&mut self.lines[priority.place()], id);
+        self.queue(links[id].priority).push(links, id);
+    }
+
+    fn queue(&mut self, priority: Priority) -> &mut Queue {
+        match priority.place().checked_sub(1) {
+            None => &mut self.usual,
+            Some(place) => {
+                let none = || Box::new([const { Queue::EMPTY }; Priority::MAX as usize]);
+                &mut self.higher.get_or_insert_with(none)[place]
+            }
+        }
+    }
+
+    /// All queues, those of the highest priority first.
+    fn queues(&mut self) -> impl Iterator<Item = &mut Queue> {
+        self.higher.iter_mut().flat_map(|queues| queues.iter_mut().rev()).chain([&mut self.usual])
     }
 
     /// Whether no link has something to tell now.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.lines.iter().all(|line| line.is_empty())
+        self.usual.is_empty() && self.higher.iter().flat_map(|queues| queues.iter()).all(Queue::is_empty)
     }
 
     /// Gives the next link its turn. The highest priority goes first; but of every four turns one goes to the next lower that waits, of
     /// every four of these one to the next lower still, so that none starves.
     pub(crate) fn give_turn(&mut self, links: &mut Links) -> Option<LinkId> {
-        let waits = self.lines.iter().filter(|line| !line.is_empty()).count();
-        if waits == 0 {
-            return None;
-        }
         self.turns = self.turns.wrapping_add(1);
-        let passed_over = (self.turns.trailing_zeros() as usize / 2).min(waits - 1);
-        let line = self.lines.iter_mut().rev().filter(|line| !line.is_empty()).nth(passed_over)?;
-        let id = line.first;
-        links.take_from_line(line, id);
-        Some(id)
+        if self.higher.is_none() {
+            return self.usual.pop(links);
+        }
+        let waits = self.queues().filter(|queue| !queue.is_empty()).count();
+        let passed_over = (self.turns.trailing_zeros() as usize / 2).min(waits.checked_sub(1)?);
+        self.queues().filter(|queue| !queue.is_empty()).nth(passed_over)?.pop(links)
     }
 
     /// Takes a link out of its line.
     pub(crate) fn leave_line(&mut self, links: &mut Links, id: LinkId) {
-        let priority = links[id].priority;
-        links.take_from_line(&mut self.lines[priority.place()], id);
+        self.queue(links[id].priority).remove(links, id);
     }
 
     /// Lines up the links whose time has come.

@@ -129,3 +129,26 @@ fn what_resumes_a_session_does_not_go_back_when_a_link_begins_to_wait() {
     while engine.next(session, Tick(1000)).is_some() {}
     assert_eq!(engine.resume_point(session), engine.revision());
 }
+
+#[test]
+fn links_that_are_always_in_line_are_served_equally_often() {
+    let mut engine = engine(Limits::default());
+    let session = engine.open();
+    let paths: Vec<String> = (0..20).map(|i| format!("/v/{i}")).collect();
+    for (tag, path) in paths.iter().enumerate() {
+        engine.watch(session, tag as u32, &Watch::new(Path::parse(path, &Limits::default()).unwrap()));
+    }
+    engine.take_woken();
+    let mut served = [0; 20];
+    // All values change between any two turns, always in the same order: those that come early must not get ahead.
+    for i in 0..7 * 20 {
+        for path in &paths {
+            engine.commit(&[write(path, Action::Put(json(&i.to_string())))], Timestamp(0)).unwrap();
+            engine.take_woken();
+        }
+        for _ in 0..3 {
+            served[engine.next(session, Tick(0)).unwrap().tag as usize] += 1;
+        }
+    }
+    assert_eq!(served, [21; 20]);
+}

@@ -61,6 +61,14 @@ const HEADER_BYTES_MAX: usize = 14;
 pub(crate) struct Decoder {
     message_bytes_max: usize,
     compressed_allowed: bool,
+    progress: Option<Box<Progress>>,
+}
+
+/// Something that has begun and is not whole yet.
+#[derive(Debug, Default)]
+struct Progress {
+    message_bytes_max: usize,
+    compressed_allowed: bool,
     /// What has come of a header.
     header: [u8; HEADER_BYTES_MAX],
     header_len: u8,
@@ -92,24 +100,36 @@ struct Message {
 impl Decoder {
     /// `compressed_allowed`: whether `permessage-deflate` was agreed on.
     pub(crate) fn new(message_bytes_max: usize, compressed_allowed: bool) -> Decoder {
-        Decoder {
-            message_bytes_max,
-            compressed_allowed,
-            header: [0; HEADER_BYTES_MAX],
-            header_len: 0,
-            frame: None,
-            message: None,
-            control: Vec::new(),
-        }
+        Decoder { message_bytes_max, compressed_allowed, progress: None }
     }
 
     /// Whether something has begun that is not whole yet.
     pub(crate) fn is_in_progress(&self) -> bool {
-        self.header_len > 0 || self.frame.is_some() || self.message.is_some()
+        self.progress.is_some()
     }
 
     /// Takes bytes from the front of `input` until something is whole. `None`: all bytes are taken, and more are needed.
     pub(crate) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, Violation> {
+        if input.is_empty() {
+            return Ok(None);
+        }
+        let Decoder { message_bytes_max, compressed_allowed, .. } = *self;
+        let new = || Box::new(Progress { message_bytes_max, compressed_allowed, ..Progress::default() });
+        let progress = self.progress.get_or_insert_with(new);
+        let next = progress.next(input)?;
+        if progress.is_over() {
+            self.progress = None;
+        }
+        Ok(next)
+    }
+}
+
+impl Progress {
+    fn is_over(&self) -> bool {
+        self.header_len == 0 && self.frame.is_none() && self.message.is_none()
+    }
+
+    fn next(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, Violation> {
         loop {
             let Some(frame) = &mut self.frame else {
                 if !self.read_header(input)? {

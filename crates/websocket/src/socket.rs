@@ -21,14 +21,19 @@ pub struct Socket<I> {
     io: I,
     decoder: Decoder,
     compress: bool,
-    /// Bytes that were read and not decoded yet, since their owner took a message and went to do something else.
-    unread: Vec<u8>,
-    unread_from: usize,
+    /// What was read and is not decoded yet, since its owner took a message and went to do something else.
+    unread: Option<Box<Unread>>,
     /// Bytes of what was written that the connection has not taken yet.
     unsent: Vec<u8>,
     unsent_from: usize,
     /// The payload of the newest ping that was not answered. Older ones need no answer (RFC 6455, section 5.5.3).
-    pong: Option<Vec<u8>>,
+    pong: Option<Box<[u8]>>,
+}
+
+#[derive(Debug)]
+struct Unread {
+    bytes: Vec<u8>,
+    from: usize,
 }
 
 /// Why nothing comes any more.
@@ -52,8 +57,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
             io,
             decoder: Decoder::new(message_bytes_max, deflate),
             compress: deflate,
-            unread: already.to_vec(),
-            unread_from: 0,
+            unread: (!already.is_empty()).then(|| Unread::new(already)),
             unsent: Vec::new(),
             unsent_from: 0,
             pong: None,
@@ -63,19 +67,23 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
     /// The next message, or the client's close.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Ended>> {
         loop {
-            let mut input = &self.unread[self.unread_from..];
-            let before = input.len();
-            let next = self.decoder.next(&mut input);
-            self.unread_from += before - input.len();
-            if self.unread_from == self.unread.len() {
-                (self.unread, self.unread_from) = (Vec::new(), 0);
-            }
-            match next? {
-                Some(Incoming::Ping(payload)) => self.pong = Some(payload),
+            let next = match &mut self.unread {
+                Some(unread) => {
+                    let mut input = &unread.bytes[unread.from..];
+                    let next = self.decoder.next(&mut input);
+                    unread.from = unread.bytes.len() - input.len();
+                    if input.is_empty() {
+                        self.unread = None;
+                    }
+                    next?
+                }
+                None => None,
+            };
+            match next {
+                Some(Incoming::Ping(payload)) => self.pong = Some(payload.into()),
                 Some(incoming) => return Poll::Ready(Ok(incoming)),
                 None => {
-                    let got = ready!(self.poll_read(cx))?;
-                    if got == 0 {
+                    if !ready!(self.poll_read(cx))? {
                         return Poll::Ready(Err(Ended::Closed));
                     }
                 }
@@ -83,14 +91,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         }
     }
 
-    /// Reads once, and keeps what was read.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads once, and keeps what was read. False at the end.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         scratch::with_read(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
             ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
-            self.unread = buffer.filled().to_vec();
-            self.unread_from = 0;
-            Poll::Ready(Ok(self.unread.len()))
+            let read = buffer.filled();
+            self.unread = (!read.is_empty()).then(|| Unread::new(read));
+            Poll::Ready(Ok(self.unread.is_some()))
         })
     }
 
@@ -177,11 +185,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
 
     /// Reads and throws away until the other side closes: what is unread when a connection is closed makes the system throw away what was sent last.
     pub fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.unread = Vec::new();
         loop {
-            match ready!(self.poll_read(cx)) {
-                Ok(0) | Err(_) => return Poll::Ready(()),
-                Ok(_) => self.unread = Vec::new(),
+            let read = ready!(self.poll_read(cx));
+            self.unread = None;
+            if !matches!(read, Ok(true)) {
+                return Poll::Ready(());
             }
         }
     }
@@ -189,5 +197,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
     /// Says that nothing more will be sent.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+impl Unread {
+    fn new(bytes: &[u8]) -> Box<Unread> {
+        Box::new(Unread { bytes: bytes.to_vec(), from: 0 })
     }
 }

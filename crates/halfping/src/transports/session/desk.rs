@@ -22,11 +22,7 @@ pub(super) struct Desk {
     subscription: Subscription,
     connection: Arc<Connection>,
     /// What is still to be done of the client's last message. The next one is not looked at before.
-    steps: std::vec::IntoIter<Step>,
-    /// A write that is being made durable; what comes after it waits.
-    call: Option<Call>,
-    /// The first link that a command could not open or end, until its `ref` is answered.
-    refused: Option<(Problem, u32)>,
+    work: Option<Box<Work>>,
     pace: Pace,
     credit: Option<Box<Credit>>,
     /// Everything that was due has been told, and news will wake the task.
@@ -35,6 +31,14 @@ pub(super) struct Desk {
     owes_synced: bool,
     /// When there is more to tell even without news.
     due: Option<Tick>,
+}
+
+struct Work {
+    steps: std::vec::IntoIter<Step>,
+    /// A write that is being made durable; what comes after it waits.
+    call: Option<Call>,
+    /// The first link that a command could not open or end, until its `ref` is answered.
+    refused: Option<(Problem, u32)>,
 }
 
 struct Call {
@@ -55,9 +59,7 @@ impl Desk {
         metrics.streams.get_or_create(&[("transport", "websocket")]).inc();
         Desk {
             connection,
-            steps: Vec::new().into_iter(),
-            call: None,
-            refused: None,
+            work: None,
             pace: Pace::new(subscription.shared().limits.commands_per_second),
             credit: None,
             at_rest: false,
@@ -88,14 +90,15 @@ impl Desk {
 
     /// Whether all that the client asked for has been done.
     pub(super) fn is_free(&self) -> bool {
-        self.call.is_none() && self.steps.len() == 0
+        self.work.is_none()
     }
 
     /// Takes a message. It is done in steps.
     pub(super) fn receive(&mut self, text: &str) {
         debug_assert!(self.is_free(), "a message is taken when the one before it is done");
         self.shared().metrics.bytes_in.inc_by(text.len() as u64);
-        self.steps = parse(text, &self.shared().limits).into_iter();
+        let steps = parse(text, &self.shared().limits).into_iter();
+        self.work = Some(Box::new(Work { steps, call: None, refused: None }));
     }
 
     /// Does one step, if there is one and nothing is in its way.
@@ -104,14 +107,18 @@ impl Desk {
         cx: &mut Context<'_>,
         out: &mut impl Outbox,
     ) -> Poll<Result<(), Close>> {
-        if let Some(call) = &mut self.call {
+        let Some(work) = &mut self.work else { return Poll::Pending };
+        if let Some(call) = &mut work.call {
             let done = ready!(call.future.as_mut().poll(cx));
             let number = call.number;
-            self.call = None;
+            work.call = None;
             self.settle(number, done, out);
             return Poll::Ready(Ok(()));
         }
-        let Some(step) = self.steps.next() else { return Poll::Pending };
+        let Some(step) = work.steps.next() else {
+            self.work = None;
+            return Poll::Ready(Ok(()));
+        };
         if !matches!(step.act, Act::Done) {
             self.shared().metrics.commands.inc();
             if !self.pace.keep(Instant::now()) {
@@ -140,7 +147,7 @@ impl Desk {
                     self.refuse_link(number, link, problem, true, out);
                 }
             }
-            Act::Done => match (number, self.refused.take()) {
+            Act::Done => match (number, self.work.as_mut().and_then(|work| work.refused.take())) {
                 (Some(number), Some((problem, link))) => {
                     out.put(|out| message::refusal(number, &problem, Some(link), out));
                 }
@@ -178,8 +185,8 @@ impl Desk {
         out: &mut impl Outbox,
     ) {
         self.shared().metrics.refused(&problem);
-        match number {
-            Some(_) if self.refused.is_none() => self.refused = Some((problem, link)),
+        match (number, &mut self.work) {
+            (Some(_), Some(work)) if work.refused.is_none() => work.refused = Some((problem, link)),
             _ => out.put(|out| message::error(&problem, Some(link), ends, out)),
         }
     }
@@ -229,7 +236,13 @@ impl Desk {
             };
             Ok(Answer { status, revision: Some(revision), ..Answer::default() })
         });
-        self.call = Some(Call { number, future });
+        self.call(Call { number, future });
+    }
+
+    fn call(&mut self, call: Call) {
+        if let Some(work) = &mut self.work {
+            work.call = Some(call);
+        }
     }
 
     fn post(&mut self, number: Option<Ref>, path: Path, value: Json, out: &mut impl Outbox) {
@@ -243,7 +256,7 @@ impl Desk {
             let (_, revision) = commit(&shared, write).await?;
             Ok(Answer { status: 201, revision: Some(revision), path, value: None })
         });
-        self.call = Some(Call { number, future });
+        self.call(Call { number, future });
     }
 
     /// Says what there is to say now, in one message read at one revision. False when there is nothing; then `waker` is woken by news.
