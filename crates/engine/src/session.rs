@@ -85,7 +85,14 @@ struct Waiting {
 
 impl Session {
     pub(crate) fn new() -> Session {
-        Session { usual: Queue::EMPTY, higher: None, turns: 0, links: HashMap::new(), woken: false, waiting: None }
+        Session {
+            usual: Queue::EMPTY,
+            higher: None,
+            turns: 0,
+            links: HashMap::new(),
+            woken: false,
+            waiting: None,
+        }
     }
 
     /// A link that was idle has something to tell since the commit `at`.

@@ -4,8 +4,12 @@
 //! made the commit also sees to its delivery, with the very steps that the reader's task would take. Large crowds are served by tasks made
 //! for it, so that no writer waits for them.
 
-use std::sync::{Arc, Weak};
-use std::task::Waker;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
 
 /// A reader that can be served by anybody.
 pub(crate) trait Deliver: Send + Sync {
@@ -13,6 +17,63 @@ pub(crate) trait Deliver: Send + Sync {
     fn deliver(&self);
     /// Has the reader's own task look.
     fn wake(&self);
+}
+
+/// What a reader with a socket of its own does.
+pub(crate) trait Drive: Send + 'static {
+    /// Does all there is to do. Ready when that is over for good.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    /// Does what news asks for. False when there is something else that the reader's own task has to see to.
+    fn deliver(&mut self, cx: &mut Context<'_>) -> bool;
+}
+
+/// A reader as a task, that others can serve as well.
+pub(crate) struct Reader<D>(Arc<Post<D>>);
+
+/// Where the task and those who have news for it meet.
+struct Post<D> {
+    /// Wakes the task. Whatever the reader waits for has this waker, whoever made it wait.
+    task: OnceLock<Waker>,
+    driver: Mutex<D>,
+}
+
+impl<D: Drive> Reader<D> {
+    /// `set_up` is given the handle under which the reader can be served.
+    pub(crate) fn new(driver: D, set_up: impl FnOnce(&mut D, Weak<dyn Deliver>)) -> Reader<D> {
+        let post = Arc::new(Post { task: OnceLock::new(), driver: Mutex::new(driver) });
+        let handle: Weak<Post<D>> = Arc::downgrade(&post);
+        set_up(&mut post.driver.lock(), handle);
+        Reader(post)
+    }
+}
+
+impl<D: Drive> Future for Reader<D> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.task.get_or_init(|| cx.waker().clone());
+        self.0.driver.lock().poll(cx)
+    }
+}
+
+impl<D: Drive> Deliver for Post<D> {
+    fn deliver(&self) {
+        // Before its first turn the task has not looked at anything yet.
+        let Some(task) = self.task.get() else { return };
+        let delivered = match self.driver.try_lock() {
+            Some(mut driver) => driver.deliver(&mut Context::from_waker(task)),
+            None => false,
+        };
+        if !delivered {
+            task.wake_by_ref();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(task) = self.task.get() {
+            task.wake_by_ref();
+        }
+    }
 }
 
 /// Who is to be told that a session has something to say.

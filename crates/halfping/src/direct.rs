@@ -5,10 +5,9 @@
 //! read and the answer's head is known, the socket is taken from hyper, and this is all that is left.
 
 use std::fmt::Write as _;
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
@@ -20,17 +19,25 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::connection::Connection;
+use crate::delivery::{Deliver, Drive, Reader};
 
-/// Marks an answer whose body goes on until its reader leaves.
-#[derive(Clone, Copy)]
-pub(crate) struct Endless;
+/// Marks an answer whose body goes on until its reader leaves. Who writes it straight to a socket says here where its news is to be
+/// delivered, before asking for the first bytes.
+#[derive(Clone, Default)]
+pub(crate) struct Endless(Arc<OnceLock<Weak<dyn Deliver>>>);
+
+impl Endless {
+    pub(crate) fn reader(&self) -> Option<Weak<dyn Deliver>> {
+        self.0.get().cloned()
+    }
+}
 
 /// What a client may go on to send although its connection will have no other answer.
 const IGNORED_BYTES_MAX: usize = 64 << 10;
 /// Of that, how much is taken at once.
 const READ_BYTES: usize = 1 << 10;
 
-/// An answer on its way, as a future that is done when it has ended or its reader has left.
+/// An answer on its way, until it has ended or its reader has left.
 pub(crate) struct Direct {
     stream: TcpStream,
     body: Body,
@@ -38,12 +45,28 @@ pub(crate) struct Direct {
     unsent: Vec<u8>,
     unsent_from: usize,
     ignored_bytes: usize,
+    /// The body has ended.
     ended: bool,
+    /// All of it was sent, or cannot be.
+    over: bool,
     _connection: Arc<Connection>,
 }
 
 impl Direct {
-    pub(crate) fn new(stream: TcpStream, response: Response, connection: Arc<Connection>) -> Direct {
+    pub(crate) fn reader(
+        stream: TcpStream,
+        response: Response,
+        connection: Arc<Connection>,
+    ) -> Reader<Direct> {
+        let endless = response.extensions().get::<Endless>().cloned();
+        Reader::new(Direct::new(stream, response, connection), |_, reader| {
+            if let Some(endless) = endless {
+                let _ = endless.0.set(reader);
+            }
+        })
+    }
+
+    fn new(stream: TcpStream, response: Response, connection: Arc<Connection>) -> Direct {
         let (parts, body) = response.into_parts();
         let mut head = String::new();
         // Writing to a string does not fail.
@@ -63,6 +86,7 @@ impl Direct {
             unsent_from: 0,
             ignored_bytes: 0,
             ended: false,
+            over: false,
             _connection: connection,
         }
     }
@@ -122,17 +146,28 @@ impl Direct {
     }
 }
 
-impl Future for Direct {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Poll::Ready(done) = self.poll_write(cx) {
-            if let Err(error) = done {
-                tracing::debug!(%error, "a stream broke");
-            }
+impl Drive for Direct {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.over {
             return Poll::Ready(());
         }
-        self.poll_left(cx)
+        match self.poll_write(cx) {
+            Poll::Ready(done) => {
+                if let Err(error) = done {
+                    tracing::debug!(%error, "a stream broke");
+                }
+                self.over = true;
+                Poll::Ready(())
+            }
+            Poll::Pending => self.poll_left(cx),
+        }
+    }
+
+    fn deliver(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.over {
+            self.over = self.poll_write(cx).is_ready();
+        }
+        !self.over
     }
 }
 

@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 
 use crate::Api;
 use crate::connection::{Connection, Place};
+use crate::delivery::Reader;
 use crate::direct::{Direct, Endless};
 use crate::http::Front;
 use crate::problem::Problem;
@@ -155,8 +156,8 @@ async fn serve(
     let connection = Arc::new(Connection::at(place, &shared.limits));
     // Boxed, so that only what is left of a connection in the end is as large as a task is.
     let taken = Box::pin(serve_http(stream, shared, front, draining, connection)).await;
-    if let Some(direct) = taken {
-        direct.await;
+    if let Some(reader) = taken {
+        reader.await;
     }
 }
 
@@ -167,7 +168,7 @@ async fn serve_http(
     front: Front,
     draining: watch::Receiver<()>,
     connection: Arc<Connection>,
-) -> Option<Box<Direct>> {
+) -> Option<Reader<Direct>> {
     let requests = Arc::new(AtomicUsize::new(0));
     let (asked, endless) = (requests.clone(), Arc::new(Mutex::new(None)));
     let found = endless.clone();
@@ -198,7 +199,7 @@ async fn serve_http(
     tokio::select! {
         stream = run(stream, &shared, draining, service, || endless.lock().is_some()) => {
             let (response, connection) = endless.lock().take()?;
-            Some(Box::new(Direct::new(stream?, response, connection)))
+            Some(Direct::reader(stream?, response, connection))
         }
         () = silent => {
             shared.metrics.limit_hit("header_timeout_ms");

@@ -54,8 +54,9 @@ pub(crate) fn response(format: Format, body: axum::body::Body) -> Response {
 
 /// A stream, as an answer.
 pub(crate) fn streaming(stream: Stream) -> Response {
+    let endless = stream.endless.clone();
     let mut response = response(stream.style.format, axum::body::Body::new(stream));
-    response.extensions_mut().insert(Endless);
+    response.extensions_mut().insert(endless);
     response
 }
 
@@ -125,6 +126,7 @@ impl Style {
 pub(crate) struct Stream {
     subscription: Subscription,
     style: Style,
+    endless: Endless,
     /// Fires at the next heartbeat, or earlier when a link with a rate is due.
     timer: Pin<Box<Sleep>>,
     heartbeat: Instant,
@@ -151,7 +153,17 @@ impl Stream {
         let heartbeat = Instant::now() + HEARTBEAT;
         subscription.shared().metrics.streams.get_or_create(&[("transport", style.format.name())]).inc();
         let timer = Box::pin(sleep_until(heartbeat));
-        Stream { subscription, style, timer, heartbeat, last: since, state: State::Opening, waits: None }
+        let endless = Endless::default();
+        Stream {
+            subscription,
+            style,
+            endless,
+            timer,
+            heartbeat,
+            last: since,
+            state: State::Opening,
+            waits: None,
+        }
     }
 
     /// Whether a look at the engine would be in vain, and the waker that it would leave there is there already.
@@ -161,11 +173,14 @@ impl Stream {
 
     /// Writes what there is to say now, at most about `ahead_bytes` of it.
     fn fill(&mut self, cx: &mut Context<'_>) -> Chunk {
-        let Stream { subscription, style, last, state, timer, heartbeat, waits } = self;
+        let Stream { subscription, style, endless, last, state, timer, heartbeat, waits } = self;
         let shared = subscription.shared().clone();
         let mut chunk = Chunk::default();
         if *state == State::Opening {
             *state = State::Syncing;
+            if let Some(reader) = endless.reader() {
+                subscription.deliver_to(reader);
+            }
             if style.format == Format::Sse {
                 sse::opening(chunk.buffer());
             }

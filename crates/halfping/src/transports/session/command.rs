@@ -329,12 +329,18 @@ fn number_of(text: &str) -> Option<Ref> {
 /// What members have to be. (Of the others, `watch` and `unwatch` may be several things, and values anything.)
 #[expect(clippy::type_complexity, reason = "a table, read once below")]
 const TYPES: &[(&str, &str, fn(&serde_json::Value) -> bool)] = &[
-    ("get put merge patch delete post path", "the path of a resource, a string", serde_json::Value::is_string),
+    (
+        "get put merge patch delete post path",
+        "the path of a resource, a string",
+        serde_json::Value::is_string,
+    ),
     ("since ack", "a cursor, a string", serde_json::Value::is_string),
     ("ref", "an integer from 0 to 9007199254740991", serde_json::Value::is_u64),
     ("rate", "a positive number of updates a second", serde_json::Value::is_number),
     ("delta", "true or false", serde_json::Value::is_boolean),
-    ("priority", "from 0 to 3", |value| value.as_u64().is_some_and(|level| level <= u64::from(Priority::MAX))),
+    ("priority", "from 0 to 3", |value| {
+        value.as_u64().is_some_and(|level| level <= u64::from(Priority::MAX))
+    }),
     ("depth", "a number of levels", |value| value.as_u64().is_some_and(|depth| depth <= u64::from(u32::MAX))),
     ("credit", "a number of bytes", |value| value.as_u64().is_some_and(|bytes| bytes <= u64::from(u32::MAX))),
 ];

@@ -1,20 +1,19 @@
 //! The task of a session: bytes in, bytes out, and time.
 
-use std::future::Future;
+use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock, Weak};
-use std::task::{Context, Poll, Waker, ready};
+use std::sync::Weak;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use halfping_engine::Frame;
 use halfping_websocket::{Ended, Incoming, Socket, encode_text};
-use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::close::Close;
 use super::desk::{Desk, Outbox};
-use crate::delivery::Deliver;
+use crate::delivery::{Deliver, Drive};
 
 /// The shared encoding of a message that carries one frame, and the next one is the same compressed.
 const ENCODING: usize = 4;
@@ -25,19 +24,8 @@ const STEPS_AT_ONCE: usize = 256;
 /// How long the client may take to close after it was told to.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A session on its socket, as a task.
-pub(super) struct Session<I> {
-    post: Arc<Post<I>>,
-}
-
-/// Where the session's task and those who have news for it meet.
-struct Post<I> {
-    /// Wakes the task. Whatever the session waits for has this waker, whoever made it wait.
-    task: OnceLock<Waker>,
-    driver: Mutex<Driver<I>>,
-}
-
-struct Driver<I> {
+/// A session on its socket.
+pub(super) struct Driver<I> {
     socket: Socket<I>,
     desk: Desk,
     /// Fires no later than there is something to look at; what that is, is found out then.
@@ -88,31 +76,16 @@ where
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
-    fn new(socket: Socket<I>, desk: Desk) -> Driver<I> {
+    pub(super) fn new(socket: Socket<I>, desk: Desk) -> Driver<I> {
         let now = Instant::now();
         let ping = Duration::from_millis(desk.shared().limits.ping_ms);
         let timer = Box::pin(sleep_until(now + ping));
         Driver { socket, desk, timer, is_timed: false, heard: now, pings: 0, begun: None, phase: Phase::Open }
     }
 
-    /// Sends what there is to tell. False when there is something else that the task has to see to.
-    fn deliver(&mut self, cx: &mut Context<'_>) -> bool {
-        let Driver { socket, desk, .. } = self;
-        if self.phase != Phase::Open || desk.shared().is_draining() {
-            return false;
-        }
-        loop {
-            match socket.poll_ready(cx) {
-                Poll::Ready(Ok(())) if desk.is_free() => {
-                    if !desk.tell(cx.waker(), socket) {
-                        // A link that waits for its rate needs the timer.
-                        return desk.due().is_none();
-                    }
-                }
-                Poll::Ready(Ok(())) | Poll::Pending => return true,
-                Poll::Ready(Err(_)) => return false,
-            }
-        }
+    /// News is delivered to this reader.
+    pub(super) fn deliver_to(&self, reader: Weak<dyn Deliver>) {
+        self.desk.deliver_to(reader);
     }
 
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -238,7 +211,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drive for Driver<I> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.phase == Phase::Open {
             let end = ready!(self.poll_open(cx));
@@ -260,43 +233,23 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         }
         self.socket.poll_drained(cx)
     }
-}
 
-impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Session<I> {
-    pub(super) fn new(socket: Socket<I>, desk: Desk) -> Session<I> {
-        let driver = Mutex::new(Driver::new(socket, desk));
-        let post = Arc::new(Post { task: OnceLock::new(), driver });
-        let reader: Weak<Post<I>> = Arc::downgrade(&post);
-        post.driver.lock().desk.deliver_to(reader);
-        Session { post }
-    }
-}
-
-impl<I: AsyncRead + AsyncWrite + Unpin> Future for Session<I> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.post.task.get_or_init(|| cx.waker().clone());
-        self.post.driver.lock().poll(cx)
-    }
-}
-
-impl<I: AsyncRead + AsyncWrite + Unpin + Send> Deliver for Post<I> {
-    fn deliver(&self) {
-        // Before its first turn the task has not looked at anything yet.
-        let Some(task) = self.task.get() else { return };
-        let delivered = match self.driver.try_lock() {
-            Some(mut driver) => driver.deliver(&mut Context::from_waker(task)),
-            None => false,
-        };
-        if !delivered {
-            task.wake_by_ref();
+    fn deliver(&mut self, cx: &mut Context<'_>) -> bool {
+        let Driver { socket, desk, .. } = self;
+        if self.phase != Phase::Open || desk.shared().is_draining() {
+            return false;
         }
-    }
-
-    fn wake(&self) {
-        if let Some(task) = self.task.get() {
-            task.wake_by_ref();
+        loop {
+            match socket.poll_ready(cx) {
+                Poll::Ready(Ok(())) if desk.is_free() => {
+                    if !desk.tell(cx.waker(), socket) {
+                        // A link that waits for its rate needs the timer.
+                        return desk.due().is_none();
+                    }
+                }
+                Poll::Ready(Ok(())) | Poll::Pending => return true,
+                Poll::Ready(Err(_)) => return false,
+            }
         }
     }
 }

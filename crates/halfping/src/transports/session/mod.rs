@@ -19,11 +19,13 @@ use http::{HeaderValue, Method, Version};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use self::desk::Desk;
-use self::driver::Session;
+use self::driver::Driver;
 use crate::connection::Connection;
+use crate::delivery::Reader;
 use crate::problem::Problem;
 use crate::server;
 use crate::shared::{Shared, Subscription};
@@ -88,15 +90,22 @@ pub(crate) fn open(
                     tracing::debug!(%error, "a socket could not be set up");
                 }
                 let socket = Socket::new(stream, &already, message_bytes, deflate);
-                tokio::spawn(Session::new(socket, desk));
+                tokio::spawn(reader(Driver::new(socket, desk)));
             }
             Err(upgraded) => {
                 let socket = Socket::new(TokioIo::new(upgraded), &[], message_bytes, deflate);
-                tokio::spawn(Session::new(socket, desk));
+                tokio::spawn(reader(Driver::new(socket, desk)));
             }
         }
     });
     Ok(handshake.response::<Body>(protocol))
+}
+
+fn reader<I>(driver: Driver<I>) -> Reader<Driver<I>>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    Reader::new(driver, |driver, reader| driver.deliver_to(reader))
 }
 
 /// The TCP connection itself, if it is one that a session has for itself, and what was read from it already.
