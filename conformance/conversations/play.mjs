@@ -182,6 +182,7 @@ export class Play {
   /** Which links there may be after a command, so that state of another is found out. */
   #noteCommand(speaker, command) {
     if (command === null || typeof command !== 'object') return;
+    speaker.rated ||= 'rate' in command;
     for (const id of 'watch' in command ? ids(command.watch) : []) {
       speaker.links.add(id);
       // In use again before the answer about its end: whose state comes then cannot be told apart.
@@ -261,7 +262,8 @@ export class Play {
 
   #takeState(speaker, step, { rev, set = [], synced }) {
     const number = (cursor) => Number(cursor.slice(cursor.lastIndexOf('.') + 1));
-    if (speaker.rev && !(number(rev) >= number(speaker.rev))) throw new Fault(step, `the cursor went back, from ${speaker.rev} to ${rev}`);
+    // With a rate, `rev` may be as old as what the link shows that waits (PROTOCOL L6).
+    if (speaker.rev && !speaker.rated && !(number(rev) >= number(speaker.rev))) throw new Fault(step, `the cursor went back, from ${speaker.rev} to ${rev}`);
     speaker.rev = rev;
     for (const [id, kind, body, more] of set) {
       if (!speaker.links.has(id)) throw new Fault(step, `link ${id} was told of, which is not open (PROTOCOL L4)`);

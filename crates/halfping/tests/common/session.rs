@@ -197,10 +197,16 @@ pub(crate) struct Mirrors {
     pub(crate) views: HashMap<u64, View>,
     /// The `rev` of the newest message that was synced.
     pub(crate) synced: Option<String>,
+    /// Whether links have rates: `rev` may then be older than that of the message before (PROTOCOL L6).
+    pub(crate) rated: bool,
     newest: u64,
 }
 
 impl Mirrors {
+    pub(crate) fn new(rated: bool) -> Mirrors {
+        Mirrors { rated, ..Mirrors::default() }
+    }
+
     /// A link that was or is being asked for.
     pub(crate) fn open(&mut self, link: u64, phase: Phase) {
         self.views.insert(link, View { phase, ..View::default() });
@@ -212,7 +218,7 @@ impl Mirrors {
         let rev = message["rev"].as_str().unwrap_or_else(|| panic!("no rev: {message}"));
         assert!(message["t"].is_u64(), "no t: {message}");
         let number = revision(rev);
-        assert!(number >= self.newest, "the cursor goes back from {}: {message}", self.newest);
+        assert!(self.rated || number >= self.newest, "the cursor goes back from {}: {message}", self.newest);
         self.newest = number;
         for change in message.get("set").map_or(&Vec::new(), |set| set.as_array().expect("a list")) {
             let link = change[0].as_u64().unwrap_or_else(|| panic!("no link: {change}"));
