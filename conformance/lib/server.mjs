@@ -10,14 +10,17 @@ const STOP_MS_MAX = 5_000;
 /** The binary: `HALFPING_BIN`, or what `cargo build` made. */
 export const binary = process.env.HALFPING_BIN ?? `${root}target/debug/halfping`;
 
-/** A running server: `url`, `port`, `complaint()` when it died or panicked, and `stop()`. */
+/** A running server: `url`, `port`, `complaint()` when it died or panicked, `begin()` to ask it to stop, and `stop()`. */
 export async function startServer(...extra) {
   if (!existsSync(binary)) {
     throw new Error(`${binary} is not there. Run: cargo xtask test build, or set HALFPING_BIN`);
   }
-  const child = spawn(binary, ['serve', '--memory', '--listen', '127.0.0.1:0', ...extra], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  return startProgram(binary, ['serve', '--memory', '--listen', '127.0.0.1:0', ...extra]);
+}
+
+/** The same of any program that says on which address of 127.0.0.1 it listens. */
+export async function startProgram(program, words) {
+  const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   let ended; // how it ended, when it did
   let stopping = false;
@@ -29,7 +32,7 @@ export async function startServer(...extra) {
   process.once('exit', killAtExit);
 
   const port = await new Promise((resolve, reject) => {
-    const fail = (why) => reject(new Error(`${binary} did not start: ${why}. It said:\n${output || '(nothing)'}`));
+    const fail = (why) => reject(new Error(`${program} did not start: ${why}. It said:\n${output || '(nothing)'}`));
     const timer = setTimeout(() => fail(`no address after ${START_MS_MAX} ms`), START_MS_MAX);
     exit.then((how) => (clearTimeout(timer), fail(how)));
     const read = (bytes) => {
@@ -48,9 +51,12 @@ export async function startServer(...extra) {
       if (ended !== undefined && !stopping) return `the server is gone: ${ended}. It said:\n${output}`;
       if (/panicked at/.test(output)) return `the server panicked:\n${output}`;
     },
-    async stop() {
+    begin() {
       stopping = true;
       child.kill('SIGTERM');
+    },
+    async stop() {
+      this.begin();
       const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS_MAX);
       await exit;
       clearTimeout(timer);

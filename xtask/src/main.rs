@@ -39,7 +39,7 @@ fn help() -> String {
          Steps:\n",
     );
     for step in STEPS {
-        help.push_str(&format!("  {:8} {}\n", step.name, step.about));
+        help.push_str(&format!("  {:13} {}\n", step.name, step.about));
     }
     help.push_str(
         "\nWhat suites and clients need is set up in .tools/ and conformance/node_modules/ (and, as root, by apt).\n\

@@ -123,7 +123,7 @@ fn summary(done: &[(&Step, Outcome, Duration)]) -> ExitCode {
             Outcome::Skipped(reason) => (&mut skipped, "SKIPPED", reason.as_str()),
         };
         *count += 1;
-        let line = format!("{:8} {word:8} {:6.1} s  {reason}", step.name, took.as_secs_f64());
+        let line = format!("{:13} {word:8} {:6.1} s  {reason}", step.name, took.as_secs_f64());
         println!("{}", line.trim_end());
     }
     println!("{passed} passed, {failed} failed, {skipped} skipped");

@@ -3,7 +3,7 @@
 //! Each is looked for first, so that a second run costs nothing. What cannot be had is `Missing`, with what to do.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::run::World;
@@ -71,6 +71,43 @@ pub(crate) fn python(world: &World) -> Result<(), Missing> {
         remove("venv"); // half made
         install("python3", &["--target", ".tools/python"])
     })
+}
+
+/// Autobahn's test suite, which no Python newer than 2.7 runs, in `.tools/autobahn`.
+pub(crate) fn autobahn(world: &World) -> Result<(), Missing> {
+    let Some(python) = python_2_7(world) else {
+        return Err(Missing {
+            what: "Autobahn's test suite needs Python 2.7, and none was found in PATH or in pyenv's versions"
+                .to_owned(),
+            remedy: "install one, such as with: pyenv install 2.7.18".to_owned(),
+        });
+    };
+    let lock = world.root.join("conformance/autobahn/requirements.txt");
+    once(world, "autobahn", &[".tools/autobahn"], &lock, &python, || {
+        fs::remove_dir_all(world.root.join(".tools/autobahn")).ok();
+        let pip = || succeeds(world.command(&python, &["-m", "pip", "--version"]));
+        let has_pip = pip() || (spoken(world.command(&python, &["-m", "ensurepip"])) && pip());
+        // The list is complete: what the packages say that they need is not asked.
+        let install = ["-m", "pip", "install", "--no-deps", "--target", ".tools/autobahn"];
+        let packages =
+            ["-r", "conformance/autobahn/requirements.txt", "--quiet", "--disable-pip-version-check"];
+        has_pip && spoken(world.command(&python, &[install.as_slice(), packages.as_slice()].concat()))
+    })
+}
+
+/// A Python 2.7: the one in PATH, or one of pyenv's.
+fn python_2_7(world: &World) -> Option<String> {
+    let mut candidates = vec!["python2.7".to_owned()];
+    let pyenv = std::env::var_os("PYENV_ROOT").map(PathBuf::from);
+    let pyenv = pyenv.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pyenv")));
+    let versions = pyenv.and_then(|pyenv| fs::read_dir(pyenv.join("versions")).ok());
+    for version in versions.into_iter().flatten().flatten() {
+        if version.file_name().to_string_lossy().starts_with("2.7.") {
+            candidates.push(version.path().join("bin/python2.7").to_string_lossy().into_owned());
+        }
+    }
+    // A `python2.7` of pyenv's own in PATH may be there and yet refuse to run.
+    candidates.into_iter().find(|python| succeeds(world.command(python, &["--version"])))
 }
 
 pub(crate) fn curl(world: &World) -> Result<(), Missing> {

@@ -65,6 +65,20 @@ pub(crate) const STEPS: &[Step] = &[
         needs_binary: true,
     },
     Step {
+        name: "conversations",
+        about: "protocol conversations, kept as files, with the binary",
+        prepare: setup::node,
+        command: |world| world.node("conformance/conversations/run.mjs"),
+        needs_binary: true,
+    },
+    Step {
+        name: "autobahn",
+        about: "Autobahn's fuzzing client against the WebSocket stack",
+        prepare: |world| setup::node(world).and_then(|()| setup::autobahn(world)),
+        command: |world| world.node("conformance/autobahn/run.mjs"),
+        needs_binary: true,
+    },
+    Step {
         name: "clients",
         about: "third-party clients that resume behind a proxy that cuts",
         prepare: |world| {
@@ -105,7 +119,9 @@ mod tests {
         let names = |wanted: &[&str]| -> Vec<&str> {
             named(wanted).expect("these are steps").iter().map(|step| step.name).collect()
         };
-        assert_eq!(names(&[]), ["fmt", "clippy", "build", "unit", "docs", "suites", "clients"]);
+        let all =
+            ["fmt", "clippy", "build", "unit", "docs", "suites", "conversations", "autobahn", "clients"];
+        assert_eq!(names(&[]), all);
         assert_eq!(names(&["clients", "fmt"]), ["fmt", "clients"]);
         assert_eq!(named(&["fmt", "clipy"]).err(), Some("clipy"));
     }

@@ -50,7 +50,7 @@ fn rules_that_are_cited_exist() {
     let rules: BTreeSet<String> = rules().into_iter().collect();
     let mut unknown = Vec::new();
     let mut cited = 0;
-    for (path, text) in checkout::files("", &["rs", "md", "mjs", "js", "ts", "py", "toml", "html"]) {
+    for (path, text) in checkout::files("", &["rs", "md", "mjs", "js", "ts", "py", "toml", "html", "txt"]) {
         for (number, line) in text.lines().enumerate() {
             let families = |rule: &&str| rules.iter().any(|known| known[..1] == rule[..1]);
             let in_parentheses = parenthesised(line).into_iter().filter(families);

@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used)] // Each test file uses its own part; the helpers are tests too.
 
 pub(crate) mod raw;
+pub(crate) mod session;
 
 use std::io;
 use std::net::SocketAddr;
