@@ -11,6 +11,9 @@ use tungstenite::protocol::frame::coding::{Control, Data};
 use crate::decode::{Decoder, Incoming, Violation};
 use crate::{encode, scratch};
 
+/// Pings are answered one by one while less than this is unsent; of those beyond, the newest.
+const PONGS_BYTES_MAX: usize = 4 << 10;
+
 /// The server's end of a WebSocket.
 ///
 /// # The law of use
@@ -26,7 +29,7 @@ pub struct Socket<I> {
     /// Bytes of what was written that the connection has not taken yet.
     unsent: Vec<u8>,
     unsent_from: usize,
-    /// The payload of the newest ping that was not answered. Older ones need no answer (RFC 6455, section 5.5.3).
+    /// The payload of the newest ping that found no room for its answer. Older ones need none (RFC 6455, section 5.5.3).
     pong: Option<Box<[u8]>>,
 }
 
@@ -80,6 +83,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
                 None => None,
             };
             match next {
+                Some(Incoming::Ping(payload)) if self.unsent_bytes() < PONGS_BYTES_MAX => {
+                    encode::control(self.buffer(), Control::Pong, &payload);
+                }
                 Some(Incoming::Ping(payload)) => self.pong = Some(payload.into()),
                 Some(incoming) => return Poll::Ready(Ok(incoming)),
                 None => {

@@ -98,6 +98,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                 return Poll::Ready(End::Close(Close::Draining));
             }
             let mut idle = true;
+            let was_full = socket.unsent_bytes() >= ANSWERS_BYTES_MAX;
             while steps_left > 0 && socket.unsent_bytes() < ANSWERS_BYTES_MAX {
                 match desk.poll_step(cx, socket) {
                     Poll::Ready(Ok(())) => (idle, steps_left) = (false, steps_left - 1),
@@ -131,6 +132,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                 Poll::Ready(Ok(())) if desk.is_free() => idle &= !desk.tell(cx.waker(), socket),
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
+            // What waited for room has it now.
+            idle &= !(was_full && socket.unsent_bytes() < ANSWERS_BYTES_MAX);
             if steps_left == 0 {
                 // Others have waited long enough.
                 cx.waker().wake_by_ref();
@@ -236,7 +239,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drive for Driver<I> {
 
     fn deliver(&mut self, cx: &mut Context<'_>) -> bool {
         let Driver { socket, desk, .. } = self;
-        if self.phase != Phase::Open || desk.shared().is_draining() {
+        // With answers waiting for room, there may be commands that wait for the same.
+        let waits = !desk.is_free() || socket.unsent_bytes() >= ANSWERS_BYTES_MAX;
+        if self.phase != Phase::Open || desk.shared().is_draining() || waits {
             return false;
         }
         loop {
