@@ -17,6 +17,7 @@ pub(crate) type LinkId = u32;
 /// # Invariants
 /// - It is in exactly one place: idle at its point, in its session's line, or waiting for its rate.
 /// - `cursor` never goes back, except to "nothing" when the reader must start from a snapshot.
+#[repr(align(64))]
 pub(crate) struct Link {
     pub(crate) session: u32,
     pub(crate) point: PointId,
@@ -46,8 +47,8 @@ pub(crate) struct Link {
     pub(crate) walk: Option<Box<Walk>>,
 }
 
-// Thousands of links per connection: constant, and small (invariant A2).
-const _: () = assert!(std::mem::size_of::<Link>() <= 64);
+// Thousands of links per connection: constant, and small (invariant A2); and one line of the processor's cache.
+const _: () = assert!(std::mem::size_of::<Link>() == 64);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum State {

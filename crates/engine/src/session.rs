@@ -15,6 +15,8 @@ pub struct SessionId(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Tick(pub u64);
 
+/// What every commit and every pull looks at comes first, and lies in one line of the processor's cache.
+#[repr(C, align(64))]
 pub(crate) struct Session {
     /// Links of the lowest priority, which most are of, with something to tell.
     usual: Queue,
@@ -22,12 +24,12 @@ pub(crate) struct Session {
     higher: Option<Box<[Queue; Priority::MAX as usize]>>,
     /// Turns that were given.
     turns: u32,
-    /// All links, by their owner's numbers.
-    pub(crate) links: HashMap<u32, LinkId>,
     /// Whether its owner has been told to pull.
     pub(crate) woken: bool,
     /// Links with a rate whose time has not come. Rare, so it costs nothing to the others.
     waiting: Option<Box<Waiting>>,
+    /// All links, by their owner's numbers.
+    pub(crate) links: HashMap<u32, LinkId>,
 }
 
 /// Links in line, first come first served, in rounds: one that was served in this round and has something to tell again waits for the next, so

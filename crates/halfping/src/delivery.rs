@@ -96,8 +96,8 @@ pub(crate) struct Woken {
 
 /// Readers that a commit serves before it is answered: few enough not to be felt by who made it.
 const AT_ONCE: usize = 16;
-/// Readers that one task serves before it is the turn of others: some tenths of a millisecond.
-const PER_TASK: usize = 64;
+/// Readers that a task serves before it is the turn of others: some tenths of a millisecond.
+const AT_A_TIME: usize = 64;
 
 impl Woken {
     pub(crate) fn add(&mut self, waiter: &mut Waiter) {
@@ -124,9 +124,17 @@ impl Woken {
             // A commit from outside of any runtime.
             return readers.for_each(|reader| reader.wake());
         };
+        // Half of the workers at most: to send is the kernel's work, and it does most of it on the same processors.
+        let tasks = (runtime.metrics().num_workers() / 2).max(1);
+        let share = readers.len().div_ceil(tasks);
         while readers.len() > 0 {
-            let some: Vec<Arc<dyn Deliver>> = readers.by_ref().take(PER_TASK).collect();
-            runtime.spawn(async move { some.iter().for_each(|reader| reader.deliver()) });
+            let some: Vec<Arc<dyn Deliver>> = readers.by_ref().take(share).collect();
+            runtime.spawn(async move {
+                for some in some.chunks(AT_A_TIME) {
+                    some.iter().for_each(|reader| reader.deliver());
+                    tokio::task::yield_now().await;
+                }
+            });
         }
     }
 
