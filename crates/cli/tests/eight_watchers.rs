@@ -5,6 +5,7 @@
 
 #![allow(dead_code, clippy::unwrap_used)] // The client is shared with other tests; the helpers here are tests too.
 
+mod common;
 #[path = "../../halfping/tests/common/raw.rs"]
 mod raw;
 
@@ -13,12 +14,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::{Halfping, halfping};
 use flate2::Compression;
 use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
@@ -36,8 +37,10 @@ fn eight_watchers_never_hold_what_was_not_there() {
     // PROTOCOL C4, R4, S3, S5, S8, S9, M2
     let recording = Recording::obtain();
     // A real recording is large enough to come in slices by itself.
-    let server =
-        Halfping::serve(if recording.updates > 50_000 { "" } else { "[limits]\nslice_bytes = 4096\n" });
+    let server = Halfping::serve(
+        "eight_watchers",
+        if recording.updates > 50_000 { "" } else { "[limits]\nslice_bytes = 4096\n" },
+    );
     let address = server.address;
     let end = Arc::new(OnceLock::new());
     // The recording's size tells how long a reader can look away and still miss something.
@@ -65,7 +68,7 @@ fn eight_watchers_never_hold_what_was_not_there() {
         .collect();
 
     let begun = Instant::now();
-    server.replay(&recording.file);
+    replay(&server, &recording.file);
     let took = begun.elapsed();
     end.set(Instant::now()).unwrap();
     println!("{} updates of {} resources in {took:?}", recording.updates, recording.resources.len());
@@ -595,63 +598,20 @@ fn synthetic() -> PathBuf {
     file
 }
 
-/// The real binary, serving.
-struct Halfping {
-    child: Child,
-    address: SocketAddr,
-}
-
-/// The binary, without what the environment says to it.
-fn halfping() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_halfping"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HALFPING_")) {
-        command.env_remove(name);
-    }
-    command
-}
-
-impl Halfping {
-    fn serve(config: &str) -> Halfping {
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("eight_watchers.toml");
-        std::fs::write(&file, config).unwrap();
-        let mut command = halfping();
-        let command = command.args(["serve", "--memory", "--listen", "127.0.0.1:0", "--config"]).arg(file);
-        let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| line.split_once("listening on http://")?.1.trim().parse().ok())
-            .expect("the server says where it listens");
-        // What it logs from now on must not fill a pipe that nobody empties.
-        thread::spawn(move || lines.map_while(Result::ok).for_each(|line| println!("server: {line}")));
-        Halfping { child, address }
-    }
-
-    /// Replays as fast as the server takes it.
-    fn replay(&self, file: &Path) {
-        let to = self.address.to_string();
-        let mut command = halfping();
-        let mut child =
-            command.arg("replay").args(["--to", &to, "--speed", "max"]).arg(file).spawn().unwrap();
-        let until = Instant::now() + REPLAY;
-        let status = loop {
-            match child.try_wait().unwrap() {
-                Some(status) => break status,
-                None if Instant::now() > until => {
-                    child.kill().unwrap();
-                    panic!("the replay does not end");
-                }
-                None => thread::sleep(Duration::from_millis(10)),
+fn replay(server: &Halfping, file: &Path) {
+    let to = server.address.to_string();
+    let mut command = halfping();
+    let mut child = command.arg("replay").args(["--to", &to, "--speed", "max"]).arg(file).spawn().unwrap();
+    let until = Instant::now() + REPLAY;
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None if Instant::now() > until => {
+                child.kill().unwrap();
+                panic!("the replay does not end");
             }
-        };
-        assert!(status.success(), "{status}");
-    }
-}
-
-impl Drop for Halfping {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+            None => thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    assert!(status.success(), "{status}");
 }

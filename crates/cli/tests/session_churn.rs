@@ -5,21 +5,20 @@
 
 #![allow(dead_code, clippy::unwrap_used)] // The client is shared with other tests; the helpers here are tests too.
 
+mod common;
 #[path = "../../halfping/tests/common/raw.rs"]
 mod raw;
 #[path = "../../halfping/tests/common/session.rs"]
 mod session;
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::Halfping;
 use raw::{Connection, DEADLINE, Random, request, seed};
 use serde_json::{Value, json};
 use session::{Mirrors, Phase, Session, Told, revision};
@@ -52,7 +51,9 @@ fn after_the_dust_settles_every_mirror_is_right_and_nothing_is_left() {
     // PROTOCOL L3, L4, L6, S3, S5, S7, S8
     let seed = seed();
     let size = size();
-    let server = Halfping::serve();
+    // Small frames and short memories, so that all there is to a change happens.
+    let config = "[limits]\nslice_bytes = 2048\ntombstones_per_object = 50\n";
+    let server = Halfping::serve("session_churn", config);
     let world = Arc::new(World::new(server.address, &size));
     let (links, sessions) = (server.metric("halfping_links"), server.metric("halfping_sessions"));
     let memory_before = server.memory();
@@ -644,31 +645,7 @@ impl<'a> Churn<'a> {
     }
 }
 
-struct Halfping {
-    child: Child,
-    address: SocketAddr,
-}
-
 impl Halfping {
-    fn serve() -> Halfping {
-        // Small frames and short memories, so that all there is to a change happens.
-        let config = "[limits]\nslice_bytes = 2048\ntombstones_per_object = 50\n";
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("session_churn.toml");
-        std::fs::write(&file, config).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_halfping"));
-        let command = command.args(["serve", "--memory", "--listen", "127.0.0.1:0", "--config"]).arg(file);
-        let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| line.split_once("listening on http://")?.1.trim().parse().ok())
-            .expect("the server says where it listens");
-        // What it logs from now on must not fill a pipe that nobody empties.
-        thread::spawn(move || lines.map_while(Result::ok).for_each(|line| println!("server: {line}")));
-        Halfping { child, address }
-    }
-
     #[track_caller]
     fn metric(&self, name: &str) -> u64 {
         let metrics = Connection::open(self.address).ask("GET /_metrics");
@@ -692,12 +669,5 @@ impl Halfping {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         kibibytes.unwrap_or_default() * 1024
-    }
-}
-
-impl Drop for Halfping {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

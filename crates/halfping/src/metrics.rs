@@ -12,48 +12,36 @@ use crate::problem::Problem;
 
 type Label = [(&'static str, &'static str); 1];
 
-/// Frames by kind. The counters are found once: to look a label up costs more than to count.
-pub(crate) struct Frames {
+/// Counters by a label whose values are known. They are found once: to look a label up costs more than to count.
+pub(crate) struct ByLabel<const N: usize> {
     family: Family<Label, Counter>,
-    snapshot: Counter,
-    merge: Counter,
-    patch: Counter,
-    gone: Counter,
+    counters: [(&'static str, Counter); N],
 }
 
-impl Default for Frames {
-    fn default() -> Frames {
+impl<const N: usize> ByLabel<N> {
+    fn new(label: &'static str, values: [&'static str; N]) -> ByLabel<N> {
         let family = Family::<Label, Counter>::default();
-        let of = |kind: Kind| family.get_or_create(&[("kind", kind.name())]).clone();
-        Frames {
-            snapshot: of(Kind::Snapshot),
-            merge: of(Kind::Merge),
-            patch: of(Kind::Patch),
-            gone: of(Kind::Gone),
-            family,
-        }
+        let counters = values.map(|value| (value, family.get_or_create(&[(label, value)]).clone()));
+        ByLabel { family, counters }
+    }
+
+    /// The counter of a value; the last one's for any that is not known.
+    pub(crate) fn of(&self, value: &str) -> &Counter {
+        let known = self.counters.iter().find(|(known, _)| *known == value);
+        &known.unwrap_or(&self.counters[N - 1]).1
     }
 }
 
-impl Frames {
-    pub(crate) fn of(&self, kind: Kind) -> &Counter {
-        match kind {
-            Kind::Snapshot => &self.snapshot,
-            Kind::Merge => &self.merge,
-            Kind::Patch => &self.patch,
-            Kind::Gone => &self.gone,
-        }
-    }
-}
+const METHODS: [&str; 8] = ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE", "other"];
 
 pub(crate) struct Metrics {
     registry: Registry,
     pub(crate) commits: Counter,
     pub(crate) connections: Gauge,
     pub(crate) connections_total: Counter,
-    pub(crate) requests: Family<Label, Counter>,
+    pub(crate) requests: ByLabel<8>,
     pub(crate) streams: Family<Label, Gauge>,
-    pub(crate) frames: Frames,
+    pub(crate) frames: ByLabel<4>,
     pub(crate) bytes_out: Counter,
     pub(crate) bytes_in: Counter,
     pub(crate) commands: Counter,
@@ -69,9 +57,12 @@ impl Default for Metrics {
             commits: Counter::default(),
             connections: Gauge::default(),
             connections_total: Counter::default(),
-            requests: Family::default(),
+            requests: ByLabel::new("method", METHODS),
             streams: Family::default(),
-            frames: Frames::default(),
+            frames: ByLabel::new(
+                "kind",
+                [Kind::Snapshot, Kind::Merge, Kind::Patch, Kind::Gone].map(Kind::name),
+            ),
             bytes_out: Counter::default(),
             bytes_in: Counter::default(),
             commands: Counter::default(),
@@ -83,7 +74,7 @@ impl Default for Metrics {
         registry.register("commits", "Commits that were accepted", metrics.commits.clone());
         registry.register("connections", "Open connections", metrics.connections.clone());
         registry.register("connections_accepted", "Connections so far", metrics.connections_total.clone());
-        registry.register("requests", "Requests by method", metrics.requests.clone());
+        registry.register("requests", "Requests by method", metrics.requests.family.clone());
         registry.register("streams", "Open streams by transport", metrics.streams.clone());
         registry.register("frames", "Frames sent by kind", metrics.frames.family.clone());
         registry.register(

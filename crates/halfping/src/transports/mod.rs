@@ -192,7 +192,7 @@ impl Stream {
         let first_state = *state == State::Syncing;
         let pulled = subscription.pull(cx.waker(), |Update { tag, frame, .. }| match frame {
             Ok(frame) => {
-                shared.metrics.frames.of(frame.kind).inc();
+                shared.metrics.frames.of(frame.kind.name()).inc();
                 if !first_state {
                     let now = now.get_or_insert_with(|| shared.clock.now());
                     let age_ms = now.0.saturating_sub(frame.time.0);

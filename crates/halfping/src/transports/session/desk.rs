@@ -287,7 +287,7 @@ impl Desk {
         let revision = pulled.synced.unwrap_or(pulled.revision);
         let time = times.max().unwrap_or_else(|| shared.with_engine(|engine| engine.time_of(revision)));
         for frame in updates.iter().filter_map(|update| update.frame.as_ref().ok()) {
-            shared.metrics.frames.of(frame.kind).inc();
+            shared.metrics.frames.of(frame.kind.name()).inc();
             // A first state is as old as it is.
             if !self.owes_synced {
                 shared.metrics.frame_age.observe(now.0.saturating_sub(frame.time.0) as f64 / 1000.0);
