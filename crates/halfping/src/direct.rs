@@ -13,6 +13,7 @@ use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::response::Response;
+use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -32,6 +33,8 @@ impl Endless {
     }
 }
 
+/// Pieces from this size on are not copied to be written.
+const SHARED_FROM: usize = 16 << 10;
 /// What a client may go on to send although its connection will have no other answer.
 const IGNORED_BYTES_MAX: usize = 64 << 10;
 /// Of that, how much is taken at once.
@@ -44,6 +47,9 @@ pub(crate) struct Direct {
     /// What the connection has not taken yet; nothing more is made before it has.
     unsent: Vec<u8>,
     unsent_from: usize,
+    /// A large piece that comes after it, and the end of its chunk after that. It is shared with other readers, so a connection that takes it
+    /// slowly does not cost a copy.
+    large: Option<Bytes>,
     ignored_bytes: usize,
     /// The body has ended.
     ended: bool,
@@ -84,6 +90,7 @@ impl Direct {
             body,
             unsent,
             unsent_from: 0,
+            large: None,
             ignored_bytes: 0,
             ended: false,
             over: false,
@@ -93,12 +100,20 @@ impl Direct {
 
     /// Whether everything written has been taken.
     fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.unsent_from < self.unsent.len() {
-            let unsent = &self.unsent[self.unsent_from..];
-            self.unsent_from += ready!(Pin::new(&mut self.stream).poll_write(cx, unsent))?;
+        loop {
+            while self.unsent_from < self.unsent.len() {
+                let unsent = &self.unsent[self.unsent_from..];
+                self.unsent_from += ready!(Pin::new(&mut self.stream).poll_write(cx, unsent))?;
+            }
+            (self.unsent, self.unsent_from) = (Vec::new(), 0);
+            let Some(large) = &mut self.large else { return Poll::Ready(Ok(())) };
+            while !large.is_empty() {
+                let taken = ready!(Pin::new(&mut self.stream).poll_write(cx, large))?;
+                large.advance(taken);
+            }
+            self.large = None;
+            self.unsent.extend_from_slice(b"\r\n");
         }
-        (self.unsent, self.unsent_from) = (Vec::new(), 0);
-        Poll::Ready(Ok(()))
     }
 
     /// Makes and sends what there is to say, at the pace of the connection. Ready when that was all.
@@ -113,11 +128,16 @@ impl Direct {
                     if let Ok(data) = frame.into_data()
                         && !data.is_empty()
                     {
-                        self.unsent.reserve_exact(data.len() + 12);
+                        let is_large = data.len() >= SHARED_FROM;
+                        self.unsent.reserve_exact(if is_large { 12 } else { data.len() + 12 });
                         // Writing to a vector does not fail.
                         let _ = io::Write::write_fmt(&mut self.unsent, format_args!("{:x}\r\n", data.len()));
-                        self.unsent.extend_from_slice(&data);
-                        self.unsent.extend_from_slice(b"\r\n");
+                        if is_large {
+                            self.large = Some(data);
+                        } else {
+                            self.unsent.extend_from_slice(&data);
+                            self.unsent.extend_from_slice(b"\r\n");
+                        }
                     }
                 }
                 // Without the last chunk, the reader knows that it was cut off.

@@ -36,7 +36,7 @@ struct Document {
 /// Every problem: its name, status and title. `PROTOCOL.md`, section 7, lists the same.
 const TABLE: &[(&str, u16, &str)] = &[
     ("bad-path", 400, "The path is not one"),
-    ("bad-json", 400, "The body is not JSON"),
+    ("bad-json", 400, "This is not JSON"),
     ("duplicate-member", 400, "A member name occurs twice"),
     ("bad-body", 400, "The body could not be read"),
     ("bad-patch", 400, "The body is not a patch"),
@@ -116,6 +116,12 @@ impl Problem {
     pub(crate) fn header(mut self, name: http::HeaderName, value: HeaderValue) -> Problem {
         self.0.headers.push((name, value));
         self
+    }
+
+    /// The state that the resource is in instead, in quotes.
+    pub(crate) fn etag(&self) -> Option<&str> {
+        let etag = self.0.headers.iter().find(|(name, _)| *name == header::ETAG);
+        etag.and_then(|(_, cursor)| cursor.to_str().ok())
     }
 
     /// Says which element of an array it is about.
@@ -221,7 +227,7 @@ impl From<Refusal> for Problem {
             Refusal::Root { .. } => Problem::new("not-an-object", detail),
             Refusal::Reserved(_) => Problem::new("reserved-path", detail),
             Refusal::Precondition(_) => Problem::new("precondition-failed", detail)
-                .hint("read it again, and send the change with its new ETag"),
+                .hint("read it again, and send the change with its new cursor (ETag, rev)"),
             Refusal::PatchFailed { .. } => Problem::new("patch-failed", detail),
             Refusal::Limit { limit, max, what } => {
                 let name = match limit {

@@ -51,14 +51,15 @@ impl Handshake {
             if !has_token(headers, header::CONNECTION, "upgrade") {
                 return Err(HandshakeError::Header("Connection"));
             }
-            let key = headers.get(header::SEC_WEBSOCKET_KEY).map_or(&b""[..], HeaderValue::as_bytes);
+            let key = only(headers, header::SEC_WEBSOCKET_KEY).map_or(&b""[..], HeaderValue::as_bytes);
             // Sixteen bytes in base 64.
-            if key.len() != 24 || !key.ends_with(b"==") {
+            let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+            if key.len() != 24 || !key.ends_with(b"==") || !key[..22].iter().all(is_base64) {
                 return Err(HandshakeError::Header("Sec-WebSocket-Key"));
             }
             accept = Some(derive_accept_key(key));
         }
-        if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
+        if only(headers, header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
             return Err(HandshakeError::Version);
         }
         let protocols = list(headers, header::SEC_WEBSOCKET_PROTOCOL).map(str::to_owned).collect();
@@ -87,6 +88,12 @@ impl Handshake {
         };
         response
     }
+}
+
+/// The value of a header that may stand there once (RFC 6455, section 11.3).
+fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).into_iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// The elements of a header that is a list, in however many lines.
@@ -161,6 +168,9 @@ mod tests {
             let mut headers = USUAL.to_vec();
             headers.remove(missing);
             assert_eq!(read(&headers), Err(error));
+        }
+        for twice in [2, 3] {
+            assert!(read(&[&USUAL[..], &[USUAL[twice]]].concat()).is_err(), "{}", USUAL[twice].0);
         }
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, Bytes};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tungstenite::protocol::frame::coding::{Control, Data};
@@ -11,6 +12,8 @@ use tungstenite::protocol::frame::coding::{Control, Data};
 use crate::decode::{Decoder, Incoming, Violation};
 use crate::{encode, scratch};
 
+/// Frames from this size on are not copied to be written.
+const SHARED_FROM: usize = 16 << 10;
 /// Pings are answered one by one while less than this is unsent; of those beyond, the newest.
 const PONGS_BYTES_MAX: usize = 4 << 10;
 
@@ -29,6 +32,9 @@ pub struct Socket<I> {
     /// Bytes of what was written that the connection has not taken yet.
     unsent: Vec<u8>,
     unsent_from: usize,
+    /// A large frame that comes after them. It is shared with other sockets, so a connection that takes it slowly does not cost a copy.
+    large: Option<Bytes>,
+    is_flushed: bool,
     /// The payload of the newest ping that found no room for its answer. Older ones need none (RFC 6455, section 5.5.3).
     pong: Option<Box<[u8]>>,
 }
@@ -63,6 +69,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
             unread: (!already.is_empty()).then(|| Unread::new(already)),
             unsent: Vec::new(),
             unsent_from: 0,
+            large: None,
+            is_flushed: true,
             pong: None,
         }
     }
@@ -127,8 +135,19 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
             if !self.unsent.is_empty() {
                 scratch::give_write(std::mem::take(&mut self.unsent));
                 self.unsent_from = 0;
+            }
+            while let Some(large) = self.large.as_mut().filter(|large| !large.is_empty()) {
+                let taken = ready!(Pin::new(&mut self.io).poll_write(cx, large))?;
+                if taken == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                large.advance(taken);
+            }
+            self.large = None;
+            if !self.is_flushed {
                 // Of a TCP connection that is nothing to do.
                 ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+                self.is_flushed = true;
             }
             match self.pong.take() {
                 Some(payload) => encode::control(self.buffer(), Control::Pong, &payload),
@@ -139,7 +158,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
 
     /// Bytes of what was written that the connection has not taken yet.
     pub fn unsent_bytes(&self) -> usize {
-        self.unsent.len() - self.unsent_from
+        self.unsent.len() - self.unsent_from + self.large.as_ref().map_or(0, Bytes::len)
     }
 
     /// Writes a text message. `fill` writes the text.
@@ -149,8 +168,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
     }
 
     /// Writes a frame that [`encode_text`](crate::encode_text) made, for any number of sockets.
-    pub fn write_encoded(&mut self, frame: &[u8]) {
-        self.buffer().extend_from_slice(frame);
+    pub fn write_encoded(&mut self, frame: Bytes) {
+        if frame.len() < SHARED_FROM || self.large.is_some() {
+            self.buffer().extend_from_slice(&frame);
+        } else {
+            (self.large, self.is_flushed) = (Some(frame), false);
+        }
     }
 
     /// Whether long messages are compressed.
@@ -183,8 +206,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
     }
 
     fn buffer(&mut self) -> &mut Vec<u8> {
+        self.is_flushed = false;
         if self.unsent.capacity() == 0 {
             self.unsent = scratch::take_write();
+        }
+        if let Some(large) = self.large.take() {
+            // Rare: what comes behind a large frame has to wait for it.
+            self.unsent.extend_from_slice(&large);
         }
         &mut self.unsent
     }

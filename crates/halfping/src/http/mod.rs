@@ -163,6 +163,6 @@ fn metrics(shared: &Shared) -> Response {
 }
 
 /// A cursor as an `ETag`.
-fn etag(shared: &Shared, revision: halfping_engine::Revision) -> HeaderValue {
+pub(crate) fn etag(shared: &Shared, revision: halfping_engine::Revision) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{}\"", shared.cursor(revision))).expect("a cursor is visible ASCII")
 }

@@ -82,7 +82,8 @@ impl CaseFigures {
 impl Row {
     fn ratio(&self) -> Option<f64> {
         let (halfping, floor) = (median(&self.halfping)?, median(&self.floor)?);
-        (floor != 0.0).then_some(halfping / floor)
+        // What is too small to be measured may come out as less than nothing.
+        (floor > 0.0 && halfping >= 0.0).then_some(halfping / floor)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a client says in a session (PROTOCOL L2 to L10), from text to steps.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use halfping_engine::{Action, Condition, Cursor, Json, Limits, Patch, Path, Priority, States, Watch};
 use serde::{Deserialize, Deserializer};
@@ -85,8 +86,8 @@ struct Members<'a> {
     #[serde(borrow, default)]
     ack: Option<Cow<'a, str>>,
 
-    #[serde(rename = "ref")]
-    number: Option<Ref>,
+    #[serde(borrow, default, deserialize_with = "there", rename = "ref")]
+    number: Option<&'a RawValue>,
     #[serde(borrow, default)]
     path: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -121,10 +122,11 @@ fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawVa
 
 fn one(text: &str, place: Option<usize>, limits: &Limits, steps: &mut Vec<Step>) {
     let before = steps.len();
-    let members = serde_json::from_str::<Members<'_>>(text);
-    let number = members.as_ref().map_or_else(|_| number_of(text), |m| m.number).filter(|n| *n <= REF_MAX);
-    let done = match members {
-        Ok(members) => members.steps(text, limits, steps),
+    let number = number_of(text);
+    let done = match serde_json::from_str::<Members<'_>>(text) {
+        // An array would be taken for the members in their order.
+        _ if !text.starts_with('{') => Err((bad("a command is a JSON object"), None)),
+        Ok(members) => members.steps(number, text, limits, steps),
         Err(error) => Err((explain(text).unwrap_or_else(|| bad(without_place(&error))), None)),
     };
     if let Err((problem, link)) = done {
@@ -148,12 +150,17 @@ fn bad(detail: impl Into<String>) -> Problem {
 type Refused = (Problem, Option<u32>);
 
 impl Members<'_> {
-    fn steps(self, text: &str, limits: &Limits, steps: &mut Vec<Step>) -> Result<(), Refused> {
+    fn steps(
+        self,
+        number: Option<Ref>,
+        text: &str,
+        limits: &Limits,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), Refused> {
         let whole = |problem: Problem| (problem, None);
         self.check_names(text).map_err(whole)?;
-        let number = self.number;
-        if number.is_some_and(|number| number > REF_MAX) {
-            return Err(whole(bad(format!("'ref' is at most {REF_MAX}"))));
+        if self.number.is_some() && number.is_none() {
+            return Err(whole(bad(format!("'ref' is {REF}"))));
         }
         let condition = self.condition().map_err(whole)?;
         let mut add = |act| steps.push(Step { number, act });
@@ -321,10 +328,18 @@ fn resource(text: &str, limits: &Limits) -> Result<Path, Problem> {
     }
 }
 
-/// The `ref` of a command that is not right otherwise.
+/// The `ref` of a command, whatever is wrong with the rest of it.
 fn number_of(text: &str) -> Option<Ref> {
-    serde_json::from_str::<serde_json::Value>(text).ok()?.get("ref")?.as_u64()
+    #[derive(Deserialize)]
+    struct Only<'a> {
+        #[serde(borrow, rename = "ref")]
+        number: &'a RawValue,
+    }
+    let only = serde_json::from_str::<Only<'_>>(text).ok()?;
+    serde_json::from_str(only.number.get()).ok().filter(|number| *number <= REF_MAX)
 }
+
+const REF: &str = "an integer from 0 to 9007199254740991";
 
 /// What members have to be. (Of the others, `watch` and `unwatch` may be several things, and values anything.)
 #[expect(clippy::type_complexity, reason = "a table, read once below")]
@@ -335,7 +350,7 @@ const TYPES: &[(&str, &str, fn(&serde_json::Value) -> bool)] = &[
         serde_json::Value::is_string,
     ),
     ("since ack", "a cursor, a string", serde_json::Value::is_string),
-    ("ref", "an integer from 0 to 9007199254740991", serde_json::Value::is_u64),
+    ("ref", REF, |value| value.as_u64().is_some_and(|number| number <= REF_MAX)),
     ("rate", "a positive number of updates a second", serde_json::Value::is_number),
     ("delta", "true or false", serde_json::Value::is_boolean),
     ("priority", "from 0 to 3", |value| {
@@ -345,22 +360,21 @@ const TYPES: &[(&str, &str, fn(&serde_json::Value) -> bool)] = &[
     ("credit", "a number of bytes", |value| value.as_u64().is_some_and(|bytes| bytes <= u64::from(u32::MAX))),
 ];
 
-/// Says in our words what is wrong with a command that is no object, or has a member that none has or that is of another type.
+/// Says in our words what is wrong with a command that has a member that none has or that is of another type. Values are only looked at
+/// where they matter: any of them may be such as nobody could read.
 fn explain(text: &str) -> Option<Problem> {
-    let value = serde_json::from_str::<serde_json::Value>(text).ok()?;
-    let Some(object) = value.as_object() else {
-        return Some(bad("a command is a JSON object"));
-    };
+    let object = serde_json::from_str::<HashMap<String, &RawValue>>(text).ok()?;
     let of_commands = COMMANDS.iter().map(|(name, _)| *name);
     let options = COMMANDS.iter().flat_map(|(_, members)| members.iter().copied());
     let known: Vec<&str> = of_commands.clone().chain(options).chain(["ref"]).collect();
     let Some(name) = object.keys().find(|name| !known.contains(&name.as_str())) else {
-        let wrong = TYPES.iter().find(|(names, _, is)| {
-            names.split(' ').any(|name| object.get(name).is_some_and(|value| !is(value)))
+        let is_wrong = |name: &str, is: &fn(&serde_json::Value) -> bool| {
+            object.get(name).is_some_and(|raw| !serde_json::from_str(raw.get()).is_ok_and(|value| is(&value)))
+        };
+        let wrong = TYPES.iter().find_map(|(names, what, is)| {
+            names.split(' ').find(|name| is_wrong(name, is)).map(|name| (name, what))
         });
-        let (names, what, is) = wrong?;
-        let name = names.split(' ').find(|name| object.get(*name).is_some_and(|value| !is(value)))?;
-        return Some(bad(format!("'{name}' is {what}")));
+        return wrong.map(|(name, what)| bad(format!("'{name}' is {what}")));
     };
     let shown: String = name.chars().take(64).collect();
     let near = known.iter().map(|k| (strsim::jaro_winkler(name, k), *k)).max_by(|a, b| a.0.total_cmp(&b.0));
@@ -436,7 +450,9 @@ mod tests {
             (r#"{"watch":1,"path":"/a","depth":-1}"#, "bad-command", "'depth' is a number"),
             (r#"{"watch":1,"path":"/a","rate":"fast"}"#, "bad-command", "'rate' is a positive"),
             (r#"{"credit":1.5}"#, "bad-command", "'credit' is a number"),
-            (r#"{"get":"/a","ref":9007199254740992}"#, "bad-command", "at most"),
+            (r#"{"get":"/a","ref":9007199254740992}"#, "bad-command", "'ref' is an integer"),
+            (r#"{"get":"/a","ref":null}"#, "bad-command", "'ref' is an integer"),
+            (r#"[[1,null,null,null]]"#, "bad-command", "a command is a JSON object"),
             (r#"{"put":"/a","value":1,"if":7}"#, "bad-command", "'if' is"),
             (r#"{"ack":"x"}"#, "bad-command", "'ack' is"),
         ] {
@@ -470,8 +486,20 @@ mod tests {
 
     #[test]
     fn a_command_that_is_wrong_keeps_its_ref() {
-        for text in [r#"{"ref":7,"wacth":1}"#, r#"{"ref":7,"watch":1}"#, r#"{"ref":7,"put":1}"#] {
-            assert_eq!(parse(text, &Limits::default())[0].number, Some(7), "{text}");
+        let deep = format!(r#"{{"get":{}{},"ref":7}}"#, "[".repeat(10_000), "]".repeat(10_000));
+        for (text, says) in [
+            (r#"{"ref":7,"wacth":1}"#, "did you mean"),
+            (r#"{"ref":7,"watch":1}"#, "no 'path'"),
+            (r#"{"ref":7,"put":1}"#, "'put' is the path"),
+            (r#"{"watch":1,"path":"/a","ref":7,"rate":1e400}"#, "'rate' is a positive"),
+            (r#"{"get":"/\ud83d","ref":7}"#, "'get' is the path"),
+            (r#"{"get":"/b","foo":1e400,"ref":7}"#, "no command has a member 'foo'"),
+            (&deep, "'get' is the path"),
+        ] {
+            let steps = parse(text, &Limits::default());
+            assert_eq!(steps[0].number, Some(7), "{text}");
+            let Act::Refuse(problem, _) = &steps[0].act else { panic!("{text}") };
+            assert!(String::from_utf8(problem.to_json()).unwrap().contains(says), "{text}");
         }
     }
 }

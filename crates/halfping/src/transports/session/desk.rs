@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use futures_core::future::BoxFuture;
 use halfping_engine::{Action, Condition, Frame, Json, Path, Tick, Update, Write};
+use http::header::ETAG;
 
 use super::close::Close;
 use super::command::{Act, Ref, Step, parse};
@@ -13,6 +14,7 @@ use super::credit::Credit;
 use super::message::{self, Answer, State};
 use crate::connection::{Connection, Pace};
 use crate::delivery::Deliver;
+use crate::http::etag;
 use crate::http::write::{commit, creation};
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
@@ -157,7 +159,11 @@ impl Desk {
                 let read = self.shared().read(&path, depth).map_err(Problem::from);
                 let found = read.and_then(|reading| match reading.value {
                     Some(_) => Ok(Answer::reading(reading)),
-                    None => Err(Problem::new("not-found", format!("there is nothing at {path}"))),
+                    None => {
+                        let etag = etag(self.shared(), reading.revision);
+                        let problem = Problem::new("not-found", format!("there is nothing at {path}"));
+                        Err(problem.header(ETAG, etag))
+                    }
                 });
                 self.settle(number, found, out);
             }

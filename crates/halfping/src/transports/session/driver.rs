@@ -46,8 +46,10 @@ enum Phase {
     Open,
     /// The last word is on its way.
     Closing,
-    /// It has been sent: the client is to close.
+    /// It has been sent, and the client is to answer.
     Closed,
+    /// It was the answer to the client's.
+    Answering,
 }
 
 /// How a session ends.
@@ -71,7 +73,7 @@ where
     fn put_shared(&mut self, frame: &Frame, key: u128, fill: impl FnOnce(&mut Vec<u8>)) {
         let compress = self.compresses();
         let which = ENCODING + usize::from(compress);
-        self.write_encoded(&frame.encoded(which, key, |_| encode_text(compress, fill).into()));
+        self.write_encoded(frame.encoded(which, key, |_| encode_text(compress, fill).into()));
     }
 }
 
@@ -123,7 +125,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                     Poll::Ready(Err(Ended::Violation(violation))) => {
                         return Poll::Ready(End::Close(Close::Violation(violation)));
                     }
-                    Poll::Ready(Err(_)) => return Poll::Ready(End::Gone),
+                    Poll::Ready(Err(_)) => {
+                        // It may have closed only its own direction, and wait for its answers.
+                        let _ = socket.poll_ready(cx);
+                        return Poll::Ready(End::Gone);
+                    }
                 }
             }
             match socket.poll_ready(cx) {
@@ -194,21 +200,21 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
     }
 
     fn end(&mut self, end: End) -> Phase {
-        let name = match end {
+        match end {
             End::Gone => return Phase::Closed,
             End::Asked(code) => {
                 self.socket.write_close_answer(code);
-                "asked for"
+                self.timer.as_mut().reset(Instant::now() + CLOSE_PATIENCE);
+                return Phase::Answering;
             }
             End::Close(close) => {
                 if let Some(limit) = close.limit() {
                     self.desk.shared().metrics.limit_hit(limit);
                 }
+                tracing::debug!(code = close.code(), "a session is closed");
                 self.socket.write_close(close.code(), &close.reason());
-                "closed"
             }
-        };
-        tracing::debug!("a session was {name}");
+        }
         self.timer.as_mut().reset(Instant::now() + CLOSE_PATIENCE);
         Phase::Closing
     }
@@ -226,15 +232,23 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drive for Driver<I> {
         if self.timer.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        if self.phase == Phase::Closing {
+        if self.phase != Phase::Closed {
             let said =
                 ready!(self.socket.poll_ready(cx)).is_ok() && ready!(self.socket.poll_shutdown(cx)).is_ok();
-            if !said {
+            // To close the connection is for the server, once both have said that they will (RFC 6455, section 7.1.1).
+            if !said || self.phase == Phase::Answering {
                 return Poll::Ready(());
             }
             self.phase = Phase::Closed;
         }
-        self.socket.poll_drained(cx)
+        loop {
+            match ready!(self.socket.poll_next(cx)) {
+                Ok(Incoming::Close(_)) => return Poll::Ready(()),
+                Ok(_) => {}
+                Err(Ended::Violation(_)) => return self.socket.poll_drained(cx),
+                Err(_) => return Poll::Ready(()),
+            }
+        }
     }
 
     fn deliver(&mut self, cx: &mut Context<'_>) -> bool {

@@ -95,6 +95,9 @@ pub(super) fn refusal(number: Ref, problem: &Problem, link: Option<u32>, out: &m
     if let Some(link) = link {
         let _ = write!(out, "\"link\":{link},");
     }
+    if let Some(cursor) = problem.etag() {
+        let _ = write!(out, "\"rev\":{cursor},");
+    }
     out.extend_from_slice(&problem.to_json()[1..]);
 }
 

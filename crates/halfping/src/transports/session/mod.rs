@@ -39,7 +39,12 @@ pub(crate) fn handshake(request: &Parts) -> Result<Option<Handshake>, Problem> {
     let over_http2 = request.version == Version::HTTP_2
         && request.method == Method::CONNECT
         && request.extensions.get::<hyper::ext::Protocol>().is_some_and(|p| p.as_str() == "websocket");
-    Handshake::read(request, over_http2).map_err(|error| match error {
+    let handshake = Handshake::read(request, over_http2);
+    if request.version < Version::HTTP_11 && !matches!(handshake, Ok(None)) {
+        return Err(Problem::new("bad-header", "a WebSocket needs HTTP/1.1 or newer")
+            .hint("behind nginx: proxy_http_version 1.1"));
+    }
+    handshake.map_err(|error| match error {
         HandshakeError::Version => Problem::new("websocket-version", error.to_string())
             .header(http::header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
         _ => Problem::new("bad-header", format!("the request asks for a WebSocket, but {error}")),
