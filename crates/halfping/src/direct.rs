@@ -34,7 +34,7 @@ impl Endless {
 }
 
 /// Pieces from this size on are not copied to be written.
-const SHARED_FROM: usize = 16 << 10;
+pub(crate) const SHARED_FROM: usize = 16 << 10;
 /// What a client may go on to send although its connection will have no other answer.
 const IGNORED_BYTES_MAX: usize = 64 << 10;
 /// Of that, how much is taken at once.

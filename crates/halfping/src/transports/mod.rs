@@ -16,7 +16,7 @@ use http::header;
 use http_body::Body;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::direct::Endless;
+use crate::direct::{Endless, SHARED_FROM};
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
 
@@ -127,6 +127,8 @@ pub(crate) struct Stream {
     subscription: Subscription,
     style: Style,
     endless: Endless,
+    /// Made together with what was sent last, and to be sent before anything else.
+    rest: std::vec::IntoIter<Bytes>,
     /// Fires at the next heartbeat, or earlier when a link with a rate is due.
     timer: Pin<Box<Sleep>>,
     heartbeat: Instant,
@@ -158,6 +160,7 @@ impl Stream {
             subscription,
             style,
             endless,
+            rest: Vec::new().into_iter(),
             timer,
             heartbeat,
             last: since,
@@ -173,7 +176,7 @@ impl Stream {
 
     /// Writes what there is to say now, at most about `ahead_bytes` of it.
     fn fill(&mut self, cx: &mut Context<'_>) -> Chunk {
-        let Stream { subscription, style, endless, last, state, timer, heartbeat, waits } = self;
+        let Stream { subscription, style, endless, last, state, timer, heartbeat, waits, .. } = self;
         let shared = subscription.shared().clone();
         let mut chunk = Chunk::default();
         if *state == State::Opening {
@@ -277,16 +280,21 @@ fn write_synced(shared: &Shared, style: &Style, out: &mut Vec<u8>, at: Revision)
     }
 }
 
-/// Bytes of one poll: a single shared encoding as it is, anything more in a buffer of its own.
+/// Bytes of one poll. Large encodings stay as they are, so that slow readers hold no copies of them; so does a small one that is alone;
+/// the rest is put together.
 #[derive(Default)]
 struct Chunk {
+    pieces: Vec<Bytes>,
     whole: Option<Bytes>,
     buffer: Vec<u8>,
 }
 
 impl Chunk {
     fn push(&mut self, bytes: Bytes) {
-        if self.len() == 0 {
+        if bytes.len() >= SHARED_FROM {
+            self.seal();
+            self.pieces.push(bytes);
+        } else if self.len() == 0 {
             self.whole = Some(bytes);
         } else {
             self.buffer().extend_from_slice(&bytes);
@@ -301,11 +309,22 @@ impl Chunk {
     }
 
     fn len(&self) -> usize {
-        self.whole.as_ref().map_or(0, Bytes::len) + self.buffer.len()
+        let pieces = self.pieces.iter().chain(&self.whole).map(Bytes::len);
+        pieces.sum::<usize>() + self.buffer.len()
     }
 
-    fn finish(self) -> Bytes {
-        self.whole.unwrap_or_else(|| self.buffer.into())
+    fn seal(&mut self) {
+        let rest = self.whole.take().unwrap_or_else(|| std::mem::take(&mut self.buffer).into());
+        self.pieces.extend((!rest.is_empty()).then_some(rest));
+    }
+
+    /// The first piece, and those that follow.
+    fn finish(mut self) -> (Bytes, Vec<Bytes>) {
+        if self.pieces.is_empty() {
+            return (self.whole.unwrap_or_else(|| self.buffer.into()), Vec::new());
+        }
+        self.seal();
+        (self.pieces.remove(0), self.pieces)
     }
 }
 
@@ -317,6 +336,9 @@ impl Body for Stream {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        if let Some(piece) = self.rest.next() {
+            return Poll::Ready(Some(Ok(http_body::Frame::data(piece))));
+        }
         loop {
             if self.state == State::Ended {
                 return Poll::Ready(None);
@@ -335,9 +357,10 @@ impl Body for Stream {
                 false => self.fill(cx),
             };
             if chunk.len() > 0 {
-                let bytes = chunk.finish();
-                shared.metrics.bytes_out.inc_by(bytes.len() as u64);
-                return Poll::Ready(Some(Ok(http_body::Frame::data(bytes))));
+                shared.metrics.bytes_out.inc_by(chunk.len() as u64);
+                let (first, rest) = chunk.finish();
+                self.rest = rest.into_iter();
+                return Poll::Ready(Some(Ok(http_body::Frame::data(first))));
             }
             if self.state == State::Ended {
                 return Poll::Ready(None);
@@ -364,7 +387,7 @@ impl Body for Stream {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.state == State::Ended
+        self.state == State::Ended && self.rest.len() == 0
     }
 }
 
