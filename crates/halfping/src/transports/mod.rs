@@ -397,3 +397,35 @@ impl Drop for Stream {
         metrics.streams.get_or_create(&[("transport", self.style.format.name())]).dec();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_frame_is_not_copied_for_each_of_its_readers() {
+        let large: Bytes = vec![b'x'; SHARED_FROM].into();
+        let mut chunk = Chunk::default();
+        chunk.buffer().extend_from_slice(b"before");
+        chunk.push(large.clone());
+        chunk.push(Bytes::from_static(b"after"));
+        chunk.buffer().push(b'!');
+        assert_eq!(chunk.len(), 6 + SHARED_FROM + 6);
+        let (first, rest) = chunk.finish();
+        assert_eq!((&first[..], rest.len()), (&b"before"[..], 2));
+        assert_eq!((rest[0].as_ptr(), &rest[1][..]), (large.as_ptr(), &b"after!"[..]));
+    }
+
+    #[test]
+    fn small_frames_go_together() {
+        let small = Bytes::from_static(b"small");
+        let mut chunk = Chunk::default();
+        chunk.push(small.clone());
+        let (alone, rest) = chunk.finish();
+        assert_eq!((alone.as_ptr(), rest.len()), (small.as_ptr(), 0));
+        let mut chunk = Chunk::default();
+        chunk.push(small.clone());
+        chunk.push(small);
+        assert_eq!(chunk.finish(), (Bytes::from_static(b"smallsmall"), Vec::new()));
+    }
+}
