@@ -96,8 +96,9 @@ pub(crate) struct Woken {
 
 /// Readers that a commit serves before it is answered: few enough not to be felt by who made it.
 const AT_ONCE: usize = 16;
-/// Readers that a task serves before it is the turn of others: some tenths of a millisecond.
-const AT_A_TIME: usize = 64;
+/// Readers that a task serves before it is the turn of others: a millisecond or so. Whoever goes on after a turn may be another processor,
+/// which has nothing of the rest at hand, so not too few.
+const AT_A_TIME: usize = 256;
 
 impl Woken {
     pub(crate) fn add(&mut self, waiter: &mut Waiter) {
