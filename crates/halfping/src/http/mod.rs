@@ -1,7 +1,7 @@
 //! HTTP: which request means what.
 
 mod cors;
-mod negotiate;
+pub(crate) mod negotiate;
 mod read;
 pub(crate) mod write;
 

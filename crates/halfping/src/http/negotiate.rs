@@ -142,16 +142,22 @@ impl Query {
 
 fn unknown(name: &str, known: &[&'static str]) -> Problem {
     let problem = Problem::new("unknown-parameter", format!("there is no parameter '{}'", shorten(name)));
-    let near = known.iter().map(|k| (strsim::jaro_winkler(name, k), k)).max_by(|a, b| a.0.total_cmp(&b.0));
-    match near {
-        Some((likeness, near)) if likeness > 0.7 => problem.hint(format!("did you mean '{near}'?")),
+    match nearest(name, known) {
+        Some(near) => problem.hint(format!("did you mean '{near}'?")),
         _ if known.is_empty() => problem.hint("there are none here"),
         _ => problem.hint(format!("known are {}", known.join(", "))),
     }
 }
 
+/// The known name that was probably meant.
+pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    let likeness = known.iter().map(|known| (strsim::jaro_winkler(name, known), *known));
+    let (likeness, near) = likeness.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (likeness > 0.7).then_some(near)
+}
+
 /// A client's text as an error repeats it.
-fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     match text.char_indices().nth(64) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

@@ -7,6 +7,7 @@ use halfping_engine::{Action, Condition, Cursor, Json, Limits, Patch, Path, Prio
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::http::negotiate::{nearest, shorten};
 use crate::problem::Problem;
 use crate::transports::interval_ms;
 
@@ -376,14 +377,12 @@ fn explain(text: &str) -> Option<Problem> {
         });
         return wrong.map(|(name, what)| bad(format!("'{name}' is {what}")));
     };
-    let shown: String = name.chars().take(64).collect();
-    let near = known.iter().map(|k| (strsim::jaro_winkler(name, k), *k)).max_by(|a, b| a.0.total_cmp(&b.0));
-    let near = near.filter(|(likeness, _)| *likeness > 0.7).map(|(_, near)| near);
+    let shown = shorten(name);
     let problem = match of_commands.clone().any(|command| object.contains_key(command)) {
         true => bad(format!("no command has a member '{shown}'")),
         false => unknown_command(format!("there is no '{shown}'")),
     };
-    Some(match near {
+    Some(match nearest(name, &known) {
         Some(near) => problem.hint(format!("did you mean '{near}'?")),
         None => problem,
     })

@@ -75,7 +75,8 @@ pub(crate) fn open(
         let problem = Problem::new("internal", "the HTTP server around this API cannot upgrade connections");
         return Err(problem.hint("serve the router with HTTP upgrades, as axum::serve does"));
     };
-    // Of somebody else's server no connection is known; but a session is one.
+    // Of somebody else's server no connection is known; but a session is one. Its socket is not set up yet.
+    let is_foreign = connection.is_none();
     let connection = connection.unwrap_or_else(|| Arc::new(Connection::new(&shared.limits)));
     let mut subscription = Subscription::new(shared, &connection, &[])?;
     if let Some(watch) = watch {
@@ -91,7 +92,7 @@ pub(crate) fn open(
         // A task of its own for each, so that no session is as large as the larger of the two.
         match into_tcp(upgraded) {
             Ok((stream, already)) => {
-                if let Err(error) = server::set_up(&stream, desk.shared()) {
+                if is_foreign && let Err(error) = server::set_up(&stream, desk.shared()) {
                     tracing::debug!(%error, "a socket could not be set up");
                 }
                 let socket = Socket::new(stream, &already, message_bytes, deflate);
