@@ -199,13 +199,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         }
     }
 
-    fn end(&mut self, end: End) -> Phase {
-        match end {
-            End::Gone => return Phase::Closed,
+    /// Says the last word. `None` when there is nobody left to say it to.
+    fn end(&mut self, end: End) -> Option<Phase> {
+        let phase = match end {
+            End::Gone => return None,
             End::Asked(code) => {
                 self.socket.write_close_answer(code);
-                self.timer.as_mut().reset(Instant::now() + CLOSE_PATIENCE);
-                return Phase::Answering;
+                Phase::Answering
             }
             End::Close(close) => {
                 if let Some(limit) = close.limit() {
@@ -213,10 +213,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                 }
                 tracing::debug!(code = close.code(), "a session is closed");
                 self.socket.write_close(close.code(), &close.reason());
+                Phase::Closing
             }
-        }
+        };
         self.timer.as_mut().reset(Instant::now() + CLOSE_PATIENCE);
-        Phase::Closing
+        Some(phase)
     }
 }
 
@@ -224,10 +225,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drive for Driver<I> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.phase == Phase::Open {
             let end = ready!(self.poll_open(cx));
-            if matches!(end, End::Gone) {
-                return Poll::Ready(());
+            match self.end(end) {
+                Some(phase) => self.phase = phase,
+                None => return Poll::Ready(()),
             }
-            self.phase = self.end(end);
         }
         if self.timer.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
