@@ -12,7 +12,8 @@ use serde_json::Value;
 const EDGES: &[(&str, &[&str])] = &[
     ("halfping-engine", &[]),
     ("halfping-websocket", &[]),
-    ("halfping", &["halfping-engine", "halfping-websocket"]),
+    ("halfping-journal", &["halfping-engine"]),
+    ("halfping", &["halfping-engine", "halfping-journal", "halfping-websocket"]),
     ("halfping-client", &[]),
     ("halfping-cli", &["halfping", "halfping-client"]),
     ("xtask", &[]),

@@ -3,8 +3,9 @@
 use crate::change::{Change, Members};
 use crate::cursor::Revision;
 use crate::interest::{Interest, PointId};
-use crate::key::Keys;
+use crate::key::{KeyId, Keys};
 use crate::limits::Limits;
+use crate::stored::Key;
 use crate::tree::{Object, Value};
 
 /// What a commit needs to know of the world, and what it leaves behind.
@@ -16,6 +17,10 @@ pub(crate) struct Applying<'a> {
     pub(crate) touched: &'a mut Vec<PointId>,
     /// Tombstones of the whole tree.
     pub(crate) tombstones: &'a mut usize,
+    /// Rows of tombstones that are not remembered any more.
+    pub(crate) forgotten: &'a mut Vec<Key>,
+    /// The names on the way to where we are.
+    pub(crate) names: Vec<KeyId>,
 }
 
 impl Applying<'_> {
@@ -94,10 +99,21 @@ impl Applying<'_> {
                 }
             }
         }
+        if !changed {
+            // Nor may the floor have changed, without anybody being told.
+            return false;
+        }
         let elsewhere = *self.tombstones - object.tombstones();
         let room = self.limits.tombstones.saturating_sub(elsewhere);
-        *self.tombstones -= object.forget_tombstones(keys, self.limits.tombstones_per_object.min(room));
-        changed
+        let max = self.limits.tombstones_per_object.min(room);
+        let has_rows = object.has_rows();
+        let (forgotten, names) = (&mut *self.forgotten, &self.names);
+        *self.tombstones -= object.forget_tombstones(keys, max, |keys, name| {
+            if has_rows {
+                forgotten.push(Key::of(names.iter().chain([&name]).map(|name| keys.name(*name))));
+            }
+        });
+        true
     }
 
     fn apply_to_slot(
@@ -113,6 +129,7 @@ impl Applying<'_> {
         let was_leaf = matches!(member.value, Value::Leaf(_));
         let point = point.and_then(|p| self.interest.child(p, key));
         let before = object.tombstones();
+        self.names.push(key);
         let changed = object.edit(keys, slot, self.at, |keys, value| {
             let changed = self.apply(keys, value, change, point);
             if let (true, Value::Absent { existed_since }) = (was_leaf, value) {
@@ -120,6 +137,7 @@ impl Applying<'_> {
             }
             changed
         });
+        self.names.pop();
         *self.tombstones = *self.tombstones + object.tombstones() - before;
         changed
     }

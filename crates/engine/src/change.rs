@@ -62,6 +62,31 @@ impl Change {
         }
     }
 
+    /// Writes another change over this one: what follows from applying first this, then that.
+    pub(crate) fn then(&mut self, next: &Change) {
+        let Change::Object { anew: false, members: next_members } = next else {
+            if !matches!(next, Change::Keep) {
+                *self = next.clone();
+            }
+            return;
+        };
+        match self {
+            Change::Object { members, .. } => {
+                for (name, next) in next_members {
+                    match members.get_mut(name) {
+                        Some(member) => member.then(next),
+                        None => drop(members.insert(name.clone(), next.clone())),
+                    }
+                }
+            }
+            Change::Keep => *self = next.clone(),
+            // Nothing of what is beneath in the tree may shine through.
+            Change::Remove | Change::Leaf(_) => {
+                *self = Change::Object { anew: true, members: next_members.clone() };
+            }
+        }
+    }
+
     /// Writes a whole value (one without `Keep`) as JSON.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         match self {

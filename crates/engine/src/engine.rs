@@ -3,6 +3,8 @@
 use bytes::Bytes;
 
 use crate::apply::Applying;
+use crate::base::{Base, effective};
+use crate::change::Change;
 use crate::cursor::{Cursor, Epoch, Revision};
 use crate::frame::Update;
 use crate::interest::{self, Interest, NIL, PointId};
@@ -13,11 +15,19 @@ use crate::link::{Link, LinkId, Links, Priority, Rate, State};
 use crate::overlay::Overlay;
 use crate::patch::Patch;
 use crate::path::Path;
+use crate::pending::{Batch, Pending, Prepared};
+use crate::record::Record;
 use crate::refusal::Refusal;
+use crate::region::Regions;
 use crate::session::{Session, SessionId, Tick};
 use crate::sharing::Sharing;
+use crate::stored::Stored;
 use crate::times::{Times, Timestamp};
 use crate::tree::{Object, Value};
+
+/// Ephemeral commits that can be made while the journal writes one durable one. At a million a second it takes the journal long enough to
+/// be in trouble; and 2^64 revisions last for 2^48 durable commits.
+const EPHEMERAL_ROOM: u64 = 1 << 16;
 
 /// One write of a commit.
 #[derive(Clone, Debug)]
@@ -68,6 +78,18 @@ pub struct Written {
     pub created: bool,
     /// The resource's cursor now.
     pub revision: Revision,
+}
+
+/// What became of a commit that has to be durable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Submitted {
+    /// It is done, or refused: nothing of it has to be written.
+    Done(Result<Vec<Written>, Refusal>),
+    /// It is in line to be made durable. [`Engine::settle`] tells what became of it.
+    Waits,
+    /// It is not to be durable, but so many such were made since the journal began to write that it has to be tried again
+    /// when the journal is done.
+    Busy,
 }
 
 /// What is at a path.
@@ -137,6 +159,9 @@ pub struct Stats {
 /// Every call that can give a session something to say ([`Engine::commit`], [`Engine::watch`]) is followed by
 /// [`Engine::take_woken`], and each session in it is pulled with [`Engine::next`] when its connection can take bytes, until it
 /// returns `None`. Several calls under one exclusive borrow see one state.
+///
+/// Commits that have to be durable are [submitted](Engine::submit) instead. Whoever writes the journal [takes](Engine::take_batch) what has been
+/// submitted, writes it, and has it [applied](Engine::settle), or [forgotten](Engine::abandon) if that failed.
 pub struct Engine {
     pub(crate) limits: Limits,
     pub(crate) epoch: Epoch,
@@ -151,7 +176,10 @@ pub struct Engine {
     sessions: Vec<Option<Session>>,
     free_sessions: Vec<SessionId>,
     woken: Vec<SessionId>,
-    tombstones: usize,
+    pub(crate) tombstones: usize,
+    pub(crate) pending: Pending,
+    pub(crate) regions: Regions,
+    pub(crate) stored: Stored,
     pub(crate) stats: Stats,
     /// Scratch: what the last commit touched, the names on the way to a place.
     touched: Vec<PointId>,
@@ -185,6 +213,9 @@ impl Engine {
             free_sessions: Vec::new(),
             woken: Vec::new(),
             tombstones: 0,
+            pending: Pending::default(),
+            regions: Regions::default(),
+            stored: Stored::default(),
             stats: Stats::default(),
             touched: Vec::new(),
             names: Vec::new(),
@@ -209,10 +240,101 @@ impl Engine {
     /// Applies all writes as one commit, or none of them. A commit that changes nothing takes no revision.
     pub fn commit(&mut self, writes: &[Write], now: Timestamp) -> Result<Vec<Written>, Refusal> {
         debug_assert!(self.woken.is_empty(), "the woken sessions of the last call were not taken");
-        let mut overlay = Overlay::new(&self.root, &self.keys, &self.limits);
+        let (change, created) = self.work_out(writes, &Change::Keep)?;
+        self.apply(change, self.revision.next(), now);
+        let results = writes.iter().zip(created);
+        Ok(results.map(|(w, created)| self.written(&w.path, created)).collect())
+    }
+
+    /// Works out a commit that has to be durable where it writes to durable regions. Nobody sees anything of it before it is
+    /// [settled](Engine::settle).
+    pub fn submit(&mut self, writes: &[Write], now: Timestamp) -> Submitted {
+        if !self.regions.is_empty() && writes.iter().all(|w| self.regions.hold(&w.path)) {
+            return match self.has_room() {
+                true => Submitted::Done(self.commit(writes, now)),
+                false => Submitted::Busy,
+            };
+        }
+        let waiting = self.prepare(writes, now);
+        if self.pending.is_empty() {
+            // Nothing that it could have seen can still come to nothing.
+            match waiting {
+                Err(refusal) => return Submitted::Done(Err(refusal)),
+                Ok(prepared) if prepared.record.is_none() => {
+                    return Submitted::Done(Ok(self.perform(prepared)));
+                }
+                waiting => self.pending.push(waiting),
+            }
+        } else {
+            self.pending.push(waiting);
+        }
+        Submitted::Waits
+    }
+
+    fn prepare(&self, writes: &[Write], now: Timestamp) -> Result<Prepared, Refusal> {
+        let (change, created) = self.work_out(writes, &self.pending.over)?;
+        let change = effective(&self.keys, change, Base::new(&self.root, &self.pending.over));
+        let revision = match change {
+            Change::Keep => Revision::NONE,
+            _ => Revision(self.revision.max(self.pending.last()).0 + 1 + self.ephemeral_room()),
+        };
+        let record = match self.regions.durable_part(&change) {
+            Change::Keep => None,
+            durable => Some(Record::write(revision, now, &durable)),
+        };
+        let writes = writes.iter().map(|w| w.path.clone()).zip(created).collect();
+        Ok(Prepared { revision, at: now, change, writes, record })
+    }
+
+    /// Whether a part of the tree is kept in memory only.
+    pub fn has_ephemeral(&self) -> bool {
+        !self.regions.is_empty()
+    }
+
+    /// All commits that were submitted since the last time, to be written to the journal. `None` when there are none, or when the last ones
+    /// have not been settled.
+    pub fn take_batch(&mut self) -> Option<Batch> {
+        self.pending.take()
+    }
+
+    /// The batch that was taken is durable: its commits are applied, and this is what became of each of them.
+    pub fn settle(&mut self) -> Vec<Result<Vec<Written>, Refusal>> {
+        debug_assert!(self.woken.is_empty(), "the woken sessions of the last call were not taken");
+        let settled = self.pending.settle();
+        settled.into_iter().map(|waiting| waiting.map(|prepared| self.perform(prepared))).collect()
+    }
+
+    /// The journal could not be written: all commits that were submitted are forgotten. Returns how many.
+    pub fn abandon(&mut self) -> usize {
+        self.pending.abandon()
+    }
+
+    fn perform(&mut self, prepared: Prepared) -> Vec<Written> {
+        self.apply(prepared.change, prepared.revision, prepared.at);
+        prepared.writes.iter().map(|(path, created)| self.written(path, *created)).collect()
+    }
+
+    /// Revisions that are left free before each durable one, so that ephemeral commits need not wait for the disk.
+    fn ephemeral_room(&self) -> u64 {
+        if self.regions.is_empty() { 0 } else { EPHEMERAL_ROOM }
+    }
+
+    fn has_room(&self) -> bool {
+        self.pending.first().is_none_or(|first| self.revision.next() < first)
+    }
+
+    fn written(&self, path: &Path, created: bool) -> Written {
+        Written { created, revision: self.find(path).changed }
+    }
+
+    /// What writes come to, if nothing speaks against them, and of each whether it creates something. `over`: what is written over the tree
+    /// before.
+    fn work_out(&self, writes: &[Write], over: &Change) -> Result<(Change, Vec<bool>), Refusal> {
+        let base = Base::new(&self.root, over);
+        let mut overlay = Overlay::new(base, &self.keys, &self.limits);
         let mut created = Vec::with_capacity(writes.len());
         for write in writes {
-            if !self.holds(&write.path, &write.condition) {
+            if !self.holds(&write.path, &write.condition, base) {
                 return Err(Refusal::Precondition(write.path.clone()));
             }
             created.push(!overlay.exists(&write.path));
@@ -223,23 +345,26 @@ impl Engine {
                 Action::Delete => overlay.delete(&write.path)?,
             }
         }
-        overlay.check()?;
-        let change = overlay.change;
-        let at = self.revision.next();
+        overlay.check(self.root.json_len() + self.pending.added_bytes)?;
+        Ok((overlay.change, created))
+    }
+
+    /// Makes a change true and marks who has to be told. A change that makes no difference takes no revision.
+    pub(crate) fn apply(&mut self, change: Change, at: Revision, now: Timestamp) {
         let mut applying = Applying {
             at,
             limits: &self.limits,
             interest: &self.interest,
             touched: &mut self.touched,
             tombstones: &mut self.tombstones,
+            forgotten: &mut self.stored.forgotten,
+            names: Vec::new(),
         };
         if applying.apply(&mut self.keys, &mut self.root, change, Some(interest::ROOT)) {
             (self.revision, self.root_changed) = (at, at);
             self.times.note(at, now);
             self.mark();
         }
-        let results = writes.iter().zip(created);
-        Ok(results.map(|(w, created)| Written { created, revision: self.find(&w.path).changed }).collect())
     }
 
     /// Hands the idle links of all touched places to their sessions. A link that is pending already costs nothing.
@@ -300,11 +425,18 @@ impl Engine {
         }
     }
 
-    fn holds(&self, path: &Path, condition: &Condition) -> bool {
-        let found = self.find(path);
+    fn holds(&self, path: &Path, condition: &Condition, base: Base<'_>) -> bool {
+        if condition.is.is_none() && condition.is_not.is_none() {
+            return true;
+        }
+        let found = path.segments().iter().fold(base, |base, name| base.child(&self.keys, name));
         let among = |states: &States| match states {
-            States::Any => found.value.is_some(),
-            States::These(cursors) => found.value.is_some() && cursors.contains(&self.cursor(found.changed)),
+            States::Any => found.exists(),
+            // What is not durable yet has no name that a client could know.
+            States::These(cursors) => {
+                let now = self.cursor(self.find(path).changed);
+                found.exists() && !found.is_written_over() && cursors.contains(&now)
+            }
         };
         condition.is.as_ref().is_none_or(among) && !condition.is_not.as_ref().is_some_and(among)
     }

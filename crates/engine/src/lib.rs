@@ -7,7 +7,9 @@
 //! from Swim's WARP, conflation from market data, merge patches from RFC 7396 and JSON Patch from RFC 6902.
 
 mod apply;
+mod base;
 mod change;
+mod codec;
 mod cursor;
 mod delta;
 mod engine;
@@ -20,24 +22,34 @@ mod link;
 mod overlay;
 mod patch;
 mod path;
+mod pending;
+mod record;
 mod refusal;
+mod region;
+mod restore;
 mod serve;
 mod session;
 mod sharing;
+mod stored;
 mod text;
 mod times;
 mod tree;
 
+pub use codec::Corrupt;
 pub use cursor::{Cursor, Epoch, Revision};
-pub use engine::{Action, Condition, Engine, Reading, States, Stats, Watch, Write, Written};
+pub use engine::{Action, Condition, Engine, Reading, States, Stats, Submitted, Watch, Write, Written};
 pub use frame::{ENCODINGS, Frame, Kind, Update};
 pub use json::{Json, JsonError, JsonErrorKind};
 pub use limits::Limits;
 pub use link::Priority;
 pub use patch::Patch;
 pub use path::{Path, PathError};
+pub use pending::Batch;
 pub use refusal::{PatchError, Refusal};
+pub use region::{Pattern, Regions};
+pub use restore::{Restoring, check_batch};
 pub use session::{SessionId, Tick};
+pub use stored::{Checkpoint, Key, Row};
 pub use times::Timestamp;
 
 #[cfg(test)]

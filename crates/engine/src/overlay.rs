@@ -1,5 +1,6 @@
 //! Working out writes: a [`Change`] laid over the tree, edited without touching the tree.
 
+use crate::base::{Base, View, whole};
 use crate::change::{Change, Members};
 use crate::json::{Json, elements, nesting};
 use crate::key::Keys;
@@ -8,19 +9,18 @@ use crate::patch::{Action, Patch, display};
 use crate::path::Path;
 use crate::refusal::Refusal;
 use crate::text::Text;
-use crate::tree::Value;
 
 /// A node as it will be: what is written over what the tree has.
 struct Node<'c, 't> {
     change: &'c mut Change,
-    /// What the tree has here; `None` when nothing, or when something above it is made anew.
-    base: Option<&'t Value>,
+    /// What is here without it; nothing when something above it is made anew.
+    base: Base<'t>,
 }
 
 /// The commit being worked out.
 pub(crate) struct Overlay<'t> {
     pub(crate) change: Change,
-    root: &'t Value,
+    root: Base<'t>,
     keys: &'t Keys,
     limits: &'t Limits,
     /// Bytes that JSON Patch operations have copied, compared and rewritten.
@@ -30,7 +30,7 @@ pub(crate) struct Overlay<'t> {
 impl<'c, 't> Node<'c, 't> {
     fn exists(&self) -> bool {
         match self.change {
-            Change::Keep => self.base.is_some(),
+            Change::Keep => self.base.exists(),
             Change::Remove => false,
             _ => true,
         }
@@ -38,16 +38,16 @@ impl<'c, 't> Node<'c, 't> {
 
     fn is_object(&self) -> bool {
         match self.change {
-            Change::Keep => matches!(self.base, Some(Value::Object(_))),
+            Change::Keep => self.base.is_object(),
             Change::Object { .. } => true,
             _ => false,
         }
     }
 
     fn kind(&self) -> &'static str {
-        match (&self.change, self.base) {
-            (Change::Keep, Some(base)) => base.kind(),
-            (change, _) => change.kind(),
+        match &self.change {
+            Change::Keep => self.base.kind(),
+            change => change.kind(),
         }
     }
 
@@ -61,10 +61,7 @@ impl<'c, 't> Node<'c, 't> {
             *self.change = Change::Object { anew: false, members: Members::new() };
         }
         let Change::Object { anew, members } = self.change else { unreachable!("asked only of objects") };
-        let base = match self.base {
-            Some(Value::Object(object)) if !*anew => object.value(keys, name),
-            _ => None,
-        };
+        let base = if *anew { Base::NOTHING } else { self.base.child(keys, name) };
         // Looked up twice rather than boxing the name each time: it is there in most cases.
         if !members.contains_key(name) {
             members.insert(name.into(), Change::Keep);
@@ -74,8 +71,8 @@ impl<'c, 't> Node<'c, 't> {
 
     /// The text of the array that is here, if one is.
     fn array(&self) -> Option<&str> {
-        let text = match (&*self.change, self.base) {
-            (Change::Leaf(text), _) | (Change::Keep, Some(Value::Leaf(text))) => text,
+        let text = match (&*self.change, self.base.view()) {
+            (Change::Leaf(text), _) | (Change::Keep, View::Leaf(text)) => text,
             _ => return None,
         };
         text.is_array().then(|| text.as_str())
@@ -96,12 +93,12 @@ enum Edit {
 }
 
 impl<'t> Overlay<'t> {
-    pub(crate) fn new(root: &'t Value, keys: &'t Keys, limits: &'t Limits) -> Overlay<'t> {
+    pub(crate) fn new(root: Base<'t>, keys: &'t Keys, limits: &'t Limits) -> Overlay<'t> {
         Overlay { change: Change::Keep, root, keys, limits, patch_work: 0 }
     }
 
     fn root(&mut self) -> Node<'_, 't> {
-        Node { change: &mut self.change, base: Some(self.root) }
+        Node { change: &mut self.change, base: self.root }
     }
 
     /// Where a path leads, if everything above it is an object.
@@ -111,7 +108,10 @@ impl<'t> Overlay<'t> {
         for (i, name) in path.segments().iter().enumerate() {
             if !node.is_object() {
                 if !node.exists() {
-                    *node.change = Change::empty_object();
+                    // Where something was removed just now, nothing of it may shine through. Elsewhere there is nothing, and if by the
+                    // time when this is applied there is, it stays.
+                    let anew = node.base.exists();
+                    *node.change = Change::Object { anew, members: Members::new() };
                 } else {
                     let mut at = Path::ROOT;
                     path.segments()[..i].iter().for_each(|s| at = at.child(s));
@@ -125,23 +125,20 @@ impl<'t> Overlay<'t> {
 
     /// Whether something is at the path as things stand in this commit.
     pub(crate) fn exists(&self, path: &Path) -> bool {
-        let mut change = &self.change;
-        let mut base = Some(self.root);
+        let (mut change, mut base) = (&self.change, self.root);
         for name in path.segments() {
-            let beneath = match base {
-                Some(Value::Object(object)) => object.value(self.keys, name),
-                _ => None,
-            };
+            let beneath = base.child(self.keys, name);
             (change, base) = match change {
                 Change::Keep => (change, beneath),
                 Change::Object { anew, members } => {
-                    (members.get(name).unwrap_or(&Change::Keep), beneath.filter(|_| !anew))
+                    let beneath = if *anew { Base::NOTHING } else { beneath };
+                    (members.get(name).unwrap_or(&Change::Keep), beneath)
                 }
                 Change::Leaf(_) | Change::Remove => return false,
             };
         }
         match change {
-            Change::Keep => base.is_some(),
+            Change::Keep => base.exists(),
             Change::Remove => false,
             _ => true,
         }
@@ -247,7 +244,7 @@ impl<'t> Overlay<'t> {
         if !node.exists() {
             return Err(missing());
         }
-        let value = whole(keys, &node);
+        let value = whole(keys, node.change, node.base);
         let mut text = Vec::new();
         value.write(&mut text);
         charge(&mut work, text.len(), limits).map_err(Fault::Refused)?;
@@ -256,7 +253,8 @@ impl<'t> Overlay<'t> {
     }
 
     /// Checks what the commit would make against the limits, before any of it is made.
-    pub(crate) fn check(&self) -> Result<(), Refusal> {
+    /// `tree_bytes`: how large the tree is, at most.
+    pub(crate) fn check(&self, tree_bytes: usize) -> Result<(), Refusal> {
         match &self.change {
             Change::Leaf(_) | Change::Remove => return Err(Refusal::Root { kind: self.change.kind() }),
             Change::Object { members, .. } => {
@@ -268,26 +266,23 @@ impl<'t> Overlay<'t> {
             Change::Keep => {}
         }
         let max = self.limits.tree_bytes;
-        if self.change.adds() && self.root.json_len() + self.change.added_bytes() > max {
+        if self.change.adds() && tree_bytes + self.change.added_bytes() > max {
             let what = "the tree has no room for the write".into();
             return Err(Refusal::Limit { limit: "tree_bytes", max, what });
         }
-        check(&self.change, Some(self.root), self.keys, self.limits, &mut Vec::new())
+        check(&self.change, self.root, self.keys, self.limits, &mut Vec::new())
     }
 }
 
 fn check<'c>(
     change: &'c Change,
-    base: Option<&Value>,
+    base: Base<'_>,
     keys: &Keys,
     limits: &Limits,
     at: &mut Vec<&'c str>,
 ) -> Result<(), Refusal> {
     let Change::Object { anew, members } = change else { return Ok(()) };
-    let object = match base {
-        Some(Value::Object(object)) if !*anew => Some(object),
-        _ => None,
-    };
+    let base = if *anew { Base::NOTHING } else { base };
     let refuse = |limit, max, what: String, at: &[&str]| {
         let mut path = Path::ROOT;
         at.iter().for_each(|s| path = path.child(s));
@@ -296,10 +291,11 @@ fn check<'c>(
     if at.len() > limits.path_depth + limits.json_depth {
         return refuse("json_depth", limits.json_depth, "objects nested too deep".into(), &[]);
     }
-    let mut count = object.map_or(0, |o| o.live());
+    let before = base.members(keys);
+    let mut count = before;
     for (name, member) in members {
-        let beneath = object.and_then(|o| o.value(keys, name));
-        match (beneath.is_some(), member) {
+        let beneath = base.child(keys, name);
+        match (beneath.exists(), member) {
             (true, Change::Remove) => count -= 1,
             (false, Change::Leaf(_) | Change::Object { .. }) => count += 1,
             _ => {}
@@ -308,7 +304,7 @@ fn check<'c>(
         check(member, beneath, keys, limits, at)?;
         at.pop();
     }
-    if count > limits.members_per_object && object.is_none_or(|o| count > o.live()) {
+    if count > limits.members_per_object && (count > before || !base.is_object()) {
         return refuse("members_per_object", limits.members_per_object, format!("{count} members"), at);
     }
     Ok(())
@@ -331,41 +327,6 @@ fn merge(keys: &Keys, node: Node<'_, '_>, patch: &Change) {
             _ => merge(keys, node.reborrow().member(keys, name), value),
         }
     }
-}
-
-/// The node as a value of its own.
-fn whole(keys: &Keys, node: &Node<'_, '_>) -> Change {
-    fn with_base(keys: &Keys, change: &Change, base: Option<&Value>) -> Change {
-        match change {
-            Change::Keep => base.map_or(Change::Remove, |b| b.to_change(keys)),
-            Change::Object { anew: false, members } => {
-                let mut all = match base {
-                    Some(base @ Value::Object(_)) => base.to_change(keys),
-                    _ => Change::empty_object(),
-                };
-                if let (Change::Object { members: all, .. }, base) = (&mut all, base) {
-                    for (name, member) in members {
-                        let beneath = match base {
-                            Some(Value::Object(object)) => object.value(keys, name),
-                            _ => None,
-                        };
-                        match with_base(keys, member, beneath) {
-                            Change::Remove => drop(all.shift_remove(name)),
-                            value => drop(all.insert(name.clone(), value)),
-                        }
-                    }
-                }
-                all
-            }
-            Change::Object { anew: true, members } => {
-                let pairs = members.iter().map(|(name, m)| (name.clone(), with_base(keys, m, None)));
-                let members = pairs.filter(|(_, m)| !matches!(m, Change::Remove)).collect();
-                Change::Object { anew: true, members }
-            }
-            other => other.clone(),
-        }
-    }
-    with_base(keys, node.change, node.base)
 }
 
 fn charge(work: &mut usize, bytes: usize, limits: &Limits) -> Result<(), Refusal> {
@@ -432,7 +393,7 @@ fn apply_edit(
         Edit::Remove if last => drop(texts.remove(index)),
         edit => {
             let mut element = element_value(&texts[index], limits);
-            let node = Node { change: &mut element, base: None };
+            let node = Node { change: &mut element, base: Base::NOTHING };
             apply_edit(node, keys, limits, pointer, done + 1, edit, work)?;
             texts[index] = text_of(&element).into();
         }

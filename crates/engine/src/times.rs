@@ -37,6 +37,27 @@ impl Times {
         at
     }
 
+    /// Some of the entries, oldest first: the newest all, older ones the more sparsely the older they are.
+    pub(crate) fn sample(&self, step_after: usize) -> Vec<(Revision, Timestamp)> {
+        let mut sample = Vec::new();
+        let (mut back, mut step) = (0, 1);
+        while back < self.entries.len() {
+            sample.push(self.entries[self.entries.len() - 1 - back]);
+            if sample.len() % step_after == 0 {
+                step *= 2;
+            }
+            back += step;
+        }
+        // The first is what all before the second have to go by.
+        if let (Some(first), Some(last)) = (self.entries.front(), sample.last())
+            && first != last
+        {
+            sample.push(*first);
+        }
+        sample.reverse();
+        sample
+    }
+
     /// When a revision was committed.
     pub(crate) fn of(&self, revision: Revision) -> Timestamp {
         let after = self.entries.partition_point(|(r, _)| *r <= revision);

@@ -50,6 +50,8 @@ pub(crate) struct Object {
     live: u32,
     /// Tombstones.
     dead: u32,
+    /// In which checkpoint its members got rows of their own; 0 as long as they have none. See [`stored`](crate::stored).
+    pub(crate) has_rows_since: u32,
     /// Bytes of all live members as JSON, each with its name and colon.
     content: usize,
     /// Slots, in the order in which the names were first written.
@@ -79,14 +81,6 @@ impl Value {
 
     pub(crate) fn is_live(&self) -> bool {
         !matches!(self, Value::Absent { .. })
-    }
-
-    pub(crate) fn kind(&self) -> &'static str {
-        match self {
-            Value::Absent { .. } => "nothing",
-            Value::Leaf(text) => text.kind(),
-            Value::Object(_) => "an object",
-        }
     }
 
     /// Writes the value as compact JSON, `depth` levels of objects deep. Says whether a member that is `null` was written.
@@ -145,6 +139,7 @@ impl Object {
             layout: 0,
             live: 0,
             dead: 0,
+            has_rows_since: 0,
             content: 0,
             members: Vec::with_capacity(capacity),
             index: None,
@@ -161,6 +156,46 @@ impl Object {
 
     pub(crate) fn tombstones(&self) -> usize {
         self.dead as usize
+    }
+
+    /// Whether its members may have rows of their own on disk.
+    pub(crate) fn has_rows(&self) -> bool {
+        self.has_rows_since != 0
+    }
+
+    /// An object as it was kept.
+    pub(crate) fn restored(keys: &Keys, born: Revision, floor: Revision, members: Vec<Member>) -> Object {
+        let mut object = Object::new(born, 0);
+        for member in &members {
+            match member.value.is_live() {
+                true => {
+                    object.live += 1;
+                    object.content += keys.json_len(member.key) + 1 + member.value.json_len();
+                }
+                false => object.dead += 1,
+            }
+        }
+        (object.floor, object.members) = (floor, members);
+        if object.members.len() > SCAN_MAX {
+            object.build_index();
+        }
+        object
+    }
+
+    /// Remembers a member as removed that never had a slot. The object takes over the hold on the key.
+    pub(crate) fn bury(&mut self, key: KeyId, at: Revision) {
+        self.members.push(Member { key, changed: at, value: Value::Absent { existed_since: at } });
+        self.dead += 1;
+        match &mut self.index {
+            Some(index) => {
+                let slot = self.members.len() as u32 - 1;
+                index.slots.insert(key, slot);
+                index.log.push((at, slot));
+                index.graves.push_back((at, slot));
+            }
+            None if self.members.len() > SCAN_MAX => self.build_index(),
+            None => {}
+        }
     }
 
     pub(crate) fn slots(&self) -> &[Member] {
@@ -188,16 +223,26 @@ impl Object {
         self.member(keys, name).map(|m| &m.value).filter(|v| v.is_live())
     }
 
-    /// Slots that changed after `since`: of a large object in order of change, of a small one in order of slots.
+    /// Members that changed after `since`: of a large object in order of change, of a small one in order of slots.
     pub(crate) fn changed_since(&self, since: Revision) -> impl Iterator<Item = &Member> {
+        self.slots_changed_since(since).map(|slot| &self.members[slot])
+    }
+
+    /// The same, by their slots.
+    pub(crate) fn slots_changed_since(&self, since: Revision) -> impl Iterator<Item = usize> {
         let (log, scan) = match &self.index {
-            Some(index) => (&index.log[index.log.partition_point(|(r, _)| *r <= since)..], &[][..]),
-            None => (&[][..], &self.members[..]),
+            Some(index) => (&index.log[index.log.partition_point(|(r, _)| *r <= since)..], 0),
+            None => (&[][..], self.members.len()),
         };
         let logged = log.iter().filter_map(|(revision, slot)| {
-            self.members.get(*slot as usize).filter(|m| m.changed == *revision && m.key != KeyId::NONE)
+            let member = self.members.get(*slot as usize)?;
+            (member.changed == *revision && member.key != KeyId::NONE).then_some(*slot as usize)
         });
-        logged.chain(scan.iter().filter(move |m| m.changed > since))
+        logged.chain((0..scan).filter(move |slot| self.members[*slot].changed > since))
+    }
+
+    pub(crate) fn slot_mut(&mut self, slot: usize) -> &mut Member {
+        &mut self.members[slot]
     }
 
     /// Puts a value at a name that has no slot. The object takes over the hold on the key.
@@ -260,7 +305,12 @@ impl Object {
     }
 
     /// Forgets the oldest tombstones until at most `max` are left. Returns how many went.
-    pub(crate) fn forget_tombstones(&mut self, keys: &mut Keys, max: usize) -> usize {
+    pub(crate) fn forget_tombstones(
+        &mut self,
+        keys: &mut Keys,
+        max: usize,
+        mut tell: impl FnMut(&Keys, KeyId),
+    ) -> usize {
         let mut forgotten = 0;
         while self.dead as usize > max {
             let oldest = match &mut self.index {
@@ -279,6 +329,7 @@ impl Object {
             let Some(slot) = oldest else { break };
             let member = &mut self.members[slot];
             self.floor = self.floor.max(member.changed);
+            tell(keys, member.key);
             keys.release(member.key);
             match &mut self.index {
                 Some(index) => {

@@ -1,0 +1,196 @@
+//! What a commit is worked out upon: the tree, with what is written over it by commits that are not durable yet.
+
+use crate::change::{Change, Members};
+use crate::key::Keys;
+use crate::text::Text;
+use crate::tree::Value;
+
+/// A node as it will be before a commit.
+#[derive(Clone, Copy)]
+pub(crate) struct Base<'t> {
+    /// What the tree has here.
+    value: Option<&'t Value>,
+    /// What is written over it. Never `Keep`.
+    over: Option<&'t Change>,
+}
+
+/// What is there.
+#[derive(Clone, Copy)]
+pub(crate) enum View<'t> {
+    Nothing,
+    Leaf(&'t Text),
+    Object,
+}
+
+impl<'t> Base<'t> {
+    pub(crate) const NOTHING: Base<'static> = Base { value: None, over: None };
+
+    pub(crate) fn new(value: &'t Value, over: &'t Change) -> Base<'t> {
+        Base { value: Some(value), over: Some(over).filter(|c| !matches!(c, Change::Keep)) }
+    }
+
+    pub(crate) fn view(self) -> View<'t> {
+        match (self.over, self.value) {
+            (Some(Change::Leaf(text)), _) => View::Leaf(text),
+            (Some(Change::Object { .. }), _) => View::Object,
+            (Some(_), _) => View::Nothing,
+            (None, Some(Value::Leaf(text))) => View::Leaf(text),
+            (None, Some(Value::Object(_))) => View::Object,
+            (None, _) => View::Nothing,
+        }
+    }
+
+    pub(crate) fn exists(self) -> bool {
+        !matches!(self.view(), View::Nothing)
+    }
+
+    pub(crate) fn is_object(self) -> bool {
+        matches!(self.view(), View::Object)
+    }
+
+    /// What kind of value this is, in words that an error can use.
+    pub(crate) fn kind(self) -> &'static str {
+        match self.view() {
+            View::Nothing => "nothing",
+            View::Leaf(text) => text.kind(),
+            View::Object => "an object",
+        }
+    }
+
+    /// Whether commits that are not durable yet write here, or beneath.
+    pub(crate) fn is_written_over(self) -> bool {
+        self.over.is_some()
+    }
+
+    pub(crate) fn child(self, keys: &Keys, name: &str) -> Base<'t> {
+        let (over, anew) = match self.over {
+            Some(Change::Object { anew, members }) => (members.get(name), *anew),
+            Some(_) => return Base::NOTHING,
+            None => (None, false),
+        };
+        let value = match self.value {
+            Some(Value::Object(object)) if !anew => object.value(keys, name),
+            _ => None,
+        };
+        Base { value, over: over.filter(|c| !matches!(c, Change::Keep)) }
+    }
+
+    /// Members of the object that is here.
+    pub(crate) fn members(self, keys: &Keys) -> usize {
+        let live = |anew: bool| match self.value {
+            Some(Value::Object(object)) if !anew => object.live(),
+            _ => 0,
+        };
+        match self.over {
+            None => live(false),
+            Some(Change::Object { anew, members }) => {
+                let mut count = live(*anew);
+                for (name, member) in members {
+                    let below = Base { over: None, ..self.child(keys, name) };
+                    match (below.exists(), member) {
+                        (true, Change::Remove) => count -= 1,
+                        (false, Change::Leaf(_) | Change::Object { .. }) => count += 1,
+                        _ => {}
+                    }
+                }
+                count
+            }
+            Some(_) => 0,
+        }
+    }
+
+    /// Names of the members of the object that is here.
+    fn names(self, keys: &'t Keys) -> Vec<&'t str> {
+        let (over, anew) = match self.over {
+            Some(Change::Object { anew, members }) => (Some(members), *anew),
+            Some(_) => return Vec::new(),
+            None => (None, false),
+        };
+        let mut names = Vec::new();
+        if let (Some(Value::Object(object)), false) = (self.value, anew) {
+            let live = object.slots().iter().filter(|m| m.value.is_live());
+            names.extend(live.map(|m| keys.name(m.key)));
+        }
+        if let Some(members) = over {
+            names.retain(|name| !members.contains_key(*name));
+            names.extend(members.keys().map(|name| &**name));
+        }
+        names.retain(|name| self.child(keys, name).exists());
+        names
+    }
+
+    /// A copy that writes can be worked out on.
+    pub(crate) fn to_change(self, keys: &Keys) -> Change {
+        match (self.over, self.value) {
+            (None, value) => value.map_or(Change::Remove, |value| value.to_change(keys)),
+            (Some(over), _) => whole(keys, over, Base { over: None, ..self }),
+        }
+    }
+}
+
+/// The whole value that a change over something makes.
+pub(crate) fn whole(keys: &Keys, change: &Change, base: Base<'_>) -> Change {
+    match change {
+        Change::Keep => base.to_change(keys),
+        Change::Object { anew: false, members } => {
+            let mut all = match base.is_object() {
+                true => base.to_change(keys),
+                false => Change::empty_object(),
+            };
+            if let Change::Object { members: all, .. } = &mut all {
+                for (name, member) in members {
+                    match whole(keys, member, base.child(keys, name)) {
+                        Change::Remove => drop(all.shift_remove(name)),
+                        value => drop(all.insert(name.clone(), value)),
+                    }
+                }
+            }
+            all
+        }
+        Change::Object { anew: true, members } => {
+            let pairs = members.iter().map(|(name, m)| (name.clone(), whole(keys, m, Base::NOTHING)));
+            let members = pairs.filter(|(_, m)| !matches!(m, Change::Remove)).collect();
+            Change::Object { anew: true, members }
+        }
+        other => other.clone(),
+    }
+}
+
+/// What of a change makes a difference: the least that, applied, has the same outcome.
+pub(crate) fn effective(keys: &Keys, change: Change, base: Base<'_>) -> Change {
+    match (change, base.view()) {
+        (Change::Remove, View::Nothing) => Change::Keep,
+        (Change::Leaf(new), View::Leaf(old)) if new == *old => Change::Keep,
+        (Change::Object { anew, members }, View::Object) => {
+            let mut kept = Members::new();
+            if anew {
+                let stays = |change: &Change| !matches!(change, Change::Keep | Change::Remove);
+                for name in base.names(keys) {
+                    if !members.get(name).is_some_and(stays) {
+                        kept.insert(name.into(), Change::Remove);
+                    }
+                }
+            }
+            for (name, member) in members {
+                if anew && matches!(member, Change::Keep | Change::Remove) {
+                    continue;
+                }
+                let beneath = base.child(keys, &name);
+                match effective(keys, member, beneath) {
+                    Change::Keep => {}
+                    member => drop(kept.insert(name, member)),
+                }
+            }
+            if kept.is_empty() { Change::Keep } else { Change::Object { anew: false, members: kept } }
+        }
+        (Change::Object { anew, mut members }, _) => {
+            members.retain(|_, member| {
+                let made = std::mem::take(member);
+                *member = effective(keys, made, Base::NOTHING);
+                !matches!(member, Change::Keep | Change::Remove)
+            });
+            Change::Object { anew, members }
+        }
+        (change, _) => change,
+    }
+}

@@ -1,0 +1,117 @@
+//! Commits that have been worked out and are being made durable. Nobody is shown them yet (invariant A8).
+//!
+//! They are worked out one over the other, so that a commit sees those before it although the tree does not have them. When the journal has
+//! them, they are applied in order, each with the revision that its record has; when it fails, they are forgotten as if they had never been.
+
+use std::collections::VecDeque;
+
+use crate::change::Change;
+use crate::codec::put_bytes;
+use crate::cursor::Revision;
+use crate::path::Path;
+use crate::refusal::Refusal;
+use crate::times::Timestamp;
+
+#[derive(Default)]
+pub(crate) struct Pending {
+    commits: VecDeque<Waiting>,
+    /// How many of them, from the first, the journal is working on.
+    taken: usize,
+    /// All of them, one written over the other.
+    pub(crate) over: Change,
+    /// Bytes that they add to the tree, at most.
+    pub(crate) added_bytes: usize,
+    /// The revision of the newest that has one.
+    last: Revision,
+}
+
+/// What became of a commit, as far as it is known. A refusal may be because of a commit before it, so it waits in line as well.
+pub(crate) type Waiting = Result<Prepared, Refusal>;
+
+/// A commit that waits to be applied.
+pub(crate) struct Prepared {
+    /// None, if it changes nothing.
+    pub(crate) revision: Revision,
+    pub(crate) at: Timestamp,
+    pub(crate) change: Change,
+    /// Where it writes, and whether something was there.
+    pub(crate) writes: Vec<(Path, bool)>,
+    /// What the journal keeps of it, if anything.
+    pub(crate) record: Option<Vec<u8>>,
+}
+
+/// What has to be on disk before anybody is told of it: any number of commits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Batch {
+    /// How many commits wait for it, also those that change nothing.
+    pub commits: usize,
+    /// The first revision in it, and the last; both 0 when there is nothing to be written.
+    pub first: Revision,
+    /// See `first`.
+    pub last: Revision,
+    /// The commits' records, each with its length before it.
+    pub body: Vec<u8>,
+}
+
+impl Pending {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.commits.is_empty()
+    }
+
+    /// The first revision that is given away and not applied yet.
+    pub(crate) fn first(&self) -> Option<Revision> {
+        let given = self.commits.iter().filter_map(|c| Some(c.as_ref().ok()?.revision));
+        given.into_iter().find(|revision| *revision != Revision::NONE)
+    }
+
+    /// The last revision that is given away.
+    pub(crate) fn last(&self) -> Revision {
+        self.last
+    }
+
+    pub(crate) fn push(&mut self, waiting: Waiting) {
+        if let Ok(prepared) = &waiting {
+            self.over.then(&prepared.change);
+            self.added_bytes += prepared.change.added_bytes();
+            self.last = self.last.max(prepared.revision);
+        }
+        self.commits.push_back(waiting);
+    }
+
+    /// All commits that have not been taken before.
+    pub(crate) fn take(&mut self) -> Option<Batch> {
+        if self.taken > 0 || self.commits.is_empty() {
+            return None;
+        }
+        self.taken = self.commits.len();
+        let mut batch =
+            Batch { commits: self.taken, first: Revision::NONE, last: Revision::NONE, body: Vec::new() };
+        for prepared in self.commits.iter_mut().filter_map(|commit| commit.as_mut().ok()) {
+            if let Some(record) = prepared.record.take() {
+                if batch.first == Revision::NONE {
+                    batch.first = prepared.revision;
+                }
+                batch.last = prepared.revision;
+                put_bytes(&record, &mut batch.body);
+            }
+        }
+        Some(batch)
+    }
+
+    /// The commits that were taken, which are durable now.
+    pub(crate) fn settle(&mut self) -> Vec<Waiting> {
+        let settled = self.commits.drain(..std::mem::take(&mut self.taken)).collect();
+        // What is applied is in the tree, and the rest is laid over that anew.
+        (self.over, self.added_bytes) = (Change::Keep, 0);
+        for prepared in self.commits.iter().filter_map(|commit| commit.as_ref().ok()) {
+            self.over.then(&prepared.change);
+            self.added_bytes += prepared.change.added_bytes();
+        }
+        settled
+    }
+
+    /// Forgets all of them.
+    pub(crate) fn abandon(&mut self) -> usize {
+        std::mem::take(self).commits.len()
+    }
+}

@@ -1,0 +1,186 @@
+//! Which parts of the tree are kept in memory only.
+
+use std::fmt;
+
+use crate::change::Change;
+use crate::limits::Limits;
+use crate::path::{Path, PathError};
+
+/// A pattern of paths: `/telemetry`, `/vehicles/*/position`. A `*` stands for any one name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pattern {
+    segments: Vec<Option<Box<str>>>,
+}
+
+impl Pattern {
+    /// Reads a pattern. It has one segment at least: the root itself is always durable.
+    pub fn parse(text: &str, limits: &Limits) -> Result<Pattern, PathError> {
+        let path = Path::parse(text, limits)?;
+        if path.is_root() {
+            return Err(PathError::Empty(1));
+        }
+        let segments = path.segments().iter().map(|name| (&**name != "*").then(|| name.clone()));
+        Ok(Pattern { segments: segments.collect() })
+    }
+
+    pub(crate) fn segments(&self) -> &[Option<Box<str>>] {
+        &self.segments
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut path = Path::ROOT;
+        self.segments.iter().for_each(|name| path = path.child(name.as_deref().unwrap_or("*")));
+        path.fmt(f)
+    }
+}
+
+/// The parts of the tree that are kept in memory only: what matches one of the patterns, with all beneath it. A crash, or a restart,
+/// takes it away; the rest is durable.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Regions {
+    ephemeral: Vec<Pattern>,
+}
+
+/// Where one stands among the patterns, on the way down the tree.
+#[derive(Clone)]
+pub(crate) struct Place<'r> {
+    /// The patterns that fit the names so far.
+    fitting: Vec<&'r Pattern>,
+    depth: usize,
+}
+
+impl Regions {
+    /// All that fits one of these patterns is ephemeral.
+    pub fn new(ephemeral: Vec<Pattern>) -> Regions {
+        Regions { ephemeral }
+    }
+
+    /// The patterns of what is ephemeral.
+    pub fn ephemeral(&self) -> &[Pattern] {
+        &self.ephemeral
+    }
+
+    /// Whether everything is durable.
+    pub fn is_empty(&self) -> bool {
+        self.ephemeral.is_empty()
+    }
+
+    /// Whether all of what is at a path, or may come to be there, is ephemeral.
+    pub(crate) fn hold(&self, path: &Path) -> bool {
+        let names = path.segments();
+        self.ephemeral.iter().any(|pattern| {
+            let segments = &pattern.segments;
+            segments.len() <= names.len()
+                && segments
+                    .iter()
+                    .zip(names)
+                    .all(|(segment, name)| segment.as_ref().is_none_or(|s| s == name))
+        })
+    }
+
+    pub(crate) fn root(&self) -> Place<'_> {
+        Place { fitting: self.ephemeral.iter().collect(), depth: 0 }
+    }
+
+    /// What of a change is to be kept on disk; `Keep` when nothing is.
+    pub(crate) fn durable_part(&self, change: &Change) -> Change {
+        durable_part(change, &self.root())
+    }
+}
+
+impl<'r> Place<'r> {
+    /// The place of a member. `None`: it is in an ephemeral region.
+    pub(crate) fn child(&self, name: &str) -> Option<Place<'r>> {
+        let depth = self.depth + 1;
+        // Without patterns, which is the common case, this costs nothing.
+        let fits = |p: &&&Pattern| p.segments[self.depth].as_deref().is_none_or(|s| s == name);
+        let fitting: Vec<&Pattern> = self.fitting.iter().filter(fits).copied().collect();
+        match fitting.iter().any(|p| p.segments.len() == depth) {
+            true => None,
+            false => Some(Place { fitting, depth }),
+        }
+    }
+
+    /// Whether nothing beneath is ephemeral.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.fitting.is_empty()
+    }
+}
+
+fn durable_part(change: &Change, place: &Place<'_>) -> Change {
+    let Change::Object { anew, members } = change else { return change.clone() };
+    if place.is_durable() {
+        return change.clone();
+    }
+    let kept = members.iter().filter_map(|(name, member)| {
+        let kept = durable_part(member, &place.child(name)?);
+        (!matches!(kept, Change::Keep)).then(|| (name.clone(), kept))
+    });
+    let members: crate::change::Members = kept.collect();
+    // An object that is there only to hold what is ephemeral is as ephemeral.
+    match members.is_empty() && !anew {
+        true => Change::Keep,
+        false => Change::Object { anew: *anew, members },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::Json;
+
+    fn regions(patterns: &[&str]) -> Regions {
+        let limits = Limits::default();
+        Regions::new(patterns.iter().map(|p| Pattern::parse(p, &limits).unwrap()).collect())
+    }
+
+    #[test]
+    fn a_region_holds_what_fits_and_all_beneath() {
+        let regions = regions(&["/telemetry", "/vehicles/*/position"]);
+        let check = |path: &str, holds: bool| {
+            assert_eq!(regions.hold(&Path::parse(path, &Limits::default()).unwrap()), holds, "{path}");
+        };
+        check("/telemetry", true);
+        check("/telemetry/a/b", true);
+        check("/telemetrx", false);
+        check("/", false);
+        check("/vehicles", false);
+        check("/vehicles/7", false);
+        check("/vehicles/7/position", true);
+        check("/vehicles/7/position/lat", true);
+        check("/vehicles/7/line", false);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_commit_has_no_ephemeral_part() {
+        let regions = regions(&["/t", "/v/*/p"]);
+        let json = |text: &str| Json::parse(text.as_bytes(), &Limits::default()).unwrap();
+        let kept = |text: &str| {
+            let mut out = Vec::new();
+            regions.durable_part(&json(text).0).write(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(
+            kept(r#"{"t":1,"v":{"a":{"p":1,"q":2},"p":{"q":3}},"w":{"p":4}}"#),
+            r#"{"v":{"a":{"q":2},"p":{"q":3}},"w":{"p":4}}"#
+        );
+        let member = |name: &str, change| Change::Object {
+            anew: false,
+            members: [(name.into(), change)].into_iter().collect(),
+        };
+        let only_position = member("v", member("a", member("p", json("1").0)));
+        assert!(matches!(regions.durable_part(&only_position), Change::Keep));
+    }
+
+    #[test]
+    fn patterns_survive_their_text() {
+        let limits = Limits::default();
+        for text in ["/a", "/a/*/b%20c"] {
+            assert_eq!(Pattern::parse(text, &limits).unwrap().to_string(), text);
+        }
+        assert!(Pattern::parse("/", &limits).is_err());
+        assert!(Pattern::parse("a", &limits).is_err());
+    }
+}

@@ -1,0 +1,275 @@
+//! A tree from its rows, and from the commits that came after them.
+
+use crate::change::Change;
+use crate::codec::{Corrupt, Input, corrupt};
+use crate::cursor::{Epoch, Revision};
+use crate::engine::Engine;
+use crate::key::Keys;
+use crate::limits::Limits;
+use crate::record::Record;
+use crate::region::{Pattern, Regions};
+use crate::stored::{ABSENT, Key, LEAF, OBJECT, ROWS};
+use crate::times::Timestamp;
+use crate::tree::{Member, Object, Value};
+
+/// Nesting that no writer reaches: paths and values are bounded by far less.
+const DEPTH_MAX: usize = 1024;
+
+/// An engine that is being put together: first all [rows](Restoring::row) in order of their keys, then all [batches](Restoring::batch) in
+/// order, then it is [finished](Restoring::finish).
+pub struct Restoring {
+    engine: Engine,
+    /// Objects with rows of their own, from the root to where the last row was.
+    open: Vec<Open>,
+    /// Their key.
+    key: Vec<u8>,
+}
+
+/// An object whose rows are being read.
+struct Open {
+    name: String,
+    /// How long its key is.
+    key_len: usize,
+    place: u64,
+    changed: Revision,
+    born: Revision,
+    floor: Revision,
+    members: Vec<(u64, Member)>,
+}
+
+impl Restoring {
+    /// Nothing so far.
+    pub fn new(limits: Limits, epoch: Epoch, now: Timestamp) -> Restoring {
+        Restoring { engine: Engine::new(limits, epoch, now), open: Vec::new(), key: Vec::new() }
+    }
+
+    /// The next row. `place`: members of one object are in the order of theirs.
+    pub fn row(&mut self, key: &[u8], place: u64, body: &[u8]) -> Result<(), Corrupt> {
+        while self.open.last().is_some_and(|open| !is_beneath(key, &self.key[..open.key_len])) {
+            self.close()?;
+        }
+        let above = self.open.last().map_or(0, |open| open.key_len);
+        let names = Key::names(&key[above..])?;
+        let name = match (self.open.is_empty(), &names[..]) {
+            (true, []) => String::new(),
+            (false, [name]) => name.clone(),
+            _ => return corrupt("a row has no row above it"),
+        };
+        let mut input = Input::new(body);
+        let changed = Revision(input.number()?);
+        if input.peek() == Some(ROWS) {
+            input.byte()?;
+            let (born, floor) = (input.revision(changed)?, input.revision(changed)?);
+            if !input.is_empty() {
+                return corrupt("a row has more bytes than it needs");
+            }
+            self.key = key.to_vec();
+            self.open.push(Open {
+                name,
+                key_len: key.len(),
+                place,
+                changed,
+                born,
+                floor,
+                members: Vec::new(),
+            });
+            return Ok(());
+        }
+        if self.open.is_empty() {
+            return corrupt("the root has no row");
+        }
+        let value = read_value(&mut input, changed, &mut self.engine, 0)?;
+        if !input.is_empty() {
+            return corrupt("a row has more bytes than it needs");
+        }
+        self.add(&name, place, changed, value)
+    }
+
+    fn add(&mut self, name: &str, place: u64, changed: Revision, value: Value) -> Result<(), Corrupt> {
+        let Some(open) = self.open.last_mut() else { return corrupt("a row has no row above it") };
+        self.engine.tombstones += usize::from(!value.is_live());
+        let key = self.engine.keys.hold(name);
+        open.members.push((place, Member { key, changed, value }));
+        Ok(())
+    }
+
+    /// The innermost object has all its rows.
+    fn close(&mut self) -> Result<(), Corrupt> {
+        let Some(Open { name, place, changed, born, floor, mut members, .. }) = self.open.pop() else {
+            return Ok(());
+        };
+        members.sort_by_key(|(place, _)| *place);
+        let members = members.into_iter().map(|(_, member)| member).collect();
+        let mut object = Object::restored(&self.engine.keys, born, floor, members);
+        object.has_rows_since = 1;
+        let value = Value::Object(Box::new(object));
+        if !self.open.is_empty() {
+            return self.add(&name, place, changed, value);
+        }
+        (self.engine.root, self.engine.root_changed) = (value, changed);
+        Ok(())
+    }
+
+    /// The rows are all there; this is the state that they have, and when revisions up to it were committed.
+    pub fn rows_end(&mut self, through: Revision, times: &[u8]) -> Result<(), Corrupt> {
+        while !self.open.is_empty() {
+            self.close()?;
+        }
+        let engine = &mut self.engine;
+        engine.revision = through;
+        (engine.stored.through, engine.stored.made, engine.stored.done) = (through, 1, 1);
+        engine.times = Default::default();
+        let mut input = Input::new(times);
+        for _ in 0..input.count()? {
+            let (revision, at) = (Revision(input.number()?), Timestamp(input.number()?));
+            engine.times.note(revision, at);
+        }
+        match engine.root_changed <= through {
+            true => Ok(()),
+            false => corrupt("the rows are newer than they are said to be"),
+        }
+    }
+
+    /// The next batch of commits. `again`: with new revisions, from this one on, instead of those that they have.
+    pub fn batch(&mut self, body: &[u8], again: Option<Revision>) -> Result<usize, Corrupt> {
+        let mut input = Input::new(body);
+        let mut commits = 0;
+        while !input.is_empty() {
+            let Record { revision, at, change } = Record::read(input.bytes()?)?;
+            if revision <= self.engine.revision && again.is_none() {
+                return corrupt("a commit is older than the state that it changes");
+            }
+            let revision = again.map_or(revision, |first| first.max(self.engine.revision.next()));
+            self.engine.apply(change, revision, at);
+            // Also when it made no difference: its number is taken.
+            self.engine.revision = revision;
+            commits += 1;
+        }
+        Ok(commits)
+    }
+
+    /// The newest revision so far.
+    pub fn revision(&self) -> Revision {
+        self.engine.revision
+    }
+
+    /// What was ephemeral is gone, as of this revision: whoever has seen any of it will be told. `regions`: which parts that were, and which
+    /// parts are to be so now.
+    pub fn lose(&mut self, ephemeral: &[Pattern], at: Revision, now: Timestamp) {
+        let engine = &mut self.engine;
+        for pattern in ephemeral {
+            let mut losing = Losing { keys: &mut engine.keys, tombstones: &mut engine.tombstones, at };
+            if let Value::Object(root) = &mut engine.root {
+                losing.beneath(root, pattern.segments());
+            }
+        }
+        (engine.revision, engine.root_changed) = (at, at);
+        engine.times.note(at, now);
+    }
+
+    /// The engine, with these parts ephemeral from now on.
+    pub fn finish(mut self, regions: Regions) -> Engine {
+        self.engine.regions = regions;
+        self.engine
+    }
+}
+
+fn is_beneath(key: &[u8], above: &[u8]) -> bool {
+    key.strip_prefix(above).is_some_and(|rest| !rest.is_empty() && (above.is_empty() || rest[0] != 0xff))
+}
+
+fn read_value(
+    input: &mut Input<'_>,
+    changed: Revision,
+    engine: &mut Engine,
+    depth: usize,
+) -> Result<Value, Corrupt> {
+    if depth > DEPTH_MAX {
+        return corrupt("a row is nested too deep");
+    }
+    match input.byte()? {
+        ABSENT => Ok(Value::Absent { existed_since: input.revision(changed)? }),
+        LEAF => Ok(Value::Leaf(input.text()?)),
+        OBJECT => {
+            let (born, floor) = (input.revision(changed)?, input.revision(changed)?);
+            let count = input.count()?;
+            let mut members = Vec::with_capacity(count.min(1 << 12));
+            for _ in 0..count {
+                let key = engine.keys.hold(input.str()?);
+                let changed = input.revision(changed)?;
+                let value = read_value(input, changed, engine, depth + 1)?;
+                engine.tombstones += usize::from(!value.is_live());
+                members.push(Member { key, changed, value });
+            }
+            Ok(Value::Object(Box::new(Object::restored(&engine.keys, born, floor, members))))
+        }
+        _ => corrupt("a row holds something unknown"),
+    }
+}
+
+struct Losing<'a> {
+    keys: &'a mut Keys,
+    tombstones: &'a mut usize,
+    at: Revision,
+}
+
+impl Losing<'_> {
+    /// Takes away what fits the rest of a pattern beneath an object, and has it remembered that it is gone.
+    fn beneath(&mut self, object: &mut Object, pattern: &[Option<Box<str>>]) {
+        let Some((first, rest)) = pattern.split_first() else { return };
+        let before = object.tombstones();
+        match first {
+            Some(name) => match self.keys.find(name).and_then(|key| object.find(key)) {
+                Some(slot) => self.member(object, slot, rest),
+                None => {
+                    let key = self.keys.hold(name);
+                    object.bury(key, self.at);
+                }
+            },
+            None => {
+                // Any member may have been here: whoever was here before gets the whole.
+                object.floor = self.at;
+                for slot in 0..object.slots().len() {
+                    if object.slot(slot).value.is_live() {
+                        self.member(object, slot, rest);
+                    }
+                }
+            }
+        }
+        *self.tombstones = *self.tombstones + object.tombstones() - before;
+    }
+
+    fn member(&mut self, object: &mut Object, slot: usize, rest: &[Option<Box<str>>]) {
+        let at = self.at;
+        object.edit(self.keys, slot, at, |keys, value| {
+            match value {
+                Value::Object(inner) if !rest.is_empty() => {
+                    Losing { keys, tombstones: self.tombstones, at }.beneath(inner, rest);
+                }
+                Value::Object(inner) => {
+                    *self.tombstones -= inner.release(keys);
+                    *value = Value::Absent { existed_since: at };
+                }
+                Value::Leaf(_) if rest.is_empty() => *value = Value::Absent { existed_since: at },
+                // It may have been something else in between.
+                Value::Absent { existed_since } => *existed_since = at,
+                Value::Leaf(_) => return false,
+            }
+            true
+        });
+    }
+}
+
+/// What a commit record does, in words: for those who look into a store.
+pub fn check_batch(body: &[u8]) -> Result<usize, Corrupt> {
+    let mut input = Input::new(body);
+    let mut commits = 0;
+    while !input.is_empty() {
+        let Record { change, .. } = Record::read(input.bytes()?)?;
+        if matches!(change, Change::Leaf(_)) {
+            return corrupt("a commit makes the root a value without members");
+        }
+        commits += 1;
+    }
+    Ok(commits)
+}

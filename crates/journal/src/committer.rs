@@ -1,0 +1,157 @@
+//! Group commit: as many commits as are waiting become durable with one sync.
+//!
+//! It takes three steps, of which only the first and the last need the engine, and only the second takes time. Whoever runs it does them one
+//! after the other: [`Committer::begin`], [`Committer::write`], [`Committer::end`].
+
+use halfping_engine::{Engine, Refusal, Revision, Written};
+
+use crate::journal::{Fault, Journal, Transaction};
+
+/// Bytes in the log after which the next transaction has a checkpoint with it: about what can be read and applied again in a hundredth of a
+/// second, and whose rows are made in a few milliseconds while the engine waits.
+const LOG_BYTES: usize = 1 << 20;
+/// The same, in commits.
+const LOG_COMMITS: usize = 1024;
+/// Revisions that ephemeral commits may take before it has to be written down that they were taken. After a restart as many are left out; 2^24
+/// restarts are as many as a server will see.
+const LEASE: u64 = 1 << 40;
+
+/// What became of commits: of each that was [submitted](Engine::submit) and had to wait, in order.
+pub type Settled = Result<Vec<Result<Vec<Written>, Refusal>>, Fault>;
+
+/// How the journal is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// It takes what is written.
+    Works,
+    /// It does not, until it has [recovered](Committer::recover).
+    Failed(Fault),
+}
+
+/// Writes what an engine has to have written.
+pub struct Committer<J> {
+    journal: J,
+    status: Status,
+    /// Bytes and commits in the log.
+    log_bytes: usize,
+    log_commits: usize,
+    /// Up to which revision ephemeral commits may be made.
+    lease: Revision,
+    /// The newest revision in the log that somebody was told of.
+    newest: Revision,
+    /// Patterns that have to be written down before the first commit.
+    ephemeral: Option<Vec<String>>,
+}
+
+impl<J: Journal> Committer<J> {
+    /// `lease`, `ephemeral`: as the journal has them, and as they are to be.
+    pub(crate) fn new(journal: J, lease: Revision, ephemeral: Option<Vec<String>>) -> Committer<J> {
+        let newest = Revision::NONE;
+        Committer { journal, status: Status::Works, log_bytes: 0, log_commits: 0, lease, newest, ephemeral }
+    }
+
+    /// Writes what has to be on disk before the first commit: a state without a log, and what of it may be ephemeral.
+    pub fn start(&mut self, engine: &mut Engine) -> Result<(), Fault> {
+        let Some(transaction) = self.begin_last(engine) else { return Ok(()) };
+        let outcome = self.write(&transaction);
+        self.end(engine, &transaction, outcome)?;
+        Ok(())
+    }
+
+    /// How the journal is.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// What has to be written now; `None` when nothing has.
+    pub fn begin(&mut self, engine: &mut Engine) -> Option<Transaction> {
+        if self.status != Status::Works {
+            return None;
+        }
+        let mut transaction = Transaction::default();
+        let batch = engine.take_batch();
+        let has_batch = batch.is_some();
+        if let Some(batch) = batch {
+            self.log_bytes += batch.body.len();
+            self.log_commits += batch.commits;
+            transaction.batch = (!batch.body.is_empty()).then_some(batch);
+        }
+        if self.log_bytes > LOG_BYTES || self.log_commits > LOG_COMMITS {
+            transaction.checkpoint = Some(engine.checkpoint());
+        }
+        self.add_lease(engine, &mut transaction);
+        (has_batch || !transaction.is_empty()).then_some(transaction)
+    }
+
+    fn add_lease(&mut self, engine: &Engine, transaction: &mut Transaction) {
+        transaction.ephemeral = self.ephemeral.clone();
+        let newest =
+            transaction.batch.as_ref().map_or(Revision::NONE, |batch| batch.last).max(engine.revision());
+        if engine.has_ephemeral() && self.lease.0 < newest.0 + LEASE / 2 {
+            transaction.lease = Some(Revision(newest.0 + LEASE));
+        }
+    }
+
+    /// Makes it durable. This is what takes time.
+    pub fn write(&mut self, transaction: &Transaction) -> Result<(), Fault> {
+        if transaction.is_empty() {
+            // Commits that change nothing, behind others that are durable by now.
+            return Ok(());
+        }
+        self.journal.write(transaction)
+    }
+
+    /// Applies what is durable, or forgets what is not.
+    pub fn end(
+        &mut self,
+        engine: &mut Engine,
+        transaction: &Transaction,
+        outcome: Result<(), Fault>,
+    ) -> Settled {
+        if let Err(fault) = outcome {
+            engine.abandon();
+            self.status = Status::Failed(fault.clone());
+            return Err(fault);
+        }
+        if let Some(checkpoint) = &transaction.checkpoint {
+            engine.complete_checkpoint(checkpoint);
+            // What is in the log is what came with the checkpoint.
+            self.log_bytes = transaction.batch.as_ref().map_or(0, |batch| batch.body.len());
+            self.log_commits = transaction.batch.as_ref().map_or(0, |batch| batch.commits);
+        }
+        self.newest = transaction.batch.as_ref().map_or(self.newest, |batch| batch.last);
+        self.lease = transaction.lease.unwrap_or(self.lease);
+        self.ephemeral = None;
+        Ok(engine.settle())
+    }
+
+    /// Tries to make the journal usable again.
+    pub fn recover(&mut self) -> Result<(), Fault> {
+        self.journal.recover(self.newest)?;
+        self.status = Status::Works;
+        Ok(())
+    }
+
+    /// What is to be written last: after it, the log is empty. Nothing may be in line any more.
+    pub fn begin_last(&mut self, engine: &mut Engine) -> Option<Transaction> {
+        if self.status != Status::Works {
+            return None;
+        }
+        let mut transaction = Transaction::default();
+        if engine.stored() < engine.revision() {
+            transaction.checkpoint = Some(engine.checkpoint());
+        }
+        self.add_lease(engine, &mut transaction);
+        (!transaction.is_empty()).then_some(transaction)
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> &J {
+        &self.journal
+    }
+
+    /// The journal, when nothing more is to be written.
+    pub fn into_journal(self) -> J {
+        self.journal
+    }
+}

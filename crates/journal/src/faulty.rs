@@ -1,0 +1,78 @@
+//! A journal that fails when it is told to.
+
+use halfping_engine::Revision;
+
+use crate::journal::{Contents, Fault, FaultKind, Journal, Transaction};
+
+/// What becomes of a transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Plan {
+    /// It is written.
+    Works,
+    /// It is not written, and that is said.
+    Fails(FaultKind),
+    /// It is written, and yet said to have failed: what a failed sync may mean.
+    FailsAfter(FaultKind),
+}
+
+/// A journal around another one, with faults as planned.
+pub struct Faulty<J, P> {
+    journal: J,
+    plan: P,
+    has_failed: bool,
+}
+
+impl<J, P> Faulty<J, P> {
+    /// `plan` says what becomes of the next transaction or attempt to recover (`None`).
+    pub fn new(journal: J, plan: P) -> Faulty<J, P> {
+        Faulty { journal, plan, has_failed: false }
+    }
+
+    /// The journal inside.
+    pub fn into_inner(self) -> J {
+        self.journal
+    }
+
+    /// The journal inside.
+    pub fn inner(&self) -> &J {
+        &self.journal
+    }
+}
+
+fn fault(kind: FaultKind) -> Fault {
+    Fault::new(kind, format!("planned: {}", kind.name()))
+}
+
+impl<J: Journal, P: FnMut(Option<&Transaction>) -> Plan + Send> Journal for Faulty<J, P> {
+    fn write(&mut self, transaction: &Transaction) -> Result<(), Fault> {
+        if self.has_failed {
+            return Err(Fault::new(FaultKind::Io, "it failed before, and has not recovered"));
+        }
+        match (self.plan)(Some(transaction)) {
+            Plan::Works => self.journal.write(transaction),
+            Plan::Fails(kind) => {
+                self.has_failed = true;
+                Err(fault(kind))
+            }
+            Plan::FailsAfter(kind) => {
+                self.has_failed = true;
+                self.journal.write(transaction)?;
+                Err(fault(kind))
+            }
+        }
+    }
+
+    fn read(&mut self, into: &mut dyn Contents) -> Result<(), Fault> {
+        self.journal.read(into)
+    }
+
+    fn recover(&mut self, newest: Revision) -> Result<(), Fault> {
+        match (self.plan)(None) {
+            Plan::Works => {
+                self.has_failed = false;
+                self.journal.recover(newest)
+            }
+            Plan::Fails(kind) | Plan::FailsAfter(kind) => Err(fault(kind)),
+        }
+    }
+}

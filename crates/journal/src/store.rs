@@ -1,0 +1,329 @@
+//! A journal in a file, by way of redb.
+//!
+//! One transaction of ours is one of redb's, which is on disk whole or not at all: its pages carry checksums, and which of them count is said by
+//! one header that is written last. After a crash redb looks through the whole file; all of it is read then anyway.
+
+use std::fs::{self, File};
+use std::ops::Bound;
+use std::path::Path;
+
+use halfping_engine::{Checkpoint, Key, Revision};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend, Table, TableDefinition,
+};
+
+use crate::journal::{Contents, Fault, FaultKind, Header, Journal, Transaction};
+
+/// The name of a store's file in its directory.
+pub const FILE: &str = "halfping.redb";
+/// The version of what is in the tables. `docs/on-disk-format.md` states it.
+const VERSION: u64 = 1;
+/// Bytes of pages that redb keeps in memory. All is read once and never again, so little is enough.
+const CACHE_BYTES: usize = 32 << 20;
+/// A file is made smaller when it is opened, if it is larger than this and than [`SPARE`] times what is in it.
+const COMPACT_BYTES: u64 = 32 << 20;
+const SPARE: u64 = 3;
+
+/// What the store says of itself, by name.
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+/// Key of a row: its place (8 bytes), the object of its rows (8 bytes, 0 for none), its body.
+const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
+/// The first revision of a batch: its last (8 bytes), its body. All numbers are little-endian.
+const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+
+/// A store: a journal in a file.
+pub struct Store<B = FileIn> {
+    backend: B,
+    /// None, after a fault.
+    database: Option<Database>,
+    epoch: u64,
+}
+
+/// Where a store's bytes are.
+pub trait Backend: Send {
+    /// Opens it, or makes it if it is not there.
+    fn open(&self, builder: &redb::Builder) -> Result<Database, Fault>;
+}
+
+/// A store's file in a directory.
+#[derive(Clone, Debug)]
+pub struct FileIn {
+    directory: std::path::PathBuf,
+}
+
+impl Backend for FileIn {
+    fn open(&self, builder: &redb::Builder) -> Result<Database, Fault> {
+        let path = self.directory.join(FILE);
+        let is_new = !path.exists();
+        let database = builder.create(&path).map_err(fault)?;
+        if is_new {
+            // The file's name has to survive as well.
+            File::open(&self.directory)?.sync_all()?;
+        }
+        Ok(database)
+    }
+}
+
+impl<S: StorageBackend, F: Fn() -> S + Send> Backend for F {
+    fn open(&self, builder: &redb::Builder) -> Result<Database, Fault> {
+        builder.create_with_backend(self()).map_err(fault)
+    }
+}
+
+impl Store {
+    /// Opens the store in a directory, or makes both. `epoch`: of the store, if it is new.
+    pub fn open(directory: &Path, epoch: u64) -> Result<Store, Fault> {
+        fs::create_dir_all(directory)?;
+        Store::with_backend(FileIn { directory: directory.to_owned() }, epoch)
+    }
+
+    /// Whether there is a store in a directory.
+    pub fn is_in(directory: &Path) -> bool {
+        directory.join(FILE).exists()
+    }
+}
+
+impl<B: Backend> Store<B> {
+    /// Opens the store that a backend has, or makes one.
+    pub fn with_backend(backend: B, epoch: u64) -> Result<Store<B>, Fault> {
+        let mut store = Store { backend, database: None, epoch };
+        store.open_database()?;
+        Ok(store)
+    }
+
+    fn open_database(&mut self) -> Result<(), Fault> {
+        // What has failed is let go of first: it holds the file.
+        self.database = None;
+        let database = self.backend.open(Database::builder().set_cache_size(CACHE_BYTES))?;
+        let read = database.begin_read().map_err(fault)?;
+        match read.open_table(META) {
+            Ok(meta) => {
+                let version = number(&meta, "version")?;
+                if version != VERSION {
+                    let what =
+                        format!("the store is of version {version}; this program knows version {VERSION}");
+                    return Err(Fault::new(FaultKind::Version, what));
+                }
+                self.epoch = number(&meta, "epoch")?;
+            }
+            Err(redb::TableError::TableDoesNotExist(_)) => {
+                let write = database.begin_write().map_err(fault)?;
+                {
+                    let mut meta = write.open_table(META).map_err(fault)?;
+                    put(&mut meta, "version", VERSION)?;
+                    put(&mut meta, "epoch", self.epoch)?;
+                    write.open_table(ROWS).map_err(fault)?;
+                    write.open_table(LOG).map_err(fault)?;
+                }
+                write.commit().map_err(fault)?;
+            }
+            Err(error) => return Err(fault(error)),
+        }
+        self.database = Some(database);
+        Ok(())
+    }
+
+    fn database(&self) -> Result<&Database, Fault> {
+        self.database
+            .as_ref()
+            .ok_or_else(|| Fault::new(FaultKind::Io, "the store has failed, and is not open"))
+    }
+
+    fn try_write(&self, transaction: &Transaction) -> Result<(), Fault> {
+        let write = self.database()?.begin_write().map_err(fault)?;
+        {
+            if let Some(batch) = &transaction.batch {
+                let mut value = batch.last.0.to_le_bytes().to_vec();
+                value.extend_from_slice(&batch.body);
+                write.open_table(LOG).map_err(fault)?.insert(batch.first.0, &value[..]).map_err(fault)?;
+            }
+            if let Some(checkpoint) = &transaction.checkpoint {
+                let mut meta = write.open_table(META).map_err(fault)?;
+                let mut rows = write.open_table(ROWS).map_err(fault)?;
+                let next_place = number_or(&meta, "next place", 0)?;
+                put(&mut meta, "next place", put_rows(&mut rows, checkpoint, next_place)?)?;
+                put(&mut meta, "through", checkpoint.through.0)?;
+                meta.insert("times", &checkpoint.times[..]).map_err(fault)?;
+                let mut log = write.open_table(LOG).map_err(fault)?;
+                log.retain_in(..=checkpoint.through.0, |_, _| false).map_err(fault)?;
+            }
+            if transaction.lease.is_some() || transaction.ephemeral.is_some() {
+                let mut meta = write.open_table(META).map_err(fault)?;
+                if let Some(lease) = transaction.lease {
+                    put(&mut meta, "lease", lease.0)?;
+                }
+                if let Some(ephemeral) = &transaction.ephemeral {
+                    meta.insert("ephemeral", ephemeral.join("\n").as_bytes()).map_err(fault)?;
+                }
+            }
+        }
+        write.commit().map_err(fault)
+    }
+
+    /// Makes the file smaller, if most of it is empty. `live`: bytes that are in it.
+    pub fn compact(&mut self, size: u64, live: u64) -> Result<bool, Fault> {
+        if size < COMPACT_BYTES || size / SPARE < live {
+            return Ok(false);
+        }
+        match &mut self.database {
+            Some(database) => database.compact().map_err(fault),
+            None => Ok(false),
+        }
+    }
+}
+
+/// Makes the rows what a checkpoint says. Returns the place that the next new row gets.
+fn put_rows(
+    rows: &mut Table<'_, &[u8], &[u8]>,
+    checkpoint: &Checkpoint,
+    mut next_place: u64,
+) -> Result<u64, Fault> {
+    for key in &checkpoint.forgotten {
+        rows.remove(key.as_bytes()).map_err(fault)?;
+        remove_beneath(rows, key.as_bytes())?;
+    }
+    let mut value = Vec::new();
+    for row in &checkpoint.rows {
+        let key = row.key.as_bytes();
+        let before = match rows.get(key).map_err(fault)? {
+            Some(value) => split(value.value()).map(|(place, object, _)| Some((place, object)))?,
+            None => None,
+        };
+        let place = before.map_or(next_place, |(place, _)| place);
+        next_place = next_place.max(place + 1);
+        let object = row.object.map_or(0, |born| born.0);
+        if before.is_some_and(|(_, before)| before != 0 && before != object) {
+            remove_beneath(rows, key)?;
+        }
+        value.clear();
+        value.extend_from_slice(&place.to_le_bytes());
+        value.extend_from_slice(&object.to_le_bytes());
+        value.extend_from_slice(&row.body);
+        rows.insert(key, &value[..]).map_err(fault)?;
+    }
+    Ok(next_place)
+}
+
+fn remove_beneath(rows: &mut Table<'_, &[u8], &[u8]>, key: &[u8]) -> Result<(), Fault> {
+    let end = Key::end(key);
+    let beneath: (Bound<&[u8]>, Bound<&[u8]>) = (Bound::Excluded(key), Bound::Excluded(&end));
+    rows.retain_in::<&[u8], _>(beneath, |_, _| false).map_err(fault)
+}
+
+/// Place, object and body of a row.
+fn split(value: &[u8]) -> Result<(u64, u64, &[u8]), Fault> {
+    match (value.first_chunk(), value.get(8..).and_then(|rest| rest.split_first_chunk())) {
+        (Some(place), Some((object, body))) => {
+            Ok((u64::from_le_bytes(*place), u64::from_le_bytes(*object), body))
+        }
+        _ => Err(Fault::new(FaultKind::Damaged, "a row is too short")),
+    }
+}
+
+impl<B: Backend> Journal for Store<B> {
+    fn write(&mut self, transaction: &Transaction) -> Result<(), Fault> {
+        let outcome = self.try_write(transaction);
+        if outcome.is_err() {
+            // Whatever it still holds may be another state than the disk's.
+            self.database = None;
+        }
+        outcome
+    }
+
+    fn read(&mut self, into: &mut dyn Contents) -> Result<(), Fault> {
+        let read = self.database()?.begin_read().map_err(fault)?;
+        let meta = read.open_table(META).map_err(fault)?;
+        let rows = read.open_table(ROWS).map_err(fault)?;
+        let log = read.open_table(LOG).map_err(fault)?;
+        let ephemeral = bytes(&meta, "ephemeral")?;
+        let ephemeral = String::from_utf8_lossy(&ephemeral);
+        into.header(Header {
+            epoch: self.epoch,
+            through: Revision(number_or(&meta, "through", 0)?),
+            lease: Revision(number_or(&meta, "lease", 0)?),
+            ephemeral: ephemeral.lines().map(str::to_owned).collect(),
+            times: bytes(&meta, "times")?,
+            rows: rows.len().map_err(fault)?,
+            batches: log.len().map_err(fault)?,
+        })?;
+        for row in rows.iter().map_err(fault)? {
+            let (key, value) = row.map_err(fault)?;
+            let (place, _, body) = split(value.value())?;
+            into.row(key.value(), place, body)?;
+        }
+        for batch in log.iter().map_err(fault)? {
+            let (_, value) = batch.map_err(fault)?;
+            let Some((last, body)) = value.value().split_first_chunk() else {
+                return Err(Fault::new(FaultKind::Damaged, "a batch is too short"));
+            };
+            into.batch(Revision(u64::from_le_bytes(*last)), body)?;
+        }
+        Ok(())
+    }
+
+    fn recover(&mut self, newest: Revision) -> Result<(), Fault> {
+        let epoch = self.epoch;
+        self.open_database()?;
+        if self.epoch != epoch {
+            let what = "there is another store in place of the one that was open";
+            self.database = None;
+            self.epoch = epoch;
+            return Err(Fault::new(FaultKind::Damaged, what));
+        }
+        let recovered = self.forget_after(newest);
+        if recovered.is_err() {
+            self.database = None;
+        }
+        recovered
+    }
+}
+
+impl<B: Backend> Store<B> {
+    /// Removes batches after a revision from the log. That it can be written again is shown by doing so.
+    fn forget_after(&self, newest: Revision) -> Result<(), Fault> {
+        let write = self.database()?.begin_write().map_err(fault)?;
+        {
+            let mut log = write.open_table(LOG).map_err(fault)?;
+            log.retain_in(newest.0 + 1.., |_, _| false).map_err(fault)?;
+            let mut meta = write.open_table(META).map_err(fault)?;
+            put(&mut meta, "version", VERSION)?;
+        }
+        write.commit().map_err(fault)
+    }
+}
+
+fn put(meta: &mut Table<'_, &str, &[u8]>, name: &str, number: u64) -> Result<(), Fault> {
+    meta.insert(name, &number.to_le_bytes()[..]).map_err(fault)?;
+    Ok(())
+}
+
+fn bytes(meta: &impl ReadableTable<&'static str, &'static [u8]>, name: &str) -> Result<Vec<u8>, Fault> {
+    Ok(meta.get(name).map_err(fault)?.map(|value| value.value().to_vec()).unwrap_or_default())
+}
+
+fn number(meta: &impl ReadableTable<&'static str, &'static [u8]>, name: &str) -> Result<u64, Fault> {
+    match bytes(meta, name)?.try_into() {
+        Ok(bytes) => Ok(u64::from_le_bytes(bytes)),
+        Err(_) => Err(Fault::new(FaultKind::Damaged, format!("the store does not say its {name}"))),
+    }
+}
+
+fn number_or(
+    meta: &impl ReadableTable<&'static str, &'static [u8]>,
+    name: &str,
+    default: u64,
+) -> Result<u64, Fault> {
+    if bytes(meta, name)?.is_empty() { Ok(default) } else { number(meta, name) }
+}
+
+/// redb's many errors as one of ours.
+fn fault(error: impl Into<redb::Error>) -> Fault {
+    match error.into() {
+        redb::Error::Io(error) => error.into(),
+        error @ redb::Error::DatabaseAlreadyOpen => Fault::new(FaultKind::InUse, error.to_string()),
+        error @ (redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_)) => {
+            Fault::new(FaultKind::Damaged, error.to_string())
+        }
+        error => Fault::new(FaultKind::Io, error.to_string()),
+    }
+}
