@@ -16,7 +16,7 @@ use super::negotiate::{Query, condition};
 use super::{ACCEPT_PATCH, Answer, etag};
 use crate::connection::Connection;
 use crate::problem::Problem;
-use crate::shared::Shared;
+use crate::shared::{Failure, Shared};
 
 /// Performs the write that a request asks for.
 pub(super) async fn one(
@@ -106,7 +106,7 @@ pub(crate) async fn commit(
             let first = written.first().expect("one write has one result");
             Ok((first.created, first.revision))
         }
-        Err(refusal @ Refusal::Precondition(_)) => {
+        Err(Failure::Refused(refusal @ Refusal::Precondition(_))) => {
             let now = shared.read(&path, 0)?;
             let mut problem = Problem::from(refusal).header(header::ETAG, etag(shared, now.revision));
             if now.value.is_none() {
@@ -114,7 +114,8 @@ pub(crate) async fn commit(
             }
             Err(problem)
         }
-        Err(refusal) => Err(refusal.into()),
+        Err(Failure::Refused(refusal)) => Err(refusal.into()),
+        Err(Failure::Storage(fault)) => Err(fault.into()),
     }
 }
 
