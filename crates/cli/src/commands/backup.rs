@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use halfping::{Api, Commit, Options};
 use halfping_client::{Event, Frame, Kind, LINE_BYTES_MAX, Lost, WatchOptions};
@@ -32,7 +32,9 @@ pub(crate) async fn backup(args: Backup) -> Result<(), Failure> {
     };
     let is_stdout = args.file == Path::new("-");
     // Under another name until it is whole: half a backup must not be taken for one.
-    let partial = args.file.with_added_extension("partial");
+    let mut partial = args.file.clone().into_os_string();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
     let mut out: BufWriter<Box<dyn Write>> = match is_stdout {
         true => BufWriter::new(Box::new(io::stdout())),
         false if args.file.exists() => {
