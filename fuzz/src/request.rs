@@ -77,6 +77,8 @@ async fn requests(data: &[u8]) {
             .unwrap_or_default();
         let media = request.headers().get(header::CONTENT_TYPE).cloned();
         let before = tree(&api);
+        let now = call(&router, get(&uri)).await;
+        let holds = holds(request.headers(), now.status() == StatusCode::OK, now.headers().get(header::ETAG));
         let answer = call(&router, request).await;
         if let Some(tag) = answer.headers().get(header::ETAG) {
             etag = tag.to_str().expect("a cursor is ASCII").to_owned();
@@ -84,6 +86,15 @@ async fn requests(data: &[u8]) {
         let status = answer.status();
         let answer = check(answer, &method, is_upgrade, &said);
         let after = tree(&api);
+        match (&method, holds) {
+            // It makes something new: there is nothing to compare with.
+            (&Method::POST, _) | (_, None) => {}
+            (&Method::PUT | &Method::PATCH | &Method::DELETE, Some(false)) => {
+                assert!(!status.is_success(), "PROTOCOL W6: {status}: {said}");
+            }
+            (_, Some(false)) => {}
+            (_, Some(true)) => assert_ne!(status, StatusCode::PRECONDITION_FAILED, "PROTOCOL W6: {said}"),
+        }
         match method {
             Method::PUT | Method::PATCH | Method::POST | Method::DELETE if status.is_success() => {
                 check_write(&router, &method, &uri, media.as_ref(), &body, status, &said).await;
@@ -97,6 +108,32 @@ async fn requests(data: &[u8]) {
     drop(streams);
     // What is read and thrown away beside an answer.
     tokio::task::yield_now().await;
+}
+
+fn get(uri: &Uri) -> Request<Full<bytes::Bytes>> {
+    let mut request = Request::new(Full::default());
+    *request.uri_mut() = uri.clone();
+    request.headers_mut().insert(header::HOST, HeaderValue::from_static("example.org"));
+    request
+}
+
+/// Whether a request's conditions hold where this is there; `None` when they are not read here.
+fn holds(headers: &header::HeaderMap, is_there: bool, current: Option<&HeaderValue>) -> Option<bool> {
+    let matches = |name: &header::HeaderName| {
+        let mut values = headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Some(None),
+            (Some(value), None) if value == "*" => Some(Some(is_there)),
+            (Some(value), None) => {
+                let cursor = value.to_str().ok()?.strip_prefix('"')?.strip_suffix('"')?;
+                let is_one = cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
+                is_one.then_some(Some(is_there && current == Some(value)))
+            }
+            _ => None,
+        }
+    };
+    let (is, is_not) = (matches(&header::IF_MATCH)?, matches(&header::IF_NONE_MATCH)?);
+    Some(is.unwrap_or(true) && !is_not.unwrap_or(false))
 }
 
 /// Any body as one of a type that can be named.
@@ -270,10 +307,7 @@ async fn check_write(
     status: StatusCode,
     said: &str,
 ) {
-    let mut get = Request::new(Full::default());
-    *get.uri_mut() = uri.clone();
-    get.headers_mut().insert(header::HOST, HeaderValue::from_static("example.org"));
-    let mut answer = call(router, get).await;
+    let mut answer = call(router, get(uri)).await;
     let mut bytes = Vec::new();
     while let Some(frame) = answer.body_mut().frame().await {
         bytes.extend(frame.expect("no body breaks").into_data().unwrap_or_default());

@@ -97,6 +97,10 @@ struct Session {
     mirrors: HashMap<u32, Option<Option<Value>>>,
     /// Links of which it is certain what they are to show.
     links: HashMap<u32, (Vec<String>, u32)>,
+    /// Links that are ended for certain, and of which nothing is told any more (L4).
+    ended: HashSet<u32>,
+    /// The cursor of the last message of state.
+    told: Option<String>,
     synced: bool,
 }
 
@@ -133,6 +137,8 @@ impl Session {
             rev: "000000000000.1".to_owned(),
             mirrors: HashMap::new(),
             links: HashMap::new(),
+            ended: HashSet::new(),
+            told: None,
             synced: false,
         };
         session.say(r#"{"credit":0}"#).await;
@@ -198,6 +204,9 @@ impl Session {
         let commands = commands(text);
         let expected: Vec<u64> = commands.iter().flatten().filter_map(|command| command.number).collect();
         self.send(TEXT, text.as_bytes()).await;
+        if text.contains("watch") || text.contains('\\') {
+            self.ended.clear();
+        }
         let before = std::mem::take(&mut self.tree);
         let heard = self.barrier(expected.len()).await;
         let refs: Vec<u64> = heard.answers.iter().filter_map(|answer| answer["ref"].as_u64()).collect();
@@ -323,6 +332,7 @@ impl Session {
         if let Some(link) = said["unwatch"].as_u64() {
             self.links.remove(&(link as u32));
             self.mirrors.remove(&(link as u32));
+            self.ended.insert(link as u32);
             return true;
         }
         false
@@ -358,10 +368,12 @@ impl Session {
             return;
         }
         assert!(message["rev"].is_string() && message["t"].is_u64(), "PROTOCOL L5: {message}");
+        self.told = message["rev"].as_str().map(str::to_owned);
         self.synced = message.get("synced").is_some_and(|synced| *synced == true);
         for frame in message["set"].as_array().into_iter().flatten() {
             let link = frame[0].as_u64().unwrap_or_else(|| panic!("a frame is of a link: {frame}")) as u32;
             let kind = frame[1].as_str().unwrap_or_default();
+            assert!(!self.ended.contains(&link), "PROTOCOL L4: {frame} is of a link that was ended");
             let mirror = self.mirrors.entry(link).or_default();
             match (kind, mirror) {
                 ("error", _) => panic!("nothing here is too large: {frame}"),
@@ -377,16 +389,20 @@ impl Session {
 
     /// Opens one more link, waits until everything is synced, and compares what links show.
     async fn finish(mut self) {
-        self.say(r#"{"credit":0,"ref":1}"#).await;
         // Room for the last link.
         let spare = self.links.keys().copied().find(|link| *link != LAST_LINK);
         for link in [Some(LAST_LINK), spare].into_iter().flatten() {
             self.say(&format!(r#"{{"unwatch":{link},"ref":1}}"#)).await;
         }
         self.synced = false;
+        self.ended.remove(&LAST_LINK);
         self.send(TEXT, format!(r#"{{"watch":{LAST_LINK},"path":"/","ref":2}}"#).as_bytes()).await;
         let (mut answered, mut heard) = (false, Heard::default());
         while !(answered && self.synced) {
+            // So that there is credit for more (L10).
+            if let Some(told) = self.told.take() {
+                self.send(TEXT, format!(r#"{{"ack":"{told}"}}"#).as_bytes()).await;
+            }
             let message = self.message().await;
             match message.get("ref") {
                 // More links than we know of.
