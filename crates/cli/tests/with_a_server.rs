@@ -217,9 +217,10 @@ fn a_reader_that_goes_away_is_no_error() {
 fn a_server_outlives_the_reader_of_its_stderr() {
     let mut child =
         halfping(&["serve", "--memory", "--listen", "127.0.0.1:0", "--log", "trace"]).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let line = lines.find(|line| line.contains("listening on")).unwrap();
     let url = line.trim().rsplit(' ').next().unwrap();
+    drop(lines);
     for _ in 0..10 {
         write(&["put", url, r#"{"a":1}"#]);
     }
@@ -262,7 +263,7 @@ fn a_recording_stops_at_what_is_refused() {
 
 #[test]
 fn the_city_moves() {
-    let (mut demo, address) = server(&["demo", "--listen", "127.0.0.1:0", "--vehicles", "50"]);
+    let (mut demo, address) = server(&["demo", "--memory", "--listen", "127.0.0.1:0", "--vehicles", "50"]);
     let line = demo.says("/vehicles/bus-017?watch");
     assert!(line.contains(&format!("curl -N 'http://{address}/vehicles/bus-017?watch'")), "{line}");
     let fleet = run(&["get", &format!("{address}/fleet")], b"");
