@@ -39,6 +39,7 @@ pub(crate) enum Scenario {
     Resume(Resume),
     Shaped(Shaped),
     Ingest(Ingest),
+    Attack(AttackBench),
     #[command(hide = true)]
     FloorServer(FloorServer),
 }

@@ -1,8 +1,9 @@
 //! `halfping bench`: what a server does on this machine, beside a bare loop that does the least one could.
 //!
 //! A scenario is a file with a [`Measure`]: its cases, and how one case is measured against one subject. Processes, runs, medians,
-//! progress and output are the same for all, and here.
+//! progress and output are the same for all, and here. What has no floor to be compared with, attacks and the soak, prints for itself.
 
+mod attack;
 mod fanout;
 mod figures;
 mod floor;
@@ -14,6 +15,7 @@ mod load;
 mod message;
 mod mux;
 mod pace;
+mod plain;
 mod process;
 mod resume;
 mod shaped;
@@ -46,6 +48,7 @@ pub(crate) fn bench(args: Bench) -> Result<(), Failure> {
         Scenario::Shaped(args) if args.url.is_none() && !args.inside => Err(link::enter("--inside")),
         Scenario::Shaped(args) => drive(&shaped::Shaped(&args), &args.runs, args.url),
         Scenario::Ingest(args) => local(&ingest::Ingest(&args), &args.local),
+        Scenario::Attack(args) => attack::attack(&args),
         Scenario::FloorServer(args) => floor::serve(&args),
     }
 }

@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use super::link;
-use super::process::{Cpu, busy, own_bytes};
+use super::process::{Cpu, busy, forget_peak, own_bytes, peak_bytes, resident_bytes};
 use crate::report::{Blame, Failure};
 
 /// How long a server may take to start.
@@ -75,12 +75,14 @@ pub(super) struct Subject {
     pub(super) address: SocketAddr,
     /// Where to read: elsewhere if readers have a link of their own.
     pub(super) readers_address: SocketAddr,
+    /// What it had to say since it began to listen.
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Subject {
     /// A server that runs already.
     pub(super) fn at(address: SocketAddr) -> Subject {
-        Subject { child: None, address, readers_address: address }
+        Subject { child: None, address, readers_address: address, log: Arc::default() }
     }
 
     pub(super) fn start(kind: Kind, setup: &Setup) -> Result<Subject, Failure> {
@@ -106,12 +108,17 @@ impl Subject {
         let mut child = command.spawn().map_err(|error| broken(error.to_string()))?;
         let says = child.stderr.take();
         let (tell, told) = mpsc::channel();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let kept = log.clone();
         thread::spawn(move || {
             for line in says.into_iter().flat_map(|says| BufReader::new(says).lines()).map_while(Result::ok) {
                 match address(&line) {
                     Some(address) => drop(tell.send(address)),
                     // Whatever it warns of may be the reason for a strange figure.
-                    None if !line.starts_with("try:") => eprintln!("{}: {line}", kind.name()),
+                    None if !line.starts_with("try:") => {
+                        eprintln!("{}: {line}", kind.name());
+                        kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                    }
                     None => {}
                 }
             }
@@ -119,7 +126,7 @@ impl Subject {
         // Ends it also when this fails.
         let mut subject = Subject::at(SocketAddr::from(([0, 0, 0, 0], 0)));
         let pid = child.id();
-        subject.child = Some(child);
+        (subject.child, subject.log) = (Some(child), log);
         let silent = |_| broken(format!("{} does not say where it listens", kind.name()));
         let address = told.recv_timeout(START).map_err(silent)?;
         (subject.address, subject.readers_address) = match setup.link_kbits {
@@ -141,6 +148,30 @@ impl Subject {
     /// Memory that the process holds now.
     pub(super) fn own_bytes(&self) -> Option<u64> {
         own_bytes(self.child.as_ref()?.id())
+    }
+}
+
+impl Subject {
+    /// Memory that the process holds now, what it has in common with others included.
+    pub(super) fn resident_bytes(&self) -> Option<u64> {
+        resident_bytes(self.child.as_ref()?.id())
+    }
+
+    /// The most of it since the last time that it was forgotten.
+    pub(super) fn peak_bytes(&self) -> Option<u64> {
+        peak_bytes(self.child.as_ref()?.id())
+    }
+
+    pub(super) fn forget_peak(&self) {
+        if let Some(child) = &self.child {
+            forget_peak(child.id());
+        }
+    }
+
+    /// Lines of its log that have a word in them.
+    pub(super) fn said(&self, word: &str) -> usize {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter().filter(|line| line.contains(word)).count()
     }
 }
 
