@@ -280,6 +280,36 @@ fn a_client_that_asks_and_never_reads_is_not_listened_to() {
     until(&server, 1, 1);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn who_says_the_first_letter_and_no_more_is_not_looked_at_all_the_time() {
+    // HTTP/2 begins with the same.
+    let _turn = turn();
+    let server = serve_limited(|_| {});
+    let half: Vec<TcpStream> = (0..400)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            stream.write_all(b"P").unwrap();
+            stream
+        })
+        .collect();
+    // Until looks have become rare.
+    thread::sleep(Duration::from_secs(1));
+    let before = processor_ticks();
+    thread::sleep(Duration::from_secs(2));
+    let ticks = processor_ticks() - before;
+    assert!(ticks < 20, "{ticks} hundredths of a second of processor time for nothing");
+    drop(half);
+}
+
+/// Hundredths of a second of processor time that this process has used.
+#[cfg(target_os = "linux")]
+fn processor_ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11);
+    fields.take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
 #[test]
 fn a_peer_that_vanished_is_forgotten() {
     // It answers no ping. PROTOCOL L11
