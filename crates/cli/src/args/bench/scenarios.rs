@@ -1,11 +1,12 @@
 //! The grammar of each scenario.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as Group, ValueEnum};
 
-use super::{Local, Runs, Transport, anywhere, payload, rate, seconds};
+use super::{Local, Runs, Transport, anywhere, minutes, payload, rate, seconds};
 
 /// One value, many readers
 ///
@@ -321,4 +322,46 @@ pub(crate) enum Attack {
     UnreadStreams,
     /// The same of one string of 1 MB
     UnreadStrings,
+}
+
+/// A steady mixture of everything, for long
+///
+/// Writers make, change and remove resources, always under new names; sessions and streams come, come back with their cursor, open and
+/// end links, stall, and go. Now and then memory, open files, threads, links and the like are looked at, and how long an update
+/// takes to its reader. Writes these as CSV and as a picture, and says of each whether it is flat over the last two thirds of the
+/// time. Ctrl-C ends it with what it has. It fails if something grows.
+#[derive(Debug, Group)]
+#[command(after_help = "\
+Examples:
+  halfping bench soak
+  halfping bench soak --minutes 480 --every 60 --out results
+  halfping bench soak --minutes 5 --writes 2000 --readers 200")]
+pub(crate) struct Soak {
+    /// How long
+    #[arg(long, value_name = "N", default_value = "30", value_parser = minutes)]
+    pub(crate) minutes: f64,
+
+    /// Writes a second
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = rate())]
+    pub(crate) writes: u32,
+
+    /// Sessions and streams at a time
+    #[arg(long, value_name = "N", default_value_t = 36, value_parser = clap::value_parser!(u32).range(1..=2000))]
+    pub(crate) readers: u32,
+
+    /// Seconds between two samples
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) every: Duration,
+
+    /// Have the server keep its state in this directory, and look at its size [default: in memory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Where to put halfping-soak.csv and halfping-soak.svg
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) out: PathBuf,
+
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -19,6 +19,7 @@ mod plain;
 mod process;
 mod resume;
 mod shaped;
+mod soak;
 mod stall;
 mod stamp;
 mod subject;
@@ -49,6 +50,7 @@ pub(crate) fn bench(args: Bench) -> Result<(), Failure> {
         Scenario::Shaped(args) => drive(&shaped::Shaped(&args), &args.runs, args.url),
         Scenario::Ingest(args) => local(&ingest::Ingest(&args), &args.local),
         Scenario::Attack(args) => attack::attack(&args),
+        Scenario::Soak(args) => soak::soak(&args),
         Scenario::FloorServer(args) => floor::serve(&args),
     }
 }
@@ -158,6 +160,20 @@ impl Progress {
         match &self.0 {
             Some(spinner) => spinner.set_message(what),
             None => eprintln!("{what}"),
+        }
+    }
+
+    /// What changes all the time, where there is a line that moves.
+    fn turn(&self, what: impl FnOnce() -> String) {
+        if let Some(spinner) = &self.0 {
+            spinner.set_message(what());
+        }
+    }
+
+    /// The same where there is none, now and then.
+    fn line(&self, what: impl FnOnce() -> String) {
+        if self.0.is_none() {
+            eprintln!("{}", what());
         }
     }
 

@@ -59,12 +59,9 @@ impl Plain {
         }
     }
 
-    /// The value of a gauge among the server's metrics; 0 for one that is not there yet.
-    pub(super) fn gauge(&mut self, name: &str) -> io::Result<f64> {
-        let text = self.get("/_metrics")?.body;
-        let text = String::from_utf8_lossy(&text);
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        Ok(line.and_then(|value| value.parse().ok()).unwrap_or_default())
+    /// What the server counts.
+    pub(super) fn metrics(&mut self) -> io::Result<Metrics> {
+        Ok(Metrics(String::from_utf8_lossy(&self.get("/_metrics")?.body).into_owned()))
     }
 
     fn exchange(&mut self, request: &[u8]) -> io::Result<Answer> {
@@ -82,6 +79,16 @@ impl Plain {
         let answer = read(&mut stream)?;
         self.stream = Some(stream);
         Ok(answer)
+    }
+}
+
+pub(super) struct Metrics(String);
+
+impl Metrics {
+    /// The value of one without labels; 0 for one that is not there yet.
+    pub(super) fn value(&self, name: &str) -> f64 {
+        let line = self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok()).unwrap_or_default()
     }
 }
 

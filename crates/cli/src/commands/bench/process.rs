@@ -72,6 +72,15 @@ pub(super) fn forget_peak(pid: u32) {
     let _ = std::fs::write(format!("/proc/{pid}/clear_refs"), "5");
 }
 
+/// Files, sockets among them, that a process has open.
+pub(super) fn open_files(pid: u32) -> Option<u64> {
+    Some(read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64)
+}
+
+pub(super) fn threads(pid: u32) -> Option<u64> {
+    Some(read_dir(format!("/proc/{pid}/task")).ok()?.count() as u64)
+}
+
 fn status_bytes(pid: u32, name: &str) -> Option<u64> {
     Some(kilobytes(&read_to_string(format!("/proc/{pid}/status")).ok()?, name)? * 1024)
 }

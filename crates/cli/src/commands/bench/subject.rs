@@ -3,13 +3,14 @@
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use super::link;
-use super::process::{Cpu, busy, forget_peak, own_bytes, peak_bytes, resident_bytes};
+use super::process::{Cpu, busy, forget_peak, open_files, own_bytes, peak_bytes, resident_bytes, threads};
 use crate::report::{Blame, Failure};
 
 /// How long a server may take to start.
@@ -37,6 +38,10 @@ pub(super) struct Setup {
     pub(super) limits: Vec<(&'static str, u64)>,
     /// Its memory is looked at: then it holds what it needs, not what may be of use later.
     pub(super) counts_memory: bool,
+    /// Where it keeps its state, if not in memory only.
+    pub(super) data: Option<PathBuf>,
+    /// Ctrl-C in the terminal is not for it: whoever measures it has to see it to its end.
+    pub(super) outlives_interrupts: bool,
     /// Readers reach it over a link that carries so many kbit/s.
     pub(super) link_kbits: Option<u32>,
 }
@@ -45,12 +50,17 @@ impl Setup {
     fn arguments(&self, kind: Kind) -> Vec<String> {
         let listen = if self.link_kbits.is_some() { "0.0.0.0:0" } else { "127.0.0.1:0" };
         let fixed: &[&str] = match kind {
-            Kind::Halfping => {
-                &["serve", "--memory", "--log", "warn", "--until-stdin-ends", "--listen", listen]
-            }
+            Kind::Halfping => &["serve", "--log", "warn", "--until-stdin-ends", "--listen", listen],
             Kind::Floor => &["bench", "floor-server", "--listen", listen],
         };
         let mut arguments: Vec<String> = fixed.iter().map(|argument| (*argument).to_owned()).collect();
+        match (kind, &self.data) {
+            (Kind::Floor, _) => {}
+            (Kind::Halfping, None) => arguments.push("--memory".to_owned()),
+            (Kind::Halfping, Some(data)) => {
+                arguments.extend(["--data".to_owned(), data.to_string_lossy().into_owned()]);
+            }
+        }
         for (name, value) in &self.limits {
             match kind {
                 Kind::Halfping => arguments.extend(["--limit".to_owned(), format!("{name}={value}")]),
@@ -103,6 +113,10 @@ impl Subject {
         if setup.counts_memory {
             // A huge page is taken as a whole, whatever it is for; and what was freed is kept for a while.
             command.envs([("MIMALLOC_ALLOW_THP", "0"), ("MIMALLOC_PURGE_DELAY", "0")]);
+        }
+        #[cfg(unix)]
+        if setup.outlives_interrupts {
+            std::os::unix::process::CommandExt::process_group(&mut command, 0);
         }
         command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| broken(error.to_string()))?;
@@ -160,6 +174,14 @@ impl Subject {
     /// The most of it since the last time that it was forgotten.
     pub(super) fn peak_bytes(&self) -> Option<u64> {
         peak_bytes(self.child.as_ref()?.id())
+    }
+
+    pub(super) fn open_files(&self) -> Option<u64> {
+        open_files(self.child.as_ref()?.id())
+    }
+
+    pub(super) fn threads(&self) -> Option<u64> {
+        threads(self.child.as_ref()?.id())
     }
 
     pub(super) fn forget_peak(&self) {

@@ -25,8 +25,10 @@ use crate::report::{Blame, Failure};
 const VALUE: &str = "/attack/value";
 /// What so many links show.
 const CROWD: &str = "/attack/crowd";
-/// Bytes of a merge patch or a command that is about a part of it.
-const PART_BYTES: usize = 16 << 10;
+/// Bytes of a merge patch that changes a part of it: so small that the commit as such, which holds up others whoever reads, is short.
+const PATCH_BYTES: usize = 2 << 10;
+/// Bytes of a command that opens many links.
+const COMMAND_BYTES: usize = 16 << 10;
 /// Members of the value that is an object.
 const MEMBERS: u64 = 10_000;
 /// The receive buffer of who does not read.
@@ -98,7 +100,7 @@ fn sweep(plain: &mut Plain, links: u32, round: u64, go_on: impl Fn() -> bool) ->
     for member in 0..links {
         patch.push(if patch.is_empty() { '{' } else { ',' });
         patch.push_str(&format!("\"{member}\":{round}"));
-        if patch.len() >= PART_BYTES || member + 1 == links {
+        if patch.len() >= PATCH_BYTES || member + 1 == links {
             patch.push('}');
             expect(plain.merge(CROWD, patch.as_bytes())?)?;
             patch.clear();
@@ -548,7 +550,7 @@ impl Ground {
             for link in 0..self.links {
                 command.push_str(if command.is_empty() { "{\"watch\":[" } else { "," });
                 command.push_str(&format!("[{link},\"{CROWD}/{link}\"]"));
-                if command.len() >= PART_BYTES || link + 1 == self.links {
+                if command.len() >= COMMAND_BYTES || link + 1 == self.links {
                     command.push_str("]}");
                     ws::push_masked(&mut frame, ws::TEXT, command.as_bytes());
                     stream.write_all(&frame)?;

@@ -122,7 +122,7 @@ fn measure(
 ) -> Result<Outcome, Failure> {
     let broken = |error: io::Error| Failure::new(Blame::Peer, format!("the server does not answer: {error}"));
     progress.say(format!("attack, {}: before", attack.name()));
-    let subject = Subject::start(Kind::Halfping, &Setup::default())?;
+    let subject = Subject::start(Kind::Halfping, &Setup { counts_memory: true, ..Setup::default() })?;
     let links = limits.links_per_connection as u32;
     let mut plain = Plain::new(subject.address);
     attackers::prepare(attack, links, &mut plain).map_err(broken)?;
@@ -142,7 +142,10 @@ fn measure(
     watch(&mut load, WARM_UP)?;
 
     let before = watch(&mut load, args.seconds / 2)?;
-    let gauges = |plain: &mut Plain| GAUGES.map(|name| plain.gauge(name).unwrap_or(f64::NAN));
+    let gauges = |plain: &mut Plain| {
+        let metrics = plain.metrics();
+        GAUGES.map(|name| metrics.as_ref().map_or(f64::NAN, |metrics| metrics.value(name)))
+    };
     let open = gauges(&mut plain);
     let base = subject.resident_bytes();
     subject.forget_peak();
