@@ -386,6 +386,12 @@ fn who_says_the_first_letter_and_no_more_is_not_looked_at_all_the_time() {
     let ticks = processor_ticks() - before;
     assert!(ticks < 20, "{ticks} hundredths of a second of processor time for nothing");
     drop(half);
+    // Long before they would have been closed for their silence (PROTOCOL O3).
+    let until = Instant::now() + Duration::from_secs(4);
+    while server.metric("halfping_connections") > 1 {
+        assert!(Instant::now() < until, "{} connections are left", server.metric("halfping_connections"));
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Hundredths of a second of processor time that this process has used.

@@ -298,6 +298,8 @@ pub(crate) struct AttackBench {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Attack {
+    /// None at all: how much the machine itself makes of it
+    Nothing,
     /// 1,000 connections that send their headers slowly
     SlowHeaders,
     /// 1,000 connections that send their bodies slowly

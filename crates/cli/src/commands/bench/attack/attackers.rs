@@ -128,6 +128,7 @@ impl Attackers {
         });
         let mut attackers = Attackers { ground, threads: Vec::new() };
         match attack {
+            Attack::Nothing => {}
             Attack::SlowHeaders | Attack::SlowBody | Attack::SlowRead => {
                 // Started once here, so that it is known to be there.
                 let first = attackers.ground.slowhttptest(attack)?;

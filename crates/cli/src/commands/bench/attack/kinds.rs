@@ -27,7 +27,8 @@ const LINK_BYTES: u64 = 200;
 const SLACK_BYTES: u64 = 8 << 20;
 
 impl Attack {
-    pub(super) const ALL: [Attack; 12] = [
+    pub(super) const ALL: [Attack; 13] = [
+        Attack::Nothing,
         Attack::SlowHeaders,
         Attack::SlowBody,
         Attack::SlowRead,
@@ -44,6 +45,7 @@ impl Attack {
 
     pub(super) fn name(self) -> &'static str {
         match self {
+            Attack::Nothing => "nothing",
             Attack::SlowHeaders => "slow-headers",
             Attack::SlowBody => "slow-body",
             Attack::SlowRead => "slow-read",
@@ -76,6 +78,7 @@ impl Attack {
         let head = (limits.uri_bytes as u64 + (4 << 10)).max(8 << 10);
         let ahead = limits.ahead_bytes as u64;
         let (bytes, formula) = match self {
+            Attack::Nothing => (0, "0"),
             Attack::SlowHeaders | Attack::IdleConnections | Attack::HalfPrefaces => {
                 let count = if self == Attack::SlowHeaders { SLOW_CONNECTIONS } else { SILENT_CONNECTIONS };
                 (count * (CONNECTION_BYTES + head), "connections x (8 KiB + uri_bytes + 4 KiB)")

@@ -47,11 +47,26 @@ struct Outcome {
     requests: [Times; 2],
     failed: u64,
     cores: [Option<f64>; 2],
-    base: Option<u64>,
-    peak: Option<u64>,
-    after: Option<u64>,
+    memory: Scene,
+    /// What the allocator of a server as it is by default keeps afterwards, for what may come.
+    kept: Option<f64>,
     bound: (u64, &'static str),
     /// How long it took until nothing of the attack was open.
+    back: Option<Duration>,
+    panics: usize,
+    tally: Tally,
+}
+
+/// The same against one server.
+struct Scene {
+    ages: [Times; 2],
+    requests: [Times; 2],
+    failed: u64,
+    cores: [Option<f64>; 2],
+    base: Option<u64>,
+    /// Bytes by which memory was larger than before: at most, and afterwards.
+    peak: Option<f64>,
+    after: Option<f64>,
     back: Option<Duration>,
     panics: usize,
     tally: Tally,
@@ -114,71 +129,101 @@ fn have_tool() -> bool {
     std::process::Command::new("slowhttptest").arg("-h").output().is_ok()
 }
 
+/// Measures an attack twice: a server whose memory is looked at is not as fast as it could be.
 fn measure(
     args: &args::AttackBench,
     attack: Attack,
     limits: &Limits,
     progress: &Progress,
 ) -> Result<Outcome, Failure> {
-    let broken = |error: io::Error| Failure::new(Blame::Peer, format!("the server does not answer: {error}"));
-    progress.say(format!("attack, {}: before", attack.name()));
-    let subject = Subject::start(Kind::Halfping, &Setup { counts_memory: true, ..Setup::default() })?;
-    let links = limits.links_per_connection as u32;
-    let mut plain = Plain::new(subject.address);
-    attackers::prepare(attack, links, &mut plain).map_err(broken)?;
-    let mut load = Load::new(&subject, PAYLOAD)?;
-    load.publish_first(1)?;
-    load.add_reader(&Reading::of(Transport::Ws, 0..1))?;
-    load.wait("the session has the first value", Load::all_have_it, |_| {})?;
-    let neighbour = Neighbour::start(subject.address);
-    let watch = |load: &mut Load, time: Duration| {
-        let (began, cpu) = (Instant::now(), subject.cpu());
-        let mut ages_us = watch(load, args.rate, time)?;
-        let used = cpu.zip(subject.cpu()).map(|(before, now)| now.since(before).total_s());
-        let mut done = neighbour.take();
-        let cores = used.map(|used| used / began.elapsed().as_secs_f64());
-        Ok::<_, Failure>((Times::of(&mut ages_us), Times::of(&mut done.times_us), done.failed, cores))
-    };
-    watch(&mut load, WARM_UP)?;
-
-    let before = watch(&mut load, args.seconds / 2)?;
-    let gauges = |plain: &mut Plain| {
-        let metrics = plain.metrics();
-        GAUGES.map(|name| metrics.as_ref().map_or(f64::NAN, |metrics| metrics.value(name)))
-    };
-    let open = gauges(&mut plain);
-    let base = subject.resident_bytes();
-    subject.forget_peak();
-
-    progress.say(format!("attack, {}: during", attack.name()));
-    let attackers = Attackers::start(attack, subject.address, links, limits.body_bytes)?;
-    let during = watch(&mut load, args.seconds)?;
-    let peak = subject.peak_bytes();
-    let tally = attackers.end();
-
-    progress.say(format!("attack, {}: after", attack.name()));
-    let began = Instant::now();
-    let mut back = None;
-    while back.is_none() && began.elapsed() < AFTER {
-        let now = gauges(&mut plain);
-        back = now.iter().zip(open).all(|(now, before)| *now <= before).then(|| began.elapsed());
-        load.rest(LOOK)?;
-    }
-    load.rest(SETTLE)?;
+    let speed = Scene::play(args, attack, limits, false, progress)?;
+    let memory = Scene::play(args, attack, limits, true, progress)?;
     Ok(Outcome {
         attack,
-        ages: [before.0, during.0],
-        requests: [before.1, during.1],
-        failed: during.2,
-        cores: [before.3, during.3],
-        base,
-        peak,
-        after: subject.resident_bytes(),
         bound: attack.bound(limits),
-        back,
-        panics: subject.said("panicked"),
-        tally,
+        back: speed.back.zip(memory.back).map(|(one, other)| one.max(other)),
+        panics: speed.panics + memory.panics,
+        failed: speed.failed + memory.failed,
+        kept: speed.after,
+        memory,
+        ages: speed.ages,
+        requests: speed.requests,
+        cores: speed.cores,
+        tally: speed.tally,
     })
+}
+
+impl Scene {
+    fn play(
+        args: &args::AttackBench,
+        attack: Attack,
+        limits: &Limits,
+        counts_memory: bool,
+        progress: &Progress,
+    ) -> Result<Scene, Failure> {
+        let broken =
+            |error: io::Error| Failure::new(Blame::Peer, format!("the server does not answer: {error}"));
+        let what = if counts_memory { "memory" } else { "speed" };
+        let say = |when: &str| progress.say(format!("attack, {}: {what}, {when}", attack.name()));
+        say("before");
+        let subject = Subject::start(Kind::Halfping, &Setup { counts_memory, ..Setup::default() })?;
+        let links = limits.links_per_connection as u32;
+        let mut plain = Plain::new(subject.address);
+        attackers::prepare(attack, links, &mut plain).map_err(broken)?;
+        let mut load = Load::new(&subject, PAYLOAD)?;
+        load.publish_first(1)?;
+        load.add_reader(&Reading::of(Transport::Ws, 0..1))?;
+        load.wait("the session has the first value", Load::all_have_it, |_| {})?;
+        let neighbour = Neighbour::start(subject.address);
+        let watch = |load: &mut Load, time: Duration| {
+            let (began, cpu) = (Instant::now(), subject.cpu());
+            let mut ages_us = watch(load, args.rate, time)?;
+            let used = cpu.zip(subject.cpu()).map(|(before, now)| now.since(before).total_s());
+            let mut done = neighbour.take();
+            let cores = used.map(|used| used / began.elapsed().as_secs_f64());
+            Ok::<_, Failure>((Times::of(&mut ages_us), Times::of(&mut done.times_us), done.failed, cores))
+        };
+        watch(&mut load, WARM_UP)?;
+
+        let time = if counts_memory { args.seconds / 2 } else { args.seconds };
+        let before = watch(&mut load, if counts_memory { WARM_UP } else { time / 2 })?;
+        let gauges = |plain: &mut Plain| {
+            let metrics = plain.metrics();
+            GAUGES.map(|name| metrics.as_ref().map_or(f64::NAN, |metrics| metrics.value(name)))
+        };
+        let open = gauges(&mut plain);
+        let base = subject.resident_bytes();
+        subject.forget_peak();
+
+        say("during");
+        let attackers = Attackers::start(attack, subject.address, links, limits.body_bytes)?;
+        let during = watch(&mut load, time)?;
+        let peak = subject.peak_bytes();
+        let tally = attackers.end();
+
+        say("after");
+        let began = Instant::now();
+        let mut back = None;
+        while back.is_none() && began.elapsed() < AFTER {
+            let now = gauges(&mut plain);
+            back = now.iter().zip(open).all(|(now, before)| *now <= before).then(|| began.elapsed());
+            load.rest(LOOK)?;
+        }
+        load.rest(SETTLE)?;
+        let growth = |now: Option<u64>| Some(now? as f64 - base? as f64);
+        Ok(Scene {
+            ages: [before.0, during.0],
+            requests: [before.1, during.1],
+            failed: during.2,
+            cores: [before.3, during.3],
+            base,
+            peak: growth(peak),
+            after: growth(subject.resident_bytes()),
+            back,
+            panics: subject.said("panicked"),
+            tally,
+        })
+    }
 }
 
 /// Updates the value for a while, and returns how old each version was when the session had it, or a newer one in its place.
@@ -202,17 +247,12 @@ impl Outcome {
         self.ages[1].p99_ms / self.ages[0].p99_ms
     }
 
-    /// Bytes by which memory was larger than before.
-    fn growth(&self, now: Option<u64>) -> Option<f64> {
-        Some(now? as f64 - self.base? as f64)
-    }
-
     fn verdict(&self) -> String {
         let mut short = Vec::new();
         if self.ratio() > AGE_RATIO_MAX {
             short.push("older".to_owned());
         }
-        if self.growth(self.peak).is_some_and(|growth| growth > self.bound.0 as f64) {
+        if self.memory.peak.is_some_and(|growth| growth > self.bound.0 as f64) {
             short.push("larger".to_owned());
         }
         if self.back.is_none() {
@@ -230,14 +270,18 @@ impl Outcome {
     fn json(&self) -> Value {
         json!({
             "attack": self.attack.name(),
-            "age": { "before": self.ages[0].json(), "during": self.ages[1].json(), "p99_ratio": self.ratio() },
+            "age": {
+                "before": self.ages[0].json(), "during": self.ages[1].json(),
+                "p50_ratio": self.ages[1].p50_ms / self.ages[0].p50_ms, "p99_ratio": self.ratio(),
+            },
             "requests": {
                 "before": self.requests[0].json(), "during": self.requests[1].json(), "failed": self.failed,
             },
             "server_cores": { "before": self.cores[0], "during": self.cores[1] },
             "memory": {
-                "before_bytes": self.base, "peak_bytes": self.peak, "after_bytes": self.after,
-                "growth_bytes": self.growth(self.peak), "bound_bytes": self.bound.0, "bound": self.bound.1,
+                "before_bytes": self.memory.base, "growth_bytes": self.memory.peak,
+                "bound_bytes": self.bound.0, "bound": self.bound.1,
+                "left_bytes": self.memory.after, "left_by_default_bytes": self.kept,
             },
             "back_after_ms": self.back.map(|back| back.as_millis() as u64),
             "panics": self.panics,
@@ -255,8 +299,21 @@ fn table(outcomes: &[Outcome], args: &args::AttackBench, out: &mut impl Write) -
     )?;
     writeln!(
         out,
-        "{:<18}{:>9}{:>9}{:>7}{:>9}{:>9}{:>7}{:>9}{:>9}{:>9}  verdict",
-        "", "age", "during", "ratio", "request", "during", "cores", "growth", "bound", "after"
+        "{:<18}{:>7}{:>8}{:>7}{:>8}{:>8}{:>7}{:>8}{:>8}{:>7}{:>8}{:>7}{:>7}{:>7}  verdict",
+        "",
+        "p50",
+        "during",
+        "ratio",
+        "p99",
+        "during",
+        "ratio",
+        "request",
+        "during",
+        "cores",
+        "growth",
+        "bound",
+        "left",
+        "kept"
     )?;
     for outcome in outcomes {
         let mib = |bytes: Option<f64>| {
@@ -264,17 +321,21 @@ fn table(outcomes: &[Outcome], args: &args::AttackBench, out: &mut impl Write) -
         };
         writeln!(
             out,
-            "{:<18}{:>9.2}{:>9.2}{:>7.2}{:>9.2}{:>9.2}{:>7}{:>9}{:>9}{:>9}  {}",
+            "{:<18}{:>7.2}{:>8.2}{:>7.2}{:>8.2}{:>8.2}{:>7.2}{:>8.2}{:>8.2}{:>7}{:>8}{:>7}{:>7}{:>7}  {}",
             outcome.attack.name(),
+            outcome.ages[0].p50_ms,
+            outcome.ages[1].p50_ms,
+            outcome.ages[1].p50_ms / outcome.ages[0].p50_ms,
             outcome.ages[0].p99_ms,
             outcome.ages[1].p99_ms,
             outcome.ratio(),
             outcome.requests[0].p99_ms,
             outcome.requests[1].p99_ms,
             outcome.cores[1].map_or_else(|| "-".to_owned(), |cores| format!("{cores:.2}")),
-            mib(outcome.growth(outcome.peak)),
+            mib(outcome.memory.peak),
             mib(Some(outcome.bound.0 as f64)),
-            mib(outcome.growth(outcome.after)),
+            mib(outcome.memory.after),
+            mib(outcome.kept),
             outcome.verdict(),
         )?;
     }
