@@ -93,6 +93,7 @@ pub(super) fn soak(args: &args::Soak) -> Result<(), Failure> {
     let csv = args.out.join("halfping-soak.csv");
     let mut header = "minutes".to_owned();
     quantities.iter().for_each(|quantity| header.push_str(&format!(",{}", quantity.name)));
+    fs::create_dir_all(&args.out).map_err(|error| unwritable(&args.out, &error))?;
     let mut file = fs::File::create(&csv).map_err(|error| unwritable(&csv, &error))?;
     writeln!(file, "{header}").map_err(|error| unwritable(&csv, &error))?;
 
