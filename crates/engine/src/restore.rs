@@ -4,7 +4,7 @@ use crate::change::Change;
 use crate::codec::{Corrupt, Input, corrupt};
 use crate::cursor::{Epoch, Revision};
 use crate::engine::Engine;
-use crate::key::Keys;
+use crate::key::{KeyId, Keys};
 use crate::limits::Limits;
 use crate::record::Record;
 use crate::region::{Pattern, Regions};
@@ -227,10 +227,11 @@ impl Losing<'_> {
                 }
             },
             None => {
-                // Any member may have been here: whoever was here before gets the whole.
+                // Any member may have been here: whoever was here before gets the whole. One that is remembered as removed may have come back,
+                // only to hold what was ephemeral.
                 object.floor = self.at;
                 for slot in 0..object.slots().len() {
-                    if object.slot(slot).value.is_live() {
+                    if object.slot(slot).key != KeyId::NONE {
                         self.member(object, slot, rest);
                     }
                 }
