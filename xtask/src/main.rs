@@ -23,6 +23,7 @@ fn main() -> ExitCode {
             Ok(steps) => run::run(&steps),
             Err(unknown) => misuse(&format!("there is no step `{unknown}`")),
         },
+        ["sim", arguments @ ..] => run::sim(arguments),
         [unknown, ..] => misuse(&format!("there is no command `{unknown}`")),
     }
 }
@@ -35,7 +36,8 @@ fn misuse(what: &str) -> ExitCode {
 fn help() -> String {
     let mut help = String::from(
         "cargo xtask test            everything that CI runs, in this order; stops at the first failure\n\
-         cargo xtask test STEP...    some of it\n\n\
+         cargo xtask test STEP...    some of it\n\
+         cargo xtask sim ...         the simulator: --seeds N [--from N], --seed N, --mutants [NAME]\n\n\
          Steps:\n",
     );
     for step in STEPS {

@@ -46,6 +46,17 @@ pub(crate) const STEPS: &[Step] = &[
         needs_binary: false,
     },
     Step {
+        name: "sim",
+        about: "the simulator: seeds that failed once, fresh ones, and faults that it has to find",
+        prepare: nothing,
+        command: |world| {
+            // One build for all of it: as long as no fault is planted, it makes no difference that some could be.
+            let options = ["run", "--package", "halfping-sim", "--profile", "test", "--features", "mutants"];
+            world.cargo_locked(&options, &["--", "--ci", "30"])
+        },
+        needs_binary: false,
+    },
+    Step {
         name: "docs",
         about: "API documentation, warnings are errors",
         prepare: nothing,
@@ -119,8 +130,18 @@ mod tests {
         let names = |wanted: &[&str]| -> Vec<&str> {
             named(wanted).expect("these are steps").iter().map(|step| step.name).collect()
         };
-        let all =
-            ["fmt", "clippy", "build", "unit", "docs", "suites", "conversations", "autobahn", "clients"];
+        let all = [
+            "fmt",
+            "clippy",
+            "build",
+            "unit",
+            "sim",
+            "docs",
+            "suites",
+            "conversations",
+            "autobahn",
+            "clients",
+        ];
         assert_eq!(names(&[]), all);
         assert_eq!(names(&["clients", "fmt"]), ["fmt", "clients"]);
         assert_eq!(named(&["fmt", "clipy"]).err(), Some("clipy"));
