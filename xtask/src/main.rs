@@ -3,6 +3,7 @@
 //! Plain Rust without dependencies, so that it builds in a second. Each step is one command that can also be
 //! typed by hand; this program puts them in order, sets up what they need, times them and sums up.
 
+mod fuzz;
 mod run;
 mod setup;
 mod steps;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
             Err(unknown) => misuse(&format!("there is no step `{unknown}`")),
         },
         ["sim", arguments @ ..] => run::sim(arguments),
+        ["fuzz", words @ ..] => fuzz::run(words).unwrap_or_else(|wrong| misuse(&wrong)),
         [unknown, ..] => misuse(&format!("there is no command `{unknown}`")),
     }
 }
@@ -37,7 +39,9 @@ fn help() -> String {
     let mut help = String::from(
         "cargo xtask test            everything that CI runs, in this order; stops at the first failure\n\
          cargo xtask test STEP...    some of it\n\
-         cargo xtask sim ...         the simulator: --seeds N [--from N], --seed N, --mutants [NAME]\n\n\
+         cargo xtask sim ...         the simulator: --seeds N [--from N], --seed N, --mutants [NAME]\n\
+         cargo xtask fuzz [TARGET]... [--seconds N]\n\
+         \x20                           fuzzing: all targets, or these, each for a minute or N seconds\n\n\
          Steps:\n",
     );
     for step in STEPS {

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::fuzz;
 use crate::run::World;
 use crate::setup::{self, Missing};
 
@@ -65,6 +66,16 @@ pub(crate) const STEPS: &[Step] = &[
             let mut command = world.cargo_locked(&["doc", "--workspace", "--no-deps", "--lib"], &[]);
             command.env("RUSTDOCFLAGS", "-D warnings");
             command
+        },
+        needs_binary: false,
+    },
+    Step {
+        name: "fuzz",
+        about: "fuzzing with oracles of all that strangers send, a few seconds each",
+        prepare: setup::cxx,
+        command: |world| {
+            let order = ["--", "fuzz", "--seconds", fuzz::SECONDS_IN_CI];
+            world.cargo_locked(&["run", "--quiet", "--package", "xtask"], &order)
         },
         needs_binary: false,
     },
@@ -137,6 +148,7 @@ mod tests {
             "unit",
             "sim",
             "docs",
+            "fuzz",
             "suites",
             "conversations",
             "autobahn",

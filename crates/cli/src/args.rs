@@ -45,6 +45,9 @@ pub(crate) enum Command {
     Delete(Delete),
     Watch(Watch),
     Replay(Replay),
+    Check(Check),
+    Backup(Backup),
+    Restore(Restore),
     Bench(Bench),
 }
 
@@ -55,12 +58,16 @@ pub(crate) enum Command {
 #[command(after_help = "\
 Examples:
   halfping serve
-  halfping serve --listen 0.0.0.0:8080 --log-format json
+  halfping serve --listen 0.0.0.0:8080 --data /var/lib/halfping --log-format json
+  halfping serve --memory
   halfping serve --config halfping.toml
   halfping serve --limit body_bytes=1000000 --limit connections=100
 
 A configuration file may hold:
   listen = \"127.0.0.1:7070\"
+  data = \"/var/lib/halfping\"
+  [regions]
+  ephemeral = [\"/vehicles/*/position\"] # kept in memory only: not there any more after a restart
   [limits]                              # a refusal names the one it met
   body_bytes = 1000000
   [cors]
@@ -70,13 +77,8 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDRESS", env = "HALFPING_LISTEN", value_parser = address)]
     pub(crate) listen: Option<SocketAddr>,
 
-    /// Keep state in memory only: it is lost on exit (the default)
-    #[arg(long, conflicts_with = "data")]
-    pub(crate) memory: bool,
-
-    /// Keep state in this directory (not in this version)
-    #[arg(long, value_name = "DIR", env = "HALFPING_DATA")]
-    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) storage: Storage,
 
     /// Read settings from this file (TOML)
     #[arg(long, value_name = "FILE", env = "HALFPING_CONFIG")]
@@ -103,11 +105,12 @@ fn limit(text: &str) -> Result<(String, u64), String> {
 /// Serve a made-up city of moving vehicles, to try things on
 ///
 /// Some hundred buses and trams move along streets and stop at stops. Each is a resource, `/vehicles/ID`; `/fleet`
-/// sums them up. State is in memory only.
+/// sums them up.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
   halfping demo
+  halfping demo --memory
   halfping demo --vehicles 2000 --seed 7")]
 pub(crate) struct Demo {
     /// Where to listen
@@ -123,7 +126,22 @@ pub(crate) struct Demo {
     pub(crate) seed: u64,
 
     #[command(flatten)]
+    pub(crate) storage: Storage,
+
+    #[command(flatten)]
     pub(crate) log: Log,
+}
+
+/// Where state is kept.
+#[derive(Debug, Group)]
+pub(crate) struct Storage {
+    /// Keep state in this directory: what was acknowledged is there again after a crash [default: ./halfping-data]
+    #[arg(long, value_name = "DIR", env = "HALFPING_DATA")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Keep state in memory only: it is lost on exit
+    #[arg(long, conflicts_with = "data")]
+    pub(crate) memory: bool,
 }
 
 /// How the server logs.
@@ -208,6 +226,57 @@ Examples:
 pub(crate) struct Delete {
     /// The resource
     pub(crate) url: Target,
+}
+
+/// Read all of a store, and say whether it is sound
+///
+/// No server may be using it.
+#[derive(Debug, Group)]
+#[command(after_help = "\
+Examples:
+  halfping check ./halfping-data")]
+pub(crate) struct Check {
+    /// The directory of the store
+    #[arg(value_name = "DIR")]
+    pub(crate) data: PathBuf,
+}
+
+/// Write the whole state of a running server to a file
+///
+/// What is written is a stream of the root up to its first `synced`, one JSON frame a line: the state at one moment, taken while the server
+/// goes on.
+#[derive(Debug, Group)]
+#[command(after_help = "\
+Examples:
+  halfping backup localhost:7070 backup.ndjson
+  halfping backup localhost:7070 - | gzip > backup.ndjson.gz")]
+pub(crate) struct Backup {
+    /// The server
+    pub(crate) url: Target,
+
+    /// Where to; `-` for stdout. Must not be there yet
+    pub(crate) file: PathBuf,
+}
+
+/// Make a store from a backup
+///
+/// It begins a new history: clients that come with a cursor from before are sent the whole state, as they should be.
+#[derive(Debug, Group)]
+#[command(after_help = "\
+Examples:
+  halfping restore backup.ndjson ./halfping-data
+  gunzip < backup.ndjson.gz | halfping restore - ./halfping-data")]
+pub(crate) struct Restore {
+    /// The backup; `-` reads it from stdin
+    pub(crate) file: PathBuf,
+
+    /// The directory of the new store. There must be none in it yet
+    #[arg(value_name = "DIR")]
+    pub(crate) data: PathBuf,
+
+    /// Read limits from this file (TOML), as the server does that will use the store
+    #[arg(long, value_name = "FILE", env = "HALFPING_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Print what changes, as it changes

@@ -1,9 +1,9 @@
 //! The configuration file.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use halfping::{Cors, Limits};
+use halfping::{Cors, Limits, Pattern};
 use serde::Deserialize;
 
 use crate::report::{Blame, Failure};
@@ -14,10 +14,21 @@ use crate::report::{Blame, Failure};
 pub(crate) struct Config {
     /// Where to listen.
     pub(crate) listen: Option<SocketAddr>,
+    /// Where state is kept.
+    pub(crate) data: Option<PathBuf>,
+    /// What is kept otherwise.
+    regions: RegionsSection,
     /// The bounds of everything.
     pub(crate) limits: Limits,
     /// Which web pages may read and write. `None`: see [`Config::cors`].
     cors: Option<CorsSection>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RegionsSection {
+    /// Patterns of paths that are kept in memory only.
+    ephemeral: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +56,12 @@ impl Config {
         with_limits(&text, limits).map_err(|why| Failure::new(Blame::Usage, format!("--limit: {why}")))
     }
 
+    /// What is kept in memory only.
+    pub(crate) fn ephemeral(&self) -> Vec<Pattern> {
+        // They were looked at when the file was read.
+        self.regions.ephemeral.iter().filter_map(|text| Pattern::parse(text, &self.limits).ok()).collect()
+    }
+
     /// Whose pages a browser lets in. Without configuration: everybody's on a loopback address, where only this machine's
     /// user can ask, and nobody's elsewhere.
     pub(crate) fn cors(&self, listen: SocketAddr) -> Cors {
@@ -68,6 +85,13 @@ fn parse(text: &str) -> Result<Config, Failure> {
         }
     })?;
     config.limits.check().map_err(|why| Failure::new(Blame::Input, why))?;
+    for text in &config.regions.ephemeral {
+        Pattern::parse(text, &config.limits).map_err(|error| {
+            let why =
+                format!("regions.ephemeral: `{text}` is not a pattern such as /vehicles/*/position: {error}");
+            Failure::new(Blame::Input, why)
+        })?;
+    }
     let origins = config.cors.iter().flat_map(|cors| &cors.origins);
     if let Some(wrong) = origins.into_iter().find(|origin| *origin != "*" && !is_origin(origin)) {
         // A browser never sends such a one, so it would never match.
@@ -124,9 +148,10 @@ mod tests {
         let text = include_str!("../../../halfping.example.toml");
         let config: Config = toml::from_str(text).unwrap();
         assert_eq!((config.limits, config.listen), (Limits::default(), LOOPBACK.parse().ok()));
+        assert_eq!(config.data, Some(crate::storage::DATA.into()));
         let names = text.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count();
         let debug = format!("{:?}", Limits::default());
-        assert_eq!(names, debug.matches(": ").count() + "listen".split(' ').count());
+        assert_eq!(names, debug.matches(": ").count() + ["listen", "data", "ephemeral"].len());
     }
 
     #[test]
@@ -165,6 +190,7 @@ mod tests {
         check("[limits]\nspeed = 1", LOOPBACK, "line 2 (`speed = 1`): unknown field `speed`");
         check("[limits]\nbody_bytes = 0", LOOPBACK, "limits.body_bytes must be at least 1");
         check("[cors]\norigins = [\"https://a/\"]", LOOPBACK, "`https://a/` is not an origin");
+        check("[regions]\nephemeral = [\"a\"]", LOOPBACK, "regions.ephemeral: `a` is not a pattern");
         check("listen = ", LOOPBACK, "line 1 (`listen =`)");
     }
 }

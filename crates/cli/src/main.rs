@@ -12,6 +12,7 @@ mod random;
 mod recording;
 mod report;
 mod stop;
+mod storage;
 mod target;
 
 use std::process::ExitCode;

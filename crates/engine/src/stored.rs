@@ -60,6 +60,14 @@ impl Key {
         end
     }
 
+    /// A key as a path, for people.
+    pub fn display(key: &[u8]) -> String {
+        match Key::names(key) {
+            Ok(names) => format!("/{}", names.join("/")),
+            Err(_) => format!("{key:02x?}"),
+        }
+    }
+
     /// The names of a key.
     pub(crate) fn names(mut key: &[u8]) -> Result<Vec<String>, Corrupt> {
         let mut names = Vec::new();

@@ -7,15 +7,18 @@ use std::task::Poll;
 
 use axum::Router;
 use halfping_engine::{
-    Action, Condition, Json, JsonError, Limits, Path, PathError, Refusal, Watch as Spec, Write,
+    Action, Condition, Json, JsonError, Limits, Patch, Path, PathError, Pattern, Refusal, Regions,
+    Watch as Spec, Write,
 };
+use halfping_journal::{Fault, FaultKind, Progress, Store};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::clock::Clock;
 use crate::http::{Cors, Front};
 use crate::problem::Problem;
-use crate::shared::{Shared, Subscription};
+use crate::shared::{Failure, Shared, Subscription};
 
 /// How an [`Api`] is set up.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +27,21 @@ pub struct Options {
     pub limits: Limits,
     /// Pages of which origins may use the API.
     pub cors: Cors,
+    /// What an [opened](Api::open) API keeps in memory only. Everything else is durable.
+    pub ephemeral: Vec<Pattern>,
+}
+
+/// What was found in a store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Restored {
+    /// Rows of the tree. A resource is one, or part of one, or many.
+    pub rows: u64,
+    /// Commits since the last checkpoint, which were applied again.
+    pub commits: usize,
+    /// Bytes of both.
+    pub bytes: u64,
+    /// The newest revision.
+    pub revision: u64,
 }
 
 /// One tree and everybody who reads and writes it. Cheap to clone; all clones are the same API.
@@ -73,6 +91,9 @@ pub enum Error {
     /// An expected no. Nothing has changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// It could not be made durable. It has not happened as far as anybody was told; after a crash it may turn out to have.
+    #[error("the write could not be made durable: {0}")]
+    Storage(#[from] Fault),
     /// Too many links are open.
     #[error("too many links are open")]
     TooManyLinks,
@@ -100,6 +121,7 @@ pub struct Commit {
 enum Draft {
     Put(Result<Vec<u8>, String>),
     Merge(Result<Vec<u8>, String>),
+    Patch(Result<Vec<u8>, String>),
     Delete,
 }
 
@@ -119,6 +141,12 @@ impl Commit {
     #[must_use]
     pub fn merge<T: Serialize + ?Sized>(self, path: &str, patch: &T) -> Commit {
         self.with(path, Draft::Merge(to_json(patch)))
+    }
+
+    /// Apply RFC 6902 operations, all or none.
+    #[must_use]
+    pub fn patch<T: Serialize + ?Sized>(self, path: &str, operations: &T) -> Commit {
+        self.with(path, Draft::Patch(to_json(operations)))
     }
 
     /// Remove the resource. The commit fails if there is none.
@@ -147,6 +175,44 @@ impl Api {
             panic!("{why}");
         }
         Api { shared: Shared::new(options.limits, options.cors) }
+    }
+
+    /// Opens the store in a directory, or makes one: what is written is durable when that is answered, and is there again when the store
+    /// is opened the next time. `tell` is told how far opening has come. It takes as long as reading the store does, so it is not for a thread
+    /// that others wait for.
+    ///
+    /// What comes of it belongs to the tokio runtime that this is called in.
+    ///
+    /// # Panics
+    /// When a limit has a value that cannot work (see [`Limits::check`]).
+    pub fn open(
+        directory: &std::path::Path,
+        options: Options,
+        mut tell: impl FnMut(Progress),
+    ) -> Result<(Api, Restored), Fault> {
+        if let Err(why) = options.limits.check() {
+            panic!("{why}");
+        }
+        let epoch = getrandom::u64().map_err(|error| Fault::new(FaultKind::Io, error.to_string()))?;
+        let store = Store::open(directory, epoch)?;
+        let (regions, clock) = (Regions::new(options.ephemeral), Clock::new());
+        let mut opened = halfping_journal::open(store, options.limits, regions, clock.now(), &mut tell)?;
+        opened.committer.start(&mut opened.engine)?;
+        opened.committer.tidy(opened.bytes)?;
+        let restored = Restored {
+            rows: opened.rows,
+            commits: opened.replayed,
+            bytes: opened.bytes,
+            revision: opened.engine.revision().0,
+        };
+        let shared = Shared::durable(opened.engine, opened.committer, options.cors, clock)?;
+        Ok((Api { shared }, restored))
+    }
+
+    /// Writes what is left to be written to the store, and closes it. Writes are refused from then on. Without it nothing is lost either; the
+    /// next start has a little more to do.
+    pub async fn close(&self) {
+        self.shared.close().await;
     }
 
     /// Makes the resource exactly this value. Readers are told what differs.
@@ -180,11 +246,18 @@ impl Api {
             let action = match draft {
                 Draft::Put(body) => Action::Put(json(body)?),
                 Draft::Merge(body) => Action::Merge(json(body)?),
+                Draft::Patch(body) => Action::Patch(
+                    Patch::parse(&body.map_err(Error::Value)?, limits)
+                        .map_err(|error| Error::Value(error.to_string()))?,
+                ),
                 Draft::Delete => Action::Delete,
             };
             writes.push(Write { path: self.path(&path)?, action, condition: Condition::default() });
         }
-        let written = self.shared.commit(&writes).await?;
+        let written = self.shared.commit(&writes).await.map_err(|failure| match failure {
+            Failure::Refused(refusal) => Error::Refused(refusal),
+            Failure::Storage(fault) => Error::Storage(fault),
+        })?;
         let cursor = |revision| self.shared.cursor(revision).to_string();
         Ok(written.into_iter().map(|w| Written { created: w.created, cursor: cursor(w.revision) }).collect())
     }
@@ -226,6 +299,17 @@ impl Api {
     fn path(&self, path: &str) -> Result<Path, Error> {
         Path::parse(path, &self.shared.limits).map_err(|source| Error::Path { path: path.to_owned(), source })
     }
+}
+
+/// Reads all of a store, and checks all that can be checked. Nothing else may use it meanwhile.
+pub fn check(directory: &std::path::Path, mut tell: impl FnMut(Progress)) -> Result<Restored, Fault> {
+    let found = halfping_journal::check(directory, &mut tell)?;
+    Ok(Restored {
+        rows: found.rows,
+        commits: found.replayed,
+        bytes: found.bytes,
+        revision: found.engine.revision().0,
+    })
 }
 
 fn typed<T: DeserializeOwned>(path: &str, value: &[u8]) -> Result<T, Error> {

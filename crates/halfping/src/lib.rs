@@ -4,6 +4,7 @@
 //! [router](Api::router) in an axum application. `PROTOCOL.md` in the repository is what HTTP clients may rely on.
 
 mod api;
+mod aside;
 mod clock;
 mod connection;
 mod delivery;
@@ -15,8 +16,10 @@ mod problem;
 mod server;
 mod shared;
 mod transports;
+mod writer;
 
-pub use api::{Api, Commit, Error, Options, Watch, Written};
-pub use halfping_engine::{Limits, PathError, Refusal};
+pub use api::{Api, Commit, Error, Options, Restored, Watch, Written, check};
+pub use halfping_engine::{Limits, PathError, Pattern, Refusal};
+pub use halfping_journal::{Fault, FaultKind, Progress};
 pub use http::Cors;
 pub use server::Server;

@@ -1,6 +1,7 @@
 //! What the operator can count, in the Prometheus text format.
 
 use halfping_engine::{Kind, Stats};
+use halfping_journal::FaultKind;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -46,6 +47,9 @@ pub(crate) struct Metrics {
     pub(crate) bytes_in: Counter,
     pub(crate) commands: Counter,
     pub(crate) frame_age: Histogram,
+    pub(crate) journal_transactions: Counter,
+    pub(crate) journal_bytes: Counter,
+    storage_faults: Family<Label, Counter>,
     problems: Family<Label, Counter>,
     limits_hit: Family<Label, Counter>,
 }
@@ -67,6 +71,9 @@ impl Default for Metrics {
             bytes_in: Counter::default(),
             commands: Counter::default(),
             frame_age: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            journal_transactions: Counter::default(),
+            journal_bytes: Counter::default(),
+            storage_faults: Family::default(),
             problems: Family::default(),
             limits_hit: Family::default(),
             registry: Registry::default(),
@@ -93,6 +100,17 @@ impl Default for Metrics {
             "Age of the newest change in a frame when it was handed to the connection (first states not counted)",
             metrics.frame_age.clone(),
         );
+        registry.register(
+            "journal_transactions",
+            "Times that commits were made durable, any number of them at once",
+            metrics.journal_transactions.clone(),
+        );
+        registry.register("journal_bytes", "Bytes of commits made durable", metrics.journal_bytes.clone());
+        registry.register(
+            "storage_faults",
+            "Times that the store failed, by what was wrong",
+            metrics.storage_faults.clone(),
+        );
         registry.register("problems", "Refused requests by problem", metrics.problems.clone());
         registry.register("limits_hit", "Times that a limit was reached", metrics.limits_hit.clone());
         Metrics { registry, ..metrics }
@@ -107,13 +125,18 @@ impl Metrics {
         }
     }
 
+    /// The store has failed.
+    pub(crate) fn storage_fault(&self, kind: FaultKind) {
+        self.storage_faults.get_or_create(&[("kind", kind.name())]).inc();
+    }
+
     /// A limit was reached.
     pub(crate) fn limit_hit(&self, limit: &'static str) {
         self.limits_hit.get_or_create(&[("limit", limit)]).inc();
     }
 
-    /// All numbers, with those of the engine as they are now.
-    pub(crate) fn text(&self, engine: &Stats) -> String {
+    /// All numbers, with those of the engine and the store as they are now.
+    pub(crate) fn text(&self, engine: &Stats, storage_works: bool) -> String {
         let mut out = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut out, &self.registry);
@@ -127,6 +150,7 @@ impl Metrics {
             ("sessions", "gauge", "Open sessions", engine.sessions as u64),
             ("links", "gauge", "Links of all sessions", engine.links as u64),
             ("watched_places", "gauge", "Paths with links on or beneath them", engine.places as u64),
+            ("storage_works", "gauge", "1 unless durable writes are refused", u64::from(storage_works)),
             ("frames_shared", "counter", "Frames that another reader had made already", engine.frames_shared),
             (
                 "conflated_updates",

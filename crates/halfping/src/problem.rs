@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use halfping_engine::{JsonError, JsonErrorKind, PatchError, PathError, Refusal};
+use halfping_journal::{Fault, FaultKind};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
@@ -72,6 +73,8 @@ const TABLE: &[(&str, u16, &str)] = &[
     ("too-many-links", 429, "Too many links"),
     ("internal", 500, "An error of the server's own"),
     ("tree-full", 507, "The tree has no room left"),
+    ("storage-full", 507, "The disk has no room left"),
+    ("storage-failed", 503, "Nothing can be made durable"),
     ("draining", 503, "The server is about to stop"),
     ("too-many-connections", 503, "The server has too many connections"),
 ];
@@ -92,9 +95,14 @@ impl Problem {
             headers: Vec::new(),
         }));
         match status {
-            429 | 503 => problem.header(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS)),
+            429 | 503 => problem.retry(),
+            _ if name == "storage-full" => problem.retry(),
             _ => problem,
         }
+    }
+
+    fn retry(self) -> Problem {
+        self.header(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS))
     }
 
     pub(crate) fn limit(
@@ -246,6 +254,14 @@ impl From<Refusal> for Problem {
             }
             _ => Problem::new("internal", detail),
         }
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Problem {
+        let name = if fault.kind == FaultKind::Full { "storage-full" } else { "storage-failed" };
+        Problem::new(name, format!("the write could not be made durable: {}", fault.what))
+            .hint("it was not done as far as anybody was told; try again later. Reading goes on")
     }
 }
 

@@ -1,14 +1,17 @@
 //! The engine behind its lock, and the tasks that wait for it.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 
 use halfping_engine::{Cursor, Path, Revision};
 use halfping_engine::{
-    Engine, Epoch, Limits, Reading, Refusal, SessionId, Tick, Update, Watch, Write, Written,
+    Engine, Epoch, Limits, Reading, Refusal, SessionId, Submitted, Tick, Update, Watch, Write, Written,
 };
+use halfping_journal::{Committer, Fault, FaultKind, Store};
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::connection::Connection;
@@ -17,6 +20,7 @@ use crate::http::Cors;
 use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::problem::Problem;
+use crate::writer::{Answer, Writer};
 
 /// What every part of one server shares.
 pub(crate) struct Shared {
@@ -30,10 +34,16 @@ pub(crate) struct Shared {
     pub(crate) foreign: Arc<Connection>,
     draining: AtomicBool,
     epoch: Epoch,
+    /// Who makes commits durable; nobody, when all is in memory.
+    writer: OnceLock<Arc<Writer>>,
 }
 
-struct State {
-    engine: Engine,
+pub(crate) struct State {
+    pub(crate) engine: Engine,
+    /// Who waits for commits to be durable, in the order in which they were submitted.
+    pub(crate) tickets: VecDeque<oneshot::Sender<Answer>>,
+    /// Why nothing can be made durable, if that is so.
+    pub(crate) fault: Option<Fault>,
     /// Whom to tell, for each session.
     slots: Vec<Slot>,
 }
@@ -55,37 +65,135 @@ pub(crate) struct Pulled {
     pub(crate) due: Option<Tick>,
 }
 
+/// How a commit goes on.
+enum Next {
+    Done(Result<Vec<Written>, Failure>),
+    /// It is in line to be made durable.
+    Durable(oneshot::Receiver<Answer>),
+    /// It is to be tried again when the journal has done what it is at.
+    Turn,
+}
+
+/// Why a commit did not happen, or is not known to have.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// An expected no.
+    Refused(Refusal),
+    /// It could not be made durable.
+    Storage(Fault),
+}
+
 impl Shared {
+    /// A tree in memory.
     pub(crate) fn new(limits: Limits, cors: Cors) -> Arc<Shared> {
         let clock = Clock::new();
         // Without randomness from the system, cursors of two runs could be taken for each other: better not to start.
         let random = getrandom::u64().expect("the operating system gives random numbers");
-        let epoch = Epoch::from_random(random);
-        let engine = Engine::new(limits.clone(), epoch, clock.now());
+        let engine = Engine::new(limits, Epoch::from_random(random), clock.now());
+        Shared::around(engine, cors, clock)
+    }
+
+    /// A tree whose commits are made durable.
+    pub(crate) fn durable(
+        engine: Engine,
+        committer: Committer<Store>,
+        cors: Cors,
+        clock: Clock,
+    ) -> std::io::Result<Arc<Shared>> {
+        let shared = Shared::around(engine, cors, clock);
+        let writer = Writer::start(&shared, committer)?;
+        let _ = shared.writer.set(writer);
+        Ok(shared)
+    }
+
+    fn around(engine: Engine, cors: Cors, clock: Clock) -> Arc<Shared> {
+        let limits = engine.limits().clone();
         Arc::new(Shared {
-            state: Mutex::new(State { engine, slots: Vec::new() }),
+            epoch: engine.cursor(engine.revision()).epoch,
+            state: Mutex::new(State { engine, tickets: VecDeque::new(), fault: None, slots: Vec::new() }),
             clock,
             metrics: Metrics::default(),
             names: Names::default(),
             foreign: Arc::new(Connection::new(&limits)),
             draining: AtomicBool::new(false),
-            epoch,
+            writer: OnceLock::new(),
             limits,
             cors,
         })
     }
 
-    /// Applies writes as one commit, and wakes whoever has something to say because of it.
-    pub(crate) async fn commit(&self, writes: &[Write]) -> Result<Vec<Written>, Refusal> {
-        let mut state = self.state.lock();
-        let written = state.engine.commit(writes, self.clock.now());
-        let woken = state.take_woken();
-        drop(state);
-        woken.tell();
-        if written.is_ok() {
-            self.metrics.commits.inc();
+    /// Applies writes as one commit, and wakes whoever has something to say because of it. What is to be durable is so when this returns.
+    pub(crate) async fn commit(&self, writes: &[Write]) -> Result<Vec<Written>, Failure> {
+        let Some(writer) = self.writer.get() else {
+            let mut state = self.state.lock();
+            let done = state.engine.commit(writes, self.clock.now());
+            let woken = state.take_woken();
+            drop(state);
+            woken.tell();
+            self.metrics.commits.inc_by(u64::from(done.is_ok()));
+            return done.map_err(Failure::Refused);
+        };
+        loop {
+            let turn = writer.turn.notified();
+            match self.submit(writes) {
+                Next::Done(done) => return done,
+                Next::Durable(answer) => {
+                    writer.wake();
+                    let closed = |_| Err(Fault::new(FaultKind::Io, "the store is closed"));
+                    let answer = answer.await.unwrap_or_else(closed);
+                    return answer.map_err(Failure::Storage)?.map_err(Failure::Refused);
+                }
+                Next::Turn => turn.await,
+            }
         }
-        written
+    }
+
+    fn submit(&self, writes: &[Write]) -> Next {
+        let mut state = self.state.lock();
+        if let (Some(fault), false) = (&state.fault, state.tickets.is_empty()) {
+            return Next::Done(Err(Failure::Storage(fault.clone())));
+        }
+        match state.engine.submit(writes, self.clock.now()) {
+            Submitted::Done(done) => {
+                let woken = state.take_woken();
+                drop(state);
+                woken.tell();
+                self.metrics.commits.inc_by(u64::from(done.is_ok()));
+                Next::Done(done.map_err(Failure::Refused))
+            }
+            Submitted::Waits => {
+                if let Some(fault) = state.fault.clone() {
+                    // Nothing else is in line.
+                    state.engine.abandon();
+                    return Next::Done(Err(Failure::Storage(fault)));
+                }
+                let (ticket, answer) = oneshot::channel();
+                state.tickets.push_back(ticket);
+                Next::Durable(answer)
+            }
+            Submitted::Busy => Next::Turn,
+        }
+    }
+
+    /// Why nothing can be made durable at the moment, if that is so.
+    pub(crate) fn storage_fault(&self) -> Option<Fault> {
+        self.state.lock().fault.clone()
+    }
+
+    /// Whether commits are made durable.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.writer.get().is_some()
+    }
+
+    /// Everything is written, and nothing more will be.
+    pub(crate) async fn close(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.close().await;
+        }
+    }
+
+    pub(crate) fn with_state<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.state.lock())
     }
 
     pub(crate) fn read(&self, path: &Path, depth: u32) -> Result<Reading, Refusal> {
@@ -115,7 +223,7 @@ impl Shared {
 }
 
 impl State {
-    fn take_woken(&mut self) -> Woken {
+    pub(crate) fn take_woken(&mut self) -> Woken {
         let mut woken = Woken::default();
         for id in self.engine.take_woken() {
             if let Some(slot) = self.slots.get_mut(id.0 as usize) {

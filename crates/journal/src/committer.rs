@@ -164,6 +164,11 @@ impl<J: Journal> Committer<J> {
         (!transaction.is_empty()).then_some(transaction)
     }
 
+    /// Gives back room on disk that is not used. `live`: bytes of what there is.
+    pub fn tidy(&mut self, live: u64) -> Result<(), Fault> {
+        self.journal.tidy(live)
+    }
+
     /// The journal.
     pub fn journal(&self) -> &J {
         &self.journal

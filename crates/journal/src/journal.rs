@@ -12,6 +12,12 @@ pub trait Journal: Send {
     /// Shows all that is there. Nothing is changed by it.
     fn read(&mut self, into: &mut dyn Contents) -> Result<(), Fault>;
 
+    /// Gives back room that is not used, if that is much. `live`: bytes of what there is.
+    fn tidy(&mut self, live: u64) -> Result<(), Fault> {
+        let _ = live;
+        Ok(())
+    }
+
     /// Makes the journal usable again after a fault, without the batches after a revision: whoever waited for them was told that they failed.
     fn recover(&mut self, newest: Revision) -> Result<(), Fault>;
 }

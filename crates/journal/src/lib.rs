@@ -18,5 +18,5 @@ pub use committer::{Committer, Settled, Status};
 pub use faulty::{Faulty, Plan};
 pub use journal::{Contents, Fault, FaultKind, Header, Journal, Transaction};
 pub use memory::Memory;
-pub use open::{OpenError, Opened, Progress, check, open};
+pub use open::{Opened, Progress, check, open};
 pub use store::{Backend, FILE, FileIn, Store};

@@ -1,14 +1,14 @@
 //! An engine from what a journal has.
 
 use std::collections::BTreeSet;
-
-use halfping_engine::{
-    Corrupt, Engine, Epoch, Limits, Pattern, Regions, Restoring, Revision, Timestamp, check_batch,
-};
-use thiserror::Error;
+use std::path::Path;
 
 use crate::committer::Committer;
-use crate::journal::{Contents, Fault, Header, Journal};
+use crate::journal::{Contents, Fault, FaultKind, Header, Journal};
+use crate::store::{FILE, Store};
+use halfping_engine::{
+    Corrupt, Engine, Epoch, Key, Limits, Pattern, Regions, Restoring, Revision, Timestamp, check_batch,
+};
 
 /// How far opening has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,14 +33,6 @@ pub struct Opened<J> {
     pub bytes: u64,
 }
 
-/// Why a journal could not be opened.
-#[derive(Clone, PartialEq, Eq, Debug, Error)]
-pub enum OpenError {
-    /// It does not do what it should, or what is in it makes no sense.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-}
-
 /// How often progress is told: each so many rows.
 const TELL_EVERY: u64 = 4096;
 
@@ -51,7 +43,7 @@ pub fn open<J: Journal>(
     regions: Regions,
     now: Timestamp,
     tell: &mut dyn FnMut(Progress),
-) -> Result<Opened<J>, OpenError> {
+) -> Result<Opened<J>, Fault> {
     let mut reading = Reading {
         limits,
         now,
@@ -65,20 +57,20 @@ pub fn open<J: Journal>(
         bytes: 0,
     };
     journal.read(&mut reading)?;
-    reading.rows_end().map_err(Fault::from)?;
+    reading.rows_end()?;
     let Reading { header, limits, restoring, held_back: last, mut replayed, bytes, .. } = reading;
     let Some(mut restoring) = restoring else {
-        return Err(Fault::from(Corrupt("the journal says nothing of itself".into())).into());
+        return Err(Corrupt("the journal says nothing of itself".into()).into());
     };
 
     let was_ephemeral = header.ephemeral.iter().map(|text| Pattern::parse(text, &limits));
     let was_ephemeral: Vec<Pattern> = was_ephemeral
         .collect::<Result<_, _>>()
-        .map_err(|error| Fault::from(Corrupt(format!("an ephemeral region has no path: {error}"))))?;
+        .map_err(|error| Corrupt(format!("an ephemeral region has no path: {error}")))?;
     let is_same = was_ephemeral == regions.ephemeral();
     if was_ephemeral.is_empty() && regions.is_empty() {
         if let Some((_, body)) = last {
-            replayed += restoring.batch(&body, None).map_err(Fault::from)?;
+            replayed += restoring.batch(&body, None)?;
         }
     } else {
         // Ephemeral commits may have taken any revision up to the lease, and been seen. The last batch may never have been acknowledged, and
@@ -86,7 +78,7 @@ pub fn open<J: Journal>(
         let last_revision = last.as_ref().map_or(Revision::NONE, |(last, _)| *last);
         let mut at = restoring.revision().max(last_revision).max(header.lease).next();
         if let Some((_, body)) = last {
-            replayed += restoring.batch(&body, Some(at)).map_err(Fault::from)?;
+            replayed += restoring.batch(&body, Some(at))?;
             at = restoring.revision().next();
         }
         let names = |patterns: &[Pattern]| patterns.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
@@ -100,13 +92,16 @@ pub fn open<J: Journal>(
     Ok(Opened { engine, committer, replayed, rows: header.rows, bytes })
 }
 
-/// Reads all that a journal has, as if to open it, and says what is there.
-pub fn check<J: Journal>(
-    journal: J,
-    limits: Limits,
-    tell: &mut dyn FnMut(Progress),
-) -> Result<Opened<J>, OpenError> {
-    open(journal, limits, Regions::default(), Timestamp::default(), tell)
+/// Reads all of the store in a directory, as if to open it, and has its pages checked as well.
+pub fn check(directory: &Path, tell: &mut dyn FnMut(Progress)) -> Result<Opened<Store>, Fault> {
+    if !Store::is_in(directory) {
+        return Err(Fault::new(FaultKind::Io, format!("there is no {FILE} in it")));
+    }
+    let mut store = Store::open(directory, 0)?;
+    store.check_pages()?;
+    // No limit of a configuration that may be another by now.
+    let limits = Limits { json_depth: 512, path_depth: 256, tombstones: usize::MAX, ..Limits::default() };
+    open(store, limits, Regions::default(), Timestamp::default(), tell)
 }
 
 struct Reading<'a> {
@@ -155,7 +150,9 @@ impl Contents for Reading<'_> {
     fn row(&mut self, key: &[u8], place: u64, body: &[u8]) -> Result<(), Corrupt> {
         self.step(key.len() + body.len());
         match &mut self.restoring {
-            Some(restoring) => restoring.row(key, place, body),
+            Some(restoring) => restoring
+                .row(key, place, body)
+                .map_err(|Corrupt(what)| Corrupt(format!("{}: {what}", Key::display(key)))),
             None => Ok(()),
         }
     }

@@ -43,6 +43,8 @@ pub struct Store<B = FileIn> {
 pub trait Backend: Send {
     /// Opens it, or makes it if it is not there.
     fn open(&self, builder: &redb::Builder) -> Result<Database, Fault>;
+    /// How large it is.
+    fn size(&self) -> u64;
 }
 
 /// A store's file in a directory.
@@ -62,11 +64,19 @@ impl Backend for FileIn {
         }
         Ok(database)
     }
+
+    fn size(&self) -> u64 {
+        fs::metadata(self.directory.join(FILE)).map_or(0, |file| file.len())
+    }
 }
 
 impl<S: StorageBackend, F: Fn() -> S + Send> Backend for F {
     fn open(&self, builder: &redb::Builder) -> Result<Database, Fault> {
         builder.create_with_backend(self()).map_err(fault)
+    }
+
+    fn size(&self) -> u64 {
+        self().len().unwrap_or_default()
     }
 }
 
@@ -89,6 +99,19 @@ impl<B: Backend> Store<B> {
         let mut store = Store { backend, database: None, epoch };
         store.open_database()?;
         Ok(store)
+    }
+
+    /// Compares all pages with their checksums.
+    pub(crate) fn check_pages(&mut self) -> Result<(), Fault> {
+        let Some(database) = &mut self.database else { return Ok(()) };
+        match database.check_integrity() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Fault::new(
+                FaultKind::Damaged,
+                "some pages did not have what was written; they are mended",
+            )),
+            Err(error) => Err(fault(error)),
+        }
     }
 
     fn open_database(&mut self) -> Result<(), Fault> {
@@ -158,17 +181,6 @@ impl<B: Backend> Store<B> {
             }
         }
         write.commit().map_err(fault)
-    }
-
-    /// Makes the file smaller, if most of it is empty. `live`: bytes that are in it.
-    pub fn compact(&mut self, size: u64, live: u64) -> Result<bool, Fault> {
-        if size < COMPACT_BYTES || size / SPARE < live {
-            return Ok(false);
-        }
-        match &mut self.database {
-            Some(database) => database.compact().map_err(fault),
-            None => Ok(false),
-        }
     }
 }
 
@@ -261,6 +273,14 @@ impl<B: Backend> Journal for Store<B> {
         Ok(())
     }
 
+    fn tidy(&mut self, live: u64) -> Result<(), Fault> {
+        let Some(database) = &mut self.database else { return Ok(()) };
+        if self.backend.size() > COMPACT_BYTES.max(SPARE * live) {
+            database.compact().map_err(fault)?;
+        }
+        Ok(())
+    }
+
     fn recover(&mut self, newest: Revision) -> Result<(), Fault> {
         let epoch = self.epoch;
         self.open_database()?;
@@ -320,7 +340,7 @@ fn number_or(
 fn fault(error: impl Into<redb::Error>) -> Fault {
     match error.into() {
         redb::Error::Io(error) => error.into(),
-        error @ redb::Error::DatabaseAlreadyOpen => Fault::new(FaultKind::InUse, error.to_string()),
+        redb::Error::DatabaseAlreadyOpen => Fault::new(FaultKind::InUse, "another process has it open"),
         error @ (redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_)) => {
             Fault::new(FaultKind::Damaged, error.to_string())
         }

@@ -668,8 +668,7 @@ impl World {
         let spare = journal.spare();
         let opened = match open(journal, limits, regions, Timestamp(self.wall), &mut |_| {}) {
             Ok(opened) => opened,
-            Err(error) => {
-                let halfping_journal::OpenError::Fault(fault) = error;
+            Err(fault) => {
                 return match spare {
                     Some(disk) if disk.is_off() => Ok(Err(Box::new((Remains::Disk(disk), fault)))),
                     _ => Err(format!("what is there makes no sense: {fault}")),

@@ -4,6 +4,7 @@ mod scenarios;
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as Group, Subcommand, ValueEnum};
@@ -39,6 +40,8 @@ pub(crate) enum Scenario {
     Resume(Resume),
     Shaped(Shaped),
     Ingest(Ingest),
+    Attack(AttackBench),
+    Soak(Soak),
     #[command(hide = true)]
     FloorServer(FloorServer),
 }
@@ -53,6 +56,10 @@ pub(crate) struct FloorServer {
     /// As the server's limit `unsent_bytes`
     #[arg(long, value_name = "BYTES", default_value_t = 16 << 10)]
     pub(crate) unsent_bytes: u32,
+
+    /// Append writes to a file in this directory, and answer when it is synced
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
 }
 
 /// What all scenarios have.
@@ -136,6 +143,13 @@ fn seconds(text: &str) -> Result<Duration, &'static str> {
     match text.parse() {
         Ok(seconds) if (0.1..=600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("expected seconds, from 0.1 to 600"),
+    }
+}
+
+fn minutes(text: &str) -> Result<f64, &'static str> {
+    match text.parse() {
+        Ok(minutes) if (0.05..=10_000.0).contains(&minutes) => Ok(minutes),
+        _ => Err("expected minutes, from 0.05 to 10000"),
     }
 }
 

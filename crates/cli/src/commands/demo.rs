@@ -1,4 +1,4 @@
-//! `halfping demo`: a city of moving vehicles, in memory.
+//! `halfping demo`: a city of moving vehicles.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::commands::serve::{announce, bind, run};
 use crate::fleet::{Fleet, TICKS_PER_SECOND};
 use crate::log;
 use crate::report::{Blame, Failure, tell};
+use crate::{stop, storage};
 
 /// How much of the city's life has passed before it is shown: a minute.
 const WARM_UP_TICKS: usize = 60 * TICKS_PER_SECOND;
@@ -21,7 +22,11 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     for _ in 0..WARM_UP_TICKS {
         fleet.tick();
     }
-    let api = Api::new(Options { cors: Cors::Any, ..Options::default() });
+    let options = Options { cors: Cors::Any, ..Options::default() };
+    let api = tokio::select! {
+        opened = storage::open(&args.storage, None, options) => opened?,
+        () = stop::requested() => return Ok(()),
+    };
     let server = bind(args.listen, api.clone()).await?;
     populate(&api, &fleet).await?;
     let url = announce(&server, args.log.log_format);
@@ -29,7 +34,7 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
         let bus = format!("{url}/vehicles/{}", fleet.example());
         tell(format_args!(
             "
-A city of {} vehicles; it is gone on exit. In other terminals:
+A city of {} vehicles. In other terminals:
 
 one bus, as it moves:
   curl -N '{bus}?watch'
@@ -44,7 +49,7 @@ write something, and see it arrive in the first:
         ));
     }
     tokio::select! {
-        outcome = run(server) => outcome,
+        outcome = run(server, &api) => outcome,
         failure = drive(&api, &mut fleet) => Err(failure),
     }
 }

@@ -1,5 +1,6 @@
 //! What each command does. The grammar is in `args`.
 
+mod backup;
 mod bench;
 mod demo;
 mod read;
@@ -18,6 +19,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     let command = match command {
         // Measures with loops of its own: what a runtime costs would be in the figures.
         Command::Bench(args) => return bench::bench(args),
+        Command::Check(args) => return backup::check(args),
         command => command,
     };
     let serves = matches!(command, Command::Serve(_) | Command::Demo(_));
@@ -37,7 +39,9 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
             Command::Delete(args) => write::delete(args).await,
             Command::Watch(args) => watch::watch(args).await,
             Command::Replay(args) => replay::replay(args).await,
-            Command::Bench(_) => Ok(()), // above
+            Command::Backup(args) => backup::backup(args).await,
+            Command::Restore(args) => backup::restore(args).await,
+            Command::Bench(_) | Command::Check(_) => Ok(()), // above
         }
     });
     // A thread that still reads stdin cannot be stopped, and must not keep the process.

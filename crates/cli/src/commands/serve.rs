@@ -1,25 +1,19 @@
-//! `halfping serve`: an API in memory.
+//! `halfping serve`: an API on a port.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use halfping::{Api, Options, Server};
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::args::{LogFormat, Serve};
 use crate::config::Config;
 use crate::log;
 use crate::report::{Blame, Failure, tell};
-use crate::stop;
+use crate::{stop, storage};
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7070);
 
 pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
-    if let Some(dir) = &args.data {
-        let message = format!("cannot keep state in {}: durable storage is not there yet", dir.display());
-        return Err(
-            Failure::new(Blame::Usage, message).hint("with --memory it works, until the process ends")
-        );
-    }
     let config = Config::read(args.config.as_deref(), &args.limit)?;
     if args.until_stdin_ends {
         stop::with_stdin();
@@ -27,17 +21,18 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
     log::start(&args.log);
     let listen = args.listen.or(config.listen).unwrap_or(LISTEN);
     let cors = config.cors(listen);
-    let server = bind(listen, Api::new(Options { limits: config.limits, cors })).await?;
+    let options = Options { limits: config.limits.clone(), cors, ephemeral: config.ephemeral() };
+    let api = tokio::select! {
+        opened = storage::open(&args.storage, config.data.as_deref(), options) => opened?,
+        // Nothing has been promised to anybody yet.
+        () = stop::requested() => return Ok(()),
+    };
+    let server = bind(listen, api.clone()).await?;
     let url = announce(&server, args.log.log_format);
     if args.log.log_format == LogFormat::Text {
         tell(format_args!("try: curl -N '{url}/?watch'"));
     }
-    if args.memory {
-        info!("state is kept in memory, as asked: it is lost on exit");
-    } else {
-        warn!("state is kept in memory only: it is lost on exit");
-    }
-    run(server).await
+    run(server, &api).await
 }
 
 pub(crate) async fn bind(listen: SocketAddr, api: Api) -> Result<Server, Failure> {
@@ -64,12 +59,11 @@ pub(crate) fn announce(server: &Server, format: LogFormat) -> String {
     url
 }
 
-/// Serves until asked to stop, and then until everybody has been told.
-pub(crate) async fn run(server: Server) -> Result<(), Failure> {
-    server
-        .run(stop::requested())
-        .await
-        .map_err(|error| Failure::new(Blame::Peer, format!("the server failed: {error}")))
+/// Serves until asked to stop, and then until everybody has been told and everything is written.
+pub(crate) async fn run(server: Server, api: &Api) -> Result<(), Failure> {
+    let served = server.run(stop::requested()).await;
+    api.close().await;
+    served.map_err(|error| Failure::new(Blame::Peer, format!("the server failed: {error}")))
 }
 
 /// "Every address" is one to listen on, not one to connect to.

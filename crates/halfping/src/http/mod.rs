@@ -147,19 +147,29 @@ fn not_allowed(method: &Method, allow: &'static str) -> Problem {
 }
 
 fn health(shared: &Shared) -> Response {
-    let (status, word) = match shared.is_draining() {
-        false => (StatusCode::OK, "ok"),
-        true => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+    let fault = shared.storage_fault();
+    let (status, word) = match (shared.is_draining(), &fault) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        // Reading goes on: whoever takes the server out of service because of it loses that too.
+        (false, Some(_)) => (StatusCode::OK, "degraded"),
+        (false, None) => (StatusCode::OK, "ok"),
+    };
+    let storage = match (&fault, shared.is_durable()) {
+        (Some(fault), _) => {
+            serde_json::json!({ "status": "failed", "kind": fault.kind.name(), "detail": fault.what })
+        }
+        (None, true) => serde_json::json!({ "status": "ok" }),
+        (None, false) => serde_json::json!({ "status": "none" }),
     };
     let json = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (status, json, format!("{{\"status\":\"{word}\"}}")).into_response()
+    (status, json, format!("{{\"status\":\"{word}\",\"storage\":{storage}}}")).into_response()
 }
 
 fn metrics(shared: &Shared) -> Response {
     let stats = shared.with_engine(halfping_engine::Engine::stats);
     let text = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, text), (header::CACHE_CONTROL, "no-store")], shared.metrics.text(&stats))
-        .into_response()
+    let metrics = shared.metrics.text(&stats, shared.storage_fault().is_none());
+    ([(header::CONTENT_TYPE, text), (header::CACHE_CONTROL, "no-store")], metrics).into_response()
 }
 
 /// A cursor as an `ETag`.

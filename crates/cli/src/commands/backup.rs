@@ -1,0 +1,178 @@
+//! `halfping check`, `backup` and `restore`: what operators do with state.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use halfping::{Api, Commit, Options};
+use halfping_client::{Event, Frame, Kind, LINE_BYTES_MAX, Lost, WatchOptions};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+
+use crate::args::{Backup, Check, Restore};
+use crate::config::Config;
+use crate::report::{Blame, Failure, tell};
+use crate::storage::{self, Bar, summary};
+
+pub(crate) fn check(args: Check) -> Result<(), Failure> {
+    if !args.data.is_dir() {
+        let why = format!("there is no directory {}", args.data.display());
+        return Err(Failure::new(Blame::Input, why));
+    }
+    let bar = Bar::new();
+    let found = halfping::check(&args.data, |progress| bar.show(progress));
+    bar.clear();
+    let found = found.map_err(|fault| storage::failure(&args.data, &fault))?;
+    println!("{}: sound", summary(&args.data, &found));
+    Ok(())
+}
+
+pub(crate) async fn backup(args: Backup) -> Result<(), Failure> {
+    let cannot = |error: io::Error| {
+        Failure::new(Blame::Input, format!("cannot write {}: {error}", args.file.display()))
+    };
+    let is_stdout = args.file == Path::new("-");
+    // Under another name until it is whole: half a backup must not be taken for one.
+    let mut partial = args.file.clone().into_os_string();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let mut out: BufWriter<Box<dyn Write>> = match is_stdout {
+        true => BufWriter::new(Box::new(io::stdout())),
+        false if args.file.exists() => {
+            return Err(cannot(io::ErrorKind::AlreadyExists.into()).hint("backups are not written over"));
+        }
+        false => BufWriter::new(Box::new(File::create(&partial).map_err(cannot)?)),
+    };
+    let outcome = tokio::select! {
+        outcome = write(&args, &mut out) => outcome,
+        () = crate::stop::requested() => Err(Failure::new(Blame::Input, "stopped: the backup is not whole")),
+    };
+    let outcome = outcome.and_then(|bytes| out.flush().map(|()| bytes).map_err(cannot));
+    drop(out);
+    if !is_stdout {
+        match &outcome {
+            Ok(_) => {
+                let synced = File::open(&partial).and_then(|file| file.sync_all());
+                synced.and_then(|()| fs::rename(&partial, &args.file)).map_err(cannot)?;
+            }
+            Err(_) => drop(fs::remove_file(&partial)),
+        }
+    }
+    let bytes = outcome?;
+    tell(format_args!("{} written to {}", HumanBytes(bytes), args.file.display()));
+    Ok(())
+}
+
+/// Writes the frames of the root, up to where they are a whole state.
+async fn write(args: &Backup, out: &mut impl Write) -> Result<u64, Failure> {
+    let mut watch = args.url.client()?.watch(&args.url.path, WatchOptions::default())?;
+    let bar = ProgressBar::new_spinner();
+    let style = ProgressStyle::with_template("{elapsed_precise} {spinner}  {bytes} ({bytes_per_sec})");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let mut bytes = 0;
+    loop {
+        match watch.next().await.map_err(|error| Failure::watch(&args.url, error))? {
+            Event::Connected { .. } => {}
+            Event::Lost { why: Lost::Network(fault), .. } => {
+                return Err(Failure::request(&args.url, fault.into()));
+            }
+            Event::Lost { why, .. } => {
+                return Err(Failure::new(
+                    Blame::Peer,
+                    format!("{}: {why}: the backup is not whole", args.url),
+                ));
+            }
+            Event::Frame(frame) => {
+                let mut line = serde_json::to_vec(&frame)
+                    .map_err(|error| Failure::new(Blame::Peer, format!("{}: {error}", args.url)))?;
+                line.push(b'\n');
+                out.write_all(&line)?;
+                bytes += line.len() as u64;
+                bar.set_position(bytes);
+                if frame.kind == Kind::Synced {
+                    bar.finish_and_clear();
+                    return Ok(bytes);
+                }
+            }
+        }
+    }
+}
+
+pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
+    let config = Config::read(args.config.as_deref(), &[])?;
+    let occupied = fs::read_dir(&args.data).is_ok_and(|mut entries| entries.next().is_some());
+    if occupied {
+        let why = format!("{} is not empty: a backup is not written over what is there", args.data.display());
+        return Err(Failure::new(Blame::Usage, why).hint("give it a new directory"));
+    }
+    let cannot = |error: io::Error| {
+        Failure::new(Blame::Input, format!("cannot read {}: {error}", args.file.display()))
+    };
+    let lines: Box<dyn BufRead> = match args.file == Path::new("-") {
+        true => Box::new(BufReader::new(io::stdin())),
+        false => Box::new(BufReader::new(File::open(&args.file).map_err(cannot)?)),
+    };
+    // Under another name until it is whole.
+    let name = args.data.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let partial = args.data.with_file_name(format!("{name}.partial"));
+    let _ = fs::remove_dir_all(&partial);
+    let options = Options { limits: config.limits, ..Options::default() };
+    let (api, _) =
+        Api::open(&partial, options, |_| {}).map_err(|fault| storage::failure(&partial, &fault))?;
+    let outcome = tokio::select! {
+        outcome = read(&args, &api, lines) => outcome,
+        () = crate::stop::requested() => Err(Failure::new(Blame::Input, "stopped: the store is not whole")),
+    };
+    api.close().await;
+    let bytes = match outcome {
+        Ok(bytes) => bytes,
+        Err(failure) => {
+            let _ = fs::remove_dir_all(&partial);
+            return Err(failure);
+        }
+    };
+    let _ = fs::remove_dir(&args.data);
+    fs::rename(&partial, &args.data).map_err(|error| {
+        Failure::new(Blame::Input, format!("cannot make {}: {error}", args.data.display()))
+    })?;
+    tell(format_args!("{} read; the store is in {}", HumanBytes(bytes), args.data.display()));
+    Ok(())
+}
+
+/// Applies the frames of a backup.
+async fn read(args: &Restore, api: &Api, mut lines: Box<dyn BufRead>) -> Result<u64, Failure> {
+    let bar = ProgressBar::new_spinner();
+    let style = ProgressStyle::with_template("{elapsed_precise} {spinner}  {bytes} ({bytes_per_sec})");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let (mut line, mut number, mut bytes) = (Vec::new(), 0u64, 0);
+    loop {
+        line.clear();
+        number += 1;
+        let wrong = |why: String| {
+            Failure::new(Blame::Input, format!("{}: line {number}: {why}", args.file.display()))
+        };
+        let mut limited = io::Read::take(&mut lines, LINE_BYTES_MAX as u64 + 1);
+        let read = limited.read_until(b'\n', &mut line).map_err(|error| wrong(error.to_string()))?;
+        if read == 0 {
+            return Err(wrong("the backup ends before it is whole".into()).hint("take another one"));
+        }
+        if read > LINE_BYTES_MAX {
+            return Err(wrong(format!("longer than {LINE_BYTES_MAX} bytes")));
+        }
+        bytes += read as u64;
+        bar.set_position(bytes);
+        let frame: Frame = serde_json::from_slice(&line)
+            .map_err(|error| wrong(format!("not a frame of a backup: {error}")))?;
+        let value = || frame.value.as_ref().ok_or_else(|| wrong("the frame has no value".into()));
+        let commit = match frame.kind {
+            Kind::Snapshot => Commit::new().put("/", value()?),
+            Kind::Merge => Commit::new().merge("/", value()?),
+            Kind::Patch => Commit::new().patch("/", value()?),
+            Kind::Synced => {
+                bar.finish_and_clear();
+                return Ok(bytes);
+            }
+            kind => return Err(wrong(format!("a backup has no {kind:?} frames"))),
+        };
+        api.commit(commit).await.map_err(|error| wrong(error.to_string()))?;
+    }
+}

@@ -1,0 +1,108 @@
+//! Where a server keeps its state.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use halfping::{Api, Fault, FaultKind, Options, Progress};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use tracing::{info, warn};
+
+use crate::args::Storage;
+use crate::report::{Blame, Failure};
+
+/// Where that is, when nobody says anything else.
+pub(crate) const DATA: &str = "./halfping-data";
+/// An opening that takes longer than this is worth a bar.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The API that the command line and the configuration ask for.
+pub(crate) async fn open(
+    args: &Storage,
+    configured: Option<&Path>,
+    options: Options,
+) -> Result<Api, Failure> {
+    if args.memory {
+        if !options.ephemeral.is_empty() {
+            warn!("with --memory, all is ephemeral: [regions] makes no difference");
+        }
+        info!("state is kept in memory, as asked: it is lost on exit");
+        return Ok(Api::new(options));
+    }
+    let directory = args.data.as_deref().or(configured).unwrap_or(Path::new(DATA)).to_owned();
+    let began = Instant::now();
+    let (at, runtime) = (directory.clone(), tokio::runtime::Handle::current());
+    let opened = tokio::task::spawn_blocking(move || {
+        let _runtime = runtime.enter();
+        let bar = Bar::new();
+        Api::open(&at, options, |progress| bar.show(progress))
+    });
+    let opened = opened.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    let (api, restored) = opened.map_err(|fault| failure(&directory, &fault))?;
+    info!(
+        data = %directory.display(),
+        revision = restored.revision,
+        rows = restored.rows,
+        replayed = restored.commits,
+        bytes = restored.bytes,
+        took_ms = began.elapsed().as_millis() as u64,
+        "state is kept on disk"
+    );
+    Ok(api)
+}
+
+/// A store that cannot be used.
+pub(crate) fn failure(directory: &Path, fault: &Fault) -> Failure {
+    let failure =
+        Failure::new(Blame::Input, format!("cannot use the store in {}: {fault}", directory.display()));
+    match fault.kind {
+        FaultKind::InUse => failure.hint("stop that first, or take another directory"),
+        FaultKind::Damaged => failure.hint("`halfping restore` makes a new one from a backup"),
+        FaultKind::ReadOnly | FaultKind::Io => {
+            failure.hint("--data DIR keeps it elsewhere; --memory keeps nothing on disk")
+        }
+        _ => failure,
+    }
+}
+
+/// How far reading a store has come. Nothing is shown when it takes no time.
+pub(crate) struct Bar {
+    bar: ProgressBar,
+    began: Instant,
+}
+
+impl Bar {
+    pub(crate) fn new() -> Bar {
+        let bar = ProgressBar::no_length();
+        let template = "{elapsed_precise} [{bar:30}] {percent:>3}%  {pos} of {len} rows";
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        Bar { bar, began: Instant::now() }
+    }
+
+    pub(crate) fn show(&self, progress: Progress) {
+        if self.began.elapsed() > PATIENCE {
+            self.bar.set_length(progress.of);
+            self.bar.set_position(progress.done);
+        }
+        if progress.done == progress.of {
+            self.clear();
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// What is in a store, in words.
+pub(crate) fn summary(directory: &Path, found: &halfping::Restored) -> String {
+    format!(
+        "{}: revision {}, {} rows and {} commits after them, {}",
+        directory.display(),
+        found.revision,
+        HumanCount(found.rows),
+        HumanCount(found.commits as u64),
+        HumanBytes(found.bytes)
+    )
+}

@@ -1,0 +1,193 @@
+//! The thread that makes commits durable, and what becomes of those who wait for it.
+//!
+//! While it waits for the disk, commits are worked out and get in line; when the disk is done, the next transaction has all of them. So the
+//! more there is to do, the less each costs (group commit).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use halfping_engine::{Refusal, Written};
+use halfping_journal::{Committer, Fault, FaultKind, Settled, Status, Store, Transaction};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot};
+
+use crate::problem::RETRY_AFTER_SECONDS;
+use crate::shared::Shared;
+
+/// How long the thread sleeps when there is nothing to do. It is woken when there is; this is for what nobody wakes it for.
+const NAP: Duration = Duration::from_secs(1);
+/// How often a store that has failed is tried again: as often as clients are told to.
+const RETRY: Duration = Duration::from_secs(RETRY_AFTER_SECONDS);
+
+/// What became of a commit that had to be durable.
+pub(crate) type Answer = Result<Result<Vec<Written>, Refusal>, Fault>;
+
+/// What the writer's thread is asked to do, and what it says.
+pub(crate) struct Writer {
+    thread: Thread,
+    /// Told whenever a transaction is over.
+    pub(crate) turn: Notify,
+    /// Who waits for the end.
+    closing: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(crate) fn start(shared: &Arc<Shared>, committer: Committer<Store>) -> std::io::Result<Arc<Writer>> {
+        let (give, take) = std::sync::mpsc::sync_channel::<Arc<Writer>>(1);
+        let shared = Arc::downgrade(shared);
+        let runtime = Handle::try_current().ok();
+        let thread = thread::Builder::new().name("journal".into()).spawn(move || {
+            let Ok(writer) = take.recv() else { return };
+            let _runtime = runtime.as_ref().map(Handle::enter);
+            Work { shared, writer, committer, tried: Instant::now() }.run();
+        })?;
+        let writer =
+            Writer { thread: thread.thread().clone(), turn: Notify::new(), closing: Mutex::default() };
+        let writer = Arc::new(writer);
+        // The thread waits for it, so there is room.
+        let _ = give.send(writer.clone());
+        Ok(writer)
+    }
+
+    /// There is something to do.
+    pub(crate) fn wake(&self) {
+        self.thread.unpark();
+    }
+
+    /// Has everything written, and the store closed. Commits that come after that are refused.
+    pub(crate) async fn close(&self) {
+        let (done, is_done) = oneshot::channel();
+        *self.closing.lock() = Some(done);
+        self.wake();
+        let _ = is_done.await;
+    }
+}
+
+/// The thread's own.
+struct Work {
+    shared: Weak<Shared>,
+    writer: Arc<Writer>,
+    committer: Committer<Store>,
+    /// When a store that has failed was last tried.
+    tried: Instant,
+}
+
+impl Work {
+    fn run(mut self) {
+        // Without anybody left who could write, there is nothing left to do either.
+        while let Some(shared) = self.shared.upgrade() {
+            let transaction = shared.with_state(|state| self.committer.begin(&mut state.engine));
+            if let Some(transaction) = transaction {
+                self.transact(&shared, &transaction);
+                continue;
+            }
+            if let Status::Failed(fault) = self.committer.status() {
+                let fault = fault.clone();
+                self.recover(&shared, &fault);
+            }
+            let closing = self.writer.closing.lock().take();
+            if let Some(done) = closing {
+                self.end(&shared);
+                let _ = done.send(());
+                return;
+            }
+            drop(shared);
+            thread::park_timeout(NAP);
+        }
+    }
+
+    fn transact(&mut self, shared: &Arc<Shared>, transaction: &Transaction) {
+        let outcome = self.write(transaction);
+        if let Some(batch) = &transaction.batch {
+            shared.metrics.journal_transactions.inc();
+            shared.metrics.journal_bytes.inc_by(batch.body.len() as u64);
+        }
+        if let Err(fault) = &outcome {
+            tracing::error!(
+                kind = fault.kind.name(),
+                %fault,
+                "the store has failed: nothing durable can be written until it works again; reading goes on"
+            );
+            shared.metrics.storage_fault(fault.kind);
+            self.tried = Instant::now();
+        }
+        let (settled, tickets, woken) = shared.with_state(|state| {
+            let settled = self.committer.end(&mut state.engine, transaction, outcome);
+            if let (Err(fault), None) = (&settled, &state.fault) {
+                state.fault = Some(fault.clone());
+            }
+            let answered = settled.as_ref().map_or(state.tickets.len(), Vec::len);
+            let tickets: Vec<_> = state.tickets.drain(..answered).collect();
+            (settled, tickets, state.take_woken())
+        });
+        woken.tell();
+        answer(shared, settled, tickets);
+        self.writer.turn.notify_waiters();
+    }
+
+    fn write(&mut self, transaction: &Transaction) -> Result<(), Fault> {
+        // A store that panics is a store that has failed, and must not take those along who wait for it.
+        catch_unwind(AssertUnwindSafe(|| self.committer.write(transaction))).unwrap_or_else(|panic| {
+            let what = panic.downcast_ref::<String>().map(String::as_str);
+            let what = what.or(panic.downcast_ref::<&str>().copied()).unwrap_or("the store panicked");
+            Err(Fault::new(FaultKind::Io, what))
+        })
+    }
+
+    fn recover(&mut self, shared: &Shared, fault: &Fault) {
+        if self.tried.elapsed() < RETRY {
+            return;
+        }
+        let recovered = catch_unwind(AssertUnwindSafe(|| self.committer.recover()));
+        self.tried = Instant::now();
+        match recovered {
+            Ok(Ok(())) => {
+                tracing::info!(was = fault.kind.name(), "the store works again");
+                shared.with_state(|state| state.fault = None);
+            }
+            Ok(Err(now)) => tracing::warn!(kind = now.kind.name(), fault = %now, "the store still fails"),
+            Err(_) => tracing::warn!("the store panicked when it was opened again"),
+        }
+    }
+
+    /// Writes what is left, so that the next start has nothing to do again.
+    fn end(mut self, shared: &Arc<Shared>) {
+        // What got in line before is written yet; nothing gets there any more.
+        let transaction = shared.with_state(|state| {
+            state.fault.get_or_insert_with(|| Fault::new(FaultKind::Io, "the store is closed"));
+            self.committer.begin(&mut state.engine)
+        });
+        if let Some(transaction) = transaction {
+            self.transact(shared, &transaction);
+        }
+        let transaction = shared.with_state(|state| self.committer.begin_last(&mut state.engine));
+        if let Some(transaction) = transaction {
+            let outcome = self.write(&transaction);
+            if let Err(fault) = &outcome {
+                tracing::error!(%fault, "the last checkpoint could not be written; nothing is lost by it");
+            }
+            let _ = shared.with_state(|state| self.committer.end(&mut state.engine, &transaction, outcome));
+        }
+        drop(self.committer.into_journal());
+    }
+}
+
+fn answer(shared: &Shared, settled: Settled, tickets: Vec<oneshot::Sender<Answer>>) {
+    match settled {
+        Ok(results) => {
+            let accepted = results.iter().filter(|result| result.is_ok()).count();
+            shared.metrics.commits.inc_by(accepted as u64);
+            for (ticket, result) in tickets.into_iter().zip(results) {
+                // Whoever has gone away does not hear it.
+                let _ = ticket.send(Ok(result));
+            }
+        }
+        Err(fault) => tickets.into_iter().for_each(|ticket| {
+            let _ = ticket.send(Err(fault.clone()));
+        }),
+    }
+}
