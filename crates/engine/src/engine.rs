@@ -253,7 +253,7 @@ impl Engine {
     /// Works out a commit that has to be durable where it writes to durable regions. Nobody sees anything of it before it is
     /// [settled](Engine::settle).
     pub fn submit(&mut self, writes: &[Write], now: Timestamp) -> Submitted {
-        if !self.regions.is_empty() && writes.iter().all(|w| self.regions.hold(&w.path)) {
+        if !self.regions.is_empty() && writes.iter().all(|w| self.is_ephemeral(&w.path)) {
             return match self.has_room() {
                 true => Submitted::Done(self.commit(writes, now)),
                 false => Submitted::Busy,
@@ -290,7 +290,8 @@ impl Engine {
             Change::Keep => Revision::NONE,
             _ => Revision(self.newest_given().0 + 1 + self.ephemeral_room()),
         };
-        let record = match self.regions.durable_part(&change) {
+        let base = Base::new(&self.root, &self.pending.over);
+        let record = match self.regions.durable_part(&self.keys, &change, base) {
             Change::Keep => None,
             durable => Some(Record::write(revision, now, &durable)),
         };
@@ -335,6 +336,13 @@ impl Engine {
     #[doc(hidden)]
     pub fn leave_room(&mut self, revisions: u64) {
         self.room = revisions;
+    }
+
+    /// Whether a write there has nothing to do with the disk. One that makes the object which holds a region has: that object is durable.
+    fn is_ephemeral(&self, path: &Path) -> bool {
+        let Some(names) = self.regions.entered_at(path) else { return false };
+        let holder = path.segments()[..names - 1].iter().map(|name| self.keys.find(name));
+        matches!(self.follow(holder).value, Some(Value::Object(_)))
     }
 
     fn has_room(&self) -> bool {

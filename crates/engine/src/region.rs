@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use crate::base::Base;
 use crate::change::Change;
+use crate::key::Keys;
 use crate::limits::Limits;
 use crate::path::{Path, PathError};
 
@@ -67,26 +69,25 @@ impl Regions {
         self.ephemeral.is_empty()
     }
 
-    /// Whether all of what is at a path, or may come to be there, is ephemeral.
-    pub(crate) fn hold(&self, path: &Path) -> bool {
+    /// How many names of a path lead to a region that holds it; `None` when none does.
+    pub(crate) fn entered_at(&self, path: &Path) -> Option<usize> {
         let names = path.segments();
-        self.ephemeral.iter().any(|pattern| {
+        let holds = |pattern: &&Pattern| {
             let segments = &pattern.segments;
-            segments.len() <= names.len()
-                && segments
-                    .iter()
-                    .zip(names)
-                    .all(|(segment, name)| segment.as_ref().is_none_or(|s| s == name))
-        })
+            let fits =
+                |(segment, name): (&Option<Box<str>>, &Box<str>)| segment.as_ref().is_none_or(|s| s == name);
+            segments.len() <= names.len() && segments.iter().zip(names).all(fits)
+        };
+        self.ephemeral.iter().filter(holds).map(|pattern| pattern.segments.len()).min()
     }
 
     pub(crate) fn root(&self) -> Place<'_> {
         Place { fitting: self.ephemeral.iter().collect(), depth: 0 }
     }
 
-    /// What of a change is to be kept on disk; `Keep` when nothing is.
-    pub(crate) fn durable_part(&self, change: &Change) -> Change {
-        durable_part(change, &self.root())
+    /// What of a change to what is there is to be kept on disk; `Keep` when nothing is.
+    pub(crate) fn durable_part(&self, keys: &Keys, change: &Change, base: Base<'_>) -> Change {
+        durable_part(keys, change, base, &self.root())
     }
 }
 
@@ -109,18 +110,19 @@ impl<'r> Place<'r> {
     }
 }
 
-fn durable_part(change: &Change, place: &Place<'_>) -> Change {
+fn durable_part(keys: &Keys, change: &Change, base: Base<'_>, place: &Place<'_>) -> Change {
     let Change::Object { anew, members } = change else { return change.clone() };
     if place.is_durable() {
         return change.clone();
     }
     let kept = members.iter().filter_map(|(name, member)| {
-        let kept = durable_part(member, &place.child(name)?);
+        let beneath = if *anew { Base::NOTHING } else { base.child(keys, name) };
+        let kept = durable_part(keys, member, beneath, &place.child(name)?);
         (!matches!(kept, Change::Keep)).then(|| (name.clone(), kept))
     });
     let members: crate::change::Members = kept.collect();
-    // An object that is there only to hold what is ephemeral is as ephemeral.
-    match members.is_empty() && !anew {
+    // An object that holds what is ephemeral is durable itself: that it came to be is kept.
+    match members.is_empty() && !anew && base.is_object() {
         true => Change::Keep,
         false => Change::Object { anew: *anew, members },
     }
@@ -129,7 +131,9 @@ fn durable_part(change: &Change, place: &Place<'_>) -> Change {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cursor::Revision;
     use crate::json::Json;
+    use crate::tree::Value;
 
     fn regions(patterns: &[&str]) -> Regions {
         let limits = Limits::default();
@@ -140,7 +144,8 @@ mod tests {
     fn a_region_holds_what_fits_and_all_beneath() {
         let regions = regions(&["/telemetry", "/vehicles/*/position"]);
         let check = |path: &str, holds: bool| {
-            assert_eq!(regions.hold(&Path::parse(path, &Limits::default()).unwrap()), holds, "{path}");
+            let entered = regions.entered_at(&Path::parse(path, &Limits::default()).unwrap());
+            assert_eq!(entered.is_some(), holds, "{path}");
         };
         check("/telemetry", true);
         check("/telemetry/a/b", true);
@@ -159,7 +164,7 @@ mod tests {
         let json = |text: &str| Json::parse(text.as_bytes(), &Limits::default()).unwrap();
         let kept = |text: &str| {
             let mut out = Vec::new();
-            regions.durable_part(&json(text).0).write(&mut out);
+            regions.durable_part(&Keys::default(), &json(text).0, Base::NOTHING).write(&mut out);
             String::from_utf8(out).unwrap()
         };
         assert_eq!(
@@ -171,7 +176,14 @@ mod tests {
             members: [(name.into(), change)].into_iter().collect(),
         };
         let only_position = member("v", member("a", member("p", json("1").0)));
-        assert!(matches!(regions.durable_part(&only_position), Change::Keep));
+        let nothing = Value::Absent { existed_since: Revision::NONE };
+        let is_kept = |holders: &str| {
+            let holders = json(holders).0;
+            let base = Base::new(&nothing, &holders);
+            !matches!(regions.durable_part(&Keys::default(), &only_position, base), Change::Keep)
+        };
+        assert!(!is_kept(r#"{"v":{"a":{}}}"#));
+        assert!(is_kept(r#"{"v":{}}"#), "what holds it came to be");
     }
 
     #[test]

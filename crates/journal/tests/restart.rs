@@ -213,7 +213,7 @@ fn what_was_ephemeral_is_gone_after_a_restart_and_its_readers_are_told() {
 }
 
 #[test]
-fn what_came_back_only_to_hold_what_was_ephemeral_is_gone_for_its_readers_too() {
+fn what_came_back_to_hold_what_was_ephemeral_is_left_without_it() {
     let regions = || Regions::new(vec![Pattern::parse("/v/*/p", &limits()).unwrap()]);
     let reopen = |journal| {
         let mut opened = open(journal, limits(), regions(), Timestamp(0), &mut |_| {}).unwrap();
@@ -223,11 +223,30 @@ fn what_came_back_only_to_hold_what_was_ephemeral_is_gone_for_its_readers_too() 
     let (mut engine, mut committer) = reopen(Memory::new(EPOCH));
     commit(&mut engine, &mut committer, &[write("/v/a/q", Action::Put(json("1")))], Timestamp(1));
     commit(&mut engine, &mut committer, &[write("/v/a", Action::Delete)], Timestamp(1));
-    // The tombstone is on disk, and what takes its place is not.
+    // The tombstone is on disk.
     let (mut engine, mut committer) = reopen(committer.into_journal());
     commit(&mut engine, &mut committer, &[write("/v/a/p", Action::Put(json("1")))], Timestamp(1));
     let cursor = engine.cursor(engine.revision());
     let (mut engine, _) = reopen(committer.into_journal());
     let told = told(&mut engine, "/v/a", Some(cursor));
-    assert_eq!(told.first().map(|(kind, ..)| kind.as_str()), Some("Gone"), "{told:?}");
+    let told: Vec<_> = told.iter().map(|(kind, body, _)| format!("{kind} {body}")).collect();
+    assert_eq!(told, ["Snapshot {}"]);
+}
+
+#[test]
+fn what_holds_an_ephemeral_part_is_durable() {
+    let regions = || Regions::new(vec![Pattern::parse("/v/*/p", &limits()).unwrap()]);
+    let opened = |journal| {
+        let mut opened = open(journal, limits(), regions(), Timestamp(0), &mut |_| {}).unwrap();
+        opened.committer.start(&mut opened.engine).unwrap();
+        (opened.engine, opened.committer)
+    };
+    let (mut engine, mut committer) = opened(Memory::new(EPOCH));
+    let put = |at: &str, value: &str| [write(at, Action::Put(json(value)))];
+    commit(&mut engine, &mut committer, &put("/v/a/p", "1"), Timestamp(1));
+    // It makes no difference, so nothing is written for it; and yet it is acknowledged.
+    commit(&mut engine, &mut committer, &put("/v/a", "{}"), Timestamp(1));
+    commit(&mut engine, &mut committer, &put("/v/a/p", "2"), Timestamp(1));
+    let (engine, _) = opened(committer.into_journal());
+    assert_eq!(&engine.read(&path("/"), 9).unwrap().value.unwrap()[..], br#"{"v":{"a":{}}}"#);
 }

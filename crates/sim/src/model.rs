@@ -256,7 +256,17 @@ pub(crate) fn holds(patterns: &Patterns, path: &[String]) -> bool {
     })
 }
 
-/// What is left when everything ephemeral is gone, and all objects that may have been there only to hold it.
+/// Whether a write there has nothing to do with the disk: the object that holds the region is there already, which is durable itself.
+pub(crate) fn is_ephemeral(patterns: &Patterns, path: &[String], tree: &Value) -> bool {
+    let fits = |pattern: &&Vec<Option<String>>| {
+        pattern.len() <= path.len()
+            && pattern.iter().zip(path).all(|(p, name)| p.as_ref().is_none_or(|p| p == name))
+    };
+    let entered = patterns.iter().filter(fits).map(Vec::len).min();
+    entered.is_some_and(|names| at(tree, &path[..names - 1]).is_some_and(Value::is_object))
+}
+
+/// What is left when everything ephemeral is gone.
 pub(crate) fn durable(value: &Value, patterns: &Patterns) -> Value {
     fn strip(value: &mut Value, patterns: &[&[Option<String>]]) {
         let Value::Object(members) = value else { return };
@@ -270,7 +280,7 @@ pub(crate) fn durable(value: &Value, patterns: &Patterns) -> Value {
                 return true;
             }
             strip(value, &beneath);
-            value.as_object().is_none_or(|o| !o.is_empty())
+            true
         });
     }
     let mut value = value.clone();

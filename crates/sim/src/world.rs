@@ -250,7 +250,9 @@ impl World {
             return Ok(());
         }
         let patterns = self.patterns();
-        let is_ephemeral = !patterns.is_empty() && writes.iter().all(|w| model::holds(&patterns, &w.path));
+        let root = &self.tree.root;
+        let is_ephemeral =
+            !patterns.is_empty() && writes.iter().all(|w| model::is_ephemeral(&patterns, &w.path, root));
         let mut base = (*self.tree.root).clone();
         if !is_ephemeral {
             self.in_line().for_each(|diff| apply(diff, &mut base));
