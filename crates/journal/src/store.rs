@@ -3,13 +3,18 @@
 //! One transaction of ours is one of redb's, which is on disk whole or not at all: its pages carry checksums, and which of them count is said by
 //! one header that is written last. After a crash redb looks through the whole file; all of it is read then anyway.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use halfping_engine::{Checkpoint, Key, Revision};
+use redb::backends::FileBackend;
 use redb::{
-    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend, Table, TableDefinition,
+    BackendError, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend, Table,
+    TableDefinition,
 };
 
 use crate::journal::{Contents, Fault, FaultKind, Header, Journal, Transaction};
@@ -37,42 +42,51 @@ pub struct Store<B = FileIn> {
     /// None, after a fault.
     database: Option<Database>,
     epoch: u64,
+    /// Whether a sync has failed; see [`rewrite`].
+    sync_failed: Arc<AtomicBool>,
 }
 
 /// Where a store's bytes are.
 pub trait Backend: Send {
-    /// Opens it, or makes it if it is not there.
-    fn open(&self, builder: &redb::Builder) -> Result<Database, Fault>;
-    /// How large it is.
+    /// What reads and writes them.
+    type Bytes: StorageBackend;
+    /// Opens them. Those that are empty become a new store.
+    fn open(&self) -> Result<Self::Bytes, Fault>;
+    /// How many they are.
     fn size(&self) -> u64;
 }
 
 /// A store's file in a directory.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct FileIn {
-    directory: std::path::PathBuf,
+    path: PathBuf,
+    /// Held for as long as the store is in use, also while its file is not open after a fault: if somebody else took it over then, it would
+    /// be another when this one comes back. Nothing where directories cannot be locked.
+    _lock: Option<File>,
 }
 
 impl Backend for FileIn {
-    fn open(&self, builder: &redb::Builder) -> Result<Database, Fault> {
-        let path = self.directory.join(FILE);
-        let is_new = !path.exists();
-        let database = builder.create(&path).map_err(fault)?;
-        if is_new {
-            // The file's name has to survive as well.
-            File::open(&self.directory)?.sync_all()?;
+    type Bytes = FileBackend;
+
+    fn open(&self) -> Result<FileBackend, Fault> {
+        let file = File::options().read(true).write(true).open(&self.path)?;
+        if file.metadata()?.len() == 0 && self.path.ends_with(FILE) {
+            // A store gets its name when there is something in it.
+            return Err(Fault::new(FaultKind::Damaged, format!("{FILE} is empty")));
         }
-        Ok(database)
+        FileBackend::new(file).map_err(fault)
     }
 
     fn size(&self) -> u64 {
-        fs::metadata(self.directory.join(FILE)).map_or(0, |file| file.len())
+        fs::metadata(&self.path).map_or(0, |file| file.len())
     }
 }
 
 impl<S: StorageBackend, F: Fn() -> S + Send> Backend for F {
-    fn open(&self, builder: &redb::Builder) -> Result<Database, Fault> {
-        builder.create_with_backend(self()).map_err(fault)
+    type Bytes = S;
+
+    fn open(&self) -> Result<S, Fault> {
+        Ok(self())
     }
 
     fn size(&self) -> u64 {
@@ -83,8 +97,23 @@ impl<S: StorageBackend, F: Fn() -> S + Send> Backend for F {
 impl Store {
     /// Opens the store in a directory, or makes both. `epoch`: of the store, if it is new.
     pub fn open(directory: &Path, epoch: u64) -> Result<Store, Fault> {
-        fs::create_dir_all(directory)?;
-        Store::with_backend(FileIn { directory: directory.to_owned() }, epoch)
+        if !directory.exists() {
+            fs::create_dir_all(directory)?;
+            // Its name has to survive as well.
+            let above = directory.parent().filter(|above| !above.as_os_str().is_empty());
+            File::open(above.unwrap_or(Path::new(".")))?.sync_all()?;
+        }
+        let lock = lock(directory)?;
+        let path = directory.join(FILE);
+        if !path.exists() {
+            // Under another name until it is a store: what a crash has left of the attempt is not taken for a damaged one.
+            let partial = directory.join(FILE).with_added_extension("partial");
+            File::create(&partial)?;
+            drop(Store::with_backend(FileIn { path: partial.clone(), _lock: None }, epoch)?);
+            fs::rename(&partial, &path)?;
+            File::open(directory)?.sync_all()?;
+        }
+        Store::with_backend(FileIn { path, _lock: lock }, epoch)
     }
 
     /// Whether there is a store in a directory.
@@ -93,10 +122,22 @@ impl Store {
     }
 }
 
+/// Keeps others out of a directory.
+fn lock(directory: &Path) -> Result<Option<File>, Fault> {
+    let held = File::open(directory)?;
+    match held.try_lock() {
+        Ok(()) => Ok(Some(held)),
+        Err(TryLockError::WouldBlock) => Err(in_use()),
+        // Not all file systems lock directories; redb locks its file as well.
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
 impl<B: Backend> Store<B> {
     /// Opens the store that a backend has, or makes one.
     pub fn with_backend(backend: B, epoch: u64) -> Result<Store<B>, Fault> {
-        let mut store = Store { backend, database: None, epoch };
+        let sync_failed = Arc::default();
+        let mut store = Store { backend, database: None, epoch, sync_failed };
         store.open_database()?;
         Ok(store)
     }
@@ -117,7 +158,13 @@ impl<B: Backend> Store<B> {
     fn open_database(&mut self) -> Result<(), Fault> {
         // What has failed is let go of first: it holds the file.
         self.database = None;
-        let database = self.backend.open(Database::builder().set_cache_size(CACHE_BYTES))?;
+        if self.sync_failed.load(Ordering::Relaxed) {
+            rewrite(&self.backend.open()?)?;
+            self.sync_failed.store(false, Ordering::Relaxed);
+        }
+        let bytes = Watched { bytes: self.backend.open()?, sync_failed: self.sync_failed.clone() };
+        let database =
+            Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(bytes).map_err(fault)?;
         let read = database.begin_read().map_err(fault)?;
         match read.open_table(META) {
             Ok(meta) => {
@@ -312,6 +359,93 @@ impl<B: Backend> Store<B> {
     }
 }
 
+/// Bytes that are written again at once, and what of them is left out when it is all zeros: it may be a hole, and need room.
+const REWRITE_BYTES: usize = 1 << 20;
+const HOLE_BYTES: usize = 4096;
+
+/// Writes again what is there.
+///
+/// A sync that fails leaves bytes in the system's cache that readers see, that are not on disk, and that no later sync brings there. If a store
+/// went on from them, it would be gone after a crash, with all that was acknowledged before and since.
+fn rewrite(bytes: &impl StorageBackend) -> Result<(), Fault> {
+    let write_again = || -> io::Result<()> {
+        let len = bytes.len()?;
+        bytes.set_len(len)?;
+        let mut block = vec![0; REWRITE_BYTES];
+        let mut at = 0;
+        while at < len {
+            let block = &mut block[..REWRITE_BYTES.min((len - at) as usize)];
+            bytes.read(at, block)?;
+            for (i, part) in block.chunks(HOLE_BYTES).enumerate() {
+                if part.iter().any(|byte| *byte != 0) {
+                    bytes.write(at + (i * HOLE_BYTES) as u64, part)?;
+                }
+            }
+            at += block.len() as u64;
+        }
+        bytes.sync_data()?;
+        bytes.close()
+    };
+    write_again().map_err(Fault::from)
+}
+
+/// Bytes of which it is known whether a sync has failed.
+#[derive(Debug)]
+struct Watched<S> {
+    bytes: S,
+    sync_failed: Arc<AtomicBool>,
+}
+
+impl<S: StorageBackend> StorageBackend for Watched<S> {
+    fn len(&self) -> io::Result<u64> {
+        self.bytes.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.bytes.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.bytes.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.bytes.sync_data().inspect_err(|_| self.sync_failed.store(true, Ordering::Relaxed))
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.bytes.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.bytes.close()
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.bytes.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.bytes.try_lock_shared_range(start, end)
+    }
+
+    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.bytes.lock_range(start, end)
+    }
+
+    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.bytes.lock_shared_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.bytes.unlock_range(start, end)
+    }
+
+    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.bytes.query_lock_range(start, end)
+    }
+}
+
 fn put(meta: &mut Table<'_, &str, &[u8]>, name: &str, number: u64) -> Result<(), Fault> {
     meta.insert(name, &number.to_le_bytes()[..]).map_err(fault)?;
     Ok(())
@@ -340,10 +474,14 @@ fn number_or(
 fn fault(error: impl Into<redb::Error>) -> Fault {
     match error.into() {
         redb::Error::Io(error) => error.into(),
-        redb::Error::DatabaseAlreadyOpen => Fault::new(FaultKind::InUse, "another process has it open"),
+        redb::Error::DatabaseAlreadyOpen => in_use(),
         error @ (redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_)) => {
             Fault::new(FaultKind::Damaged, error.to_string())
         }
         error => Fault::new(FaultKind::Io, error.to_string()),
     }
+}
+
+fn in_use() -> Fault {
+    Fault::new(FaultKind::InUse, "another process has it open")
 }
