@@ -107,7 +107,7 @@ impl Store {
         let path = directory.join(FILE);
         if !path.exists() {
             // Under another name until it is a store: what a crash has left of the attempt is not taken for a damaged one.
-            let partial = directory.join(FILE).with_added_extension("partial");
+            let partial = directory.join(format!("{FILE}.partial"));
             File::create(&partial)?;
             drop(Store::with_backend(FileIn { path: partial.clone(), _lock: None }, epoch)?);
             fs::rename(&partial, &path)?;

@@ -32,13 +32,15 @@ pub(crate) async fn backup(args: Backup) -> Result<(), Failure> {
     };
     let is_stdout = args.file == Path::new("-");
     // Under another name until it is whole: half a backup must not be taken for one.
-    let partial = args.file.with_added_extension("partial");
+    let mut partial = args.file.clone().into_os_string();
+    partial.push(".partial");
+    let partial = Path::new(&partial);
     let mut out: BufWriter<Box<dyn Write>> = match is_stdout {
         true => BufWriter::new(Box::new(io::stdout())),
         false if args.file.exists() => {
             return Err(cannot(io::ErrorKind::AlreadyExists.into()).hint("backups are not written over"));
         }
-        false => BufWriter::new(Box::new(File::create(&partial).map_err(cannot)?)),
+        false => BufWriter::new(Box::new(File::create(partial).map_err(cannot)?)),
     };
     let outcome = tokio::select! {
         outcome = write(&args, &mut out) => outcome,
@@ -49,15 +51,22 @@ pub(crate) async fn backup(args: Backup) -> Result<(), Failure> {
     if !is_stdout {
         match &outcome {
             Ok(_) => {
-                let synced = File::open(&partial).and_then(|file| file.sync_all());
-                synced.and_then(|()| fs::rename(&partial, &args.file)).map_err(cannot)?;
+                let synced = File::open(partial).and_then(|file| file.sync_all());
+                let renamed = synced.and_then(|()| fs::rename(partial, &args.file));
+                renamed.and_then(|()| sync_name(&args.file)).map_err(cannot)?;
             }
-            Err(_) => drop(fs::remove_file(&partial)),
+            Err(_) => drop(fs::remove_file(partial)),
         }
     }
     let bytes = outcome?;
     tell(format_args!("{} written to {}", HumanBytes(bytes), args.file.display()));
     Ok(())
+}
+
+/// A new name has to survive a crash as well.
+fn sync_name(path: &Path) -> io::Result<()> {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    File::open(above.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Writes the frames of the root, up to where they are a whole state.
@@ -129,7 +138,8 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
         }
     };
     let _ = fs::remove_dir(&args.data);
-    fs::rename(&partial, &args.data).map_err(|error| {
+    let renamed = fs::rename(&partial, &args.data).and_then(|()| sync_name(&args.data));
+    renamed.map_err(|error| {
         Failure::new(Blame::Input, format!("cannot make {}: {error}", args.data.display()))
     })?;
     tell(format_args!("{} read; the store is in {}", HumanBytes(bytes), args.data.display()));
