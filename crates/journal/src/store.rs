@@ -42,6 +42,8 @@ pub struct Store<B = FileIn> {
     /// None, after a fault.
     database: Option<Database>,
     epoch: u64,
+    /// How often it has been opened to be written: if others did so while this one was closed after a fault, it is theirs.
+    opened: u64,
     /// Whether a sync has failed; see [`rewrite`].
     sync_failed: Arc<AtomicBool>,
 }
@@ -57,12 +59,9 @@ pub trait Backend: Send {
 }
 
 /// A store's file in a directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FileIn {
     path: PathBuf,
-    /// Held for as long as the store is in use, also while its file is not open after a fault: if somebody else took it over then, it would
-    /// be another when this one comes back. Nothing where directories cannot be locked.
-    _lock: Option<File>,
 }
 
 impl Backend for FileIn {
@@ -103,17 +102,35 @@ impl Store {
             let above = directory.parent().filter(|above| !above.as_os_str().is_empty());
             File::open(above.unwrap_or(Path::new(".")))?.sync_all()?;
         }
-        let lock = lock(directory)?;
         let path = directory.join(FILE);
         if !path.exists() {
-            // Under another name until it is a store: what a crash has left of the attempt is not taken for a damaged one.
-            let partial = directory.join(format!("{FILE}.partial"));
-            File::create(&partial)?;
-            drop(Store::with_backend(FileIn { path: partial.clone(), _lock: None }, epoch)?);
-            fs::rename(&partial, &path)?;
-            File::open(directory)?.sync_all()?;
+            Store::make(directory, &path, epoch)?;
         }
-        Store::with_backend(FileIn { path, _lock: lock }, epoch)
+        Store::with_backend(FileIn { path }, epoch)
+    }
+
+    /// Makes a store, under another name until it is one: what a crash leaves of the attempt is not taken for a damaged store.
+    fn make(directory: &Path, path: &Path, epoch: u64) -> Result<(), Fault> {
+        let held = File::open(directory)?;
+        // Not all file systems lock directories; then whoever makes two stores in one at the same time has the one or the other.
+        if matches!(held.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Err(in_use());
+        }
+        let partial = directory.join(format!("{FILE}.partial"));
+        File::create(&partial)?;
+        drop(Store::with_backend(FileIn { path: partial.clone() }, epoch)?);
+        if !path.exists() {
+            fs::rename(&partial, path)?;
+            held.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// Opens the store that is in a directory, to look at it.
+    pub(crate) fn open_to_read(directory: &Path) -> Result<Store, Fault> {
+        let mut store = Store::closed(FileIn { path: directory.join(FILE) }, 0);
+        store.open_database()?;
+        Ok(store)
     }
 
     /// Whether there is a store in a directory.
@@ -122,24 +139,25 @@ impl Store {
     }
 }
 
-/// Keeps others out of a directory.
-fn lock(directory: &Path) -> Result<Option<File>, Fault> {
-    let held = File::open(directory)?;
-    match held.try_lock() {
-        Ok(()) => Ok(Some(held)),
-        Err(TryLockError::WouldBlock) => Err(in_use()),
-        // Not all file systems lock directories; redb locks its file as well.
-        Err(TryLockError::Error(_)) => Ok(None),
-    }
-}
-
 impl<B: Backend> Store<B> {
     /// Opens the store that a backend has, or makes one.
     pub fn with_backend(backend: B, epoch: u64) -> Result<Store<B>, Fault> {
-        let sync_failed = Arc::default();
-        let mut store = Store { backend, database: None, epoch, sync_failed };
+        let mut store = Store::closed(backend, epoch);
         store.open_database()?;
+        store.opened += 1;
+        let write = store.database()?.begin_write().map_err(fault)?;
+        put(&mut write.open_table(META).map_err(fault)?, "opened", store.opened)?;
+        write.commit().map_err(fault)?;
         Ok(store)
+    }
+
+    fn closed(backend: B, epoch: u64) -> Store<B> {
+        Store { backend, database: None, epoch, opened: 0, sync_failed: Arc::default() }
+    }
+
+    /// Lets go of the bytes, as a fault does. [`Journal::recover`] opens them again.
+    pub fn close(&mut self) {
+        self.database = None;
     }
 
     /// Compares all pages with their checksums.
@@ -175,6 +193,7 @@ impl<B: Backend> Store<B> {
                     return Err(Fault::new(FaultKind::Version, what));
                 }
                 self.epoch = number(&meta, "epoch")?;
+                self.opened = number_or(&meta, "opened", 0)?;
             }
             Err(redb::TableError::TableDoesNotExist(_)) => {
                 let write = database.begin_write().map_err(fault)?;
@@ -329,15 +348,19 @@ impl<B: Backend> Journal for Store<B> {
     }
 
     fn recover(&mut self, newest: Revision) -> Result<(), Fault> {
-        let epoch = self.epoch;
+        let known = (self.epoch, self.opened);
         self.open_database()?;
-        if self.epoch != epoch {
-            let what = "there is another store in place of the one that was open";
+        let found = (self.epoch, self.opened);
+        (self.epoch, self.opened) = known;
+        if found != known {
             self.database = None;
-            self.epoch = epoch;
-            return Err(Fault::new(FaultKind::Damaged, what));
+            let what = match found.0 == known.0 {
+                true => "another process has used it since it failed here; start again to go on from there",
+                false => "there is another store in place of the one that was open",
+            };
+            return Err(Fault::new(FaultKind::InUse, what));
         }
-        let recovered = self.forget_after(newest);
+        let recovered = self.has(newest).and_then(|()| self.forget_after(newest));
         if recovered.is_err() {
             self.database = None;
         }
@@ -346,6 +369,28 @@ impl<B: Backend> Journal for Store<B> {
 }
 
 impl<B: Backend> Store<B> {
+    /// Whether everything is there that was written up to a revision. It may be an old copy, or a disk that has lost what it had synced.
+    fn has(&self, newest: Revision) -> Result<(), Fault> {
+        let read = self.database()?.begin_read().map_err(fault)?;
+        let through = number_or(&read.open_table(META).map_err(fault)?, "through", 0)?;
+        let log = read.open_table(LOG).map_err(fault)?;
+        let last = match log.last().map_err(fault)? {
+            Some((_, batch)) => batch.value().first_chunk().map_or(0, |last| u64::from_le_bytes(*last)),
+            None => 0,
+        };
+        match through.max(last) >= newest.0 {
+            true => Ok(()),
+            false => {
+                let what = format!(
+                    "it lacks what was written to it: it ends at {}, not {}",
+                    through.max(last),
+                    newest.0
+                );
+                Err(Fault::new(FaultKind::Damaged, what))
+            }
+        }
+    }
+
     /// Removes batches after a revision from the log. That it can be written again is shown by doing so.
     fn forget_after(&self, newest: Revision) -> Result<(), Fault> {
         let write = self.database()?.begin_write().map_err(fault)?;
@@ -368,6 +413,9 @@ const HOLE_BYTES: usize = 4096;
 /// A sync that fails leaves bytes in the system's cache that readers see, that are not on disk, and that no later sync brings there. If a store
 /// went on from them, it would be gone after a crash, with all that was acknowledged before and since.
 fn rewrite(bytes: &impl StorageBackend) -> Result<(), Fault> {
+    if let Ok(false) = bytes.try_lock_range(Bound::Unbounded, Bound::Unbounded) {
+        return Err(in_use());
+    }
     let write_again = || -> io::Result<()> {
         let len = bytes.len()?;
         bytes.set_len(len)?;

@@ -1,5 +1,7 @@
 //! What survives a restart: everything that a client could have seen, down to what it is told when it resumes.
 
+#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+
 use halfping_engine::{
     Action, Condition, Cursor, Engine, Epoch, Json, Limits, Path, Pattern, Regions, Revision, Submitted,
     Tick, Timestamp, Watch, Write,

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,13 +26,13 @@ pub(crate) fn directory(test: &str) -> PathBuf {
 
 /// An address that stays free while nobody listens there: not among those that the system gives to outgoing connections.
 pub(crate) fn address() -> SocketAddr {
-    let mut port = 10_000 + (std::process::id() % 15_000) as u16;
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
     loop {
+        let port = 10_000 + (std::process::id() % 15_000) as u16 + TAKEN.fetch_add(7, Ordering::Relaxed);
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         if TcpListener::bind(address).is_ok() {
             return address;
         }
-        port += 7;
     }
 }
 
@@ -192,6 +193,11 @@ impl Answer {
 impl Http {
     pub(crate) fn new(address: SocketAddr) -> Http {
         Http { address, socket: None }
+    }
+
+    /// Whether the last answer left a connection.
+    pub(crate) fn is_open(&self) -> bool {
+        self.socket.is_some()
     }
 
     /// Sends a request. An error means that it is not known what became of it, unless no connection could be made.
