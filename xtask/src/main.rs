@@ -3,6 +3,7 @@
 //! Plain Rust without dependencies, so that it builds in a second. Each step is one command that can also be
 //! typed by hand; this program puts them in order, sets up what they need, times them and sums up.
 
+mod fuzz;
 mod run;
 mod setup;
 mod steps;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
             Ok(steps) => run::run(&steps),
             Err(unknown) => misuse(&format!("there is no step `{unknown}`")),
         },
+        ["fuzz", words @ ..] => fuzz::run(words).unwrap_or_else(|wrong| misuse(&wrong)),
         [unknown, ..] => misuse(&format!("there is no command `{unknown}`")),
     }
 }
@@ -35,7 +37,9 @@ fn misuse(what: &str) -> ExitCode {
 fn help() -> String {
     let mut help = String::from(
         "cargo xtask test            everything that CI runs, in this order; stops at the first failure\n\
-         cargo xtask test STEP...    some of it\n\n\
+         cargo xtask test STEP...    some of it\n\
+         cargo xtask fuzz [TARGET]... [--seconds N]\n\
+         \x20                           fuzzing: all targets, or these, each for a minute or N seconds\n\n\
          Steps:\n",
     );
     for step in STEPS {

@@ -110,6 +110,11 @@ fn python_2_7(world: &World) -> Option<String> {
     candidates.into_iter().find(|python| succeeds(world.command(python, &["--version"])))
 }
 
+/// A C++ compiler, for libFuzzer.
+pub(crate) fn cxx(world: &World) -> Result<(), Missing> {
+    programs(world, &[("c++", "g++")])
+}
+
 pub(crate) fn curl(world: &World) -> Result<(), Missing> {
     programs(world, &[("curl", "curl")])
 }

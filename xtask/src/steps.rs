@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::fuzz;
 use crate::run::World;
 use crate::setup::{self, Missing};
 
@@ -54,6 +55,16 @@ pub(crate) const STEPS: &[Step] = &[
             let mut command = world.cargo_locked(&["doc", "--workspace", "--no-deps", "--lib"], &[]);
             command.env("RUSTDOCFLAGS", "-D warnings");
             command
+        },
+        needs_binary: false,
+    },
+    Step {
+        name: "fuzz",
+        about: "fuzzing with oracles of all that strangers send, a few seconds each",
+        prepare: setup::cxx,
+        command: |world| {
+            let order = ["--", "fuzz", "--seconds", fuzz::SECONDS_IN_CI];
+            world.cargo_locked(&["run", "--quiet", "--package", "xtask"], &order)
         },
         needs_binary: false,
     },
@@ -119,8 +130,18 @@ mod tests {
         let names = |wanted: &[&str]| -> Vec<&str> {
             named(wanted).expect("these are steps").iter().map(|step| step.name).collect()
         };
-        let all =
-            ["fmt", "clippy", "build", "unit", "docs", "suites", "conversations", "autobahn", "clients"];
+        let all = [
+            "fmt",
+            "clippy",
+            "build",
+            "unit",
+            "docs",
+            "fuzz",
+            "suites",
+            "conversations",
+            "autobahn",
+            "clients",
+        ];
         assert_eq!(names(&[]), all);
         assert_eq!(names(&["clients", "fmt"]), ["fmt", "clients"]);
         assert_eq!(named(&["fmt", "clipy"]).err(), Some("clipy"));

@@ -138,7 +138,7 @@ fn every_value_gets_its_turn_on_a_slow_link() {
 #[test]
 fn a_server_can_end_with_whoever_started_it() {
     let mut server = Command::new(env!("CARGO_BIN_EXE_halfping"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--until-stdin-ends"])
+        .args(["serve", "--memory", "--listen", "127.0.0.1:0", "--until-stdin-ends"])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -33,7 +33,7 @@ impl Drop for Server {
 
 fn serve() -> (Server, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_halfping"))
-        .args(["serve", "--listen", "127.0.0.1:0"])
+        .args(["serve", "--memory", "--log", "warn", "--listen", "127.0.0.1:0"])
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();

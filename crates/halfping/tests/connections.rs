@@ -60,8 +60,11 @@ fn the_server_tells_how_it_is() {
     // PROTOCOL O1, O2
     let server = serve();
     let mut talk = server.talk();
-    talk.check("GET /_health", "200\nContent-Type: application/json\n\n{\"status\":\"ok\"}");
-    talk.check("HEAD /_health", "200\nContent-Length: 15");
+    talk.check(
+        "GET /_health",
+        "200\nContent-Type: application/json\n\n{\"status\":\"ok\",\"storage\":{\"status\":\"none\"}}",
+    );
+    talk.check("HEAD /_health", "200\nContent-Length: 43");
     talk.check("PUT /a\n\n1", "201");
     let _stream = server.sse("/a");
     let metrics = talk.check("GET /_metrics", "200\nContent-Type: *");
@@ -112,7 +115,10 @@ fn a_draining_server_says_so() {
     assert!(sse.ended_well() && sse.retries.len() == 2, "{:?}", sse.retries);
     ndjson.expect_end();
     assert!(ndjson.ended_well());
-    talk.check("GET /_health", "503\nContent-Type: application/json\n\n{\"status\":\"draining\"}");
+    talk.check(
+        "GET /_health",
+        "503\nContent-Type: application/json\n\n{\"status\":\"draining\",\"storage\":{\"status\":\"none\"}}",
+    );
     talk.check("GET /a", "200\n\n1");
     talk.check("GET /a?watch", "503 draining\nRetry-After: *");
     let mut turned_away = server.sse("/a");

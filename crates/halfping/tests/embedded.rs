@@ -50,7 +50,7 @@ fn below_a_prefix_paths_are_relative_to_the_mount() {
         let location = posted.header("location").unwrap();
         ask(&format!("GET {location}"), "200\n\n{\"x\":1}");
         ask(&format!("POST {prefix}\n\n5"), &format!("201\nLocation: {prefix}/*"));
-        ask(&format!("GET {prefix}/_health"), "200\n\n{\"status\":\"ok\"}");
+        ask(&format!("GET {prefix}/_health"), "200\n\n{\"status\":\"ok\",\"storage\":{\"status\":\"none\"}}");
         ask(&format!("PUT {prefix}/_x\n\n1"), "403 reserved-path");
         ask(&format!("GET {prefix}/none"), "404 not-found\n\n/none");
         ask(&format!("DELETE {prefix}"), "405 method-not-allowed");

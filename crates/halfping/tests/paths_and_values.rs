@@ -44,7 +44,7 @@ fn a_trailing_slash_is_ignored_after_the_servers_own_names_too() {
     // PROTOCOL P2, O1
     let server = serve();
     let mut talk = server.talk();
-    talk.check("GET /_health/", "200\n\n{\"status\":\"ok\"}");
+    talk.check("GET /_health/", "200\n\n{\"status\":\"ok\",\"storage\":{\"status\":\"none\"}}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What survives a restart: everything that a client could have seen, down to what it is told when it resumes.
 
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
 use halfping_engine::{
     Action, Condition, Cursor, Engine, Epoch, Json, Limits, Path, Pattern, Regions, Revision, Submitted,

@@ -4,6 +4,7 @@ mod scenarios;
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as Group, Subcommand, ValueEnum};
@@ -53,6 +54,10 @@ pub(crate) struct FloorServer {
     /// As the server's limit `unsent_bytes`
     #[arg(long, value_name = "BYTES", default_value_t = 16 << 10)]
     pub(crate) unsent_bytes: u32,
+
+    /// Append writes to a file in this directory, and answer when it is synced
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
 }
 
 /// What all scenarios have.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use halfping::{Api, Commit, Options};
 use halfping_client::{Event, Frame, Kind, LINE_BYTES_MAX, Lost, WatchOptions};
@@ -34,13 +34,13 @@ pub(crate) async fn backup(args: Backup) -> Result<(), Failure> {
     // Under another name until it is whole: half a backup must not be taken for one.
     let mut partial = args.file.clone().into_os_string();
     partial.push(".partial");
-    let partial = Path::new(&partial);
+    let partial = PathBuf::from(partial);
     let mut out: BufWriter<Box<dyn Write>> = match is_stdout {
         true => BufWriter::new(Box::new(io::stdout())),
         false if args.file.exists() => {
             return Err(cannot(io::ErrorKind::AlreadyExists.into()).hint("backups are not written over"));
         }
-        false => BufWriter::new(Box::new(File::create(partial).map_err(cannot)?)),
+        false => BufWriter::new(Box::new(File::create(&partial).map_err(cannot)?)),
     };
     let outcome = tokio::select! {
         outcome = write(&args, &mut out) => outcome,
@@ -51,11 +51,11 @@ pub(crate) async fn backup(args: Backup) -> Result<(), Failure> {
     if !is_stdout {
         match &outcome {
             Ok(_) => {
-                let synced = File::open(partial).and_then(|file| file.sync_all());
-                let renamed = synced.and_then(|()| fs::rename(partial, &args.file));
+                let synced = File::open(&partial).and_then(|file| file.sync_all());
+                let renamed = synced.and_then(|()| fs::rename(&partial, &args.file));
                 renamed.and_then(|()| sync_name(&args.file)).map_err(cannot)?;
             }
-            Err(_) => drop(fs::remove_file(partial)),
+            Err(_) => drop(fs::remove_file(&partial)),
         }
     }
     let bytes = outcome?;

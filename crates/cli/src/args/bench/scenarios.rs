@@ -1,6 +1,7 @@
 //! The grammar of each scenario.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as Group, ValueEnum};
@@ -256,6 +257,14 @@ pub(crate) struct Ingest {
     /// Length of the value
     #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = payload())]
     pub(crate) payload: u32,
+
+    /// Writes are durable when they are acknowledged; the floor appends them to a file, with one sync for all that are there
+    #[arg(long)]
+    pub(crate) durable: bool,
+
+    /// Where durable writes go, in a directory that is removed afterwards
+    #[arg(long, value_name = "DIR", default_value = ".", requires = "durable")]
+    pub(crate) directory: PathBuf,
 
     /// How long each measurement lasts
     #[arg(long, value_name = "SECONDS", default_value = "4", value_parser = seconds)]

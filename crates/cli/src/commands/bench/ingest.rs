@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::figures::{GENERATOR_CORES, Metric, SERVER_CORES, Sample};
 use super::load::Load;
 use super::process::Cpu;
-use super::subject::Subject;
+use super::subject::{Setup, Subject};
 use super::{Measure, settings};
 use crate::args;
 use crate::report::Failure;
@@ -69,6 +69,7 @@ impl Measure for Ingest<'_> {
     fn settings(&self) -> Map<String, Value> {
         settings([
             ("writers", json!(self.0.writers)),
+            ("durable", json!(self.0.durable)),
             ("seconds", json!(self.0.seconds.as_secs_f64())),
             ("runs", json!(self.0.local.runs.runs)),
         ])
@@ -76,6 +77,10 @@ impl Measure for Ingest<'_> {
 
     fn connections(&self) -> usize {
         self.0.writers as usize
+    }
+
+    fn setup(&self, _: &Case) -> Setup {
+        Setup { durable_in: self.0.durable.then(|| self.0.directory.clone()), ..Setup::default() }
     }
 
     fn measure(&self, case: &Case, subject: &Subject) -> Result<Sample, Failure> {

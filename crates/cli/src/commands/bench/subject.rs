@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -39,18 +40,24 @@ pub(super) struct Setup {
     pub(super) counts_memory: bool,
     /// Readers reach it over a link that carries so many kbit/s.
     pub(super) link_kbits: Option<u32>,
+    /// Writes are made durable, in a new directory in this one.
+    pub(super) durable_in: Option<PathBuf>,
 }
 
 impl Setup {
-    fn arguments(&self, kind: Kind) -> Vec<String> {
+    /// `data`: where writes are made durable.
+    fn arguments(&self, kind: Kind, data: Option<&Path>) -> Vec<String> {
         let listen = if self.link_kbits.is_some() { "0.0.0.0:0" } else { "127.0.0.1:0" };
         let fixed: &[&str] = match kind {
-            Kind::Halfping => {
-                &["serve", "--memory", "--log", "warn", "--until-stdin-ends", "--listen", listen]
-            }
+            Kind::Halfping => &["serve", "--log", "warn", "--until-stdin-ends", "--listen", listen],
             Kind::Floor => &["bench", "floor-server", "--listen", listen],
         };
         let mut arguments: Vec<String> = fixed.iter().map(|argument| (*argument).to_owned()).collect();
+        match (kind, data) {
+            (_, Some(data)) => arguments.extend(["--data".to_owned(), data.display().to_string()]),
+            (Kind::Halfping, None) => arguments.push("--memory".to_owned()),
+            (Kind::Floor, None) => {}
+        }
         for (name, value) in &self.limits {
             match kind {
                 Kind::Halfping => arguments.extend(["--limit".to_owned(), format!("{name}={value}")]),
@@ -71,6 +78,8 @@ pub(super) const UNSENT_BYTES: &str = "unsent_bytes";
 /// A running server. If it was started here, it ends with its owner.
 pub(super) struct Subject {
     child: Option<Child>,
+    /// What it keeps on disk, which goes with it.
+    data: Option<PathBuf>,
     /// Where to write.
     pub(super) address: SocketAddr,
     /// Where to read: elsewhere if readers have a link of their own.
@@ -80,14 +89,24 @@ pub(super) struct Subject {
 impl Subject {
     /// A server that runs already.
     pub(super) fn at(address: SocketAddr) -> Subject {
-        Subject { child: None, address, readers_address: address }
+        Subject { child: None, data: None, address, readers_address: address }
     }
 
     pub(super) fn start(kind: Kind, setup: &Setup) -> Result<Subject, Failure> {
         let broken = |why: String| Failure::new(Blame::Peer, format!("cannot start a server: {why}"));
         let program = std::env::current_exe().map_err(|error| broken(error.to_string()))?;
         let mut words = vec![program.into_os_string()];
-        words.extend(setup.arguments(kind).into_iter().map(OsString::from));
+        let data = setup
+            .durable_in
+            .as_ref()
+            .map(|directory| directory.join(format!("halfping-bench-{}", std::process::id())));
+        if let Some(data) = &data {
+            let _ = std::fs::remove_dir_all(data);
+            std::fs::create_dir_all(data).map_err(|error| {
+                Failure::new(Blame::Input, format!("cannot make {}: {error}", data.display()))
+            })?;
+        }
+        words.extend(setup.arguments(kind, data.as_deref()).into_iter().map(OsString::from));
         if setup.link_kbits.is_some() {
             words = link::in_a_namespace(words);
         }
@@ -119,7 +138,7 @@ impl Subject {
         // Ends it also when this fails.
         let mut subject = Subject::at(SocketAddr::from(([0, 0, 0, 0], 0)));
         let pid = child.id();
-        subject.child = Some(child);
+        (subject.child, subject.data) = (Some(child), data);
         let silent = |_| broken(format!("{} does not say where it listens", kind.name()));
         let address = told.recv_timeout(START).map_err(silent)?;
         (subject.address, subject.readers_address) = match setup.link_kbits {
@@ -150,6 +169,9 @@ impl Drop for Subject {
             let _ = child.kill();
             let _ = child.wait();
         }
+        if let Some(data) = &self.data {
+            let _ = std::fs::remove_dir_all(data);
+        }
     }
 }
 
@@ -172,9 +194,11 @@ mod tests {
     #[test]
     fn the_floor_knows_one_limit() {
         let setup = Setup { limits: vec![(UNSENT_BYTES, 7), ("connections", 8)], ..Setup::default() };
-        assert!(setup.arguments(Kind::Floor).ends_with(&["--unsent-bytes".to_owned(), "7".to_owned()]));
+        assert!(setup.arguments(Kind::Floor, None).ends_with(&["--unsent-bytes".to_owned(), "7".to_owned()]));
         assert!(
-            setup.arguments(Kind::Halfping).ends_with(&["--limit".to_owned(), "connections=8".to_owned()])
+            setup
+                .arguments(Kind::Halfping, None)
+                .ends_with(&["--limit".to_owned(), "connections=8".to_owned()])
         );
     }
 }

@@ -336,7 +336,9 @@ fn number_of(text: &str) -> Option<Ref> {
         #[serde(borrow, rename = "ref")]
         number: &'a RawValue,
     }
-    let only = serde_json::from_str::<Only<'_>>(text).ok()?;
+    // Of an array, the first element would be taken for it.
+    let object = Some(text).filter(|text| text.starts_with('{'))?;
+    let only = serde_json::from_str::<Only<'_>>(object).ok()?;
     serde_json::from_str(only.number.get()).ok().filter(|number| *number <= REF_MAX)
 }
 
@@ -470,6 +472,17 @@ mod tests {
             ),
             "{acts:?}"
         );
+    }
+
+    #[test]
+    fn a_command_that_is_no_object_has_no_ref() {
+        for text in ["[[7]]", "[ [7] ]", "[7]", "7"] {
+            let steps = parse(text, &Limits::default());
+            assert!(
+                matches!(steps.as_slice(), [Step { number: None, act: Act::Refuse(..) }]),
+                "{text}: {steps:?}"
+            );
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The floor: the least that a server could do. One thread, one loop, and for each update one `write` of the same bytes to each
 //! reader; while a reader's socket is full, only the newest value of each of its links waits for it.
 //!
+//! With a directory, writes are appended to a file there, all that came in one turn of the loop at once, and answered when that is synced.
+//!
 //! It speaks just enough HTTP and WebSocket for the load: values are at `/bench/N`, and link N is always that value. Nothing
 //! is checked or limited.
 
@@ -8,7 +10,8 @@ mod connection;
 mod request;
 mod value;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 
 use mio::event::Event;
 use mio::net::TcpListener;
@@ -51,6 +54,9 @@ fn run(args: &FloorServer) -> io::Result<()> {
         values: Values::default(),
         unsent_bytes: args.unsent_bytes,
         scratch: vec![0; READ_BYTES],
+        log: args.data.as_ref().map(|data| File::create(data.join("log"))).transpose()?,
+        unsynced: Vec::new(),
+        unanswered: Vec::new(),
     };
     let mut events = Events::with_capacity(1024);
     loop {
@@ -64,6 +70,7 @@ fn run(args: &FloorServer) -> io::Result<()> {
                 Token(place) => floor.handle(place, event),
             }
         }
+        floor.sync()?;
     }
 }
 
@@ -73,9 +80,30 @@ struct Floor {
     values: Values,
     unsent_bytes: u32,
     scratch: Vec<u8>,
+    /// Where writes are made durable, if they are.
+    log: Option<File>,
+    /// What came in this turn, and who wrote it.
+    unsynced: Vec<u8>,
+    unanswered: Vec<usize>,
 }
 
 impl Floor {
+    /// Makes durable what came in this turn, and says so.
+    fn sync(&mut self) -> io::Result<()> {
+        let Some(log) = self.log.as_mut().filter(|_| !self.unanswered.is_empty()) else { return Ok(()) };
+        log.write_all(&self.unsynced)?;
+        log.sync_data()?;
+        self.unsynced.clear();
+        for place in self.unanswered.drain(..) {
+            if let Some(writer) = &mut self.connections[place] {
+                writer.push(WRITTEN);
+                // One that is gone is noticed when it is read from.
+                let _ = writer.pump(&mut self.values);
+            }
+        }
+        Ok(())
+    }
+
     fn accept(&mut self, listener: &TcpListener, poll: &Poll) -> io::Result<()> {
         loop {
             let mut stream = match listener.accept() {
@@ -148,6 +176,11 @@ impl Floor {
                     connection.resume(link, self.values.at(value), since);
                 }
                 connection.owes_synced = true;
+            }
+            Request::Put { value, body } if self.log.is_some() => {
+                self.unsynced.extend_from_slice(&body);
+                self.unanswered.push(place);
+                self.deliver(value, body, "snapshot");
             }
             Request::Put { value, body } => {
                 self.deliver(value, body, "snapshot");

@@ -1,0 +1,66 @@
+//! The configuration file of the command line: the CLI's own module, beside the crate `toml`.
+
+use std::fmt::Display;
+use std::sync::OnceLock;
+
+use halfping::{Api, Options};
+
+#[path = "../../crates/cli/src/config.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the command line uses the rest of it")]
+mod cli;
+
+/// Stands in for the CLI's own, which knows of terminals and requests as well.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) message: String,
+}
+
+/// Whose doing a failure is.
+#[derive(Debug)]
+pub(crate) enum Blame {
+    Usage,
+    Input,
+}
+
+impl Failure {
+    pub(crate) fn new(_: Blame, message: impl Into<String>) -> Failure {
+        Failure { message: message.into() }
+    }
+
+    pub(crate) fn at(self, place: impl Display) -> Failure {
+        Failure { message: format!("{place}: {}", self.message) }
+    }
+}
+
+pub fn config(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    static FILE: OnceLock<std::path::PathBuf> = OnceLock::new();
+    let file =
+        FILE.get_or_init(|| std::env::temp_dir().join(format!("halfping-fuzz-{}.toml", std::process::id())));
+    std::fs::write(file, text).expect("the folder for temporary files can be written to");
+    let read = cli::Config::read(Some(file), &[]);
+    std::fs::remove_file(file).expect("it was just written");
+    let table = text.parse::<toml::Table>();
+    match (read, table) {
+        (Ok(config), Ok(table)) => {
+            assert_eq!(config.limits.check(), Ok(()));
+            let known = ["listen", "limits", "cors"];
+            assert!(table.keys().all(|key| known.contains(&key.as_str())), "{table:?}");
+            let debug = format!("{:?}", config.limits);
+            for (name, value) in table.get("limits").and_then(toml::Value::as_table).into_iter().flatten() {
+                assert!(debug.contains(&format!(" {name}: {value}")), "{name} = {value}: {debug}");
+            }
+            let listen = config.listen.unwrap_or_else(|| "127.0.0.1:7070".parse().expect("an address"));
+            let cors = config.cors(listen);
+            // What is accepted works: a server starts with it.
+            drop(Api::new(Options { limits: config.limits, cors }).router());
+        }
+        (Err(failure), _) => {
+            assert!(failure.message.starts_with(&file.display().to_string()), "{failure:?}");
+        }
+        // A table has signed numbers only, and a limit may be larger.
+        (Ok(_), Err(error)) => {
+            assert!(error.message().contains("too large"), "accepted, and is no TOML: {error}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Fuzzing: the targets in `fuzz/`, each for a while. What crashed one before comes first.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use crate::run::{World, typed};
+use crate::setup::{self, Missing};
+
+/// Each target, and the words that it is told of.
+const TARGETS: &[(&str, &str)] = &[
+    ("json_body", "json"),
+    ("patch_document", "json"),
+    ("path_and_cursor", "path_and_cursor"),
+    ("config", "config"),
+    ("writes", "json"),
+    ("request", "request"),
+    ("session_command", "session_command"),
+    // Here belongs `journal_record`, once there is a journal: what a file holds after a crash is input as well.
+];
+
+/// How long a target runs in CI: long enough to meet again what was found easily, for which the inputs that are kept stand.
+pub(crate) const SECONDS_IN_CI: &str = "3";
+const SECONDS: u64 = 60;
+/// Longer than any limit on text that the targets set.
+const INPUT_BYTES_MAX: usize = 2000;
+/// An input that takes longer is a failure.
+const INPUT_SECONDS_MAX: usize = 20;
+
+/// What `cargo xtask fuzz` is asked for.
+struct Order {
+    targets: Vec<&'static (&'static str, &'static str)>,
+    seconds: u64,
+}
+
+/// Does `cargo xtask fuzz [TARGET]... [--seconds N]`; or says what is wrong with that.
+pub(crate) fn run(words: &[&str]) -> Result<ExitCode, String> {
+    let order = order(words)?;
+    let world = World::new();
+    if let Err(Missing { what, remedy }) = setup::cxx(&world) {
+        eprintln!("{what}\n   {remedy}");
+        return Ok(ExitCode::FAILURE);
+    }
+    if !cargo(&world, &["build", "--bins"], &[]).status().is_ok_and(|status| status.success()) {
+        return Ok(ExitCode::FAILURE);
+    }
+    for (target, dictionary) in order.targets {
+        if !kept(&world, target) || !new(&world, target, dictionary, order.seconds) {
+            println!("   {target} failed; once fuzz/regressions/{target} has the input, this repeats it:");
+            println!("   cargo xtask fuzz {target} --seconds 0");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn order(words: &[&str]) -> Result<Order, String> {
+    let mut order = Order { targets: Vec::new(), seconds: SECONDS };
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        if *word == "--seconds" {
+            let seconds = words.next().and_then(|seconds| seconds.parse().ok());
+            order.seconds = seconds.ok_or("--seconds takes a number")?;
+        } else {
+            let target = TARGETS.iter().find(|(target, _)| target == word);
+            let known: Vec<&str> = TARGETS.iter().map(|(target, _)| *target).collect();
+            let unknown = || format!("there is no target `{word}`; there are {}", known.join(", "));
+            order.targets.push(target.ok_or_else(unknown)?);
+        }
+    }
+    if order.targets.is_empty() {
+        order.targets = TARGETS.iter().collect();
+    }
+    Ok(order)
+}
+
+/// Runs what crashed a target before, once each.
+fn kept(world: &World, target: &str) -> bool {
+    let folder = world.root.join("fuzz/regressions").join(target);
+    let mut inputs = files(&folder);
+    inputs.sort();
+    inputs.is_empty() || pass(run_target(world, target, &[], &inputs))
+}
+
+/// Lets a target look for something new.
+fn new(world: &World, target: &str, dictionary: &str, seconds: u64) -> bool {
+    // For libFuzzer, no time is all the time.
+    if seconds == 0 {
+        return true;
+    }
+    let found = world.root.join("target/fuzz-found").join(target);
+    let regressions = world.root.join("fuzz/regressions").join(target);
+    if let Err(error) = fs::create_dir_all(&found).and_then(|()| fs::create_dir_all(&regressions)) {
+        eprintln!("{}: {error}", found.display());
+        return false;
+    }
+    let dictionary = world.root.join("fuzz/dictionaries").join(dictionary).with_extension("dict");
+    let options = [
+        format!("-max_total_time={seconds}"),
+        format!("-max_len={INPUT_BYTES_MAX}"),
+        format!("-timeout={INPUT_SECONDS_MAX}"),
+        format!("-dict={}", dictionary.display()),
+        // What crashes it is kept where it is run first the next time.
+        format!("-artifact_prefix={}/", regressions.display()),
+    ];
+    // What is new goes to the first of the folders.
+    pass(run_target(world, target, &options, &[found, world.root.join("fuzz/corpus").join(target)]))
+}
+
+fn run_target(world: &World, target: &str, options: &[String], inputs: &[PathBuf]) -> Command {
+    let inputs = inputs.iter().map(|path| path.to_string_lossy());
+    let words: Vec<String> =
+        options.iter().cloned().chain(inputs.map(std::borrow::Cow::into_owned)).collect();
+    let words: Vec<&str> = ["--"].into_iter().chain(words.iter().map(String::as_str)).collect();
+    println!("── {target}");
+    cargo(world, &["run", "--quiet", "--bin", target], &words)
+}
+
+/// Cargo in `fuzz/`, where its configuration is found that counts coverage.
+fn cargo(world: &World, arguments: &[&str], last: &[&str]) -> Command {
+    let mut command = world.cargo_locked(arguments, last);
+    command.current_dir(world.root.join("fuzz"));
+    // Either would be taken instead of that configuration.
+    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command
+}
+
+/// Runs a target and passes on what it says, but for what libFuzzer says of every step; whether it succeeded.
+fn pass(mut command: Command) -> bool {
+    let mut child = match command.stderr(Stdio::piped()).spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            eprintln!("{}: {error}", typed(&command));
+            return false;
+        }
+    };
+    let lines = child.stderr.take().map(|stderr| BufReader::new(stderr).split(b'\n'));
+    for line in lines.into_iter().flatten().map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
+        if is_worth_telling(&line) {
+            println!("   {line}");
+        }
+    }
+    child.wait().is_ok_and(|status| status.success())
+}
+
+fn is_worth_telling(line: &str) -> bool {
+    let is_small_step = |line: &str| !["\tDONE", "\tpulse"].iter().any(|kind| line.contains(kind));
+    match line.trim_start().chars().next() {
+        None => false,
+        Some('#') => !is_small_step(line),
+        Some('"') => false,
+        Some(_) => !["INFO:", "\tNEW_FUNC", "Dictionary:", "WARNING: Failed to find function"]
+            .iter()
+            .any(|start| line.starts_with(start)),
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_is_listed_and_has_inputs_and_words() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+        let mut there: Vec<String> = files(&root.join("targets"))
+            .iter()
+            .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+            .collect();
+        let mut listed: Vec<&str> = TARGETS.iter().map(|(target, _)| *target).collect();
+        there.sort();
+        listed.sort_unstable();
+        assert_eq!(there, listed);
+        for (target, dictionary) in TARGETS {
+            assert!(!files(&root.join("corpus").join(target)).is_empty(), "{target}");
+            assert!(root.join(format!("dictionaries/{dictionary}.dict")).exists(), "{target}");
+        }
+    }
+
+    #[test]
+    fn an_order_names_targets_and_a_time() {
+        let told = |words: &[&str]| {
+            let order = order(words)?;
+            Ok::<_, String>((
+                order.targets.iter().map(|(target, _)| *target).collect::<Vec<_>>(),
+                order.seconds,
+            ))
+        };
+        assert_eq!(told(&["writes", "--seconds", "5"]), Ok((vec!["writes"], 5)));
+        assert_eq!(
+            told(&[]).map(|(targets, seconds)| (targets.len(), seconds)),
+            Ok((TARGETS.len(), SECONDS))
+        );
+        assert!(told(&["wirtes"]).is_err() && told(&["--seconds"]).is_err());
+    }
+}
