@@ -6,6 +6,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -163,7 +164,7 @@ impl<B: Backend> Store<B> {
     /// Compares all pages with their checksums.
     pub(crate) fn check_pages(&mut self) -> Result<(), Fault> {
         let Some(database) = &mut self.database else { return Ok(()) };
-        match database.check_integrity() {
+        match guarded(|| Ok(database.check_integrity()))? {
             Ok(true) => Ok(()),
             Ok(false) => Err(Fault::new(
                 FaultKind::Damaged,
@@ -174,6 +175,10 @@ impl<B: Backend> Store<B> {
     }
 
     fn open_database(&mut self) -> Result<(), Fault> {
+        guarded(|| self.try_open())
+    }
+
+    fn try_open(&mut self) -> Result<(), Fault> {
         // What has failed is let go of first: it holds the file.
         self.database = None;
         if self.sync_failed.load(Ordering::Relaxed) {
@@ -309,34 +314,7 @@ impl<B: Backend> Journal for Store<B> {
     }
 
     fn read(&mut self, into: &mut dyn Contents) -> Result<(), Fault> {
-        let read = self.database()?.begin_read().map_err(fault)?;
-        let meta = read.open_table(META).map_err(fault)?;
-        let rows = read.open_table(ROWS).map_err(fault)?;
-        let log = read.open_table(LOG).map_err(fault)?;
-        let ephemeral = bytes(&meta, "ephemeral")?;
-        let ephemeral = String::from_utf8_lossy(&ephemeral);
-        into.header(Header {
-            epoch: self.epoch,
-            through: Revision(number_or(&meta, "through", 0)?),
-            lease: Revision(number_or(&meta, "lease", 0)?),
-            ephemeral: ephemeral.lines().map(str::to_owned).collect(),
-            times: bytes(&meta, "times")?,
-            rows: rows.len().map_err(fault)?,
-            batches: log.len().map_err(fault)?,
-        })?;
-        for row in rows.iter().map_err(fault)? {
-            let (key, value) = row.map_err(fault)?;
-            let (place, _, body) = split(value.value())?;
-            into.row(key.value(), place, body)?;
-        }
-        for batch in log.iter().map_err(fault)? {
-            let (_, value) = batch.map_err(fault)?;
-            let Some((last, body)) = value.value().split_first_chunk() else {
-                return Err(Fault::new(FaultKind::Damaged, "a batch is too short"));
-            };
-            into.batch(Revision(u64::from_le_bytes(*last)), body)?;
-        }
-        Ok(())
+        guarded(|| self.try_read(into))
     }
 
     fn tidy(&mut self, live: u64) -> Result<(), Fault> {
@@ -369,6 +347,37 @@ impl<B: Backend> Journal for Store<B> {
 }
 
 impl<B: Backend> Store<B> {
+    fn try_read(&self, into: &mut dyn Contents) -> Result<(), Fault> {
+        let read = self.database()?.begin_read().map_err(fault)?;
+        let meta = read.open_table(META).map_err(fault)?;
+        let rows = read.open_table(ROWS).map_err(fault)?;
+        let log = read.open_table(LOG).map_err(fault)?;
+        let ephemeral = bytes(&meta, "ephemeral")?;
+        let ephemeral = String::from_utf8_lossy(&ephemeral);
+        into.header(Header {
+            epoch: self.epoch,
+            through: Revision(number_or(&meta, "through", 0)?),
+            lease: Revision(number_or(&meta, "lease", 0)?),
+            ephemeral: ephemeral.lines().map(str::to_owned).collect(),
+            times: bytes(&meta, "times")?,
+            rows: rows.len().map_err(fault)?,
+            batches: log.len().map_err(fault)?,
+        })?;
+        for row in rows.iter().map_err(fault)? {
+            let (key, value) = row.map_err(fault)?;
+            let (place, _, body) = split(value.value())?;
+            into.row(key.value(), place, body)?;
+        }
+        for batch in log.iter().map_err(fault)? {
+            let (_, value) = batch.map_err(fault)?;
+            let Some((last, body)) = value.value().split_first_chunk() else {
+                return Err(Fault::new(FaultKind::Damaged, "a batch is too short"));
+            };
+            into.batch(Revision(u64::from_le_bytes(*last)), body)?;
+        }
+        Ok(())
+    }
+
     /// Whether everything is there that was written up to a revision. It may be an old copy, or a disk that has lost what it had synced.
     fn has(&self, newest: Revision) -> Result<(), Fault> {
         let read = self.database()?.begin_read().map_err(fault)?;
@@ -402,6 +411,15 @@ impl<B: Backend> Store<B> {
         }
         write.commit().map_err(fault)
     }
+}
+
+/// What a damaged file leads to: redb panics in some places rather than say so.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let what = panic.downcast_ref::<String>().map(String::as_str);
+        let what = what.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it cannot be read");
+        Err(Fault::new(FaultKind::Damaged, what))
+    })
 }
 
 /// Bytes that are written again at once, and what of them is left out when it is all zeros: it may be a hole, and need room.

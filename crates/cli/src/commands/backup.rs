@@ -4,9 +4,11 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use flate2::Crc;
 use halfping::{Api, Commit, Options};
 use halfping_client::{Event, Frame, Kind, LINE_BYTES_MAX, Lost, WatchOptions};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
 
 use crate::args::{Backup, Check, Restore};
 use crate::config::Config;
@@ -75,7 +77,7 @@ async fn write(args: &Backup, out: &mut impl Write) -> Result<u64, Failure> {
     let bar = ProgressBar::new_spinner();
     let style = ProgressStyle::with_template("{elapsed_precise} {spinner}  {bytes} ({bytes_per_sec})");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    let mut bytes = 0;
+    let (mut bytes, mut sum) = (0, Crc::new());
     loop {
         match watch.next().await.map_err(|error| Failure::watch(&args.url, error))? {
             Event::Connected { .. } => {}
@@ -89,18 +91,39 @@ async fn write(args: &Backup, out: &mut impl Write) -> Result<u64, Failure> {
                 ));
             }
             Event::Frame(frame) => {
-                let mut line = serde_json::to_vec(&frame)
-                    .map_err(|error| Failure::new(Blame::Peer, format!("{}: {error}", args.url)))?;
-                line.push(b'\n');
+                let line = self::line(&frame)?;
                 out.write_all(&line)?;
+                sum.update(&line);
                 bytes += line.len() as u64;
                 bar.set_position(bytes);
                 if frame.kind == Kind::Synced {
+                    let end = self::line(&End::of(&sum))?;
+                    out.write_all(&end)?;
                     bar.finish_and_clear();
-                    return Ok(bytes);
+                    return Ok(bytes + end.len() as u64);
                 }
             }
         }
+    }
+}
+
+fn line(what: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(what)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// The last line of a backup: without it, a backup of which a byte has changed would be another state.
+#[derive(PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct End {
+    /// Of all lines before, in hexadecimal digits.
+    crc32: String,
+}
+
+impl End {
+    fn of(sum: &Crc) -> End {
+        End { crc32: format!("{:08x}", sum.sum()) }
     }
 }
 
@@ -152,6 +175,7 @@ async fn read(args: &Restore, api: &Api, mut lines: Box<dyn BufRead>) -> Result<
     let style = ProgressStyle::with_template("{elapsed_precise} {spinner}  {bytes} ({bytes_per_sec})");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     let (mut line, mut number, mut bytes) = (Vec::new(), 0u64, 0);
+    let (mut sum, mut is_synced) = (Crc::new(), false);
     loop {
         line.clear();
         number += 1;
@@ -168,6 +192,20 @@ async fn read(args: &Restore, api: &Api, mut lines: Box<dyn BufRead>) -> Result<
         }
         bytes += read as u64;
         bar.set_position(bytes);
+        if is_synced {
+            let end: End = serde_json::from_slice(&line)
+                .map_err(|error| wrong(format!("not the end of a backup: {error}")))?;
+            if end != End::of(&sum) {
+                let why = wrong("the backup is not as it was written".into());
+                return Err(why.hint("bytes of it have changed; take another one"));
+            }
+            if !lines.fill_buf().map_err(|error| wrong(error.to_string()))?.is_empty() {
+                return Err(wrong("there is more after the end of the backup".into()));
+            }
+            bar.finish_and_clear();
+            return Ok(bytes);
+        }
+        sum.update(&line);
         let frame: Frame = serde_json::from_slice(&line)
             .map_err(|error| wrong(format!("not a frame of a backup: {error}")))?;
         let value = || frame.value.as_ref().ok_or_else(|| wrong("the frame has no value".into()));
@@ -176,8 +214,8 @@ async fn read(args: &Restore, api: &Api, mut lines: Box<dyn BufRead>) -> Result<
             Kind::Merge => Commit::new().merge("/", value()?),
             Kind::Patch => Commit::new().patch("/", value()?),
             Kind::Synced => {
-                bar.finish_and_clear();
-                return Ok(bytes);
+                is_synced = true;
+                continue;
             }
             kind => return Err(wrong(format!("a backup has no {kind:?} frames"))),
         };
