@@ -381,7 +381,8 @@ async fn follow(
             let want = expected.borrow_and_update().clone();
             if want.round > told && is_synced && mirror.is_complete() {
                 let (cursor, value) = &want.states[path];
-                let is_named = value.is_none() || mirror.cursor().map(|c| c.as_str()) == cursor.as_deref();
+                let is_named = value.is_none()
+                    || mirror.cursor().map(halfping_client::Cursor::as_str) == cursor.as_deref();
                 if is_named && mirror.value() == value.as_ref() {
                     told = want.round;
                     if has_cursor {
@@ -641,4 +642,31 @@ fn nothing_acknowledged_is_lost_and_nobody_has_to_begin_anew() {
     for resumed in [&resumed, &by_session] {
         assert!(share(resumed).0 >= 0.9, "too many had to begin anew");
     }
+}
+
+#[test]
+fn whenever_it_is_asked_to_a_server_stops() {
+    let mut random = Random(seed());
+    let data = disk::directory("asked_to_stop");
+    let start = Start::new(&data.join("data"), disk::address());
+    for round in 0..rounds() {
+        let server = match round % 2 {
+            // Right when it says that it listens, or at any time before.
+            0 => start.serve(),
+            _ => {
+                let server = start.begin();
+                thread::sleep(Duration::from_micros(random.below(30_000)));
+                server
+            }
+        };
+        let status = server.stop();
+        // Before it has begun to listen for signals, one ends it.
+        assert!(status.success() || status.code().is_none(), "{status}");
+    }
+    let mut demo = common::halfping();
+    demo.args(["demo", "--listen", &start.address.to_string(), "--data"]).arg(data.join("demo"));
+    let demo = start.of(demo).unwrap_or_else(|said| panic!("{said}"));
+    let mut http = Http::new(start.address);
+    assert_eq!(http.ask("GET", "/fleet", &[], "").unwrap().status, 200);
+    assert!(demo.stop().success());
 }

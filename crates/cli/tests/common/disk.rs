@@ -62,13 +62,16 @@ impl Start {
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);
         }
-        command.stderr(Stdio::piped()).stdin(Stdio::null());
         command
     }
 
     /// Starts it, and does not wait.
     pub(crate) fn begin(&self) -> Durable {
-        let mut child = self.command().spawn().unwrap();
+        self.begin_with(self.command())
+    }
+
+    fn begin_with(&self, mut command: Command) -> Durable {
+        let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
         let (send, lines) = channel();
         // What it logs must not fill a pipe that nobody empties.
@@ -87,7 +90,12 @@ impl Start {
 
     /// As [`Start::serve`]; what it says instead, if it ends.
     pub(crate) fn try_serve(&self) -> Result<Durable, String> {
-        let server = self.begin();
+        self.of(self.command())
+    }
+
+    /// As [`Start::try_serve`], with another command that listens there.
+    pub(crate) fn of(&self, command: Command) -> Result<Durable, String> {
+        let server = self.begin_with(command);
         let (mut said, until) = (String::new(), Instant::now() + PATIENCE);
         loop {
             match server.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
