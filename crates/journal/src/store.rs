@@ -45,8 +45,7 @@ pub struct Store<B = FileIn> {
     epoch: u64,
     /// How often it has been opened to be written: if others did so while this one was closed after a fault, it is theirs.
     opened: u64,
-    /// Whether a sync has failed; see [`rewrite`].
-    sync_failed: Arc<AtomicBool>,
+    unsynced: Arc<Unsynced>,
 }
 
 /// Where a store's bytes are.
@@ -57,6 +56,10 @@ pub trait Backend: Send {
     fn open(&self) -> Result<Self::Bytes, Fault>;
     /// How many they are.
     fn size(&self) -> u64;
+    /// The name of a file that is there while what a failed sync was to bring to disk may not be there.
+    fn mark(&self) -> Option<PathBuf> {
+        None
+    }
 }
 
 /// A store's file in a directory.
@@ -79,6 +82,10 @@ impl Backend for FileIn {
 
     fn size(&self) -> u64 {
         fs::metadata(&self.path).map_or(0, |file| file.len())
+    }
+
+    fn mark(&self) -> Option<PathBuf> {
+        Some(self.path.with_file_name(format!("{FILE}.unsynced")))
     }
 }
 
@@ -153,7 +160,8 @@ impl<B: Backend> Store<B> {
     }
 
     fn closed(backend: B, epoch: u64) -> Store<B> {
-        Store { backend, database: None, epoch, opened: 0, sync_failed: Arc::default() }
+        let unsynced = Arc::new(Unsynced::new(backend.mark()));
+        Store { backend, database: None, epoch, opened: 0, unsynced }
     }
 
     /// Lets go of the bytes, as a fault does. [`Journal::recover`] opens them again.
@@ -181,11 +189,11 @@ impl<B: Backend> Store<B> {
     fn try_open(&mut self) -> Result<(), Fault> {
         // What has failed is let go of first: it holds the file.
         self.database = None;
-        if self.sync_failed.load(Ordering::Relaxed) {
+        if self.unsynced.is_so() {
             rewrite(&self.backend.open()?)?;
-            self.sync_failed.store(false, Ordering::Relaxed);
+            self.unsynced.end();
         }
-        let bytes = Watched { bytes: self.backend.open()?, sync_failed: self.sync_failed.clone() };
+        let bytes = Watched { bytes: self.backend.open()?, unsynced: self.unsynced.clone() };
         let database =
             Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(bytes).map_err(fault)?;
         let read = database.begin_read().map_err(fault)?;
@@ -455,11 +463,39 @@ fn rewrite(bytes: &impl StorageBackend) -> Result<(), Fault> {
     write_again().map_err(Fault::from)
 }
 
+/// Whether a sync has failed; see [`rewrite`]. The next process has to know it too, as it sees the same cache; that is what the mark is for.
+/// It need not survive the system: nor does the cache.
+#[derive(Debug)]
+struct Unsynced {
+    is_so: AtomicBool,
+    mark: Option<PathBuf>,
+}
+
+impl Unsynced {
+    fn new(mark: Option<PathBuf>) -> Unsynced {
+        Unsynced { is_so: AtomicBool::new(mark.as_ref().is_some_and(|mark| mark.exists())), mark }
+    }
+
+    fn is_so(&self) -> bool {
+        self.is_so.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self) {
+        self.is_so.store(true, Ordering::Relaxed);
+        drop(self.mark.as_ref().map(File::create));
+    }
+
+    fn end(&self) {
+        self.is_so.store(false, Ordering::Relaxed);
+        drop(self.mark.as_ref().map(fs::remove_file));
+    }
+}
+
 /// Bytes of which it is known whether a sync has failed.
 #[derive(Debug)]
 struct Watched<S> {
     bytes: S,
-    sync_failed: Arc<AtomicBool>,
+    unsynced: Arc<Unsynced>,
 }
 
 impl<S: StorageBackend> StorageBackend for Watched<S> {
@@ -476,7 +512,7 @@ impl<S: StorageBackend> StorageBackend for Watched<S> {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.bytes.sync_data().inspect_err(|_| self.sync_failed.store(true, Ordering::Relaxed))
+        self.bytes.sync_data().inspect_err(|_| self.unsynced.begin())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

@@ -117,3 +117,16 @@ fn what_is_no_store_is_damaged() {
         assert_eq!(fs::read(directory.join(FILE)).unwrap(), text, "it is left as it was");
     }
 }
+
+#[test]
+fn what_a_failed_sync_left_is_written_again_by_the_next_process() {
+    let directory = directory("unsynced");
+    drop(with_one(&directory));
+    let mark = directory.join(format!("{FILE}.unsynced"));
+    fs::write(&mark, "").unwrap();
+    let before = fs::metadata(directory.join(FILE)).unwrap().len();
+    let (engine, _store) = opened(&directory);
+    assert_eq!(engine.read(&At::ROOT, 9).unwrap().value.unwrap().to_vec(), br#"{"a":1}"#);
+    assert!(!mark.exists());
+    assert!(fs::metadata(directory.join(FILE)).unwrap().len() <= 2 * before);
+}
