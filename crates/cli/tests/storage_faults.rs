@@ -12,6 +12,8 @@ mod common;
 mod disk;
 #[path = "../../halfping/tests/common/raw.rs"]
 mod raw;
+#[path = "../../halfping/tests/common/session.rs"]
+mod session;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -26,6 +28,7 @@ use std::time::{Duration, Instant};
 use disk::{Durable, Http, PATIENCE, Start};
 use raw::{Next, Stream};
 use serde_json::json;
+use session::Session;
 
 const WRITERS: usize = 8;
 
@@ -189,7 +192,8 @@ fn write(address: SocketAddr, number: usize, is_over: &AtomicBool, told: &Told) 
         if is_over.load(Ordering::Relaxed) {
             return;
         }
-        let path = format!("/w/{number}/{}", n % 16);
+        // Some are new, so that more room is needed.
+        let path = format!("/w/{number}/{}", if n % 10 == 0 { n } else { n % 10 });
         let value = json!({ "n": n, "pad": "p".repeat(if n % 5 == 0 { 3000 } else { 100 }) });
         let outcome = http.ask("PUT", &path, &[], &value.to_string());
         let mut all = told.known.lock().unwrap();
@@ -333,6 +337,10 @@ impl Case<'_> {
             let refused = http.ask("PUT", "/w/new", &[], "1").unwrap();
             assert_eq!((refused.status, refused.problem()), (self.status, self.problem.to_owned()));
             assert_eq!(refused.header("retry-after"), Some("1"));
+            let mut session = Session::open(address, "/");
+            let refused = session.ask(json!({ "put": "/w/new", "value": 1 }));
+            assert_eq!(refused["status"], self.status, "{refused}");
+            assert!(session.ask(json!({ "put": "/live/y", "value": 1 }))["rev"].is_string());
             assert_eq!(http.ask("GET", "/w/new", &[], "").unwrap().status, 404);
 
             end(&server, trouble);
@@ -366,7 +374,7 @@ impl Case<'_> {
 
 #[test]
 fn a_disk_that_is_full_refuses_writes_until_there_is_room() {
-    let Some(mount) = Mount::in_memory("disk_full", "24m") else { return };
+    let Some(mount) = Mount::in_memory("disk_full", "48m") else { return };
     let filler = mount.0.join("filler");
     let case = Case {
         name: "disk_full",
@@ -426,7 +434,10 @@ fn a_server_that_ends_while_its_disk_fails_has_lost_nothing() {
             assert!(server.stop().success());
         }
         let told = load.end();
+        let mark = start.data.join("halfping.redb.unsynced");
+        assert_eq!(mark.exists(), calls == "fdatasync", "what is not on disk is marked");
         let server = start.serve();
+        assert!(!mark.exists());
         told.compare(address);
         assert!(server.stop().success());
     }
@@ -461,6 +472,30 @@ fn a_disk_that_is_full_at_the_start_is_told() {
     let server = start.serve();
     assert_eq!(Http::new(start.address).ask("GET", "/a", &[], "").unwrap().body, b"1");
     assert!(server.stop().success());
+}
+
+#[test]
+fn a_backup_can_be_restored_to_where_a_disk_is_mounted() {
+    let Some(mount) = Mount::in_memory("restore_to_mount", "2m") else { return };
+    let at = disk::directory("restore_to_mount_from");
+    let start = Start::new(&at.join("data"), disk::address());
+    let server = start.serve();
+    let large = format!("\"{}\"", "x".repeat(1 << 20));
+    assert_eq!(Http::new(start.address).ask("PUT", "/a", &[], &large).unwrap().status, 201);
+    let (file, to) = (at.join("backup").display().to_string(), mount.0.display().to_string());
+    let run = |arguments: &[&str]| common::halfping().args(arguments).output().unwrap();
+    assert!(run(&["backup", &start.address.to_string(), &file]).status.success());
+    // At first there is no room.
+    let full = run(&["restore", &file, &to]);
+    assert_eq!(full.status.code(), Some(4), "{full:?}");
+    assert!(String::from_utf8_lossy(&full.stderr).contains("No space left"), "{full:?}");
+    assert_eq!(std::fs::read_dir(&mount.0).unwrap().count(), 0);
+    assert!(succeeds("mount", &["-o", "remount,size=16m", &to]));
+    let restored = run(&["restore", &file, &to]);
+    assert!(restored.status.success(), "{restored:?}");
+    let sound = run(&["check", &to]);
+    assert!(sound.status.success(), "{sound:?}");
+    drop(server);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `halfping check`, `backup` and `restore`: what operators do with state.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,9 @@ use crate::args::{Backup, Check, Restore};
 use crate::config::Config;
 use crate::report::{Blame, Failure, tell};
 use crate::storage::{self, Bar, summary};
+
+/// Where a store is while it is being restored, in its directory.
+const PARTIAL: &str = "restore.partial";
 
 pub(crate) fn check(args: Check) -> Result<(), Failure> {
     if !args.data.is_dir() {
@@ -129,7 +133,11 @@ impl End {
 
 pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
     let config = Config::read(args.config.as_deref(), &[])?;
-    let occupied = fs::read_dir(&args.data).is_ok_and(|mut entries| entries.next().is_some());
+    // What a restoring left that was killed is in nobody's way, nor is what every file system has.
+    let is_in_the_way = |name: &OsStr| name != PARTIAL && name != "lost+found";
+    let is_new = !args.data.exists();
+    let occupied = fs::read_dir(&args.data)
+        .is_ok_and(|entries| entries.flatten().any(|entry| is_in_the_way(&entry.file_name())));
     if occupied {
         let why = format!("{} is not empty: a backup is not written over what is there", args.data.display());
         return Err(Failure::new(Blame::Usage, why).hint("give it a new directory"));
@@ -141,13 +149,20 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
         true => Box::new(BufReader::new(io::stdin())),
         false => Box::new(BufReader::new(File::open(&args.file).map_err(cannot)?)),
     };
-    // Under another name until it is whole.
-    let name = args.data.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let partial = args.data.with_file_name(format!("{name}.partial"));
+    // In a place of its own until it is whole. The directory itself may be where a file system is mounted, so it stays.
+    let partial = args.data.join(PARTIAL);
     let _ = fs::remove_dir_all(&partial);
+    let clear = || {
+        let _ = fs::remove_dir_all(&partial);
+        if is_new {
+            let _ = fs::remove_dir(&args.data);
+        }
+    };
     let options = Options { limits: config.limits, ..Options::default() };
-    let (api, _) =
-        Api::open(&partial, options, |_| {}).map_err(|fault| storage::failure(&partial, &fault))?;
+    let (api, _) = Api::open(&partial, options, |_| {}).map_err(|fault| {
+        clear();
+        storage::failure(&args.data, &fault)
+    })?;
     let outcome = tokio::select! {
         outcome = read(&args, &api, lines) => outcome,
         () = crate::stop::requested() => Err(Failure::new(Blame::Input, "stopped: the store is not whole")),
@@ -156,17 +171,27 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
     let bytes = match outcome {
         Ok(bytes) => bytes,
         Err(failure) => {
-            let _ = fs::remove_dir_all(&partial);
+            clear();
             return Err(failure);
         }
     };
-    let _ = fs::remove_dir(&args.data);
-    let renamed = fs::rename(&partial, &args.data).and_then(|()| sync_name(&args.data));
-    renamed.map_err(|error| {
-        Failure::new(Blame::Input, format!("cannot make {}: {error}", args.data.display()))
+    take_out(&partial, &args.data).map_err(|error| {
+        clear();
+        Failure::new(Blame::Input, format!("cannot make a store in {}: {error}", args.data.display()))
     })?;
     tell(format_args!("{} read; the store is in {}", HumanBytes(bytes), args.data.display()));
     Ok(())
+}
+
+/// Gives what is in a directory its place in the one above, for good.
+fn take_out(partial: &Path, data: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(partial)? {
+        let entry = entry?;
+        fs::rename(entry.path(), data.join(entry.file_name()))?;
+    }
+    fs::remove_dir(partial)?;
+    File::open(data)?.sync_all()?;
+    sync_name(data)
 }
 
 /// Applies the frames of a backup.
