@@ -53,7 +53,8 @@ pub fn config(data: &[u8]) {
             let listen = config.listen.unwrap_or_else(|| "127.0.0.1:7070".parse().expect("an address"));
             let cors = config.cors(listen);
             // What is accepted works: a server starts with it.
-            drop(Api::new(Options { limits: config.limits, cors }).router());
+            let ephemeral = config.ephemeral();
+            drop(Api::new(Options { limits: config.limits, cors, ephemeral }).router());
         }
         (Err(failure), _) => {
             assert!(failure.message.starts_with(&file.display().to_string()), "{failure:?}");

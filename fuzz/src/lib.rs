@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod journal_record;
 mod json_body;
 mod model;
 mod patch_document;
@@ -17,6 +18,7 @@ mod tree;
 mod writes;
 
 pub use config::config;
+pub use journal_record::journal_record;
 pub use json_body::json_body;
 pub use patch_document::patch_document;
 pub use path_and_cursor::path_and_cursor;

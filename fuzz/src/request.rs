@@ -53,7 +53,7 @@ fn limits() -> Limits {
 
 async fn requests(data: &[u8]) {
     let cors = Cors::Origins(vec!["https://known.example".to_owned()]);
-    let api = Api::new(Options { limits: limits(), cors });
+    let api = Api::new(Options { limits: limits(), cors, ..Options::default() });
     let start = json!({ "a": { "b": 1, "list": [1, { "x": null }] }, "text": "ä" });
     api.put("/", &start).await.expect("the tree of the start fits");
     let router = tower::ServiceExt::<Request<Full<bytes::Bytes>>>::map_response(api.router(), |answer| {

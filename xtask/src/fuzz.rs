@@ -17,7 +17,7 @@ const TARGETS: &[(&str, &str)] = &[
     ("writes", "json"),
     ("request", "request"),
     ("session_command", "session_command"),
-    // Here belongs `journal_record`, once there is a journal: what a file holds after a crash is input as well.
+    ("journal_record", "journal_record"),
 ];
 
 /// How long a target runs in CI: long enough to meet again what was found easily, for which the inputs that are kept stand.

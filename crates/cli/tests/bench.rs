@@ -5,19 +5,24 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// Runs a scenario and returns its cases.
+/// Runs a scenario and returns what it prints.
 #[track_caller]
-fn cases(arguments: &[&str]) -> Value {
+fn report(arguments: &[&str]) -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_halfping"))
         .arg("bench")
         .args(arguments)
-        .args(["--runs", "1", "--json"])
+        .arg("--json")
         .output()
         .expect("the binary runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
-    report["cases"].clone()
+    serde_json::from_slice(&output.stdout).expect("one JSON object")
+}
+
+/// The cases of a scenario that is measured beside its floor.
+#[track_caller]
+fn cases(arguments: &[&str]) -> Value {
+    report(&[arguments, &["--runs", "1"]].concat())["cases"].clone()
 }
 
 /// The figures of its first case.
@@ -118,6 +123,56 @@ fn a_session_that_comes_back_gets_what_it_missed_and_no_more() {
 fn writes_are_acknowledged() {
     let measured = figures(&["ingest", "--writers", "8", "--seconds", "0.3"]);
     check_positive(&measured, "writes_per_s");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn attacks_end_and_leave_nothing_open() {
+    let attacks = ["half-prefaces", "large-messages", "command-floods", "unread-streams"];
+    let wanted: Vec<&str> = attacks.iter().flat_map(|name| ["--attack", name]).collect();
+    let report = report(&[&["attack", "--seconds", "1"], &wanted[..]].concat());
+    for attack in report["attacks"].as_array().expect("a list") {
+        assert!(attack["back_after_ms"].is_u64() && attack["panics"] == 0, "{attack}");
+        assert_eq!(attack["requests"]["failed"], 0, "{attack}");
+        assert!(attack["age"]["during"]["p99_ms"].as_f64().is_some_and(|age| age > 0.0), "{attack}");
+        assert!(attack["memory"]["growth_bytes"].is_number(), "{attack}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_soak_leaves_samples_a_picture_and_verdicts() {
+    let out = env!("CARGO_TARGET_TMPDIR");
+    let report = report(&["soak", "--minutes", "0.1", "--every", "0.5", "--readers", "9", "--out", out]);
+    assert_eq!((&report["surprises"], &report["panics"]), (&Value::from(0), &Value::from(0)), "{report}");
+    assert!(report["quantities"]["resident_mib"]["middle"].as_f64().is_some_and(|mib| mib > 1.0), "{report}");
+    let samples = std::fs::read_to_string(report["csv"].as_str().expect("a path")).expect("it is there");
+    let columns = |line: &str| line.split(',').count();
+    assert!(samples.lines().count() > 8, "{samples}");
+    assert!(samples.lines().all(|line| columns(line) == 14), "{samples}");
+    let picture = std::fs::read_to_string(report["svg"].as_str().expect("a path")).expect("it is there");
+    assert_eq!(picture.matches("<polyline").count(), 13);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_soak_that_is_interrupted_ends_with_what_it_has() {
+    let out = format!("{}/interrupted", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::create_dir_all(&out).expect("a directory");
+    let mut soak = Command::new(env!("CARGO_BIN_EXE_halfping"))
+        .args(["bench", "soak", "--every", "0.5", "--readers", "3", "--out", &out])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut said = BufReader::new(soak.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
+    assert!(said.any(|line| line.contains("links")), "a first sample");
+    let interrupted = Command::new("kill").args(["-INT", &soak.id().to_string()]).status();
+    assert!(interrupted.is_ok_and(|status| status.success()));
+    let rest: Vec<String> = said.collect();
+    let output = soak.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{rest:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("too few samples"));
 }
 
 #[cfg(target_os = "linux")]

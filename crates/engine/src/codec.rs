@@ -93,6 +93,14 @@ impl<'a> Input<'a> {
         if text.is_empty() { corrupt("a value is empty") } else { Ok(Text::new(text)) }
     }
 
+    /// A revision as it is. None comes near to what cannot be counted on from.
+    pub(crate) fn whole_revision(&mut self) -> Result<Revision, Corrupt> {
+        match self.number()? {
+            number if number < 1 << 63 => Ok(Revision(number)),
+            _ => corrupt("a revision is too large"),
+        }
+    }
+
     pub(crate) fn revision(&mut self, before: Revision) -> Result<Revision, Corrupt> {
         match self.number()? {
             0 => Ok(Revision::NONE),

@@ -15,6 +15,8 @@ struct Node<'c, 't> {
     change: &'c mut Change,
     /// What is here without it; nothing when something above it is made anew.
     base: Base<'t>,
+    /// Something above it is made anew, in this commit: nothing that the tree has here may shine through.
+    is_replaced: bool,
 }
 
 /// The commit being worked out.
@@ -52,7 +54,7 @@ impl<'c, 't> Node<'c, 't> {
     }
 
     fn reborrow(&mut self) -> Node<'_, 't> {
-        Node { change: &mut *self.change, base: self.base }
+        Node { change: &mut *self.change, base: self.base, is_replaced: self.is_replaced }
     }
 
     /// The member of an object, to be edited.
@@ -61,12 +63,13 @@ impl<'c, 't> Node<'c, 't> {
             *self.change = Change::Object { anew: false, members: Members::new() };
         }
         let Change::Object { anew, members } = self.change else { unreachable!("asked only of objects") };
+        let is_replaced = self.is_replaced || *anew;
         let base = if *anew { Base::NOTHING } else { self.base.child(keys, name) };
         // Looked up twice rather than boxing the name each time: it is there in most cases.
         if !members.contains_key(name) {
             members.insert(name.into(), Change::Keep);
         }
-        Node { change: &mut members[name], base }
+        Node { change: &mut members[name], base, is_replaced }
     }
 
     /// The text of the array that is here, if one is.
@@ -98,7 +101,7 @@ impl<'t> Overlay<'t> {
     }
 
     fn root(&mut self) -> Node<'_, 't> {
-        Node { change: &mut self.change, base: self.root }
+        Node { change: &mut self.change, base: self.root, is_replaced: false }
     }
 
     /// Where a path leads, if everything above it is an object.
@@ -108,9 +111,9 @@ impl<'t> Overlay<'t> {
         for (i, name) in path.segments().iter().enumerate() {
             if !node.is_object() {
                 if !node.exists() {
-                    // Where something was removed just now, nothing of it may shine through. Elsewhere there is nothing, and if by the
-                    // time when this is applied there is, it stays.
-                    let anew = node.base.exists();
+                    // Where something was removed or replaced just now, nothing of it may shine through. Elsewhere there is nothing, and if
+                    // by the time when this is applied there is, it stays.
+                    let anew = node.base.exists() || node.is_replaced;
                     *node.change = Change::Object { anew, members: Members::new() };
                 } else {
                     let mut at = Path::ROOT;
@@ -393,7 +396,7 @@ fn apply_edit(
         Edit::Remove if last => drop(texts.remove(index)),
         edit => {
             let mut element = element_value(&texts[index], limits);
-            let node = Node { change: &mut element, base: Base::NOTHING };
+            let node = Node { change: &mut element, base: Base::NOTHING, is_replaced: true };
             apply_edit(node, keys, limits, pointer, done + 1, edit, work)?;
             texts[index] = text_of(&element).into();
         }

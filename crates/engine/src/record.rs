@@ -34,7 +34,7 @@ impl Record {
 
     pub(crate) fn read(bytes: &[u8]) -> Result<Record, Corrupt> {
         let mut input = Input::new(bytes);
-        let (revision, at) = (Revision(input.number()?), Timestamp(input.number()?));
+        let (revision, at) = (input.whole_revision()?, Timestamp(input.number()?));
         let change = read_change(&mut input, 0)?;
         match input.is_empty() {
             true => Ok(Record { revision, at, change }),

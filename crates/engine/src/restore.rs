@@ -4,7 +4,7 @@ use crate::change::Change;
 use crate::codec::{Corrupt, Input, corrupt};
 use crate::cursor::{Epoch, Revision};
 use crate::engine::Engine;
-use crate::key::Keys;
+use crate::key::{KeyId, Keys};
 use crate::limits::Limits;
 use crate::record::Record;
 use crate::region::{Pattern, Regions};
@@ -56,7 +56,7 @@ impl Restoring {
             _ => return corrupt("a row has no row above it"),
         };
         let mut input = Input::new(body);
-        let changed = Revision(input.number()?);
+        let changed = input.whole_revision()?;
         if input.peek() == Some(ROWS) {
             input.byte()?;
             let (born, floor) = (input.revision(changed)?, input.revision(changed)?);
@@ -87,6 +87,9 @@ impl Restoring {
 
     fn add(&mut self, name: &str, place: u64, changed: Revision, value: Value) -> Result<(), Corrupt> {
         let Some(open) = self.open.last_mut() else { return corrupt("a row has no row above it") };
+        if changed > open.changed {
+            return corrupt("a row is newer than the one above it");
+        }
         self.engine.tombstones += usize::from(!value.is_live());
         let key = self.engine.keys.hold(name);
         open.members.push((place, Member { key, changed, value }));
@@ -121,7 +124,7 @@ impl Restoring {
         engine.times = Default::default();
         let mut input = Input::new(times);
         for _ in 0..input.count()? {
-            let (revision, at) = (Revision(input.number()?), Timestamp(input.number()?));
+            let (revision, at) = (input.whole_revision()?, Timestamp(input.number()?));
             engine.times.note(revision, at);
         }
         match engine.root_changed <= through {
@@ -201,6 +204,11 @@ fn read_value(
                 engine.tombstones += usize::from(!value.is_live());
                 members.push(Member { key, changed, value });
             }
+            let mut names: Vec<_> = members.iter().map(|member| member.key).collect();
+            names.sort_unstable();
+            if names.windows(2).any(|pair| pair[0] == pair[1]) {
+                return corrupt("a row names a member twice");
+            }
             Ok(Value::Object(Box::new(Object::restored(&engine.keys, born, floor, members))))
         }
         _ => corrupt("a row holds something unknown"),
@@ -227,10 +235,11 @@ impl Losing<'_> {
                 }
             },
             None => {
-                // Any member may have been here: whoever was here before gets the whole.
+                // Any member may have been here: whoever was here before gets the whole. One that is remembered as removed may have come back,
+                // only to hold what was ephemeral.
                 object.floor = self.at;
                 for slot in 0..object.slots().len() {
-                    if object.slot(slot).value.is_live() {
+                    if object.slot(slot).key != KeyId::NONE {
                         self.member(object, slot, rest);
                     }
                 }

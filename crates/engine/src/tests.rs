@@ -152,3 +152,17 @@ fn links_that_are_always_in_line_are_served_equally_often() {
     }
     assert_eq!(served, [21; 20]);
 }
+
+#[test]
+fn nothing_shines_through_what_the_same_commit_removed_or_replaced() {
+    for first in [write("/v", Action::Delete), write("/v", Action::Put(json(r#"{"m":{}}"#)))] {
+        for then in ["/v/n/p", "/v/n/p/q"] {
+            let mut engine = engine(Limits::default());
+            engine.commit(&[write("/v/n/b", Action::Put(json("1")))], Timestamp(0)).unwrap();
+            engine.commit(&[first.clone(), write(then, Action::Put(json("2")))], Timestamp(0)).unwrap();
+            let path = |text: &str| Path::parse(text, &Limits::default()).unwrap();
+            assert!(engine.read(&path(then), 9).unwrap().value.is_some());
+            assert_eq!(engine.read(&path("/v/n/b"), 9).unwrap().value, None, "{then}");
+        }
+    }
+}

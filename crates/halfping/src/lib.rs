@@ -4,6 +4,7 @@
 //! [router](Api::router) in an axum application. `PROTOCOL.md` in the repository is what HTTP clients may rely on.
 
 mod api;
+mod aside;
 mod clock;
 mod connection;
 mod delivery;

@@ -19,6 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -47,8 +48,10 @@ const TURNED_AWAY_AT_ONCE: usize = 64;
 const BACKLOG: i32 = 4096;
 /// More connections than a process can have anywhere.
 const PLACES_MAX: usize = 1 << 28;
-/// Between two looks at a connection that may be going to speak HTTP/2.
-const PREFACE_PAUSE: Duration = Duration::from_millis(10);
+/// Before the second look at a connection that may be going to speak HTTP/2. Each pause after that is twice as long: who says no more than the
+/// first letter is not worth many looks; but it is to be noticed when he goes.
+const PREFACE_PAUSE: Duration = Duration::from_millis(5);
+const PREFACE_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Pause after the system had no room for one more connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -318,12 +321,18 @@ fn log_end(shared: &Shared, ended: hyper::Result<()>) {
 async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
     const PREFACE: &[u8; 3] = b"PRI";
     let mut first = [0; PREFACE.len()];
+    let mut pause = PREFACE_PAUSE;
     loop {
         let len = stream.peek(&mut first).await?;
         if len == 0 || len == PREFACE.len() || !PREFACE.starts_with(&first[..len]) {
             return Ok(len == PREFACE.len() && first == *PREFACE);
         }
         // The kernel does not tell when there is more behind what was only looked at.
-        tokio::time::sleep(PREFACE_PAUSE).await;
+        // With a letter still there to be read, the end behind it does not show as one.
+        if stream.ready(Interest::READABLE).await?.is_read_closed() {
+            return Ok(false);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PREFACE_PAUSE_MAX);
     }
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::raw::{DEADLINE, Random, seed};
+use common::raw::{Connection, DEADLINE, Random, request, seed};
 use common::session::{Mirrors, Phase, Session, Told};
 use common::{Running, serve_limited};
 use serde_json::{Value, json};
@@ -66,8 +66,12 @@ fn until(server: &Running, sessions: u64, links: u64) {
 
 /// Bytes of memory that this process has, where the system tells.
 fn memory() -> u64 {
+    status("VmRSS:")
+}
+
+fn status(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     kibibytes.unwrap_or_default() * 1024
 }
@@ -278,6 +282,124 @@ fn a_client_that_asks_and_never_reads_is_not_listened_to() {
     check_growth(before, 48 << 20);
     drop(hostile);
     until(&server, 1, 1);
+}
+
+#[test]
+fn a_message_of_nothing_but_refusals_costs_little_more_than_its_text() {
+    // PROTOCOL L9, L13
+    let _turn = turn();
+    let server = serve_limited(|_| {});
+    let mut bystander = Bystander::new(&server);
+    let bytes = 4_000_000;
+    let wrong = format!("[{}1]", "1,".repeat(bytes / 2));
+    let unknown = format!("[{}{{}}]", "{},".repeat(bytes / 3));
+    let links = format!(r#"{{"unwatch":[{}1]}}"#, "1,".repeat(bytes / 2));
+    let paths = format!(r#"{{"watch":[{}[1,"/a"]]}}"#, r#"[1,"/_a"],"#.repeat(bytes / 10));
+    for text in [wrong, unknown, links, paths] {
+        let text = frame(1, text.as_bytes());
+        let hostile = Session::open(server.address, "/");
+        let (before, handled) = (memory(), server.metric("halfping_commands_total"));
+        // Where the system can, it tells of the highest since this. What was short-lived counts as well.
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+        press(hostile.stream(), &text);
+        let until_handled = Instant::now() + DEADLINE;
+        while server.metric("halfping_commands_total") < handled + 100 {
+            assert!(Instant::now() < until_handled, "the commands are not handled");
+            bystander.is_well();
+        }
+        let grown = status("VmHWM:").saturating_sub(before);
+        // The text, and at most a list of short things.
+        assert!(grown < 64 << 20, "memory grew by {grown} bytes");
+        drop(hostile);
+        until(&server, 1, 1);
+    }
+}
+
+#[test]
+fn what_takes_long_to_read_holds_nobody_up() {
+    let _turn = turn();
+    let server = serve_limited(|_| {});
+    let mut bystander = Bystander::new(&server);
+    let over = Arc::new(AtomicBool::new(false));
+    // Half a second of parsing each.
+    let pointer = format!(r#"[{{"op":"add","path":"{}","value":1}}]"#, "/a".repeat(2_000_000));
+    let deep = format!(r#"{{"ref":1,"patch":"/a","value":{pointer}}}"#);
+    let throwing: Vec<_> = (0..4)
+        .map(|number| {
+            let (over, address) = (Arc::clone(&over), server.address);
+            let (pointer, deep) = (pointer.clone(), deep.clone());
+            thread::spawn(move || {
+                let mut thrown = 0;
+                while !over.load(Ordering::Acquire) {
+                    if number % 2 == 0 {
+                        let mut connection = Connection::open(address);
+                        connection.send(&request(&format!(
+                            "PATCH /a\nContent-Type: application/json-patch+json\n\n{pointer}"
+                        )));
+                        assert_eq!(connection.answer(false).status, 414);
+                    } else {
+                        let mut session = Session::open(address, "/");
+                        session.stream().write_all(&frame(1, deep.as_bytes())).unwrap();
+                        let answer = session.next();
+                        assert_eq!((&answer["ref"], &answer["status"]), (&json!(1), &json!(414)));
+                    }
+                    thrown += 1;
+                }
+                thrown
+            })
+        })
+        .collect();
+    let begun = Instant::now();
+    let mut times = Vec::new();
+    while begun.elapsed() < Duration::from_secs(4) {
+        let began = Instant::now();
+        bystander.is_well();
+        times.push(began.elapsed());
+        thread::sleep(Duration::from_millis(5));
+    }
+    over.store(true, Ordering::Release);
+    let thrown: usize = throwing.into_iter().map(|thread| thread.join().unwrap()).sum();
+    times.sort_unstable();
+    let middle = times[times.len() / 2];
+    // It was ten times as much when each of these was parsed where requests are served.
+    assert!(middle < Duration::from_millis(50), "{middle:?} of {} while {thrown} were thrown", times.len());
+    assert!(thrown > 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn who_says_the_first_letter_and_no_more_is_not_looked_at_all_the_time() {
+    // HTTP/2 begins with the same.
+    let _turn = turn();
+    let server = serve_limited(|_| {});
+    let half: Vec<TcpStream> = (0..400)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            stream.write_all(b"P").unwrap();
+            stream
+        })
+        .collect();
+    // Until looks have become rare.
+    thread::sleep(Duration::from_secs(1));
+    let before = processor_ticks();
+    thread::sleep(Duration::from_secs(2));
+    let ticks = processor_ticks() - before;
+    assert!(ticks < 20, "{ticks} hundredths of a second of processor time for nothing");
+    drop(half);
+    // Long before they would have been closed for their silence (PROTOCOL O3).
+    let until = Instant::now() + Duration::from_secs(4);
+    while server.metric("halfping_connections") > 1 {
+        assert!(Instant::now() < until, "{} connections are left", server.metric("halfping_connections"));
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Hundredths of a second of processor time that this process has used.
+#[cfg(target_os = "linux")]
+fn processor_ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11);
+    fields.take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
 }
 
 #[test]

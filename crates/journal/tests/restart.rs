@@ -211,3 +211,23 @@ fn what_was_ephemeral_is_gone_after_a_restart_and_its_readers_are_told() {
         "any member may have been ephemeral as far as a reader of the whole knows"
     );
 }
+
+#[test]
+fn what_came_back_only_to_hold_what_was_ephemeral_is_gone_for_its_readers_too() {
+    let regions = || Regions::new(vec![Pattern::parse("/v/*/p", &limits()).unwrap()]);
+    let reopen = |journal| {
+        let mut opened = open(journal, limits(), regions(), Timestamp(0), &mut |_| {}).unwrap();
+        opened.committer.start(&mut opened.engine).unwrap();
+        (opened.engine, opened.committer)
+    };
+    let (mut engine, mut committer) = reopen(Memory::new(EPOCH));
+    commit(&mut engine, &mut committer, &[write("/v/a/q", Action::Put(json("1")))], Timestamp(1));
+    commit(&mut engine, &mut committer, &[write("/v/a", Action::Delete)], Timestamp(1));
+    // The tombstone is on disk, and what takes its place is not.
+    let (mut engine, mut committer) = reopen(committer.into_journal());
+    commit(&mut engine, &mut committer, &[write("/v/a/p", Action::Put(json("1")))], Timestamp(1));
+    let cursor = engine.cursor(engine.revision());
+    let (mut engine, _) = reopen(committer.into_journal());
+    let told = told(&mut engine, "/v/a", Some(cursor));
+    assert_eq!(told.first().map(|(kind, ..)| kind.as_str()), Some("Gone"), "{told:?}");
+}

@@ -17,6 +17,9 @@ const SHARED_FROM: usize = 16 << 10;
 /// Pings are answered one by one while less than this is unsent; of those beyond, the newest.
 const PONGS_BYTES_MAX: usize = 4 << 10;
 
+/// Reads after which it is the turn of others, however much there still is: what a client sends without end is for nobody to wait for.
+const READS_AT_ONCE: usize = 8;
+
 /// The server's end of a WebSocket.
 ///
 /// # The law of use
@@ -77,6 +80,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
 
     /// The next message, or the client's close.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Ended>> {
+        let mut reads_left = READS_AT_ONCE;
         loop {
             let next = match &mut self.unread {
                 Some(unread) => {
@@ -97,6 +101,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
                 Some(Incoming::Ping(payload)) => self.pong = Some(payload.into()),
                 Some(incoming) => return Poll::Ready(Ok(incoming)),
                 None => {
+                    ready!(poll_turn(cx, &mut reads_left));
                     if !ready!(self.poll_read(cx))? {
                         return Poll::Ready(Err(Ended::Closed));
                     }
@@ -219,7 +224,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
 
     /// Reads and throws away until the other side closes: what is unread when a connection is closed makes the system throw away what was sent last.
     pub fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut reads_left = READS_AT_ONCE;
         loop {
+            ready!(poll_turn(cx, &mut reads_left));
             let read = ready!(self.poll_read(cx));
             self.unread = None;
             if !matches!(read, Ok(true)) {
@@ -234,8 +241,73 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
     }
 }
 
+/// Ready for one more read. Else the task will be woken for the next, after the others.
+fn poll_turn(cx: &mut Context<'_>, reads_left: &mut usize) -> Poll<()> {
+    if *reads_left == 0 {
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    *reads_left -= 1;
+    Poll::Ready(())
+}
+
 impl Unread {
     fn new(bytes: &[u8]) -> Box<Unread> {
         Box::new(Unread { bytes: bytes.to_vec(), from: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// A client that sends the same again and again.
+    struct Endless {
+        bytes: &'static [u8],
+        reads: usize,
+    }
+
+    impl AsyncRead for Endless {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.reads += 1;
+            assert!(self.reads < 1000, "it is read without end");
+            buffer.put_slice(self.bytes);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Endless {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_client_that_sends_without_end_leaves_others_their_turn() {
+        let mut cx = Context::from_waker(Waker::noop());
+        // The beginning of a message, and then no more than an empty fragment each time.
+        let empty_fragment = b"\x00\x80\x00\x00\x00\x00";
+        let begun = b"\x01\x80\x00\x00\x00\x00";
+        let mut socket = Socket::new(Endless { bytes: empty_fragment, reads: 0 }, begun, 1000, false);
+        for turn in 1..10 {
+            assert!(socket.poll_next(&mut cx).is_pending());
+            assert_eq!(socket.io.reads, turn * READS_AT_ONCE);
+        }
+        assert!(socket.poll_drained(&mut cx).is_pending());
+        assert_eq!(socket.io.reads, 10 * READS_AT_ONCE);
     }
 }

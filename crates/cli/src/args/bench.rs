@@ -40,6 +40,8 @@ pub(crate) enum Scenario {
     Resume(Resume),
     Shaped(Shaped),
     Ingest(Ingest),
+    Attack(AttackBench),
+    Soak(Soak),
     #[command(hide = true)]
     FloorServer(FloorServer),
 }
@@ -141,6 +143,13 @@ fn seconds(text: &str) -> Result<Duration, &'static str> {
     match text.parse() {
         Ok(seconds) if (0.1..=600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("expected seconds, from 0.1 to 600"),
+    }
+}
+
+fn minutes(text: &str) -> Result<f64, &'static str> {
+    match text.parse() {
+        Ok(minutes) if (0.05..=10_000.0).contains(&minutes) => Ok(minutes),
+        _ => Err("expected minutes, from 0.05 to 10000"),
     }
 }
 

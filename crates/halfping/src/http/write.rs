@@ -7,13 +7,14 @@ use axum::body::Body;
 use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use halfping_engine::{Action, Condition, Json, Patch, Path, Refusal, States, Write};
+use halfping_engine::{Action, Condition, Json, Limits, Patch, Path, Refusal, States, Write};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt;
 
 use super::negotiate::{Query, condition};
 use super::{ACCEPT_PATCH, Answer, etag};
+use crate::aside::aside;
 use crate::connection::Connection;
 use crate::problem::Problem;
 use crate::shared::{Failure, Shared};
@@ -43,10 +44,10 @@ pub(super) async fn one(
             let media = media.unwrap_or_default();
             let action = match media.as_str() {
                 "application/merge-patch+json" => {
-                    Action::Merge(Json::parse(&read_body(shared, request, body).await?, &shared.limits)?)
+                    Action::Merge(read(shared, request, body, Json::parse).await??)
                 }
                 "application/json-patch+json" => {
-                    Action::Patch(Patch::parse(&read_body(shared, request, body).await?, &shared.limits)?)
+                    Action::Patch(read(shared, request, body, Patch::parse).await??)
                 }
                 _ => {
                     let detail = format!("PATCH takes {ACCEPT_PATCH}; this body is {}", named(&media));
@@ -66,7 +67,7 @@ pub(super) async fn one(
                 return Err(Problem::new("unsupported-media-type", detail)
                     .hint("send Content-Type: application/json (curl: --json, or -H 'Content-Type: application/json')"));
             }
-            let value = Json::parse(&read_body(shared, request, body).await?, &shared.limits)?;
+            let value = read(shared, request, body, Json::parse).await??;
             if method == Method::PUT {
                 return answer(shared, commit(shared, write(Action::Put(value))).await?);
             }
@@ -145,6 +146,21 @@ fn named(media: &str) -> &str {
     if media.is_empty() { "of no type" } else { media }
 }
 
+/// What the whole body says.
+async fn read<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    request: &Parts,
+    body: &mut Body,
+    parse: fn(&[u8], &Limits) -> T,
+) -> Result<T, Problem> {
+    let bytes = read_body(shared, request, body).await?;
+    let shared = shared.clone();
+    Ok(aside(bytes.len(), move || parse(&bytes, &shared.limits)).await)
+}
+
+/// Bytes of a body that memory is set aside for before they are there: to announce many costs a client nothing.
+const FORESEEN_MAX: usize = 64 << 10;
+
 /// The whole body, if it is not too large and arrives in time.
 async fn read_body(shared: &Shared, request: &Parts, body: &mut Body) -> Result<Bytes, Problem> {
     let max = shared.limits.body_bytes;
@@ -156,7 +172,7 @@ async fn read_body(shared: &Shared, request: &Parts, body: &mut Body) -> Result<
     }
     let patience = Duration::from_millis(shared.limits.body_timeout_ms);
     let collect = async {
-        let mut bytes = BytesMut::with_capacity(declared.unwrap_or_default());
+        let mut bytes = BytesMut::with_capacity(declared.unwrap_or_default().min(FORESEEN_MAX));
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|e| Problem::new("bad-body", format!("the body broke off: {e}")))?;
             if let Some(data) = frame.data_ref() {

@@ -164,7 +164,7 @@ fn median(values: &[f64]) -> Option<f64> {
 }
 
 /// The value below which a share of all values lies. Sorts them.
-fn percentile(values: &mut [u32], share: f64) -> Option<f64> {
+pub(super) fn percentile(values: &mut [u32], share: f64) -> Option<f64> {
     values.sort_unstable();
     let place = (values.len() as f64 * share) as usize;
     values.get(place.min(values.len().saturating_sub(1))).map(|value| f64::from(*value))

@@ -1,8 +1,9 @@
 //! `halfping bench`: what a server does on this machine, beside a bare loop that does the least one could.
 //!
 //! A scenario is a file with a [`Measure`]: its cases, and how one case is measured against one subject. Processes, runs, medians,
-//! progress and output are the same for all, and here.
+//! progress and output are the same for all, and here. What has no floor to be compared with, attacks and the soak, prints for itself.
 
+mod attack;
 mod fanout;
 mod figures;
 mod floor;
@@ -14,9 +15,11 @@ mod load;
 mod message;
 mod mux;
 mod pace;
+mod plain;
 mod process;
 mod resume;
 mod shaped;
+mod soak;
 mod stall;
 mod stamp;
 mod subject;
@@ -46,6 +49,8 @@ pub(crate) fn bench(args: Bench) -> Result<(), Failure> {
         Scenario::Shaped(args) if args.url.is_none() && !args.inside => Err(link::enter("--inside")),
         Scenario::Shaped(args) => drive(&shaped::Shaped(&args), &args.runs, args.url),
         Scenario::Ingest(args) => local(&ingest::Ingest(&args), &args.local),
+        Scenario::Attack(args) => attack::attack(&args),
+        Scenario::Soak(args) => soak::soak(&args),
         Scenario::FloorServer(args) => floor::serve(&args),
     }
 }
@@ -155,6 +160,20 @@ impl Progress {
         match &self.0 {
             Some(spinner) => spinner.set_message(what),
             None => eprintln!("{what}"),
+        }
+    }
+
+    /// What changes all the time, where there is a line that moves.
+    fn turn(&self, what: impl FnOnce() -> String) {
+        if let Some(spinner) = &self.0 {
+            spinner.set_message(what());
+        }
+    }
+
+    /// The same where there is none, now and then.
+    fn line(&self, what: impl FnOnce() -> String) {
+        if self.0.is_none() {
+            eprintln!("{}", what());
         }
     }
 

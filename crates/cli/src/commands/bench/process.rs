@@ -54,8 +54,35 @@ pub(super) fn own_bytes(pid: u32) -> Option<u64> {
     let rollup = read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
     let anonymous = rollup.and_then(|text| kilobytes(&text, "Anonymous:"));
     // Older systems have no summary.
-    let resident = || kilobytes(&read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:");
-    Some(anonymous.or_else(resident)? * 1024)
+    anonymous.map(|kilobytes| kilobytes * 1024).or_else(|| resident_bytes(pid))
+}
+
+/// Memory that a process holds now, what it has in common with others included.
+pub(super) fn resident_bytes(pid: u32) -> Option<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// The most that it was since it was last [forgotten](forget_peak), however short.
+pub(super) fn peak_bytes(pid: u32) -> Option<u64> {
+    status_bytes(pid, "VmHWM:")
+}
+
+/// Where that is not possible, the peak is that of all time.
+pub(super) fn forget_peak(pid: u32) {
+    let _ = std::fs::write(format!("/proc/{pid}/clear_refs"), "5");
+}
+
+/// Files, sockets among them, that a process has open.
+pub(super) fn open_files(pid: u32) -> Option<u64> {
+    Some(read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64)
+}
+
+pub(super) fn threads(pid: u32) -> Option<u64> {
+    Some(read_dir(format!("/proc/{pid}/task")).ok()?.count() as u64)
+}
+
+fn status_bytes(pid: u32, name: &str) -> Option<u64> {
+    Some(kilobytes(&read_to_string(format!("/proc/{pid}/status")).ok()?, name)? * 1024)
 }
 
 fn kilobytes(text: &str, name: &str) -> Option<u64> {
@@ -90,6 +117,7 @@ mod tests {
         let before = own_bytes(std::process::id()).unwrap();
         let held = std::hint::black_box(vec![1u8; 64 << 20]);
         assert!(own_bytes(std::process::id()).unwrap() >= before + (32 << 20));
+        assert!(peak_bytes(std::process::id()) >= resident_bytes(std::process::id()));
         drop(held);
     }
 }

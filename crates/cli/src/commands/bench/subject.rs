@@ -5,12 +5,12 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use super::link;
-use super::process::{Cpu, busy, own_bytes};
+use super::process::{Cpu, busy, forget_peak, open_files, own_bytes, peak_bytes, resident_bytes, threads};
 use crate::report::{Blame, Failure};
 
 /// How long a server may take to start.
@@ -38,6 +38,10 @@ pub(super) struct Setup {
     pub(super) limits: Vec<(&'static str, u64)>,
     /// Its memory is looked at: then it holds what it needs, not what may be of use later.
     pub(super) counts_memory: bool,
+    /// Where it keeps its state, if not in memory only.
+    pub(super) data: Option<PathBuf>,
+    /// Ctrl-C in the terminal is not for it: whoever measures it has to see it to its end.
+    pub(super) outlives_interrupts: bool,
     /// Readers reach it over a link that carries so many kbit/s.
     pub(super) link_kbits: Option<u32>,
     /// Writes are made durable, in a new directory in this one.
@@ -84,29 +88,32 @@ pub(super) struct Subject {
     pub(super) address: SocketAddr,
     /// Where to read: elsewhere if readers have a link of their own.
     pub(super) readers_address: SocketAddr,
+    /// What it had to say since it began to listen.
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Subject {
     /// A server that runs already.
     pub(super) fn at(address: SocketAddr) -> Subject {
-        Subject { child: None, data: None, address, readers_address: address }
+        Subject { child: None, data: None, address, readers_address: address, log: Arc::default() }
     }
 
     pub(super) fn start(kind: Kind, setup: &Setup) -> Result<Subject, Failure> {
         let broken = |why: String| Failure::new(Blame::Peer, format!("cannot start a server: {why}"));
         let program = std::env::current_exe().map_err(|error| broken(error.to_string()))?;
         let mut words = vec![program.into_os_string()];
-        let data = setup
+        let temporary = setup
             .durable_in
             .as_ref()
             .map(|directory| directory.join(format!("halfping-bench-{}", std::process::id())));
-        if let Some(data) = &data {
+        if let Some(data) = &temporary {
             let _ = std::fs::remove_dir_all(data);
             std::fs::create_dir_all(data).map_err(|error| {
                 Failure::new(Blame::Input, format!("cannot make {}: {error}", data.display()))
             })?;
         }
-        words.extend(setup.arguments(kind, data.as_deref()).into_iter().map(OsString::from));
+        let data = temporary.as_ref().or(setup.data.as_ref());
+        words.extend(setup.arguments(kind, data.map(PathBuf::as_path)).into_iter().map(OsString::from));
         if setup.link_kbits.is_some() {
             words = link::in_a_namespace(words);
         }
@@ -121,16 +128,25 @@ impl Subject {
             // A huge page is taken as a whole, whatever it is for; and what was freed is kept for a while.
             command.envs([("MIMALLOC_ALLOW_THP", "0"), ("MIMALLOC_PURGE_DELAY", "0")]);
         }
+        #[cfg(unix)]
+        if setup.outlives_interrupts {
+            std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        }
         command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| broken(error.to_string()))?;
         let says = child.stderr.take();
         let (tell, told) = mpsc::channel();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let kept = log.clone();
         thread::spawn(move || {
             for line in says.into_iter().flat_map(|says| BufReader::new(says).lines()).map_while(Result::ok) {
                 match address(&line) {
                     Some(address) => drop(tell.send(address)),
                     // Whatever it warns of may be the reason for a strange figure.
-                    None if !line.starts_with("try:") => eprintln!("{}: {line}", kind.name()),
+                    None if !line.starts_with("try:") => {
+                        eprintln!("{}: {line}", kind.name());
+                        kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                    }
                     None => {}
                 }
             }
@@ -138,7 +154,7 @@ impl Subject {
         // Ends it also when this fails.
         let mut subject = Subject::at(SocketAddr::from(([0, 0, 0, 0], 0)));
         let pid = child.id();
-        (subject.child, subject.data) = (Some(child), data);
+        (subject.child, subject.data, subject.log) = (Some(child), temporary, log);
         let silent = |_| broken(format!("{} does not say where it listens", kind.name()));
         let address = told.recv_timeout(START).map_err(silent)?;
         (subject.address, subject.readers_address) = match setup.link_kbits {
@@ -160,6 +176,38 @@ impl Subject {
     /// Memory that the process holds now.
     pub(super) fn own_bytes(&self) -> Option<u64> {
         own_bytes(self.child.as_ref()?.id())
+    }
+}
+
+impl Subject {
+    /// Memory that the process holds now, what it has in common with others included.
+    pub(super) fn resident_bytes(&self) -> Option<u64> {
+        resident_bytes(self.child.as_ref()?.id())
+    }
+
+    /// The most of it since the last time that it was forgotten.
+    pub(super) fn peak_bytes(&self) -> Option<u64> {
+        peak_bytes(self.child.as_ref()?.id())
+    }
+
+    pub(super) fn open_files(&self) -> Option<u64> {
+        open_files(self.child.as_ref()?.id())
+    }
+
+    pub(super) fn threads(&self) -> Option<u64> {
+        threads(self.child.as_ref()?.id())
+    }
+
+    pub(super) fn forget_peak(&self) {
+        if let Some(child) = &self.child {
+            forget_peak(child.id());
+        }
+    }
+
+    /// Lines of its log that have a word in them.
+    pub(super) fn said(&self, word: &str) -> usize {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter().filter(|line| line.contains(word)).count()
     }
 }
 

@@ -1,12 +1,14 @@
 //! What a client says in a session (PROTOCOL L2 to L10), from text to steps.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use halfping_engine::{Action, Condition, Cursor, Json, Limits, Patch, Path, Priority, States, Watch};
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::aside::LARGE_BYTES;
 use crate::http::negotiate::{nearest, shorten};
 use crate::problem::Problem;
 use crate::transports::interval_ms;
@@ -39,28 +41,167 @@ pub(super) enum Act {
     Refuse(Problem, Option<u32>),
 }
 
-/// Takes a message apart. A message that is not JSON is one step that says so.
-pub(super) fn parse(text: &str, limits: &Limits) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let commands = match text.trim_ascii_start().as_bytes().first() {
-        Some(b'[') => serde_json::from_str::<Vec<&RawValue>>(text),
-        _ => serde_json::from_str::<&RawValue>(text).map(|one| vec![one]),
-    };
-    let is_array = text.trim_ascii_start().starts_with('[');
-    match commands {
-        Ok(commands) => {
-            for (place, command) in commands.into_iter().enumerate() {
-                one(command.get(), is_array.then_some(place), limits, &mut steps);
+/// What a client said in one message. It is taken apart as it is handled: as a list of steps it could need a hundred times the room of its
+/// text.
+#[derive(Debug)]
+pub(super) struct Commands {
+    text: String,
+    /// Where in it the next command begins, or what is before it; `None` before the message was looked at as a whole.
+    at: Option<usize>,
+    /// How many came before the next, if the message is an array.
+    place: Option<usize>,
+    /// Where those begin that take long to read.
+    large: VecDeque<usize>,
+    /// What is left to do of the command before.
+    steps: Steps,
+}
+
+/// One command, step by step.
+#[derive(Debug)]
+enum Steps {
+    Few(Option<Ref>, std::vec::IntoIter<Act>),
+    /// Links to open, alike in all but their paths.
+    Watches(Option<Ref>, std::vec::IntoIter<(u32, Box<str>)>, Box<Watch>),
+    Unwatches(Option<Ref>, std::vec::IntoIter<u32>),
+}
+
+impl Steps {
+    fn few<const N: usize>(number: Option<Ref>, acts: [Act; N]) -> Steps {
+        Steps::Few(number, Vec::from(acts).into_iter())
+    }
+
+    fn none() -> Steps {
+        Steps::few(None, [])
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self, Steps::Few(_, acts) if acts.len() == 0)
+    }
+
+    fn next(&mut self, limits: &Limits) -> Option<Step> {
+        let (number, act) = match self {
+            Steps::Few(number, acts) => (*number, acts.next()),
+            Steps::Watches(number, pairs, model) => {
+                let open = |(id, path): (u32, Box<str>)| match resource(&path, limits) {
+                    Ok(path) => Act::Watch(id, Box::new(Watch { path, ..(**model).clone() })),
+                    // The others are opened all the same.
+                    Err(problem) => Act::Refuse(problem, Some(id)),
+                };
+                (*number, pairs.next().map(open))
             }
+            Steps::Unwatches(number, ids) => (*number, ids.next().map(Act::Unwatch)),
+        };
+        if let Some(act) = act {
+            return Some(Step { number, act });
         }
-        Err(error) => {
-            let problem = Problem::new("bad-json", format!("the message is not JSON: {error}"));
-            let hint =
-                "a message is one command, such as {\"watch\":1,\"path\":\"/a\"}, or an array of commands";
-            steps.push(Step { number: None, act: Act::Refuse(problem.hint(hint), None) });
+        match std::mem::replace(self, Steps::none()) {
+            Steps::Few(..) => None,
+            Steps::Watches(..) | Steps::Unwatches(..) => Some(Step { number, act: Act::Done }),
         }
     }
-    steps
+}
+
+impl Commands {
+    pub(super) fn new(text: String) -> Commands {
+        Commands { text, at: None, place: None, large: Default::default(), steps: Steps::none() }
+    }
+
+    /// Bytes that the next step is to be read from.
+    pub(super) fn next_bytes(&self) -> usize {
+        match self.at {
+            _ if !self.steps.is_over() => 0,
+            None => self.text.len(),
+            Some(at) if self.large.front() == Some(&at) => LARGE_BYTES,
+            Some(_) => 0,
+        }
+    }
+
+    /// The next thing to do. A message that is not JSON is one step that says so.
+    pub(super) fn next(&mut self, limits: &Limits) -> Option<Step> {
+        loop {
+            if let Some(step) = self.steps.next(limits) {
+                return Some(step);
+            }
+            let Some(at) = self.at else {
+                if let Err(error) = self.look() {
+                    self.at = Some(self.text.len());
+                    let problem = Problem::new("bad-json", format!("the message is not JSON: {error}"));
+                    let hint = "a message is one command, such as {\"watch\":1,\"path\":\"/a\"}, or an array of commands";
+                    return Some(Step { number: None, act: Act::Refuse(problem.hint(hint), None) });
+                }
+                continue;
+            };
+            if self.large.front() == Some(&at) {
+                self.large.pop_front();
+            }
+            let (from, to) = element(&self.text, at)?;
+            self.at = Some(match self.place {
+                Some(_) => after(&self.text, to, b','),
+                None => self.text.len(),
+            });
+            self.steps = one(&self.text[from..to], self.place, limits);
+            self.place = self.place.map(|place| place + 1);
+        }
+    }
+
+    /// Sees whether the message is JSON, all of it: else nothing of it is done.
+    fn look(&mut self) -> Result<(), serde_json::Error> {
+        let text = self.text.as_str();
+        let mut json = serde_json::Deserializer::from_str(text);
+        let start = after(text, 0, b'[');
+        if text.trim_ascii_start().starts_with('[') {
+            self.large = json.deserialize_seq(Large { text })?;
+            json.end()?;
+            (self.at, self.place) = (Some(start), Some(0));
+        } else {
+            <&RawValue>::deserialize(&mut json)?;
+            json.end()?;
+            self.at = Some(start);
+            self.large.extend((text.len() >= LARGE_BYTES).then_some(start));
+        }
+        Ok(())
+    }
+}
+
+/// Finds the elements of an array that take long to read.
+struct Large<'a> {
+    text: &'a str,
+}
+
+impl<'de> Visitor<'de> for Large<'de> {
+    type Value = VecDeque<usize>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array of commands")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let mut large = Self::Value::new();
+        while let Some(element) = elements.next_element::<&RawValue>()? {
+            if element.get().len() >= LARGE_BYTES {
+                large.push_back(element.get().as_ptr() as usize - self.text.as_ptr() as usize);
+            }
+        }
+        Ok(large)
+    }
+}
+
+/// The place after white space, and after a certain byte and more of it.
+fn after(text: &str, at: usize, byte: u8) -> usize {
+    let skip = |at: usize| text.len() - text[at..].trim_ascii_start().len();
+    let at = skip(at);
+    if text.as_bytes().get(at) == Some(&byte) { skip(at + 1) } else { at }
+}
+
+/// Where the value begins and ends that is at this place of a text that is known to be JSON; `None` at its end, or that of an array.
+fn element(text: &str, at: usize) -> Option<(usize, usize)> {
+    let rest = &text[at..];
+    if rest.is_empty() || rest.starts_with(']') {
+        return None;
+    }
+    let mut values = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
+    let value = values.next()?.ok()?.get();
+    Some((at, at + value.len()))
 }
 
 /// Members of all commands. A value that is there but `null` is told from one that is not there.
@@ -121,26 +262,24 @@ fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawVa
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-fn one(text: &str, place: Option<usize>, limits: &Limits, steps: &mut Vec<Step>) {
-    let before = steps.len();
+fn one(text: &str, place: Option<usize>, limits: &Limits) -> Steps {
     let number = number_of(text);
     let done = match serde_json::from_str::<Members<'_>>(text) {
         // An array would be taken for the members in their order.
         _ if !text.starts_with('{') => Err((bad("a command is a JSON object"), None)),
-        Ok(members) => members.steps(number, text, limits, steps),
+        Ok(members) => members.steps(number, text, limits),
         Err(error) => Err((explain(text).unwrap_or_else(|| bad(without_place(&error))), None)),
     };
-    if let Err((problem, link)) = done {
-        steps.truncate(before);
+    done.unwrap_or_else(|(problem, link)| {
         let problem = match place {
             Some(place) => problem.in_element(place),
             None => problem,
         };
-        steps.push(Step { number, act: Act::Refuse(problem, link) });
-        if link.is_some() {
-            steps.push(Step { number, act: Act::Done });
+        match link {
+            Some(_) => Steps::few(number, [Act::Refuse(problem, link), Act::Done]),
+            None => Steps::few(number, [Act::Refuse(problem, None)]),
         }
-    }
+    })
 }
 
 fn bad(detail: impl Into<String>) -> Problem {
@@ -151,22 +290,15 @@ fn bad(detail: impl Into<String>) -> Problem {
 type Refused = (Problem, Option<u32>);
 
 impl Members<'_> {
-    fn steps(
-        self,
-        number: Option<Ref>,
-        text: &str,
-        limits: &Limits,
-        steps: &mut Vec<Step>,
-    ) -> Result<(), Refused> {
+    fn steps(self, number: Option<Ref>, text: &str, limits: &Limits) -> Result<Steps, Refused> {
         let whole = |problem: Problem| (problem, None);
         self.check_names(text).map_err(whole)?;
         if self.number.is_some() && number.is_none() {
             return Err(whole(bad(format!("'ref' is {REF}"))));
         }
         let condition = self.condition().map_err(whole)?;
-        let mut add = |act| steps.push(Step { number, act });
         if let Some(watch) = self.watch {
-            return self.watches(watch.get(), limits, &mut add);
+            return self.watches(number, watch.get(), limits);
         }
         if let Some(unwatch) = self.unwatch {
             let ids = match unwatch.get().starts_with('[') {
@@ -174,9 +306,7 @@ impl Members<'_> {
                 false => serde_json::from_str::<u32>(unwatch.get()).map(|id| vec![id]),
             };
             let ids = ids.map_err(|_| whole(bad(format!("'unwatch' is {ID}, or an array of such"))))?;
-            ids.into_iter().for_each(|id| add(Act::Unwatch(id)));
-            add(Act::Done);
-            return Ok(());
+            return Ok(Steps::Unwatches(number, ids.into_iter()));
         }
         let value = self.value.map(|value| value.get().as_bytes());
         let json = || -> Result<Json, Refused> {
@@ -184,36 +314,36 @@ impl Members<'_> {
             Json::parse(value, limits).map_err(|error| whole(error.into()))
         };
         let resource = |text: &str| resource(text, limits).map_err(whole);
-        if let Some(path) = &self.get {
+        let acts = if let Some(path) = &self.get {
             if number.is_none() {
                 return Err(whole(bad("'get' needs a 'ref' for its answer to carry")));
             }
-            add(Act::Get(resource(path)?, self.depth.unwrap_or(u32::MAX)));
+            vec![Act::Get(resource(path)?, self.depth.unwrap_or(u32::MAX))]
         } else if let Some(path) = &self.put {
-            add(Act::Write(resource(path)?, Action::Put(json()?), condition));
+            vec![Act::Write(resource(path)?, Action::Put(json()?), condition)]
         } else if let Some(path) = &self.merge {
-            add(Act::Write(resource(path)?, Action::Merge(json()?), condition));
+            vec![Act::Write(resource(path)?, Action::Merge(json()?), condition)]
         } else if let Some(path) = &self.patch {
             let value = value.ok_or_else(|| whole(bad("there is no 'value'")))?;
             let patch = Patch::parse(value, limits).map_err(|error| whole(error.into()))?;
-            add(Act::Write(resource(path)?, Action::Patch(patch), condition));
+            vec![Act::Write(resource(path)?, Action::Patch(patch), condition)]
         } else if let Some(path) = &self.delete {
-            add(Act::Write(resource(path)?, Action::Delete, condition));
+            vec![Act::Write(resource(path)?, Action::Delete, condition)]
         } else if let Some(path) = &self.post {
-            add(Act::Post(resource(path)?, json()?));
+            vec![Act::Post(resource(path)?, json()?)]
         } else if let Some(bytes) = self.credit {
-            add(Act::Credit(bytes as usize));
-            add(Act::Done);
+            vec![Act::Credit(bytes as usize), Act::Done]
         } else if let Some(cursor) = &self.ack {
             let cursor =
                 Cursor::parse(cursor).ok_or_else(|| whole(bad("'ack' is the 'rev' of a message")))?;
-            add(Act::Ack(cursor));
-            add(Act::Done);
-        }
-        Ok(())
+            vec![Act::Ack(cursor), Act::Done]
+        } else {
+            Vec::new()
+        };
+        Ok(Steps::Few(number, acts.into_iter()))
     }
 
-    fn watches(&self, watch: &str, limits: &Limits, add: &mut impl FnMut(Act)) -> Result<(), Refused> {
+    fn watches(&self, number: Option<Ref>, watch: &str, limits: &Limits) -> Result<Steps, Refused> {
         let priority = Priority::new(self.priority.unwrap_or_default());
         let problem = if self.rate.is_some_and(|rate| rate <= 0.0) {
             Some(bad("'rate' is a positive number of updates a second"))
@@ -240,9 +370,7 @@ impl Members<'_> {
             }
             let path = self.path.as_deref().ok_or_else(|| refused(bad("there is no 'path'")))?;
             let path = resource(path, limits).map_err(refused)?;
-            add(Act::Watch(id, Box::new(Watch { path, ..model })));
-            add(Act::Done);
-            return Ok(());
+            return Ok(Steps::few(number, [Act::Watch(id, Box::new(Watch { path, ..model })), Act::Done]));
         }
         if let Some(problem) = problem {
             return Err((problem, None));
@@ -250,17 +378,9 @@ impl Members<'_> {
         if self.path.is_some() {
             return Err((bad("with an array, each link's path is in the array"), None));
         }
-        let pairs = serde_json::from_str::<Vec<(u32, Cow<'_, str>)>>(watch);
+        let pairs = serde_json::from_str::<Vec<(u32, Box<str>)>>(watch);
         let pairs = pairs.map_err(|_| (bad(format!("'watch' is {ID}, or an array of [ID, PATH]")), None))?;
-        for (id, path) in pairs {
-            match resource(&path, limits) {
-                Ok(path) => add(Act::Watch(id, Box::new(Watch { path, ..model.clone() }))),
-                // The others are opened all the same.
-                Err(problem) => add(Act::Refuse(problem, Some(id))),
-            }
-        }
-        add(Act::Done);
-        Ok(())
+        Ok(Steps::Watches(number, pairs.into_iter(), Box::new(model)))
     }
 
     /// Exactly one command, and only such members as go with it.
@@ -406,8 +526,13 @@ fn without_place(error: &serde_json::Error) -> String {
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Vec<Step> {
+        let mut commands = Commands::new(text.to_owned());
+        std::iter::from_fn(|| commands.next(&Limits::default())).collect()
+    }
+
     fn steps(text: &str) -> Vec<Act> {
-        parse(text, &Limits::default()).into_iter().map(|step| step.act).collect()
+        parse(text).into_iter().map(|step| step.act).collect()
     }
 
     /// The name and detail of the one problem that a message makes.
@@ -463,6 +588,49 @@ mod tests {
     }
 
     #[test]
+    fn commands_are_found_whatever_is_between_them() {
+        for (text, count) in [
+            (" [ ] ", 0),
+            ("[]", 0),
+            (r#" {"unwatch":1} "#, 2),
+            (r#"[{"unwatch":1}]"#, 2),
+            ("\n[ {\"unwatch\":1}\t,\r\n{\"unwatch\":[2]} , {\"unwatch\":[]} ]\n", 5),
+            (r#"[1,"],[",{"put":"/a","value":[[1],"]"]},null,[2]]"#, 5),
+        ] {
+            assert_eq!(steps(text).len(), count, "{text}");
+        }
+        // Nothing of a message is done that is not JSON to its end (PROTOCOL L9).
+        for text in [
+            r#"[{"unwatch":1}"#,
+            r#"[{"unwatch":1},]"#,
+            r#"[{"unwatch":1}] 1"#,
+            r#"{"unwatch":1} 1"#,
+            "",
+            " ",
+        ] {
+            assert!(refused(text).starts_with("bad-json"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_takes_long_to_read_is_known_before() {
+        let long = format!(r#"{{"put":"/a","value":"{}"}}"#, "x".repeat(LARGE_BYTES));
+        // The message as a whole is looked at first, then each command when it is its turn.
+        for (text, second) in [
+            (r#"[{"delete":"/a"}]"#.to_owned(), 0),
+            (long.clone(), 0),
+            (format!(r#"[{{"delete":"/a"}},{long}]"#), LARGE_BYTES),
+            (format!(r#"[ {long} , {{"delete":"/a"}} ]"#), 0),
+        ] {
+            let mut commands = Commands::new(text.clone());
+            for bytes in [text.len(), second, 0] {
+                assert_eq!(commands.next_bytes(), bytes, "{}", &text[..15]);
+                commands.next(&Limits::default());
+            }
+        }
+    }
+
+    #[test]
     fn what_is_wrong_with_one_command_is_no_matter_to_the_next() {
         let acts = steps(r#"[{"put":"/a","value":null},{"nonsense":1},{"unwatch":[1,2]}]"#);
         assert!(
@@ -508,7 +676,7 @@ mod tests {
             (r#"{"get":"/b","foo":1e400,"ref":7}"#, "no command has a member 'foo'"),
             (&deep, "'get' is the path"),
         ] {
-            let steps = parse(text, &Limits::default());
+            let steps = parse(text);
             assert_eq!(steps[0].number, Some(7), "{text}");
             let Act::Refuse(problem, _) = &steps[0].act else { panic!("{text}") };
             assert!(String::from_utf8(problem.to_json()).unwrap().contains(says), "{text}");

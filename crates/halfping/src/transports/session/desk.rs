@@ -9,9 +9,10 @@ use halfping_engine::{Action, Condition, Frame, Json, Path, Tick, Update, Write}
 use http::header::ETAG;
 
 use super::close::Close;
-use super::command::{Act, Ref, Step, parse};
+use super::command::{Act, Commands, Ref, Step};
 use super::credit::Credit;
 use super::message::{self, Answer, State};
+use crate::aside::{LARGE_BYTES, aside};
 use crate::connection::{Connection, Pace};
 use crate::delivery::Deliver;
 use crate::http::etag;
@@ -36,7 +37,9 @@ pub(super) struct Desk {
 }
 
 struct Work {
-    steps: std::vec::IntoIter<Step>,
+    /// `None` while they are read aside.
+    commands: Option<Commands>,
+    reading: Option<BoxFuture<'static, (Commands, Option<Step>)>>,
     /// A write that is being made durable; what comes after it waits.
     call: Option<Call>,
     /// The first link that a command could not open or end, until its `ref` is answered.
@@ -53,6 +56,29 @@ pub(super) trait Outbox {
     fn put(&mut self, fill: impl FnOnce(&mut Vec<u8>));
     /// Puts a message that other sessions may have been told in the same words.
     fn put_shared(&mut self, frame: &Frame, key: u128, fill: impl FnOnce(&mut Vec<u8>));
+}
+
+impl Work {
+    /// The next step; what takes long to read is read aside meanwhile.
+    fn poll_next(&mut self, cx: &mut Context<'_>, shared: &Arc<Shared>) -> Poll<Option<Step>> {
+        if let Some(commands) = &mut self.commands {
+            let bytes = commands.next_bytes();
+            if bytes < LARGE_BYTES {
+                return Poll::Ready(commands.next(&shared.limits));
+            }
+            let shared = shared.clone();
+            self.reading = self.commands.take().map(|mut commands| -> BoxFuture<'static, _> {
+                Box::pin(aside(bytes, move || {
+                    let step = commands.next(&shared.limits);
+                    (commands, step)
+                }))
+            });
+        }
+        let Some(reading) = &mut self.reading else { return Poll::Ready(None) };
+        let (commands, step) = ready!(reading.as_mut().poll(cx));
+        (self.commands, self.reading) = (Some(commands), None);
+        Poll::Ready(step)
+    }
 }
 
 impl Desk {
@@ -96,11 +122,11 @@ impl Desk {
     }
 
     /// Takes a message. It is done in steps.
-    pub(super) fn receive(&mut self, text: &str) {
+    pub(super) fn receive(&mut self, text: String) {
         debug_assert!(self.is_free(), "a message is taken when the one before it is done");
         self.shared().metrics.bytes_in.inc_by(text.len() as u64);
-        let steps = parse(text, &self.shared().limits).into_iter();
-        self.work = Some(Box::new(Work { steps, call: None, refused: None }));
+        let commands = Some(Commands::new(text));
+        self.work = Some(Box::new(Work { commands, reading: None, call: None, refused: None }));
     }
 
     /// Does one step, if there is one and nothing is in its way.
@@ -117,7 +143,7 @@ impl Desk {
             self.settle(number, done, out);
             return Poll::Ready(Ok(()));
         }
-        let Some(step) = work.steps.next() else {
+        let Some(step) = ready!(work.poll_next(cx, self.subscription.shared())) else {
             self.work = None;
             return Poll::Ready(Ok(()));
         };

@@ -118,7 +118,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                     self.begun.get_or_insert_with(Instant::now);
                 }
                 match next {
-                    Poll::Ready(Ok(Incoming::Text(text))) => desk.receive(&text),
+                    Poll::Ready(Ok(Incoming::Text(text))) => desk.receive(text),
                     Poll::Ready(Ok(Incoming::Ping(_) | Incoming::Pong)) | Poll::Pending => {}
                     Poll::Ready(Ok(Incoming::Binary(_))) => return Poll::Ready(End::Close(Close::Binary)),
                     Poll::Ready(Ok(Incoming::Close(code))) => return Poll::Ready(End::Asked(code)),
