@@ -24,6 +24,7 @@ fn main() -> ExitCode {
             Ok(steps) => run::run(&steps),
             Err(unknown) => misuse(&format!("there is no step `{unknown}`")),
         },
+        ["sim", arguments @ ..] => run::sim(arguments),
         ["fuzz", words @ ..] => fuzz::run(words).unwrap_or_else(|wrong| misuse(&wrong)),
         [unknown, ..] => misuse(&format!("there is no command `{unknown}`")),
     }
@@ -38,6 +39,7 @@ fn help() -> String {
     let mut help = String::from(
         "cargo xtask test            everything that CI runs, in this order; stops at the first failure\n\
          cargo xtask test STEP...    some of it\n\
+         cargo xtask sim ...         the simulator: --seeds N [--from N], --seed N, --mutants [NAME]\n\
          cargo xtask fuzz [TARGET]... [--seconds N]\n\
          \x20                           fuzzing: all targets, or these, each for a minute or N seconds\n\n\
          Steps:\n",

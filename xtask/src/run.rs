@@ -60,6 +60,23 @@ impl World {
     }
 }
 
+/// Runs the simulator, built to be fast.
+pub(crate) fn sim(arguments: &[&str]) -> ExitCode {
+    let mut command =
+        World::new().cargo(&["run", "--quiet", "--package", "halfping-sim", "--profile", "sim"]);
+    if arguments.first() == Some(&"--mutants") {
+        command.args(["--features", "mutants"]);
+    }
+    match command.arg("--").args(arguments).status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status.code().and_then(|code| code.try_into().ok()).unwrap_or(1)),
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 enum Outcome {
     Passed,
     Failed(String),

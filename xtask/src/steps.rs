@@ -47,6 +47,17 @@ pub(crate) const STEPS: &[Step] = &[
         needs_binary: false,
     },
     Step {
+        name: "sim",
+        about: "the simulator: seeds that failed once, fresh ones, and faults that it has to find",
+        prepare: nothing,
+        command: |world| {
+            // One build for all of it: as long as no fault is planted, it makes no difference that some could be.
+            let options = ["run", "--package", "halfping-sim", "--profile", "test", "--features", "mutants"];
+            world.cargo_locked(&options, &["--", "--ci", "30"])
+        },
+        needs_binary: false,
+    },
+    Step {
         name: "docs",
         about: "API documentation, warnings are errors",
         prepare: nothing,
@@ -135,6 +146,7 @@ mod tests {
             "clippy",
             "build",
             "unit",
+            "sim",
             "docs",
             "fuzz",
             "suites",

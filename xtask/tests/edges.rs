@@ -13,6 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("halfping-engine", &[]),
     ("halfping-websocket", &[]),
     ("halfping-journal", &["halfping-engine"]),
+    ("halfping-sim", &["halfping-engine", "halfping-journal"]),
     ("halfping", &["halfping-engine", "halfping-journal", "halfping-websocket"]),
     ("halfping-client", &[]),
     ("halfping-cli", &["halfping", "halfping-client"]),

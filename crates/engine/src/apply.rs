@@ -5,6 +5,7 @@ use crate::cursor::Revision;
 use crate::interest::{Interest, PointId};
 use crate::key::{KeyId, Keys};
 use crate::limits::Limits;
+use crate::mutants;
 use crate::stored::Key;
 use crate::tree::{Object, Value};
 
@@ -55,7 +56,7 @@ impl Applying<'_> {
                     Change::Remove => Value::Absent { existed_since },
                     change => self.build(keys, change, self.at),
                 };
-                if let Some(point) = point {
+                if let Some(point) = point.filter(|_| !mutants::is("beneath-not-marked")) {
                     self.interest.beneath(point, self.touched);
                 }
             }
@@ -148,7 +149,7 @@ impl Applying<'_> {
             Change::Leaf(text) => Value::Leaf(text),
             Change::Object { members, .. } => {
                 let mut object = Object::new(self.at, members.len());
-                object.floor = floor;
+                object.floor = if mutants::is("replaced-as-same") { Revision::NONE } else { floor };
                 for (name, change) in members {
                     if !matches!(change, Change::Keep | Change::Remove) {
                         let key = keys.hold(&name);

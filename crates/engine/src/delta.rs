@@ -6,6 +6,7 @@
 
 use crate::cursor::Revision;
 use crate::key::{KeyId, Keys};
+use crate::mutants;
 use crate::tree::{Member, Object, Value};
 
 /// A place in a walk that goes out in slices: one entry for each object entered.
@@ -223,7 +224,7 @@ fn slice(
             }
         }
         if writer.len() >= budget {
-            position.0[level].slot = slot + 1;
+            position.0[level].slot = slot + 1 + usize::from(mutants::is("slice-misordered"));
             return false;
         }
     }

@@ -12,6 +12,7 @@ use crate::json::Json;
 use crate::key::{KeyId, Keys};
 use crate::limits::Limits;
 use crate::link::{Link, LinkId, Links, Priority, Rate, State};
+use crate::mutants;
 use crate::overlay::Overlay;
 use crate::patch::Patch;
 use crate::path::Path;
@@ -181,6 +182,8 @@ pub struct Engine {
     pub(crate) regions: Regions,
     pub(crate) stored: Stored,
     pub(crate) stats: Stats,
+    /// See [`EPHEMERAL_ROOM`].
+    room: u64,
     /// Scratch: what the last commit touched, the names on the way to a place.
     touched: Vec<PointId>,
     names: Vec<KeyId>,
@@ -217,6 +220,7 @@ impl Engine {
             regions: Regions::default(),
             stored: Stored::default(),
             stats: Stats::default(),
+            room: EPHEMERAL_ROOM,
             touched: Vec::new(),
             names: Vec::new(),
         }
@@ -271,12 +275,20 @@ impl Engine {
         Submitted::Waits
     }
 
+    /// The last revision that a commit has, or will have.
+    fn newest_given(&self) -> Revision {
+        match mutants::is("revision-reused") {
+            true => self.revision,
+            false => self.revision.max(self.pending.last()),
+        }
+    }
+
     fn prepare(&self, writes: &[Write], now: Timestamp) -> Result<Prepared, Refusal> {
         let (change, created) = self.work_out(writes, &self.pending.over)?;
         let change = effective(&self.keys, change, Base::new(&self.root, &self.pending.over));
         let revision = match change {
             Change::Keep => Revision::NONE,
-            _ => Revision(self.revision.max(self.pending.last()).0 + 1 + self.ephemeral_room()),
+            _ => Revision(self.newest_given().0 + 1 + self.ephemeral_room()),
         };
         let record = match self.regions.durable_part(&change) {
             Change::Keep => None,
@@ -316,7 +328,13 @@ impl Engine {
 
     /// Revisions that are left free before each durable one, so that ephemeral commits need not wait for the disk.
     fn ephemeral_room(&self) -> u64 {
-        if self.regions.is_empty() { 0 } else { EPHEMERAL_ROOM }
+        if self.regions.is_empty() { 0 } else { self.room }
+    }
+
+    /// Leaves so many revisions free before each durable commit, where the default is more than a test could use up.
+    #[doc(hidden)]
+    pub fn leave_room(&mut self, revisions: u64) {
+        self.room = revisions;
     }
 
     fn has_room(&self) -> bool {
@@ -373,6 +391,10 @@ impl Engine {
             let mut id = self.interest.touch(point, self.revision);
             while id != NIL {
                 let Link { session, next, .. } = self.links[id];
+                if mutants::is("mark-dropped") && id % 3 == 2 {
+                    id = next;
+                    continue;
+                }
                 if let Some(owner) = &mut self.sessions[session as usize] {
                     owner.enqueue(&mut self.links, id, self.revision);
                     if !std::mem::replace(&mut owner.woken, true) {
@@ -435,7 +457,9 @@ impl Engine {
             // What is not durable yet has no name that a client could know.
             States::These(cursors) => {
                 let now = self.cursor(self.find(path).changed);
-                found.exists() && !found.is_written_over() && cursors.contains(&now)
+                found.exists()
+                    && (!found.is_written_over() || mutants::is("etag-too-early"))
+                    && cursors.contains(&now)
             }
         };
         condition.is.as_ref().is_none_or(among) && !condition.is_not.as_ref().is_some_and(among)
@@ -593,7 +617,8 @@ impl Engine {
 
     /// The cursor that resumes all links of a synced session: everything up to it has been shown. It does not go back.
     pub fn resume_point(&self, session: SessionId) -> Revision {
-        self.session(session).known().unwrap_or(self.revision)
+        let known = self.session(session).known().filter(|_| !mutants::is("resume-too-new"));
+        known.unwrap_or(self.revision)
     }
 
     /// When the session will have something to say without another commit: a link that waits for its rate.

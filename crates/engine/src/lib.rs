@@ -19,6 +19,10 @@ mod json;
 mod key;
 mod limits;
 mod link;
+#[cfg(not(feature = "mutants"))]
+mod mutants;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 mod overlay;
 mod patch;
 mod path;

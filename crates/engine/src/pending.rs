@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use crate::change::Change;
 use crate::codec::put_bytes;
 use crate::cursor::Revision;
+use crate::mutants;
 use crate::path::Path;
 use crate::refusal::Refusal;
 use crate::times::Timestamp;
@@ -112,6 +113,10 @@ impl Pending {
 
     /// Forgets all of them.
     pub(crate) fn abandon(&mut self) -> usize {
-        std::mem::take(self).commits.len()
+        let over = match mutants::is("abandon-keeps") {
+            true => std::mem::take(&mut self.over),
+            false => Change::Keep,
+        };
+        std::mem::replace(self, Pending { over, ..Pending::default() }).commits.len()
     }
 }

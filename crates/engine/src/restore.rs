@@ -6,6 +6,7 @@ use crate::cursor::{Epoch, Revision};
 use crate::engine::Engine;
 use crate::key::{KeyId, Keys};
 use crate::limits::Limits;
+use crate::mutants;
 use crate::record::Record;
 use crate::region::{Pattern, Regions};
 use crate::stored::{ABSENT, Key, LEAF, OBJECT, ROWS};
@@ -161,6 +162,9 @@ impl Restoring {
     pub fn lose(&mut self, ephemeral: &[Pattern], at: Revision, now: Timestamp) {
         let engine = &mut self.engine;
         for pattern in ephemeral {
+            if mutants::is("not-buried") {
+                break;
+            }
             let mut losing = Losing { keys: &mut engine.keys, tombstones: &mut engine.tombstones, at };
             if let Value::Object(root) = &mut engine.root {
                 losing.beneath(root, pattern.segments());

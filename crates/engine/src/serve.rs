@@ -8,6 +8,7 @@ use crate::engine::{Engine, Found};
 use crate::frame::{Frame, Kind, Update};
 use crate::key::KeyId;
 use crate::link::{LinkId, Walk};
+use crate::mutants;
 use crate::refusal::Refusal;
 use crate::sharing::Wish;
 use crate::tree::{Object, Value};
@@ -116,7 +117,7 @@ impl Engine {
         let link = &mut self.links[id];
         link.incomplete = !complete;
         if done {
-            link.cursor = walk.start.min(changed);
+            link.cursor = if mutants::is("walk-ends-late") { changed } else { walk.start.min(changed) };
         } else {
             link.walk = Some(walk);
         }

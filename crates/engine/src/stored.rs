@@ -10,6 +10,7 @@ use crate::codec::{Corrupt, corrupt, put_bytes, put_number, put_revision};
 use crate::cursor::Revision;
 use crate::engine::Engine;
 use crate::key::{KeyId, Keys};
+use crate::mutants;
 use crate::region::Place;
 use crate::tree::{Member, Value};
 
@@ -148,7 +149,13 @@ impl Engine {
         let Engine { regions, keys, root, root_changed, .. } = self;
         let mut walk = Walk { keys, since, made, done, rows: Vec::new() };
         walk.row(&Key::default(), *root_changed, root, &regions.root());
-        let forgotten = self.stored.forgotten.clone();
+        let mut forgotten = self.stored.forgotten.clone();
+        if mutants::is("forgotten-not-told") {
+            forgotten.clear();
+        }
+        if mutants::is("checkpoint-marks-all") {
+            self.stored.through = self.revision;
+        }
         Checkpoint { through: self.revision, forgotten, rows: walk.rows, times }
     }
 
@@ -190,7 +197,8 @@ impl Walk<'_> {
         put_revision(object.floor, changed, &mut body);
         self.rows.push(Row { key: key.clone(), object: Some(object.born), body });
         // Of an object whose rows the store may not have, all are written.
-        let is_known = object.has_rows() && object.has_rows_since <= self.done;
+        let is_known =
+            object.has_rows() && (object.has_rows_since <= self.done || mutants::is("split-too-early"));
         if !is_known {
             object.has_rows_since = self.made;
         }

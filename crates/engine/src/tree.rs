@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use crate::change::{Change, Members};
 use crate::cursor::Revision;
 use crate::key::{KeyId, Keys};
+use crate::mutants;
 use crate::text::Text;
 
 /// Slots up to which a scan is cheaper than an index.
@@ -328,7 +329,9 @@ impl Object {
             };
             let Some(slot) = oldest else { break };
             let member = &mut self.members[slot];
-            self.floor = self.floor.max(member.changed);
+            if !mutants::is("floor-not-raised") {
+                self.floor = self.floor.max(member.changed);
+            }
             tell(keys, member.key);
             keys.release(member.key);
             match &mut self.index {

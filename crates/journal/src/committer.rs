@@ -35,6 +35,9 @@ pub struct Committer<J> {
     /// Bytes and commits in the log.
     log_bytes: usize,
     log_commits: usize,
+    /// How many of them are enough for a checkpoint.
+    log_bytes_max: usize,
+    log_commits_max: usize,
     /// Up to which revision ephemeral commits may be made.
     lease: Revision,
     /// The newest revision in the log that somebody was told of.
@@ -47,7 +50,23 @@ impl<J: Journal> Committer<J> {
     /// `lease`, `ephemeral`: as the journal has them, and as they are to be.
     pub(crate) fn new(journal: J, lease: Revision, ephemeral: Option<Vec<String>>) -> Committer<J> {
         let newest = Revision::NONE;
-        Committer { journal, status: Status::Works, log_bytes: 0, log_commits: 0, lease, newest, ephemeral }
+        Committer {
+            journal,
+            status: Status::Works,
+            log_bytes: 0,
+            log_commits: 0,
+            log_bytes_max: LOG_BYTES,
+            log_commits_max: LOG_COMMITS,
+            lease,
+            newest,
+            ephemeral,
+        }
+    }
+
+    /// The same, with a checkpoint after so many bytes or commits in the log.
+    #[must_use]
+    pub fn checkpoint_after(self, bytes: usize, commits: usize) -> Committer<J> {
+        Committer { log_bytes_max: bytes, log_commits_max: commits, ..self }
     }
 
     /// Writes what has to be on disk before the first commit: a state without a log, and what of it may be ephemeral.
@@ -76,7 +95,7 @@ impl<J: Journal> Committer<J> {
             self.log_commits += batch.commits;
             transaction.batch = (!batch.body.is_empty()).then_some(batch);
         }
-        if self.log_bytes > LOG_BYTES || self.log_commits > LOG_COMMITS {
+        if self.log_bytes > self.log_bytes_max || self.log_commits > self.log_commits_max {
             transaction.checkpoint = Some(engine.checkpoint());
         }
         self.add_lease(engine, &mut transaction);
@@ -153,6 +172,11 @@ impl<J: Journal> Committer<J> {
     /// The journal.
     pub fn journal(&self) -> &J {
         &self.journal
+    }
+
+    /// The journal, for those who make it fail.
+    pub fn journal_mut(&mut self) -> &mut J {
+        &mut self.journal
     }
 
     /// The journal, when nothing more is to be written.

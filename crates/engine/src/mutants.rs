@@ -1,0 +1,32 @@
+//! Faults that the simulator plants in the engine, to see that it finds them. Without the feature `mutants` there are none, and asking costs
+//! nothing.
+
+/// Whether this fault is planted.
+#[cfg(not(feature = "mutants"))]
+pub(crate) const fn is(_: &str) -> bool {
+    false
+}
+
+#[cfg(feature = "mutants")]
+pub use planted::plant;
+
+#[cfg(feature = "mutants")]
+pub(crate) use planted::is;
+
+#[cfg(feature = "mutants")]
+mod planted {
+    use std::cell::Cell;
+
+    thread_local! {
+        static PLANTED: Cell<&'static str> = const { Cell::new("") };
+    }
+
+    /// From now on, in this thread, the engine has this fault and no other; an empty name for none.
+    pub fn plant(name: &'static str) {
+        PLANTED.set(name);
+    }
+
+    pub(crate) fn is(name: &str) -> bool {
+        PLANTED.get() == name
+    }
+}

@@ -1,0 +1,280 @@
+//! What the tree should be: plain values, nothing of the engine's.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde_json::{Map, Value};
+
+/// Names from the root.
+pub(crate) type Names = Vec<String>;
+
+/// Why the model would refuse a write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum No {
+    NotFound,
+    NotAnObject,
+    Precondition,
+    PatchFailed,
+    /// A bound. The model has none, and believes the engine.
+    Limit,
+    Other,
+}
+
+/// What a write does.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    Put(Value),
+    Merge(Value),
+    Patch(Value),
+    Delete,
+}
+
+pub(crate) fn at<'v>(root: &'v Value, path: &[String]) -> Option<&'v Value> {
+    path.iter().try_fold(root, |value, name| value.as_object()?.get(name))
+}
+
+/// The value at a place, `depth` levels of objects deep.
+pub(crate) fn view(root: &Value, path: &[String], depth: u32) -> Option<Value> {
+    at(root, path).map(|value| cut(value, depth))
+}
+
+fn cut(value: &Value, depth: u32) -> Value {
+    match value {
+        Value::Object(_) if depth == 0 => Value::Object(Map::new()),
+        Value::Object(_) if depth > 64 => value.clone(),
+        Value::Object(members) => members.iter().map(|(k, v)| (k.clone(), cut(v, depth - 1))).collect(),
+        other => other.clone(),
+    }
+}
+
+/// RFC 7396.
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(members) = target else { return };
+    for (name, value) in patch {
+        match value {
+            Value::Null => drop(members.remove(name)),
+            value => merge(members.entry(name.clone()).or_insert(Value::Null), value),
+        }
+    }
+}
+
+/// Does a write. Says whether nothing was there before.
+pub(crate) fn write(root: &mut Value, path: &[String], act: &Act) -> Result<bool, No> {
+    let created = at(root, path).is_none();
+    match act {
+        Act::Put(value) => *make(root, path)? = value.clone(),
+        Act::Merge(patch) => {
+            let target = make(root, path)?;
+            merge(target, patch);
+        }
+        Act::Patch(operations) => {
+            let Some(target) = at(root, path) else { return Err(No::NotFound) };
+            let mut target = target.clone();
+            let patch: json_patch::Patch =
+                serde_json::from_value(operations.clone()).map_err(|_| No::PatchFailed)?;
+            json_patch::patch_unsafe(&mut target, &patch).map_err(|_| No::PatchFailed)?;
+            *make(root, path)? = target;
+        }
+        Act::Delete => {
+            let Some((last, above)) = path.split_last() else { return Err(No::Other) };
+            if created {
+                return Err(No::NotFound);
+            }
+            if let Some(members) = make(root, above)?.as_object_mut() {
+                members.remove(last);
+            }
+        }
+    }
+    Ok(created)
+}
+
+/// A place to write to, with everything above it. What is new is `null`.
+fn make<'v>(root: &'v mut Value, path: &[String]) -> Result<&'v mut Value, No> {
+    let mut value = root;
+    for name in path {
+        let Value::Object(members) = value else { return Err(No::NotAnObject) };
+        let is_last = std::ptr::eq(name, &path[path.len() - 1]);
+        let fresh = if is_last { Value::Null } else { Value::Object(Map::new()) };
+        value = members.entry(name.clone()).or_insert(fresh);
+    }
+    Ok(value)
+}
+
+/// What takes one value to another.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Diff {
+    Keep,
+    Remove,
+    Set(Value),
+    Members(BTreeMap<String, Diff>),
+}
+
+pub(crate) fn diff(old: Option<&Value>, new: Option<&Value>) -> Diff {
+    match (old, new) {
+        (None, None) => Diff::Keep,
+        (Some(_), None) => Diff::Remove,
+        (Some(Value::Object(old)), Some(Value::Object(new))) => {
+            let names = old.keys().chain(new.keys().filter(|name| !old.contains_key(*name)));
+            let members = names.map(|name| (name.clone(), diff(old.get(name), new.get(name))));
+            let members: BTreeMap<String, Diff> = members.filter(|(_, diff)| *diff != Diff::Keep).collect();
+            if members.is_empty() { Diff::Keep } else { Diff::Members(members) }
+        }
+        (Some(old), Some(new)) if old == new => Diff::Keep,
+        (_, Some(new)) => Diff::Set(new.clone()),
+    }
+}
+
+impl Diff {
+    pub(crate) fn apply(&self, members: &mut Map<String, Value>) {
+        let Diff::Members(diffs) = self else { return };
+        for (name, diff) in diffs {
+            match diff {
+                Diff::Keep => {}
+                Diff::Remove => drop(members.remove(name)),
+                Diff::Set(value) => drop(members.insert(name.clone(), value.clone())),
+                Diff::Members(_) => {
+                    let member = members.entry(name.clone()).or_insert(Value::Null);
+                    if !member.is_object() {
+                        *member = Value::Object(Map::new());
+                    }
+                    if let Value::Object(beneath) = member {
+                        diff.apply(beneath);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether it changes something at a place, beneath it, or above it so that the place is another.
+    pub(crate) fn touches(&self, path: &[String]) -> bool {
+        match (self, path.split_first()) {
+            (Diff::Keep, _) => false,
+            (Diff::Members(members), Some((first, rest))) => {
+                members.get(first).is_some_and(|diff| diff.touches(rest))
+            }
+            _ => true,
+        }
+    }
+}
+
+/// Between the names of a key of [`Tree::changed`]; in no name.
+const SEPARATOR: char = '\u{1}';
+
+/// The tree as somebody sees it, and when each part of it last changed.
+#[derive(Clone)]
+pub(crate) struct Tree {
+    pub(crate) root: Rc<Value>,
+    pub(crate) revision: u64,
+    pub(crate) changed: BTreeMap<String, u64>,
+}
+
+pub(crate) fn key(path: &[String]) -> String {
+    path.iter().fold(String::new(), |key, name| key + &SEPARATOR.to_string() + name)
+}
+
+impl Tree {
+    pub(crate) fn new() -> Tree {
+        let root = Rc::new(Value::Object(Map::new()));
+        Tree { root, revision: 1, changed: [(String::new(), 1)].into_iter().collect() }
+    }
+
+    pub(crate) fn apply(&mut self, diff: &Diff, at: u64) {
+        if *diff == Diff::Keep {
+            return;
+        }
+        if let Value::Object(members) = Rc::make_mut(&mut self.root) {
+            diff.apply(members);
+        }
+        self.note(String::new(), diff, at);
+        self.revision = at;
+    }
+
+    fn note(&mut self, key: String, diff: &Diff, at: u64) {
+        match diff {
+            Diff::Keep => return,
+            Diff::Members(members) => {
+                for (name, diff) in members {
+                    self.note(format!("{key}{SEPARATOR}{name}"), diff, at);
+                }
+            }
+            Diff::Remove | Diff::Set(_) => {
+                let (from, to) = (format!("{key}{SEPARATOR}"), format!("{key}\u{2}"));
+                let beneath: Vec<String> = self.changed.range(from..to).map(|(k, _)| k.clone()).collect();
+                self.changed.retain(|k, _| !beneath.contains(k));
+                self.changed.remove(&key);
+                if let Diff::Set(value) = diff {
+                    self.note_all(&key, value, at);
+                }
+                return;
+            }
+        }
+        self.changed.insert(key, at);
+    }
+
+    fn note_all(&mut self, key: &str, value: &Value, at: u64) {
+        self.changed.insert(key.to_owned(), at);
+        for (name, value) in value.as_object().into_iter().flatten() {
+            self.note_all(&format!("{key}{SEPARATOR}{name}"), value, at);
+        }
+    }
+
+    /// All places where something is.
+    pub(crate) fn places(&self) -> Vec<Names> {
+        fn collect(value: &Value, path: &mut Names, out: &mut Vec<Names>) {
+            out.push(path.clone());
+            for (name, value) in value.as_object().into_iter().flatten() {
+                path.push(name.clone());
+                collect(value, path, out);
+                path.pop();
+            }
+        }
+        let mut out = Vec::new();
+        collect(&self.root, &mut Vec::new(), &mut out);
+        out
+    }
+}
+
+/// Patterns of what is ephemeral; `None` is any name.
+pub(crate) type Patterns = Vec<Vec<Option<String>>>;
+
+pub(crate) fn patterns(texts: &[&str]) -> Patterns {
+    let pattern = |text: &str| text[1..].split('/').map(|n| (n != "*").then(|| n.to_owned())).collect();
+    texts.iter().map(|text| pattern(text)).collect()
+}
+
+pub(crate) fn holds(patterns: &Patterns, path: &[String]) -> bool {
+    patterns.iter().any(|pattern| {
+        pattern.len() <= path.len()
+            && pattern.iter().zip(path).all(|(p, name)| p.as_ref().is_none_or(|p| p == name))
+    })
+}
+
+/// What is left when everything ephemeral is gone, and all objects that may have been there only to hold it.
+pub(crate) fn durable(value: &Value, patterns: &Patterns) -> Value {
+    fn strip(value: &mut Value, patterns: &[&[Option<String>]]) {
+        let Value::Object(members) = value else { return };
+        members.retain(|name, value| {
+            let fitting = patterns.iter().filter(|p| p[0].as_ref().is_none_or(|p| p == name));
+            let beneath: Vec<&[Option<String>]> = fitting.map(|p| &p[1..]).collect();
+            if beneath.iter().any(|p| p.is_empty()) {
+                return false;
+            }
+            if beneath.is_empty() {
+                return true;
+            }
+            strip(value, &beneath);
+            value.as_object().is_none_or(|o| !o.is_empty())
+        });
+    }
+    let mut value = value.clone();
+    let patterns: Vec<&[Option<String>]> = patterns.iter().map(Vec::as_slice).collect();
+    strip(&mut value, &patterns);
+    value
+}

@@ -1,0 +1,38 @@
+//! Faults that can be planted: what the simulator is worth is how soon it finds them.
+
+/// Name, and what it does. Those of the engine are in `halfping_engine::mutants` and at the places that ask for them.
+pub(crate) const MUTANTS: &[(&str, &str)] = &[
+    ("fsync-skipped", "the disk says that it has what it has not"),
+    ("disk-reorders", "a sync leaves out what was written first, until the next"),
+    ("answered-early", "commits are settled before they are written"),
+    ("epoch-reused", "a new store has the epoch of the old one"),
+    ("recover-keeps", "what was said to have failed stays in the log"),
+    ("lease-not-written", "nobody knows how far ephemeral commits went"),
+    ("regions-not-written", "nobody knows what was ephemeral"),
+    ("log-cut-too-far", "a checkpoint removes the batch that comes with it"),
+    ("rows-not-removed", "rows of forgotten tombstones stay on disk"),
+    ("tombstone-row-dropped", "tombstones do not come back"),
+    ("batch-dropped", "the last batch does not come back"),
+    ("client-keeps-nulls", "a client takes a removal for a null"),
+    ("floor-not-raised", "engine: a tombstone is forgotten, and the floor stays"),
+    ("slice-misordered", "engine: a slice begins a slot too late"),
+    ("walk-ends-late", "engine: a reader of slices is taken to have what came while they were sent"),
+    ("mark-dropped", "engine: a reader in three is not told that there is something"),
+    ("beneath-not-marked", "engine: readers beneath what is replaced are not told"),
+    ("forgotten-not-told", "engine: a checkpoint does not name rows that go"),
+    ("split-too-early", "engine: rows are taken to be on disk although the write failed"),
+    ("abandon-keeps", "engine: commits that were given up are still seen by later ones"),
+    ("revision-reused", "engine: commits in line have one revision"),
+    ("replaced-as-same", "engine: an object in another's place is taken for it"),
+    ("not-buried", "engine: nobody is told that what was ephemeral is gone"),
+    ("etag-too-early", "engine: a condition compares with what is not durable"),
+    ("resume-too-new", "engine: a session's cursor promises what links with a rate have not told"),
+    ("checkpoint-marks-all", "engine: a checkpoint that failed counts as done"),
+];
+
+pub(crate) fn plant(name: &'static str) {
+    #[cfg(feature = "mutants")]
+    halfping_engine::mutants::plant(name);
+    #[cfg(not(feature = "mutants"))]
+    let _ = name;
+}
