@@ -149,7 +149,16 @@ impl Work {
                 tracing::info!(was = fault.kind.name(), "the store works again");
                 shared.with_state(|state| state.fault = None);
             }
-            Ok(Err(now)) => tracing::warn!(kind = now.kind.name(), fault = %now, "the store still fails"),
+            Ok(Err(now)) => {
+                tracing::warn!(kind = now.kind.name(), fault = %now, "the store still fails");
+                // Clients are told what is in the way now, not what was first.
+                shared.with_state(|state| {
+                    if state.fault.as_ref().is_none_or(|known| known.kind != now.kind) {
+                        shared.metrics.storage_fault(now.kind);
+                    }
+                    state.fault = Some(now);
+                });
+            }
             Err(_) => tracing::warn!("the store panicked when it was opened again"),
         }
     }

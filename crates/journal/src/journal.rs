@@ -131,6 +131,8 @@ impl From<std::io::Error> for Fault {
         let kind = match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => FaultKind::Full,
             ErrorKind::ReadOnlyFilesystem => FaultKind::ReadOnly,
+            // What redb says of a file that is not one of its own, or not a whole one.
+            ErrorKind::InvalidData | ErrorKind::UnexpectedEof => FaultKind::Damaged,
             _ => FaultKind::Io,
         };
         Fault::new(kind, error.to_string())

@@ -97,7 +97,7 @@ pub fn check(directory: &Path, tell: &mut dyn FnMut(Progress)) -> Result<Opened<
     if !Store::is_in(directory) {
         return Err(Fault::new(FaultKind::Io, format!("there is no {FILE} in it")));
     }
-    let mut store = Store::open(directory, 0)?;
+    let mut store = Store::open_to_read(directory)?;
     store.check_pages()?;
     // No limit of a configuration that may be another by now.
     let limits = Limits { json_depth: 512, path_depth: 256, tombstones: usize::MAX, ..Limits::default() };

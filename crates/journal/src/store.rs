@@ -3,13 +3,19 @@
 //! One transaction of ours is one of redb's, which is on disk whole or not at all: its pages carry checksums, and which of them count is said by
 //! one header that is written last. After a crash redb looks through the whole file; all of it is read then anyway.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::ops::Bound;
-use std::path::Path;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use halfping_engine::{Checkpoint, Key, Revision};
+use redb::backends::FileBackend;
 use redb::{
-    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend, Table, TableDefinition,
+    BackendError, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend, Table,
+    TableDefinition,
 };
 
 use crate::journal::{Contents, Fault, FaultKind, Header, Journal, Transaction};
@@ -37,42 +43,57 @@ pub struct Store<B = FileIn> {
     /// None, after a fault.
     database: Option<Database>,
     epoch: u64,
+    /// How often it has been opened to be written: if others did so while this one was closed after a fault, it is theirs.
+    opened: u64,
+    unsynced: Arc<Unsynced>,
 }
 
 /// Where a store's bytes are.
 pub trait Backend: Send {
-    /// Opens it, or makes it if it is not there.
-    fn open(&self, builder: &redb::Builder) -> Result<Database, Fault>;
-    /// How large it is.
+    /// What reads and writes them.
+    type Bytes: StorageBackend;
+    /// Opens them. Those that are empty become a new store.
+    fn open(&self) -> Result<Self::Bytes, Fault>;
+    /// How many they are.
     fn size(&self) -> u64;
+    /// The name of a file that is there while what a failed sync was to bring to disk may not be there.
+    fn mark(&self) -> Option<PathBuf> {
+        None
+    }
 }
 
 /// A store's file in a directory.
 #[derive(Clone, Debug)]
 pub struct FileIn {
-    directory: std::path::PathBuf,
+    path: PathBuf,
 }
 
 impl Backend for FileIn {
-    fn open(&self, builder: &redb::Builder) -> Result<Database, Fault> {
-        let path = self.directory.join(FILE);
-        let is_new = !path.exists();
-        let database = builder.create(&path).map_err(fault)?;
-        if is_new {
-            // The file's name has to survive as well.
-            File::open(&self.directory)?.sync_all()?;
+    type Bytes = FileBackend;
+
+    fn open(&self) -> Result<FileBackend, Fault> {
+        let file = File::options().read(true).write(true).open(&self.path)?;
+        if file.metadata()?.len() == 0 && self.path.ends_with(FILE) {
+            // A store gets its name when there is something in it.
+            return Err(Fault::new(FaultKind::Damaged, format!("{FILE} is empty")));
         }
-        Ok(database)
+        FileBackend::new(file).map_err(fault)
     }
 
     fn size(&self) -> u64 {
-        fs::metadata(self.directory.join(FILE)).map_or(0, |file| file.len())
+        fs::metadata(&self.path).map_or(0, |file| file.len())
+    }
+
+    fn mark(&self) -> Option<PathBuf> {
+        Some(self.path.with_file_name(format!("{FILE}.unsynced")))
     }
 }
 
 impl<S: StorageBackend, F: Fn() -> S + Send> Backend for F {
-    fn open(&self, builder: &redb::Builder) -> Result<Database, Fault> {
-        builder.create_with_backend(self()).map_err(fault)
+    type Bytes = S;
+
+    fn open(&self) -> Result<S, Fault> {
+        Ok(self())
     }
 
     fn size(&self) -> u64 {
@@ -83,8 +104,41 @@ impl<S: StorageBackend, F: Fn() -> S + Send> Backend for F {
 impl Store {
     /// Opens the store in a directory, or makes both. `epoch`: of the store, if it is new.
     pub fn open(directory: &Path, epoch: u64) -> Result<Store, Fault> {
-        fs::create_dir_all(directory)?;
-        Store::with_backend(FileIn { directory: directory.to_owned() }, epoch)
+        if !directory.exists() {
+            fs::create_dir_all(directory)?;
+            // Its name has to survive as well.
+            let above = directory.parent().filter(|above| !above.as_os_str().is_empty());
+            File::open(above.unwrap_or(Path::new(".")))?.sync_all()?;
+        }
+        let path = directory.join(FILE);
+        if !path.exists() {
+            Store::make(directory, &path, epoch)?;
+        }
+        Store::with_backend(FileIn { path }, epoch)
+    }
+
+    /// Makes a store, under another name until it is one: what a crash leaves of the attempt is not taken for a damaged store.
+    fn make(directory: &Path, path: &Path, epoch: u64) -> Result<(), Fault> {
+        let held = File::open(directory)?;
+        // Not all file systems lock directories; then whoever makes two stores in one at the same time has the one or the other.
+        if matches!(held.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Err(in_use());
+        }
+        let partial = directory.join(format!("{FILE}.partial"));
+        File::create(&partial)?;
+        drop(Store::with_backend(FileIn { path: partial.clone() }, epoch)?);
+        if !path.exists() {
+            fs::rename(&partial, path)?;
+            held.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// Opens the store that is in a directory, to look at it.
+    pub(crate) fn open_to_read(directory: &Path) -> Result<Store, Fault> {
+        let mut store = Store::closed(FileIn { path: directory.join(FILE) }, 0);
+        store.open_database()?;
+        Ok(store)
     }
 
     /// Whether there is a store in a directory.
@@ -96,15 +150,29 @@ impl Store {
 impl<B: Backend> Store<B> {
     /// Opens the store that a backend has, or makes one.
     pub fn with_backend(backend: B, epoch: u64) -> Result<Store<B>, Fault> {
-        let mut store = Store { backend, database: None, epoch };
+        let mut store = Store::closed(backend, epoch);
         store.open_database()?;
+        store.opened += 1;
+        let write = store.database()?.begin_write().map_err(fault)?;
+        put(&mut write.open_table(META).map_err(fault)?, "opened", store.opened)?;
+        write.commit().map_err(fault)?;
         Ok(store)
+    }
+
+    fn closed(backend: B, epoch: u64) -> Store<B> {
+        let unsynced = Arc::new(Unsynced::new(backend.mark()));
+        Store { backend, database: None, epoch, opened: 0, unsynced }
+    }
+
+    /// Lets go of the bytes, as a fault does. [`Journal::recover`] opens them again.
+    pub fn close(&mut self) {
+        self.database = None;
     }
 
     /// Compares all pages with their checksums.
     pub(crate) fn check_pages(&mut self) -> Result<(), Fault> {
         let Some(database) = &mut self.database else { return Ok(()) };
-        match database.check_integrity() {
+        match guarded(|| Ok(database.check_integrity()))? {
             Ok(true) => Ok(()),
             Ok(false) => Err(Fault::new(
                 FaultKind::Damaged,
@@ -115,9 +183,19 @@ impl<B: Backend> Store<B> {
     }
 
     fn open_database(&mut self) -> Result<(), Fault> {
+        guarded(|| self.try_open())
+    }
+
+    fn try_open(&mut self) -> Result<(), Fault> {
         // What has failed is let go of first: it holds the file.
         self.database = None;
-        let database = self.backend.open(Database::builder().set_cache_size(CACHE_BYTES))?;
+        if self.unsynced.is_so() {
+            rewrite(&self.backend.open()?)?;
+            self.unsynced.end();
+        }
+        let bytes = Watched { bytes: self.backend.open()?, unsynced: self.unsynced.clone() };
+        let database =
+            Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(bytes).map_err(fault)?;
         let read = database.begin_read().map_err(fault)?;
         match read.open_table(META) {
             Ok(meta) => {
@@ -128,6 +206,7 @@ impl<B: Backend> Store<B> {
                     return Err(Fault::new(FaultKind::Version, what));
                 }
                 self.epoch = number(&meta, "epoch")?;
+                self.opened = number_or(&meta, "opened", 0)?;
             }
             Err(redb::TableError::TableDoesNotExist(_)) => {
                 let write = database.begin_write().map_err(fault)?;
@@ -243,6 +322,40 @@ impl<B: Backend> Journal for Store<B> {
     }
 
     fn read(&mut self, into: &mut dyn Contents) -> Result<(), Fault> {
+        guarded(|| self.try_read(into))
+    }
+
+    fn tidy(&mut self, live: u64) -> Result<(), Fault> {
+        let Some(database) = &mut self.database else { return Ok(()) };
+        if self.backend.size() > COMPACT_BYTES.max(SPARE * live) {
+            database.compact().map_err(fault)?;
+        }
+        Ok(())
+    }
+
+    fn recover(&mut self, newest: Revision) -> Result<(), Fault> {
+        let known = (self.epoch, self.opened);
+        self.open_database()?;
+        let found = (self.epoch, self.opened);
+        (self.epoch, self.opened) = known;
+        if found != known {
+            self.database = None;
+            let what = match found.0 == known.0 {
+                true => "another process has used it since it failed here; start again to go on from there",
+                false => "there is another store in place of the one that was open",
+            };
+            return Err(Fault::new(FaultKind::InUse, what));
+        }
+        let recovered = self.has(newest).and_then(|()| self.forget_after(newest));
+        if recovered.is_err() {
+            self.database = None;
+        }
+        recovered
+    }
+}
+
+impl<B: Backend> Store<B> {
+    fn try_read(&self, into: &mut dyn Contents) -> Result<(), Fault> {
         let read = self.database()?.begin_read().map_err(fault)?;
         let meta = read.open_table(META).map_err(fault)?;
         let rows = read.open_table(ROWS).map_err(fault)?;
@@ -273,32 +386,28 @@ impl<B: Backend> Journal for Store<B> {
         Ok(())
     }
 
-    fn tidy(&mut self, live: u64) -> Result<(), Fault> {
-        let Some(database) = &mut self.database else { return Ok(()) };
-        if self.backend.size() > COMPACT_BYTES.max(SPARE * live) {
-            database.compact().map_err(fault)?;
+    /// Whether everything is there that was written up to a revision. It may be an old copy, or a disk that has lost what it had synced.
+    fn has(&self, newest: Revision) -> Result<(), Fault> {
+        let read = self.database()?.begin_read().map_err(fault)?;
+        let through = number_or(&read.open_table(META).map_err(fault)?, "through", 0)?;
+        let log = read.open_table(LOG).map_err(fault)?;
+        let last = match log.last().map_err(fault)? {
+            Some((_, batch)) => batch.value().first_chunk().map_or(0, |last| u64::from_le_bytes(*last)),
+            None => 0,
+        };
+        match through.max(last) >= newest.0 {
+            true => Ok(()),
+            false => {
+                let what = format!(
+                    "it lacks what was written to it: it ends at {}, not {}",
+                    through.max(last),
+                    newest.0
+                );
+                Err(Fault::new(FaultKind::Damaged, what))
+            }
         }
-        Ok(())
     }
 
-    fn recover(&mut self, newest: Revision) -> Result<(), Fault> {
-        let epoch = self.epoch;
-        self.open_database()?;
-        if self.epoch != epoch {
-            let what = "there is another store in place of the one that was open";
-            self.database = None;
-            self.epoch = epoch;
-            return Err(Fault::new(FaultKind::Damaged, what));
-        }
-        let recovered = self.forget_after(newest);
-        if recovered.is_err() {
-            self.database = None;
-        }
-        recovered
-    }
-}
-
-impl<B: Backend> Store<B> {
     /// Removes batches after a revision from the log. That it can be written again is shown by doing so.
     fn forget_after(&self, newest: Revision) -> Result<(), Fault> {
         let write = self.database()?.begin_write().map_err(fault)?;
@@ -309,6 +418,133 @@ impl<B: Backend> Store<B> {
             put(&mut meta, "version", VERSION)?;
         }
         write.commit().map_err(fault)
+    }
+}
+
+/// What a damaged file leads to: redb panics in some places rather than say so.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let what = panic.downcast_ref::<String>().map(String::as_str);
+        let what = what.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it cannot be read");
+        Err(Fault::new(FaultKind::Damaged, what))
+    })
+}
+
+/// Bytes that are written again at once, and what of them is left out when it is all zeros: it may be a hole, and need room.
+const REWRITE_BYTES: usize = 1 << 20;
+const HOLE_BYTES: usize = 4096;
+
+/// Writes again what is there.
+///
+/// A sync that fails leaves bytes in the system's cache that readers see, that are not on disk, and that no later sync brings there. If a store
+/// went on from them, it would be gone after a crash, with all that was acknowledged before and since.
+fn rewrite(bytes: &impl StorageBackend) -> Result<(), Fault> {
+    if let Ok(false) = bytes.try_lock_range(Bound::Unbounded, Bound::Unbounded) {
+        return Err(in_use());
+    }
+    let write_again = || -> io::Result<()> {
+        let len = bytes.len()?;
+        bytes.set_len(len)?;
+        let mut block = vec![0; REWRITE_BYTES];
+        let mut at = 0;
+        while at < len {
+            let block = &mut block[..REWRITE_BYTES.min((len - at) as usize)];
+            bytes.read(at, block)?;
+            for (i, part) in block.chunks(HOLE_BYTES).enumerate() {
+                if part.iter().any(|byte| *byte != 0) {
+                    bytes.write(at + (i * HOLE_BYTES) as u64, part)?;
+                }
+            }
+            at += block.len() as u64;
+        }
+        bytes.sync_data()?;
+        bytes.close()
+    };
+    write_again().map_err(Fault::from)
+}
+
+/// Whether a sync has failed; see [`rewrite`]. The next process has to know it too, as it sees the same cache; that is what the mark is for.
+/// It need not survive the system: nor does the cache.
+#[derive(Debug)]
+struct Unsynced {
+    is_so: AtomicBool,
+    mark: Option<PathBuf>,
+}
+
+impl Unsynced {
+    fn new(mark: Option<PathBuf>) -> Unsynced {
+        Unsynced { is_so: AtomicBool::new(mark.as_ref().is_some_and(|mark| mark.exists())), mark }
+    }
+
+    fn is_so(&self) -> bool {
+        self.is_so.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self) {
+        self.is_so.store(true, Ordering::Relaxed);
+        drop(self.mark.as_ref().map(File::create));
+    }
+
+    fn end(&self) {
+        self.is_so.store(false, Ordering::Relaxed);
+        drop(self.mark.as_ref().map(fs::remove_file));
+    }
+}
+
+/// Bytes of which it is known whether a sync has failed.
+#[derive(Debug)]
+struct Watched<S> {
+    bytes: S,
+    unsynced: Arc<Unsynced>,
+}
+
+impl<S: StorageBackend> StorageBackend for Watched<S> {
+    fn len(&self) -> io::Result<u64> {
+        self.bytes.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.bytes.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.bytes.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.bytes.sync_data().inspect_err(|_| self.unsynced.begin())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.bytes.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.bytes.close()
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.bytes.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.bytes.try_lock_shared_range(start, end)
+    }
+
+    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.bytes.lock_range(start, end)
+    }
+
+    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.bytes.lock_shared_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.bytes.unlock_range(start, end)
+    }
+
+    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.bytes.query_lock_range(start, end)
     }
 }
 
@@ -340,10 +576,14 @@ fn number_or(
 fn fault(error: impl Into<redb::Error>) -> Fault {
     match error.into() {
         redb::Error::Io(error) => error.into(),
-        redb::Error::DatabaseAlreadyOpen => Fault::new(FaultKind::InUse, "another process has it open"),
+        redb::Error::DatabaseAlreadyOpen => in_use(),
         error @ (redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_)) => {
             Fault::new(FaultKind::Damaged, error.to_string())
         }
         error => Fault::new(FaultKind::Io, error.to_string()),
     }
+}
+
+fn in_use() -> Fault {
+    Fault::new(FaultKind::InUse, "another process has it open")
 }

@@ -1,17 +1,23 @@
 //! `halfping check`, `backup` and `restore`: what operators do with state.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use flate2::Crc;
 use halfping::{Api, Commit, Options};
 use halfping_client::{Event, Frame, Kind, LINE_BYTES_MAX, Lost, WatchOptions};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
 
 use crate::args::{Backup, Check, Restore};
 use crate::config::Config;
 use crate::report::{Blame, Failure, tell};
 use crate::storage::{self, Bar, summary};
+
+/// Where a store is while it is being restored, in its directory.
+const PARTIAL: &str = "restore.partial";
 
 pub(crate) fn check(args: Check) -> Result<(), Failure> {
     if !args.data.is_dir() {
@@ -52,7 +58,8 @@ pub(crate) async fn backup(args: Backup) -> Result<(), Failure> {
         match &outcome {
             Ok(_) => {
                 let synced = File::open(&partial).and_then(|file| file.sync_all());
-                synced.and_then(|()| fs::rename(&partial, &args.file)).map_err(cannot)?;
+                let renamed = synced.and_then(|()| fs::rename(&partial, &args.file));
+                renamed.and_then(|()| sync_name(&args.file)).map_err(cannot)?;
             }
             Err(_) => drop(fs::remove_file(&partial)),
         }
@@ -62,13 +69,19 @@ pub(crate) async fn backup(args: Backup) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A new name has to survive a crash as well.
+fn sync_name(path: &Path) -> io::Result<()> {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    File::open(above.unwrap_or(Path::new(".")))?.sync_all()
+}
+
 /// Writes the frames of the root, up to where they are a whole state.
 async fn write(args: &Backup, out: &mut impl Write) -> Result<u64, Failure> {
     let mut watch = args.url.client()?.watch(&args.url.path, WatchOptions::default())?;
     let bar = ProgressBar::new_spinner();
     let style = ProgressStyle::with_template("{elapsed_precise} {spinner}  {bytes} ({bytes_per_sec})");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    let mut bytes = 0;
+    let (mut bytes, mut sum) = (0, Crc::new());
     loop {
         match watch.next().await.map_err(|error| Failure::watch(&args.url, error))? {
             Event::Connected { .. } => {}
@@ -82,24 +95,49 @@ async fn write(args: &Backup, out: &mut impl Write) -> Result<u64, Failure> {
                 ));
             }
             Event::Frame(frame) => {
-                let mut line = serde_json::to_vec(&frame)
-                    .map_err(|error| Failure::new(Blame::Peer, format!("{}: {error}", args.url)))?;
-                line.push(b'\n');
+                let line = self::line(&frame)?;
                 out.write_all(&line)?;
+                sum.update(&line);
                 bytes += line.len() as u64;
                 bar.set_position(bytes);
                 if frame.kind == Kind::Synced {
+                    let end = self::line(&End::of(&sum))?;
+                    out.write_all(&end)?;
                     bar.finish_and_clear();
-                    return Ok(bytes);
+                    return Ok(bytes + end.len() as u64);
                 }
             }
         }
     }
 }
 
+fn line(what: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(what)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// The last line of a backup: without it, a backup of which a byte has changed would be another state.
+#[derive(PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct End {
+    /// Of all lines before, in hexadecimal digits.
+    crc32: String,
+}
+
+impl End {
+    fn of(sum: &Crc) -> End {
+        End { crc32: format!("{:08x}", sum.sum()) }
+    }
+}
+
 pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
     let config = Config::read(args.config.as_deref(), &[])?;
-    let occupied = fs::read_dir(&args.data).is_ok_and(|mut entries| entries.next().is_some());
+    // What a restoring left that was killed is in nobody's way, nor is what every file system has.
+    let is_in_the_way = |name: &OsStr| name != PARTIAL && name != "lost+found";
+    let is_new = !args.data.exists();
+    let occupied = fs::read_dir(&args.data)
+        .is_ok_and(|entries| entries.flatten().any(|entry| is_in_the_way(&entry.file_name())));
     if occupied {
         let why = format!("{} is not empty: a backup is not written over what is there", args.data.display());
         return Err(Failure::new(Blame::Usage, why).hint("give it a new directory"));
@@ -111,13 +149,20 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
         true => Box::new(BufReader::new(io::stdin())),
         false => Box::new(BufReader::new(File::open(&args.file).map_err(cannot)?)),
     };
-    // Under another name until it is whole.
-    let name = args.data.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let partial = args.data.with_file_name(format!("{name}.partial"));
+    // In a place of its own until it is whole. The directory itself may be where a file system is mounted, so it stays.
+    let partial = args.data.join(PARTIAL);
     let _ = fs::remove_dir_all(&partial);
+    let clear = || {
+        let _ = fs::remove_dir_all(&partial);
+        if is_new {
+            let _ = fs::remove_dir(&args.data);
+        }
+    };
     let options = Options { limits: config.limits, ..Options::default() };
-    let (api, _) =
-        Api::open(&partial, options, |_| {}).map_err(|fault| storage::failure(&partial, &fault))?;
+    let (api, _) = Api::open(&partial, options, |_| {}).map_err(|fault| {
+        clear();
+        storage::failure(&args.data, &fault)
+    })?;
     let outcome = tokio::select! {
         outcome = read(&args, &api, lines) => outcome,
         () = crate::stop::requested() => Err(Failure::new(Blame::Input, "stopped: the store is not whole")),
@@ -126,16 +171,27 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
     let bytes = match outcome {
         Ok(bytes) => bytes,
         Err(failure) => {
-            let _ = fs::remove_dir_all(&partial);
+            clear();
             return Err(failure);
         }
     };
-    let _ = fs::remove_dir(&args.data);
-    fs::rename(&partial, &args.data).map_err(|error| {
-        Failure::new(Blame::Input, format!("cannot make {}: {error}", args.data.display()))
+    take_out(&partial, &args.data).map_err(|error| {
+        clear();
+        Failure::new(Blame::Input, format!("cannot make a store in {}: {error}", args.data.display()))
     })?;
     tell(format_args!("{} read; the store is in {}", HumanBytes(bytes), args.data.display()));
     Ok(())
+}
+
+/// Gives what is in a directory its place in the one above, for good.
+fn take_out(partial: &Path, data: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(partial)? {
+        let entry = entry?;
+        fs::rename(entry.path(), data.join(entry.file_name()))?;
+    }
+    fs::remove_dir(partial)?;
+    File::open(data)?.sync_all()?;
+    sync_name(data)
 }
 
 /// Applies the frames of a backup.
@@ -144,6 +200,7 @@ async fn read(args: &Restore, api: &Api, mut lines: Box<dyn BufRead>) -> Result<
     let style = ProgressStyle::with_template("{elapsed_precise} {spinner}  {bytes} ({bytes_per_sec})");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     let (mut line, mut number, mut bytes) = (Vec::new(), 0u64, 0);
+    let (mut sum, mut is_synced) = (Crc::new(), false);
     loop {
         line.clear();
         number += 1;
@@ -160,6 +217,20 @@ async fn read(args: &Restore, api: &Api, mut lines: Box<dyn BufRead>) -> Result<
         }
         bytes += read as u64;
         bar.set_position(bytes);
+        if is_synced {
+            let end: End = serde_json::from_slice(&line)
+                .map_err(|error| wrong(format!("not the end of a backup: {error}")))?;
+            if end != End::of(&sum) {
+                let why = wrong("the backup is not as it was written".into());
+                return Err(why.hint("bytes of it have changed; take another one"));
+            }
+            if !lines.fill_buf().map_err(|error| wrong(error.to_string()))?.is_empty() {
+                return Err(wrong("there is more after the end of the backup".into()));
+            }
+            bar.finish_and_clear();
+            return Ok(bytes);
+        }
+        sum.update(&line);
         let frame: Frame = serde_json::from_slice(&line)
             .map_err(|error| wrong(format!("not a frame of a backup: {error}")))?;
         let value = || frame.value.as_ref().ok_or_else(|| wrong("the frame has no value".into()));
@@ -168,8 +239,8 @@ async fn read(args: &Restore, api: &Api, mut lines: Box<dyn BufRead>) -> Result<
             Kind::Merge => Commit::new().merge("/", value()?),
             Kind::Patch => Commit::new().patch("/", value()?),
             Kind::Synced => {
-                bar.finish_and_clear();
-                return Ok(bytes);
+                is_synced = true;
+                continue;
             }
             kind => return Err(wrong(format!("a backup has no {kind:?} frames"))),
         };

@@ -1,5 +1,6 @@
 //! `halfping demo`: a city of moving vehicles.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use halfping::{Api, Commit, Cors, Options};
@@ -23,9 +24,10 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
         fleet.tick();
     }
     let options = Options { cors: Cors::Any, ..Options::default() };
+    let mut stop = pin!(stop::requested());
     let api = tokio::select! {
         opened = storage::open(&args.storage, None, options) => opened?,
-        () = stop::requested() => return Ok(()),
+        () = &mut stop => return Ok(()),
     };
     let server = bind(args.listen, api.clone()).await?;
     populate(&api, &fleet).await?;
@@ -49,7 +51,7 @@ write something, and see it arrive in the first:
         ));
     }
     tokio::select! {
-        outcome = run(server, &api) => outcome,
+        outcome = run(server, &api, stop) => outcome,
         failure = drive(&api, &mut fleet) => Err(failure),
     }
 }
@@ -76,8 +78,10 @@ async fn drive(api: &Api, fleet: &mut Fleet) -> Failure {
         if tick % TICKS_PER_SECOND == 0 {
             commit = commit.put("/fleet", &fleet.summary());
         }
-        if let Err(error) = api.commit(commit).await {
-            return failed(error);
+        match api.commit(commit).await {
+            // The disk may have room again, or the store is being closed.
+            Ok(_) | Err(halfping::Error::Storage(_)) => {}
+            Err(error) => return failed(error),
         }
     }
     unreachable!("time does not end")

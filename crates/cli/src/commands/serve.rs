@@ -1,6 +1,7 @@
 //! `halfping serve`: an API on a port.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 
 use halfping::{Api, Options, Server};
 use tracing::info;
@@ -22,17 +23,19 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
     let listen = args.listen.or(config.listen).unwrap_or(LISTEN);
     let cors = config.cors(listen);
     let options = Options { limits: config.limits.clone(), cors, ephemeral: config.ephemeral() };
+    // One and the same all along: a request between two would be heard by neither.
+    let mut stop = pin!(stop::requested());
     let api = tokio::select! {
         opened = storage::open(&args.storage, config.data.as_deref(), options) => opened?,
         // Nothing has been promised to anybody yet.
-        () = stop::requested() => return Ok(()),
+        () = &mut stop => return Ok(()),
     };
     let server = bind(listen, api.clone()).await?;
     let url = announce(&server, args.log.log_format);
     if args.log.log_format == LogFormat::Text {
         tell(format_args!("try: curl -N '{url}/?watch'"));
     }
-    run(server, &api).await
+    run(server, &api, stop).await
 }
 
 pub(crate) async fn bind(listen: SocketAddr, api: Api) -> Result<Server, Failure> {
@@ -60,8 +63,8 @@ pub(crate) fn announce(server: &Server, format: LogFormat) -> String {
 }
 
 /// Serves until asked to stop, and then until everybody has been told and everything is written.
-pub(crate) async fn run(server: Server, api: &Api) -> Result<(), Failure> {
-    let served = server.run(stop::requested()).await;
+pub(crate) async fn run(server: Server, api: &Api, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+    let served = server.run(stop).await;
     api.close().await;
     served.map_err(|error| Failure::new(Blame::Peer, format!("the server failed: {error}")))
 }
