@@ -73,10 +73,9 @@ impl Regions {
     pub(crate) fn entered_at(&self, path: &Path) -> Option<usize> {
         let names = path.segments();
         let holds = |pattern: &&Pattern| {
-            let segments = &pattern.segments;
-            let fits =
-                |(segment, name): (&Option<Box<str>>, &Box<str>)| segment.as_ref().is_none_or(|s| s == name);
-            segments.len() <= names.len() && segments.iter().zip(names).all(fits)
+            let mut pairs = pattern.segments.iter().zip(names);
+            pattern.segments.len() <= names.len()
+                && pairs.all(|(s, name)| s.as_ref().is_none_or(|s| s == name))
         };
         self.ephemeral.iter().filter(holds).map(|pattern| pattern.segments.len()).min()
     }

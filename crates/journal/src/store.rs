@@ -105,7 +105,7 @@ impl Store {
     /// Opens the store in a directory, or makes both. `epoch`: of the store, if it is new.
     pub fn open(directory: &Path, epoch: u64) -> Result<Store, Fault> {
         if !directory.exists() {
-            fs::create_dir_all(directory)?;
+            make_directory(directory)?;
             // Its name has to survive as well.
             let above = directory.parent().filter(|above| !above.as_os_str().is_empty());
             File::open(above.unwrap_or(Path::new(".")))?.sync_all()?;
@@ -582,6 +582,14 @@ fn fault(error: impl Into<redb::Error>) -> Fault {
         }
         error => Fault::new(FaultKind::Io, error.to_string()),
     }
+}
+
+/// Makes a directory for a store. What is in it is for nobody else on this machine.
+fn make_directory(directory: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(directory)
 }
 
 fn in_use() -> Fault {

@@ -645,7 +645,7 @@ mod tests {
     #[test]
     fn a_command_that_is_no_object_has_no_ref() {
         for text in ["[[7]]", "[ [7] ]", "[7]", "7"] {
-            let steps = parse(text, &Limits::default());
+            let steps = parse(text);
             assert!(
                 matches!(steps.as_slice(), [Step { number: None, act: Act::Refuse(..) }]),
                 "{text}: {steps:?}"
