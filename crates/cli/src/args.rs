@@ -5,6 +5,7 @@ mod bench;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
 use crate::target::Target;
@@ -135,8 +136,9 @@ pub(crate) struct Demo {
 /// Where state is kept.
 #[derive(Debug, Group)]
 pub(crate) struct Storage {
-    /// Keep state in this directory: what was acknowledged is there again after a crash [default: ./halfping-data]
-    #[arg(long, value_name = "DIR", env = "HALFPING_DATA")]
+    /// Keep state in this directory: what was acknowledged is there again after a crash [env: HALFPING_DATA] [default: ./halfping-data]
+    // Not clap's business: --memory wins over the environment.
+    #[arg(long, value_name = "DIR", value_parser = NonEmptyStringValueParser::new().map(PathBuf::from))]
     pub(crate) data: Option<PathBuf>,
 
     /// Keep state in memory only: it is lost on exit
@@ -243,7 +245,7 @@ pub(crate) struct Check {
 
 /// Write the whole state of a running server to a file
 ///
-/// What is written is a stream of the root up to its first `synced`, one JSON frame a line: the state at one moment, taken while the server
+/// What is written is a stream of the URL's resource (the root, unless the URL says otherwise) up to its first `synced`, one JSON frame a line: the state at one moment, taken while the server
 /// goes on.
 #[derive(Debug, Group)]
 #[command(after_help = "\

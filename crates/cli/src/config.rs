@@ -85,6 +85,12 @@ fn parse(text: &str) -> Result<Config, Failure> {
         }
     })?;
     config.limits.check().map_err(|why| Failure::new(Blame::Input, why))?;
+    if config.data.as_ref().is_some_and(|data| data.as_os_str().is_empty()) {
+        return Err(Failure::new(
+            Blame::Input,
+            "data: it names no directory; without it, that is ./halfping-data",
+        ));
+    }
     for text in &config.regions.ephemeral {
         Pattern::parse(text, &config.limits).map_err(|error| {
             let why =

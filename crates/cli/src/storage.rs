@@ -1,6 +1,6 @@
 //! Where a server keeps its state.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use halfping::{Api, Fault, FaultKind, Options, Progress};
@@ -28,7 +28,9 @@ pub(crate) async fn open(
         info!("state is kept in memory, as asked: it is lost on exit");
         return Ok(Api::new(options));
     }
-    let directory = args.data.as_deref().or(configured).unwrap_or(Path::new(DATA)).to_owned();
+    let named = std::env::var_os("HALFPING_DATA").filter(|named| !named.is_empty()).map(PathBuf::from);
+    let directory = args.data.clone().or(named).or(configured.map(Path::to_owned));
+    let directory = directory.unwrap_or_else(|| DATA.into());
     let began = Instant::now();
     let (at, runtime) = (directory.clone(), tokio::runtime::Handle::current());
     let opened = tokio::task::spawn_blocking(move || {
@@ -56,10 +58,11 @@ pub(crate) fn failure(directory: &Path, fault: &Fault) -> Failure {
         Failure::new(Blame::Input, format!("cannot use the store in {}: {fault}", directory.display()));
     match fault.kind {
         FaultKind::InUse => failure.hint("stop that first, or take another directory"),
+        FaultKind::Full => failure.hint("make room on the disk, or take another directory"),
         FaultKind::Damaged => failure.hint("`halfping restore` makes a new one from a backup"),
-        FaultKind::ReadOnly | FaultKind::Io => {
-            failure.hint("--data DIR keeps it elsewhere; --memory keeps nothing on disk")
-        }
+        FaultKind::ReadOnly | FaultKind::Io => failure.hint(
+            "is it there, and may it be written? `serve --data DIR` takes another directory, `--memory` none",
+        ),
         _ => failure,
     }
 }

@@ -124,7 +124,11 @@ fn a_backup_is_a_state_that_was_there() {
         let (file, data) = (at.join(format!("backup{time}.ndjson")), at.join(format!("restored{time}")));
         let made = run(&["backup", &address.to_string(), text(&file)]);
         assert!(made.status.success(), "{made:?}");
-        fails(&["backup", &address.to_string(), text(&file)], INPUT, "exists");
+        fails(&["backup", &address.to_string(), text(&file)], INPUT, "is there already");
+        let less = format!("{address}/many?depth=1");
+        fails(&["backup", &less, text(&at.join("less"))], 2, "a backup has all that is there");
+        let leaf = format!("{address}/many/1/i");
+        fails(&["backup", &leaf, text(&at.join("leaf"))], INPUT, "nothing with members");
         let after: Vec<u64> = numbers.iter().map(|n| n.load(Ordering::Relaxed) + 1).collect();
 
         let mut mirror = Mirror::new();
@@ -339,6 +343,7 @@ fn what_cannot_be_a_store_is_told_in_one_sentence() {
         ("[regions]\nephemeral = \"/live\"\n", "line 2"),
         ("[regions]\nephemeral = [\"live\"]\n", "is not a pattern"),
         ("[regions]\nephemeral = [\"/\"]\n", "is not a pattern"),
+        ("[regions]\nephemeral = [\"/a/**\"]\n", "it stands for a whole name"),
         ("[regions]\nephemerals = []\n", "unknown field `ephemerals`"),
         ("data = \"\"\n", "data"),
     ] {

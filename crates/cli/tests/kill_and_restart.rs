@@ -543,6 +543,8 @@ fn nothing_acknowledged_is_lost_and_nobody_has_to_begin_anew() {
     let mut found = Found::default();
     let (mut asked, mut early, mut slowest) = (0, 0, Duration::ZERO);
     let mut was_ephemeral = false;
+    // For the whole run: what is durable cannot become ephemeral by the way.
+    start.config = (random.below(2) == 0).then_some(ephemeral);
     let rounds = rounds();
     for round in 1..=rounds + 1 {
         // Some are killed before they have begun to serve, the first of all among them.
@@ -614,7 +616,6 @@ fn nothing_acknowledged_is_lost_and_nobody_has_to_begin_anew() {
             _ => drop(server.kill()),
         }
         was_ephemeral = is_ephemeral;
-        start.config = (random.below(3) == 0).then(|| ephemeral.clone());
     }
     is_over.store(true, Ordering::Relaxed);
     drop((up, expect));

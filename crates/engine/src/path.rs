@@ -53,6 +53,12 @@ pub enum PathError {
     /// Bytes that are not text.
     #[error("segment {0} of the path is not UTF-8")]
     Utf8(usize),
+    /// In a pattern: a `*` that is not the whole segment.
+    #[error("segment {0} of the pattern has a '*' beside something else; it stands for a whole name")]
+    Star(usize),
+    /// In a pattern: the server's own.
+    #[error("names that begin with '_' at the root are the server's own")]
+    Reserved,
     /// More segments than `limits.path_depth`.
     #[error("the path has more than {0} segments")]
     TooDeep(usize),

@@ -21,6 +21,12 @@ impl Pattern {
         if path.is_root() {
             return Err(PathError::Empty(1));
         }
+        if let Some(place) = path.segments().iter().position(|name| name.len() > 1 && name.contains('*')) {
+            return Err(PathError::Star(place + 1));
+        }
+        if path.segments()[0].starts_with('_') {
+            return Err(PathError::Reserved);
+        }
         let segments = path.segments().iter().map(|name| (&**name != "*").then(|| name.clone()));
         Ok(Pattern { segments: segments.collect() })
     }
@@ -193,5 +199,8 @@ mod tests {
         }
         assert!(Pattern::parse("/", &limits).is_err());
         assert!(Pattern::parse("a", &limits).is_err());
+        assert!(Pattern::parse("/_health", &limits).is_err());
+        assert_eq!(Pattern::parse("/a/**", &limits), Err(PathError::Star(2)));
+        assert_eq!(Pattern::parse("/a*", &limits), Err(PathError::Star(1)));
     }
 }

@@ -158,20 +158,23 @@ impl Restoring {
     }
 
     /// What was ephemeral is gone, as of this revision: whoever has seen any of it will be told. `regions`: which parts that were, and which
-    /// parts are to be so now.
-    pub fn lose(&mut self, ephemeral: &[Pattern], at: Revision, now: Timestamp) {
+    /// parts are to be so now. Returns how many values were there.
+    pub fn lose(&mut self, ephemeral: &[Pattern], at: Revision, now: Timestamp) -> usize {
         let engine = &mut self.engine;
+        let mut taken = 0;
         for pattern in ephemeral {
             if mutants::is("not-buried") {
                 break;
             }
-            let mut losing = Losing { keys: &mut engine.keys, tombstones: &mut engine.tombstones, at };
+            let (keys, tombstones) = (&mut engine.keys, &mut engine.tombstones);
+            let mut losing = Losing { keys, tombstones, taken: &mut taken, at };
             if let Value::Object(root) = &mut engine.root {
                 losing.beneath(root, pattern.segments());
             }
         }
         (engine.revision, engine.root_changed) = (at, at);
         engine.times.note(at, now);
+        taken
     }
 
     /// The engine, with these parts ephemeral from now on.
@@ -222,6 +225,8 @@ fn read_value(
 struct Losing<'a> {
     keys: &'a mut Keys,
     tombstones: &'a mut usize,
+    /// Values that were there.
+    taken: &'a mut usize,
     at: Revision,
 }
 
@@ -257,13 +262,17 @@ impl Losing<'_> {
         object.edit(self.keys, slot, at, |keys, value| {
             match value {
                 Value::Object(inner) if !rest.is_empty() => {
-                    Losing { keys, tombstones: self.tombstones, at }.beneath(inner, rest);
+                    Losing { keys, tombstones: self.tombstones, taken: self.taken, at }.beneath(inner, rest);
                 }
                 Value::Object(inner) => {
                     *self.tombstones -= inner.release(keys);
+                    *self.taken += 1;
                     *value = Value::Absent { existed_since: at };
                 }
-                Value::Leaf(_) if rest.is_empty() => *value = Value::Absent { existed_since: at },
+                Value::Leaf(_) if rest.is_empty() => {
+                    *self.taken += 1;
+                    *value = Value::Absent { existed_since: at };
+                }
                 // It may have been something else in between.
                 Value::Absent { existed_since } => *existed_since = at,
                 Value::Leaf(_) => return false,

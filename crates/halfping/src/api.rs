@@ -197,8 +197,22 @@ impl Api {
         let store = Store::open(directory, epoch)?;
         let (regions, clock) = (Regions::new(options.ephemeral), Clock::new());
         let mut opened = halfping_journal::open(store, options.limits, regions, clock.now(), &mut tell)?;
-        opened.committer.start(&mut opened.engine)?;
-        opened.committer.tidy(opened.bytes)?;
+        if opened.hidden > 0 {
+            let what = format!(
+                "there is durable state in what is to be ephemeral (values: {}), and it would be lost; delete it first, or leave the regions as \
+                 they were",
+                opened.hidden
+            );
+            return Err(Fault::new(FaultKind::Regions, what));
+        }
+        match opened.committer.start(&mut opened.engine) {
+            Ok(()) => opened.committer.tidy(opened.bytes)?,
+            // Reading goes on. Not if anything is ephemeral: where that came to would have to be written down first.
+            Err(fault) if fault.kind.may_pass() && opened.rows > 0 && !opened.engine.has_ephemeral() => {
+                tracing::error!(kind = fault.kind.name(), %fault, "the store can be read only: durable writes are refused until it can be written");
+            }
+            Err(fault) => return Err(fault),
+        }
         let restored = Restored {
             rows: opened.rows,
             commits: opened.replayed,

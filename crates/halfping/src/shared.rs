@@ -9,7 +9,7 @@ use halfping_engine::{Cursor, Path, Revision};
 use halfping_engine::{
     Engine, Epoch, Limits, Reading, Refusal, SessionId, Submitted, Tick, Update, Watch, Write, Written,
 };
-use halfping_journal::{Committer, Fault, FaultKind, Store};
+use halfping_journal::{Committer, Fault, FaultKind, Status, Store};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -101,6 +101,9 @@ impl Shared {
         clock: Clock,
     ) -> std::io::Result<Arc<Shared>> {
         let shared = Shared::around(engine, cors, clock);
+        if let Status::Failed(fault) = committer.status() {
+            shared.state.lock().fault = Some(fault.clone());
+        }
         let writer = Writer::start(&shared, committer)?;
         let _ = shared.writer.set(writer);
         Ok(shared)

@@ -43,7 +43,7 @@ impl Writer {
         let thread = thread::Builder::new().name("journal".into()).spawn(move || {
             let Ok(writer) = take.recv() else { return };
             let _runtime = runtime.as_ref().map(Handle::enter);
-            Work { shared, writer, committer, tried: Instant::now() }.run();
+            Work { shared, writer, committer, tried: Instant::now(), looked: Instant::now() }.run();
         })?;
         let writer =
             Writer { thread: thread.thread().clone(), turn: Notify::new(), closing: Mutex::default() };
@@ -74,12 +74,18 @@ struct Work {
     committer: Committer<Store>,
     /// When a store that has failed was last tried.
     tried: Instant,
+    /// When it was last looked whether the store is still there.
+    looked: Instant,
 }
 
 impl Work {
     fn run(mut self) {
         // Without anybody left who could write, there is nothing left to do either.
         while let Some(shared) = self.shared.upgrade() {
+            if *self.committer.status() == Status::Works && self.looked.elapsed() >= NAP {
+                self.looked = Instant::now();
+                self.look(&shared);
+            }
             let transaction = shared.with_state(|state| self.committer.begin(&mut state.engine));
             if let Some(transaction) = transaction {
                 self.transact(&shared, &transaction);
@@ -127,6 +133,23 @@ impl Work {
         woken.tell();
         answer(shared, settled, tickets);
         self.writer.turn.notify_waiters();
+    }
+
+    /// A file that has been removed can be written like any other, and all of it would be gone with this process.
+    fn look(&mut self, shared: &Shared) {
+        let (looked, tickets) = shared.with_state(|state| {
+            let looked = self.committer.look(&mut state.engine);
+            if let Err(fault) = &looked {
+                state.fault = Some(fault.clone());
+                return (looked, state.tickets.drain(..).collect());
+            }
+            (looked, Vec::new())
+        });
+        if let Err(fault) = looked {
+            tracing::error!(%fault, "the store is gone: nothing durable can be written; reading goes on");
+            shared.metrics.storage_fault(fault.kind);
+            answer(shared, Err(fault), tickets);
+        }
     }
 
     fn write(&mut self, transaction: &Transaction) -> Result<(), Fault> {

@@ -47,9 +47,13 @@ pub struct Committer<J> {
 }
 
 impl<J: Journal> Committer<J> {
-    /// `lease`, `ephemeral`: as the journal has them, and as they are to be.
-    pub(crate) fn new(journal: J, lease: Revision, ephemeral: Option<Vec<String>>) -> Committer<J> {
-        let newest = Revision::NONE;
+    /// `newest`, `lease`: as the journal has them. `ephemeral`: as they are to be, if they are others there.
+    pub(crate) fn new(
+        journal: J,
+        newest: Revision,
+        lease: Revision,
+        ephemeral: Option<Vec<String>>,
+    ) -> Committer<J> {
         Committer {
             journal,
             status: Status::Works,
@@ -142,6 +146,16 @@ impl<J: Journal> Committer<J> {
         self.lease = transaction.lease.unwrap_or(self.lease);
         self.ephemeral = None;
         Ok(engine.settle())
+    }
+
+    /// Looks whether the journal is still there. When it is not, it has failed, and all that waits for it.
+    pub fn look(&mut self, engine: &mut Engine) -> Result<(), Fault> {
+        let looked = self.journal.is_in_place();
+        if let Err(fault) = &looked {
+            engine.abandon();
+            self.status = Status::Failed(fault.clone());
+        }
+        looked
     }
 
     /// Tries to make the journal usable again.

@@ -12,6 +12,11 @@ pub trait Journal: Send {
     /// Shows all that is there. Nothing is changed by it.
     fn read(&mut self, into: &mut dyn Contents) -> Result<(), Fault>;
 
+    /// Whether what is written still goes to where it is looked for the next time.
+    fn is_in_place(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Gives back room that is not used, if that is much. `live`: bytes of what there is.
     fn tidy(&mut self, live: u64) -> Result<(), Fault> {
         let _ = live;
@@ -94,11 +99,18 @@ pub enum FaultKind {
     Version,
     /// What is there is not what was written.
     Damaged,
+    /// What is to be ephemeral does not go with what is there.
+    Regions,
     /// Anything else.
     Io,
 }
 
 impl FaultKind {
+    /// Whether it may be over before anybody has looked into it.
+    pub fn may_pass(self) -> bool {
+        matches!(self, FaultKind::Full | FaultKind::ReadOnly | FaultKind::Io)
+    }
+
     /// The kind in a word or two, for logs, metrics and health.
     pub fn name(self) -> &'static str {
         match self {
@@ -107,6 +119,7 @@ impl FaultKind {
             FaultKind::InUse => "in use",
             FaultKind::Version => "version",
             FaultKind::Damaged => "damaged",
+            FaultKind::Regions => "regions",
             FaultKind::Io => "io",
         }
     }

@@ -31,6 +31,9 @@ pub struct Opened<J> {
     pub rows: u64,
     /// Bytes of rows and log that were read.
     pub bytes: u64,
+    /// Durable values that are where something is to be ephemeral that was not before. The engine does not have them, and the journal will not
+    /// either once it is written.
+    pub hidden: usize,
 }
 
 /// How often progress is told: each so many rows.
@@ -68,6 +71,8 @@ pub fn open<J: Journal>(
         .collect::<Result<_, _>>()
         .map_err(|error| Corrupt(format!("an ephemeral region has no path: {error}")))?;
     let is_same = was_ephemeral == regions.ephemeral();
+    let newest = last.as_ref().map_or(header.through, |(last, _)| *last);
+    let mut hidden = 0;
     if was_ephemeral.is_empty() && regions.is_empty() {
         if let Some((_, body)) = last {
             replayed += restoring.batch(&body, None)?;
@@ -82,14 +87,15 @@ pub fn open<J: Journal>(
             at = restoring.revision().next();
         }
         let names = |patterns: &[Pattern]| patterns.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
-        let new = regions.ephemeral().iter().filter(|p| !names(&was_ephemeral).contains(&p.to_string()));
-        let all: Vec<Pattern> = was_ephemeral.iter().chain(new).cloned().collect();
-        restoring.lose(&all, at, now);
+        let is_new = |p: &&Pattern| !names(&was_ephemeral).contains(&p.to_string());
+        let new: Vec<Pattern> = regions.ephemeral().iter().filter(is_new).cloned().collect();
+        restoring.lose(&was_ephemeral, at, now);
+        hidden = restoring.lose(&new, at, now);
     }
     let patterns: Vec<String> = regions.ephemeral().iter().map(ToString::to_string).collect();
     let engine = restoring.finish(regions);
-    let committer = Committer::new(journal, header.lease, (!is_same).then_some(patterns));
-    Ok(Opened { engine, committer, replayed, rows: header.rows, bytes })
+    let committer = Committer::new(journal, newest, header.lease, (!is_same).then_some(patterns));
+    Ok(Opened { engine, committer, replayed, rows: header.rows, bytes, hidden })
 }
 
 /// Reads all of the store in a directory, as if to open it, and has its pages checked as well.

@@ -4,12 +4,13 @@
 //! one header that is written last. After a crash redb looks through the whole file; all of it is read then anyway.
 
 use std::fs::{self, File, TryLockError};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use halfping_engine::{Checkpoint, Key, Revision};
 use redb::backends::FileBackend;
@@ -43,8 +44,9 @@ pub struct Store<B = FileIn> {
     /// None, after a fault.
     database: Option<Database>,
     epoch: u64,
-    /// How often it has been opened to be written: if others did so while this one was closed after a fault, it is theirs.
-    opened: u64,
+    /// Who wrote it last, as far as is known, and what this one writes there: if others did so while it was closed after a fault, it is theirs.
+    writer: u64,
+    own: u64,
     unsynced: Arc<Unsynced>,
 }
 
@@ -56,6 +58,10 @@ pub trait Backend: Send {
     fn open(&self) -> Result<Self::Bytes, Fault>;
     /// How many they are.
     fn size(&self) -> u64;
+    /// Whether what was opened is still what would be opened.
+    fn is_in_place(&self) -> bool {
+        true
+    }
     /// The name of a file that is there while what a failed sync was to bring to disk may not be there.
     fn mark(&self) -> Option<PathBuf> {
         None
@@ -63,9 +69,27 @@ pub trait Backend: Send {
 }
 
 /// A store's file in a directory.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct FileIn {
     path: PathBuf,
+    /// The file that was opened, as the system numbers them.
+    number: AtomicU64,
+}
+
+impl FileIn {
+    fn new(path: PathBuf) -> FileIn {
+        FileIn { path, number: AtomicU64::new(0) }
+    }
+}
+
+#[cfg(unix)]
+fn number_of(file: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(file)
+}
+
+#[cfg(not(unix))]
+fn number_of(_: &fs::Metadata) -> u64 {
+    0
 }
 
 impl Backend for FileIn {
@@ -73,7 +97,9 @@ impl Backend for FileIn {
 
     fn open(&self) -> Result<FileBackend, Fault> {
         let file = File::options().read(true).write(true).open(&self.path)?;
-        if file.metadata()?.len() == 0 && self.path.ends_with(FILE) {
+        let metadata = file.metadata()?;
+        self.number.store(number_of(&metadata), Ordering::Relaxed);
+        if metadata.len() == 0 && self.path.ends_with(FILE) {
             // A store gets its name when there is something in it.
             return Err(Fault::new(FaultKind::Damaged, format!("{FILE} is empty")));
         }
@@ -82,6 +108,15 @@ impl Backend for FileIn {
 
     fn size(&self) -> u64 {
         fs::metadata(&self.path).map_or(0, |file| file.len())
+    }
+
+    fn is_in_place(&self) -> bool {
+        // When it cannot be asked, the next write will tell.
+        let number = self.number.load(Ordering::Relaxed);
+        match fs::metadata(&self.path) {
+            Ok(file) => number_of(&file) == number,
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 
     fn mark(&self) -> Option<PathBuf> {
@@ -114,7 +149,7 @@ impl Store {
         if !path.exists() {
             Store::make(directory, &path, epoch)?;
         }
-        Store::with_backend(FileIn { path }, epoch)
+        Store::with_backend(FileIn::new(path), epoch)
     }
 
     /// Makes a store, under another name until it is one: what a crash leaves of the attempt is not taken for a damaged store.
@@ -126,7 +161,7 @@ impl Store {
         }
         let partial = directory.join(format!("{FILE}.partial"));
         File::create(&partial)?;
-        drop(Store::with_backend(FileIn { path: partial.clone() }, epoch)?);
+        drop(Store::with_backend(FileIn::new(partial.clone()), epoch)?);
         if !path.exists() {
             fs::rename(&partial, path)?;
             held.sync_all()?;
@@ -136,7 +171,7 @@ impl Store {
 
     /// Opens the store that is in a directory, to look at it.
     pub(crate) fn open_to_read(directory: &Path) -> Result<Store, Fault> {
-        let mut store = Store::closed(FileIn { path: directory.join(FILE) }, 0);
+        let mut store = Store::closed(FileIn::new(directory.join(FILE)), 0);
         store.open_database()?;
         Ok(store)
     }
@@ -152,16 +187,14 @@ impl<B: Backend> Store<B> {
     pub fn with_backend(backend: B, epoch: u64) -> Result<Store<B>, Fault> {
         let mut store = Store::closed(backend, epoch);
         store.open_database()?;
-        store.opened += 1;
-        let write = store.database()?.begin_write().map_err(fault)?;
-        put(&mut write.open_table(META).map_err(fault)?, "opened", store.opened)?;
-        write.commit().map_err(fault)?;
         Ok(store)
     }
 
     fn closed(backend: B, epoch: u64) -> Store<B> {
         let unsynced = Arc::new(Unsynced::new(backend.mark()));
-        Store { backend, database: None, epoch, opened: 0, unsynced }
+        // Of no consequence but that no two are alike.
+        let own = RandomState::new().hash_one(std::process::id()) | 1;
+        Store { backend, database: None, epoch, writer: 0, own, unsynced }
     }
 
     /// Lets go of the bytes, as a fault does. [`Journal::recover`] opens them again.
@@ -206,7 +239,7 @@ impl<B: Backend> Store<B> {
                     return Err(Fault::new(FaultKind::Version, what));
                 }
                 self.epoch = number(&meta, "epoch")?;
-                self.opened = number_or(&meta, "opened", 0)?;
+                self.writer = number_or(&meta, "writer", 0)?;
             }
             Err(redb::TableError::TableDoesNotExist(_)) => {
                 let write = database.begin_write().map_err(fault)?;
@@ -234,6 +267,9 @@ impl<B: Backend> Store<B> {
     fn try_write(&self, transaction: &Transaction) -> Result<(), Fault> {
         let write = self.database()?.begin_write().map_err(fault)?;
         {
+            if self.writer != self.own {
+                put(&mut write.open_table(META).map_err(fault)?, "writer", self.own)?;
+            }
             if let Some(batch) = &transaction.batch {
                 let mut value = batch.last.0.to_le_bytes().to_vec();
                 value.extend_from_slice(&batch.body);
@@ -314,9 +350,10 @@ fn split(value: &[u8]) -> Result<(u64, u64, &[u8]), Fault> {
 impl<B: Backend> Journal for Store<B> {
     fn write(&mut self, transaction: &Transaction) -> Result<(), Fault> {
         let outcome = self.try_write(transaction);
-        if outcome.is_err() {
+        match outcome {
+            Ok(()) => self.writer = self.own,
             // Whatever it still holds may be another state than the disk's.
-            self.database = None;
+            Err(_) => self.database = None,
         }
         outcome
     }
@@ -333,12 +370,20 @@ impl<B: Backend> Journal for Store<B> {
         Ok(())
     }
 
+    fn is_in_place(&self) -> Result<(), Fault> {
+        if self.database.is_none() || self.backend.is_in_place() {
+            return Ok(());
+        }
+        Err(Fault::new(FaultKind::Io, "its file has been removed, or there is another in its place"))
+    }
+
     fn recover(&mut self, newest: Revision) -> Result<(), Fault> {
-        let known = (self.epoch, self.opened);
+        let known = (self.epoch, self.writer);
         self.open_database()?;
-        let found = (self.epoch, self.opened);
-        (self.epoch, self.opened) = known;
-        if found != known {
+        let found = (self.epoch, self.writer);
+        let is_own = found.0 == known.0 && (found.1 == known.1 || found.1 == self.own);
+        if !is_own {
+            (self.epoch, self.writer) = known;
             self.database = None;
             let what = match found.0 == known.0 {
                 true => "another process has used it since it failed here; start again to go on from there",

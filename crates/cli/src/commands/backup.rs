@@ -10,6 +10,7 @@ use halfping::{Api, Commit, Options};
 use halfping_client::{Event, Frame, Kind, LINE_BYTES_MAX, Lost, WatchOptions};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::args::{Backup, Check, Restore};
 use crate::config::Config;
@@ -36,6 +37,10 @@ pub(crate) async fn backup(args: Backup) -> Result<(), Failure> {
     let cannot = |error: io::Error| {
         Failure::new(Blame::Input, format!("cannot write {}: {error}", args.file.display()))
     };
+    if args.url.path.contains(['?', '#']) {
+        let why = format!("a backup has all that is there; {} asks for less", args.url);
+        return Err(Failure::new(Blame::Usage, why).hint("leave out what follows the path"));
+    }
     let is_stdout = args.file == Path::new("-");
     // Under another name until it is whole: half a backup must not be taken for one.
     let mut partial = args.file.clone().into_os_string();
@@ -44,7 +49,8 @@ pub(crate) async fn backup(args: Backup) -> Result<(), Failure> {
     let mut out: BufWriter<Box<dyn Write>> = match is_stdout {
         true => BufWriter::new(Box::new(io::stdout())),
         false if args.file.exists() => {
-            return Err(cannot(io::ErrorKind::AlreadyExists.into()).hint("backups are not written over"));
+            let why = format!("{} is there already", args.file.display());
+            return Err(Failure::new(Blame::Input, why).hint("backups are not written over"));
         }
         false => BufWriter::new(Box::new(File::create(&partial).map_err(cannot)?)),
     };
@@ -95,6 +101,15 @@ async fn write(args: &Backup, out: &mut impl Write) -> Result<u64, Failure> {
                 ));
             }
             Event::Frame(frame) => {
+                let is_object = |value: &RawValue| value.get().starts_with('{');
+                if frame.kind == Kind::Gone
+                    || frame.kind == Kind::Snapshot && !frame.value.as_deref().is_some_and(is_object)
+                {
+                    let why = format!("there is nothing with members at {}", args.url);
+                    return Err(
+                        Failure::new(Blame::Input, why).hint("a backup is of the root, or of an object")
+                    );
+                }
                 let line = self::line(&frame)?;
                 out.write_all(&line)?;
                 sum.update(&line);

@@ -7,7 +7,7 @@ use halfping::{Api, Commit, Cors, Options};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::{Demo, LogFormat};
-use crate::commands::serve::{announce, bind, run};
+use crate::commands::serve::{announce, bind, probe, run};
 use crate::fleet::{Fleet, TICKS_PER_SECOND};
 use crate::log;
 use crate::report::{Blame, Failure, tell};
@@ -23,6 +23,7 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     for _ in 0..WARM_UP_TICKS {
         fleet.tick();
     }
+    probe(args.listen)?;
     let options = Options { cors: Cors::Any, ..Options::default() };
     let mut stop = pin!(stop::requested());
     let api = tokio::select! {
@@ -58,7 +59,8 @@ write something, and see it arrive in the first:
 
 async fn populate(api: &Api, fleet: &Fleet) -> Result<(), Failure> {
     let city = fleet.all().fold(Commit::new().put("/fleet", &fleet.summary()), |commit, (id, telemetry)| {
-        commit.put(&format!("/vehicles/{id}"), &telemetry)
+        // What visitors have written into a vehicle stays there.
+        commit.merge(&format!("/vehicles/{id}"), &telemetry)
     });
     api.commit(city).await.map_err(failed)?;
     Ok(())

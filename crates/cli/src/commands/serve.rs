@@ -22,6 +22,7 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
     log::start(&args.log);
     let listen = args.listen.or(config.listen).unwrap_or(LISTEN);
     let cors = config.cors(listen);
+    probe(listen)?;
     let options = Options { limits: config.limits.clone(), cors, ephemeral: config.ephemeral() };
     // One and the same all along: a request between two would be heard by neither.
     let mut stop = pin!(stop::requested());
@@ -38,15 +39,26 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
     run(server, &api, stop).await
 }
 
+/// Fails early when the address is taken: opening a store can take a while.
+pub(crate) fn probe(listen: SocketAddr) -> Result<(), Failure> {
+    match std::net::TcpListener::bind(listen) {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(cannot_listen(listen, &error)),
+        // Any other trouble is told when it counts.
+        _ => Ok(()),
+    }
+}
+
+fn cannot_listen(listen: SocketAddr, error: &std::io::Error) -> Failure {
+    let failure = Failure::new(Blame::Peer, format!("cannot listen on {listen}: {error}"));
+    if error.kind() == std::io::ErrorKind::AddrInUse {
+        failure.hint("another server runs there; --listen 127.0.0.1:0 takes any free port")
+    } else {
+        failure
+    }
+}
+
 pub(crate) async fn bind(listen: SocketAddr, api: Api) -> Result<Server, Failure> {
-    Server::bind(listen, api).await.map_err(|error| {
-        let failure = Failure::new(Blame::Peer, format!("cannot listen on {listen}: {error}"));
-        if error.kind() == std::io::ErrorKind::AddrInUse {
-            failure.hint("another server runs there; --listen 127.0.0.1:0 takes any free port")
-        } else {
-            failure
-        }
-    })
+    Server::bind(listen, api).await.map_err(|error| cannot_listen(listen, &error))
 }
 
 /// Says where the server listens, in the form that the log has. Returns the URL that leads there from this machine.
