@@ -13,7 +13,7 @@ const BOTTOM: f64 = 14.0;
 
 /// Colours for paper of either kind.
 const STYLE: &str = "svg{background:#fff;color:#222;font:12px sans-serif}text{fill:currentColor}.m{fill:#777}\
-    .c{fill:none;stroke:#1668b8;stroke-width:1.5}.a{stroke:#ccc}.w{fill:#8881}\
+    .c{fill:none;stroke:#1668b8;stroke-width:1.5}.a{stroke:#ccc}.w{fill:#888;fill-opacity:.07}\
     @media(prefers-color-scheme:dark){svg{background:#16181c;color:#ddd}.m{fill:#999}.c{stroke:#6cb2f5}.a{stroke:#444}}";
 
 pub(super) struct Curve {
