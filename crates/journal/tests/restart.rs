@@ -74,7 +74,11 @@ fn writes(step: &Step, number: usize) -> Vec<Write> {
 }
 
 fn restored<J: Journal>(journal: J) -> (Engine, Committer<J>) {
-    let mut opened = open(journal, limits(), Regions::default(), Timestamp(0), &mut |_| {}).unwrap();
+    with_regions(journal, Regions::default())
+}
+
+fn with_regions<J: Journal>(journal: J, regions: Regions) -> (Engine, Committer<J>) {
+    let mut opened = open(journal, limits(), regions, Timestamp(0), &mut |_| {}).unwrap();
     opened.committer.start(&mut opened.engine).unwrap();
     (opened.engine, opened.committer)
 }
@@ -215,11 +219,7 @@ fn what_was_ephemeral_is_gone_after_a_restart_and_its_readers_are_told() {
 #[test]
 fn what_came_back_to_hold_what_was_ephemeral_is_left_without_it() {
     let regions = || Regions::new(vec![Pattern::parse("/v/*/p", &limits()).unwrap()]);
-    let reopen = |journal| {
-        let mut opened = open(journal, limits(), regions(), Timestamp(0), &mut |_| {}).unwrap();
-        opened.committer.start(&mut opened.engine).unwrap();
-        (opened.engine, opened.committer)
-    };
+    let reopen = |journal| with_regions(journal, regions());
     let (mut engine, mut committer) = reopen(Memory::new(EPOCH));
     commit(&mut engine, &mut committer, &[write("/v/a/q", Action::Put(json("1")))], Timestamp(1));
     commit(&mut engine, &mut committer, &[write("/v/a", Action::Delete)], Timestamp(1));
@@ -236,11 +236,7 @@ fn what_came_back_to_hold_what_was_ephemeral_is_left_without_it() {
 #[test]
 fn what_holds_an_ephemeral_part_is_durable() {
     let regions = || Regions::new(vec![Pattern::parse("/v/*/p", &limits()).unwrap()]);
-    let opened = |journal| {
-        let mut opened = open(journal, limits(), regions(), Timestamp(0), &mut |_| {}).unwrap();
-        opened.committer.start(&mut opened.engine).unwrap();
-        (opened.engine, opened.committer)
-    };
+    let opened = |journal| with_regions(journal, regions());
     let (mut engine, mut committer) = opened(Memory::new(EPOCH));
     let put = |at: &str, value: &str| [write(at, Action::Put(json(value)))];
     commit(&mut engine, &mut committer, &put("/v/a/p", "1"), Timestamp(1));
