@@ -35,13 +35,14 @@ mod serve;
 mod session;
 mod sharing;
 mod stored;
+mod submit;
 mod text;
 mod times;
 mod tree;
 
 pub use codec::Corrupt;
 pub use cursor::{Cursor, Epoch, Revision};
-pub use engine::{Action, Condition, Engine, Reading, States, Stats, Submitted, Watch, Write, Written};
+pub use engine::{Action, Condition, Engine, Reading, States, Stats, Watch, Write, Written};
 pub use frame::{ENCODINGS, Frame, Kind, Update};
 pub use json::{Json, JsonError, JsonErrorKind};
 pub use limits::Limits;
@@ -54,6 +55,7 @@ pub use region::{Pattern, Regions};
 pub use restore::{Restoring, check_batch};
 pub use session::{SessionId, Tick};
 pub use stored::{Checkpoint, Key, Row};
+pub use submit::Submitted;
 pub use times::Timestamp;
 
 #[cfg(test)]
