@@ -7,6 +7,7 @@
 //! [`Committer`] brings engine and journal together: group commit, checkpoints, and what happens when the disk fails. [`open`] makes an
 //! engine from what a journal has. `docs/on-disk-format.md` in the repository states what is on disk.
 
+mod backend;
 mod committer;
 mod faulty;
 mod journal;
@@ -14,9 +15,10 @@ mod memory;
 mod open;
 mod store;
 
+pub use backend::{Backend, FILE, FileIn};
 pub use committer::{Committer, Settled, Status};
 pub use faulty::{Faulty, Plan};
 pub use journal::{Contents, Fault, FaultKind, Header, Journal, Transaction};
 pub use memory::Memory;
 pub use open::{Opened, Progress, check, open};
-pub use store::{Backend, FILE, FileIn, Store};
+pub use store::Store;

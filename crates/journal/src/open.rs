@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::backend::FILE;
 use crate::committer::Committer;
 use crate::journal::{Contents, Fault, FaultKind, Header, Journal};
-use crate::store::{FILE, Store};
+use crate::store::Store;
 use halfping_engine::{
     Corrupt, Engine, Epoch, Key, Limits, Pattern, Regions, Restoring, Revision, Timestamp, check_batch,
 };

@@ -8,21 +8,15 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use halfping_engine::{Checkpoint, Key, Revision};
-use redb::backends::FileBackend;
-use redb::{
-    BackendError, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend, Table,
-    TableDefinition,
-};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
 
+use crate::backend::{Backend, FILE, FileIn, Unsynced, Watched, rewrite};
 use crate::journal::{Contents, Fault, FaultKind, Header, Journal, Transaction};
 
-/// The name of a store's file in its directory.
-pub const FILE: &str = "halfping.redb";
 /// The version of what is in the tables. `docs/on-disk-format.md` states it.
 const VERSION: u64 = 1;
 /// Bytes of pages that redb keeps in memory. All is read once and never again, so little is enough.
@@ -48,92 +42,6 @@ pub struct Store<B = FileIn> {
     writer: u64,
     own: u64,
     unsynced: Arc<Unsynced>,
-}
-
-/// Where a store's bytes are.
-pub trait Backend: Send {
-    /// What reads and writes them.
-    type Bytes: StorageBackend;
-    /// Opens them. Those that are empty become a new store.
-    fn open(&self) -> Result<Self::Bytes, Fault>;
-    /// How many they are.
-    fn size(&self) -> u64;
-    /// Whether what was opened is still what would be opened.
-    fn is_in_place(&self) -> bool {
-        true
-    }
-    /// The name of a file that is there while what a failed sync was to bring to disk may not be there.
-    fn mark(&self) -> Option<PathBuf> {
-        None
-    }
-}
-
-/// A store's file in a directory.
-#[derive(Debug)]
-pub struct FileIn {
-    path: PathBuf,
-    /// The file that was opened, as the system numbers them.
-    number: AtomicU64,
-}
-
-impl FileIn {
-    fn new(path: PathBuf) -> FileIn {
-        FileIn { path, number: AtomicU64::new(0) }
-    }
-}
-
-#[cfg(unix)]
-fn number_of(file: &fs::Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(file)
-}
-
-#[cfg(not(unix))]
-fn number_of(_: &fs::Metadata) -> u64 {
-    0
-}
-
-impl Backend for FileIn {
-    type Bytes = FileBackend;
-
-    fn open(&self) -> Result<FileBackend, Fault> {
-        let file = File::options().read(true).write(true).open(&self.path)?;
-        let metadata = file.metadata()?;
-        self.number.store(number_of(&metadata), Ordering::Relaxed);
-        if metadata.len() == 0 && self.path.ends_with(FILE) {
-            // A store gets its name when there is something in it.
-            return Err(Fault::new(FaultKind::Damaged, format!("{FILE} is empty")));
-        }
-        FileBackend::new(file).map_err(fault)
-    }
-
-    fn size(&self) -> u64 {
-        fs::metadata(&self.path).map_or(0, |file| file.len())
-    }
-
-    fn is_in_place(&self) -> bool {
-        // When it cannot be asked, the next write will tell.
-        let number = self.number.load(Ordering::Relaxed);
-        match fs::metadata(&self.path) {
-            Ok(file) => number_of(&file) == number,
-            Err(error) => error.kind() != io::ErrorKind::NotFound,
-        }
-    }
-
-    fn mark(&self) -> Option<PathBuf> {
-        Some(self.path.with_file_name(format!("{FILE}.unsynced")))
-    }
-}
-
-impl<S: StorageBackend, F: Fn() -> S + Send> Backend for F {
-    type Bytes = S;
-
-    fn open(&self) -> Result<S, Fault> {
-        Ok(self())
-    }
-
-    fn size(&self) -> u64 {
-        self().len().unwrap_or_default()
-    }
 }
 
 impl Store {
@@ -475,124 +383,6 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     })
 }
 
-/// Bytes that are written again at once, and what of them is left out when it is all zeros: it may be a hole, and need room.
-const REWRITE_BYTES: usize = 1 << 20;
-const HOLE_BYTES: usize = 4096;
-
-/// Writes again what is there.
-///
-/// A sync that fails leaves bytes in the system's cache that readers see, that are not on disk, and that no later sync brings there. If a store
-/// went on from them, it would be gone after a crash, with all that was acknowledged before and since.
-fn rewrite(bytes: &impl StorageBackend) -> Result<(), Fault> {
-    if let Ok(false) = bytes.try_lock_range(Bound::Unbounded, Bound::Unbounded) {
-        return Err(in_use());
-    }
-    let write_again = || -> io::Result<()> {
-        let len = bytes.len()?;
-        bytes.set_len(len)?;
-        let mut block = vec![0; REWRITE_BYTES];
-        let mut at = 0;
-        while at < len {
-            let block = &mut block[..REWRITE_BYTES.min((len - at) as usize)];
-            bytes.read(at, block)?;
-            for (i, part) in block.chunks(HOLE_BYTES).enumerate() {
-                if part.iter().any(|byte| *byte != 0) {
-                    bytes.write(at + (i * HOLE_BYTES) as u64, part)?;
-                }
-            }
-            at += block.len() as u64;
-        }
-        bytes.sync_data()?;
-        bytes.close()
-    };
-    write_again().map_err(Fault::from)
-}
-
-/// Whether a sync has failed; see [`rewrite`]. The next process has to know it too, as it sees the same cache; that is what the mark is for.
-/// It need not survive the system: nor does the cache.
-#[derive(Debug)]
-struct Unsynced {
-    is_so: AtomicBool,
-    mark: Option<PathBuf>,
-}
-
-impl Unsynced {
-    fn new(mark: Option<PathBuf>) -> Unsynced {
-        Unsynced { is_so: AtomicBool::new(mark.as_ref().is_some_and(|mark| mark.exists())), mark }
-    }
-
-    fn is_so(&self) -> bool {
-        self.is_so.load(Ordering::Relaxed)
-    }
-
-    fn begin(&self) {
-        self.is_so.store(true, Ordering::Relaxed);
-        drop(self.mark.as_ref().map(File::create));
-    }
-
-    fn end(&self) {
-        self.is_so.store(false, Ordering::Relaxed);
-        drop(self.mark.as_ref().map(fs::remove_file));
-    }
-}
-
-/// Bytes of which it is known whether a sync has failed.
-#[derive(Debug)]
-struct Watched<S> {
-    bytes: S,
-    unsynced: Arc<Unsynced>,
-}
-
-impl<S: StorageBackend> StorageBackend for Watched<S> {
-    fn len(&self) -> io::Result<u64> {
-        self.bytes.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.bytes.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.bytes.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.bytes.sync_data().inspect_err(|_| self.unsynced.begin())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.bytes.write(offset, data)
-    }
-
-    fn close(&self) -> io::Result<()> {
-        self.bytes.close()
-    }
-
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.bytes.try_lock_range(start, end)
-    }
-
-    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.bytes.try_lock_shared_range(start, end)
-    }
-
-    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.bytes.lock_range(start, end)
-    }
-
-    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.bytes.lock_shared_range(start, end)
-    }
-
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.bytes.unlock_range(start, end)
-    }
-
-    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.bytes.query_lock_range(start, end)
-    }
-}
-
 fn put(meta: &mut Table<'_, &str, &[u8]>, name: &str, number: u64) -> Result<(), Fault> {
     meta.insert(name, &number.to_le_bytes()[..]).map_err(fault)?;
     Ok(())
@@ -618,7 +408,7 @@ fn number_or(
 }
 
 /// redb's many errors as one of ours.
-fn fault(error: impl Into<redb::Error>) -> Fault {
+pub(crate) fn fault(error: impl Into<redb::Error>) -> Fault {
     match error.into() {
         redb::Error::Io(error) => error.into(),
         redb::Error::DatabaseAlreadyOpen => in_use(),
@@ -637,6 +427,6 @@ fn make_directory(directory: &Path) -> io::Result<()> {
     builder.recursive(true).create(directory)
 }
 
-fn in_use() -> Fault {
+pub(crate) fn in_use() -> Fault {
     Fault::new(FaultKind::InUse, "another process has it open")
 }

@@ -1,0 +1,130 @@
+//! Commits that have to be durable: worked out at once, written by somebody else, applied when they are on disk.
+
+use crate::base::{Base, effective};
+use crate::change::Change;
+use crate::cursor::Revision;
+use crate::engine::{Engine, Write, Written};
+use crate::mutants;
+use crate::path::Path;
+use crate::pending::{Batch, Prepared};
+use crate::record::Record;
+use crate::refusal::Refusal;
+use crate::times::Timestamp;
+use crate::tree::Value;
+
+/// Ephemeral commits that can be made while the journal writes one durable one. At a million a second it takes the journal long enough to
+/// be in trouble; and 2^64 revisions last for 2^48 durable commits.
+pub(crate) const EPHEMERAL_ROOM: u64 = 1 << 16;
+
+/// What became of a commit that has to be durable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Submitted {
+    /// It is done, or refused: nothing of it has to be written.
+    Done(Result<Vec<Written>, Refusal>),
+    /// It is in line to be made durable. [`Engine::settle`] tells what became of it.
+    Waits,
+    /// It is not to be durable, but so many such were made since the journal began to write that it has to be tried again
+    /// when the journal is done.
+    Busy,
+}
+
+impl Engine {
+    /// Works out a commit that has to be durable where it writes to durable regions. Nobody sees anything of it before it is
+    /// [settled](Engine::settle).
+    pub fn submit(&mut self, writes: &[Write], now: Timestamp) -> Submitted {
+        if !self.regions.is_empty() && writes.iter().all(|w| self.is_ephemeral(&w.path)) {
+            return match self.has_room() {
+                true => Submitted::Done(self.commit(writes, now)),
+                false => Submitted::Busy,
+            };
+        }
+        let waiting = self.prepare(writes, now);
+        if self.pending.is_empty() {
+            // Nothing that it could have seen can still come to nothing.
+            match waiting {
+                Err(refusal) => return Submitted::Done(Err(refusal)),
+                Ok(prepared) if prepared.record.is_none() => {
+                    return Submitted::Done(Ok(self.perform(prepared)));
+                }
+                waiting => self.pending.push(waiting),
+            }
+        } else {
+            self.pending.push(waiting);
+        }
+        Submitted::Waits
+    }
+
+    /// The last revision that a commit has, or will have.
+    fn newest_given(&self) -> Revision {
+        match mutants::is("revision-reused") {
+            true => self.revision,
+            false => self.revision.max(self.pending.last()),
+        }
+    }
+
+    fn prepare(&self, writes: &[Write], now: Timestamp) -> Result<Prepared, Refusal> {
+        let (change, created) = self.work_out(writes, &self.pending.over)?;
+        let change = effective(&self.keys, change, Base::new(&self.root, &self.pending.over));
+        let revision = match change {
+            Change::Keep => Revision::NONE,
+            _ => Revision(self.newest_given().0 + 1 + self.ephemeral_room()),
+        };
+        let base = Base::new(&self.root, &self.pending.over);
+        let record = match self.regions.durable_part(&self.keys, &change, base) {
+            Change::Keep => None,
+            durable => Some(Record::write(revision, now, &durable)),
+        };
+        let writes = writes.iter().map(|w| w.path.clone()).zip(created).collect();
+        Ok(Prepared { revision, at: now, change, writes, record })
+    }
+
+    /// Whether a part of the tree is kept in memory only.
+    pub fn has_ephemeral(&self) -> bool {
+        !self.regions.is_empty()
+    }
+
+    /// All commits that were submitted since the last time, to be written to the journal. `None` when there are none, or when the last ones
+    /// have not been settled.
+    pub fn take_batch(&mut self) -> Option<Batch> {
+        self.pending.take()
+    }
+
+    /// The batch that was taken is durable: its commits are applied, and this is what became of each of them.
+    pub fn settle(&mut self) -> Vec<Result<Vec<Written>, Refusal>> {
+        debug_assert!(self.woken.is_empty(), "the woken sessions of the last call were not taken");
+        let settled = self.pending.settle();
+        settled.into_iter().map(|waiting| waiting.map(|prepared| self.perform(prepared))).collect()
+    }
+
+    /// The journal could not be written: all commits that were submitted are forgotten. Returns how many.
+    pub fn abandon(&mut self) -> usize {
+        self.pending.abandon()
+    }
+
+    fn perform(&mut self, prepared: Prepared) -> Vec<Written> {
+        self.apply(prepared.change, prepared.revision, prepared.at);
+        prepared.writes.iter().map(|(path, created)| self.written(path, *created)).collect()
+    }
+
+    /// Revisions that are left free before each durable one, so that ephemeral commits need not wait for the disk.
+    fn ephemeral_room(&self) -> u64 {
+        if self.regions.is_empty() { 0 } else { self.room }
+    }
+
+    /// Leaves so many revisions free before each durable commit, where the default is more than a test could use up.
+    #[doc(hidden)]
+    pub fn leave_room(&mut self, revisions: u64) {
+        self.room = revisions;
+    }
+
+    /// Whether a write there has nothing to do with the disk. One that makes the object which holds a region has: that object is durable.
+    fn is_ephemeral(&self, path: &Path) -> bool {
+        let Some(names) = self.regions.entered_at(path) else { return false };
+        let holder = path.segments()[..names - 1].iter().map(|name| self.keys.find(name));
+        matches!(self.follow(holder).value, Some(Value::Object(_)))
+    }
+
+    fn has_room(&self) -> bool {
+        self.pending.first().is_none_or(|first| self.revision.next() < first)
+    }
+}
