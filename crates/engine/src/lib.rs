@@ -52,7 +52,7 @@ pub use path::{Path, PathError};
 pub use pending::Batch;
 pub use refusal::{PatchError, Refusal};
 pub use region::{Pattern, Regions};
-pub use restore::{Restoring, check_batch};
+pub use restore::Restoring;
 pub use session::{SessionId, Tick};
 pub use stored::{Checkpoint, Key, Row};
 pub use submit::Submitted;

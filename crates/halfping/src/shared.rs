@@ -10,7 +10,7 @@ use halfping_engine::{
     Engine, Epoch, Limits, Reading, Refusal, SessionId, Submitted, Tick, Update, Watch, Write, Written,
 };
 use halfping_journal::{Committer, Fault, FaultKind, Status, Store};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
@@ -130,11 +130,7 @@ impl Shared {
         let Some(writer) = self.writer.get() else {
             let mut state = self.state.lock();
             let done = state.engine.commit(writes, self.clock.now());
-            let woken = state.take_woken();
-            drop(state);
-            woken.tell();
-            self.metrics.commits.inc_by(u64::from(done.is_ok()));
-            return done.map_err(Failure::Refused);
+            return self.tell(state, done);
         };
         loop {
             let turn = writer.turn.notified();
@@ -151,19 +147,26 @@ impl Shared {
         }
     }
 
+    /// A commit is done, or refused: whoever has to be told of it is.
+    fn tell(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        done: Result<Vec<Written>, Refusal>,
+    ) -> Result<Vec<Written>, Failure> {
+        let woken = state.take_woken();
+        drop(state);
+        woken.tell();
+        self.metrics.commits.inc_by(u64::from(done.is_ok()));
+        done.map_err(Failure::Refused)
+    }
+
     fn submit(&self, writes: &[Write]) -> Next {
         let mut state = self.state.lock();
         if let (Some(fault), false) = (&state.fault, state.tickets.is_empty()) {
             return Next::Done(Err(Failure::Storage(fault.clone())));
         }
         match state.engine.submit(writes, self.clock.now()) {
-            Submitted::Done(done) => {
-                let woken = state.take_woken();
-                drop(state);
-                woken.tell();
-                self.metrics.commits.inc_by(u64::from(done.is_ok()));
-                Next::Done(done.map_err(Failure::Refused))
-            }
+            Submitted::Done(done) => Next::Done(self.tell(state, done)),
             Submitted::Waits => {
                 if let Some(fault) = state.fault.clone() {
                     // Nothing else is in line.

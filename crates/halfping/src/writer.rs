@@ -149,16 +149,15 @@ impl Work {
             tracing::error!(%fault, "the store is gone: nothing durable can be written; reading goes on");
             shared.metrics.storage_fault(fault.kind);
             answer(shared, Err(fault), tickets);
+            // Who waited for the next transaction would wait for ever.
+            self.writer.turn.notify_waiters();
         }
     }
 
     fn write(&mut self, transaction: &Transaction) -> Result<(), Fault> {
         // A store that panics is a store that has failed, and must not take those along who wait for it.
-        catch_unwind(AssertUnwindSafe(|| self.committer.write(transaction))).unwrap_or_else(|panic| {
-            let what = panic.downcast_ref::<String>().map(String::as_str);
-            let what = what.or(panic.downcast_ref::<&str>().copied()).unwrap_or("the store panicked");
-            Err(Fault::new(FaultKind::Io, what))
-        })
+        catch_unwind(AssertUnwindSafe(|| self.committer.write(transaction)))
+            .unwrap_or_else(|panic| Err(Fault::of_panic(FaultKind::Io, &*panic)))
     }
 
     fn recover(&mut self, shared: &Shared, fault: &Fault) {

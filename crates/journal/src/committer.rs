@@ -132,8 +132,7 @@ impl<J: Journal> Committer<J> {
         outcome: Result<(), Fault>,
     ) -> Settled {
         if let Err(fault) = outcome {
-            engine.abandon();
-            self.status = Status::Failed(fault.clone());
+            self.fail(engine, &fault);
             return Err(fault);
         }
         if let Some(checkpoint) = &transaction.checkpoint {
@@ -152,10 +151,14 @@ impl<J: Journal> Committer<J> {
     pub fn look(&mut self, engine: &mut Engine) -> Result<(), Fault> {
         let looked = self.journal.is_in_place();
         if let Err(fault) = &looked {
-            engine.abandon();
-            self.status = Status::Failed(fault.clone());
+            self.fail(engine, fault);
         }
         looked
+    }
+
+    fn fail(&mut self, engine: &mut Engine, fault: &Fault) {
+        engine.abandon();
+        self.status = Status::Failed(fault.clone());
     }
 
     /// Tries to make the journal usable again.

@@ -27,16 +27,6 @@ impl<J, P> Faulty<J, P> {
     pub fn new(journal: J, plan: P) -> Faulty<J, P> {
         Faulty { journal, plan, has_failed: false }
     }
-
-    /// The journal inside.
-    pub fn into_inner(self) -> J {
-        self.journal
-    }
-
-    /// The journal inside.
-    pub fn inner(&self) -> &J {
-        &self.journal
-    }
 }
 
 fn fault(kind: FaultKind) -> Fault {

@@ -1,5 +1,7 @@
 //! What a journal is.
 
+use std::any::Any;
+
 use halfping_engine::{Batch, Checkpoint, Corrupt, Revision};
 use thiserror::Error;
 
@@ -126,6 +128,12 @@ impl FaultKind {
 }
 
 impl Fault {
+    /// What a panic said, as a fault.
+    pub fn of_panic(kind: FaultKind, panic: &(dyn Any + Send)) -> Fault {
+        let what = panic.downcast_ref::<String>().map(String::as_str);
+        Fault::new(kind, what.or(panic.downcast_ref::<&str>().copied()).unwrap_or("the store panicked"))
+    }
+
     /// A fault of some kind.
     pub fn new(kind: FaultKind, what: impl Into<String>) -> Fault {
         Fault { kind, what: what.into() }

@@ -1,15 +1,15 @@
 //! An engine from what a journal has.
 
-use std::collections::BTreeSet;
 use std::path::Path;
+
+use halfping_engine::{
+    Corrupt, Engine, Epoch, Key, Limits, Pattern, Regions, Restoring, Revision, Timestamp,
+};
 
 use crate::backend::FILE;
 use crate::committer::Committer;
 use crate::journal::{Contents, Fault, FaultKind, Header, Journal};
 use crate::store::Store;
-use halfping_engine::{
-    Corrupt, Engine, Epoch, Key, Limits, Pattern, Regions, Restoring, Revision, Timestamp, check_batch,
-};
 
 /// How far opening has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,14 +81,12 @@ pub fn open<J: Journal>(
     } else {
         // Ephemeral commits may have taken any revision up to the lease, and been seen. The last batch may never have been acknowledged, and
         // then such a commit may have got a later revision than it has, while nobody had seen the batch: so it comes after all of them.
-        let last_revision = last.as_ref().map_or(Revision::NONE, |(last, _)| *last);
-        let mut at = restoring.revision().max(last_revision).max(header.lease).next();
+        let mut at = restoring.revision().max(newest).max(header.lease).next();
         if let Some((_, body)) = last {
             replayed += restoring.batch(&body, Some(at))?;
             at = restoring.revision().next();
         }
-        let names = |patterns: &[Pattern]| patterns.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
-        let is_new = |p: &&Pattern| !names(&was_ephemeral).contains(&p.to_string());
+        let is_new = |pattern: &&Pattern| !was_ephemeral.contains(pattern);
         let new: Vec<Pattern> = regions.ephemeral().iter().filter(is_new).cloned().collect();
         restoring.lose(&was_ephemeral, at, now);
         hidden = restoring.lose(&new, at, now);
@@ -167,7 +165,6 @@ impl Contents for Reading<'_> {
     fn batch(&mut self, last: Revision, body: &[u8]) -> Result<(), Corrupt> {
         self.rows_end()?;
         self.step(body.len());
-        check_batch(body)?;
         if let (Some(restoring), Some((_, before))) =
             (&mut self.restoring, self.held_back.replace((last, body.to_vec())))
         {

@@ -376,11 +376,8 @@ impl<B: Backend> Store<B> {
 
 /// What a damaged file leads to: redb panics in some places rather than say so.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let what = panic.downcast_ref::<String>().map(String::as_str);
-        let what = what.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it cannot be read");
-        Err(Fault::new(FaultKind::Damaged, what))
-    })
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(Fault::of_panic(FaultKind::Damaged, &*panic)))
 }
 
 fn put(meta: &mut Table<'_, &str, &[u8]>, name: &str, number: u64) -> Result<(), Fault> {
