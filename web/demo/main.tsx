@@ -1,0 +1,3 @@
+import { render } from 'preact';
+
+render(<p>Under construction</p>, document.getElementById('app')!);
