@@ -1,0 +1,56 @@
+import { useSignal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
+import { Panel } from './resource/panel';
+import { ServerView } from './server/server-view';
+import { SessionsView } from './sessions/sessions-view';
+import { route, select } from './state/route';
+import { FilterBox } from './tree/filter-box';
+import type { Tree } from './tree/tree';
+import { TreeView } from './tree/tree-view';
+import { Header } from './ui/header';
+import { StatusHint } from './ui/status';
+
+export function App({ tree }: { tree: Tree }) {
+  const { view, path } = route.value;
+  useEffect(() => tree.show(view === 'tree'), [view]);
+  useEffect(() => tree.reveal(path), [path]);
+  return (
+    <>
+      <Header />
+      <StatusHint />
+      {view === 'tree' && <Browser tree={tree} />}
+      {view === 'server' && (
+        <main class="page">
+          <ServerView />
+        </main>
+      )}
+      {view === 'sessions' && (
+        <main class="page">
+          <SessionsView />
+        </main>
+      )}
+    </>
+  );
+}
+
+/** The tree beside the selected resource; on a narrow screen one of the two. */
+function Browser({ tree }: { tree: Tree }) {
+  const { path } = route.value;
+  const front = useSignal<'tree' | 'resource'>('tree');
+  return (
+    <main class={`browser front-${front.value}`}>
+      <section class="side" aria-label="Tree">
+        <FilterBox tree={tree} />
+        <TreeView
+          tree={tree}
+          selected={path}
+          onSelect={(next) => {
+            front.value = 'resource';
+            select(next);
+          }}
+        />
+      </section>
+      <Panel path={path} onBack={() => (front.value = 'tree')} />
+    </main>
+  );
+}

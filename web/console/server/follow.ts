@@ -1,0 +1,31 @@
+import { useSignal, type Signal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
+import { api } from '../state/connection';
+import { isNotFound, problemOf, type Problem } from '../state/problem';
+
+export type Followed<T> = { state: 'waiting' } | { state: 'here'; value: T; t: number } | { state: 'absent' } | { state: 'failed'; problem: Problem };
+
+/**
+ * One of the server's own resources, for as long as a view is open: the server takes samples only while somebody watches. A server that does not
+ * serve them says so as nothing there, or by refusing the link.
+ */
+export function useFollowed<T>(path: string, depth: number, onValue?: (value: T) => void): Signal<Followed<T>> {
+  const followed = useSignal<Followed<T>>({ state: 'waiting' });
+  useEffect(() => {
+    followed.value = { state: 'waiting' };
+    const live = api.live(path, { depth });
+    live.on((value, change) => {
+      if (value === undefined) {
+        followed.value = { state: 'absent' };
+      } else {
+        followed.value = { state: 'here', value: value as T, t: change.t };
+        onValue?.(value as T);
+      }
+    });
+    live.ready.catch((error: unknown) => {
+      followed.value = isNotFound(error) ? { state: 'absent' } : { state: 'failed', problem: problemOf(error) };
+    });
+    return () => live.close();
+  }, [path, depth]);
+  return followed;
+}

@@ -1,0 +1,51 @@
+import { computed, signal } from '@preact/signals';
+import { connect, type Status } from 'halfping';
+import { now } from './clock';
+
+/** The page stands at `…/_console/`: the API is one level up, wherever that is mounted. */
+export const root: string = new URL('..', location.href.replace(/[?#].*$/, '')).href;
+
+export const api = connect(root);
+export type Api = typeof api;
+
+export const status = signal<Status>(api.status);
+api.onStatus((next) => {
+  status.value = { ...next };
+});
+
+/** Shorter than this is a frame on its way, not somebody behind. */
+const BEHIND_MS = 500;
+
+export interface Shown {
+  tone: 'good' | 'busy' | 'bad';
+  text: string;
+}
+
+export const shown = computed<Shown>(() => {
+  const { state, inStepAt, error } = status.value;
+  switch (state) {
+    case 'live':
+    case 'idle': {
+      now.value;
+      const age = api.age();
+      if (state === 'live' && !status.value.synced && age > BEHIND_MS) {
+        return { tone: 'busy', text: Number.isFinite(age) ? `behind ${(age / 1000).toFixed(1)} s` : 'catching up' };
+      }
+      return { tone: 'good', text: state === 'idle' ? 'idle' : 'in step' };
+    }
+    case 'connecting':
+      return { tone: 'busy', text: 'connecting' };
+    case 'waiting':
+      return { tone: 'bad', text: `offline${since(inStepAt)}` };
+    case 'off':
+      return { tone: 'busy', text: `disconnected${since(inStepAt)}` };
+    case 'refused':
+      return { tone: 'bad', text: `refused${error ? `: ${error.detail}` : ''}` };
+    default:
+      return { tone: 'bad', text: 'closed' };
+  }
+});
+
+function since(inStepAt: number | undefined): string {
+  return inStepAt ? ` since ${new Date(inStepAt).toLocaleTimeString()}` : '';
+}
