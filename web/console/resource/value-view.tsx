@@ -12,11 +12,11 @@ export function ValueView({ resource, depth }: { resource: Resource; depth: numb
   const lines = useMemo(() => (known && value !== undefined ? linesOf(value, depth) : []), [value, known, depth]);
   if (!known) return <p class="value empty dim">Waiting for the first state</p>;
   if (value === undefined) return <p class="value empty dim">Nothing is here now. It will show as soon as something is written.</p>;
-  if (typeof value === 'string' && value.length > 80) return <Text value={value} flash={resource.flashes.className('', performance.now())} />;
+  if (lines.length === 1) return <Single value={value} line={lines[0]!} flash={resource.flashes.className('', performance.now())} />;
   const now = performance.now();
   return (
     <VirtualList
-      class={`value code ${lines.length === 1 ? 'single' : ''}`}
+      class="value code"
       role="group"
       aria-label="Value"
       tabIndex={0}
@@ -48,11 +48,15 @@ function ValueLine({ line, flash }: { line: Line; flash: string }) {
 /** Shown of one string, so that a megabyte of text does not stop the page. */
 const TEXT_CHARS_MAX = 20_000;
 
-function Text({ value, flash }: { value: string; flash: string }) {
+const SINGLE_CHARS_MAX = 40;
+
+/** A value of one line: large, or wrapped when it is a long text. */
+function Single({ value, line, flash }: { value: unknown; line: Line; flash: string }) {
+  const long = typeof value === 'string' && value.length > SINGLE_CHARS_MAX;
   return (
-    <div class="value code text" tabIndex={0} role="group" aria-label="Value">
-      <span class={`string ${flash}`}>{JSON.stringify(value.slice(0, TEXT_CHARS_MAX))}</span>
-      {value.length > TEXT_CHARS_MAX && <span class="dim"> … {value.length.toLocaleString('en')} characters</span>}
+    <div class={`value code ${long ? 'text' : 'single'}`} tabIndex={0} role="group" aria-label="Value">
+      <span class={`${line.kind} ${flash}`}>{long ? JSON.stringify(value.slice(0, TEXT_CHARS_MAX)) : line.text}</span>
+      {long && value.length > TEXT_CHARS_MAX && <span class="dim"> … {value.length.toLocaleString('en')} characters</span>}
     </div>
   );
 }

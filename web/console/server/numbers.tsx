@@ -25,18 +25,13 @@ export function ServerNumbers({ own }: { own: Own }) {
       />
       <Card title="Storage" entries={Object.entries(storage ?? {}).map(([name, value]): Entry => [name.replaceAll('_', ' '), shown(name, value)])} bad={storage?.status === 'failed'} />
       <Card
-        title="Readers"
+        title="Holds"
         entries={[
           ['connections', num(counts?.connections)],
           ['sessions', num(counts?.sessions)],
           ['links', num(counts?.links)],
           ['places watched', num(counts?.places)],
-        ]}
-      />
-      <Card
-        title="Tree"
-        entries={[
-          ['bytes', size(tree?.bytes)],
+          ['bytes of the tree', size(tree?.bytes)],
           ['names', num(tree?.names)],
           ['tombstones', num(tree?.tombstones)],
         ]}

@@ -15,15 +15,23 @@ export function HeadRow({ order, onOrder }: { order: Order; onOrder: (order: Ord
         return (
           <span key={id} role="columnheader" class={numeric ? 'number' : ''} aria-sort={on ? (order.down ? 'descending' : 'ascending') : undefined}>
             <button type="button" title={title} onClick={() => onOrder({ column: id, down: on ? !order.down : numeric })}>
+              {on && numeric && <Arrow down={order.down} />}
               {name}
-              <span class="sort" aria-hidden="true">
-                {on ? (order.down ? '▾' : '▴') : ''}
-              </span>
+              {on && !numeric && <Arrow down={order.down} />}
             </button>
           </span>
         );
       })}
     </div>
+  );
+}
+
+/** On the side that leaves the name above its column's edge. */
+function Arrow({ down }: { down: boolean }) {
+  return (
+    <span class="sort" aria-hidden="true">
+      {down ? '▾' : '▴'}
+    </span>
   );
 }
 

@@ -1,6 +1,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
+import { clock } from '../lib/format';
 import { onScheme } from './scheme';
 
 export interface Series {
@@ -93,7 +94,7 @@ function optionsOf(
     cursor: { drag: { x: false, y: false }, points: { size: 6 }, ...(group ? { sync: { key: group } } : {}) },
     scales: { y: { range: (_, low, high) => rangeOf(low, high) } },
     axes: [
-      { ...axis, size: 24, space: 70 },
+      { ...axis, size: 22, space: 76, values: (_, ticks) => ticks.map((at) => clock(at * 1000)) },
       { ...axis, size: 56, space: 28, values: (_, ticks) => ticks.map(format) },
     ],
     series: [
