@@ -1,5 +1,5 @@
-import { batch, signal } from '@preact/signals';
-import type { Live } from 'halfping';
+import { signal } from '@preact/signals';
+import type { Change } from 'halfping';
 import { changedParts } from '../lib/changes';
 import { Flashes } from '../lib/flash';
 import type { Path } from '../lib/paths';
@@ -31,7 +31,7 @@ export class Resource {
   /** When the last change was, by this page's clock. */
   changedAt: number | undefined;
   #drawn: unknown;
-  #live: Live | undefined;
+  #stop: (() => void) | undefined;
   #closed = false;
   readonly #draw = perFrame(() => {
     if (this.#closed) return;
@@ -46,32 +46,29 @@ export class Resource {
   ) {}
 
   watch({ depth, rate }: View): void {
-    this.#live?.close();
+    this.#stop?.();
     this.#drawn = undefined;
-    const live = this.api.live(this.path, { ...(depth === undefined ? {} : { depth }), ...(rate === undefined ? {} : { rate }) });
-    this.#live = live;
-    live.on((value, change) => {
-      const now = Date.now();
-      // A first state says when it was made, by the server's clock; a change that is watched happens now.
-      this.changedAt = this.known ? now : Math.min(now, change.t);
-      this.known = true;
-      this.value = value;
-      this.rev = change.rev;
-      this.history.add(change, now);
-      if (this.problem.peek()) this.problem.value = undefined;
-      this.#draw();
+    const shape = { ...(depth === undefined ? {} : { depth }), ...(rate === undefined ? {} : { rate }) };
+    this.#stop = this.api.on(this.path, (value, change) => this.#accept(value, change), {
+      ...shape,
+      onError: (error) => (this.problem.value = problemOf(error)),
     });
-    live.ready.catch((error: unknown) => {
-      if (this.#closed || this.#live !== live) return;
-      batch(() => {
-        this.problem.value = problemOf(error);
-        this.beat.value++;
-      });
-    });
+  }
+
+  #accept(value: unknown, change: Change): void {
+    const now = Date.now();
+    // A first state says when it was made, by the server's clock; a change that is watched happens now.
+    this.changedAt = this.known ? now : Math.min(now, change.t);
+    this.known = true;
+    this.value = value;
+    this.rev = change.rev;
+    this.history.add(change, now);
+    if (this.problem.peek()) this.problem.value = undefined;
+    this.#draw();
   }
 
   close(): void {
     this.#closed = true;
-    this.#live?.close();
+    this.#stop?.();
   }
 }

@@ -17,6 +17,7 @@ export function ValueView({ resource, depth }: { resource: Resource; depth: numb
   return (
     <VirtualList
       class="value code"
+      style={{ height: `${Math.max(3, lines.length) * LINE_PX + 8}px` }}
       role="group"
       aria-label="Value"
       tabIndex={0}

@@ -13,19 +13,14 @@ export function useFollowed<T>(path: string, depth: number, onValue?: (value: T)
   const followed = useSignal<Followed<T>>({ state: 'waiting' });
   useEffect(() => {
     followed.value = { state: 'waiting' };
-    const live = api.live(path, { depth });
-    live.on((value, change) => {
-      if (value === undefined) {
-        followed.value = { state: 'absent' };
-      } else {
-        followed.value = { state: 'here', value: value as T, t: change.t };
-        onValue?.(value as T);
-      }
-    });
-    live.ready.catch((error: unknown) => {
+    const accept = (value: T | undefined, t: number) => {
+      followed.value = value === undefined ? { state: 'absent' } : { state: 'here', value, t };
+      if (value !== undefined) onValue?.(value);
+    };
+    const onError = (error: unknown) => {
       followed.value = isNotFound(error) ? { state: 'absent' } : { state: 'failed', problem: problemOf(error) };
-    });
-    return () => live.close();
+    };
+    return api.on(path, (value: T | undefined, change) => accept(value, change.t), { depth, onError });
   }, [path, depth]);
   return followed;
 }

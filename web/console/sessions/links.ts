@@ -1,11 +1,10 @@
 import { signal } from '@preact/signals';
-import type { Live } from 'halfping';
 import { join } from '../lib/paths';
 import { OWN, type OwnLink } from '../server/own';
 import type { Api } from '../state/connection';
 
 interface Opened {
-  live: Live;
+  stop: () => void;
   links: [id: string, link: OwnLink][] | undefined;
 }
 
@@ -28,26 +27,25 @@ export class OpenSessions {
   toggle(id: string): void {
     const opened = this.#opened.get(id);
     if (opened) {
-      opened.live.close();
+      opened.stop();
       this.#opened.delete(id);
     } else {
-      const live = this.api.live(`${join(`${OWN}/sessions`, id)}/links`, { depth: 2 });
-      const made: Opened = { live, links: undefined };
+      const path = `${join(`${OWN}/sessions`, id)}/links`;
+      const accept = (links: Record<string, OwnLink>) => {
+        made.links = Object.entries(links);
+        this.beat.value++;
+      };
+      const made: Opened = {
+        links: undefined,
+        stop: this.api.on(path, (value) => accept((value ?? {}) as Record<string, OwnLink>), { depth: 2, onError: () => accept({}) }),
+      };
       this.#opened.set(id, made);
-      live.on((value) => {
-        made.links = Object.entries((value ?? {}) as Record<string, OwnLink>);
-        this.beat.value++;
-      });
-      live.ready.catch(() => {
-        made.links = [];
-        this.beat.value++;
-      });
     }
     this.beat.value++;
   }
 
   close(): void {
-    for (const { live } of this.#opened.values()) live.close();
+    for (const { stop } of this.#opened.values()) stop();
     this.#opened.clear();
   }
 }

@@ -13,6 +13,9 @@ api.onStatus((next) => {
   status.value = { ...next };
 });
 
+// A link to next to nothing, so that whether all is in step is known also where nothing else is watched.
+api.on('/', () => {}, { depth: 0, onError: () => {} });
+
 /** Shorter than this is a frame on its way, not somebody behind. */
 const BEHIND_MS = 500;
 
@@ -22,7 +25,9 @@ export interface Shown {
 }
 
 export const shown = computed<Shown>(() => {
-  const { state, inStepAt, error } = status.value;
+  const { state, error } = status.value;
+  // Of the API itself: it goes on without a call, and this is a copy.
+  const { inStepAt } = api.status;
   switch (state) {
     case 'live':
     case 'idle': {
@@ -33,7 +38,7 @@ export const shown = computed<Shown>(() => {
       }
       return { tone: 'good', text: state === 'idle' ? 'idle' : 'in step' };
     }
-    case 'connecting':
+    case 'opening':
       return { tone: 'busy', text: 'connecting' };
     case 'waiting':
       return { tone: 'bad', text: `offline${since(inStepAt)}` };

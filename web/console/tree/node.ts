@@ -1,4 +1,4 @@
-import type { Live } from 'halfping';
+import type { Change } from 'halfping';
 import { Flashes } from '../lib/flash';
 import { isObject, type JsonObject } from '../lib/json';
 import type { Path } from '../lib/paths';
@@ -18,7 +18,7 @@ export class TreeNode implements Branch {
   known = false;
   readonly open = new Map<string, TreeNode>();
   readonly flashes = new Flashes();
-  readonly #live: Live;
+  readonly #stop: () => void;
 
   constructor(
     api: Api,
@@ -26,28 +26,30 @@ export class TreeNode implements Branch {
     readonly level: number,
     onChange: (members: boolean) => void,
   ) {
-    this.#live = api.live(path, { depth: 1, rate: TREE_RATE });
-    this.#live.on((value, change) => onChange(this.#accept(value, change.keys)));
-    this.#live.ready.catch((error: unknown) => {
-      this.problem = problemOf(error);
-      this.known = true;
-      onChange(true);
+    this.#stop = api.on(path, (value, change) => onChange(this.#accept(value, change)), {
+      depth: 1,
+      rate: TREE_RATE,
+      onError: (error) => {
+        this.problem = problemOf(error);
+        this.known = true;
+        onChange(true);
+      },
     });
   }
 
   /** Answers whether members came or went: only then are rows laid out anew. */
-  #accept(next: unknown, changed: readonly string[] | undefined): boolean {
+  #accept(next: unknown, change: Change): boolean {
     const before = this.value;
     const after = isObject(next) ? next : undefined;
-    const first = !this.known;
     this.value = after;
     this.known = true;
     this.problem = undefined;
-    if (!before || !after || !changed) {
+    if (!before || !after) {
       this.keys = after ? Object.keys(after) : [];
       return true;
     }
-    if (!first) this.flashes.mark(changed, performance.now());
+    const changed = change.keys ?? [];
+    this.flashes.mark(changed, performance.now());
     const members = changed.some((key) => Object.hasOwn(before, key) !== Object.hasOwn(after, key));
     if (members) this.keys = Object.keys(after);
     // An object that became a number, or the other way, can be opened or not any more.
@@ -57,6 +59,6 @@ export class TreeNode implements Branch {
   close(): void {
     for (const child of this.open.values()) child.close();
     this.open.clear();
-    this.#live.close();
+    this.#stop();
   }
 }
