@@ -1,4 +1,4 @@
-import { isEmpty, isObject, kindOf, type Kind } from './json';
+import { isObject, kindOf, type Kind } from './json';
 
 /** A value as indented lines, each with a name by which its changes are shown. */
 export interface Line {
@@ -11,7 +11,7 @@ export interface Line {
 }
 
 /** A value of more lines is cut: nobody reads on, and it is laid out again with every change. */
-export const LINES_MAX = 5_000;
+export const LINES_MAX = 2_000;
 const STRING_CHARS_MAX = 400;
 /** Arrays of so many short values stand in one line: coordinates, small samples. */
 export const INLINE_ELEMENTS_MAX = 16;
@@ -42,9 +42,9 @@ export function linesOf(value: unknown, depth: number | undefined): Line[] {
       return end(']');
     }
     if (isObject(node)) {
-      if (isEmpty(node)) return whole(depth !== undefined && indent >= depth ? '{…}' : '{}');
-      open('{');
       const keys = Object.keys(node);
+      if (keys.length === 0) return whole(depth !== undefined && indent >= depth ? '{…}' : '{}');
+      open('{');
       for (let i = 0; i < keys.length && lines.length < LINES_MAX; i++) {
         walk(node[keys[i]!], pointer(at, keys[i]!), indent + 1, keys[i]!, i < keys.length - 1);
       }

@@ -1,17 +1,17 @@
 import { ago } from '../lib/format';
-import { describe, isObject } from '../lib/json';
+import { describe } from '../lib/json';
 import { now } from '../state/clock';
 import type { Resource } from './resource';
 
 /** One line about the value: what it is, how old, and at which revision. */
 export function Facts({ resource }: { resource: Resource }) {
   resource.beat.value;
-  const { value, rev, changedAt, known } = resource;
+  const { value, members, rev, changedAt, known } = resource;
   return (
     <dl class="facts">
       <div>
         <dt>is</dt>
-        <dd>{known ? describe(value, isObject(value) ? Object.keys(value).length : undefined) : '…'}</dd>
+        <dd>{known ? describe(value, members) : '…'}</dd>
       </div>
       <div>
         <dt>changed</dt>

@@ -23,16 +23,19 @@ const utf8 = new TextEncoder();
 export class History {
   readonly ring = new Ring<Entry>(HISTORY_CHANGES);
 
-  add(change: { kind: string; body: unknown; value: unknown }, at: number): void {
+  /** Answers with the bytes of the change. */
+  add(change: { kind: string; body: unknown; value: unknown }, at: number): number {
     const json = change.body === undefined ? '' : JSON.stringify(change.body);
+    const bytes = utf8.encode(json).length;
     this.ring.push({
       number: this.ring.pushed,
       at,
       kind: change.kind,
       text: change.body === undefined ? '' : preview(change.body, BODY_CHARS),
-      bytes: utf8.encode(json).length,
+      bytes,
       sample: typeof change.value === 'number' ? change.value : undefined,
     });
+    return bytes;
   }
 
   /** Times in seconds and values, as charts want them; what was not a number is a gap. */

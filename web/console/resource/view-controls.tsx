@@ -1,7 +1,7 @@
 import type { View } from './resource';
 
 const DEPTHS: readonly (number | undefined)[] = [1, 2, 3, 5, undefined];
-const RATES: readonly (number | undefined)[] = [1, 5, 20, 60, undefined];
+const RATES: readonly View['rate'][] = ['auto', 1, 5, 20, 60, undefined];
 
 interface Props {
   view: View;
@@ -24,12 +24,12 @@ export function ViewControls({ view, onChange }: Props) {
           ))}
         </select>
       </label>
-      <label title="Updates a second at most; what is in between is merged">
+      <label title="Updates a second at most; what is in between is merged. Auto: 20, and 4 for large values">
         rate{' '}
-        <select value={String(view.rate ?? 'all')} onChange={(event) => onChange({ ...view, rate: parse(event.currentTarget.value) })}>
+        <select value={String(view.rate ?? 'all')} onChange={(event) => onChange({ ...view, rate: event.currentTarget.value === 'auto' ? 'auto' : parse(event.currentTarget.value) })}>
           {RATES.map((rate) => (
             <option key={String(rate)} value={String(rate ?? 'all')}>
-              {rate === undefined ? 'all' : `${rate}/s`}
+              {rate === undefined ? 'all' : rate === 'auto' ? rate : `${rate}/s`}
             </option>
           ))}
         </select>

@@ -7,7 +7,10 @@ import { problemOf, type Problem } from '../state/problem';
 import type { Api } from '../state/connection';
 
 /** Faster than this nobody sees; what is in between is conflated by the server, and the newest arrives all the same. */
-export const TREE_RATE = 10;
+const RATE_SMALL = 10;
+/** Each change of an object of thousands of members makes a new one, and a page has other things to do. */
+const RATE_LARGE = 4;
+const LARGE_MEMBERS = 2_000;
 
 /** An open node: one link, one level deep. */
 export class TreeNode implements Branch {
@@ -18,23 +21,29 @@ export class TreeNode implements Branch {
   known = false;
   readonly open = new Map<string, TreeNode>();
   readonly flashes = new Flashes();
-  readonly #stop: () => void;
+  #stop = () => {};
 
   constructor(
-    api: Api,
+    private readonly api: Api,
     readonly path: Path,
     readonly level: number,
-    onChange: (members: boolean) => void,
+    private readonly onChange: (members: boolean) => void,
   ) {
-    this.#stop = api.on(path, (value, change) => onChange(this.#accept(value, change)), {
-      depth: 1,
-      rate: TREE_RATE,
-      onError: (error) => {
-        this.problem = problemOf(error);
-        this.known = true;
-        onChange(true);
-      },
-    });
+    this.#watch(RATE_SMALL);
+  }
+
+  #watch(rate: number): void {
+    this.#stop();
+    const accept = (value: unknown, change: Change) => {
+      this.onChange(this.#accept(value, change));
+      if (rate > RATE_LARGE && this.keys.length > LARGE_MEMBERS) this.#watch(RATE_LARGE);
+    };
+    const onError = (error: unknown) => {
+      this.problem = problemOf(error);
+      this.known = true;
+      this.onChange(true);
+    };
+    this.#stop = this.api.on(this.path, accept, { depth: 1, rate, onError });
   }
 
   /** Answers whether members came or went: only then are rows laid out anew. */
@@ -48,8 +57,10 @@ export class TreeNode implements Branch {
       this.keys = after ? Object.keys(after) : [];
       return true;
     }
-    const changed = change.keys ?? [];
-    this.flashes.mark(changed, performance.now());
+    // The first state of a slower link has no previous one and shares nothing with what is shown: all may have changed, and nothing flashes.
+    const first = change.previous === undefined;
+    const changed = first ? Object.keys({ ...before, ...after }) : (change.keys ?? []);
+    if (!first) this.flashes.mark(changed, performance.now());
     const members = changed.some((key) => Object.hasOwn(before, key) !== Object.hasOwn(after, key));
     if (members) this.keys = Object.keys(after);
     // An object that became a number, or the other way, can be opened or not any more.
