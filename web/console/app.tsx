@@ -14,6 +14,10 @@ export function App({ tree }: { tree: Tree }) {
   const { view, path } = route.value;
   useEffect(() => tree.show(view === 'tree'), [view]);
   useEffect(() => tree.reveal(path), [path]);
+  useEffect(() => {
+    // What stands in the list of tabs and in the history of the browser.
+    document.title = `${view === 'tree' ? path : view} – Halfping console`;
+  }, [view, path]);
   return (
     <>
       <Header />

@@ -64,7 +64,7 @@ export class Rows {
     for (const run of this.runs) {
       if (run.branch.path !== above) continue;
       const at = run.keys.indexOf(key, run.from);
-      if (at >= 0 && at < run.from + run.count) return run.start + at;
+      if (at >= 0 && at < run.from + run.count) return run.start + at - run.from;
     }
     return -1;
   }

@@ -55,5 +55,5 @@ export function ServerCharts({ series, sample }: { series: ServerSeries; sample:
 
 function ServerChart({ spec, series, sample }: { spec: Spec; series: ServerSeries; sample: Own }) {
   const data = useMemo(() => series.data(spec.lines.map(({ pick }) => pick)), [series, spec, sample]);
-  return <Chart name={spec.name} series={spec.lines} data={data} format={spec.format} height={150} group="server" />;
+  return <Chart name={spec.name} series={spec.lines} data={data} format={spec.format} height={150} fromZero group="server" />;
 }

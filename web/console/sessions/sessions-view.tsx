@@ -44,6 +44,7 @@ export function SessionsView() {
           <VirtualList
             class="grid-rows"
             role="rowgroup"
+            tabIndex={0}
             count={items.length}
             rowHeight={ROW_PX}
             row={(index) => {

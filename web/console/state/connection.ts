@@ -1,5 +1,6 @@
 import { computed, signal } from '@preact/signals';
 import { connect, type Status } from 'halfping';
+import { clock } from '../lib/format';
 import { now } from './clock';
 
 /** The page stands at `…/_console/`: the API is one level up, wherever that is mounted. */
@@ -52,5 +53,5 @@ export const shown = computed<Shown>(() => {
 });
 
 function since(inStepAt: number | undefined): string {
-  return inStepAt ? ` since ${new Date(inStepAt).toLocaleTimeString()}` : '';
+  return inStepAt ? ` since ${clock(inStepAt)}` : '';
 }

@@ -20,12 +20,14 @@ interface Props {
   data: ChartData;
   format: (value: number) => string;
   height: number;
+  /** Rates are read against nothing, a measured value against its own range. */
+  fromZero?: boolean;
   /** Charts with the same group show the same moment under the pointer. */
   group?: string;
 }
 
 /** A line chart over time, with a legend that tells the newest values, or those under the pointer. */
-export function Chart({ name, series, data, format, height, group }: Props) {
+export function Chart({ name, series, data, format, height, fromZero = false, group }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const latest = useRef(data);
@@ -36,7 +38,7 @@ export function Chart({ name, series, data, format, height, group }: Props) {
     const element = box.current!;
     const build = () => {
       plot.current?.destroy();
-      const options = optionsOf(series, format, element.clientWidth || 300, height, group, (index) => setHovered(index));
+      const options = optionsOf(series, format, element.clientWidth || 300, height, fromZero, group, (index) => setHovered(index));
       plot.current = new uPlot(options, latest.current as uPlot.AlignedData, element);
     };
     build();
@@ -52,7 +54,7 @@ export function Chart({ name, series, data, format, height, group }: Props) {
       plot.current?.destroy();
       plot.current = null;
     };
-  }, [series, format, height, group]);
+  }, [series, format, height, fromZero, group]);
 
   useEffect(() => plot.current?.setData(data as uPlot.AlignedData), [data]);
 
@@ -81,6 +83,7 @@ function optionsOf(
   format: (value: number) => string,
   width: number,
   height: number,
+  fromZero: boolean,
   group: string | undefined,
   onHover: (index: number | null) => void,
 ): uPlot.Options {
@@ -90,9 +93,10 @@ function optionsOf(
   return {
     width,
     height,
+    padding: [6, 18, 0, 0],
     legend: { show: false },
     cursor: { drag: { x: false, y: false }, points: { size: 6 }, ...(group ? { sync: { key: group } } : {}) },
-    scales: { y: { range: (_, low, high) => rangeOf(low, high) } },
+    scales: { y: { range: (_, low, high) => rangeOf(low, high, fromZero) } },
     axes: [
       { ...axis, size: 22, space: 76, values: (_, ticks) => ticks.map((at) => clock(at * 1000)) },
       { ...axis, size: 56, space: 28, values: (_, ticks) => ticks.map(format) },
@@ -112,9 +116,9 @@ function optionsOf(
 }
 
 /** A flat line stands in the middle of something, not on a scale of nothing. */
-function rangeOf(low: number | null, high: number | null): [number, number] {
+function rangeOf(low: number | null, high: number | null, fromZero: boolean): [number, number] {
   if (low === null || high === null) return [0, 1];
-  if (low === high) return low === 0 ? [0, 1] : [low - Math.abs(low) * 0.1, high + Math.abs(high) * 0.1];
-  const room = (high - low) * 0.05;
-  return [low >= 0 && low < (high - low) * 0.5 ? 0 : low - room, high + room];
+  if (fromZero) return [0, high > 0 ? high * 1.05 : 1];
+  const room = low === high ? Math.abs(low) * 0.1 || 1 : (high - low) * 0.05;
+  return [low - room, high + room];
 }
