@@ -24,7 +24,7 @@ export function App({ tree }: { tree: Tree }) {
       <StatusHint />
       {view === 'tree' && <Browser tree={tree} />}
       {view === 'server' && (
-        <main class="page">
+        <main class="page" tabIndex={0}>
           <ServerView />
         </main>
       )}

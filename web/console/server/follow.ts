@@ -3,7 +3,7 @@ import { useEffect } from 'preact/hooks';
 import { api } from '../state/connection';
 import { isNotFound, problemOf, type Problem } from '../state/problem';
 
-export type Followed<T> = { state: 'waiting' } | { state: 'here'; value: T; t: number } | { state: 'absent' } | { state: 'failed'; problem: Problem };
+export type Followed<T> = { state: 'waiting' } | { state: 'here'; value: T; t: number } | { state: 'absent'; hint?: string | undefined } | { state: 'failed'; problem: Problem };
 
 /**
  * One of the server's own resources, for as long as a view is open: the server takes samples only while somebody watches. A server that does not
@@ -18,7 +18,7 @@ export function useFollowed<T>(path: string, depth: number, onValue?: (value: T)
       if (value !== undefined) onValue?.(value);
     };
     const onError = (error: unknown) => {
-      followed.value = isNotFound(error) ? { state: 'absent' } : { state: 'failed', problem: problemOf(error) };
+      followed.value = isNotFound(error) ? { state: 'absent', hint: problemOf(error).hint } : { state: 'failed', problem: problemOf(error) };
     };
     return api.on(path, (value: T | undefined, change) => accept(value, change.t), { depth, onError });
   }, [path, depth]);

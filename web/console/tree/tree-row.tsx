@@ -35,7 +35,6 @@ export function TreeRow({ id, row, value, expanded, members, problem, selected, 
       aria-posinset={row.position}
       aria-selected={selected}
       aria-expanded={canOpen ? expanded : undefined}
-      aria-label={`${row.key}, ${about}${text ? `, ${text}` : ''}`}
       title={reachable ? undefined : 'A member with this name has no URL of its own'}
       onClick={reachable ? onSelect : undefined}
       onDblClick={canOpen ? onToggle : undefined}
