@@ -125,7 +125,7 @@ fn stream(
             let watches: Vec<Watch> = paths.into_iter().map(|path| query.watch(path, since)).collect();
             let subscription = Subscription::new(shared, connection, &watches)?;
             let style = Style { format, whole: query.whole, envelope: query.envelope, paths: spelled };
-            Ok(streaming(Stream::new(subscription, style, since.map(|c| c.revision))))
+            Ok(streaming(Stream::of_frames(subscription, style, since.map(|c| c.revision))))
         }
     }
 }
