@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, header};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_http::cors::{Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use super::answer;
 use crate::problem::Problem;
@@ -44,7 +44,8 @@ impl Cors {
                 Method::POST,
                 Method::DELETE,
             ])
-            .allow_headers(Any)
+            // By name: to browsers, `*` does not stand for `Authorization`.
+            .allow_headers(AllowHeaders::mirror_request())
             .expose_headers([
                 header::ETAG,
                 header::LOCATION,

@@ -1,4 +1,4 @@
-//! What a client says in a session (PROTOCOL L2 to L10), from text to steps.
+//! What a client says in a session (PROTOCOL L2 to L10, L14), from text to steps.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -19,6 +19,9 @@ pub(super) type Ref = u64;
 /// Whole numbers beyond this are not the same everywhere.
 const REF_MAX: Ref = (1 << 53) - 1;
 
+/// Bytes of a token that says who speaks.
+const TOKEN_BYTES_MAX: usize = 8 << 10;
+
 /// One thing to do. A command that opens many links is many steps.
 #[derive(Debug)]
 pub(super) struct Step {
@@ -35,6 +38,8 @@ pub(super) enum Act {
     Post(Path, Json),
     Credit(usize),
     Ack(Cursor),
+    /// Who speaks. Nobody is told apart yet, so the token is not kept.
+    Auth,
     /// All steps of the command are done.
     Done,
     /// The command, or one link of it, cannot be understood.
@@ -227,6 +232,8 @@ struct Members<'a> {
     credit: Option<u32>,
     #[serde(borrow, default)]
     ack: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "there")]
+    auth: Option<&'a RawValue>,
 
     #[serde(borrow, default, deserialize_with = "there", rename = "ref")]
     number: Option<&'a RawValue>,
@@ -256,6 +263,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("post", &["value"]),
     ("credit", &[]),
     ("ack", &[]),
+    ("auth", &[]),
 ];
 
 fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
@@ -337,6 +345,9 @@ impl Members<'_> {
             let cursor =
                 Cursor::parse(cursor).ok_or_else(|| whole(bad("'ack' is the 'rev' of a message")))?;
             vec![Act::Ack(cursor), Act::Done]
+        } else if let Some(token) = self.auth {
+            check_token(token).map_err(whole)?;
+            vec![Act::Auth, Act::Done]
         } else {
             Vec::new()
         };
@@ -396,6 +407,7 @@ impl Members<'_> {
             "post" => self.post.is_some(),
             "credit" => self.credit.is_some(),
             "ack" => self.ack.is_some(),
+            "auth" => self.auth.is_some(),
             "path" => self.path.is_some(),
             "since" => self.since.is_some(),
             "rate" => self.rate.is_some(),
@@ -438,6 +450,16 @@ impl Members<'_> {
 
 const ID: &str = "an integer from 0 to 4294967295";
 
+/// A token is text or `null`. What it says is nobody's business here, not even that of an error.
+fn check_token(token: &RawValue) -> Result<(), Problem> {
+    let token = serde_json::from_str::<Option<Cow<'_, str>>>(token.get());
+    let token = token.map_err(|_| bad("'auth' is a token, a string, or null for nobody"))?;
+    match token.is_none_or(|token| token.len() <= TOKEN_BYTES_MAX) {
+        true => Ok(()),
+        false => Err(bad(format!("'auth' is a token of at most {TOKEN_BYTES_MAX} bytes"))),
+    }
+}
+
 /// The path of a resource that is not the server's own.
 fn resource(text: &str, limits: &Limits) -> Result<Path, Problem> {
     let path = Path::parse(text, limits)?;
@@ -464,7 +486,7 @@ fn number_of(text: &str) -> Option<Ref> {
 
 const REF: &str = "an integer from 0 to 9007199254740991";
 
-/// What members have to be. (Of the others, `watch` and `unwatch` may be several things, and values anything.)
+/// What members have to be. (Of the others, `watch`, `unwatch` and `auth` may be several things, and values anything.)
 #[expect(clippy::type_complexity, reason = "a table, read once below")]
 const TYPES: &[(&str, &str, fn(&serde_json::Value) -> bool)] = &[
     (
@@ -581,6 +603,9 @@ mod tests {
             (r#"[[1,null,null,null]]"#, "bad-command", "a command is a JSON object"),
             (r#"{"put":"/a","value":1,"if":7}"#, "bad-command", "'if' is"),
             (r#"{"ack":"x"}"#, "bad-command", "'ack' is"),
+            (r#"{"auth":7}"#, "bad-command", "'auth' is a token"),
+            (r#"{"auth":["x"]}"#, "bad-command", "'auth' is a token"),
+            (r#"{"auth":"x","value":1}"#, "bad-command", "'auth' has no 'value'"),
         ] {
             let said = refused(text);
             assert!(said.starts_with(name) && said.contains(says), "{text}: {said}");
@@ -650,6 +675,26 @@ mod tests {
                 matches!(steps.as_slice(), [Step { number: None, act: Act::Refuse(..) }]),
                 "{text}: {steps:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_token_is_bounded_and_never_repeated() {
+        // PROTOCOL L14
+        for token in ["null".to_owned(), "\"\"".to_owned(), format!("{:?}", "x".repeat(TOKEN_BYTES_MAX))] {
+            let acts = steps(&format!(r#"{{"auth":{token}}}"#));
+            assert!(matches!(acts.as_slice(), [Act::Auth, Act::Done]), "{acts:?}");
+        }
+        let long = format!("{:?}", "secret".repeat(TOKEN_BYTES_MAX / 6 + 1));
+        for text in [
+            format!(r#"{{"auth":{long}}}"#),
+            r#"{"auth":["secret"]}"#.to_owned(),
+            r#"{"auth":"secret","auth":"secret"}"#.to_owned(),
+            r#"{"auth":"secret","rate":"fast"}"#.to_owned(),
+            r#"{"auth":"secret","#.to_owned(),
+        ] {
+            let said = refused(&text);
+            assert!(said.starts_with("bad-") && !said.contains("secret"), "{said}");
         }
     }
 

@@ -202,6 +202,7 @@ impl Desk {
                     credit.ack(cursor.revision);
                 }
             }
+            Act::Auth => {}
             Act::Refuse(problem, Some(link)) => self.refuse_link(number, link, problem, true, out),
             Act::Refuse(problem, None) => self.settle(number, Err(problem), out),
         }

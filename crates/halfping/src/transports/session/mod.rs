@@ -1,4 +1,4 @@
-//! Sessions: any number of links on one WebSocket (PROTOCOL L1 to L13).
+//! Sessions: any number of links on one WebSocket (PROTOCOL L1 to L14).
 
 mod close;
 mod command;
