@@ -100,7 +100,7 @@ struct Envelope<'a> {
 }
 
 impl Style {
-    /// Which of a frame's shared encodings this style uses; `None` when it is the reader's own. Sessions use 4 and 5.
+    /// Which of a frame's shared encodings this style uses; `None` when it is the reader's own. Sessions use 4 to 7.
     fn shared_encoding(&self) -> Option<usize> {
         match (self.format, self.envelope, self.whole) {
             _ if self.paths.is_some() => None,

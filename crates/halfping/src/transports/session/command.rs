@@ -49,8 +49,12 @@ pub(super) enum Act {
 /// What a client said in one message. It is taken apart as it is handled: as a list of steps it could need a hundred times the room of its
 /// text.
 #[derive(Debug)]
-pub(super) struct Commands {
+pub(crate) struct Commands {
     text: String,
+    /// They are all that the client will ever say (PROTOCOL M4).
+    once: bool,
+    /// Where all links resume, whatever their `since` says.
+    since: Option<Cursor>,
     /// Where in it the next command begins, or what is before it; `None` before the message was looked at as a whole.
     at: Option<usize>,
     /// How many came before the next, if the message is an array.
@@ -108,7 +112,29 @@ impl Steps {
 
 impl Commands {
     pub(super) fn new(text: String) -> Commands {
-        Commands { text, at: None, place: None, large: Default::default(), steps: Steps::none() }
+        Commands {
+            text,
+            once: false,
+            since: None,
+            at: None,
+            place: None,
+            large: Default::default(),
+            steps: Steps::none(),
+        }
+    }
+
+    /// All that a client says that is heard only once: nothing of it is taken if it is not JSON.
+    pub(crate) fn once(bytes: &[u8], _: &Limits) -> Result<Commands, Problem> {
+        let text = std::str::from_utf8(bytes);
+        let text = text.map_err(|error| Problem::new("bad-json", format!("this is not UTF-8: {error}")))?;
+        let mut commands = Commands { once: true, ..Commands::new(text.to_owned()) };
+        commands.look().map_err(|error| not_json(&error))?;
+        Ok(commands)
+    }
+
+    /// All links resume from here, if this is a place.
+    pub(super) fn resume(&mut self, since: Option<Cursor>) {
+        self.since = since;
     }
 
     /// Bytes that the next step is to be read from.
@@ -124,15 +150,16 @@ impl Commands {
     /// The next thing to do. A message that is not JSON is one step that says so.
     pub(super) fn next(&mut self, limits: &Limits) -> Option<Step> {
         loop {
-            if let Some(step) = self.steps.next(limits) {
+            if let Some(mut step) = self.steps.next(limits) {
+                if let Act::Watch(_, watch) = &mut step.act {
+                    watch.since = self.since.or(watch.since);
+                }
                 return Some(step);
             }
             let Some(at) = self.at else {
                 if let Err(error) = self.look() {
                     self.at = Some(self.text.len());
-                    let problem = Problem::new("bad-json", format!("the message is not JSON: {error}"));
-                    let hint = "a message is one command, such as {\"watch\":1,\"path\":\"/a\"}, or an array of commands";
-                    return Some(Step { number: None, act: Act::Refuse(problem.hint(hint), None) });
+                    return Some(Step { number: None, act: Act::Refuse(not_json(&error), None) });
                 }
                 continue;
             };
@@ -144,7 +171,7 @@ impl Commands {
                 Some(_) => after(&self.text, to, b','),
                 None => self.text.len(),
             });
-            self.steps = one(&self.text[from..to], self.place, limits);
+            self.steps = one(&self.text[from..to], self.place, self.once, limits);
             self.place = self.place.map(|place| place + 1);
         }
     }
@@ -166,6 +193,11 @@ impl Commands {
         }
         Ok(())
     }
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    Problem::new("bad-json", format!("this is not JSON: {error}"))
+        .hint("say one command, such as {\"watch\":1,\"path\":\"/a\"}, or an array of commands")
 }
 
 /// Finds the elements of an array that take long to read.
@@ -270,12 +302,12 @@ fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawVa
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-fn one(text: &str, place: Option<usize>, limits: &Limits) -> Steps {
+fn one(text: &str, place: Option<usize>, once: bool, limits: &Limits) -> Steps {
     let number = number_of(text);
     let done = match serde_json::from_str::<Members<'_>>(text) {
         // An array would be taken for the members in their order.
         _ if !text.starts_with('{') => Err((bad("a command is a JSON object"), None)),
-        Ok(members) => members.steps(number, text, limits),
+        Ok(members) => members.steps(number, text, once, limits),
         Err(error) => Err((explain(text).unwrap_or_else(|| bad(without_place(&error))), None)),
     };
     done.unwrap_or_else(|(problem, link)| {
@@ -298,9 +330,12 @@ fn bad(detail: impl Into<String>) -> Problem {
 type Refused = (Problem, Option<u32>);
 
 impl Members<'_> {
-    fn steps(self, number: Option<Ref>, text: &str, limits: &Limits) -> Result<Steps, Refused> {
+    fn steps(self, number: Option<Ref>, text: &str, once: bool, limits: &Limits) -> Result<Steps, Refused> {
         let whole = |problem: Problem| (problem, None);
-        self.check_names(text).map_err(whole)?;
+        let name = self.check_names(text).map_err(whole)?;
+        if once {
+            check_once(name).map_err(whole)?;
+        }
         if self.number.is_some() && number.is_none() {
             return Err(whole(bad(format!("'ref' is {REF}"))));
         }
@@ -394,8 +429,8 @@ impl Members<'_> {
         Ok(Steps::Watches(number, pairs.into_iter(), Box::new(model)))
     }
 
-    /// Exactly one command, and only such members as go with it.
-    fn check_names(&self, text: &str) -> Result<(), Problem> {
+    /// Exactly one command, and only such members as go with it. Its name.
+    fn check_names(&self, text: &str) -> Result<&'static str, Problem> {
         let there = |name: &str| match name {
             "watch" => self.watch.is_some(),
             "unwatch" => self.unwatch.is_some(),
@@ -418,7 +453,7 @@ impl Members<'_> {
             _ => self.condition.is_some(),
         };
         let mut named = COMMANDS.iter().filter(|(name, _)| there(name));
-        let Some((name, members)) = named.next() else {
+        let Some(&(name, members)) = named.next() else {
             return Err(explain(text).unwrap_or_else(|| unknown_command("it has no member that names one")));
         };
         if let Some((other, _)) = named.next() {
@@ -427,7 +462,7 @@ impl Members<'_> {
         let options = COMMANDS.iter().flat_map(|(_, members)| members.iter());
         match options.filter(|option| !members.contains(option)).find(|option| there(option)) {
             Some(option) => Err(bad(format!("'{name}' has no '{option}'"))),
-            None => Ok(()),
+            None => Ok(name),
         }
     }
 
@@ -446,6 +481,19 @@ impl Members<'_> {
             }
         })
     }
+}
+
+/// Whether a command makes sense of a client that is heard only once.
+fn check_once(name: &str) -> Result<(), Problem> {
+    let hint = match name {
+        "watch" | "auth" => return Ok(()),
+        "unwatch" => "open another stream with the links that are wanted, and 'since'".to_owned(),
+        "credit" | "ack" => "leave it out: on a WebSocket, '/', there is credit".to_owned(),
+        "merge" | "patch" => "send PATCH to the resource's own URL".to_owned(),
+        _ => format!("send {} to the resource's own URL", name.to_ascii_uppercase()),
+    };
+    let detail = format!("'{name}' is not possible here: this stream opens links, and hears nothing else");
+    Err(Problem::new("method-not-allowed", detail).hint(hint))
 }
 
 const ID: &str = "an integer from 0 to 4294967295";
