@@ -3,6 +3,7 @@ import { useEffect } from 'preact/hooks';
 import { Panel } from './resource/panel';
 import { ServerView } from './server/server-view';
 import { SessionsView } from './sessions/sessions-view';
+import { ROOT } from './lib/paths';
 import { route, select } from './state/route';
 import { FilterBox } from './tree/filter-box';
 import type { Tree } from './tree/tree';
@@ -40,7 +41,13 @@ export function App({ tree }: { tree: Tree }) {
 /** The tree beside the selected resource; on a narrow screen one of the two. */
 function Browser({ tree }: { tree: Tree }) {
   const { path } = route.value;
-  const front = useSignal<'tree' | 'resource'>('tree');
+  // Whoever comes by a link to a resource wants to see that.
+  const front = useSignal<'tree' | 'resource'>(path === ROOT ? 'tree' : 'resource');
+  const turnTo = (next: 'tree' | 'resource') => {
+    front.value = next;
+    // Where both are in sight, the way back is hidden and takes no focus.
+    requestAnimationFrame(() => document.querySelector<HTMLElement>(next === 'tree' ? '[role=tree]' : 'button.back')?.focus());
+  };
   return (
     <main class={`browser front-${front.value}`}>
       <section class="side" aria-label="Tree">
@@ -49,12 +56,12 @@ function Browser({ tree }: { tree: Tree }) {
           tree={tree}
           selected={path}
           onSelect={(next) => {
-            front.value = 'resource';
+            turnTo('resource');
             select(next);
           }}
         />
       </section>
-      <Panel path={path} onBack={() => (front.value = 'tree')} />
+      <Panel path={path} onBack={() => turnTo('tree')} />
     </main>
   );
 }

@@ -4,15 +4,17 @@ export function shell(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** JSON's escapes are JavaScript's, apart from two line separators that old engines take for the end of a line. */
-export function javascript(text: string): string {
-  return JSON.stringify(text).replace(/[\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16)}`);
+/**
+ * JSON in one line, whoever reads it: JavaScript and editors take two characters for the end of a line that JSON does not, and a comment would end
+ * there.
+ */
+export function json(value: unknown): string {
+  return JSON.stringify(value).replace(/[\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16)}`);
 }
 
-/** Python reads all of JSON's escapes. */
-export function python(text: string): string {
-  return JSON.stringify(text);
-}
+/** JavaScript and Python read all of JSON's escapes. */
+export const javascript = (text: string): string => json(text);
+export const python = (text: string): string => json(text);
 
 export function pythonValue(value: unknown): string {
   if (value === null || value === undefined) return 'None';

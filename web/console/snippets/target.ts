@@ -1,4 +1,5 @@
 import type { Path } from '../lib/paths';
+import { json } from './quote';
 
 /** What a snippet is about. */
 export interface Target {
@@ -33,6 +34,6 @@ const VALUE_CHARS_MAX = 2_000;
 
 /** As JSON; a placeholder when the value is not known, or long. */
 export function bodyOf({ value }: Target): string {
-  const json = value === undefined ? undefined : JSON.stringify(value);
-  return json === undefined || json.length > VALUE_CHARS_MAX ? '"new value"' : json;
+  const text = value === undefined ? undefined : json(value);
+  return text === undefined || text.length > VALUE_CHARS_MAX ? '"new value"' : text;
 }

@@ -22,6 +22,8 @@ const BEHIND_MS = 500;
 
 export interface Shown {
   tone: 'good' | 'busy' | 'bad';
+  /** The same for as long as nothing happens: what is read out. */
+  word: string;
   text: string;
 }
 
@@ -35,22 +37,26 @@ export const shown = computed<Shown>(() => {
       now.value;
       const age = api.age();
       if (state === 'live' && !status.value.synced && age > BEHIND_MS) {
-        return { tone: 'busy', text: Number.isFinite(age) ? `behind ${(age / 1000).toFixed(1)} s` : 'catching up' };
+        return { tone: 'busy', word: 'behind', text: Number.isFinite(age) ? `behind ${(age / 1000).toFixed(1)} s` : 'catching up' };
       }
-      return { tone: 'good', text: state === 'idle' ? 'idle' : 'in step' };
+      return one('good', state === 'idle' ? 'idle' : 'in step');
     }
     case 'opening':
-      return { tone: 'busy', text: 'connecting' };
+      return one('busy', 'connecting');
     case 'waiting':
-      return { tone: 'bad', text: `offline${since(inStepAt)}` };
+      return { tone: 'bad', word: 'offline', text: `offline${since(inStepAt)}` };
     case 'off':
-      return { tone: 'busy', text: `disconnected${since(inStepAt)}` };
+      return { tone: 'busy', word: 'disconnected', text: `disconnected${since(inStepAt)}` };
     case 'refused':
-      return { tone: 'bad', text: `refused${error ? `: ${error.detail}` : ''}` };
+      return one('bad', `refused${error ? `: ${error.detail}` : ''}`);
     default:
-      return { tone: 'bad', text: 'closed' };
+      return one('bad', 'closed');
   }
 });
+
+function one(tone: Shown['tone'], text: string): Shown {
+  return { tone, word: text, text };
+}
 
 function since(inStepAt: number | undefined): string {
   return inStepAt ? ` since ${clock(inStepAt)}` : '';

@@ -42,7 +42,7 @@ export function FilterBox({ tree }: { tree: Tree }) {
           }
         }}
       />
-      <span class="dim number" aria-live="polite">
+      <span class="dim number" aria-live={tree.filter.value ? 'polite' : 'off'}>
         {count(rows.total)} {rows.total === 1 ? 'row' : 'rows'}
         {rows.total > rows.length && `, ${count(rows.length)} shown: filter to see others`}
       </span>

@@ -4,14 +4,17 @@ const NAMES = { websocket: 'WebSocket', events: 'event stream' } as const;
 
 /** Always in sight: whether what is shown is true now. */
 export function StatusLine() {
-  const { tone, text } = shown.value;
+  const { tone, word, text } = shown.value;
   const { state, transport } = status.value;
   const off = state === 'off' || state === 'closed' || state === 'refused';
   return (
     <div class="status">
       <span class="status-text" title={text}>
         <span class={`dot ${tone}`} aria-hidden="true" />
-        <span role="status">{text}</span>
+        {text}
+      </span>
+      <span class="off-screen" role="status">
+        {word}
       </span>
       {transport && state === 'live' && <span class="dim transport">{NAMES[transport]}</span>}
       <button type="button" onClick={() => (off ? api.reconnect() : api.disconnect())}>
