@@ -1,9 +1,9 @@
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
+import { ROOT } from './lib/paths';
 import { Panel } from './resource/panel';
 import { ServerView } from './server/server-view';
 import { SessionsView } from './sessions/sessions-view';
-import { ROOT } from './lib/paths';
 import { route, select } from './state/route';
 import { FilterBox } from './tree/filter-box';
 import type { Tree } from './tree/tree';
