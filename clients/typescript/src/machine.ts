@@ -468,7 +468,7 @@ export class Machine {
       else if ('error' in message) this.#complain(message);
       else this.#state(message as Extract<Message, { t: number }>);
     } catch (error) {
-      this.problem = { type: 'bad-answer', detail: `the server said what is not understood: ${(error as Error).message}: ${text.slice(0, 80)}` };
+      this.problem = { type: 'bad-answer', detail: `not understood: ${(error as Error).message}: ${text.slice(0, 80)}` };
       this.drop();
       this.lose({ type: 'lost' });
       return;
@@ -581,8 +581,8 @@ export class Machine {
 /** An event stream that was opened, and says nothing. */
 const HELD_BACK: Problem = {
   type: 'offline',
-  detail: `no word from the server within ${OPEN_MS_MAX / 1000} s`,
-  hint: 'if it is reachable otherwise, a proxy holds the stream back: switch its buffering off (nginx: proxy_buffering off)',
+  detail: 'no word came within 10 s',
+  hint: 'a proxy may hold the stream back: switch its buffering off (nginx: proxy_buffering off)',
 };
 
 /** One command can open all links of a kind. */

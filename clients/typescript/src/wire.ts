@@ -158,6 +158,6 @@ async function problemOf(response: Response): Promise<Problem> {
   } catch {
     // Not ours.
   }
-  const detail = `${response.url} answered ${response.status} ${response.headers.get('content-type') ?? ''}, which is not Halfping's: ${text.slice(0, 80)}`;
+  const detail = `${response.url} answered ${response.status}, and not as Halfping does: ${text.slice(0, 80)}`;
   return { type: 'bad-answer', status: response.status, detail };
 }
