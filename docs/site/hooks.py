@@ -42,6 +42,8 @@ def on_files(files, config):
         files.append(File.generated(config, name.lower(), abs_src_path=str(ROOT / name)))
     for page in sorted(REFERENCE.rglob("*.md")):
         name = page.relative_to(REFERENCE).as_posix()
+        if name == "README.md":
+            continue  # a list of the other two
         files.append(File.generated(config, f"reference/typescript/{name}", abs_src_path=str(page)))
     return files
 
