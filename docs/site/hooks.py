@@ -53,7 +53,7 @@ def on_page_markdown(markdown, page, config, files):
     name = page.file.src_uri
     at = name.upper().removesuffix(".MD") + ".md" if name.upper().removesuffix(".MD") + ".md" in PAGES else f"docs/{name}"
     if name.startswith("reference/typescript/"):
-        return markdown
+        return re.sub(r"\A# \w+", {"index.md": "# TypeScript client", "react.md": "# React"}[Path(name).name], markdown)
 
     def rewritten(match):
         file, hash_, heading = match[2].partition("#")
