@@ -286,7 +286,8 @@ export class Machine {
     if (token !== undefined) first.push({ auth: token });
     const isSocket = this.transport === 'websocket';
     if (isSocket && this.settings.credit > 0) first.push({ credit: this.settings.credit });
-    const outgoing: Outgoing[] = [...this.links.values()].sort(byKind);
+    const links = [...this.links.values()];
+    const outgoing: Outgoing[] = [...new Set(links.map(kindOf))].flatMap((kind) => links.filter((link) => kindOf(link) === kind));
     if (isSocket) outgoing.push(...this.#queued);
     const commands = this.#commands(outgoing);
     // A stream has to say something, so that it is known whether it gets through.
@@ -303,7 +304,7 @@ export class Machine {
     for (const one of [...outgoing, undefined]) {
       const link = typeof one === 'object' && !isCall(one) ? one : undefined;
       const [first] = links;
-      if (first && (!link || byKind(first, link) !== 0 || links.length === LINKS_PER_MESSAGE)) {
+      if (first && (!link || kindOf(first) !== kindOf(link) || links.length === LINKS_PER_MESSAGE)) {
         const ref = this.#nextRef();
         this.#asked.set(ref, links);
         const what = links.length === 1 ? { watch: first.id, path: first.path } : { watch: links.map(({ id, path }) => [id, path]) };
@@ -576,11 +577,8 @@ const HELD_BACK: Problem = {
   hint: 'if it is reachable otherwise, a proxy holds the stream back: switch its buffering off (nginx: proxy_buffering off)',
 };
 
-/** Links that one command can open are equal in this order. */
-function byKind(a: Link, b: Link): number {
-  const [one, other] = [a.covered + a.kind, b.covered + b.kind];
-  return one < other ? -1 : Number(one > other);
-}
+/** One command can open all links of a kind. */
+const kindOf = ({ covered, kind }: Link): string => covered + kind;
 
 const nothing = () => {};
 const add: Cell<'watch'> = (machine, { link }) => machine.add(link);
