@@ -53,6 +53,8 @@ def on_page_markdown(markdown, page, config, files):
     name = page.file.src_uri
     at = name.upper().removesuffix(".MD") + ".md" if name.upper().removesuffix(".MD") + ".md" in PAGES else f"docs/{name}"
     if name.startswith("reference/typescript/"):
+        # It escapes what only other flavours of Markdown escape.
+        markdown = "`".join(part if n % 2 else part.replace("\\<", "&lt;") for n, part in enumerate(markdown.split("`")))
         return re.sub(r"\A# \w+", {"index.md": "# TypeScript client", "react.md": "# React"}[Path(name).name], markdown)
 
     def rewritten(match):
@@ -77,6 +79,18 @@ def on_page_markdown(markdown, page, config, files):
             # What stands between backticks is every second piece.
             lines[number] = LINK.sub(rewritten, line)
     return "\n".join(lines)
+
+
+def on_page_content(html, page, config, files):
+    """The reference's table of contents: names, not what each consists of."""
+    if page.file.src_uri.startswith("reference/typescript/"):
+        parts = {"Parameters", "Returns", "Type Parameters", "Get Signature", "Constructor", "Example", "Throws"}
+        queue = [page.toc.items]
+        while queue:
+            items = queue.pop()
+            items[:] = [item for item in items if item.title not in parts]
+            queue += [item.children for item in items]
+    return html
 
 
 def on_post_page(output, page, config):
