@@ -24,19 +24,23 @@ const sources = [`${root}crates/halfping/examples/axum.rs`, `${root}crates/clien
 
 const python = [`${root}.tools/docs/bin/python`, 'python3'].find((program) => !program.includes('/') || existsSync(program));
 
+/** Every block of code that stands in a page itself: others are taken from files that are run. */
+const all = readdirSync(`${root}docs`, { recursive: true })
+  .filter((name) => name.endsWith('.md') && !name.startsWith('adr'))
+  .sort()
+  .flatMap((file) => [...blocks(readFileSync(`${root}docs/${file}`, 'utf8'))].map((block) => ({ ...block, name: `docs/${file}:${block.line}` })))
+  .filter(({ text }) => !text.includes('--8<--'));
+
+/** Those whose types are to be checked. */
+export const typedSamples = () => all.filter(({ kind }) => kind === 'ts');
+
 /** Tests, by name: file and line. */
 export function samples({ url, run, inPage, texts }) {
   texts.set('/halfping.js', HALFPING);
   const tests = {};
-  const pages = readdirSync(`${root}docs`, { recursive: true }).filter((name) => name.endsWith('.md') && !name.startsWith('adr'));
-  for (const file of pages.sort()) {
-    for (const { kind, text, line } of blocks(readFileSync(`${root}docs/${file}`, 'utf8'))) {
-      const how = KINDS[kind];
-      if (!how || text.includes('--8<--')) continue; // the latter is taken from a file that is run
-      const name = `docs/${file}:${line}`;
-      const here = kind === 'rust' ? text : text.replaceAll('http://127.0.0.1:7070', url);
-      tests[name] = () => how({ text: here, name, run, inPage, texts });
-    }
+  for (const { kind, text, name } of all.filter(({ kind }) => kind in KINDS)) {
+    const here = kind === 'rust' ? text : text.replaceAll('http://127.0.0.1:7070', url);
+    tests[name] = () => KINDS[kind]({ text: here, name, run, inPage, texts });
   }
   assert.ok(Object.keys(tests).length > 10, 'the documentation has samples: are they still found?');
   return tests;

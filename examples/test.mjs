@@ -2,7 +2,7 @@
 // `cargo xtask test examples` sets up what this needs; HALFPING_BIN says which binary. `node test.mjs NAME` runs what has NAME in its name.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
@@ -11,7 +11,8 @@ import { connect } from 'halfping';
 import { chromium } from 'playwright-core';
 import { build } from 'vite';
 import { binary, startProgram } from '../conformance/lib/server.mjs';
-import { samples } from './samples.mjs';
+import { proxies } from './proxies.mjs';
+import { samples, typedSamples } from './samples.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const MS_MAX = 20_000;
@@ -140,6 +141,18 @@ const tests = {
     await api.delete('/vehicles/horse-1');
   },
 
+  async types() {
+    const folder = join(here, 'node_modules/.samples'); // where `halfping` is found from
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder, { recursive: true });
+    const typed = typedSamples().map(({ text }, n) => {
+      writeFileSync(join(folder, `${n}.ts`), text);
+      return join(folder, `${n}.ts`);
+    });
+    const options = '--noEmit --strict --skipLibCheck --target es2022 --module esnext --moduleResolution bundler --jsx react-jsx'.split(' ');
+    await run('npx', ['tsc', ...options, ...typed, 'react/main.tsx']);
+  },
+
   async 'curl.sh'() {
     const out = await run('bash', ['curl.sh', server.url]);
     const recipes = Object.fromEntries(out.split('\n# ').slice(1).map((part) => [part.split('\n')[0].split(/[:,]/)[0], part.split('\n').slice(1).filter(Boolean)]));
@@ -168,6 +181,7 @@ const tests = {
   },
 
   ...samples({ url: server.url, run, inPage, texts }),
+  ...proxies({ browser, made, halfping: texts.get('/halfping.js') }),
 };
 
 let [passed, failed] = [0, 0];

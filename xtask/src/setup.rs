@@ -92,6 +92,11 @@ fn docs_python(world: &World) -> Result<(), Missing> {
 /// What the examples need: the client, built, a browser, curl, and the Python of the documentation, whose samples run with them.
 pub(crate) fn examples(world: &World) -> Result<(), Missing> {
     programs(world, &[("curl", "curl"), ("chromium", "chromium")])?;
+    if let Err(missing) = proxies(world)
+        && world.ci
+    {
+        return Err(missing);
+    }
     docs_python(world)?;
     let version = node_program(world)?;
     npm_ci(world, "clients/typescript", &version)?;
@@ -102,6 +107,31 @@ pub(crate) fn examples(world: &World) -> Result<(), Missing> {
         });
     }
     npm_ci(world, "examples", &version)
+}
+
+/// Proxies, from Debian's packages in `docs/guides/proxies/packages.txt`, unpacked in `.tools/proxies`: installed, they would be started.
+fn proxies(world: &World) -> Result<(), Missing> {
+    let lock = world.root.join("docs/guides/proxies/packages.txt");
+    let packages = fs::read_to_string(&lock).unwrap_or_default();
+    once(world, "proxies", &[".tools/proxies/root"], &lock, "", || {
+        let folder = world.root.join(".tools/proxies");
+        let debs = folder.join("debs");
+        fs::remove_dir_all(&folder).ok();
+        let cache = format!("Dir::Cache::archives={}", debs.display());
+        let mut download = vec!["install", "--download-only", "--reinstall", "--yes", "--quiet"];
+        download.extend(["--no-install-recommends", "-o", &cache]);
+        download.extend(packages.split_whitespace());
+        // What they need and is installed already is not downloaded again; what is not comes with them.
+        let downloaded = fs::create_dir_all(debs.join("partial")).is_ok()
+            && spoken(world.command("apt-get", &["update", "--quiet"]))
+            && spoken(world.command("apt-get", &download));
+        let unpack = |deb: &Path| {
+            spoken(world.command("dpkg-deb", &["--extract", &deb.to_string_lossy(), ".tools/proxies/root"]))
+        };
+        let debs = fs::read_dir(&debs).into_iter().flatten().flatten().map(|entry| entry.path());
+        downloaded
+            && debs.filter(|path| path.extension().is_some_and(|end| end == "deb")).all(|deb| unpack(&deb))
+    })
 }
 
 /// The packages of a folder's `package-lock.json`, in its `node_modules`.

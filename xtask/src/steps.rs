@@ -123,7 +123,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "examples",
-        about: "examples, and the documentation's samples, with a browser",
+        about: "examples, the documentation's samples and proxies' configurations, with a browser",
         prepare: setup::examples,
         command: |world| world.node("examples/test.mjs"),
         needs_binary: true,
