@@ -4,6 +4,7 @@ Links are written so that they lead somewhere in the checkout; what lies outside
 would have a reader's browser ask another host for anything fails the build.
 """
 
+import logging
 import re
 import subprocess
 from pathlib import Path
@@ -17,6 +18,8 @@ REFERENCE = ROOT / ".tools/reference"
 REPOSITORY = "https://github.com/halfping/halfping"
 # Documents of the root that are pages too.
 PAGES = ["PROTOCOL.md", "ARCHITECTURE.md", "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+
+log = logging.getLogger("mkdocs.hooks")
 
 LINK = re.compile(r"(\]\(<?)([^)\s>]+)")
 LOADED = re.compile(r"""<(?:script|img|iframe|source|video|audio|object|embed)\b[^>]*?\b(?:src|data)=["']?(https?:)?//|"""
@@ -51,7 +54,7 @@ def on_files(files, config):
 def on_page_markdown(markdown, page, config, files):
     """Links to what is not in docs/: to its page, when it has one, and else to the repository."""
     name = page.file.src_uri
-    at = name.upper().removesuffix(".MD") + ".md" if name.upper().removesuffix(".MD") + ".md" in PAGES else f"docs/{name}"
+    at = next((of_root for of_root in PAGES if of_root.lower() == name), f"docs/{name}")
     if name.startswith("reference/typescript/"):
         # It escapes what only other flavours of Markdown escape.
         markdown = "`".join(part if n % 2 else part.replace("\\<", "&lt;") for n, part in enumerate(markdown.split("`")))
@@ -67,6 +70,8 @@ def on_page_markdown(markdown, page, config, files):
         elif target in PAGES:
             to = target.lower()
         else:
+            if not (ROOT / target).exists():
+                log.warning(f"{at} links to {target}, which does not exist")
             return f"{match[1]}{REPOSITORY}/blob/main/{target}{hash_}{heading}"
         return f"{match[1]}{relpath(to, dirname(name) or '.')}{hash_}{heading}"
 
@@ -77,7 +82,9 @@ def on_page_markdown(markdown, page, config, files):
             in_code = not in_code
         elif not in_code:
             # What stands between backticks is every second piece.
-            lines[number] = LINK.sub(rewritten, line)
+            pieces = line.split("`")
+            pieces[::2] = [LINK.sub(rewritten, piece) for piece in pieces[::2]]
+            lines[number] = "`".join(pieces)
     return "\n".join(lines)
 
 

@@ -75,7 +75,8 @@ pub(crate) const STEPS: &[Step] = &[
         prepare: setup::site,
         command: |world| {
             let python = world.root.join(".tools/docs/bin/python");
-            let mut command = world.command(python, &["-m", "mkdocs", "build", "--strict", "--quiet"]);
+            // Not `--quiet`: then what is not said is not counted either, and nothing fails.
+            let mut command = world.command(python, &["-m", "mkdocs", "build", "--strict"]);
             command.env("NO_MKDOCS_2_WARNING", "1");
             command
         },
