@@ -62,7 +62,8 @@ class Tapped extends WebSocket {
   constructor(url: string, protocol: string) {
     super(url, protocol);
     Tapped.last = this;
-    this.on('message', (data) => followers.forEach((follower) => follower.take(String(data))));
+    // What still comes on a connection that the client has left is no part of what it goes on from.
+    this.on('message', (data) => this.onmessage && followers.forEach((follower) => follower.take(String(data))));
   }
 }
 

@@ -667,20 +667,32 @@ describe('an event stream', () => {
     expect(bench.machine.phase).toBe('idle');
   });
 
-  test('says something even if nothing is watched, and calls go beside it', () => {
+  test('is not needed for calls', () => {
     const bench = stream();
     const call = bench.call();
-    bench.flush();
-    expect(sent(bench.opened())).toEqual([{ auth: null, ref: 1 }]);
-    expect(bench.hear({ ref: 1, status: 200 })).toContainEqual({ do: 'request', call });
+    expect(bench.flush()).toEqual([{ do: 'request', call }, { do: 'timer', ms: undefined }]);
+    expect(bench.machine.phase).toBe('idle');
+    bench.live();
     const next = bench.call();
-    const actions = bench.flush();
-    expect(actions[0]).toEqual({ do: 'request', call: next });
-    expect(kinds(actions)).not.toContain('connect');
-    const named = stream();
-    named.call();
-    named.flush();
-    expect(sent(named.opened('me'))).toEqual([{ auth: 'me' }, { auth: 'me', ref: 1 }]);
+    expect(bench.flush()).toEqual([{ do: 'request', call: next }]);
+    expect(bench.machine.phase).toBe('live');
+  });
+
+  test('carries who speaks', () => {
+    const bench = stream();
+    bench.watch();
+    bench.flush();
+    expect(sent(bench.opened('me'))).toEqual([{ auth: 'me' }, { watch: 1, path: '/a', ref: 1 }]);
+  });
+
+  test('that is lost while calls wait does them when it is back', () => {
+    const bench = stream();
+    bench.live();
+    bench.lose();
+    const call = bench.call();
+    bench.after(1000);
+    bench.opened();
+    expect(bench.hear({ ref: 2, status: 200 })).toContainEqual({ do: 'request', call });
   });
 
   test('that goes on is heard as a socket is', () => {
