@@ -26,6 +26,20 @@ LOADED = re.compile(r"""<(?:script|img|iframe|source|video|audio|object|embed)\b
                     r"""<link\b(?![^>]*\brel=["']?(?:canonical|alternate|prev|next))[^>]*?\bhref=["']?(https?:)?//""")
 
 
+def on_config(config):
+    """Decisions, by their titles."""
+    for section in config.nav:
+        for entry in next(iter(section.values())):
+            if isinstance(entry, dict) and entry.get("Decisions") == "adr/":
+                decisions = sorted((ROOT / "docs/adr").glob("*.md"))
+                entry["Decisions"] = [{title(decision): f"adr/{decision.name}"} for decision in decisions]
+
+
+def title(page):
+    """`# ADR 1: Slices in order of slots` without what stands before the colon."""
+    return page.read_text().split("\n", 1)[0].removeprefix("#").split(":", 1)[-1].strip()
+
+
 def on_pre_build(config):
     """The reference, written anew when the client's source is newer."""
     sources = [*(ROOT / "clients/typescript/src").rglob("*.ts"), ROOT / "docs/site/typedoc.json"]
