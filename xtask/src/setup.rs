@@ -32,6 +32,15 @@ pub(crate) fn component(world: &World, component: &str, subcommand: &str) -> Res
 
 /// Node, npm and the packages of `conformance/package-lock.json`.
 pub(crate) fn node(world: &World) -> Result<(), Missing> {
+    let version = node_program(world)?;
+    let lock = world.root.join("conformance/package-lock.json");
+    once(world, "npm", &["conformance/node_modules"], &lock, &version, || {
+        spoken(world.command("npm", &["ci", "--prefix", "conformance", "--no-progress"]))
+    })
+}
+
+/// Node and npm; the version of Node.
+fn node_program(world: &World) -> Result<String, Missing> {
     programs(world, &[("node", "nodejs"), ("npm", "npm")])?;
     let version = output(world.command("node", &["--version"])).unwrap_or_default();
     let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
@@ -44,9 +53,93 @@ pub(crate) fn node(world: &World) -> Result<(), Missing> {
             remedy: "install a newer Node and put it first in PATH".to_owned(),
         });
     }
-    let lock = world.root.join("conformance/package-lock.json");
-    once(world, "npm", &["conformance/node_modules"], &lock, &version, || {
-        spoken(world.command("npm", &["ci", "--prefix", "conformance", "--no-progress"]))
+    Ok(version)
+}
+
+/// What makes the documentation: mkdocs in `.tools/docs`, typedoc in `.tools/typedoc`, and what the client's types refer to.
+pub(crate) fn site(world: &World) -> Result<(), Missing> {
+    docs_python(world)?;
+    let version = node_program(world)?;
+    npm_ci(world, "clients/typescript", &version)?;
+    // Not in `docs`, all of whose files mkdocs looks at.
+    let lock = world.root.join("docs/package-lock.json");
+    once(world, "typedoc", &[".tools/typedoc/node_modules"], &lock, &version, || {
+        let folder = world.root.join(".tools/typedoc");
+        let copied = fs::create_dir_all(&folder).is_ok()
+            && ["package.json", "package-lock.json"]
+                .iter()
+                .all(|name| fs::copy(world.root.join("docs").join(name), folder.join(name)).is_ok());
+        copied && spoken(world.command("npm", &["ci", "--prefix", ".tools/typedoc", "--no-progress"]))
+    })
+}
+
+/// Python and the packages of `docs/requirements.txt`, in `.tools/docs`.
+fn docs_python(world: &World) -> Result<(), Missing> {
+    programs(world, &[("python3", "python3")])?;
+    let version = output(world.command("python3", &["--version"])).unwrap_or_default();
+    let lock = world.root.join("docs/requirements.txt");
+    once(world, "docs", &[".tools/docs"], &lock, &version, || {
+        fs::remove_dir_all(world.root.join(".tools/docs")).ok();
+        let venv = || spoken(world.command("python3", &["-m", "venv", ".tools/docs"]));
+        let made = venv() || (debian(world, &["python3-venv"]).is_ok() && venv());
+        let python = world.root.join(".tools/docs/bin/python");
+        let packages =
+            ["-m", "pip", "install", "-r", "docs/requirements.txt", "--quiet", "--disable-pip-version-check"];
+        made && spoken(world.command(python, &packages))
+    })
+}
+
+/// What the examples need: the client, built, a browser, curl, and the Python of the documentation, whose samples run with them.
+pub(crate) fn examples(world: &World) -> Result<(), Missing> {
+    programs(world, &[("curl", "curl"), ("chromium", "chromium")])?;
+    if let Err(missing) = proxies(world)
+        && world.ci
+    {
+        return Err(missing);
+    }
+    docs_python(world)?;
+    let version = node_program(world)?;
+    npm_ci(world, "clients/typescript", &version)?;
+    if !spoken(world.command("npm", &["run", "--silent", "--prefix", "clients/typescript", "build"])) {
+        return Err(Missing {
+            what: "the TypeScript client could not be built".to_owned(),
+            remedy: "see what npm said above".to_owned(),
+        });
+    }
+    npm_ci(world, "examples", &version)
+}
+
+/// Proxies, from Debian's packages in `docs/guides/proxies/packages.txt`, unpacked in `.tools/proxies`: installed, they would be started.
+fn proxies(world: &World) -> Result<(), Missing> {
+    let lock = world.root.join("docs/guides/proxies/packages.txt");
+    let packages = fs::read_to_string(&lock).unwrap_or_default();
+    once(world, "proxies", &[".tools/proxies/root"], &lock, "", || {
+        let folder = world.root.join(".tools/proxies");
+        let debs = folder.join("debs");
+        fs::remove_dir_all(&folder).ok();
+        let cache = format!("Dir::Cache::archives={}", debs.display());
+        let mut download = vec!["install", "--download-only", "--reinstall", "--yes", "--quiet"];
+        download.extend(["--no-install-recommends", "-o", &cache]);
+        download.extend(packages.split_whitespace());
+        // What they need and is installed already is not downloaded again; what is not comes with them.
+        let downloaded = fs::create_dir_all(debs.join("partial")).is_ok()
+            && spoken(world.command("apt-get", &["update", "--quiet"]))
+            && spoken(world.command("apt-get", &download));
+        let unpack = |deb: &Path| {
+            spoken(world.command("dpkg-deb", &["--extract", &deb.to_string_lossy(), ".tools/proxies/root"]))
+        };
+        let debs = fs::read_dir(&debs).into_iter().flatten().flatten().map(|entry| entry.path());
+        downloaded
+            && debs.filter(|path| path.extension().is_some_and(|end| end == "deb")).all(|deb| unpack(&deb))
+    })
+}
+
+/// The packages of a folder's `package-lock.json`, in its `node_modules`.
+fn npm_ci(world: &World, folder: &str, version: &str) -> Result<(), Missing> {
+    let lock = world.root.join(folder).join("package-lock.json");
+    let modules = format!("{folder}/node_modules");
+    once(world, &format!("npm-{}", folder.replace('/', "-")), &[&modules], &lock, version, || {
+        spoken(world.command("npm", &["ci", "--prefix", folder, "--no-progress"]))
     })
 }
 

@@ -70,6 +70,19 @@ pub(crate) const STEPS: &[Step] = &[
         needs_binary: false,
     },
     Step {
+        name: "site",
+        about: "the documentation's site, into target/site: links, anchors, the TypeScript reference",
+        prepare: setup::site,
+        command: |world| {
+            let python = world.root.join(".tools/docs/bin/python");
+            // Not `--quiet`: then what is not said is not counted either, and nothing fails.
+            let mut command = world.command(python, &["-m", "mkdocs", "build", "--strict"]);
+            command.env("NO_MKDOCS_2_WARNING", "1");
+            command
+        },
+        needs_binary: false,
+    },
+    Step {
         name: "fuzz",
         about: "fuzzing with oracles of all that strangers send, a few seconds each",
         prepare: setup::cxx,
@@ -107,6 +120,13 @@ pub(crate) const STEPS: &[Step] = &[
             setup::node(world).and_then(|()| setup::python(world)).and_then(|()| setup::curl(world))
         },
         command: |world| world.node("conformance/clients/run.mjs"),
+        needs_binary: true,
+    },
+    Step {
+        name: "examples",
+        about: "examples, the documentation's samples and proxies' configurations, with a browser",
+        prepare: setup::examples,
+        command: |world| world.node("examples/test.mjs"),
         needs_binary: true,
     },
 ];
@@ -148,11 +168,13 @@ mod tests {
             "unit",
             "sim",
             "docs",
+            "site",
             "fuzz",
             "suites",
             "conversations",
             "autobahn",
             "clients",
+            "examples",
         ];
         assert_eq!(names(&[]), all);
         assert_eq!(names(&["clients", "fmt"]), ["fmt", "clients"]);

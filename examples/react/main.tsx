@@ -1,0 +1,51 @@
+// A page in React that shows live state, writes, and says how fresh it is.
+// Run `halfping demo`, then `npm ci && npm run react` in examples/ (with ?api=http://host:port for another server).
+import { StrictMode, useState } from "react";
+import { createRoot } from "react-dom/client";
+import { connect } from "halfping";
+import { HalfpingProvider, useApi, useLive, useStatus } from "halfping/react";
+
+interface Fleet { vehicles: number; moving: number; stopped: number; passengers: number }
+interface Vehicle { route: string; status: string; next_stop: string; note?: string }
+
+const api = connect(new URLSearchParams(location.search).get("api") ?? "http://127.0.0.1:7070");
+
+function Summary() {
+  const fleet = useLive("/fleet", { rate: 2 }) as Fleet | undefined;
+  if (!fleet) return <p>No fleet yet.</p>;
+  return <p><b id="moving">{fleet.moving}</b> of {fleet.vehicles} vehicles are moving, with {fleet.passengers} passengers.</p>;
+}
+
+function Bus({ id }: { id: string }) {
+  const bus = useLive(`/vehicles/${id}`, { depth: 1 }) as Vehicle | undefined;
+  const api = useApi();
+  const [text, setText] = useState("");
+  const note = (event: React.FormEvent) => {
+    event.preventDefault();
+    void api.put(`/vehicles/${id}/note`, text); // what it changes comes back by useLive, here and everywhere
+  };
+  return (
+    <form onSubmit={note}>
+      <h2>{id}</h2>
+      <p id="bus">{bus ? `Line ${bus.route}, ${bus.status}, next stop ${bus.next_stop}` : "not on the road"}</p>
+      <p>Note: <output>{bus?.note ?? "none"}</output></p>
+      <input aria-label="Note" value={text} onChange={(event) => setText(event.target.value)} /> <button>Write</button>
+    </form>
+  );
+}
+
+function Freshness() {
+  const { state, synced } = useStatus();
+  return <footer id="state">{synced ? "in step" : state}</footer>;
+}
+
+createRoot(document.getElementById("root")!).render(
+  <StrictMode>
+    <HalfpingProvider api={api}>
+      <h1>The fleet, now</h1>
+      <Summary />
+      <Bus id="bus-017" />
+      <Freshness />
+    </HalfpingProvider>
+  </StrictMode>,
+);
