@@ -17,6 +17,7 @@ use http_body::Body;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::direct::{Endless, SHARED_FROM};
+use crate::own::Transport;
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
 
@@ -87,9 +88,13 @@ pub(crate) enum Format {
 
 impl Format {
     pub(crate) fn name(self) -> &'static str {
+        self.transport().name()
+    }
+
+    pub(crate) fn transport(self) -> Transport {
         match self {
-            Format::Sse => "sse",
-            Format::Ndjson => "ndjson",
+            Format::Sse => Transport::Sse,
+            Format::Ndjson => Transport::Ndjson,
         }
     }
 }
@@ -199,7 +204,7 @@ impl Stream {
                 if !first_state {
                     let now = now.get_or_insert_with(|| shared.clock.now());
                     let age_ms = now.0.saturating_sub(frame.time.0);
-                    shared.metrics.frame_age.observe(age_ms as f64 / 1000.0);
+                    shared.metrics.frame_age.observe(age_ms);
                 }
                 *last = frame.revision.or(*last);
                 let room = chunk.len() + frame.body.len() < shared.limits.ahead_bytes;
@@ -357,7 +362,7 @@ impl Body for Stream {
                 false => self.fill(cx),
             };
             if chunk.len() > 0 {
-                shared.metrics.bytes_out.inc_by(chunk.len() as u64);
+                self.subscription.count_bytes(chunk.len());
                 let (first, rest) = chunk.finish();
                 self.rest = rest.into_iter();
                 return Poll::Ready(Some(Ok(http_body::Frame::data(first))));

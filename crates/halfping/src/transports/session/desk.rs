@@ -17,6 +17,7 @@ use crate::connection::{Connection, Pace};
 use crate::delivery::Deliver;
 use crate::http::etag;
 use crate::http::write::{commit, creation};
+use crate::own;
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
 
@@ -32,6 +33,8 @@ pub(super) struct Desk {
     at_rest: bool,
     /// A link was opened since `synced` was last said.
     owes_synced: bool,
+    /// Its client may see the server's own state.
+    sees_own: bool,
     /// When there is more to tell even without news.
     due: Option<Tick>,
 }
@@ -82,7 +85,12 @@ impl Work {
 }
 
 impl Desk {
-    pub(super) fn new(subscription: Subscription, connection: Arc<Connection>, has_links: bool) -> Desk {
+    pub(super) fn new(
+        subscription: Subscription,
+        connection: Arc<Connection>,
+        has_links: bool,
+        sees_own: bool,
+    ) -> Desk {
         let metrics = &subscription.shared().metrics;
         metrics.streams.get_or_create(&[("transport", "websocket")]).inc();
         Desk {
@@ -92,6 +100,7 @@ impl Desk {
             credit: None,
             at_rest: false,
             owes_synced: has_links,
+            sees_own,
             due: None,
             subscription,
         }
@@ -162,6 +171,14 @@ impl Desk {
 
     fn step(&mut self, Step { number, act }: Step, out: &mut impl Outbox) {
         match act {
+            Act::Watch(link, watch) if self.is_hidden(&watch.path) => {
+                let closed = self.shared().console.closed();
+                self.refuse_link(number, link, closed, true, out);
+            }
+            Act::Get(path, _) if self.is_hidden(&path) => {
+                let closed = self.shared().console.closed();
+                self.settle(number, Err(closed), out);
+            }
             Act::Watch(link, watch) => match self.subscription.watch(link, &watch) {
                 Ok(()) => self.owes_synced = true,
                 Err(problem) => {
@@ -205,6 +222,10 @@ impl Desk {
             Act::Refuse(problem, Some(link)) => self.refuse_link(number, link, problem, true, out),
             Act::Refuse(problem, None) => self.settle(number, Err(problem), out),
         }
+    }
+
+    fn is_hidden(&self, path: &Path) -> bool {
+        !self.sees_own && own::is_own(path)
     }
 
     /// A link cannot be opened or ended. A command's `ref` has one answer, which tells of the first such link; the others are told apart.
@@ -322,7 +343,7 @@ impl Desk {
             shared.metrics.frames.of(frame.kind.name()).inc();
             // A first state is as old as it is.
             if !self.owes_synced {
-                shared.metrics.frame_age.observe(now.0.saturating_sub(frame.time.0) as f64 / 1000.0);
+                shared.metrics.frame_age.observe(now.0.saturating_sub(frame.time.0));
             }
         }
         let state = State { revision, time, updates: &updates, synced: self.at_rest };
@@ -340,7 +361,7 @@ impl Desk {
             }
             _ => out.put(fill),
         }
-        shared.metrics.bytes_out.inc_by(len as u64);
+        self.subscription.count_bytes(len);
         if let Some(credit) = &mut self.credit {
             credit.send(revision, len);
         }
