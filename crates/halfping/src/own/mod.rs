@@ -33,8 +33,8 @@ const RATES_OVER: Duration = Duration::from_millis(900);
 const SESSIONS_SHOWN: usize = 1000;
 /// Links of one session that are shown.
 const LINKS_SHOWN: usize = 1000;
-/// Links of all sessions that are shown: what a look costs is mostly these.
-const LINKS_SHOWN_IN_ALL: usize = 20_000;
+/// Links of all sessions that are shown. What a look costs is mostly these: about 2 µs each.
+const LINKS_SHOWN_IN_ALL: usize = 10_000;
 
 /// What is kept for it.
 pub(crate) struct Own {
@@ -105,16 +105,18 @@ pub(crate) fn refresh(shared: &Shared) {
         if sampler.looked.is_some_and(|looked| looked.elapsed() < FRESH) {
             return;
         }
-        let state = look(shared, own, &mut sampler);
+        let found = look(shared, own, &mut sampler);
         let now = shared.clock.now();
-        let Some(change) = state.clone().over(&sampler.told) else { return };
-        shared.with_state(|engine_and_readers| {
-            // Without a revision for it, it is tried again the next time.
-            if engine_and_readers.engine.commit_own(&change, now) {
-                sampler.told = state;
-            }
-            engine_and_readers.take_woken()
-        })
+        let Some(change) = found.clone().over(&sampler.told) else { return };
+        let (done, woken) = shared.with_state(|state| {
+            let done = state.engine.commit_own(&change, now);
+            (done, state.take_woken())
+        });
+        // Without a revision for it, it is tried again the next time.
+        if done {
+            sampler.told = found;
+        }
+        woken
     };
     woken.tell();
 }
