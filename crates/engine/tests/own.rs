@@ -118,7 +118,11 @@ proptest! {
                     if let Some(batch) = engine.take_batch() {
                         // What is on disk comes after all that anybody was told of.
                         prop_assert!(batch.first == Revision::NONE || batch.first > engine.revision());
-                        if works { drop(engine.settle()) } else { drop(engine.abandon()) }
+                        if works {
+ drop(engine.settle());
+ } else {
+ engine.abandon();
+ }
                     }
                 }
             }
