@@ -44,7 +44,7 @@ pub fn config(data: &[u8]) {
     match (read, table) {
         (Ok(config), Ok(table)) => {
             assert_eq!(config.limits.check(), Ok(()));
-            let known = ["listen", "limits", "cors"];
+            let known = ["listen", "data", "regions", "limits", "cors", "console"];
             assert!(table.keys().all(|key| known.contains(&key.as_str())), "{table:?}");
             let debug = format!("{:?}", config.limits);
             for (name, value) in table.get("limits").and_then(toml::Value::as_table).into_iter().flatten() {
@@ -53,8 +53,8 @@ pub fn config(data: &[u8]) {
             let listen = config.listen.unwrap_or_else(|| "127.0.0.1:7070".parse().expect("an address"));
             let cors = config.cors(listen);
             // What is accepted works: a server starts with it.
-            let ephemeral = config.ephemeral();
-            drop(Api::new(Options { limits: config.limits, cors, ephemeral }).router());
+            let (ephemeral, console) = (config.ephemeral(), config.console(None, listen));
+            drop(Api::new(Options { limits: config.limits, cors, ephemeral, console }).router());
         }
         (Err(failure), _) => {
             assert!(failure.message.starts_with(&file.display().to_string()), "{failure:?}");

@@ -5,7 +5,7 @@ mod bench;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
-use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
+use clap::builder::{BoolishValueParser, NonEmptyStringValueParser, TypedValueParser};
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
 use crate::target::Target;
@@ -72,7 +72,9 @@ A configuration file may hold:
   [limits]                              # a refusal names the one it met
   body_bytes = 1000000
   [cors]
-  origins = [\"https://example.org\"]   # or [\"*\"]; without it: \"*\" on a loopback address, none elsewhere")]
+  origins = [\"https://example.org\"]   # or [\"*\"]; without it: \"*\" on a loopback address, none elsewhere
+  [console]
+  enabled = false                       # without it: on a loopback address, for requests to localhost")]
 pub(crate) struct Serve {
     /// Where to listen [default: 127.0.0.1:7070]
     #[arg(long, value_name = "ADDRESS", env = "HALFPING_LISTEN", value_parser = address)]
@@ -84,6 +86,9 @@ pub(crate) struct Serve {
     /// Read settings from this file (TOML)
     #[arg(long, value_name = "FILE", env = "HALFPING_CONFIG")]
     pub(crate) config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) console: ConsoleSwitch,
 
     /// Set a limit, as in the configuration file's [limits]; wins over it. Can be given many times
     #[arg(long, value_name = "NAME=VALUE", value_parser = limit)]
@@ -130,7 +135,18 @@ pub(crate) struct Demo {
     pub(crate) storage: Storage,
 
     #[command(flatten)]
+    pub(crate) console: ConsoleSwitch,
+
+    #[command(flatten)]
     pub(crate) log: Log,
+}
+
+/// Whether the server shows itself.
+#[derive(Debug, Group)]
+pub(crate) struct ConsoleSwitch {
+    /// Show at /_server what the server is doing and for whom [default: on a loopback address, to requests for localhost; elsewhere off]
+    #[arg(long, value_name = "on|off", env = "HALFPING_CONSOLE", value_parser = BoolishValueParser::new(), hide_possible_values = true)]
+    pub(crate) console: Option<bool>,
 }
 
 /// Where state is kept.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use halfping::{Cors, Limits, Pattern};
+use halfping::{Console, Cors, Limits, Pattern};
 use serde::Deserialize;
 
 use crate::report::{Blame, Failure};
@@ -22,6 +22,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// Which web pages may read and write. `None`: see [`Config::cors`].
     cors: Option<CorsSection>,
+    /// Who may see what the server is doing.
+    console: ConsoleSection,
 }
 
 #[derive(Default, Deserialize)]
@@ -29,6 +31,13 @@ pub(crate) struct Config {
 struct RegionsSection {
     /// Patterns of paths that are kept in memory only.
     ephemeral: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ConsoleSection {
+    /// `None`: see [`console`].
+    enabled: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +81,23 @@ impl Config {
             None if listen.ip().is_loopback() => Cors::Any,
             None => Cors::None,
         }
+    }
+}
+
+impl Config {
+    /// Who may see what the server is doing, with the command line's word first.
+    pub(crate) fn console(&self, asked: Option<bool>, listen: SocketAddr) -> Console {
+        console(asked.or(self.console.enabled), listen)
+    }
+}
+
+/// Without a word about it: on a loopback address, who asks for it by such a name; elsewhere nobody.
+pub(crate) fn console(asked: Option<bool>, listen: SocketAddr) -> Console {
+    match asked {
+        Some(true) => Console::On,
+        Some(false) => Console::Off,
+        None if listen.ip().is_loopback() => Console::Loopback,
+        None => Console::Off,
     }
 }
 
@@ -158,6 +184,10 @@ mod tests {
         let names = text.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count();
         let debug = format!("{:?}", Limits::default());
         assert_eq!(names, debug.matches(": ").count() + ["listen", "data", "ephemeral"].len());
+        // What depends on where it listens stands there as it would be for another address.
+        for commented in ["# origins = [", "# enabled = false"] {
+            assert!(text.contains(commented), "{commented}");
+        }
     }
 
     #[test]
@@ -186,6 +216,22 @@ mod tests {
     }
 
     #[test]
+    fn the_console_is_open_on_loopback_unless_somebody_says_otherwise() {
+        let console = |text: &str, asked, listen: &str| {
+            parse(text).ok().unwrap().console(asked, listen.parse().unwrap())
+        };
+        let (on, off) = ("[console]\nenabled = true", "[console]\nenabled = false");
+        assert_eq!(console("", None, LOOPBACK), Console::Loopback);
+        assert_eq!(console("[console]", None, "[::1]:0"), Console::Loopback);
+        assert_eq!(console("", None, EVERYWHERE), Console::Off);
+        assert_eq!(console(on, None, EVERYWHERE), Console::On);
+        assert_eq!(console(on, None, LOOPBACK), Console::On);
+        assert_eq!(console(off, None, LOOPBACK), Console::Off);
+        assert_eq!(console(off, Some(true), EVERYWHERE), Console::On);
+        assert_eq!(console(on, Some(false), LOOPBACK), Console::Off);
+    }
+
+    #[test]
     fn a_mistake_is_found_on_its_line() {
         check("\n\nlisten = 7070", LOOPBACK, "line 3 (`listen = 7070`): invalid type: integer `7070`");
         check(
@@ -197,6 +243,7 @@ mod tests {
         check("[limits]\nbody_bytes = 0", LOOPBACK, "limits.body_bytes must be at least 1");
         check("[cors]\norigins = [\"https://a/\"]", LOOPBACK, "`https://a/` is not an origin");
         check("[regions]\nephemeral = [\"a\"]", LOOPBACK, "regions.ephemeral: `a` is not a pattern");
+        check("[console]\nenabled = 1", LOOPBACK, "line 2 (`enabled = 1`): invalid type");
         check("listen = ", LOOPBACK, "line 1 (`listen =`)");
     }
 }

@@ -545,6 +545,8 @@ fn nothing_acknowledged_is_lost_and_nobody_has_to_begin_anew() {
     let mut was_ephemeral = false;
     // For the whole run: what is durable cannot become ephemeral by the way.
     start.config = (random.below(2) == 0).then_some(ephemeral);
+    let has_own = random.below(2) == 0;
+    start.console = Some(if has_own { "on" } else { "off" });
     let rounds = rounds();
     for round in 1..=rounds + 1 {
         // Some are killed before they have begun to serve, the first of all among them.
@@ -566,7 +568,8 @@ fn nothing_acknowledged_is_lost_and_nobody_has_to_begin_anew() {
             assert_eq!(http.ask("GET", "/live", &[], "").unwrap().status, 404, "what is ephemeral came back");
         }
         for knowledge in &known {
-            compare(&mut knowledge.lock().unwrap(), &mut http, is_ephemeral || was_ephemeral, &mut found);
+            let is_renaming = is_ephemeral || was_ephemeral || has_own;
+            compare(&mut knowledge.lock().unwrap(), &mut http, is_renaming, &mut found);
         }
         let pairs = http.ask("GET", "/", &[], "").unwrap().json();
         for (name, pair) in pairs["pairs"].as_object().into_iter().flatten() {
@@ -602,6 +605,9 @@ fn nothing_acknowledged_is_lost_and_nobody_has_to_begin_anew() {
         }
         assert_eq!((found.lost, found.partial), (0, 0), "{found:?}");
 
+        // It takes revisions of its own, which must not stand for anything else after a crash.
+        let own = http.ask("GET", "/_server/status", &[], "").unwrap();
+        assert_eq!(own.status, if has_own { 200 } else { 404 });
         world.begin(writers, round > rounds);
         if round > rounds {
             break;

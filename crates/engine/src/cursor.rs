@@ -44,6 +44,12 @@ impl Epoch {
     }
 }
 
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:012x}", self.0)
+    }
+}
+
 /// The name of a state: what a client returns to resume. Its text is `{epoch}.{revision}` (PROTOCOL C2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cursor {
@@ -74,7 +80,7 @@ impl Cursor {
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:012x}.{}", self.epoch.0, self.revision.0)
+        write!(f, "{}.{}", self.epoch, self.revision.0)
     }
 }
 

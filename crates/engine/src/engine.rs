@@ -14,6 +14,7 @@ use crate::limits::Limits;
 use crate::link::{Link, LinkId, Links, Priority, Rate, State};
 use crate::mutants;
 use crate::overlay::Overlay;
+use crate::own::Own;
 use crate::patch::Patch;
 use crate::path::Path;
 use crate::pending::Pending;
@@ -157,7 +158,7 @@ pub struct Engine {
     pub(crate) interest: Interest,
     pub(crate) links: Links,
     pub(crate) sharing: Sharing,
-    sessions: Vec<Option<Session>>,
+    pub(crate) sessions: Vec<Option<Session>>,
     free_sessions: Vec<SessionId>,
     pub(crate) woken: Vec<SessionId>,
     pub(crate) tombstones: usize,
@@ -165,10 +166,12 @@ pub struct Engine {
     pub(crate) regions: Regions,
     pub(crate) stored: Stored,
     pub(crate) stats: Stats,
+    /// The server's own state, if it is kept.
+    pub(crate) own: Option<Box<Own>>,
     /// See [`EPHEMERAL_ROOM`].
     pub(crate) room: u64,
     /// Scratch: what the last commit touched, the names on the way to a place.
-    touched: Vec<PointId>,
+    pub(crate) touched: Vec<PointId>,
     names: Vec<KeyId>,
 }
 
@@ -203,6 +206,7 @@ impl Engine {
             regions: Regions::default(),
             stored: Stored::default(),
             stats: Stats::default(),
+            own: None,
             room: crate::submit::EPHEMERAL_ROOM,
             touched: Vec::new(),
             names: Vec::new(),
@@ -273,12 +277,12 @@ impl Engine {
         if applying.apply(&mut self.keys, &mut self.root, change, Some(interest::ROOT)) {
             (self.revision, self.root_changed) = (at, at);
             self.times.note(at, now);
-            self.mark();
+            self.mark(now);
         }
     }
 
     /// Hands the idle links of all touched places to their sessions. A link that is pending already costs nothing.
-    fn mark(&mut self) {
+    pub(crate) fn mark(&mut self, now: Timestamp) {
         for point in self.touched.drain(..) {
             let mut id = self.interest.touch(point, self.revision);
             while id != NIL {
@@ -288,7 +292,7 @@ impl Engine {
                     continue;
                 }
                 if let Some(owner) = &mut self.sessions[session as usize] {
-                    owner.enqueue(&mut self.links, id, self.revision);
+                    owner.enqueue(&mut self.links, id, self.revision, now);
                     if !std::mem::replace(&mut owner.woken, true) {
                         self.woken.push(SessionId(session));
                     }
@@ -367,8 +371,13 @@ impl Engine {
     }
 
     pub(crate) fn follow(&self, names: impl Iterator<Item = Option<KeyId>>) -> Found<'_> {
-        let (mut value, mut changed) = (&self.root, self.root_changed);
-        for key in names {
+        let mut names = names.peekable();
+        let own = self.own.as_ref().filter(|own| names.peek() == Some(&Some(own.key)));
+        let (mut value, mut changed) = match own {
+            Some(own) => (&own.value, own.changed),
+            None => (&self.root, self.root_changed),
+        };
+        for key in names.skip(usize::from(own.is_some())) {
             let Value::Object(object) = value else {
                 // A value has taken the place of whatever there was.
                 return Found { value: None, changed };
@@ -428,7 +437,8 @@ impl Engine {
             incomplete: false,
             resumed: usable.is_some(),
             gone: false,
-            depth: watch.depth,
+            depth: watch.depth.try_into().unwrap_or(u16::MAX),
+            waits_since: 0,
             cursor: usable.map_or(Revision::NONE, |c| c.revision),
             touches: self.interest.touches(point),
             round: 0,
@@ -479,8 +489,12 @@ impl Engine {
             self.names = names;
             self.rest(session, id, now, made.is_some());
             if let Some(update) = made {
+                let conflated = u64::from(update.conflated);
                 self.stats.frames += 1;
-                self.stats.conflated += u64::from(update.conflated);
+                self.stats.conflated += conflated;
+                let owner = self.sessions[session.0 as usize].as_mut()?;
+                owner.frames += 1;
+                owner.conflated += conflated;
                 return Some(update);
             }
         }
@@ -554,5 +568,10 @@ impl Engine {
             object.tombstones() + beneath.sum::<usize>()
         }
         assert_eq!(tombstones(root), self.tombstones);
+        if let Some(own) = &self.own {
+            let Value::Object(value) = &own.value else { panic!("the server's own state is an object") };
+            value.check(&self.keys);
+            assert_eq!(tombstones(value), own.tombstones);
+        }
     }
 }

@@ -58,6 +58,11 @@ pub enum JsonErrorKind {
 }
 
 impl Json {
+    /// An object without members.
+    pub fn empty() -> Json {
+        Json(Change::empty_object())
+    }
+
     /// Reads a body.
     pub fn parse(body: &[u8], limits: &Limits) -> Result<Json, JsonError> {
         let text = std::str::from_utf8(body).map_err(|e| {

@@ -3,10 +3,10 @@
 //! The engine heeds the first group, the server around it the second. Each is a member of the config's `[limits]`
 //! table, and each refusal names the member that was reached.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The bounds of one server. All of them are "at most"; none can be switched off.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Nesting of objects and arrays in one body. Readers' parsers commonly stop at 128.

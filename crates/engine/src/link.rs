@@ -36,7 +36,10 @@ pub(crate) struct Link {
     pub(crate) resumed: bool,
     /// The last frame said that nothing is here.
     pub(crate) gone: bool,
-    pub(crate) depth: u32,
+    /// Levels of objects to show; the most stands for all of them, which are fewer.
+    pub(crate) depth: u16,
+    /// Since when it has something to tell, if it does: milliseconds of the clock on the wall, as many of them as go in here.
+    pub(crate) waits_since: u32,
     /// What the reader has.
     pub(crate) cursor: Revision,
     /// The point's count of touches when it was last served.
@@ -117,6 +120,13 @@ impl std::ops::Index<LinkId> for Links {
 impl std::ops::IndexMut<LinkId> for Links {
     fn index_mut(&mut self, id: LinkId) -> &mut Link {
         &mut self.links[id as usize]
+    }
+}
+
+impl Link {
+    /// Levels of objects to show; `None` for all.
+    pub(crate) fn depth(&self) -> Option<u32> {
+        (self.depth < u16::MAX).then_some(u32::from(self.depth))
     }
 }
 

@@ -128,14 +128,18 @@ impl Path {
 impl fmt::Display for Path {
     /// As in a URL; the root is `/`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.segments.is_empty() {
-            return f.write_str("/");
-        }
-        for segment in &self.segments {
-            write!(f, "/{}", utf8_percent_encode(segment, SEGMENT))?;
-        }
-        Ok(())
+        f.write_str(&display(self.segments.iter().map(|name| &**name)))
     }
+}
+
+/// The path that leads through these names, as in a URL.
+pub(crate) fn display<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let mut text = String::new();
+    for name in names {
+        text.push('/');
+        text.extend(utf8_percent_encode(name, SEGMENT));
+    }
+    if text.is_empty() { "/".into() } else { text }
 }
 
 #[cfg(test)]

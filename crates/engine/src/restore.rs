@@ -175,7 +175,10 @@ impl Restoring {
                 losing.beneath(root, pattern.segments());
             }
         }
-        (engine.revision, engine.root_changed) = (at, at);
+        engine.revision = at;
+        if !ephemeral.is_empty() {
+            engine.root_changed = at;
+        }
         engine.times.note(at, now);
         taken
     }

@@ -32,7 +32,12 @@ impl Engine {
         let touches = self.interest.touches(link.point);
         let conflated = touches.wrapping_sub(link.touches).saturating_sub(1);
         link.touches = touches;
-        let wish = Wish { point: link.point, depth: link.depth, whole: link.whole, from: link.cursor };
+        let wish = Wish {
+            point: link.point,
+            depth: link.depth().unwrap_or(u32::MAX),
+            whole: link.whole,
+            from: link.cursor,
+        };
         let (tag, plain) = (link.tag, link.walk.is_none() && !link.incomplete && !link.resumed);
         let touched = self.interest.touched(wish.point);
         let shared = plain && self.interest.links(wish.point) > 1;
@@ -59,7 +64,8 @@ impl Engine {
     fn make(&mut self, id: LinkId, names: &mut Vec<KeyId>) -> Option<Result<Arc<Frame>, Refusal>> {
         let mut walk = self.links[id].walk.take();
         let link = &self.links[id];
-        let (depth, whole, incomplete) = (link.depth, link.whole, link.incomplete);
+        let (whole, incomplete) = (link.whole, link.incomplete);
+        let depth = link.depth().unwrap_or(u32::MAX);
         let Found { value, changed } = self.find_point(link.point, names);
         let mut since = link.cursor;
         if walk.as_ref().is_some_and(|walk| !continues(value, walk)) {

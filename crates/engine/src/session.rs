@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use hashbrown::HashMap;
 
 use crate::cursor::Revision;
+use crate::interest::NIL;
 use crate::link::{Line, LinkId, Links, Priority, State};
+use crate::times::Timestamp;
 
 /// A session's number. It is used again once the session is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -28,9 +30,15 @@ pub(crate) struct Session {
     pub(crate) woken: bool,
     /// Links with a rate whose time has not come. Rare, so it costs nothing to the others.
     waiting: Option<Box<Waiting>>,
+    /// Frames that were taken, and updates that none of them stands for.
+    pub(crate) frames: u64,
+    pub(crate) conflated: u64,
     /// All links, by their owner's numbers.
     pub(crate) links: HashMap<u32, LinkId>,
 }
+
+// One more line of the cache, for the links by their numbers; nothing in the one that every commit looks at may push it further.
+const _: () = assert!(std::mem::size_of::<Session>() == 128);
 
 /// Links in line, first come first served, in rounds: one that was served in this round and has something to tell again waits for the next, so
 /// that all links that are always in line are served equally often, whenever in a round their news comes.
@@ -94,12 +102,15 @@ impl Session {
             links: HashMap::new(),
             woken: false,
             waiting: None,
+            frames: 0,
+            conflated: 0,
         }
     }
 
-    /// A link that was idle has something to tell since the commit `at`.
-    pub(crate) fn enqueue(&mut self, links: &mut Links, id: LinkId, at: Revision) {
+    /// A link that was idle has something to tell since the commit `at`, which was made at `time`.
+    pub(crate) fn enqueue(&mut self, links: &mut Links, id: LinkId, at: Revision, time: Timestamp) {
         let link = &mut links[id];
+        link.waits_since = time.0 as u32;
         match &mut link.rate {
             Some(rate) => {
                 rate.known = at.previous();
@@ -136,6 +147,12 @@ impl Session {
     /// Whether no link has something to tell now.
     pub(crate) fn is_quiet(&self) -> bool {
         self.usual.is_empty() && self.higher.iter().flat_map(|queues| queues.iter()).all(Queue::is_empty)
+    }
+
+    /// The first of each line, which have waited longest.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = LinkId> {
+        let queues = self.higher.iter().flat_map(|queues| queues.iter()).chain([&self.usual]);
+        queues.flat_map(|queue| [queue.now.first, queue.later.first]).filter(|id| *id != NIL)
     }
 
     /// Gives the next link its turn. The highest priority goes first; but of every four turns one goes to the next lower that waits, of

@@ -5,6 +5,7 @@ use crate::change::Change;
 use crate::cursor::Revision;
 use crate::engine::{Engine, Write, Written};
 use crate::mutants;
+use crate::own;
 use crate::path::Path;
 use crate::pending::{Batch, Prepared};
 use crate::record::Record;
@@ -78,9 +79,9 @@ impl Engine {
         Ok(Prepared { revision, at: now, change, writes, record })
     }
 
-    /// Whether a part of the tree is kept in memory only.
+    /// Whether there are commits that no journal is told of: those of ephemeral regions, and of the server's own state.
     pub fn has_ephemeral(&self) -> bool {
-        !self.regions.is_empty()
+        !self.regions.is_empty() || self.own.is_some()
     }
 
     /// All commits that were submitted since the last time, to be written to the journal. `None` when there are none, or when the last ones
@@ -108,7 +109,11 @@ impl Engine {
 
     /// Revisions that are left free before each durable one, so that ephemeral commits need not wait for the disk.
     fn ephemeral_room(&self) -> u64 {
-        if self.regions.is_empty() { 0 } else { self.room }
+        match (self.regions.is_empty(), &self.own) {
+            (false, _) => self.room,
+            (true, Some(_)) => self.room.min(own::ROOM),
+            (true, None) => 0,
+        }
     }
 
     /// Leaves so many revisions free before each durable commit, where the default is more than a test could use up.
@@ -124,7 +129,7 @@ impl Engine {
         matches!(self.follow(holder).value, Some(Value::Object(_)))
     }
 
-    fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.pending.first().is_none_or(|first| self.revision.next() < first)
     }
 }

@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use crate::clock::Clock;
 use crate::http::{Cors, Front};
+use crate::own::{Console, Transport};
 use crate::problem::Problem;
 use crate::shared::{Failure, Shared, Subscription};
 
@@ -29,6 +30,9 @@ pub struct Options {
     pub cors: Cors,
     /// What an [opened](Api::open) API keeps in memory only. Everything else is durable.
     pub ephemeral: Vec<Pattern>,
+    /// Who may see at `/_server` what the server is doing and for whom. Nobody, unless you say otherwise. While it is kept, its commits take
+    /// revisions from the same sequence as all others: an opened API leaves some free for them.
+    pub console: Console,
 }
 
 /// What was found in a store.
@@ -174,7 +178,7 @@ impl Api {
         if let Err(why) = options.limits.check() {
             panic!("{why}");
         }
-        Api { shared: Shared::new(options.limits, options.cors) }
+        Api { shared: Shared::new(options.limits, options.cors, options.console) }
     }
 
     /// Opens the store in a directory, or makes one: what is written is durable when that is answered, and is there again when the store
@@ -195,6 +199,7 @@ impl Api {
         }
         let epoch = getrandom::u64().map_err(|error| Fault::new(FaultKind::Io, error.to_string()))?;
         let store = Store::open(directory, epoch)?;
+        let is_all_durable = options.ephemeral.is_empty();
         let (regions, clock) = (Regions::new(options.ephemeral), Clock::new());
         let mut opened = halfping_journal::open(store, options.limits, regions, clock.now(), &mut tell)?;
         if opened.hidden > 0 {
@@ -205,10 +210,14 @@ impl Api {
             );
             return Err(Fault::new(FaultKind::Regions, what));
         }
+        if options.console != Console::Off {
+            opened.engine.keep_own(true);
+        }
         match opened.committer.start(&mut opened.engine) {
             Ok(()) => opened.committer.tidy(opened.bytes)?,
-            // Reading goes on. Not if anything is ephemeral: where that came to would have to be written down first.
-            Err(fault) if fault.kind.may_pass() && opened.rows > 0 && !opened.engine.has_ephemeral() => {
+            // Reading goes on. Not if anything is ephemeral: where that came to would have to be written down first. (The server's own state
+            // waits until it has been.)
+            Err(fault) if fault.kind.may_pass() && opened.rows > 0 && is_all_durable => {
                 tracing::error!(kind = fault.kind.name(), %fault, "the store can be read only: durable writes are refused until it can be written");
             }
             Err(fault) => return Err(fault),
@@ -219,7 +228,7 @@ impl Api {
             bytes: opened.bytes,
             revision: opened.engine.revision().0,
         };
-        let shared = Shared::durable(opened.engine, opened.committer, options.cors, clock)?;
+        let shared = Shared::durable(opened.engine, opened.committer, options.cors, options.console, clock)?;
         Ok((Api { shared }, restored))
     }
 
@@ -285,7 +294,7 @@ impl Api {
     /// Follows a resource, whether or not anything is there yet.
     pub fn watch<T: DeserializeOwned>(&self, path: &str) -> Result<Watch<T>, Error> {
         let spec = Spec { whole: true, ..Spec::new(self.path(path)?) };
-        let subscription = Subscription::new(&self.shared, &self.shared.foreign, &[spec]);
+        let subscription = Subscription::new(&self.shared, &self.shared.foreign, Transport::Program, &[spec]);
         let subscription = subscription.map_err(|_: Problem| Error::TooManyLinks)?;
         Ok(Watch { subscription, path: path.to_owned(), value: PhantomData })
     }

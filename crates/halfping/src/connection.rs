@@ -1,5 +1,6 @@
 //! What is counted per connection: its links and its writes.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ use crate::problem::Problem;
 pub(crate) struct Connection {
     /// Its place among all connections of our own server.
     _place: Option<Place>,
+    /// Who is on the other side, as far as we know: it may be a proxy.
+    pub(crate) remote: Option<SocketAddr>,
     links: AtomicUsize,
     links_max: usize,
     writes: Mutex<Pace>,
@@ -73,14 +76,15 @@ impl Connection {
     pub(crate) fn new(limits: &Limits) -> Connection {
         Connection {
             _place: None,
+            remote: None,
             links: AtomicUsize::new(0),
             links_max: limits.links_per_connection,
             writes: Mutex::new(Pace::new(limits.writes_per_second)),
         }
     }
 
-    pub(crate) fn at(place: Place, limits: &Limits) -> Connection {
-        Connection { _place: Some(place), ..Connection::new(limits) }
+    pub(crate) fn at(place: Place, remote: SocketAddr, limits: &Limits) -> Connection {
+        Connection { _place: Some(place), remote: Some(remote), ..Connection::new(limits) }
     }
 
     pub(crate) fn add_links(&self, count: usize) -> Result<(), Problem> {

@@ -1,12 +1,14 @@
 //! What the operator can count, in the Prometheus text format.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use halfping_engine::{Kind, Stats};
 use halfping_journal::FaultKind;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::problem::Problem;
@@ -31,6 +33,43 @@ impl<const N: usize> ByLabel<N> {
         let known = self.counters.iter().find(|(known, _)| *known == value);
         &known.unwrap_or(&self.counters[N - 1]).1
     }
+
+    /// All of them together.
+    pub(crate) fn sum(&self) -> u64 {
+        self.counters.iter().map(|(_, counter)| counter.get()).sum()
+    }
+}
+
+/// Ages of frames: as the histogram that operators collect, and as counts that can be compared with those of a second ago.
+pub(crate) struct Ages {
+    histogram: Histogram,
+    counts: [AtomicU64; Ages::BUCKETS],
+}
+
+impl Ages {
+    /// Each is twice as wide as the one before it; the last has no bound.
+    pub(crate) const BUCKETS: usize = 17;
+
+    fn new() -> Ages {
+        let bounds = (0..Ages::BUCKETS - 1).map(|bucket| Ages::bound_ms(bucket) as f64 / 1000.0);
+        Ages { histogram: Histogram::new(bounds), counts: Default::default() }
+    }
+
+    pub(crate) fn observe(&self, age_ms: u64) {
+        self.histogram.observe(age_ms as f64 / 1000.0);
+        let bucket = age_ms.max(1).next_power_of_two().trailing_zeros() as usize;
+        self.counts[bucket.min(Ages::BUCKETS - 1)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The greatest age in a bucket; what is older than those of the last but one counts as twice as old.
+    pub(crate) fn bound_ms(bucket: usize) -> u64 {
+        1 << bucket
+    }
+
+    /// How many have been in each bucket.
+    pub(crate) fn counts(&self) -> [u64; Ages::BUCKETS] {
+        std::array::from_fn(|bucket| self.counts[bucket].load(Ordering::Relaxed))
+    }
 }
 
 const METHODS: [&str; 8] = ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE", "other"];
@@ -46,7 +85,7 @@ pub(crate) struct Metrics {
     pub(crate) bytes_out: Counter,
     pub(crate) bytes_in: Counter,
     pub(crate) commands: Counter,
-    pub(crate) frame_age: Histogram,
+    pub(crate) frame_age: Ages,
     pub(crate) journal_transactions: Counter,
     pub(crate) journal_bytes: Counter,
     storage_faults: Family<Label, Counter>,
@@ -70,7 +109,7 @@ impl Default for Metrics {
             bytes_out: Counter::default(),
             bytes_in: Counter::default(),
             commands: Counter::default(),
-            frame_age: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            frame_age: Ages::new(),
             journal_transactions: Counter::default(),
             journal_bytes: Counter::default(),
             storage_faults: Family::default(),
@@ -98,7 +137,7 @@ impl Default for Metrics {
         registry.register(
             "frame_age_seconds",
             "Age of the newest change in a frame when it was handed to the connection (first states not counted)",
-            metrics.frame_age.clone(),
+            metrics.frame_age.histogram.clone(),
         );
         registry.register(
             "journal_transactions",

@@ -92,12 +92,12 @@ impl Server {
         let mut connections = JoinSet::new();
         let mut stop = std::pin::pin!(stop);
         loop {
-            let stream = tokio::select! {
+            let (stream, remote) = tokio::select! {
                 biased;
                 () = &mut stop => break,
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                    Ok(accepted) => accepted,
                     Err(error) => {
                         // Of this connection, or of the system for now; in neither case of the listener.
                         tracing::warn!(%error, "a connection could not be accepted");
@@ -112,7 +112,8 @@ impl Server {
             }
             if let Ok(permit) = room.clone().try_acquire_owned() {
                 let place = Place::new(permit, &shared.metrics);
-                connections.spawn(serve(stream, shared.clone(), front.clone(), draining.clone(), place));
+                let connection = Arc::new(Connection::at(place, remote, &shared.limits));
+                connections.spawn(serve(stream, shared.clone(), front.clone(), draining.clone(), connection));
             } else {
                 let problem = too_many(&shared);
                 shared.metrics.refused(&problem);
@@ -154,9 +155,8 @@ async fn serve(
     shared: Arc<Shared>,
     front: Front,
     draining: watch::Receiver<()>,
-    place: Place,
+    connection: Arc<Connection>,
 ) {
-    let connection = Arc::new(Connection::at(place, &shared.limits));
     // Boxed, so that only what is left of a connection in the end is as large as a task is.
     let taken = Box::pin(serve_http(stream, shared, front, draining, connection)).await;
     if let Some(reader) = taken {

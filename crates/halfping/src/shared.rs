@@ -19,6 +19,7 @@ use crate::delivery::{Deliver, Waiter, Woken};
 use crate::http::Cors;
 use crate::metrics::Metrics;
 use crate::names::Names;
+use crate::own::{self, Console, Own, Seen, Transport};
 use crate::problem::Problem;
 use crate::writer::{Answer, Writer};
 
@@ -30,6 +31,9 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) names: Names,
+    /// Who may see the server's own state; it is there unless nobody may.
+    pub(crate) console: Console,
+    pub(crate) own: Option<Own>,
     /// Stands in for the connection of requests that came through somebody else's server.
     pub(crate) foreign: Arc<Connection>,
     draining: AtomicBool,
@@ -46,13 +50,14 @@ pub(crate) struct State {
     pub(crate) fault: Option<Fault>,
     /// Whom to tell, for each session.
     slots: Vec<Slot>,
+    /// Sessions so far.
+    opened: u64,
 }
 
 #[derive(Default)]
 struct Slot {
     waiter: Waiter,
-    /// Set when the session has something to say since it was last pulled: a look that needs no lock.
-    news: Arc<AtomicBool>,
+    seen: Option<Arc<Seen>>,
 }
 
 /// How far a session came when it was pulled.
@@ -85,12 +90,15 @@ pub(crate) enum Failure {
 
 impl Shared {
     /// A tree in memory.
-    pub(crate) fn new(limits: Limits, cors: Cors) -> Arc<Shared> {
+    pub(crate) fn new(limits: Limits, cors: Cors, console: Console) -> Arc<Shared> {
         let clock = Clock::new();
         // Without randomness from the system, cursors of two runs could be taken for each other: better not to start.
         let random = getrandom::u64().expect("the operating system gives random numbers");
-        let engine = Engine::new(limits, Epoch::from_random(random), clock.now());
-        Shared::around(engine, cors, clock)
+        let mut engine = Engine::new(limits, Epoch::from_random(random), clock.now());
+        if console != Console::Off {
+            engine.keep_own(false);
+        }
+        Shared::around(engine, cors, console, clock)
     }
 
     /// A tree whose commits are made durable.
@@ -98,9 +106,10 @@ impl Shared {
         engine: Engine,
         committer: Committer<Store>,
         cors: Cors,
+        console: Console,
         clock: Clock,
     ) -> std::io::Result<Arc<Shared>> {
-        let shared = Shared::around(engine, cors, clock);
+        let shared = Shared::around(engine, cors, console, clock);
         if let Status::Failed(fault) = committer.status() {
             shared.state.lock().fault = Some(fault.clone());
         }
@@ -109,11 +118,14 @@ impl Shared {
         Ok(shared)
     }
 
-    fn around(engine: Engine, cors: Cors, clock: Clock) -> Arc<Shared> {
+    fn around(engine: Engine, cors: Cors, console: Console, clock: Clock) -> Arc<Shared> {
         let limits = engine.limits().clone();
+        let state = State { engine, tickets: VecDeque::new(), fault: None, slots: Vec::new(), opened: 0 };
         Arc::new(Shared {
-            epoch: engine.cursor(engine.revision()).epoch,
-            state: Mutex::new(State { engine, tickets: VecDeque::new(), fault: None, slots: Vec::new() }),
+            epoch: state.engine.cursor(state.engine.revision()).epoch,
+            state: Mutex::new(state),
+            own: (console != Console::Off).then(|| Own::new(clock.now())),
+            console,
             clock,
             metrics: Metrics::default(),
             names: Names::default(),
@@ -202,7 +214,28 @@ impl Shared {
         work(&mut self.state.lock())
     }
 
+    /// How the server is, in a word, and how its storage is.
+    pub(crate) fn health(&self) -> (&'static str, serde_json::Value) {
+        let fault = self.storage_fault();
+        let word = match (self.is_draining(), &fault) {
+            (true, _) => "draining",
+            (false, Some(_)) => "degraded",
+            (false, None) => "ok",
+        };
+        let storage = match (&fault, self.is_durable()) {
+            (Some(fault), _) => {
+                serde_json::json!({ "status": "failed", "kind": fault.kind.name(), "detail": fault.what })
+            }
+            (None, true) => serde_json::json!({ "status": "ok" }),
+            (None, false) => serde_json::json!({ "status": "none" }),
+        };
+        (word, storage)
+    }
+
     pub(crate) fn read(&self, path: &Path, depth: u32) -> Result<Reading, Refusal> {
+        if own::is_own(path) {
+            own::refresh(self);
+        }
         self.state.lock().engine.read(path, depth)
     }
 
@@ -232,21 +265,33 @@ impl State {
     pub(crate) fn take_woken(&mut self) -> Woken {
         let mut woken = Woken::default();
         for id in self.engine.take_woken() {
-            if let Some(slot) = self.slots.get_mut(id.0 as usize) {
-                slot.news.store(true, Ordering::Release);
+            if let Some(slot) = self.slots.get_mut(id.0 as usize)
+                && let Some(seen) = &slot.seen
+            {
+                seen.news.store(true, Ordering::Release);
                 woken.add(&mut slot.waiter);
             }
         }
         woken
+    }
+
+    /// All sessions, with what is counted of them.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = (SessionId, &Arc<Seen>)> {
+        let slots = self.slots.iter().zip(0..);
+        slots.filter_map(|(slot, number)| Some((SessionId(number), slot.seen.as_ref()?)))
+    }
+
+    /// Whether a session is the one that was seen.
+    pub(crate) fn is_seen(&self, id: SessionId, seen: &Arc<Seen>) -> bool {
+        self.slots[id.0 as usize].seen.as_ref().is_some_and(|now| Arc::ptr_eq(now, seen))
     }
 }
 
 /// A session of the engine that ends with its owner.
 pub(crate) struct Subscription {
     shared: Arc<Shared>,
-    connection: Arc<Connection>,
     session: SessionId,
-    news: Arc<AtomicBool>,
+    seen: Arc<Seen>,
     links: usize,
 }
 
@@ -255,9 +300,15 @@ impl Subscription {
     pub(crate) fn new(
         shared: &Arc<Shared>,
         connection: &Arc<Connection>,
+        transport: Transport,
         watches: &[Watch],
     ) -> Result<Subscription, Problem> {
         connection.add_links(watches.len())?;
+        let has_own = watches.iter().any(|watch| own::is_own(&watch.path));
+        if has_own {
+            own::refresh(shared);
+        }
+        let since = shared.clock.now();
         let mut state = shared.state.lock();
         let session = state.engine.open();
         for (tag, watch) in watches.iter().enumerate() {
@@ -269,11 +320,14 @@ impl Subscription {
         if state.slots.len() <= place {
             state.slots.resize_with(place + 1, Slot::default);
         }
-        let news = Arc::new(AtomicBool::new(true));
-        state.slots[place] = Slot { waiter: Waiter::Nobody, news: news.clone() };
+        state.opened += 1;
+        let seen = Arc::new(Seen::new(state.opened, since, connection.clone(), transport));
+        state.slots[place] = Slot { waiter: Waiter::Nobody, seen: Some(seen.clone()) };
         drop(state);
-        let connection = connection.clone();
-        Ok(Subscription { shared: shared.clone(), connection, session, news, links: watches.len() })
+        if has_own {
+            own::follow(shared);
+        }
+        Ok(Subscription { shared: shared.clone(), session, seen, links: watches.len() })
     }
 
     /// From now on news is delivered by whoever makes it, and no task is woken.
@@ -283,16 +337,23 @@ impl Subscription {
 
     /// Adds a link. What it is to be told comes with the next pull.
     pub(crate) fn watch(&mut self, tag: u32, watch: &Watch) -> Result<(), Problem> {
-        self.connection.add_links(1)?;
+        self.seen.connection.add_links(1)?;
+        let has_own = own::is_own(&watch.path);
+        if has_own {
+            own::refresh(&self.shared);
+        }
         let mut state = self.shared.state.lock();
         let is_new = state.engine.watch(self.session, tag, watch);
         state.engine.take_woken();
         drop(state);
-        self.news.store(true, Ordering::Release);
+        if has_own {
+            own::follow(&self.shared);
+        }
+        self.seen.news.store(true, Ordering::Release);
         match is_new {
             true => self.links += 1,
             false => {
-                self.connection.remove_links(1);
+                self.seen.connection.remove_links(1);
                 let detail = format!("the session has a link {tag}, which goes on");
                 return Err(
                     Problem::new("link-in-use", detail).hint("unwatch it first, or take another number")
@@ -307,7 +368,7 @@ impl Subscription {
         let ended = self.shared.state.lock().engine.unwatch(self.session, tag);
         if ended {
             self.links -= 1;
-            self.connection.remove_links(1);
+            self.seen.connection.remove_links(1);
         }
         ended
     }
@@ -328,7 +389,7 @@ impl Subscription {
             }
         }
         let synced = state.engine.is_synced(self.session);
-        self.news.store(false, Ordering::Release);
+        self.seen.news.store(false, Ordering::Release);
         match &mut state.slots[self.session.0 as usize].waiter {
             Waiter::Reader(_) => {}
             Waiter::Task(known) if known.will_wake(waker) => {}
@@ -344,7 +405,18 @@ impl Subscription {
     /// Whether a commit has given the session something to say since it was pulled. If not, and it was synced then, the waker that it was
     /// pulled with still stands.
     pub(crate) fn has_news(&self) -> bool {
-        self.news.load(Ordering::Acquire)
+        self.seen.news.load(Ordering::Acquire)
+    }
+
+    /// How its reader is told.
+    pub(crate) fn transport(&self) -> Transport {
+        self.seen.transport
+    }
+
+    /// Accounts for bytes of state that its connection was given.
+    pub(crate) fn count_bytes(&self, bytes: usize) {
+        self.shared.metrics.bytes_out.inc_by(bytes as u64);
+        self.seen.count_bytes(bytes);
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -356,8 +428,8 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
         state.engine.close(self.session);
-        state.slots[self.session.0 as usize].waiter = Waiter::Nobody;
+        state.slots[self.session.0 as usize] = Slot::default();
         drop(state);
-        self.connection.remove_links(self.links);
+        self.seen.connection.remove_links(self.links);
     }
 }

@@ -12,7 +12,7 @@ use crate::journal::{Fault, Journal, Transaction};
 const LOG_BYTES: usize = 1 << 20;
 /// The same, in commits.
 const LOG_COMMITS: usize = 1024;
-/// Revisions that ephemeral commits may take before it has to be written down that they were taken. After a restart as many are left out; 2^24
+/// Revisions that ephemeral commits, and those of the server's own state, may take before it has to be written down that they were taken. After a restart as many are left out; 2^24
 /// restarts are as many as a server will see.
 const LEASE: u64 = 1 << 40;
 
@@ -44,6 +44,8 @@ pub struct Committer<J> {
     newest: Revision,
     /// Patterns that have to be written down before the first commit.
     ephemeral: Option<Vec<String>>,
+    /// What was to be written before the first commit could not be: the next transaction has it.
+    owes_checkpoint: bool,
 }
 
 impl<J: Journal> Committer<J> {
@@ -64,6 +66,7 @@ impl<J: Journal> Committer<J> {
             lease,
             newest,
             ephemeral,
+            owes_checkpoint: false,
         }
     }
 
@@ -77,6 +80,7 @@ impl<J: Journal> Committer<J> {
     pub fn start(&mut self, engine: &mut Engine) -> Result<(), Fault> {
         let Some(transaction) = self.begin_last(engine) else { return Ok(()) };
         let outcome = self.write(&transaction);
+        self.owes_checkpoint = outcome.is_err();
         self.end(engine, &transaction, outcome)?;
         Ok(())
     }
@@ -99,7 +103,8 @@ impl<J: Journal> Committer<J> {
             self.log_commits += batch.commits;
             transaction.batch = (!batch.body.is_empty()).then_some(batch);
         }
-        if self.log_bytes > self.log_bytes_max || self.log_commits > self.log_commits_max {
+        let is_long = self.log_bytes > self.log_bytes_max || self.log_commits > self.log_commits_max;
+        if is_long || self.owes_checkpoint {
             transaction.checkpoint = Some(engine.checkpoint());
         }
         self.add_lease(engine, &mut transaction);
@@ -137,12 +142,14 @@ impl<J: Journal> Committer<J> {
         }
         if let Some(checkpoint) = &transaction.checkpoint {
             engine.complete_checkpoint(checkpoint);
+            self.owes_checkpoint = false;
             // What is in the log is what came with the checkpoint.
             self.log_bytes = transaction.batch.as_ref().map_or(0, |batch| batch.body.len());
             self.log_commits = transaction.batch.as_ref().map_or(0, |batch| batch.commits);
         }
         self.newest = transaction.batch.as_ref().map_or(self.newest, |batch| batch.last);
         self.lease = transaction.lease.unwrap_or(self.lease);
+        engine.lease_own(self.lease);
         self.ephemeral = None;
         Ok(engine.settle())
     }

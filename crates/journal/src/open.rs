@@ -74,12 +74,14 @@ pub fn open<J: Journal>(
     let is_same = was_ephemeral == regions.ephemeral();
     let newest = last.as_ref().map_or(header.through, |(last, _)| *last);
     let mut hidden = 0;
-    if was_ephemeral.is_empty() && regions.is_empty() {
+    // Where a lease goes beyond what is there, commits may have been made that the journal was not told of.
+    let is_leased = header.lease > restoring.revision().max(newest);
+    if was_ephemeral.is_empty() && regions.is_empty() && !is_leased {
         if let Some((_, body)) = last {
             replayed += restoring.batch(&body, None)?;
         }
     } else {
-        // Ephemeral commits may have taken any revision up to the lease, and been seen. The last batch may never have been acknowledged, and
+        // Such commits may have taken any revision up to the lease, and been seen. The last batch may never have been acknowledged, and
         // then such a commit may have got a later revision than it has, while nobody had seen the batch: so it comes after all of them.
         let mut at = restoring.revision().max(newest).max(header.lease).next();
         if let Some((_, body)) = last {

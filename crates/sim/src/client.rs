@@ -1,12 +1,11 @@
 //! Clients: what arrives, and what they make of it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
 
 use halfping_engine::{Cursor, Kind, SessionId};
 use serde_json::Value;
 
-use crate::model::{self, Names};
+use crate::model::{self, Names, Seen};
 
 /// What a reader has of one resource.
 #[derive(Clone)]
@@ -47,8 +46,8 @@ pub(crate) struct Sent {
 /// A message on its way.
 pub(crate) struct Message {
     pub(crate) frames: Vec<Sent>,
-    /// The tree when it was made.
-    pub(crate) tree: Rc<Value>,
+    /// What there was when it was made.
+    pub(crate) seen: Seen,
     /// If it says that everything was sent.
     pub(crate) synced: Option<Synced>,
     /// Bytes that have not arrived.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use halfping_engine::OWN;
 use serde_json::{Map, Value};
 
 /// Names from the root.
@@ -33,8 +34,24 @@ pub(crate) fn at<'v>(root: &'v Value, path: &[String]) -> Option<&'v Value> {
     path.iter().try_fold(root, |value, name| value.as_object()?.get(name))
 }
 
+/// All that readers can see: the tree, and the server's own state beside it.
+#[derive(Clone)]
+pub(crate) struct Seen {
+    pub(crate) root: Rc<Value>,
+    pub(crate) own: Rc<Value>,
+}
+
+impl Seen {
+    pub(crate) fn view(&self, path: &[String], depth: u32) -> Option<Value> {
+        match path.split_first() {
+            Some((first, beneath)) if first == OWN => view(&self.own, beneath, depth),
+            _ => view(&self.root, path, depth),
+        }
+    }
+}
+
 /// The value at a place, `depth` levels of objects deep.
-pub(crate) fn view(root: &Value, path: &[String], depth: u32) -> Option<Value> {
+fn view(root: &Value, path: &[String], depth: u32) -> Option<Value> {
     at(root, path).map(|value| cut(value, depth))
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) room: u64,
     /// Bytes on their way to one client.
     pub(crate) window: usize,
+    /// The server keeps its own state.
+    pub(crate) own: bool,
 }
 
 pub(crate) const REGIONS: [&[&str]; 7] =
@@ -95,6 +97,8 @@ pub(crate) enum Operation {
     Commit(Vec<Writing>),
     /// Two resources that are always equal, in one commit.
     Pair(u64),
+    /// The server's own state is this.
+    Own(Value),
     Begin,
     End(Fate),
     Recover(Fate),
@@ -159,6 +163,7 @@ pub(crate) fn generate(seed: u64) -> Script {
         },
         room: *random.pick(&[1 << 16, 3, 1]),
         window: *random.pick(&[1 << 16, 2000, 100, 1]),
+        own: seed.is_multiple_of(3),
     };
     // Some worlds are calm, so that much is written between restarts; in some hardly anything works.
     let trouble = match theme {
@@ -177,7 +182,37 @@ pub(crate) fn generate(seed: u64) -> Script {
     while operations.len() < count {
         maker.operation(&mut operations);
     }
+    if settings.own {
+        operations = with_own(operations, &mut Random::new(!seed));
+    }
     Script { seed, settings, operations }
+}
+
+/// The same, with the server's own state in between, and clients that watch it.
+fn with_own(operations: Vec<Operation>, random: &mut Random) -> Vec<Operation> {
+    let mut all = Vec::new();
+    for operation in operations {
+        if random.one_in(4) {
+            let (name, n) = (*random.pick(&["a", "b", "p"]), random.below(9));
+            let inner = if random.one_in(2) { json!({ "x": n, "n": null }) } else { json!(n) };
+            all.push(Operation::Own(json!({ "now": random.below(1000), "s": { name: inner } })));
+        }
+        if random.one_in(12) {
+            let path = &["_server", "s", "a"][..1 + random.below(3)];
+            let watching = Watching {
+                tag: random.below(6) as u32,
+                path: path.iter().map(|name| (*name).to_owned()).collect(),
+                depth: if random.one_in(4) { random.below(4) as u32 } else { u32::MAX },
+                whole: random.one_in(8),
+                interval_ms: if random.one_in(3) { 1 + random.below(80) as u64 } else { 0 },
+                priority: 0,
+                since: random.one_in(4).then(|| random.below(64)),
+            };
+            all.push(Operation::Watch(random.below(CLIENTS), watching));
+        }
+        all.push(operation);
+    }
+    all
 }
 
 /// Where most of a world's writes go.
@@ -436,13 +471,14 @@ impl fmt::Display for Settings {
         write!(
             f,
             "{}; ephemeral {:?}; checkpoint after {:?}; room {}; window {}; tombstones {tombstones_per_object} and {tombstones}; \
-             slices {slice_bytes}; members {members_per_object}; tree {tree_bytes}; shared {}",
+             slices {slice_bytes}; members {members_per_object}; tree {tree_bytes}; shared {}{}",
             if self.store { "store" } else { "memory" },
             REGIONS[self.regions],
             self.log,
             self.room,
             self.window,
-            self.limits.shared_encoding_bytes
+            self.limits.shared_encoding_bytes,
+            if self.own { "; with its own state" } else { "" }
         )
     }
 }
@@ -478,6 +514,7 @@ impl fmt::Display for Operation {
                 w.since
             ),
             Operation::Read(path) => write!(f, "read {}", show(path)),
+            Operation::Own(value) => write!(f, "the server itself: {}", brief(value)),
             other => write!(f, "{other:?}"),
         }
     }

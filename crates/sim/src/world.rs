@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use halfping_engine::{
-    Action, Condition, Cursor, Engine, Epoch, Json, Patch, Path, Pattern, Priority, Refusal, Regions,
+    Action, Condition, Cursor, Engine, Epoch, Json, OWN, Patch, Path, Pattern, Priority, Refusal, Regions,
     Revision, States, Submitted, Tick, Timestamp, Watch, Write, Written,
 };
 use halfping_journal::{Committer, Fault, Status, Transaction, open};
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::client::{Client, Connection, Link, Message, Sent, Spoken, Synced};
 use crate::journal::{Kept, NotOpened, Remains};
-use crate::model::{self, Act, Diff, Names, No, Patterns, Tree};
+use crate::model::{self, Act, Diff, Names, No, Patterns, Seen, Tree};
 use crate::mutants;
 use crate::script::{
     CLIENTS, Fate, If, Operation, REGIONS, Script, Settings, Watching, Writing, brief, show,
@@ -60,6 +60,8 @@ pub(crate) struct World {
     server: Option<Server>,
     /// What everybody may see.
     tree: Tree,
+    /// And beside it, the server's own state.
+    own: Rc<Value>,
     /// Commits in line, and how many of them, from the first, are being written.
     pending: Vec<Expected>,
     taken: usize,
@@ -155,6 +157,7 @@ impl World {
             regions: script.settings.regions,
             server: None,
             tree: Tree::new(),
+            own: Rc::new(Value::Object(Default::default())),
             pending: Vec::new(),
             taken: 0,
             transaction: None,
@@ -209,6 +212,7 @@ impl World {
                 };
                 self.commit(&[write(&["l"]), write(&["r"])])
             }
+            Operation::Own(value) => self.commit_own(value),
             Operation::Begin => self.begin(),
             Operation::End(fate) => self.end(*fate),
             Operation::Recover(fate) => self.recover(*fate),
@@ -298,6 +302,41 @@ impl World {
         }
     }
 
+    /// What is said of the server itself changes, and nothing else does.
+    fn commit_own(&mut self, next: &Value) -> Outcome {
+        let limits = &self.settings.limits;
+        let json = |value: &Value| {
+            Json::parse(value.to_string().as_bytes(), limits).map_err(|error| error.to_string())
+        };
+        let Some(change) = json(next)?.over(&json(&self.own)?) else { return Ok(()) };
+        let (at, last) = (Timestamp(self.wall), self.tree.revision);
+        let engine = &mut self.server().engine;
+        let is_done = engine.commit_own(&change, at);
+        let (revision, woken) = (engine.revision().0, engine.take_woken());
+        if !is_done {
+            self.report.count("own, no room");
+            return ensure(!self.pending.is_empty() && revision == last, || {
+                "no room without a reason".to_owned()
+            });
+        }
+        self.report.count("own");
+        ensure(revision > last, || format!("revision {revision} after {last}"))?;
+        (self.tree.revision, self.own) = (revision, Rc::new(next.clone()));
+        for client in &mut self.clients {
+            let is_own = |link: &Link| link.path.first().is_some_and(|name| name == OWN);
+            let watches = client.links.values().any(is_own);
+            let Some(connection) = &mut client.connection else { continue };
+            let is_woken = woken.contains(&connection.session);
+            ensure(watches || !is_woken, || "who does not watch it is woken by it".to_owned())?;
+            connection.is_awake |= is_woken;
+        }
+        Ok(())
+    }
+
+    fn seen(&self) -> Seen {
+        Seen { root: self.tree.root.clone(), own: self.own.clone() }
+    }
+
     fn in_line(&self) -> impl Iterator<Item = &Diff> {
         self.pending.iter().filter_map(|expected| Some(&expected.outcome.as_ref().ok()?.1))
     }
@@ -383,7 +422,7 @@ impl World {
                 if self.is_mixed && revision <= self.tree.revision {
                     // What it did was done already by what came in between.
                 } else if diff != Diff::Keep {
-                    let (last, is_sparse) = (self.tree.revision, self.regions != 0);
+                    let (last, is_sparse) = (self.tree.revision, self.regions != 0 || self.settings.own);
                     let is_next = if is_sparse { revision > last } else { revision == last + 1 };
                     ensure(is_next, || format!("revision {revision} after {last}"))?;
                     self.tree.apply(&diff, revision);
@@ -679,6 +718,9 @@ impl World {
         };
         let (mut engine, committer) = (opened.engine, opened.committer);
         engine.leave_room(self.settings.room);
+        if self.settings.own {
+            engine.keep_own(true);
+        }
         let (bytes, commits) = self.settings.log;
         let mut committer = committer.checkpoint_after(bytes, commits);
         let started = committer.start(&mut engine);
@@ -698,6 +740,7 @@ impl World {
 
     fn came_back(&mut self, was: &Patterns, is_clean: bool) -> Outcome {
         let real = self.real()?;
+        self.own = Rc::new(Value::Object(Default::default()));
         let stats = self.server().engine.stats();
         let revision = stats.revision.0;
         self.say(|| format!("   it is back at revision {revision}: {}", brief(&real)));
@@ -736,7 +779,7 @@ impl World {
                 )
             })?;
         }
-        if lost.is_empty() {
+        if lost.is_empty() && !self.settings.own {
             // It may have landed without a difference in the end.
             let landed_unseen =
                 doubt.is_some() && revision == landed.revision && revision != self.tree.revision;
@@ -958,7 +1001,8 @@ impl World {
         }
         self.newest = newest;
         let left = 20 + frames.iter().map(|f| f.body.to_string().len() + 20).sum::<usize>();
-        connection.pipe.push_back(Message { frames, tree: self.tree.root.clone(), synced, left });
+        let seen = Seen { root: self.tree.root.clone(), own: self.own.clone() };
+        connection.pipe.push_back(Message { frames, seen, synced, left });
         self.report.steps += 1;
         Ok(true)
     }
@@ -989,7 +1033,7 @@ impl World {
             };
             link.apply(sent, keeps_nulls).map_err(|what| format!("{}: {what}", show(&link.path)))?;
             if let Some(cursor) = sent.cursor {
-                check_mirror(link, &message.tree)?;
+                check_mirror(link, &message.seen)?;
                 (link.cursor, link.is_ahead) = (Some(cursor), false);
                 learned.push((cursor, link.clone(), false));
             }
@@ -1007,7 +1051,7 @@ impl World {
                     })?;
                     continue;
                 }
-                check_mirror(link, &message.tree).map_err(|what| format!("synced at {cursor}: {what}"))?;
+                check_mirror(link, &message.seen).map_err(|what| format!("synced at {cursor}: {what}"))?;
                 if link.cursor.is_none_or(|c| c.epoch != cursor.epoch || c.revision <= cursor.revision) {
                     (link.cursor, link.is_ahead) = (Some(*cursor), false);
                     learned.push((*cursor, link.clone(), false));
@@ -1098,7 +1142,7 @@ impl World {
         };
         for _ in 0..FRAMES {
             let Some(update) = self.server().engine.next(session, tick) else {
-                check_mirror(&link, &self.tree.root).map_err(told)?;
+                check_mirror(&link, &self.seen()).map_err(told)?;
                 self.server().engine.close(session);
                 self.wake();
                 self.report.steps += 1;
@@ -1129,13 +1173,13 @@ impl World {
                     None => break,
                 }
             }
+            let seen = self.seen();
             self.clients[number]
                 .links
                 .values()
                 .filter(|_| self.clients[number].connection.is_some())
                 .try_for_each(|link| {
-                    check_mirror(link, &self.tree.root)
-                        .map_err(|what| format!("client {number}, at rest: {what}"))
+                    check_mirror(link, &seen).map_err(|what| format!("client {number}, at rest: {what}"))
                 })?;
         }
         self.read(&Vec::new())
@@ -1183,8 +1227,8 @@ fn apply(diff: &Diff, root: &mut Value) {
     }
 }
 
-fn check_mirror(link: &Link, tree: &Value) -> Outcome {
-    let ours = model::view(tree, &link.path, link.depth);
+fn check_mirror(link: &Link, seen: &Seen) -> Outcome {
+    let ours = seen.view(&link.path, link.depth);
     let theirs = link.value.as_ref().ok_or_else(|| format!("nothing was told of {}", show(&link.path)))?;
     ensure(!link.is_incomplete, || format!("{} is not complete", show(&link.path)))?;
     ensure(ours == *theirs, || {

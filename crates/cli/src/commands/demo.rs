@@ -8,6 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::{Demo, LogFormat};
 use crate::commands::serve::{announce, bind, probe, run};
+use crate::config::console;
 use crate::fleet::{Fleet, TICKS_PER_SECOND};
 use crate::log;
 use crate::report::{Blame, Failure, tell};
@@ -24,7 +25,8 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
         fleet.tick();
     }
     probe(args.listen)?;
-    let options = Options { cors: Cors::Any, ..Options::default() };
+    let console = console(args.console.console, args.listen);
+    let options = Options { cors: Cors::Any, console, ..Options::default() };
     let mut stop = pin!(stop::requested());
     let api = tokio::select! {
         opened = storage::open(&args.storage, None, options) => opened?,

@@ -23,7 +23,8 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
     let listen = args.listen.or(config.listen).unwrap_or(LISTEN);
     let cors = config.cors(listen);
     probe(listen)?;
-    let options = Options { limits: config.limits.clone(), cors, ephemeral: config.ephemeral() };
+    let console = config.console(args.console.console, listen);
+    let options = Options { limits: config.limits.clone(), cors, ephemeral: config.ephemeral(), console };
     // One and the same all along: a request between two would be heard by neither.
     let mut stop = pin!(stop::requested());
     let api = tokio::select! {

@@ -49,16 +49,21 @@ pub(crate) struct Start {
     pub(crate) data: PathBuf,
     pub(crate) address: SocketAddr,
     pub(crate) config: Option<PathBuf>,
+    /// Whether it shows its own state, if it is told. When it does, what was written last before a crash may have a later cursor after it (PROTOCOL W9).
+    pub(crate) console: Option<&'static str>,
 }
 
 impl Start {
     pub(crate) fn new(data: &Path, address: SocketAddr) -> Start {
-        Start { data: data.to_owned(), address, config: None }
+        Start { data: data.to_owned(), address, config: None, console: None }
     }
 
     pub(crate) fn command(&self) -> Command {
         let mut command = halfping();
         command.args(["serve", "--listen", &self.address.to_string(), "--data"]).arg(&self.data);
+        if let Some(console) = self.console {
+            command.args(["--console", console]);
+        }
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);
         }

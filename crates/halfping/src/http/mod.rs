@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
-use halfping_engine::{Path, PathError, Refusal};
+use halfping_engine::{OWN, Path, PathError, Refusal};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, StatusCode, Version, header};
 use http_body::Body as _;
@@ -19,6 +19,7 @@ use hyper::upgrade::OnUpgrade;
 
 use self::negotiate::Query;
 use crate::connection::Connection;
+use crate::own;
 use crate::problem::Problem;
 use crate::shared::Shared;
 use crate::transports::session;
@@ -78,6 +79,9 @@ async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body, upgrade: 
     }
     let path = Path::parse(uri.path(), &shared.limits)?;
     mounted_whole(request)?;
+    if own::is_own(&path) && !shared.console.is_open_to(request) && is_read(&request.method) {
+        return Err(shared.console.closed());
+    }
     let own = path.segments().first().map(|name| &**name).filter(|name| name.starts_with('_'));
     let allow = match own {
         Some("_streams") if path.segments().len() == 1 => ALLOW_STREAMS,
@@ -86,7 +90,7 @@ async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body, upgrade: 
         None => ALLOW,
     };
     if let Some(handshake) = session::handshake(request)? {
-        if let Some(name) = own {
+        if let Some(name) = own.filter(|name| *name != OWN) {
             return Err(
                 Problem::new("reserved-path", format!("there is no session at /{name}")).hint("connect to /")
             );
@@ -109,6 +113,7 @@ async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body, upgrade: 
         (&Method::POST, Some("_streams")) if path.segments().len() == 1 => {
             read::once(shared, &connection, request, body).await
         }
+        (&Method::GET | &Method::HEAD, Some(OWN)) => read::one(shared, &connection, request, path).await,
         (&Method::GET | &Method::HEAD, Some(_)) => {
             Err(Problem::new("not-found", format!("the server has nothing of its own at {path}"))
                 .hint("it has /_health, /_metrics and /_streams"))
@@ -126,6 +131,11 @@ async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body, upgrade: 
         }
         _ => Err(not_allowed(&request.method, allow)),
     }
+}
+
+/// Whether a request asks for what is there. `CONNECT` may ask for a session.
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::CONNECT)
 }
 
 /// Below a prefix, an empty first segment is lost together with the prefix: only the request's own target shows it.
@@ -153,20 +163,9 @@ fn not_allowed(method: &Method, allow: &'static str) -> Problem {
 }
 
 fn health(shared: &Shared) -> Response {
-    let fault = shared.storage_fault();
-    let (status, word) = match (shared.is_draining(), &fault) {
-        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-        // Reading goes on: whoever takes the server out of service because of it loses that too.
-        (false, Some(_)) => (StatusCode::OK, "degraded"),
-        (false, None) => (StatusCode::OK, "ok"),
-    };
-    let storage = match (&fault, shared.is_durable()) {
-        (Some(fault), _) => {
-            serde_json::json!({ "status": "failed", "kind": fault.kind.name(), "detail": fault.what })
-        }
-        (None, true) => serde_json::json!({ "status": "ok" }),
-        (None, false) => serde_json::json!({ "status": "none" }),
-    };
+    let (word, storage) = shared.health();
+    // Reading goes on while storage fails: whoever takes the server out of service because of it loses that too.
+    let status = if shared.is_draining() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let json = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     (status, json, format!("{{\"status\":\"{word}\",\"storage\":{storage}}}")).into_response()
 }

@@ -16,6 +16,7 @@ use hyper::upgrade::OnUpgrade;
 use super::negotiate::{OF_MANY, OF_ONE, OF_SESSION, Query, Representation, accept, condition, since, wait};
 use super::{Answer, etag, write};
 use crate::connection::Connection;
+use crate::own::{self, Transport};
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
 use crate::transports::{Format, Stream, Style, farewell, response, session, streaming};
@@ -64,7 +65,11 @@ pub(super) fn many(shared: &Arc<Shared>, connection: &Arc<Connection>, request: 
     for text in &spelled {
         let path = Path::parse(text, &shared.limits)
             .map_err(|e| Problem::new("bad-path", format!("the parameter path={text}: {e}")))?;
-        if path.segments().first().is_some_and(|name| name.starts_with('_')) {
+        if own::is_own(&path) {
+            if !shared.console.is_open_to(request) {
+                return Err(shared.console.closed());
+            }
+        } else if path.segments().first().is_some_and(|name| name.starts_with('_')) {
             return Err(Problem::new(
                 "reserved-path",
                 format!("{path} is the server's own and cannot be streamed"),
@@ -104,7 +109,8 @@ pub(super) fn session(
             ));
         }
     }
-    session::open(shared, connection, upgrade, handshake, watch.as_ref())
+    let sees_own = shared.console.is_open_to(request);
+    session::open(shared, connection, upgrade, handshake, watch.as_ref(), sees_own)
 }
 
 /// Opens a session that is heard only once: its commands are the body, and its messages the answer.
@@ -123,7 +129,9 @@ pub(super) async fn once(
     if let Some(answer) = sent_away(shared, format) {
         return answer;
     }
-    Ok(streaming(session::once(shared, connection, format, commands, since(&request.headers, &query))?))
+    let since = since(&request.headers, &query);
+    let sees_own = shared.console.is_open_to(request);
+    Ok(streaming(session::once(shared, connection, format, commands, since, sees_own)?))
 }
 
 /// How a stream is answered that begins when the server is about to stop.
@@ -151,7 +159,7 @@ fn stream(
     }
     let since = since(&request.headers, &query);
     let watches: Vec<Watch> = paths.into_iter().map(|path| query.watch(path, since)).collect();
-    let subscription = Subscription::new(shared, connection, &watches)?;
+    let subscription = Subscription::new(shared, connection, format.transport(), &watches)?;
     let style = Style { format, whole: query.whole, envelope: query.envelope, paths: spelled };
     Ok(streaming(Stream::of_frames(subscription, style, since.map(|c| c.revision))))
 }
@@ -215,7 +223,7 @@ async fn wait_for_change(
     let since = Some(shared.cursor(was.revision));
     // Whatever the depth: the cursor changes with what is below the cut as well.
     let watch = Watch { since, ..Watch::new(path.clone()) };
-    let subscription = Subscription::new(shared, connection, &[watch])?;
+    let subscription = Subscription::new(shared, connection, Transport::Poll, &[watch])?;
     let change = poll_fn(|cx| {
         let mut changed = shared.is_draining();
         subscription.pull(cx.waker(), |_| {

@@ -14,6 +14,7 @@ use halfping_engine::{Frame, Revision, Tick, Update};
 use http::header;
 
 use crate::delivery::Deliver;
+use crate::own::Transport;
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
 
@@ -83,9 +84,13 @@ pub(crate) enum Format {
 
 impl Format {
     pub(crate) fn name(self) -> &'static str {
+        self.transport().name()
+    }
+
+    pub(crate) fn transport(self) -> Transport {
         match self {
-            Format::Sse => "sse",
-            Format::Ndjson => "ndjson",
+            Format::Sse => Transport::Sse,
+            Format::Ndjson => Transport::Ndjson,
         }
     }
 }
@@ -180,7 +185,7 @@ impl Source for Frames {
                 if !first_state {
                     let now = now.get_or_insert_with(|| shared.clock.now());
                     let age_ms = now.0.saturating_sub(frame.time.0);
-                    shared.metrics.frame_age.observe(age_ms as f64 / 1000.0);
+                    shared.metrics.frame_age.observe(age_ms);
                 }
                 *last = frame.revision.or(*last);
                 let room = chunk.len() + frame.body.len() < shared.limits.ahead_bytes;
@@ -212,7 +217,7 @@ impl Source for Frames {
             *syncing = false;
             write_synced(&shared, style, chunk.buffer(), last.unwrap_or(resume));
         }
-        shared.metrics.bytes_out.inc_by(chunk.len() as u64);
+        self.subscription.count_bytes(chunk.len());
         (self.at_rest, self.due) = (pulled.synced.is_some(), pulled.due);
         flow
     }

@@ -58,6 +58,14 @@ impl Session {
         Ok(Session { socket, refs: 0 })
     }
 
+    /// A session with a server that is called by this name.
+    #[track_caller]
+    pub(crate) fn named(stream: TcpStream, authority: &str, target: &str) -> Session {
+        let request = format!("ws://{authority}{target}").into_client_request().unwrap();
+        let (socket, _) = tungstenite::client(request, stream).expect("a session");
+        Session { socket, refs: 0 }
+    }
+
     pub(crate) fn stream(&self) -> &TcpStream {
         self.socket.get_ref()
     }

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::aside::LARGE_BYTES;
 use crate::http::negotiate::{nearest, shorten};
+use crate::own::is_own;
 use crate::problem::Problem;
 use crate::transports::interval_ms;
 
@@ -91,7 +92,7 @@ impl Steps {
         let (number, act) = match self {
             Steps::Few(number, acts) => (*number, acts.next()),
             Steps::Watches(number, pairs, model) => {
-                let open = |(id, path): (u32, Box<str>)| match resource(&path, limits) {
+                let open = |(id, path): (u32, Box<str>)| match readable(&path, limits) {
                     Ok(path) => Act::Watch(id, Box::new(Watch { path, ..(**model).clone() })),
                     // The others are opened all the same.
                     Err(problem) => Act::Refuse(problem, Some(id)),
@@ -361,7 +362,7 @@ impl Members<'_> {
             if number.is_none() {
                 return Err(whole(bad("'get' needs a 'ref' for its answer to carry")));
             }
-            vec![Act::Get(resource(path)?, self.depth.unwrap_or(u32::MAX))]
+            vec![Act::Get(readable(path, limits).map_err(whole)?, self.depth.unwrap_or(u32::MAX))]
         } else if let Some(path) = &self.put {
             vec![Act::Write(resource(path)?, Action::Put(json()?), condition)]
         } else if let Some(path) = &self.merge {
@@ -415,7 +416,7 @@ impl Members<'_> {
                 return Err(refused(problem));
             }
             let path = self.path.as_deref().ok_or_else(|| refused(bad("there is no 'path'")))?;
-            let path = resource(path, limits).map_err(refused)?;
+            let path = readable(path, limits).map_err(refused)?;
             return Ok(Steps::few(number, [Act::Watch(id, Box::new(Watch { path, ..model })), Act::Done]));
         }
         if let Some(problem) = problem {
@@ -506,6 +507,12 @@ fn check_token(token: &RawValue) -> Result<(), Problem> {
         true => Ok(()),
         false => Err(bad(format!("'auth' is a token of at most {TOKEN_BYTES_MAX} bytes"))),
     }
+}
+
+/// The path of a resource that can be read. Whether this client may read the server's own state is not known here.
+fn readable(text: &str, limits: &Limits) -> Result<Path, Problem> {
+    let path = Path::parse(text, limits)?;
+    if is_own(&path) { Ok(path) } else { resource(text, limits) }
 }
 
 /// The path of a resource that is not the server's own.

@@ -17,6 +17,7 @@ use crate::connection::{Connection, Pace};
 use crate::delivery::Deliver;
 use crate::http::etag;
 use crate::http::write::{commit, creation};
+use crate::own;
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
 
@@ -24,7 +25,6 @@ use crate::shared::{Shared, Subscription};
 pub(super) struct Desk {
     subscription: Subscription,
     connection: Arc<Connection>,
-    transport: &'static str,
     /// What is still to be done of the client's last message. The next one is not looked at before.
     work: Option<Box<Work>>,
     pace: Pace,
@@ -33,6 +33,8 @@ pub(super) struct Desk {
     at_rest: bool,
     /// A link was opened since `synced` was last said.
     owes_synced: bool,
+    /// Its client may see the server's own state.
+    sees_own: bool,
     /// When there is more to tell even without news.
     due: Option<Tick>,
 }
@@ -88,23 +90,22 @@ impl Work {
 }
 
 impl Desk {
-    /// `transport` is how metrics call it.
     pub(super) fn new(
         subscription: Subscription,
         connection: Arc<Connection>,
-        transport: &'static str,
         has_links: bool,
+        sees_own: bool,
     ) -> Desk {
         let metrics = &subscription.shared().metrics;
-        metrics.streams.get_or_create(&[("transport", transport)]).inc();
+        metrics.streams.get_or_create(&[("transport", subscription.transport().name())]).inc();
         Desk {
             connection,
-            transport,
             work: None,
             pace: Pace::new(subscription.shared().limits.commands_per_second),
             credit: None,
             at_rest: false,
             owes_synced: has_links,
+            sees_own,
             due: None,
             subscription,
         }
@@ -191,6 +192,14 @@ impl Desk {
 
     fn step(&mut self, Step { number, act }: Step, out: &mut impl Outbox) {
         match act {
+            Act::Watch(link, watch) if self.is_hidden(&watch.path) => {
+                let closed = self.shared().console.closed();
+                self.refuse_link(number, link, closed, true, out);
+            }
+            Act::Get(path, _) if self.is_hidden(&path) => {
+                let closed = self.shared().console.closed();
+                self.settle(number, Err(closed), out);
+            }
             Act::Watch(link, watch) => match self.subscription.watch(link, &watch) {
                 Ok(()) => self.owes_synced = true,
                 Err(problem) => {
@@ -235,6 +244,10 @@ impl Desk {
             Act::Refuse(problem, Some(link)) => self.refuse_link(number, link, problem, true, out),
             Act::Refuse(problem, None) => self.settle(number, Err(problem), out),
         }
+    }
+
+    fn is_hidden(&self, path: &Path) -> bool {
+        !self.sees_own && own::is_own(path)
     }
 
     /// A link cannot be opened or ended. A command's `ref` has one answer, which tells of the first such link; the others are told apart.
@@ -352,7 +365,7 @@ impl Desk {
             shared.metrics.frames.of(frame.kind.name()).inc();
             // A first state is as old as it is.
             if !self.owes_synced {
-                shared.metrics.frame_age.observe(now.0.saturating_sub(frame.time.0) as f64 / 1000.0);
+                shared.metrics.frame_age.observe(now.0.saturating_sub(frame.time.0));
             }
         }
         let state = State { revision, time, updates: &updates, synced: self.at_rest };
@@ -371,7 +384,7 @@ impl Desk {
             _ => None,
         };
         out.put_state(&state, held_by_others, fill);
-        shared.metrics.bytes_out.inc_by(len as u64);
+        self.subscription.count_bytes(len);
         if let Some(credit) = &mut self.credit {
             credit.send(revision, len);
         }
@@ -385,6 +398,7 @@ impl Desk {
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        self.shared().metrics.streams.get_or_create(&[("transport", self.transport)]).dec();
+        let transport = self.subscription.transport().name();
+        self.shared().metrics.streams.get_or_create(&[("transport", transport)]).dec();
     }
 }

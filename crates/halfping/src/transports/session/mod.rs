@@ -29,6 +29,7 @@ use self::driver::Driver;
 pub(crate) use self::once::once;
 use crate::connection::Connection;
 use crate::delivery::Reader;
+use crate::own::Transport;
 use crate::problem::Problem;
 use crate::server;
 use crate::shared::{Shared, Subscription};
@@ -54,13 +55,14 @@ pub(crate) fn handshake(request: &Parts) -> Result<Option<Handshake>, Problem> {
     })
 }
 
-/// Turns the request's connection into a session, with a link 0 if one is given.
+/// Turns the request's connection into a session, with a link 0 if one is given. `sees_own`: its client may see the server's own state.
 pub(crate) fn open(
     shared: &Arc<Shared>,
     connection: Option<Arc<Connection>>,
     upgrade: Option<OnUpgrade>,
     handshake: &Handshake,
     watch: Option<&Watch>,
+    sees_own: bool,
 ) -> Result<Response, Problem> {
     if shared.is_draining() {
         return Err(Problem::new("draining", "the server is about to stop"));
@@ -81,11 +83,11 @@ pub(crate) fn open(
     // Of somebody else's server no connection is known; but a session is one. Its socket is not set up yet.
     let is_foreign = connection.is_none();
     let connection = connection.unwrap_or_else(|| Arc::new(Connection::new(&shared.limits)));
-    let mut subscription = Subscription::new(shared, &connection, &[])?;
+    let mut subscription = Subscription::new(shared, &connection, Transport::WebSocket, &[])?;
     if let Some(watch) = watch {
         subscription.watch(0, watch)?;
     }
-    let desk = Desk::new(subscription, connection, "websocket", watch.is_some());
+    let desk = Desk::new(subscription, connection, watch.is_some(), sees_own);
     let (message_bytes, deflate) = (shared.limits.message_bytes, handshake.deflate);
     tokio::spawn(async move {
         let upgraded = match upgrade.await {

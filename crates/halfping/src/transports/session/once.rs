@@ -12,6 +12,7 @@ use super::driver::STEPS_AT_ONCE;
 use super::message::State;
 use crate::connection::Connection;
 use crate::delivery::Deliver;
+use crate::own::Transport;
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
 use crate::transports::body::{Chunk, Source};
@@ -23,16 +24,18 @@ const AROUND_EVENT: usize = 160;
 /// The shared encoding of a message that carries one frame, as an event; the next one is the same as a line.
 const ENCODING: usize = 6;
 
-/// Opens a session that knows already all that its client will say. `since` is where the client says, outside of it, that it was.
+/// Opens a session that knows already all that its client will say. `since` is where the client says, outside of it, that it was;
+/// `sees_own`: it may see the server's own state.
 pub(crate) fn once(
     shared: &Arc<Shared>,
     connection: &Arc<Connection>,
     format: Format,
     mut commands: Commands,
     since: Option<Cursor>,
+    sees_own: bool,
 ) -> Result<Stream<Once>, Problem> {
-    let subscription = Subscription::new(shared, connection, &[])?;
-    let mut desk = Desk::new(subscription, connection.clone(), "events", false);
+    let subscription = Subscription::new(shared, connection, Transport::Events, &[])?;
+    let mut desk = Desk::new(subscription, connection.clone(), false, sees_own);
     commands.resume(since);
     desk.begin(commands);
     Ok(Stream::new(Once { desk, format }, format))

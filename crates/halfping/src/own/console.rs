@@ -1,0 +1,127 @@
+//! Who may see the server's own state, and pages about it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderMap, Uri, header};
+
+use crate::problem::Problem;
+
+/// Who may read the server's own state, `/_server` (PROTOCOL O5 to O8): addresses and paths of everybody who is connected are in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Console {
+    /// Nobody. Nothing is kept for it either.
+    #[default]
+    Off,
+    /// Who asks for this machine by one of its names for itself: `localhost`, `127.0.0.0/8`, `[::1]`. For a server that listens on such an address. A page of
+    /// another site may not, not even if it has a name of its own lead here (DNS rebinding). Behind a proxy on the same machine, whoever
+    /// the proxy lets in may be taken for one of us.
+    Loopback,
+    /// Everybody who may read anything.
+    On,
+}
+
+impl Console {
+    /// Whether it is open for a request with these headers to this target: also to be asked before a page is served that shows it.
+    pub fn is_open_for(self, headers: &HeaderMap, target: &Uri) -> bool {
+        match self {
+            Console::Off => false,
+            Console::On => true,
+            Console::Loopback => {
+                let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+                let mut names = host.into_iter().chain(target.authority().map(Authority::as_str)).peekable();
+                names.peek().is_some()
+                    && names.all(is_loopback)
+                    && headers.get(header::ORIGIN).is_none_or(|origin| {
+                        let origin = origin.to_str().unwrap_or_default();
+                        origin.split_once("://").is_some_and(|(_, host)| is_loopback(host))
+                    })
+            }
+        }
+    }
+
+    pub(crate) fn is_open_to(self, request: &Parts) -> bool {
+        self.is_open_for(&request.headers, &request.uri)
+    }
+
+    /// What whoever may not see it is told: that nothing is there, and what would have to change.
+    pub(crate) fn closed(self) -> Problem {
+        let problem = Problem::new("not-found", "the server does not show its own state here");
+        problem.hint(match self {
+            Console::Loopback => {
+                "it shows it to requests for localhost only, and not to pages of other sites; `halfping serve --console on` shows it to everybody who may \
+                 read"
+            }
+            _ => "`halfping serve --console on` shows it, or [console] enabled = true; in a program, Options::console",
+        })
+    }
+}
+
+/// Whether a host, with or without a port, is a name of this machine for itself.
+fn is_loopback(authority: &str) -> bool {
+    if let Some((inside, port)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return is_port(port) && inside.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback());
+    }
+    let name = authority.find(':').map_or(authority, |at| &authority[..at]);
+    is_port(&authority[name.len()..])
+        && (name.eq_ignore_ascii_case("localhost")
+            || name.parse::<Ipv4Addr>().is_ok_and(|address| IpAddr::from(address).is_loopback()))
+}
+
+/// Nothing, or a colon and digits.
+fn is_port(text: &str) -> bool {
+    text.is_empty() || text.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_few_names_for_itself() {
+        for ours in
+            ["localhost", "LOCALHOST:7070", "127.0.0.1", "127.1.2.3:80", "[::1]", "[::1]:7070", "localhost:"]
+        {
+            assert!(is_loopback(ours), "{ours}");
+        }
+        for not_ours in [
+            "",
+            ":80",
+            "localhost.example.org",
+            "localhost:80@evil",
+            "127.0.0.1.nip.io",
+            "128.0.0.1",
+            "::1",
+            "[::2]",
+            "[::1].evil",
+            "[::1]x:80",
+            "0.0.0.0",
+            "localhost:80:80",
+        ] {
+            assert!(!is_loopback(not_ours), "{not_ours}");
+        }
+    }
+
+    #[test]
+    fn a_name_or_a_page_from_elsewhere_closes_what_is_open_to_loopback() {
+        let open = |console: Console, target: &str, fields: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.insert(*name, value.parse().unwrap());
+            }
+            console.is_open_for(&headers, &target.parse().unwrap())
+        };
+        use Console::{Loopback, Off, On};
+        assert!(open(Loopback, "/_server", &[("host", "localhost:7070")]));
+        assert!(open(Loopback, "http://127.0.0.1:7070/_server", &[]), "HTTP/2");
+        assert!(!open(Loopback, "http://evil.example/_server", &[("host", "localhost")]));
+        assert!(!open(Loopback, "/_server", &[]), "HTTP/1.0 without a word of it");
+        assert!(!open(Loopback, "/_server", &[("host", "evil.example:7070")]));
+        let page = |origin| open(Loopback, "/_server", &[("host", "localhost:7070"), ("origin", origin)]);
+        assert!(page("http://localhost:7070") && page("http://127.0.0.1:5173"));
+        assert!(!page("https://evil.example") && !page("null"));
+        assert!(open(On, "/_server", &[("host", "evil.example")]));
+        assert!(!open(Off, "/_server", &[("host", "localhost")]));
+    }
+}

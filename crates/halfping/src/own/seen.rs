@@ -1,0 +1,71 @@
+//! What is counted of each session, so that it can be shown.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use halfping_engine::Timestamp;
+
+use crate::connection::Connection;
+
+/// One session as it is seen from outside. It is there for each of them, shown or not, so it is small.
+pub(crate) struct Seen {
+    /// Its name: no two sessions of a process have the same.
+    pub(crate) number: u64,
+    pub(crate) since: Timestamp,
+    pub(crate) connection: Arc<Connection>,
+    /// Bytes that its connection was given, as far as they are state.
+    bytes: AtomicU64,
+    /// Set when the session has something to say since it was last pulled: a look that needs no lock.
+    pub(crate) news: AtomicBool,
+    pub(crate) transport: Transport,
+}
+
+// With the two counts around it, 56 bytes.
+const _: () = assert!(std::mem::size_of::<Seen>() == 40);
+
+/// How a session is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Transport {
+    WebSocket,
+    /// A session that is heard only once.
+    Events,
+    Sse,
+    Ndjson,
+    /// An answer that waits for a change (PROTOCOL R4).
+    Poll,
+    /// A watch of the Rust API.
+    Program,
+}
+
+impl Transport {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Transport::WebSocket => "websocket",
+            Transport::Events => "events",
+            Transport::Sse => "sse",
+            Transport::Ndjson => "ndjson",
+            Transport::Poll => "poll",
+            Transport::Program => "program",
+        }
+    }
+}
+
+impl Seen {
+    pub(crate) fn new(
+        number: u64,
+        since: Timestamp,
+        connection: Arc<Connection>,
+        transport: Transport,
+    ) -> Seen {
+        let (bytes, news) = (AtomicU64::new(0), AtomicBool::new(true));
+        Seen { number, since, connection, bytes, news, transport }
+    }
+
+    pub(crate) fn count_bytes(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}

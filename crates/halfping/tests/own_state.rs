@@ -1,0 +1,402 @@
+//! The server's own state, `/_server` (PROTOCOL O5 to O8): read like anything else, and no part of the tree.
+
+#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::raw::{Connection, DEADLINE};
+use common::session::{Mirrors, Phase, Session, Told};
+use common::{Running, compare, serve, serve_with};
+use halfping::{Console, Limits, Options};
+use serde_json::{Value, json};
+
+fn serve_open() -> Running {
+    serve_with(Options { console: Console::On, ..Options::default() })
+}
+
+/// Asks with a `Host` of its own.
+fn ask_as(server: &Running, host: &str, short: &str) -> common::raw::Answer {
+    let mut connection = Connection::open(server.address);
+    let bytes = common::raw::request(short);
+    let text = String::from_utf8(bytes).unwrap().replacen("Host: test", &format!("Host: {host}"), 1);
+    connection.send(text.as_bytes());
+    connection.answer(false)
+}
+
+#[test]
+fn it_is_read_like_any_other_resource() {
+    // PROTOCOL O5, R1, R3, R5
+    let server = serve_open();
+    server.write(&["PUT /orders/1 {\"a\":1}"]);
+    let mut talk = server.talk();
+    let all = talk.ask("GET /_server").json();
+    for (name, is) in [
+        ("version", Value::is_string as fn(&Value) -> bool),
+        ("epoch", Value::is_string),
+        ("revision", Value::is_u64),
+        ("started", Value::is_u64),
+        ("now", Value::is_u64),
+        ("status", |v| v == "ok"),
+        ("storage", |v| *v == json!({ "status": "none" })),
+        ("tree", |v| v["bytes"] == 24 && v["names"].is_u64() && v["tombstones"] == 0),
+        ("counts", |v| v["connections"] == 1 && v["sessions"] == 0 && v["links"] == 0 && v["places"] == 0),
+        ("age_ms", |v| *v == json!({ "p50": null, "p99": null })),
+        ("sessions", |v| *v == json!({})),
+    ] {
+        assert!(is(&all[name]), "{name} of {all}");
+    }
+    if cfg!(target_os = "linux") {
+        assert!(all["memory_bytes"].as_u64().unwrap() > 1 << 20, "{all}");
+    }
+    let names =
+        ["requests", "commands", "commits", "frames", "frames_shared", "conflated", "bytes_in", "bytes_out"];
+    for name in names {
+        assert!(all["totals"][name].is_u64() && all["rates"][name].is_f64(), "{name} of {all}");
+    }
+    assert_eq!(all["totals"]["commits"], 1, "its own commits do not count");
+    assert_eq!(all["limits"], serde_json::to_value(Limits::default()).unwrap());
+
+    talk.check("GET /_server/totals/commits", "200\nETag: *\nContent-Type: application/json\n\n1");
+    talk.check("GET /_server/none", "404 not-found");
+    let limits = talk.ask("GET /_server/limits");
+    talk.check(&format!("GET /_server/limits\nIf-None-Match: \"{}\"", limits.cursor()), "304");
+    let shallow = talk.ask("GET /_server?depth=1").json();
+    assert_eq!((&shallow["limits"], &shallow["status"]), (&json!({}), &json!("ok")));
+    talk.check("HEAD /_server", "200\nETag: *");
+    talk.check("OPTIONS /_server", "204\nAllow: GET, HEAD, OPTIONS");
+    assert_eq!(server.api.get::<String>("/_server/status").unwrap().as_deref(), Some("ok"));
+}
+
+#[test]
+fn it_is_no_part_of_the_tree() {
+    // PROTOCOL O6, W5: nobody who watches the root is told of it, or finds it there.
+    let server = serve_open();
+    let mut root = server.ndjson("/?watch");
+    root.expect(&["snapshot {}", "synced"]);
+    let before = server.talk().ask("GET /").cursor();
+    let mut own = server.ndjson("/_server/now?watch");
+    let newest: Vec<u64> = (0..3)
+        .map(|_| {
+            loop {
+                let frame = own.next();
+                if let Some(value) = frame.value {
+                    break value.parse().unwrap();
+                }
+            }
+        })
+        .collect();
+    assert!(newest.is_sorted_by(|a, b| a < b), "{newest:?}");
+    let answer = server.talk().ask("GET /");
+    assert_eq!((answer.text(), answer.cursor()), ("{}", before));
+    server.write(&["PUT /a 1"]);
+    root.expect(&["snapshot {\"a\":1}"]);
+}
+
+#[test]
+fn it_cannot_be_written() {
+    // PROTOCOL O6, P4
+    let server = serve_open();
+    let mut talk = server.talk();
+    let merge = "Content-Type: application/merge-patch+json";
+    for short in [
+        "PUT /_server\n\n1".to_owned(),
+        "PUT /_server/status\n\n\"better\"".to_owned(),
+        "POST /_server/sessions\n\n1".to_owned(),
+        "DELETE /_server/sessions".to_owned(),
+        format!("PATCH /_server\n{merge}\n\n{{}}"),
+        format!("PATCH /\n{merge}\n\n{{\"_server\":{{\"status\":1}}}}"),
+        "PUT /\n\n{\"_server\":1}".to_owned(),
+    ] {
+        talk.check(&short, "403 reserved-path");
+    }
+    let mut session = Session::open(server.address, "/");
+    for command in [
+        json!({ "put": "/_server/x", "value": 1 }),
+        json!({ "merge": "/_server", "value": {} }),
+        json!({ "delete": "/_server" }),
+        json!({ "post": "/_server", "value": 1 }),
+    ] {
+        assert_eq!(session.ask(command.clone())["status"], 403, "{command}");
+    }
+}
+
+#[test]
+fn one_session_watches_both_with_one_cursor() {
+    // PROTOCOL O5, L5, L6: one sequence, so `rev` resumes the links of both.
+    let server = serve_open();
+    server.write(&["PUT /orders/1 1"]);
+    let mut session = Session::open(server.address, "/");
+    let mut mirrors = Mirrors::new(false);
+    (1..=3).for_each(|link| mirrors.open(link, Phase::Open));
+    session.say(&json!({ "watch": [[1, "/orders"], [2, "/_server/counts"], [3, "/_server/revision"]] }));
+    while !mirrors.take(&session.state()) {}
+    assert_eq!(mirrors.views[&1].value, Some(json!({ "1": 1 })));
+    assert_eq!(session.ask(json!({ "get": "/_server/status" }))["value"], "ok");
+    // The links that it was opened with are counted a second later.
+    let until = Instant::now() + DEADLINE;
+    while mirrors.views[&2].value.as_ref().unwrap()["links"] != 3 {
+        assert!(Instant::now() < until, "{mirrors:?}");
+        mirrors.take(&session.state());
+    }
+    server.write(&["PUT /orders/2 2"]);
+    while mirrors.views[&1].value.as_ref().unwrap()["2"] != 2 {
+        mirrors.take(&session.state());
+    }
+    while !mirrors.take(&session.state()) {}
+    let cursor = mirrors.synced.clone().unwrap();
+    drop(session);
+    mirrors.cut();
+
+    server.write(&["PUT /orders/3 3"]);
+    let mut session = Session::open(server.address, "/");
+    session.say(&json!({ "watch": [[1, "/orders"], [2, "/_server/counts"], [3, "/_server/revision"]], "since": cursor }));
+    let message = session.state();
+    let of_orders = message["set"].as_array().unwrap().iter().find(|set| set[0] == 1).unwrap();
+    assert_eq!(*of_orders, json!([1, "merge", { "3": 3 }]), "what changed since, and no more: {message}");
+    let mut is_synced = mirrors.take(&message);
+    while !is_synced {
+        is_synced = mirrors.take(&session.state());
+    }
+    assert_eq!(mirrors.views[&1].value, Some(json!({ "1": 1, "2": 2, "3": 3 })));
+}
+
+#[test]
+fn it_is_looked_up_only_while_somebody_looks() {
+    // PROTOCOL O7: no revision is taken for it while nobody watches.
+    let server = serve_open();
+    let of_tree = || server.metric("halfping_revision");
+    let before = of_tree();
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(of_tree(), before, "nobody looked");
+    let mut own = server.sse("/_server/now");
+    own.until_synced();
+    assert!(of_tree() > before, "the first look is at once");
+    own.next();
+    drop(own);
+    let until = Instant::now() + DEADLINE;
+    while server.metric("halfping_links") > 0 {
+        assert!(Instant::now() < until, "the stream is not closed");
+    }
+    std::thread::sleep(Duration::from_millis(1100));
+    let after = of_tree();
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(of_tree(), after, "nobody looks any more");
+    // Many who ask at once cost what a few do.
+    let mut talk = server.talk();
+    let began = Instant::now();
+    (0..200).for_each(|_| drop(talk.ask("GET /_server/status")));
+    let looks = of_tree() - after;
+    assert!((1..=2 + began.elapsed().as_millis() as u64 / 100).contains(&looks), "{looks} looks");
+}
+
+#[test]
+fn a_long_poll_waits_for_the_next_look() {
+    // PROTOCOL O5, R4
+    let server = serve_open();
+    let mut talk = server.talk();
+    let first = talk.ask("GET /_server/now");
+    let next = talk.ask(&format!("GET /_server/now\nIf-None-Match: \"{}\"\nPrefer: wait=5", first.cursor()));
+    assert_eq!(next.status, 200);
+    assert!(next.text().parse::<u64>().unwrap() > first.text().parse::<u64>().unwrap());
+}
+
+#[test]
+fn many_paths_of_both_kinds_are_one_stream() {
+    // PROTOCOL O5, M1
+    let server = serve_open();
+    let mut stream = server.stream("GET /_streams?path=/a&path=/_server/status");
+    stream.expect(&["/a gone", "/_server/status snapshot \"ok\"", "synced"]);
+    server.write(&["PUT /a 1"]);
+    stream.expect(&["/a snapshot 1"]);
+    server.talk().check("GET /_streams?path=/_health", "403 reserved-path");
+}
+
+/// Looks until what is seen is as it should be.
+#[track_caller]
+fn until(server: &Running, is: impl Fn(&Value) -> bool) -> Value {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let all = server.talk().ask("GET /_server").json();
+        if is(&all) {
+            return all;
+        }
+        assert!(Instant::now() < until, "{all}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn only(sessions: &Value) -> &Value {
+    let sessions = sessions.as_object().unwrap();
+    assert_eq!(sessions.len(), 1, "{sessions:?}");
+    sessions.values().next().unwrap()
+}
+
+#[test]
+fn a_session_is_shown_with_its_links() {
+    // PROTOCOL O5
+    let server = serve_open();
+    let mut session = Session::open(server.address, "/");
+    session.ask(json!({ "watch": 7, "path": "/a/b c", "depth": 2, "rate": 4, "priority": 1 }));
+    session.ask(json!({ "watch": 8, "path": "/a" }));
+    server.write(&["PUT /a/x 1"]);
+    session.state();
+    let all = until(&server, |all| only(&all["sessions"])["frames"] == 3);
+    let shown = only(&all["sessions"]);
+    assert_eq!(shown["transport"], "websocket");
+    assert_eq!(shown["remote"], session.stream().local_addr().unwrap().to_string());
+    assert!(shown["since"].as_u64().unwrap() >= all["started"].as_u64().unwrap());
+    assert!(shown["bytes"].as_u64().unwrap() > 100, "{shown}");
+    assert_eq!(
+        (&shown["links_total"], &shown["behind"], &shown["age_ms"]),
+        (&json!(2), &json!(false), &json!(0))
+    );
+    let links = json!({
+        "7": { "path": "/a/b%20c", "depth": 2, "rate": 4.0, "priority": 1, "behind": false },
+        "8": { "path": "/a", "behind": false },
+    });
+    assert_eq!(shown["links"], links);
+    session.close();
+    until(&server, |all| all["sessions"] == json!({}));
+
+    let mut stream = server.ndjson("/a?watch");
+    stream.until_synced();
+    let all = until(&server, |all| !all["sessions"].as_object().unwrap().is_empty());
+    let shown = only(&all["sessions"]);
+    assert_eq!(
+        (&shown["transport"], &shown["links"]),
+        (&json!("ndjson"), &json!({ "0": { "path": "/a", "behind": false } }))
+    );
+}
+
+#[test]
+fn who_is_behind_is_shown_with_how_long_its_oldest_change_waits() {
+    // PROTOCOL O5
+    let server = serve_open();
+    server.write(&["PUT /a 0", "PUT /b 0"]);
+    let mut session = Session::open(server.address, "/");
+    session.ask(json!({ "watch": [[1, "/a"], [2, "/b"]] }));
+    session.state();
+    // Less than any message has: nothing more is told until what was is handled, which is never.
+    session.ask(json!({ "credit": 1 }));
+    server.write(&["PUT /a 1"]);
+    session.state();
+    let began = Instant::now();
+    server.write(&["PUT /a 2"]);
+    std::thread::sleep(Duration::from_millis(300));
+    server.write(&["PUT /a 3", "PUT /a 4"]);
+    let all = until(&server, |all| only(&all["sessions"])["behind"] == true);
+    let shown = only(&all["sessions"]);
+    let (age, waited) = (shown["age_ms"].as_u64().unwrap(), began.elapsed().as_millis() as u64);
+    assert!(age >= 300 && age <= waited + 1, "{age} ms of {waited}");
+    assert_eq!(
+        (&shown["links"]["1"]["behind"], &shown["links"]["2"]["behind"]),
+        (&json!(true), &json!(false))
+    );
+    assert_eq!(shown["conflated"], 0);
+    session.say(&json!({ "credit": 0 }));
+    session.state();
+    let all = until(&server, |all| only(&all["sessions"])["behind"] == false);
+    let shown = only(&all["sessions"]);
+    assert_eq!((&shown["age_ms"], &shown["conflated"]), (&json!(0), &json!(2)));
+}
+
+#[test]
+fn rates_and_ages_are_those_of_the_last_second() {
+    // PROTOCOL O5
+    let server = serve_open();
+    let mut stream = server.ndjson("/a?watch");
+    stream.until_synced();
+    let mut own = Session::open(server.address, "/");
+    own.say(&json!({ "watch": [[1, "/_server/rates"], [2, "/_server/age_ms"]] }));
+    let mut mirrors = Mirrors::new(false);
+    (1..=2).for_each(|link| mirrors.open(link, Phase::Open));
+    mirrors.take(&own.state());
+    let until = Instant::now() + DEADLINE;
+    let mut n = 0;
+    loop {
+        n += 1;
+        server.write(&[&format!("PUT /a {n}")]);
+        stream.expect(&[&format!("snapshot {n}")]);
+        if let Told::Message(message) = own.next_within(Duration::from_millis(20)) {
+            mirrors.take(&message);
+        }
+        let (rates, ages) =
+            (mirrors.views[&1].value.clone().unwrap(), mirrors.views[&2].value.clone().unwrap());
+        if rates["commits"].as_f64() > Some(5.0) && rates["frames"].as_f64() > Some(5.0) {
+            assert!(rates["commits"].as_f64().unwrap() < 60.0, "{rates}");
+            assert!(ages["p50"].is_u64() && ages["p99"].as_u64() >= ages["p50"].as_u64(), "{ages}");
+            break;
+        }
+        assert!(Instant::now() < until, "{rates}");
+    }
+}
+
+#[test]
+fn it_is_off_unless_asked_for() {
+    // PROTOCOL O8
+    let server = serve();
+    let mut talk = server.talk();
+    let before = server.metric("halfping_revision");
+    for short in [
+        "GET /_server",
+        "GET /_server/rates",
+        "GET /_server?watch",
+        "HEAD /_server",
+        "GET /_streams?path=/_server",
+    ] {
+        talk.check(short, "404 not-found\n\n--console on");
+    }
+    talk.check("PUT /_server\n\n1", "403 reserved-path");
+    let mut session = Session::open(server.address, "/");
+    let refused = session.ask(json!({ "watch": 1, "path": "/_server" }));
+    assert_eq!((&refused["status"], &refused["link"]), (&json!(404), &json!(1)));
+    assert_eq!(session.ask(json!({ "get": "/_server" }))["status"], 404);
+    assert!(Session::try_open(server.address, "/_server?watch").is_err());
+    assert_eq!(server.metric("halfping_revision"), before);
+}
+
+#[test]
+fn on_loopback_it_is_for_those_who_call_this_machine_by_its_own_names() {
+    // PROTOCOL O8: a page of another site may make its own name lead here.
+    let server = serve_with(Options { console: Console::Loopback, ..Options::default() });
+    for host in ["localhost", "127.0.0.1:7070", "[::1]:7070"] {
+        assert_eq!(ask_as(&server, host, "GET /_server/status").text(), "\"ok\"", "{host}");
+    }
+    let evil = ask_as(&server, "evil.example", "GET /_server");
+    compare("GET /_server", &evil, "404 not-found\n\nlocalhost", false);
+    let page = ask_as(&server, "localhost", "GET /_server\nOrigin: https://evil.example");
+    assert_eq!(page.status, 404);
+    assert_eq!(ask_as(&server, "evil.example", "GET /").status, 200, "the rest is for everybody");
+    assert_eq!(ask_as(&server, "evil.example", "GET /_streams?path=/_server").status, 404);
+    // A session is what it was when it was opened.
+    let stream = |host: &str| {
+        let stream = std::net::TcpStream::connect(server.address).unwrap();
+        let address = format!("{host}:{}", server.address.port());
+        Session::named(stream, &address, "/")
+    };
+    let watch = json!({ "watch": 1, "path": "/_server/status" });
+    assert_eq!(stream("evil.example").ask(watch.clone())["status"], 404);
+    assert_eq!(stream("localhost").ask(watch)["status"], 200);
+}
+
+#[test]
+fn a_stream_of_it_is_told_what_differs() {
+    // PROTOCOL O5, O7, S4: a second later, only what has changed.
+    let server = serve_open();
+    let mut own = server.sse("/_server");
+    let first: Value = serde_json::from_str(&own.next().value.unwrap()).unwrap();
+    assert_eq!(own.next().kind, "synced");
+    let mut state = first.clone();
+    for _ in 0..2 {
+        let frame = own.next();
+        assert_eq!(frame.kind, "merge");
+        let patch: Value = serde_json::from_str(&frame.value.unwrap()).unwrap();
+        assert!(patch.get("limits").is_none() && patch.get("now").is_some(), "{patch}");
+        json_patch::merge(&mut state, &patch);
+    }
+    let shown = only(&state["sessions"]);
+    assert_eq!((&shown["transport"], &shown["links"]["0"]["path"]), (&json!("sse"), &json!("/_server")));
+    assert!(state["now"].as_u64().unwrap() - first["now"].as_u64().unwrap() >= 1500);
+}

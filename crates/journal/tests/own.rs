@@ -1,0 +1,273 @@
+//! The server's own state beside a journal: its commits are not in it, and yet no cursor that was given with one of them ever hides what is.
+
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+
+use halfping_engine::{
+    Action, Condition, Cursor, Engine, Json, Kind, Limits, Path, Regions, Revision, Submitted, Tick,
+    Timestamp, Watch, Write,
+};
+use halfping_journal::{Committer, Contents, Fault, FaultKind, Journal, Memory, Settled, Transaction, open};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const EPOCH: u64 = 7;
+
+/// A journal in memory that fails while it is told to.
+struct Disk {
+    memory: Memory,
+    /// Whether what it says has failed is there all the same.
+    fails: Option<bool>,
+}
+
+impl Journal for Disk {
+    fn write(&mut self, transaction: &Transaction) -> Result<(), Fault> {
+        match self.fails {
+            None => self.memory.write(transaction),
+            Some(landed) => {
+                if landed {
+                    self.memory.write(transaction)?;
+                }
+                Err(Fault::new(FaultKind::Full, "planned"))
+            }
+        }
+    }
+
+    fn read(&mut self, into: &mut dyn Contents) -> Result<(), Fault> {
+        self.memory.read(into)
+    }
+
+    fn recover(&mut self, newest: Revision) -> Result<(), Fault> {
+        match self.fails {
+            None => self.memory.recover(newest),
+            Some(_) => Err(Fault::new(FaultKind::Full, "planned")),
+        }
+    }
+}
+
+struct Server {
+    engine: Engine,
+    committer: Committer<Disk>,
+    own: u64,
+    in_line: Vec<(String, u64)>,
+    transaction: Option<Transaction>,
+}
+
+fn body(value: &Value) -> Json {
+    Json::parse(value.to_string().as_bytes(), &Limits::default()).unwrap()
+}
+
+impl Server {
+    /// Starts on what is there; if the disk fails, to be read only.
+    fn start(memory: Memory, keeps_own: bool, fails: Option<bool>) -> Server {
+        let disk = Disk { memory, fails };
+        let opened = open(disk, Limits::default(), Regions::default(), Timestamp(0), &mut |_| {}).unwrap();
+        let (mut engine, mut committer) = (opened.engine, opened.committer);
+        if keeps_own {
+            engine.keep_own(true);
+        }
+        assert!(committer.start(&mut engine).is_ok() || fails.is_some());
+        Server { engine, committer, own: 0, in_line: Vec::new(), transaction: None }
+    }
+
+    fn commit_own(&mut self) -> bool {
+        self.own += 1;
+        let done = self.engine.commit_own(&body(&json!({ "n": self.own })), Timestamp(0));
+        self.engine.take_woken();
+        done
+    }
+
+    fn submit(&mut self, name: &str, n: u64) {
+        let path = Path::ROOT.child(name);
+        let write = Write { path, action: Action::Put(body(&json!(n))), condition: Condition::default() };
+        if self.engine.submit(&[write], Timestamp(0)) == Submitted::Waits {
+            self.in_line.push((name.to_owned(), n));
+        }
+    }
+
+    /// The journal takes what is in line; what it says of it.
+    fn write(&mut self) -> Option<Result<(), Fault>> {
+        let transaction = self.committer.begin(&mut self.engine)?;
+        let outcome = self.committer.write(&transaction);
+        self.transaction = Some(transaction);
+        Some(outcome)
+    }
+
+    fn end(&mut self, outcome: Result<(), Fault>) -> Settled {
+        let transaction = self.transaction.take().unwrap();
+        let settled = self.committer.end(&mut self.engine, &transaction, outcome);
+        self.engine.take_woken();
+        settled
+    }
+
+    fn root(&self) -> Value {
+        let reading = self.engine.read(&Path::ROOT, u32::MAX).unwrap();
+        serde_json::from_slice(&reading.value.unwrap()).unwrap()
+    }
+
+    /// What a reader of the whole has who comes back.
+    fn resumed(&mut self, mut has: Value, since: Cursor) -> Value {
+        let session = self.engine.open();
+        self.engine.watch(session, 0, &Watch { since: Some(since), ..Watch::new(Path::ROOT) });
+        self.engine.take_woken();
+        while let Some(update) = self.engine.next(session, Tick(0)) {
+            let frame = update.frame.unwrap();
+            let body: Value = serde_json::from_slice(&frame.body).unwrap();
+            match frame.kind {
+                Kind::Snapshot => has = body,
+                // Nothing is ever removed here.
+                Kind::Merge => body.as_object().unwrap().iter().for_each(|(name, n)| has[name] = n.clone()),
+                kind => panic!("a {kind:?} of plain numbers"),
+            }
+        }
+        self.engine.close(session);
+        has
+    }
+
+    /// Power goes.
+    fn crash(self) -> Memory {
+        self.committer.into_journal().memory
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Own,
+    Submit(u8),
+    /// It is written, and that is said or not, and then power may go before anybody is told.
+    Write {
+        fails: Option<bool>,
+        crashes: bool,
+    },
+    Recover,
+    /// Somebody is told what there is.
+    Look,
+    Restart {
+        keeps_own: bool,
+        fails: Option<bool>,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let fails = || prop_oneof![3 => Just(None), 1 => any::<bool>().prop_map(Some)];
+    prop_oneof![
+        3 => Just(Step::Own),
+        3 => (0u8..3).prop_map(Step::Submit),
+        3 => (fails(), prop::bool::weighted(0.2)).prop_map(|(fails, crashes)| Step::Write { fails, crashes }),
+        1 => Just(Step::Recover),
+        3 => Just(Step::Look),
+        1 => (prop::bool::weighted(0.7), fails()).prop_map(|(keeps_own, fails)| Step::Restart { keeps_own, fails }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn no_cursor_hides_what_became_durable(steps in proptest::collection::vec(step(), 1..60)) {
+        let mut server = Server::start(Memory::new(EPOCH), true, None);
+        let mut told: Vec<(Cursor, Value)> = Vec::new();
+        // What was acknowledged, and what may have become durable although it was not.
+        let (mut durable, mut doubt) = (json!({}), Vec::new());
+        let restart = |server: Server, told: &[(Cursor, Value)], durable: &mut Value, doubt: &mut Vec<(String, u64)>, keeps_own, fails| {
+            let mut server = Server::start(server.crash(), keeps_own, fails);
+            let root = server.root();
+            let mut with_doubt = durable.clone();
+            doubt.drain(..).for_each(|(name, n)| with_doubt[name] = n.into());
+            assert!(root == *durable || root == with_doubt, "{root} is not {durable} or {with_doubt}");
+            *durable = root.clone();
+            for (cursor, has) in told {
+                assert!(server.engine.revision() >= cursor.revision, "{cursor} is of the future");
+                assert_eq!(server.resumed(has.clone(), *cursor), root, "since {cursor}");
+            }
+            server
+        };
+        for (i, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Own => {
+                    server.commit_own();
+                }
+                Step::Submit(name) => server.submit(&format!("k{name}"), i as u64),
+                Step::Write { fails, crashes } => {
+                    server.committer.journal_mut().fails = server.committer.journal_mut().fails.or(fails);
+                    let Some(outcome) = server.write() else { continue };
+                    server.commit_own();
+                    let in_line = std::mem::take(&mut server.in_line);
+                    if crashes {
+                        doubt.extend(in_line);
+                        server = restart(server, &told, &mut durable, &mut doubt, true, None);
+                        continue;
+                    }
+                    match server.end(outcome) {
+                        Ok(_) => in_line.into_iter().for_each(|(name, n)| durable[name] = n.into()),
+                        // One that landed can still be there after a crash, unless it recovers.
+                        Err(_) => doubt.extend(in_line),
+                    }
+                    prop_assert_eq!(server.root(), durable.clone());
+                }
+                Step::Recover => {
+                    server.committer.journal_mut().fails = None;
+                    if server.committer.recover().is_ok() {
+                        doubt.clear();
+                    }
+                }
+                Step::Look => told.push((server.engine.cursor(server.engine.revision()), server.root())),
+                Step::Restart { keeps_own, fails } => {
+                    server = restart(server, &told, &mut durable, &mut doubt, keeps_own, fails);
+                }
+            }
+        }
+        restart(server, &told, &mut durable, &mut doubt, true, None);
+    }
+}
+
+#[test]
+fn what_landed_unseen_comes_after_all_that_was_told() {
+    let mut server = Server::start(Memory::new(EPOCH), true, None);
+    assert!(server.commit_own());
+    server.submit("orders", 1);
+    server.write().unwrap().unwrap();
+    // It is on disk, and the disk says that it is not.
+    server.end(Err(Fault::new(FaultKind::Io, "planned"))).unwrap_err();
+    let of_batch = 1 + server.engine.revision().0 + 64;
+    while server.engine.revision().0 < of_batch + 10 {
+        assert!(server.commit_own());
+    }
+    let told = server.engine.cursor(server.engine.revision());
+    for keeps_own in [false, true] {
+        let mut server = Server::start(server.committer.journal().memory.clone(), keeps_own, None);
+        assert_eq!(server.resumed(json!({}), told), json!({ "orders": 1 }));
+    }
+}
+
+#[test]
+fn a_store_that_can_only_be_read_has_no_revisions_to_spare() {
+    let mut server = Server::start(Memory::new(EPOCH), true, None);
+    server.submit("a", 1);
+    server.write().unwrap().unwrap();
+    server.end(Ok(())).unwrap();
+    let mut server = Server::start(server.crash(), true, Some(false));
+    assert!(!server.commit_own(), "where they came to could not be written down");
+    server.committer.journal_mut().fails = None;
+    server.committer.recover().unwrap();
+    server.write().unwrap().unwrap();
+    assert!(server.transaction.as_ref().unwrap().checkpoint.is_some());
+    server.end(Ok(())).unwrap();
+    assert!(server.commit_own());
+}
+
+#[test]
+fn nothing_of_it_is_in_the_journal_and_a_restart_without_it_needs_no_lease() {
+    let mut server = Server::start(Memory::new(EPOCH), true, None);
+    server.submit("a", 1);
+    server.write().unwrap().unwrap();
+    server.end(Ok(())).unwrap();
+    (0..100).for_each(|_| assert!(server.commit_own()));
+    let etag = server.engine.read(&Path::ROOT, 0).unwrap().revision;
+    let server = Server::start(server.crash(), false, None);
+    assert_eq!(server.root(), json!({ "a": 1 }));
+    assert_eq!(server.engine.read(&Path::ROOT.child("_server"), 9).unwrap().value, None);
+    assert!(server.engine.read(&Path::ROOT, 0).unwrap().revision >= etag);
+    let revision = server.engine.revision();
+    let server = Server::start(server.crash(), false, None);
+    assert_eq!(server.engine.revision(), revision, "there was no lease to go beyond");
+}
