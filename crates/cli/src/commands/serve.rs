@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 
 use halfping::{Api, Options, Server};
+use halfping_pages::Pages;
 use tracing::info;
 
 use crate::args::{LogFormat, Serve};
@@ -31,7 +32,8 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
         // Nothing has been promised to anybody yet.
         () = &mut stop => return Ok(()),
     };
-    let server = bind(listen, api.clone()).await?;
+    let pages = Pages { console: listen.ip().is_loopback(), demo: false };
+    let server = with_pages(bind(listen, api.clone()).await?, pages);
     let url = announce(&server, args.log.log_format);
     if args.log.log_format == LogFormat::Text {
         tell(format_args!("try: curl -N '{url}/?watch'"));
@@ -59,6 +61,11 @@ fn cannot_listen(listen: SocketAddr, error: &std::io::Error) -> Failure {
 
 pub(crate) async fn bind(listen: SocketAddr, api: Api) -> Result<Server, Failure> {
     Server::bind(listen, api).await.map_err(|error| cannot_listen(listen, &error))
+}
+
+/// The server with pages beside its API.
+pub(crate) fn with_pages(server: Server, pages: Pages) -> Server {
+    server.beside(move |request| pages.answer(request.method(), request.uri().path(), request.headers()))
 }
 
 /// Says where the server listens, in the form that the log has. Returns the URL that leads there from this machine.
