@@ -1,0 +1,85 @@
+/** What went wrong, for people and for programs. */
+
+/** What a server's problem document has (RFC 9457, PROTOCOL X1). */
+export interface Problem {
+  readonly type?: string;
+  readonly title?: string;
+  readonly status?: number;
+  readonly detail?: string;
+  readonly hint?: string;
+  readonly [member: string]: unknown;
+}
+
+/** Names of problems: those of PROTOCOL section 7, and the client's own, which come first. */
+export type ErrorType =
+  /** Not sent: there was no connection in time. */
+  | 'offline'
+  /** Sent, and the connection broke before the answer: it may have happened or not. */
+  | 'unsure'
+  /** The API was closed, here. */
+  | 'closed'
+  /** What came cannot be understood: not a Halfping server, or a proxy's own page. */
+  | 'bad-answer'
+  | 'bad-path'
+  | 'bad-json'
+  | 'duplicate-member'
+  | 'bad-body'
+  | 'bad-patch'
+  | 'bad-parameter'
+  | 'bad-header'
+  | 'bad-command'
+  | 'unknown-command'
+  | 'reserved-path'
+  | 'forbidden-origin'
+  | 'not-found'
+  | 'method-not-allowed'
+  | 'not-an-object'
+  | 'patch-failed'
+  | 'precondition-failed'
+  | 'body-too-large'
+  | 'too-deep'
+  | 'too-many-members'
+  | 'key-too-long'
+  | 'value-too-large'
+  | 'path-too-deep'
+  | 'path-too-long'
+  | 'number-out-of-range'
+  | 'write-rate'
+  | 'command-rate'
+  | 'too-many-links'
+  | 'tree-full'
+  | 'storage-full'
+  | 'storage-failed'
+  | 'draining'
+  | 'too-many-connections'
+  | 'internal'
+  | (string & {});
+
+/** Every error of this library. `type` says which. */
+export class HalfpingError extends Error {
+  override readonly name = 'HalfpingError';
+
+  constructor(
+    /** Stable: compare this. */
+    readonly type: ErrorType,
+    /** What happened, and where. */
+    readonly detail: string,
+    /** What HTTP would say; 0 for errors of the client's own. */
+    readonly status = 0,
+    /** What to do about it. */
+    readonly hint?: string,
+    /** The resource's present cursor, as a failed `ifMatch` tells it. */
+    readonly rev?: string,
+    /** The server's document as it came. */
+    readonly problem?: Problem,
+  ) {
+    super(hint ? `${detail} (${hint})` : detail);
+  }
+
+  /** @internal */
+  static of(problem: Problem, rev?: string): HalfpingError {
+    const type = String(problem.type ?? 'bad-answer').replace('urn:halfping:problem:', '');
+    const detail = problem.detail ?? problem.title ?? type;
+    return new HalfpingError(type, detail, problem.status ?? 0, problem.hint, rev, problem);
+  }
+}

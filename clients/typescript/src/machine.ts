@@ -1,0 +1,669 @@
+/**
+ * The client's half of the protocol, without IO: events in, actions out.
+ *
+ * What a connection is in is its phase; what each event means in each phase is one table, {@link TABLE}, in which a missing cell does
+ * not compile. The rule that it all serves is two lines long: apply what comes; remember the `rev` of the newest message that was
+ * synced, and come back with it (PROTOCOL L6).
+ */
+
+import type { Problem } from './errors.js';
+import type { Answer, Command, Entry, Message, Shape } from './protocol.js';
+import { comeBack } from './protocol.js';
+import { applied, isObject } from './value.js';
+
+/** How long a connection may take until the server's first word, and any answer to a probe. */
+export const OPEN_MS_MAX = 10_000;
+/** After so much silence the server is asked whether it is still there. It pings too, but a page is not told of pings. */
+export const SILENCE_MS = 20_000;
+/** How long a connection is kept that nobody needs. */
+export const LINGER_MS = 5_000;
+/** The first pause after a loss; each further one may be twice as long. Half of each is chance. */
+export const PAUSE_MS_MIN = 250;
+export const PAUSE_MS_MAX = 10_000;
+/** Over how long the clients of a server that stops spread their return. */
+export const SPREAD_MS = 5_000;
+/** How long the event stream is preferred after WebSockets did not get through. */
+export const BLOCKED_MS = 600_000;
+/** Attempts in a row that have to fail, of a transport that got through before, until the other is tried. */
+export const ATTEMPTS_BEFORE_OTHER = 4;
+/** The longest wait that a server may ask for. */
+export const RETRY_AFTER_MS_MAX = 300_000;
+/** Links that one message opens: their list stays well below what a server takes in one message. */
+export const LINKS_PER_MESSAGE = 10_000;
+
+export const CLOSED = 'the API has been closed';
+
+export type Phase =
+  /** Nothing is needed. */
+  | 'idle'
+  /** On the way: no word from the server yet. */
+  | 'opening'
+  | 'live'
+  /** The connection is gone; another try will follow. */
+  | 'waiting'
+  /** Switched off by the application. */
+  | 'off'
+  /** The server's last word was that coming back makes no sense. */
+  | 'refused'
+  | 'closed';
+
+export type Transport = 'websocket' | 'events';
+
+/** A resource that is watched. */
+export interface Link {
+  readonly id: number;
+  readonly path: string;
+  readonly shape: Shape;
+  /** The shape as text. */
+  readonly kind: string;
+  /** Its state, as of the last whole change. */
+  value: unknown;
+  /** Whether there is a state yet. That may be that nothing is there. */
+  known: boolean;
+  rev: string | undefined;
+  t: number;
+  /** The cursor speaks for it: it may be resumed. */
+  covered: boolean;
+  /** What is being built of a change that comes in parts. */
+  parts: { value: unknown } | undefined;
+}
+
+export const newLink = (id: number, path: string, shape: Shape): Link => ({
+  id,
+  path,
+  shape,
+  kind: JSON.stringify(shape),
+  value: undefined,
+  known: false,
+  rev: undefined,
+  t: 0,
+  covered: false,
+  parts: undefined,
+});
+
+/** A command with an answer. */
+export interface Call {
+  readonly command: Command;
+  /** Whether it changes anything, so that it may not be done twice. */
+  readonly writes: boolean;
+}
+
+/** One change of a link, as it came. */
+export interface Told {
+  readonly previous: unknown;
+  readonly value: unknown;
+  readonly kind: 'snapshot' | 'merge' | 'patch' | 'gone';
+  readonly body: unknown;
+  readonly rev: string;
+  readonly t: number;
+  readonly synced: boolean;
+}
+
+export type Event =
+  | { readonly type: 'watch'; readonly link: Link }
+  | { readonly type: 'unwatch'; readonly link: Link }
+  | { readonly type: 'call'; readonly call: Call }
+  /** A call has waited long enough for a connection. */
+  | { readonly type: 'expire'; readonly call: Call }
+  /** All that is wanted for now has been said. */
+  | { readonly type: 'flush' }
+  | { readonly type: 'opened'; readonly token: string | undefined }
+  | { readonly type: 'message'; readonly text: string }
+  | { readonly type: 'lost'; readonly code?: number | undefined; readonly retryAfter?: number | undefined; readonly problem?: Problem | undefined }
+  | { readonly type: 'timer' }
+  /** Something happened that makes a look worth while: the network came back, the page is shown. */
+  | { readonly type: 'nudge' }
+  | { readonly type: 'disconnect' }
+  | { readonly type: 'reconnect' }
+  | { readonly type: 'close' };
+
+export type Action =
+  | { readonly do: 'connect'; readonly transport: Transport }
+  | { readonly do: 'send'; readonly commands: readonly Command[] }
+  /** Of this connection nothing more is to be heard. */
+  | { readonly do: 'drop' }
+  /** There is one timer: this replaces it. */
+  | { readonly do: 'timer'; readonly ms: number | undefined }
+  | { readonly do: 'told'; readonly link: Link; readonly told: Told }
+  | { readonly do: 'failed'; readonly link: Link; readonly problem: Problem }
+  /** Over HTTP, since this transport cannot carry it. */
+  | { readonly do: 'request'; readonly call: Call }
+  | { readonly do: 'answered'; readonly call: Call; readonly answer: Answer }
+  | { readonly do: 'broken'; readonly call: Call; readonly why: 'offline' | 'unsure' | 'closed' };
+
+export interface Settings {
+  /** The transports that there are, the preferred one first. */
+  readonly transports: readonly [Transport, ...Transport[]];
+  /** Bytes of state that may be on their way (L10); 0 for any number. */
+  readonly credit: number;
+  /** A number in 0..1. */
+  readonly random: () => number;
+}
+
+type Cell<T extends Event['type']> = (machine: Machine, event: Extract<Event, { type: T }>) => void;
+type Row = { readonly [T in Event['type']]: Cell<T> };
+
+/** What is to be said and has not been: a link is to be opened, the link of a number to be ended, a call to be made. */
+type Outgoing = Link | number | Call;
+const isCall = (one: Outgoing): one is Call => typeof one === 'object' && 'command' in one;
+
+/** See the module. */
+export class Machine {
+  phase: Phase = 'idle';
+  transport: Transport | undefined;
+  /** All links show the state at {@link cursor}, as far as is known. */
+  synced = false;
+  /** When the server last said so. */
+  inStepAt: number | undefined;
+  cursor: string | undefined;
+  problem: Problem | undefined;
+  /** A transport that did not get through although the server is there. */
+  blocked: { readonly transport: Transport; readonly at: number } | undefined;
+  readonly links = new Map<number, Link>();
+
+  now = 0;
+  #actions: Action[] = [];
+  #outgoing: Outgoing[] = [];
+  /** Calls that wait for a connection. */
+  readonly #queued = new Set<Call>();
+  readonly #sent = new Map<number, Call>();
+  /** Links by the `ref` of the command that opens them. */
+  readonly #asked = new Map<number, Link[]>();
+  /** Links that the server has opened, of which it has not said `synced`. */
+  readonly #fresh = new Set<Link>();
+  #uncovered = 0;
+  #ref = 0;
+  #pause = PAUSE_MS_MIN;
+  #heardAt = 0;
+  #probed = false;
+  #unneededSince: number | undefined;
+  #unacknowledged = 0;
+  /** The transport whose attempt failed just before this one. */
+  #failed: Transport | undefined;
+  /** Attempts in a row without a word from the server, and how many are needed before the other transport is tried. */
+  #attempts = 0;
+  #attemptsMin = 1;
+
+  constructor(readonly settings: Settings) {}
+
+  handle(event: Event, now: number): Action[] {
+    this.now = now;
+    const cell = TABLE[this.phase][event.type] as Cell<Event['type']>;
+    cell(this, event);
+    const actions = this.#actions;
+    this.#actions = [];
+    return actions;
+  }
+
+  // ---- what is wanted
+
+  add(link: Link): void {
+    this.links.set(link.id, link);
+    this.#uncovered++;
+    this.synced = false;
+    if (this.phase === 'live') this.#outgoing.push(link);
+  }
+
+  #forget(link: Link): boolean {
+    if (!this.links.delete(link.id)) return false;
+    if (!link.covered) this.#uncovered--;
+    this.#fresh.delete(link);
+    return true;
+  }
+
+  remove(link: Link): void {
+    if (!this.#forget(link)) return;
+    const unsent = this.#outgoing.indexOf(link);
+    if (unsent >= 0) this.#outgoing.splice(unsent, 1);
+    else if (this.phase === 'live') this.#outgoing.push(link.id);
+  }
+
+  queue(call: Call): void {
+    this.#queued.add(call);
+    if (this.phase === 'live') this.#outgoing.push(call);
+  }
+
+  expire(call: Call): void {
+    if (!this.#queued.delete(call)) return; // it is on its way
+    this.#outgoing = this.#outgoing.filter((one) => one !== call);
+    this.#act({ do: 'broken', call, why: 'offline' });
+  }
+
+  fail(link: Link, problem: Problem): void {
+    if (this.#forget(link)) this.#act({ do: 'failed', link, problem });
+  }
+
+  turnAway(link: Link): void {
+    this.#act({ do: 'failed', link, problem: { type: 'closed', detail: CLOSED } });
+  }
+
+  refuse(call: Call, why: 'offline' | 'closed'): void {
+    this.#act({ do: 'broken', call, why });
+  }
+
+  isNeeded(): boolean {
+    return this.links.size + this.#queued.size + this.#sent.size > 0;
+  }
+
+  // ---- connections
+
+  connect(): void {
+    const { transports } = this.settings;
+    const avoided = this.#failed ?? (this.blocked && this.now < this.blocked.at + BLOCKED_MS ? this.blocked.transport : undefined);
+    this.transport = transports.find((transport) => transport !== avoided) ?? transports[0];
+    this.phase = 'opening';
+    this.#reset();
+    this.#act({ do: 'connect', transport: this.transport });
+    this.#time(OPEN_MS_MAX);
+  }
+
+  connectIfNeeded(): void {
+    if (this.isNeeded()) this.connect();
+    else this.rest('idle');
+  }
+
+  /** Everything that was of one connection only. */
+  #reset(): void {
+    this.synced = false;
+    this.#outgoing = [];
+    this.#asked.clear();
+    this.#fresh.clear();
+    this.#probed = false;
+    this.#unacknowledged = 0;
+    this.#unneededSince = undefined;
+    for (const link of this.links.values()) link.parts = undefined;
+    for (const call of this.#sent.values()) {
+      // What only reads is asked again.
+      if (call.writes) this.#act({ do: 'broken', call, why: 'unsure' });
+      else this.#queued.add(call);
+    }
+    this.#sent.clear();
+  }
+
+  /** The connection stands, as far as we know: everything is asked for, in as few messages as can be. */
+  greet(token: string | undefined): void {
+    const first: Command[] = [];
+    if (token !== undefined) first.push({ auth: token });
+    const isSocket = this.transport === 'websocket';
+    if (isSocket && this.settings.credit > 0) first.push({ credit: this.settings.credit });
+    const links = [...this.links.values()];
+    const outgoing: Outgoing[] = [...new Set(links.map(kindOf))].flatMap((kind) => links.filter((link) => kindOf(link) === kind));
+    if (isSocket) outgoing.push(...this.#queued);
+    const commands = this.#commands(outgoing);
+    // A stream has to say something, so that it is known whether it gets through.
+    if (!isSocket && commands.length === 0) first.push({ auth: token ?? null, ref: this.#nextRef() });
+    const all = [...first, ...commands];
+    const messages = isSocket && this.links.size > LINKS_PER_MESSAGE ? all.map((command) => [command]) : [all];
+    for (const commands of messages) this.#act({ do: 'send', commands });
+  }
+
+  /** What has gathered, as commands in the same order; links of one kind that follow each other are opened by one. */
+  #commands(outgoing: readonly Outgoing[]): Command[] {
+    const commands: Command[] = [];
+    let links: Link[] = [];
+    for (const one of [...outgoing, undefined]) {
+      const link = typeof one === 'object' && !isCall(one) ? one : undefined;
+      const [first] = links;
+      if (first && (!link || kindOf(first) !== kindOf(link) || links.length === LINKS_PER_MESSAGE)) {
+        const ref = this.#nextRef();
+        this.#asked.set(ref, links);
+        const what = links.length === 1 ? { watch: first.id, path: first.path } : { watch: links.map(({ id, path }) => [id, path]) };
+        commands.push({ ...what, ...first.shape, ...(first.covered ? { since: this.cursor } : {}), ref });
+        links = [];
+      }
+      if (link) links.push(link);
+      else if (typeof one === 'number') commands.push({ unwatch: one });
+      else if (one) commands.push(this.#calling(one as Call));
+    }
+    return commands;
+  }
+
+  #calling(call: Call): Command {
+    const ref = this.#nextRef();
+    this.#queued.delete(call);
+    this.#sent.set(ref, call);
+    return { ...call.command, ref };
+  }
+
+  #nextRef(): number {
+    return ++this.#ref;
+  }
+
+  /** Sends what has gathered. */
+  flush(): void {
+    const outgoing = this.#outgoing;
+    this.#outgoing = [];
+    if (this.transport === 'events') {
+      const calls = outgoing.filter(isCall);
+      for (const call of calls) {
+        this.#queued.delete(call);
+        this.#act({ do: 'request', call });
+      }
+      // A stream cannot be told anything any more: another one takes its place.
+      if (calls.length < outgoing.length) {
+        this.#act({ do: 'drop' });
+        this.connectIfNeeded();
+      }
+    } else if (outgoing.length > 0) {
+      this.#act({ do: 'send', commands: this.#commands(outgoing) });
+    }
+    this.#linger();
+  }
+
+  /** A connection that nobody needs is kept for a while. */
+  #linger(): void {
+    if (this.isNeeded()) this.#unneededSince = undefined;
+    else if (this.#unneededSince === undefined && this.phase === 'live') {
+      this.#unneededSince = this.now;
+      this.#time(LINGER_MS);
+    }
+  }
+
+  /** The first word has come: this transport gets through. */
+  confirm(): void {
+    if (this.#failed !== undefined) this.blocked = { transport: this.#failed, at: this.now };
+    this.#failed = undefined;
+    this.#attempts = 0;
+    // What got through once will again: the server may just be restarting.
+    this.#attemptsMin = ATTEMPTS_BEFORE_OTHER;
+    this.phase = 'live';
+    this.#pause = PAUSE_MS_MIN;
+    this.problem = undefined;
+    this.#time(SILENCE_MS);
+    // What was asked for in the meantime.
+    const asked = new Set([...this.#asked.values()].flat());
+    for (const link of this.links.values()) if (!asked.has(link)) this.#outgoing.push(link);
+    for (const link of asked) if (!this.links.has(link.id)) this.#outgoing.push(link.id);
+    this.#outgoing.push(...this.#queued);
+  }
+
+  lose({ code, retryAfter, problem }: Extract<Event, { type: 'lost' }>): void {
+    const unheard = this.phase === 'opening';
+    if (problem) this.problem = problem;
+    const others = this.settings.transports.length > 1;
+    const kind = comeBack(code);
+    if (kind === 'never') {
+      this.rest('refused');
+      return;
+    }
+    if (unheard && this.#failed === undefined) this.#attempts++;
+    // Perhaps it is only this transport: the other is tried at once.
+    if (unheard && others && this.#failed === undefined && retryAfter === undefined && this.#attempts >= this.#attemptsMin) {
+      this.#failed = this.transport;
+      this.connect();
+      return;
+    }
+    this.#failed = undefined;
+    this.#reset();
+    this.phase = 'waiting';
+    if (kind === 'slower') this.#pause = PAUSE_MS_MAX;
+    const chance = this.settings.random();
+    let ms = kind === 'once' ? 0 : kind === 'spread' ? SPREAD_MS * chance : (this.#pause / 2) * (1 + chance);
+    if (kind === 'pause' || kind === 'slower') this.#pause = Math.min(this.#pause * 2, PAUSE_MS_MAX);
+    ms += Math.min(retryAfter ?? 0, RETRY_AFTER_MS_MAX);
+    this.#time(ms);
+  }
+
+  /** No connection, and no other is tried. */
+  rest(phase: 'idle' | 'off' | 'refused' | 'closed'): void {
+    this.#reset();
+    this.#failed = undefined;
+    this.phase = phase;
+    this.#time(undefined);
+    if (phase === 'idle') return;
+    for (const call of this.#queued) this.refuse(call, phase === 'closed' ? 'closed' : 'offline');
+    this.#queued.clear();
+  }
+
+  drop(): void {
+    this.#act({ do: 'drop' });
+  }
+
+  /** Live, and the timer is over: nobody needs it, nothing was heard for long, or a probe was not answered. */
+  look(): void {
+    if (this.#unneededSince !== undefined && this.now >= this.#unneededSince + LINGER_MS) {
+      this.drop();
+      this.rest('idle');
+      return;
+    }
+    const silence = this.now - this.#heardAt;
+    if (this.#probed && silence >= OPEN_MS_MAX) {
+      this.drop();
+      this.lose({ type: 'lost' });
+    } else if (silence >= SILENCE_MS) {
+      this.probe();
+    } else {
+      this.#time(SILENCE_MS - silence);
+    }
+  }
+
+  /** Asks whether the server is there. (An event stream says so itself, every 15 s, or is found dead by its reader.) */
+  probe(): void {
+    if (this.transport === 'websocket' && !this.#probed) {
+      this.#probed = true;
+      this.#act({ do: 'send', commands: [{ credit: this.settings.credit, ref: this.#nextRef() }] });
+      this.#unacknowledged = 0;
+    }
+    this.#time(this.transport === 'websocket' ? OPEN_MS_MAX : SILENCE_MS);
+  }
+
+  // ---- what the server says
+
+  receive(text: string): void {
+    this.#heardAt = this.now;
+    this.#probed = false;
+    let message: Message;
+    try {
+      message = JSON.parse(text) as Message;
+      if (!isObject(message)) throw new TypeError('it is no object');
+      if ('ref' in message) this.#answer(message as Answer);
+      else if ('error' in message) this.#complain(message);
+      else this.#state(message as Extract<Message, { t: number }>);
+    } catch (error) {
+      this.problem = { type: 'bad-answer', detail: `the server said what is not understood: ${(error as Error).message}: ${text.slice(0, 80)}` };
+      this.drop();
+      this.lose({ type: 'lost' });
+      return;
+    }
+    const { credit } = this.settings;
+    if (credit > 0 && this.transport === 'websocket' && 'rev' in message && !('ref' in message)) {
+      // In halves, so that what follows is on its way while the first is being acknowledged.
+      this.#unacknowledged += text.length;
+      if (this.#unacknowledged >= credit / 2) {
+        this.#unacknowledged = 0;
+        this.#act({ do: 'send', commands: [{ ack: (message as { rev: string }).rev }] });
+      }
+    }
+  }
+
+  #answer(answer: Answer): void {
+    const links = this.#asked.get(answer.ref);
+    const call = this.#sent.get(answer.ref);
+    this.#asked.delete(answer.ref);
+    this.#sent.delete(answer.ref);
+    if (call) this.#act({ do: 'answered', call, answer });
+    for (const link of links ?? []) {
+      if (answer.status >= 400 && (answer.link ?? link.id) === link.id) this.fail(link, answer);
+      else if (this.links.has(link.id) && !link.covered) this.#fresh.add(link);
+    }
+    // All that was asked for is covered by the cursor already: nothing more will be said.
+    this.#inStep();
+    this.#linger();
+  }
+
+  #complain({ error, link: id }: Extract<Message, { error: Problem }>): void {
+    const link = id === undefined ? undefined : this.links.get(id);
+    if (link && error.ends !== false) this.fail(link, error);
+    else if (id === undefined) this.problem = error;
+  }
+
+  #state({ rev, t, set = [], synced = false }: Extract<Message, { t: number }>): void {
+    if (typeof rev !== 'string') throw new TypeError('it has no rev');
+    const told: [Link, Told][] = [];
+    for (const entry of set) {
+      const link = this.links.get(entry[0]);
+      if (!link) continue; // it was on its way when the link ended (L4)
+      if (entry[1] === 'error') this.fail(link, entry[2] as Problem);
+      else this.#take(link, entry, { rev, t, synced }, told);
+    }
+    if (synced) {
+      this.cursor = rev;
+      for (const link of this.#fresh) {
+        link.covered = true;
+        this.#uncovered--;
+      }
+      this.#fresh.clear();
+    }
+    this.synced = synced;
+    this.#inStep();
+    // Everything in one message was read at one revision: nobody is told of half of it.
+    for (const [link, change] of told) this.#act({ do: 'told', link, told: change });
+  }
+
+  #take(link: Link, [, kind, body, more]: Entry, stamp: Pick<Told, 'rev' | 't' | 'synced'>, told: [Link, Told][]): void {
+    const previous = link.value;
+    let value: unknown;
+    try {
+      value = applied(link.parts ? link.parts.value : previous, kind, body);
+    } catch (error) {
+      // What we hold of it cannot be what the server thinks: from nothing, then.
+      this.#uncover(link);
+      throw error;
+    }
+    if (more === 'more') {
+      if (kind === 'snapshot') this.#uncover(link); // L6: it cannot be resumed before it is whole
+      link.parts = { value };
+      return;
+    }
+    link.parts = undefined;
+    const isNews = !link.known || value !== previous;
+    link.value = value;
+    link.known = true;
+    link.rev = stamp.rev;
+    link.t = stamp.t;
+    if (isNews) told.push([link, { previous, value, kind: kind as Told['kind'], body, ...stamp }]);
+  }
+
+  #uncover(link: Link): void {
+    if (link.covered) this.#uncovered++;
+    link.covered = false;
+    this.#fresh.add(link);
+  }
+
+  #inStep(): void {
+    if (this.isInStep()) this.inStepAt = this.now;
+  }
+
+  /** Every link shows the newest state that the server has told. */
+  isInStep(): boolean {
+    return this.phase === 'live' && this.synced && this.#uncovered === 0;
+  }
+
+  // ---- actions
+
+  #act(action: Action): void {
+    this.#actions.push(action);
+  }
+
+  #time(ms: number | undefined): void {
+    this.#act({ do: 'timer', ms });
+  }
+}
+
+/** An event stream that was opened, and says nothing. */
+const HELD_BACK: Problem = {
+  type: 'offline',
+  detail: `no word from the server within ${OPEN_MS_MAX / 1000} s`,
+  hint: 'if it is reachable otherwise, a proxy holds the stream back: switch its buffering off (nginx: proxy_buffering off)',
+};
+
+/** One command can open all links of a kind. */
+const kindOf = ({ covered, kind }: Link): string => covered + kind;
+
+const nothing = () => {};
+const add: Cell<'watch'> = (machine, { link }) => machine.add(link);
+const remove: Cell<'unwatch'> = (machine, { link }) => machine.remove(link);
+const queue: Cell<'call'> = (machine, { call }) => machine.queue(call);
+const refuse: Cell<'call'> = (machine, { call }) => machine.refuse(call, 'offline');
+const expire: Cell<'expire'> = (machine, { call }) => machine.expire(call);
+const connectIfNeeded = (machine: Machine) => machine.connectIfNeeded();
+const lose: Cell<'lost'> = (machine, event) => machine.lose(event);
+const giveUp = (machine: Machine) => {
+  machine.drop();
+  machine.lose({ type: 'lost', problem: machine.transport === 'events' ? HELD_BACK : undefined });
+};
+const restIn = (phase: 'off' | 'closed') => (machine: Machine) => {
+  machine.drop();
+  machine.rest(phase);
+};
+const switchOff = restIn('off');
+const close = restIn('closed');
+const restart = (machine: Machine) => {
+  machine.drop();
+  machine.connectIfNeeded();
+};
+
+/** What is wanted is noted, and asked for when there is a connection. */
+const noting = { watch: add, unwatch: remove, call: queue, expire } satisfies Partial<Row>;
+/** Only links are: a call cannot wait for what nobody is about to make. */
+const noLine = { watch: add, unwatch: remove, call: refuse, expire: nothing, flush: nothing } satisfies Partial<Row>;
+/** There is no connection of which anything could be heard. */
+const deaf = { opened: nothing, message: nothing, lost: nothing } satisfies Partial<Row>;
+const untimed = { timer: nothing, nudge: nothing } satisfies Partial<Row>;
+
+/** What each event means in each phase. */
+export const TABLE: { readonly [P in Phase]: Row } = {
+  idle: { ...noting, flush: connectIfNeeded, ...deaf, ...untimed, disconnect: switchOff, reconnect: nothing, close },
+  opening: {
+    ...noting,
+    flush: nothing,
+    opened: (machine, { token }) => machine.greet(token),
+    message: (machine, { text }) => {
+      machine.confirm();
+      machine.receive(text);
+      if (machine.phase === 'live') machine.flush();
+    },
+    lost: lose,
+    timer: giveUp,
+    nudge: nothing,
+    disconnect: switchOff,
+    reconnect: nothing,
+    close,
+  },
+  live: {
+    ...noting,
+    flush: (machine) => machine.flush(),
+    opened: nothing,
+    message: (machine, { text }) => machine.receive(text),
+    lost: lose,
+    timer: (machine) => machine.look(),
+    nudge: (machine) => machine.probe(),
+    disconnect: switchOff,
+    reconnect: restart,
+    close,
+  },
+  waiting: {
+    ...noting,
+    flush: nothing,
+    ...deaf,
+    timer: connectIfNeeded,
+    nudge: connectIfNeeded,
+    disconnect: switchOff,
+    reconnect: connectIfNeeded,
+    close,
+  },
+  off: { ...noLine, ...deaf, ...untimed, disconnect: nothing, reconnect: connectIfNeeded, close },
+  refused: { ...noLine, ...deaf, ...untimed, disconnect: switchOff, reconnect: connectIfNeeded, close },
+  closed: {
+    watch: (machine, { link }) => machine.turnAway(link),
+    unwatch: nothing,
+    call: (machine, { call }) => machine.refuse(call, 'closed'),
+    expire: nothing,
+    flush: nothing,
+    ...deaf,
+    ...untimed,
+    disconnect: nothing,
+    reconnect: nothing,
+    close: nothing,
+  },
+};

@@ -1,0 +1,70 @@
+/**
+ * Remote state in React components: `const order = useLive('/orders/42')`.
+ *
+ * @module
+ */
+
+import { createContext, createElement, type ReactNode, useContext, useMemo, useSyncExternalStore } from 'react';
+import type { Api, At, Shape, Status } from './index.js';
+
+const Context = createContext<Api | undefined>(undefined);
+
+/** Gives the components beneath it the API that {@link useLive} watches. */
+export function HalfpingProvider({ api, children }: { readonly api: Api; readonly children?: ReactNode }) {
+  return createElement(Context.Provider, { value: api }, children);
+}
+
+/** The API of the nearest {@link HalfpingProvider}. */
+export function useApi<S = any>(): Api<S> {
+  const api = useContext(Context);
+  if (!api) throw new Error('useLive, useStatus and useApi want a <HalfpingProvider api={…}> around them');
+  return api;
+}
+
+/**
+ * What is at a path, now and whenever it changes; `undefined` when nothing is there, or it is not known yet. Parts that did not change keep
+ * their identity, so that memoised components beneath are not rendered again. `null` as the path watches nothing. An error of the link is
+ * thrown where the component renders, for the nearest error boundary.
+ */
+export function useLive<S = any, const P extends string = string>(path: P | null, shape: Shape = {}): At<S, P> | undefined {
+  const api = useApi<S>();
+  const { rate, depth, delta, priority } = shape;
+  const store = useMemo(
+    () => storeOf(api, path, JSON.parse(JSON.stringify({ rate, depth, delta, priority })) as Shape),
+    [api, path, rate, depth, delta, priority],
+  );
+  const seen = useSyncExternalStore(store.subscribe, store.read, store.read);
+  if (seen.error) throw seen.error;
+  return seen.value as At<S, P> | undefined;
+}
+
+/** The state of the connection. */
+export function useStatus(): Status {
+  const api = useApi();
+  const subscribe = useMemo(() => (changed: () => void) => api.onStatus(changed), [api]);
+  const read = () => api.status;
+  return useSyncExternalStore(subscribe, read, read);
+}
+
+interface Seen {
+  readonly value?: unknown;
+  readonly error?: unknown;
+}
+
+function storeOf(api: Api, path: string | null, shape: Shape) {
+  const nothing: Seen = {};
+  // Another component may watch the same already: then there is no first render without it.
+  const known = path === null ? undefined : api.peek(path, shape);
+  let seen: Seen = known === undefined ? nothing : { value: known };
+  return {
+    read: () => seen,
+    subscribe: (changed: () => void) => {
+      if (path === null) return () => {};
+      const see = (next: Seen) => {
+        seen = next;
+        changed();
+      };
+      return api.on(path, (value) => value !== seen.value && see({ value }), { ...shape, onError: (error) => see({ error }) });
+    },
+  };
+}
