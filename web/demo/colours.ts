@@ -31,8 +31,9 @@ export function colours(): Colours {
   };
 }
 
-/** Which of the colours a speed has, when `fast` has the last. */
-export function colourOf(speed: number, fast: number): number {
-  if (!(speed > 0) || fast <= 0) return 0;
-  return 1 + Math.min(SPEEDS - 2, Math.floor((speed / fast) * (SPEEDS - 1)));
+/** Which of the colours a speed has, when `slow` has the second and `fast` the last; the first is for what stands. */
+export function colourOf(speed: number, slow: number, fast: number): number {
+  if (!(speed > 0)) return 0;
+  const part = fast > slow ? (speed - slow) / (fast - slow) : 0.5;
+  return 1 + Math.min(SPEEDS - 2, Math.max(0, Math.floor(part * (SPEEDS - 1))));
 }

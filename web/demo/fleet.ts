@@ -1,6 +1,7 @@
 /** What moves: one link that tells which there are, and one for each of them. All of it over one session. */
 
 import type { Api, Change } from 'halfping';
+import { colourOf } from './colours';
 import { placeOf, type Unit } from './place';
 import type { Projection } from './projection';
 
@@ -46,7 +47,8 @@ export class Fleet {
   /** When the newest change that was told was committed, by the server's clock. */
   newest = 0;
   unit: Unit = { name: 'm/s', mps: 1 };
-  /** Of what moved lately: what counts as fast. */
+  /** Of what moves now: all but the slowest and the fastest twentieth are between these. */
+  slow = 0;
   fast = 0;
   still = false;
   #rate: number | undefined;
@@ -95,6 +97,19 @@ export class Fleet {
 
   get rate(): number | undefined {
     return this.#rate;
+  }
+
+  /** Looks again what is slow and what is fast. */
+  gauge(): void {
+    const speeds = Float64Array.from([...this.entities.values()].filter(({ speed }) => speed > 0), ({ speed }) => speed).sort();
+    const twentieth = Math.floor(speeds.length / 20);
+    this.slow = Math.floor(speeds[twentieth] ?? 0);
+    this.fast = Math.ceil(speeds[speeds.length - 1 - twentieth] ?? 0);
+  }
+
+  /** The colour of an entity. */
+  colour({ speed }: Entity): number {
+    return colourOf(speed, this.slow, this.fast);
   }
 
   /** One for each, and one that tells which there are. */
@@ -154,8 +169,6 @@ export class Fleet {
       entity.offY = known && !jumped ? shown.y - y : 0;
       [entity.x, entity.y, entity.at] = [x, y, now];
       this.unit = place.unit;
-      // Rises at once and falls slowly.
-      this.fast = Math.max(entity.speed, this.fast * 0.99999);
       if (jumped) entity.trail.length = 0;
       if (entity.trail.push(x, y) > 2 * TRAIL_POINTS) entity.trail.splice(0, 2);
     }

@@ -26,36 +26,37 @@ function drawCity(g: CanvasRenderingContext2D, view: View, projection: Projectio
   const xs = streets.longitudes.map((lon) => projection.metres(north, lon)[0]);
   const ys = streets.latitudes.map((lat) => projection.metres(lat, west)[1]);
   const half = STREET_M / 2;
-  // One row and column of blocks more on each side: a city has no edge.
-  const around = (lines: number[]) => {
-    const step = lines[1]! - lines[0]!;
-    return [lines[0]! - step, ...lines, lines.at(-1)! + step];
-  };
-  const [columns, rows] = [around(xs), around(ys)];
-  for (let c = 0; c + 1 < columns.length; c++) {
-    for (let r = 0; r + 1 < rows.length; r++) {
-      const isOuter = c === 0 || r === 0 || c + 2 === columns.length || r + 2 === rows.length;
-      const [x, y] = [columns[c]! + half, Math.min(rows[r]!, rows[r + 1]!) + half];
-      const [w, h] = [columns[c + 1]! - columns[c]! - STREET_M, Math.abs(rows[r + 1]! - rows[r]!) - STREET_M];
+  const [blockX, blockY] = [xs[1]! - xs[0]!, Math.abs(ys[1]! - ys[0]!)];
+  const [x0, y0] = [xs[0]!, Math.min(...ys)];
+  // The city goes on for as far as one can see; vehicles drive in its middle only.
+  const range = (from: number, size: number, origin: number, step: number): [number, number] => [
+    Math.floor((from - origin) / step),
+    Math.ceil((from + size / view.scale - origin) / step),
+  ];
+  const [west0, east0] = range(view.left, view.width, x0, blockX);
+  const [north0, south0] = range(view.top, view.height, y0, blockY);
+  for (let c = west0; c < east0; c++) {
+    for (let r = north0; r < south0; r++) {
+      const isOuter = c < 0 || r < 0 || c >= xs.length - 1 || r >= ys.length - 1;
       const chance = hash(c, r);
-      g.globalAlpha = isOuter ? 0.45 : 1;
+      g.globalAlpha = isOuter ? 0.4 : 1;
       g.fillStyle = chance < 0.07 ? colours.park : chance > 0.985 ? colours.water : colours.block;
       g.beginPath();
-      g.roundRect(view.x(x), view.y(y), w * view.scale, h * view.scale, Math.min(14 * view.scale, 10));
+      const [x, y] = [view.x(x0 + c * blockX + half), view.y(y0 + r * blockY + half)];
+      g.roundRect(x, y, (blockX - STREET_M) * view.scale, (blockY - STREET_M) * view.scale, Math.min(14 * view.scale, 10));
       g.fill();
     }
   }
   g.globalAlpha = 1;
   // Names where there is room for them.
-  const apart = Math.abs(ys[1]! - ys[0]!) * view.scale;
-  if (apart < 16) return;
+  if (blockY * view.scale < 16) return;
   g.fillStyle = colours.ink;
   g.globalAlpha = 0.55;
   g.textAlign = 'left';
-  const left = Math.max(6, view.x(xs[0]! - 150));
+  const left = Math.max(6, view.x(x0) - 66);
   streets.names.forEach((name, n) => g.fillText(name, left, view.y(ys[n] ?? 0)));
   g.textAlign = 'center';
-  const top = Math.max(12, view.y(Math.min(...ys) - 60));
+  const top = Math.max(12, view.y(y0) - 22);
   xs.forEach((x, n) => n % 2 === 0 && g.fillText(String(n + 1), view.x(x), top));
   g.globalAlpha = 1;
 }

@@ -3,7 +3,7 @@
  * something, and fades as a whole, layer by layer.
  */
 
-import { colourOf, colours, SPEEDS, type Colours } from './colours';
+import { colours, SPEEDS, type Colours } from './colours';
 import type { Entity, Fleet } from './fleet';
 import { drawGround, nice, type Streets } from './ground';
 import { View, type Projection } from './projection';
@@ -64,7 +64,7 @@ export class LiveMap {
   trace(entity: Entity, from: { x: number; y: number } | undefined): void {
     if (!from || this.fleet.still || this.#stale) return;
     const g = this.#trails[0].getContext('2d')!;
-    g.strokeStyle = this.#colours.speeds[colourOf(entity.speed, this.fleet.fast)]!;
+    g.strokeStyle = this.#colours.speeds[this.fleet.colour(entity)]!;
     g.beginPath();
     g.moveTo(this.view.x(from.x), this.view.y(from.y));
     g.lineTo(this.view.x(entity.x), this.view.y(entity.y));
@@ -129,8 +129,9 @@ export class LiveMap {
     for (let colour = 0; colour < SPEEDS; colour++) {
       g.strokeStyle = this.#colours.speeds[colour]!;
       g.beginPath();
-      for (const { trail, speed } of this.fleet.entities.values()) {
-        if (colourOf(speed, this.fleet.fast) !== colour) continue;
+      for (const entity of this.fleet.entities.values()) {
+        if (this.fleet.colour(entity) !== colour) continue;
+        const { trail } = entity;
         for (let n = 0; n + 1 < trail.length; n += 2) {
           const [x, y] = [this.view.x(trail[n]!), this.view.y(trail[n + 1]!)];
           if (n === 0) g.moveTo(x, y);
@@ -180,7 +181,9 @@ export class LiveMap {
 
   #draw(now: number): void {
     const { view, fleet } = this;
-    const size = fleet.entities.size < 800 ? 13 : fleet.entities.size < 2500 ? 10 : 8;
+    // Smaller where they are many, or the map is.
+    const room = Math.sqrt((view.width * view.height) / Math.max(fleet.entities.size, 1));
+    const size = Math.round(Math.min(Math.max(room / 4, 7), 14));
     if (this.#sprites?.size !== size) this.#sprites = new Sprites(size, this.#ratio, this.#colours);
     const sprites = this.#sprites;
     const g = this.#movers.getContext('2d')!;
@@ -190,7 +193,7 @@ export class LiveMap {
       const at = fleet.shown(entity, now);
       const [x, y] = [view.x(at.x), view.y(at.y)];
       if (x < -20 || y < -20 || x > view.width + 20 || y > view.height + 20) continue;
-      sprites.draw(g, colourOf(entity.speed, fleet.fast), entity.heading, x, y);
+      sprites.draw(g, fleet.colour(entity), entity.heading, x, y);
     }
     this.#mark(g, this.hovered, now, false);
     this.#mark(g, this.selected, now, true);

@@ -47,7 +47,9 @@ export class View {
 
   fit(projection: Projection): void {
     const [w, h] = [Math.max(projection.width, 100), Math.max(projection.height, 100)];
-    this.scale = Math.min(this.width / w, this.height / h) * 0.92;
+    // Room for names and legends around it, where there is room at all.
+    const margin = this.width < 600 ? 14 : 72;
+    this.scale = Math.max(Math.min((this.width - 2 * margin) / w, (this.height - 2 * margin) / h), 1e-6);
     this.#least = this.scale / 2;
     this.left = (w - this.width / this.scale) / 2;
     this.top = (h - this.height / this.scale) / 2;

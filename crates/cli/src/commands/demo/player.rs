@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::IgnoredAny;
 use tokio::sync::mpsc::channel;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Description, failed, may_go_on};
 use crate::commands::replay::read_all;
@@ -115,6 +115,9 @@ how many there are, and what time it was:
             if pass != playing {
                 playing = pass;
                 self.write(api, &mut due).await?;
+                // The end is there for as long as everything else was.
+                let interval = Duration::try_from_secs_f64(self.survey.interval_ms / 1000.0 / self.speed);
+                sleep(interval.unwrap_or_default().min(SILENCE_MAX)).await;
                 let all: Vec<String> = self.heard_ms.drain().map(|(path, _)| path).collect();
                 may_go_on(api.commit(without(api, Commit::new(), all)).await)?;
                 schedule = Schedule::new(update.t_ms, self.speed);
