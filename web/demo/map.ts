@@ -13,6 +13,8 @@ import { Sprites } from './sprites';
 const FADE_MS = 12_000;
 /** How near to an entity a pointer has to be. */
 const NEAR_PX = 18;
+/** Pixels of the layer that is drawn for each frame: on a very large screen they are larger. */
+const PIXELS_MAX = 4_000_000;
 const PAN_KEYS: Readonly<Record<string, readonly [dx: number, dy: number]>> = {
   ArrowLeft: [-1, 0],
   ArrowRight: [1, 0],
@@ -37,6 +39,10 @@ export class LiveMap {
   #ratio = 1;
   #colours: Colours = colours();
   #sprites: Sprites | undefined;
+  /** Of the layer of movers: its pixels to one of CSS, and what is copied to it. */
+  #moversRatio = 1;
+  #picture: ImageData | undefined;
+  #pixels = new Uint32Array();
   #fadeBegan = 0;
   #stale = true;
   #frames = 0;
@@ -101,10 +107,14 @@ export class LiveMap {
     const { clientWidth, clientHeight } = this.host;
     if (clientWidth === 0 || clientHeight === 0) return;
     this.#ratio = Math.min(devicePixelRatio || 1, 2);
+    this.#moversRatio = Math.min(this.#ratio, Math.sqrt(PIXELS_MAX / (clientWidth * clientHeight)));
     for (const canvas of [this.#ground, ...this.#trails, this.#movers]) {
-      canvas.width = Math.round(clientWidth * this.#ratio);
-      canvas.height = Math.round(clientHeight * this.#ratio);
+      const ratio = canvas === this.#movers ? this.#moversRatio : this.#ratio;
+      canvas.width = Math.round(clientWidth * ratio);
+      canvas.height = Math.round(clientHeight * ratio);
     }
+    this.#picture = new ImageData(this.#movers.width, this.#movers.height);
+    this.#pixels = new Uint32Array(this.#picture.data.buffer);
     [this.view.width, this.view.height] = [clientWidth, clientHeight];
     if (!this.view.moved) this.view.fit(this.projection);
     this.#sprites = undefined;
@@ -184,17 +194,18 @@ export class LiveMap {
     // Smaller where they are many, or the map is.
     const room = Math.sqrt((view.width * view.height) / Math.max(fleet.entities.size, 1));
     const size = Math.round(Math.min(Math.max(room / 4, 7), 14));
-    if (this.#sprites?.size !== size) this.#sprites = new Sprites(size, this.#ratio, this.#colours);
-    const sprites = this.#sprites;
-    const g = this.#movers.getContext('2d')!;
-    g.clearRect(0, 0, this.#movers.width, this.#movers.height);
+    if (this.#sprites?.size !== size) this.#sprites = new Sprites(size, this.#moversRatio, this.#colours);
+    const [sprites, picture, pixels] = [this.#sprites, this.#picture, this.#pixels];
+    if (!picture) return;
+    pixels.fill(0);
     for (const entity of fleet.entities.values()) {
       if (entity.at === 0) continue;
       const at = fleet.shown(entity, now);
       const [x, y] = [view.x(at.x), view.y(at.y)];
-      if (x < -20 || y < -20 || x > view.width + 20 || y > view.height + 20) continue;
-      sprites.draw(g, fleet.colour(entity), entity.heading, x, y);
+      sprites.copy(pixels, picture.width, picture.height, fleet.colour(entity), entity.heading, x, y);
     }
+    const g = this.#movers.getContext('2d', { willReadFrequently: true })!;
+    g.putImageData(picture, 0, 0);
     this.#mark(g, this.hovered, now, false);
     this.#mark(g, this.selected, now, true);
   }
@@ -205,7 +216,7 @@ export class LiveMap {
     const at = this.fleet.shown(entity, now);
     const [x, y] = [this.view.x(at.x), this.view.y(at.y)];
     g.save();
-    g.scale(this.#ratio, this.#ratio);
+    g.scale(this.#moversRatio, this.#moversRatio);
     g.strokeStyle = isSelected ? this.#colours.accent : this.#colours.ink;
     g.lineWidth = isSelected ? 2.5 : 1.5;
     g.beginPath();
