@@ -18,6 +18,7 @@ export interface Description {
   readonly collection: string;
   /** How many are wished; a recording has as many as it has. */
   readonly vehicles?: number;
+  readonly vehicles_at_first?: number;
   readonly speed: number;
   readonly interval_ms: number;
   readonly bounds?: Bounds;
@@ -30,6 +31,7 @@ const ROOT = new URL('../', location.href);
 const CREDIT_BYTES = 64 * 1024;
 export const FREEZE_MS = 5000;
 export const MORE = 1000;
+export const SLOW_S = 5;
 const WORLD: Bounds = { south: -60, west: -180, north: 75, east: 180 };
 
 export const network = new Network(CREDIT_BYTES);
@@ -54,8 +56,6 @@ export const viewed = signal(0);
 export let fleet: Fleet | undefined;
 export let map: LiveMap | undefined;
 
-/** How many were wished when the page was opened. */
-let atFirst: number | undefined;
 /** When all that is shown was last known to be the newest. */
 let inStepAt: number | undefined;
 let sampled = 0;
@@ -71,7 +71,6 @@ export function start(host: HTMLElement): void {
   api.on('/fleet', (value) => (summary.value = value), { priority: 2 });
   api.on('/demo/vehicles', (value: unknown) => {
     wished.value = typeof value === 'number' ? value : undefined;
-    atFirst ??= wished.value;
   });
   void api
     .get('/demo')
@@ -175,12 +174,13 @@ async function wish(vehicles: number): Promise<void> {
 
 export const more = () => wish((wished.peek() ?? 0) + MORE);
 export const back = () => wish(backTo());
-export const backTo = () => atFirst ?? 300;
+export const backTo = () => description.value?.vehicles_at_first ?? 300;
 
 export function setSlow(on: boolean): void {
   slow.value = on;
-  if (fleet) fleet.rate = on ? 1 : undefined;
-  said.value = on ? 'Each entity is told at most once a second.' : 'Each entity is told as it changes.';
+  meter.window_ms = on ? 2000 * SLOW_S : 3000;
+  if (fleet) fleet.rate = on ? 1 / SLOW_S : undefined;
+  said.value = on ? `Each entity is told at most once in ${SLOW_S} s.` : 'Each entity is told as it changes.';
 }
 
 /** Of the entity with this name; false if there is none. */

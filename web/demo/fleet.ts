@@ -185,9 +185,10 @@ export class Fleet {
     const at = this.#at;
     [at.x, at.y] = [entity.x, entity.y];
     if (this.still) return at;
-    const { interval_ms } = this.pace;
+    // Who is told seldom does not know enough to go on by itself.
+    const interval_ms = this.#rate === undefined ? this.pace.interval_ms : Math.max(this.pace.interval_ms, 1000 / this.#rate);
     const passed = now - entity.at;
-    const goes = entity.vx !== 0 || entity.vy !== 0;
+    const goes = this.#rate === undefined && (entity.vx !== 0 || entity.vy !== 0);
     const on = (Math.min(passed, 1.5 * interval_ms) / 1000) * (goes ? 1 : 0);
     const settle = goes ? Math.min(400, interval_ms) : interval_ms;
     const left = passed < settle ? 1 - passed / settle : 0;

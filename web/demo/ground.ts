@@ -10,12 +10,12 @@ export interface Streets {
 }
 
 const STREET_M = 22;
-const FONT = '500 11px system-ui, sans-serif';
+const FONT_PX = 11;
 
 export function drawGround(g: CanvasRenderingContext2D, view: View, projection: Projection, colours: Colours, streets: Streets | undefined): void {
   g.fillStyle = colours.ground;
   g.fillRect(0, 0, view.width, view.height);
-  g.font = FONT;
+  g.font = `500 ${FONT_PX * view.size}px system-ui, sans-serif`;
   g.textBaseline = 'middle';
   if (streets) drawCity(g, view, projection, colours, streets);
   else drawGraticule(g, view, projection, colours);
@@ -49,14 +49,14 @@ function drawCity(g: CanvasRenderingContext2D, view: View, projection: Projectio
   }
   g.globalAlpha = 1;
   // Names where there is room for them.
-  if (blockY * view.scale < 16) return;
+  if (blockY * view.scale < 16 * view.size) return;
   g.fillStyle = colours.ink;
   g.globalAlpha = 0.55;
   g.textAlign = 'left';
-  const left = Math.max(6, view.x(x0) - 66);
+  const left = Math.max(6, view.x(x0) - 66 * view.size);
   streets.names.forEach((name, n) => g.fillText(name, left, view.y(ys[n] ?? 0)));
   g.textAlign = 'center';
-  const top = Math.max(12, view.y(y0) - 22);
+  const top = Math.max(12, view.y(y0) - 22 * view.size);
   xs.forEach((x, n) => n % 2 === 0 && g.fillText(String(n + 1), view.x(x), top));
   g.globalAlpha = 1;
 }
@@ -76,13 +76,13 @@ function drawGraticule(g: CanvasRenderingContext2D, view: View, projection: Proj
     const y = Math.round(view.y(projection.metres(lat, west)[1])) + 0.5;
     g.moveTo(0, y);
     g.lineTo(view.width, y);
-    texts.push([label(lat, 'NS'), 8, y - 8]);
+    texts.push([label(lat, 'NS'), 8, y - 8 * view.size]);
   }
   for (let lon = Math.ceil(west / step) * step; lon < east; lon += step) {
     const x = Math.round(view.x(projection.metres(north, lon)[0])) + 0.5;
     g.moveTo(x, 0);
     g.lineTo(x, view.height);
-    texts.push([label(lon, 'EW'), x + 5, 12]);
+    texts.push([label(lon, 'EW'), x + 5, 12 * view.size]);
   }
   g.stroke();
   g.textAlign = 'left';

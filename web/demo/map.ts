@@ -44,6 +44,7 @@ export class LiveMap {
   #picture: ImageData | undefined;
   #pixels = new Uint32Array();
   #fadeBegan = 0;
+  #faded = 0;
   #stale = true;
   #frames = 0;
   #counted = performance.now();
@@ -116,6 +117,7 @@ export class LiveMap {
     this.#picture = new ImageData(this.#movers.width, this.#movers.height);
     this.#pixels = new Uint32Array(this.#picture.data.buffer);
     [this.view.width, this.view.height] = [clientWidth, clientHeight];
+    this.view.size = Math.min(Math.max(Math.min(clientWidth, clientHeight * 1.6) / 1300, 1), 2.2);
     if (!this.view.moved) this.view.fit(this.projection);
     this.#sprites = undefined;
     this.#viewed();
@@ -158,12 +160,13 @@ export class LiveMap {
     g.clearRect(0, 0, canvas.width, canvas.height);
     g.setTransform(this.#ratio, 0, 0, this.#ratio, 0, 0);
     g.globalAlpha = 0.55;
-    g.lineWidth = 1.5;
+    g.lineWidth = 1.5 * this.view.size;
     g.lineCap = 'round';
   }
 
   /** The layer that grows takes the place of the one that has faded. */
   #fade(now: number): void {
+    this.#faded = now;
     const passed = (now - this.#fadeBegan) / FADE_MS;
     if (passed >= 1) {
       this.#fadeBegan = now;
@@ -185,7 +188,7 @@ export class LiveMap {
     if (this.fleet.still && now - this.#lastDrawn < 200 && !this.#stale) return;
     this.#lastDrawn = now;
     if (this.#stale) this.#redraw();
-    if (this.#frames % 8 === 0) this.#fade(now);
+    if (now - this.#faded > 120) this.#fade(now);
     this.#draw(performance.now());
   }
 
@@ -193,7 +196,7 @@ export class LiveMap {
     const { view, fleet } = this;
     // Smaller where they are many, or the map is.
     const room = Math.sqrt((view.width * view.height) / Math.max(fleet.entities.size, 1));
-    const size = Math.round(Math.min(Math.max(room / 4, 7), 14));
+    const size = Math.round(Math.min(Math.max(room / 4, 7), 14 * view.size));
     if (this.#sprites?.size !== size) this.#sprites = new Sprites(size, this.#moversRatio, this.#colours);
     const [sprites, picture, pixels] = [this.#sprites, this.#picture, this.#pixels];
     if (!picture) return;
@@ -215,12 +218,15 @@ export class LiveMap {
     if (!entity || entity.at === 0) return;
     const at = this.fleet.shown(entity, now);
     const [x, y] = [this.view.x(at.x), this.view.y(at.y)];
+    const { size } = this.view;
     g.save();
     g.scale(this.#moversRatio, this.#moversRatio);
+    g.translate(x, y);
+    g.scale(size, size);
     g.strokeStyle = isSelected ? this.#colours.accent : this.#colours.ink;
     g.lineWidth = isSelected ? 2.5 : 1.5;
     g.beginPath();
-    g.arc(x, y, isSelected ? 14 : 12, 0, 2 * Math.PI);
+    g.arc(0, 0, isSelected ? 14 : 12, 0, 2 * Math.PI);
     g.stroke();
     if (isSelected) {
       g.font = '600 12px system-ui, sans-serif';
@@ -228,9 +234,9 @@ export class LiveMap {
       g.lineWidth = 4;
       g.lineJoin = 'round';
       g.strokeStyle = this.#colours.ground;
-      g.strokeText(entity.id, x + 19, y);
+      g.strokeText(entity.id, 19, 0);
       g.fillStyle = this.#colours.ink;
-      g.fillText(entity.id, x + 19, y);
+      g.fillText(entity.id, 19, 0);
     }
     g.restore();
   }

@@ -1,7 +1,5 @@
 /** What the page costs and how old what it shows is; and what it would be if it polled. */
 
-/** Rates are over so long. */
-const WINDOW_MS = 3000;
 export const SAMPLE_MS = 250;
 /** Points of a sparkline. */
 const POINTS = 120;
@@ -17,6 +15,8 @@ export interface Totals {
 }
 
 export class Meter {
+  /** Rates are over so long. */
+  window_ms = 3000;
   updates_per_s = 0;
   bytes_per_s = 0;
   /** From commit to this page, of the changes of the last few seconds. */
@@ -53,7 +53,7 @@ export class Meter {
   }
 
   sample(totals: Totals, age_ms: number): void {
-    const since = totals.at - WINDOW_MS;
+    const since = totals.at - this.window_ms;
     this.#samples.push(totals);
     while (this.#samples.length > 2 && this.#samples[1]!.at <= since) this.#samples.shift();
     const first = this.#samples[0]!;

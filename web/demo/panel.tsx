@@ -165,8 +165,8 @@ function Controls() {
         <button id="cut" disabled={isBusy} onClick={() => void demo.cutConnection()}>
           Cut the connection
         </button>
-        <button id="slow" aria-label="Slow: one update a second" aria-pressed={demo.slow.value} onClick={() => demo.setSlow(!demo.slow.value)}>
-          Slow: 1 update/s
+        <button id="slow" aria-label={`Slow: one update of each entity in ${demo.SLOW_S} seconds`} aria-pressed={demo.slow.value} onClick={() => demo.setSlow(!demo.slow.value)}>
+          Slow: every {demo.SLOW_S} s
         </button>
         <button id="more" disabled={!canGrow} title={why} onClick={() => void demo.more()}>
           Add 1,000 entities

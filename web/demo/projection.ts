@@ -41,6 +41,8 @@ export class View {
   top = 0;
   width = 1;
   height = 1;
+  /** By how much everything is larger on a large screen. */
+  size = 1;
   /** Whether somebody has moved it. */
   moved = false;
   #least = 0;
@@ -48,7 +50,7 @@ export class View {
   fit(projection: Projection): void {
     const [w, h] = [Math.max(projection.width, 100), Math.max(projection.height, 100)];
     // Room for names and legends around it, where there is room at all.
-    const margin = this.width < 600 ? 14 : 72;
+    const margin = this.width < 600 ? 14 : 72 * this.size;
     this.scale = Math.max(Math.min((this.width - 2 * margin) / w, (this.height - 2 * margin) / h), 1e-6);
     this.#least = this.scale / 2;
     this.left = (w - this.width / this.scale) / 2;

@@ -35,6 +35,9 @@ struct Description {
     /// How many are wished. A recording has as many as it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     vehicles: Option<usize>,
+    /// How many that were at the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vehicles_at_first: Option<usize>,
     /// How many times faster than in the world everything moves.
     speed: f64,
     /// About how long after a thing told something it does again, in milliseconds.

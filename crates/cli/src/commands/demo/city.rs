@@ -26,6 +26,7 @@ const SIZE: &str = "/demo/vehicles";
 
 pub(super) struct City {
     fleet: Fleet,
+    at_first: usize,
     wished: usize,
     wished_max: usize,
     updates: u64,
@@ -46,7 +47,7 @@ impl City {
         for _ in 0..WARM_UP_TICKS {
             fleet.tick();
         }
-        City { fleet, wished: vehicles, wished_max: WISHED_MAX.max(vehicles), updates: 0 }
+        City { fleet, at_first: vehicles, wished: vehicles, wished_max: WISHED_MAX.max(vehicles), updates: 0 }
     }
 
     pub(super) async fn populate(&mut self, api: &Api) -> Result<(), Failure> {
@@ -175,6 +176,7 @@ a larger fleet:
             credit: None,
             collection: "/vehicles".to_owned(),
             vehicles: Some(self.wished),
+            vehicles_at_first: Some(self.at_first),
             speed: 1.0,
             interval_ms: 1000.0,
             bounds: Some(Bounds { south, west, north, east }),

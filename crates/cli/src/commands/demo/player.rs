@@ -171,6 +171,7 @@ how many there are, and what time it was:
             credit: self.credit.clone(),
             collection: self.survey.collection.clone(),
             vehicles: None,
+            vehicles_at_first: None,
             speed: self.speed,
             interval_ms: self.survey.interval_ms / self.speed,
             bounds: self.survey.bounds,
