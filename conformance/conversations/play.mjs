@@ -12,6 +12,9 @@ import { startServer } from '../lib/server.mjs';
 import { CARRIERS, openWebSocket } from '../lib/websocket.mjs';
 
 const DEADLINE_MS = 10_000;
+/** What streams are written as; a session that is heard only once travels on either. */
+export const FORMATS = { sse: 'text/event-stream', ndjson: 'application/x-ndjson' };
+
 const SHOWN_MAX = 1_000; // characters of a message in a failure
 
 /** One file, played once. */
@@ -23,6 +26,7 @@ export class Play {
   constructor({ conversation, carrier }) {
     this.conversation = conversation;
     this.carrier = CARRIERS[carrier];
+    this.format = carrier;
   }
 
   async all() {
@@ -103,16 +107,24 @@ export class Play {
 
   async #open(step, speaker) {
     const [kind, target] = step.rest.split(' ');
+    speaker.leave?.();
+    speaker.leave = undefined;
     speaker.inbox = [];
     speaker.links = new Set();
     speaker.parts = new Set();
     speaker.rev = undefined;
     speaker.unwatching = new Map();
-    speaker.answer = speaker.socket = undefined;
+    speaker.answer = speaker.socket = speaker.asked = undefined;
     // A file in which the server pings answers by itself; else it is done as every client does it.
     const mentioned = this.conversation.steps.some((one) => one.speaker === speaker.name && /^<\S? ping/.test(`${one.word} ${one.rest}`));
-    const receive = (item) => {
-      if (item.type === 'ping' && !mentioned) return speaker.socket.pong(item.text);
+    const whole = kind === 'events' ? messagesOf(this.format) : (item) => [item];
+    const receive = (came) => {
+      if (came.type === 'ping' && !mentioned) return speaker.socket.pong(came.text);
+      for (const item of whole(came)) take(item);
+    };
+    const opening = (speaker.opening = {});
+    const take = (item) => {
+      if (speaker.opening !== opening) return; // of one that the client has let go of
       speaker.inbox.push(item);
       speaker.wake?.();
     };
@@ -132,8 +144,11 @@ export class Play {
       speaker.leave = () => speaker.socket?.cut();
       const watched = new URL(asked.target, 'http://a').searchParams.has('watch');
       if (watched) speaker.links.add(0);
+    } else if (kind === 'events') {
+      // It is opened by what is said on it.
+      speaker.asked = { ...asked, method: 'POST', headers: { accept: FORMATS[this.format], 'content-type': JSON_TYPE, ...headers } };
     } else {
-      const accept = { sse: 'text/event-stream', ndjson: 'application/x-ndjson' }[kind] ?? broken(step, `no transport: ${kind}`);
+      const accept = FORMATS[kind] ?? broken(step, `no transport: ${kind}`);
       speaker.answer = await openStream({ ...asked, headers: { accept, ...headers } }).catch((error) => broken(step, error.message));
       speaker.leave = speaker.answer.leave;
     }
@@ -142,7 +157,7 @@ export class Play {
 
   /** Sends, and what was sent before and waits for nothing goes along with it. */
   #say(step, speaker) {
-    const { socket } = speaker;
+    const socket = speaker.asked ? { text: (body) => this.#openWith(body, step, speaker) } : speaker.socket;
     if (!socket) throw new Fault(step, 'nothing is open to say it on');
     const [word, ...words] = step.rest.split(' ');
     const rest = words.join(' ');
@@ -177,6 +192,14 @@ export class Play {
         return socket.text(text);
       }
     }
+  }
+
+  /** Opens a session that is heard only once. */
+  async #openWith(body, step, speaker) {
+    const asked = { ...speaker.asked, body };
+    speaker.asked = undefined;
+    speaker.answer = await openStream(asked).catch((error) => broken(step, error.message));
+    speaker.leave = speaker.answer.leave;
   }
 
   /** Which links there may be after a command, so that state of another is found out. */
@@ -252,6 +275,9 @@ export class Play {
     if (speaker.kind === 'ndjson') {
       if (message.kind !== 'synced' && message.kind !== 'error') this.#apply(speaker, step, message.path ?? speaker.path, message.kind, message.value);
       return;
+    }
+    if ('id' in item && item.id !== (message.synced ? message.rev : undefined)) {
+      throw new Fault(step, `the event should have its rev as its id when it is synced, and no id else (PROTOCOL M4)\ngot      id ${item.id}`);
     }
     if (item.packed && item.text.length < 64) throw new Fault(step, 'so small a message is not worth compressing (PROTOCOL L12)');
     if (message.status === 200 && speaker.unwatching.has(message.ref)) {
@@ -333,7 +359,7 @@ export class Play {
       const item = speaker.inbox.shift();
       if (item) {
         this.#note(speaker, '<', shown(item));
-        if (item.type === 'fault') throw new Fault(step, `what came breaks the rules of WebSocket: ${item.what}`);
+        if (item.type === 'fault') throw new Fault(step, `what came breaks the rules: ${item.what}`);
         return item;
       }
       if (speaker.closed && !speaker.socket) throw new Fault(step, 'nothing is open any more');
@@ -438,10 +464,27 @@ function toml({ limits, cors }) {
   return `${lines.join('\n')}\n`;
 }
 
+/** Makes messages of the lines of a session that is heard only once: of each event its data, and its id (PROTOCOL M4). */
+function messagesOf(format) {
+  let event = [];
+  return (item) => {
+    if (item.type !== 'line' || format === 'ndjson') return [item];
+    if (item.text.startsWith(':')) return [];
+    if (item.text !== '') return event.push(item.text), [];
+    const came = event.join('\n');
+    event = [];
+    const [, text, id] = /^data: (.*)(?:\nid: ?(.*))?$/.exec(came) ?? [];
+    if (text !== undefined) return [{ type: 'text', text, id }];
+    // Once, at the start; and before the end of a server that drains.
+    if (/^retry: \d+$/.test(came)) return [];
+    return [{ type: 'fault', what: `no event of a session: ${came}` }];
+  };
+}
+
 /** Opens a stream over HTTP/1.1; its lines are given to `receive`. */
-function openStream({ port, target, headers, receive }) {
+function openStream({ port, target, method = 'GET', headers, body, receive }) {
   return new Promise((resolve, reject) => {
-    const sent = request({ host: '127.0.0.1', port, path: target, headers, agent: false, timeout: DEADLINE_MS }, (answer) => {
+    const sent = request({ host: '127.0.0.1', port, path: target, method, headers, agent: false, timeout: DEADLINE_MS }, (answer) => {
       sent.setTimeout(0);
       const leave = () => sent.destroy();
       const opened = { status: answer.statusCode, headers: answer.headers, leave };
@@ -459,6 +502,6 @@ function openStream({ port, target, headers, receive }) {
     });
     sent.on('timeout', () => sent.destroy(new Error(`no answer after ${DEADLINE_MS} ms`)));
     sent.on('error', reject);
-    sent.end();
+    sent.end(body);
   });
 }

@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Fault, parse, shorten } from '../lib/conversation.mjs';
 import { CARRIERS } from '../lib/websocket.mjs';
-import { Play } from './play.mjs';
+import { FORMATS, Play } from './play.mjs';
 
 const PLAYING_MS_MAX = 60_000;
 const AT_ONCE = 3; // playings: many of them mostly wait
@@ -29,9 +29,10 @@ for (const name of files) {
   try {
     const conversation = parse(join(here, name));
     if (conversation.side === 'client') continue;
-    const travels = conversation.steps.some(({ word, rest }) => word === 'open' && rest.startsWith('ws '));
-    const carriers = Object.keys(CARRIERS).filter((carrier) => conversation.over === undefined || carrier === conversation.over);
-    for (const carrier of travels ? carriers : [undefined]) playings.push({ name, conversation, carrier });
+    const opens = (kind) => conversation.steps.some(({ word, rest }) => word === 'open' && rest.startsWith(`${kind} `));
+    const carriers = opens('ws') ? Object.keys(CARRIERS) : opens('events') ? Object.keys(FORMATS) : [undefined];
+    const wanted = carriers.filter((carrier) => conversation.over === undefined || carrier === conversation.over);
+    for (const carrier of wanted) playings.push({ name, conversation, carrier });
   } catch (error) {
     fail({ name }, error);
   }

@@ -251,6 +251,12 @@ export class Machine {
     const { transports } = this.settings;
     const avoided = this.#failed ?? (this.blocked && this.now < this.blocked.at + BLOCKED_MS ? this.blocked.transport : undefined);
     this.transport = transports.find((transport) => transport !== avoided) ?? transports[0];
+    if (this.transport === 'events' && this.links.size === 0) {
+      // Nothing to be told of: plain requests need no stream.
+      this.#request([...this.#queued]);
+      this.rest('idle');
+      return;
+    }
     this.phase = 'opening';
     this.#reset();
     this.#act({ do: 'connect', transport: this.transport });
@@ -290,8 +296,6 @@ export class Machine {
     const outgoing: Outgoing[] = [...new Set(links.map(kindOf))].flatMap((kind) => links.filter((link) => kindOf(link) === kind));
     if (isSocket) outgoing.push(...this.#queued);
     const commands = this.#commands(outgoing);
-    // A stream has to say something, so that it is known whether it gets through.
-    if (!isSocket && commands.length === 0) first.push({ auth: token ?? null, ref: this.#nextRef() });
     const all = [...first, ...commands];
     const messages = isSocket && this.links.size > LINKS_PER_MESSAGE ? all.map((command) => [command]) : [all];
     for (const commands of messages) this.#act({ do: 'send', commands });
@@ -329,16 +333,20 @@ export class Machine {
     return ++this.#ref;
   }
 
+  #request(calls: readonly Call[]): void {
+    for (const call of calls) {
+      this.#queued.delete(call);
+      this.#act({ do: 'request', call });
+    }
+  }
+
   /** Sends what has gathered. */
   flush(): void {
     const outgoing = this.#outgoing;
     this.#outgoing = [];
     if (this.transport === 'events') {
       const calls = outgoing.filter(isCall);
-      for (const call of calls) {
-        this.#queued.delete(call);
-        this.#act({ do: 'request', call });
-      }
+      this.#request(calls);
       // A stream cannot be told anything any more: another one takes its place.
       if (calls.length < outgoing.length) {
         this.#act({ do: 'drop' });

@@ -34,7 +34,7 @@ impl Kind {
 }
 
 /// Encodings of one frame that can be shared: as many as there are ways to write it on a wire.
-pub const ENCODINGS: usize = 6;
+pub const ENCODINGS: usize = 8;
 
 /// One step of a reader. Readers of the same projection with the same cursor share it, and with it whatever it was encoded to
 /// (invariant A6).

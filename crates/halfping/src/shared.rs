@@ -312,6 +312,11 @@ impl Subscription {
         ended
     }
 
+    /// Whether there is a link that could be told something.
+    pub(crate) fn has_links(&self) -> bool {
+        self.links > 0
+    }
+
     /// Takes frames as long as `take` wants more, all from one state of the tree. When there are none left, `waker` is woken as soon as
     /// there are again (unless they are [delivered](Subscription::deliver_to)).
     pub(crate) fn pull(&self, waker: &Waker, mut take: impl FnMut(Update) -> bool) -> Pulled {

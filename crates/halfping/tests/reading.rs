@@ -310,6 +310,7 @@ fn an_accept_that_names_nothing_of_ours_is_refused() {
         talk.check(&format!("GET /none\nAccept: {accept}"), "406 not-acceptable");
         talk.check(&format!("HEAD /a\nAccept: {accept}"), "406 not-acceptable");
         talk.check(&format!("GET /_streams?path=/a\nAccept: {accept}"), "406 not-acceptable");
+        talk.check(&format!("POST /_streams\nAccept: {accept}\n\n[]"), "406 not-acceptable");
     }
 }
 
@@ -333,7 +334,7 @@ fn options_tells_what_is_allowed_and_the_rest_is_refused() {
     }
     methods(&mut talk, "/_health", "GET, HEAD, OPTIONS", &["TRACE"]);
     methods(&mut talk, "/_metrics", "GET, HEAD, OPTIONS", &["TRACE"]);
-    methods(&mut talk, "/_streams", "GET, HEAD, OPTIONS", &["TRACE"]);
+    methods(&mut talk, "/_streams", "GET, HEAD, OPTIONS, POST", &["TRACE"]);
     // The root cannot be removed (PROTOCOL W4), and what is allowed there says so.
     talk.check("DELETE /", "405 method-not-allowed\nAllow: *");
     for patch in ["application/merge-patch+json", "application/json-patch+json"] {

@@ -14,13 +14,16 @@ use serde_json::{Value, json};
 
 #[test]
 fn after_silence_a_stream_says_that_it_is_alive() {
-    // PROTOCOL E4, N2. This takes 15 s, beside all the others.
+    // PROTOCOL E4, N2, M4. This takes 15 s, beside all the others.
     let server = serve();
     let cursor = server.write(&["PUT /a 1"])[0].cursor();
     let begun = Instant::now();
     let mut sse = server.sse("/a");
     let mut ndjson = server.ndjson("/a");
     let mut many = server.ndjson("/_streams?path=/a&path=/b");
+    let watch = "\n\n{\"watch\":1,\"path\":\"/a\"}";
+    let mut once = server.stream(&format!("POST /_streams\nAccept: application/x-ndjson{watch}"));
+    assert_eq!(once.message()["synced"], true);
     sse.expect(&["snapshot 1", "synced"]);
     ndjson.expect(&["snapshot 1", "synced"]);
     many.expect(&["/a snapshot 1", "/b gone", "synced"]);
@@ -36,7 +39,9 @@ fn after_silence_a_stream_says_that_it_is_alive() {
     assert_eq!((again.kind.as_str(), again.rev), ("synced", Some(cursor.clone())));
     assert!(begun.elapsed() >= Duration::from_secs(15));
     let again = beat(&mut many);
-    assert_eq!((again.kind.as_str(), again.rev), ("synced", Some(cursor)));
+    assert_eq!((again.kind.as_str(), again.rev), ("synced", Some(cursor.clone())));
+    let again = once.message();
+    assert_eq!((&again["rev"], &again["synced"], again.get("set")), (&json!(cursor), &json!(true), None));
     while sse.comments == 0 {
         let next = sse.next_within(Duration::from_millis(100));
         assert!(matches!(next, Next::Nothing), "{next:?}");

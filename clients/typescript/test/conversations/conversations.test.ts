@@ -4,8 +4,10 @@ import { fileURLToPath } from 'node:url';
 import { describe, test } from 'vitest';
 import { Player, sideOf, type Variant } from './player.js';
 
-const folder = fileURLToPath(new URL('../../../../conformance/conversations/sessions/', import.meta.url));
-const files = readdirSync(folder).filter((name) => name.endsWith('.txt') && sideOf(folder + name) !== 'server');
+const folder = fileURLToPath(new URL('../../../../conformance/conversations/', import.meta.url));
+const files = ['sessions/', 'events/']
+  .flatMap((kind) => readdirSync(folder + kind).map((name) => kind + name))
+  .filter((name) => name.endsWith('.txt') && sideOf(folder + name) !== 'server');
 
 describe.each(files)('%s', (name) => {
   // What may come or not: never, once, twice.

@@ -25,31 +25,74 @@ interface Step {
   more: string[];
 }
 
+/** What the client says on one connection, and how it is answered. */
+interface Connection {
+  readonly said: any[];
+  readonly closed: number | undefined;
+  opened(): void;
+  say(message: unknown): void;
+  /** It breaks, or is closed with a code. */
+  end(code?: number): void;
+}
+
+const connections: Connection[] = [];
+const isSaid = (command: object) => !ASIDES.some((aside) => aside in command);
+
 /** A socket that the player holds the other end of. */
-class Socket {
-  static all: Socket[] = [];
+class Socket implements Connection {
   onopen: ((event: unknown) => void) | null = null;
   onmessage: ((event: { data: string }) => void) | null = null;
   onclose: ((event: { code: number }) => void) | null = null;
   onerror: ((event: unknown) => void) | null = null;
-  said: any[] = [];
+  readonly said: any[] = [];
   closed: number | undefined;
 
   constructor(
     readonly url: string,
     readonly protocol: string,
   ) {
-    Socket.all.push(this);
+    if (url !== 'ws://server.test/') throw new Error(`it connects to ${url}`);
+    if (protocol !== 'halfping.v1') throw new Error(`it offers ${protocol}`);
+    connections.push(this);
   }
 
   send(text: string): void {
-    const commands = [JSON.parse(text)].flat();
-    this.said.push(...commands.filter((command) => !ASIDES.some((aside) => aside in command)));
+    this.said.push(...[JSON.parse(text)].flat().filter(isSaid));
   }
 
   close(code = 1005): void {
     this.closed = code;
   }
+
+  opened = () => this.onopen?.({});
+  say = (message: unknown) => this.onmessage?.({ data: JSON.stringify(message) });
+  end = (code = 1006) => void (this.closed === undefined && this.onclose?.({ code }));
+}
+
+/** The same of a session that is heard only once. */
+class Stream implements Connection {
+  readonly said: any[];
+  closed: number | undefined;
+  #sink!: ReadableStreamDefaultController<Uint8Array>;
+  readonly body = new ReadableStream<Uint8Array>({ start: (sink) => void (this.#sink = sink) });
+
+  constructor(url: string, { method, body, signal, headers }: RequestInit) {
+    if (method !== 'POST' || url !== 'http://server.test/_streams') throw new Error(`it asks for ${method} ${url}`);
+    if (new Headers(headers).get('content-type') !== 'application/json') throw new Error('its body has no type');
+    this.said = (JSON.parse(String(body)) as object[]).filter(isSaid);
+    signal?.addEventListener('abort', () => (this.closed = 1000));
+    connections.push(this);
+  }
+
+  static fetch = async (url: unknown, init: RequestInit = {}) => {
+    const { body } = new Stream(String(url), init);
+    return new Response(body, { headers: { 'content-type': 'text/event-stream' } });
+  };
+
+  opened = () => this.#write('retry: 700\n:\n');
+  say = (message: any) => this.#write(`data: ${JSON.stringify(message)}\n${message.synced ? `id: ${message.rev}\n` : ''}\n`);
+  end = () => void (this.closed === undefined && this.#sink.close());
+  #write = (text: string) => void (this.closed === undefined && this.#sink.enqueue(new TextEncoder().encode(text)));
 }
 
 /** How often what may come does come. */
@@ -61,7 +104,7 @@ export class Player {
   readonly #world = new World();
   readonly #variant: Variant;
   #api!: Api;
-  #socket: Socket | undefined;
+  #socket: Connection | undefined;
   #sockets = 0;
   /** By the name or number that the file gives a link. */
   readonly #lives = new Map<string, Live>();
@@ -78,14 +121,24 @@ export class Player {
 
   async play(): Promise<void> {
     vi.useFakeTimers();
-    Socket.all = [];
-    this.#api = connect('http://server.test/', { WebSocket: Socket, transport: 'websocket', onError: (error) => this.#problems.push(error as HalfpingError) });
+    connections.length = 0;
+    const isStream = this.#steps.some(({ word, rest }) => word === 'open' && rest.startsWith('events'));
+    const token = /^auth "(.*)"$/.exec(this.#steps.find(({ word, rest }) => word === 'do' && rest.startsWith('auth'))?.rest ?? '')?.[1];
+    if (token !== undefined) ASIDES.splice(ASIDES.indexOf('auth'), 1);
+    this.#api = connect('http://server.test/', {
+      WebSocket: Socket,
+      fetch: Stream.fetch as typeof fetch,
+      transport: isStream ? 'events' : 'websocket',
+      token,
+      onError: (error) => this.#problems.push(error as HalfpingError),
+    });
     try {
       for (const [index, step] of this.#steps.entries()) {
         if (step.speaker !== 'client' && step.word !== 'write') continue;
         try {
           await this.#step(step, index);
-          await vi.advanceTimersByTimeAsync(0);
+          // Wishes that stand together are said in one breath.
+          if (step.word !== 'do' || this.#steps[index + 1]?.word !== 'do') await vi.advanceTimersByTimeAsync(0);
         } catch (error) {
           throw new Error(`line ${step.at}: ${step.line.slice(0, 200)}\n${(error as Error).message}`);
         }
@@ -93,6 +146,7 @@ export class Player {
       this.#nothingMore();
     } finally {
       this.#api.close();
+      if (token !== undefined) ASIDES.push('auth');
       vi.useRealTimers();
     }
   }
@@ -117,7 +171,7 @@ export class Player {
         for (let time = this.#steps[index + 1]?.word === 'quiet' ? -1 : 0; time < this.#variant; time++) await this.#say(step);
         return;
       case 'cut':
-        this.#socket!.onclose?.({ code: 1006 });
+        this.#socket!.end();
         return;
       case 'passes':
         await vi.advanceTimersByTimeAsync(parseInt(step.rest, 10));
@@ -166,13 +220,11 @@ export class Player {
       else if (first) this.#ask(first);
     }
     // A client that comes back may take its time.
-    for (let ms = 0; ms < 20_000 && Socket.all.length === this.#sockets; ms += 50) await vi.advanceTimersByTimeAsync(50);
-    if (Socket.all.length === this.#sockets) throw new Error('the client does not connect');
-    this.#socket = Socket.all.at(-1)!;
-    this.#sockets = Socket.all.length;
-    if (this.#socket.url !== 'ws://server.test/') throw new Error(`it connects to ${this.#socket.url}`);
-    if (this.#socket.protocol !== 'halfping.v1') throw new Error(`it offers ${this.#socket.protocol}`);
-    this.#socket.onopen?.({});
+    for (let ms = 0; ms < 20_000 && connections.length === this.#sockets; ms += 50) await vi.advanceTimersByTimeAsync(50);
+    if (connections.length === this.#sockets) throw new Error('the client does not connect');
+    this.#socket = connections.at(-1)!;
+    this.#sockets = connections.length;
+    this.#socket.opened();
     if (!url.searchParams.has('watch')) return;
     // What stands in the file's query has to be in the first command.
     await vi.advanceTimersByTimeAsync(0);
@@ -197,6 +249,7 @@ export class Player {
   #do(text: string, step: Step): void {
     const [what, ...words] = text.split(' ');
     this.#asked.push(text);
+    if (what === 'auth') return; // it is the API's from the start
     if (what === 'close') return this.#api.close();
     if (what === 'unwatch') {
       const live = this.#lives.get(words[0]!)!;
@@ -261,6 +314,7 @@ export class Player {
         const said = this.#next(step.rest);
         if (ref && said.ref !== undefined) this.#names.set(nameOf(ref), said.ref);
         this.#compare(item, said, step);
+        if (!ref && said.ref !== undefined) this.#emit({ ref: said.ref, status: 200 });
       }
     }
   }
@@ -311,10 +365,11 @@ export class Player {
   }
 
   async #say(step: Step): Promise<void> {
-    if (/^(opened|ping|pong|end|refused)/.test(step.rest)) return;
+    if (step.rest === 'end') return this.#socket!.end();
+    if (/^(opened|ping|pong|refused)/.test(step.rest)) return;
     const close = /^close (\d+)/.exec(step.rest)?.[1];
     if (close !== undefined) {
-      if (this.#socket!.closed === undefined) this.#socket!.onclose?.({ code: Number(close) });
+      this.#socket!.end(Number(close));
       return;
     }
     const wanted = pattern(step.rest, step);
@@ -339,8 +394,9 @@ export class Player {
     const link = this.#links.get(id);
     if (!link) throw new Error(`there is no link ${id}`);
     const now = this.#world.at(link.path, link.depth);
-    const kind = isName(wantedKind) ? (now === undefined ? 'gone' : 'snapshot') : wantedKind;
-    const isOpen = hasOpen(wantedBody);
+    const isAny = typeof wantedKind === 'object';
+    const kind = isAny ? (now === undefined ? 'gone' : 'snapshot') : wantedKind;
+    const isOpen = isAny || hasOpen(wantedBody);
     let body = wantedBody;
     if (isOpen && more === 'more') body = kind === 'snapshot' ? {} : {};
     else if (isOpen && kind === 'merge') body = difference(link.sent, now);
@@ -373,7 +429,7 @@ export class Player {
   }
 
   #emit(message: unknown): void {
-    this.#socket!.onmessage?.({ data: JSON.stringify(message) });
+    this.#socket!.say(message);
   }
 
   #mirror(step: Step): void {

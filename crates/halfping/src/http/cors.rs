@@ -11,7 +11,7 @@ use axum::response::Response;
 use futures_core::future::BoxFuture;
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, Method, Request, header};
+use http::{HeaderMap, HeaderName, Method, Request, header};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::cors::{Any, CorsLayer};
 
@@ -19,7 +19,18 @@ use super::answer;
 use crate::problem::Problem;
 use crate::shared::Shared;
 
-const PREFERENCE_APPLIED: header::HeaderName = header::HeaderName::from_static("preference-applied");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+/// What pages may send. The first stands for any header, except that to browsers it does not stand for `Authorization`, and to old ones for
+/// nothing.
+const REQUEST_HEADERS: [HeaderName; 7] = [
+    HeaderName::from_static("*"),
+    header::AUTHORIZATION,
+    header::CONTENT_TYPE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    HeaderName::from_static("last-event-id"),
+    HeaderName::from_static("prefer"),
+];
 
 /// Pages of which origins may use the API from a browser.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -44,7 +55,7 @@ impl Cors {
                 Method::POST,
                 Method::DELETE,
             ])
-            .allow_headers(Any)
+            .allow_headers(REQUEST_HEADERS)
             .expose_headers([
                 header::ETAG,
                 header::LOCATION,

@@ -32,6 +32,8 @@ const ALLOW: &str = "GET, HEAD, OPTIONS, PUT, PATCH, POST, DELETE";
 const ALLOW_ROOT: &str = "GET, HEAD, OPTIONS, PUT, PATCH, POST";
 /// Methods of what the server itself provides.
 const ALLOW_READ: &str = "GET, HEAD, OPTIONS";
+/// Methods of `/_streams`.
+const ALLOW_STREAMS: &str = "GET, HEAD, OPTIONS, POST";
 /// Types that `PATCH` takes.
 const ACCEPT_PATCH: &str = "application/merge-patch+json, application/json-patch+json";
 
@@ -78,6 +80,7 @@ async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body, upgrade: 
     mounted_whole(request)?;
     let own = path.segments().first().map(|name| &**name).filter(|name| name.starts_with('_'));
     let allow = match own {
+        Some("_streams") if path.segments().len() == 1 => ALLOW_STREAMS,
         Some(_) => ALLOW_READ,
         None if path.is_root() => ALLOW_ROOT,
         None => ALLOW,
@@ -102,6 +105,9 @@ async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body, upgrade: 
         }
         (&Method::GET | &Method::HEAD, Some("_streams")) if path.segments().len() == 1 => {
             read::many(shared, &connection, request)
+        }
+        (&Method::POST, Some("_streams")) if path.segments().len() == 1 => {
+            read::once(shared, &connection, request, body).await
         }
         (&Method::GET | &Method::HEAD, Some(_)) => {
             Err(Problem::new("not-found", format!("the server has nothing of its own at {path}"))
@@ -134,7 +140,7 @@ fn mounted_whole(request: &Parts) -> Result<(), Problem> {
 fn options(allow: &'static str) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-    if allow != ALLOW_READ {
+    if allow.contains("PATCH") {
         response.headers_mut().insert("accept-patch", HeaderValue::from_static(ACCEPT_PATCH));
     }
     response

@@ -1,4 +1,4 @@
-//! `GET` and `HEAD`: once, as a long poll, or as a stream.
+//! `GET` and `HEAD`: once, as a long poll, or as a stream; and the sessions that begin with a request.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 
 use super::negotiate::{OF_MANY, OF_ONE, OF_SESSION, Query, Representation, accept, condition, since, wait};
-use super::{Answer, etag};
+use super::{Answer, etag, write};
 use crate::connection::Connection;
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
@@ -107,6 +107,33 @@ pub(super) fn session(
     session::open(shared, connection, upgrade, handshake, watch.as_ref())
 }
 
+/// Opens a session that is heard only once: its commands are the body, and its messages the answer.
+pub(super) async fn once(
+    shared: &Arc<Shared>,
+    connection: &Arc<Connection>,
+    request: &Parts,
+    body: &mut Body,
+) -> Answer {
+    let query = Query::parse(request.uri.query(), &[])?;
+    let format = match accept(&request.headers)? {
+        Representation::Stream(format) => format,
+        Representation::Json => Format::Sse,
+    };
+    let commands = write::read_json(shared, request, body, session::Commands::once).await??;
+    if let Some(answer) = sent_away(shared, format) {
+        return answer;
+    }
+    Ok(streaming(session::once(shared, connection, format, commands, since(&request.headers, &query))?))
+}
+
+/// How a stream is answered that begins when the server is about to stop.
+fn sent_away(shared: &Shared, format: Format) -> Option<Answer> {
+    shared.is_draining().then(|| match format {
+        Format::Sse => Ok(farewell()),
+        Format::Ndjson => Err(Problem::new("draining", "the server is about to stop")),
+    })
+}
+
 fn stream(
     shared: &Arc<Shared>,
     connection: &Arc<Connection>,
@@ -116,18 +143,17 @@ fn stream(
     paths: Vec<Path>,
     spelled: Option<Box<[Box<str>]>>,
 ) -> Answer {
-    match (shared.is_draining(), request.method == Method::HEAD) {
-        (true, _) if format == Format::Sse => Ok(farewell()),
-        (true, _) => Err(Problem::new("draining", "the server is about to stop")),
-        (false, true) => Ok(response(format, Body::empty())),
-        (false, false) => {
-            let since = since(&request.headers, &query);
-            let watches: Vec<Watch> = paths.into_iter().map(|path| query.watch(path, since)).collect();
-            let subscription = Subscription::new(shared, connection, &watches)?;
-            let style = Style { format, whole: query.whole, envelope: query.envelope, paths: spelled };
-            Ok(streaming(Stream::new(subscription, style, since.map(|c| c.revision))))
-        }
+    if let Some(answer) = sent_away(shared, format) {
+        return answer;
     }
+    if request.method == Method::HEAD {
+        return Ok(response(format, Body::empty()));
+    }
+    let since = since(&request.headers, &query);
+    let watches: Vec<Watch> = paths.into_iter().map(|path| query.watch(path, since)).collect();
+    let subscription = Subscription::new(shared, connection, &watches)?;
+    let style = Style { format, whole: query.whole, envelope: query.envelope, paths: spelled };
+    Ok(streaming(Stream::of_frames(subscription, style, since.map(|c| c.revision))))
 }
 
 async fn plain(

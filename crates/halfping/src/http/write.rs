@@ -60,13 +60,7 @@ pub(super) async fn one(
             answer(shared, commit(shared, write(action)).await?)
         }
         _ => {
-            let json = media.as_deref().is_none_or(|m| m == "application/json" || m.ends_with("+json"));
-            if !json {
-                let detail =
-                    format!("the body must be JSON; this one is {}", named(&media.unwrap_or_default()));
-                return Err(Problem::new("unsupported-media-type", detail)
-                    .hint("send Content-Type: application/json (curl: --json, or -H 'Content-Type: application/json')"));
-            }
+            check_json(media)?;
             let value = read(shared, request, body, Json::parse).await??;
             if method == Method::PUT {
                 return answer(shared, commit(shared, write(Action::Put(value))).await?);
@@ -124,6 +118,30 @@ fn answer(shared: &Shared, (created, revision): (bool, halfping_engine::Revision
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let response: Response = (status, [(header::ETAG, etag(shared, revision))]).into_response();
     Ok(response)
+}
+
+/// A body is JSON, or says nothing of what it is.
+fn check_json(media: Option<String>) -> Result<(), Problem> {
+    match media {
+        Some(media) if media != "application/json" && !media.ends_with("+json") => {
+            let detail = format!("the body must be JSON; this one is {}", named(&media));
+            Err(Problem::new("unsupported-media-type", detail).hint(
+                "send Content-Type: application/json (curl: --json, or -H 'Content-Type: application/json')",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the JSON says that is the body of a request.
+pub(super) async fn read_json<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    request: &Parts,
+    body: &mut Body,
+    parse: fn(&[u8], &Limits) -> T,
+) -> Result<T, Problem> {
+    check_json(media_type(&request.headers)?)?;
+    read(shared, request, body, parse).await
 }
 
 /// The type of the body, in lower case and without parameters.

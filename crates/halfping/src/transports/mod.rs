@@ -1,25 +1,24 @@
 //! Streams over one HTTP response: frames written as server-sent events or as lines, at the pace of the connection.
 
+mod body;
 mod ndjson;
 pub(crate) mod session;
 mod sse;
 
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Weak};
+use std::task::Context;
 
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use halfping_engine::{Frame, Revision, Update};
+use halfping_engine::{Frame, Revision, Tick, Update};
 use http::header;
-use http_body::Body;
-use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::direct::{Endless, SHARED_FROM};
+use crate::delivery::Deliver;
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
 
+pub(crate) use body::Stream;
+use body::{Chunk, Source};
 use ndjson::CONTENT_TYPE as NDJSON;
 pub(crate) use sse::CONTENT_TYPE as SSE;
 
@@ -32,9 +31,6 @@ const RATE_MAX: f64 = 1000.0;
 pub(crate) fn interval_ms(rate: f64) -> u64 {
     (1000.0 / rate.min(RATE_MAX)).round().min(INTERVAL_MS_MAX) as u64
 }
-
-/// Silence after which a stream says that it is alive.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The answer to a request for a stream, with a body that ends.
 pub(crate) fn response(format: Format, body: axum::body::Body) -> Response {
@@ -53,9 +49,9 @@ pub(crate) fn response(format: Format, body: axum::body::Body) -> Response {
 }
 
 /// A stream, as an answer.
-pub(crate) fn streaming(stream: Stream) -> Response {
-    let endless = stream.endless.clone();
-    let mut response = response(stream.style.format, axum::body::Body::new(stream));
+pub(crate) fn streaming<S: Source>(stream: Stream<S>) -> Response {
+    let endless = stream.endless();
+    let mut response = response(stream.format(), axum::body::Body::new(stream));
     response.extensions_mut().insert(endless);
     response
 }
@@ -104,7 +100,7 @@ struct Envelope<'a> {
 }
 
 impl Style {
-    /// Which of a frame's shared encodings this style uses; `None` when it is the reader's own. Sessions use 4 and 5.
+    /// Which of a frame's shared encodings this style uses; `None` when it is the reader's own. Sessions use 4 to 7.
     fn shared_encoding(&self) -> Option<usize> {
         match (self.format, self.envelope, self.whole) {
             _ if self.paths.is_some() => None,
@@ -121,78 +117,63 @@ impl Style {
     }
 }
 
-/// The body of a streaming answer. It makes nothing before it is asked for bytes (invariant A3): the HTTP layer below asks when the
-/// connection has room.
-pub(crate) struct Stream {
+/// What the reader of one resource is told, or of several on one stream.
+pub(crate) struct Frames {
     subscription: Subscription,
     style: Style,
-    endless: Endless,
-    /// Made together with what was sent last, and to be sent before anything else.
-    rest: std::vec::IntoIter<Bytes>,
-    /// Fires at the next heartbeat, or earlier when a link with a rate is due.
-    timer: Pin<Box<Sleep>>,
-    heartbeat: Instant,
     /// What the reader has, for frames that only repeat it.
     last: Option<Revision>,
-    state: State,
-    /// Who is woken by news, if all that there was to say has been taken. The HTTP layer asks again after each chunk, and in vain
-    /// after most.
-    waits: Option<Waker>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Nothing was sent.
-    Opening,
     /// The first state is on its way.
-    Syncing,
-    Live,
-    Ended,
+    syncing: bool,
+    /// All that was due has been said, and news will wake who asked.
+    at_rest: bool,
+    due: Option<Tick>,
 }
 
-impl Stream {
-    pub(crate) fn new(subscription: Subscription, style: Style, since: Option<Revision>) -> Stream {
-        let heartbeat = Instant::now() + HEARTBEAT;
-        subscription.shared().metrics.streams.get_or_create(&[("transport", style.format.name())]).inc();
-        let timer = Box::pin(sleep_until(heartbeat));
-        let endless = Endless::default();
-        Stream {
-            subscription,
-            style,
-            endless,
-            rest: Vec::new().into_iter(),
-            timer,
-            heartbeat,
-            last: since,
-            state: State::Opening,
-            waits: None,
+impl Stream<Frames> {
+    /// A stream of frames.
+    pub(crate) fn of_frames(subscription: Subscription, style: Style, since: Option<Revision>) -> Self {
+        let format = style.format;
+        subscription.shared().metrics.streams.get_or_create(&[("transport", format.name())]).inc();
+        let frames = Frames { subscription, style, last: since, syncing: true, at_rest: false, due: None };
+        Stream::new(frames, format)
+    }
+}
+
+impl Source for Frames {
+    fn shared(&self) -> &Arc<Shared> {
+        self.subscription.shared()
+    }
+
+    fn deliver_to(&self, reader: Weak<dyn Deliver>) {
+        self.subscription.deliver_to(reader);
+    }
+
+    fn due(&self) -> Option<Tick> {
+        self.due
+    }
+
+    fn look_again(&mut self) {
+        (self.at_rest, self.due) = (false, None);
+    }
+
+    fn repeat_synced(&mut self, _: &mut Context<'_>, chunk: &mut Chunk) {
+        let shared = self.subscription.shared();
+        let at = self.last.unwrap_or_else(|| shared.with_engine(halfping_engine::Engine::revision));
+        write_synced(shared, &self.style, chunk.buffer(), at);
+    }
+
+    fn fill(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk) -> ControlFlow<()> {
+        if self.at_rest && !self.subscription.has_news() {
+            return ControlFlow::Continue(());
         }
-    }
-
-    /// Whether a look at the engine would be in vain, and the waker that it would leave there is there already.
-    fn has_nothing_to_say(&self, cx: &Context<'_>) -> bool {
-        self.waits.as_ref().is_some_and(|waits| waits.will_wake(cx.waker())) && !self.subscription.has_news()
-    }
-
-    /// Writes what there is to say now, at most about `ahead_bytes` of it.
-    fn fill(&mut self, cx: &mut Context<'_>) -> Chunk {
-        let Stream { subscription, style, endless, last, state, timer, heartbeat, waits, .. } = self;
+        let Frames { subscription, style, last, syncing, .. } = self;
         let shared = subscription.shared().clone();
-        let mut chunk = Chunk::default();
-        if *state == State::Opening {
-            *state = State::Syncing;
-            if let Some(reader) = endless.reader() {
-                subscription.deliver_to(reader);
-            }
-            if style.format == Format::Sse {
-                sse::opening(chunk.buffer());
-            }
-        }
         // One update is held back until it is known whether it is the last: that one says so (PROTOCOL M2).
         let mut held: Option<(Arc<Frame>, u32)> = None;
         let mut refusal = None;
         let mut now = None;
-        let first_state = *state == State::Syncing;
+        let first_state = *syncing;
         let pulled = subscription.pull(cx.waker(), |Update { tag, frame, .. }| match frame {
             Ok(frame) => {
                 shared.metrics.frames.of(frame.kind.name()).inc();
@@ -204,7 +185,7 @@ impl Stream {
                 *last = frame.revision.or(*last);
                 let room = chunk.len() + frame.body.len() < shared.limits.ahead_bytes;
                 if let Some((frame, tag)) = held.replace((frame, tag)) {
-                    write_frame(&shared, style, &mut chunk, &frame, tag, None);
+                    write_frame(&shared, style, chunk, &frame, tag, None);
                 }
                 room
             }
@@ -217,33 +198,23 @@ impl Stream {
             *last = pulled.synced;
         }
         if let Some((frame, tag)) = held {
-            write_frame(&shared, style, &mut chunk, &frame, tag, pulled.synced);
+            write_frame(&shared, style, chunk, &frame, tag, pulled.synced);
         }
+        let mut flow = ControlFlow::Continue(());
         if let Some((why, tag)) = refusal {
             let problem = Problem::from(why).to_json_in_stream(true);
             match style.format {
                 Format::Sse => sse::error(&shared, style, style.path(tag), &problem, chunk.buffer()),
                 Format::Ndjson => ndjson::error(style.path(tag), &problem, chunk.buffer()),
             }
-            *state = State::Ended;
-        } else if let (Some(resume), State::Syncing) = (pulled.synced, *state) {
-            *state = State::Live;
+            flow = ControlFlow::Break(());
+        } else if let (Some(resume), true) = (pulled.synced, *syncing) {
+            *syncing = false;
             write_synced(&shared, style, chunk.buffer(), last.unwrap_or(resume));
         }
-        match waits {
-            _ if pulled.synced.is_none() => *waits = None,
-            Some(known) if known.will_wake(cx.waker()) => {}
-            _ => *waits = Some(cx.waker().clone()),
-        }
-        if chunk.len() > 0 {
-            *heartbeat = Instant::now() + HEARTBEAT;
-        }
-        let due = pulled.due.map(|tick| Instant::from_std(shared.clock.instant(tick)));
-        let deadline = due.map_or(*heartbeat, |due| due.min(*heartbeat));
-        if timer.deadline() != deadline {
-            timer.as_mut().reset(deadline);
-        }
-        chunk
+        shared.metrics.bytes_out.inc_by(chunk.len() as u64);
+        (self.at_rest, self.due) = (pulled.synced.is_some(), pulled.due);
+        flow
     }
 }
 
@@ -280,152 +251,9 @@ fn write_synced(shared: &Shared, style: &Style, out: &mut Vec<u8>, at: Revision)
     }
 }
 
-/// Bytes of one poll. Large encodings stay as they are, so that slow readers hold no copies of them; so does a small one that is alone;
-/// the rest is put together.
-#[derive(Default)]
-struct Chunk {
-    pieces: Vec<Bytes>,
-    whole: Option<Bytes>,
-    buffer: Vec<u8>,
-}
-
-impl Chunk {
-    fn push(&mut self, bytes: Bytes) {
-        if bytes.len() >= SHARED_FROM {
-            self.seal();
-            self.pieces.push(bytes);
-        } else if self.len() == 0 {
-            self.whole = Some(bytes);
-        } else {
-            self.buffer().extend_from_slice(&bytes);
-        }
-    }
-
-    fn buffer(&mut self) -> &mut Vec<u8> {
-        if let Some(whole) = self.whole.take() {
-            self.buffer.extend_from_slice(&whole);
-        }
-        &mut self.buffer
-    }
-
-    fn len(&self) -> usize {
-        let pieces = self.pieces.iter().chain(&self.whole).map(Bytes::len);
-        pieces.sum::<usize>() + self.buffer.len()
-    }
-
-    fn seal(&mut self) {
-        let rest = self.whole.take().unwrap_or_else(|| std::mem::take(&mut self.buffer).into());
-        self.pieces.extend((!rest.is_empty()).then_some(rest));
-    }
-
-    /// The first piece, and those that follow.
-    fn finish(mut self) -> (Bytes, Vec<Bytes>) {
-        if self.pieces.is_empty() {
-            return (self.whole.unwrap_or_else(|| self.buffer.into()), Vec::new());
-        }
-        self.seal();
-        (self.pieces.remove(0), self.pieces)
-    }
-}
-
-impl Body for Stream {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-        if let Some(piece) = self.rest.next() {
-            return Poll::Ready(Some(Ok(http_body::Frame::data(piece))));
-        }
-        loop {
-            if self.state == State::Ended {
-                return Poll::Ready(None);
-            }
-            let shared = self.subscription.shared().clone();
-            let chunk = match shared.is_draining() {
-                true => {
-                    let mut chunk = Chunk::default();
-                    if self.style.format == Format::Sse {
-                        sse::farewell(chunk.buffer());
-                    }
-                    self.state = State::Ended;
-                    chunk
-                }
-                false if self.has_nothing_to_say(cx) => Chunk::default(),
-                false => self.fill(cx),
-            };
-            if chunk.len() > 0 {
-                shared.metrics.bytes_out.inc_by(chunk.len() as u64);
-                let (first, rest) = chunk.finish();
-                self.rest = rest.into_iter();
-                return Poll::Ready(Some(Ok(http_body::Frame::data(first))));
-            }
-            if self.state == State::Ended {
-                return Poll::Ready(None);
-            }
-            if self.timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if Instant::now() < self.heartbeat {
-                self.waits = None;
-                continue; // a link with a rate is due
-            }
-            let mut beat = Vec::new();
-            match self.style.format {
-                Format::Sse => sse::heartbeat(&mut beat),
-                Format::Ndjson => {
-                    let at =
-                        self.last.unwrap_or_else(|| shared.with_engine(halfping_engine::Engine::revision));
-                    write_synced(&shared, &self.style, &mut beat, at);
-                }
-            }
-            self.heartbeat = Instant::now() + HEARTBEAT;
-            return Poll::Ready(Some(Ok(http_body::Frame::data(beat.into()))));
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.state == State::Ended && self.rest.len() == 0
-    }
-}
-
-impl Drop for Stream {
+impl Drop for Frames {
     fn drop(&mut self) {
         let metrics = &self.subscription.shared().metrics;
         metrics.streams.get_or_create(&[("transport", self.style.format.name())]).dec();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_large_frame_is_not_copied_for_each_of_its_readers() {
-        let large: Bytes = vec![b'x'; SHARED_FROM].into();
-        let mut chunk = Chunk::default();
-        chunk.buffer().extend_from_slice(b"before");
-        chunk.push(large.clone());
-        chunk.push(Bytes::from_static(b"after"));
-        chunk.buffer().push(b'!');
-        assert_eq!(chunk.len(), 6 + SHARED_FROM + 6);
-        let (first, rest) = chunk.finish();
-        assert_eq!((&first[..], rest.len()), (&b"before"[..], 2));
-        assert_eq!((rest[0].as_ptr(), &rest[1][..]), (large.as_ptr(), &b"after!"[..]));
-    }
-
-    #[test]
-    fn small_frames_go_together() {
-        let small = Bytes::from_static(b"small");
-        let mut chunk = Chunk::default();
-        chunk.push(small.clone());
-        let (alone, rest) = chunk.finish();
-        assert_eq!((alone.as_ptr(), rest.len()), (small.as_ptr(), 0));
-        let mut chunk = Chunk::default();
-        chunk.push(small.clone());
-        chunk.push(small);
-        assert_eq!(chunk.finish(), (Bytes::from_static(b"smallsmall"), Vec::new()));
     }
 }

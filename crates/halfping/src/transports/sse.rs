@@ -31,7 +31,7 @@ pub(super) fn farewell(out: &mut Vec<u8>) {
 }
 
 /// What an event says of the cursor.
-enum Id {
+pub(super) enum Id {
     Cursor(Revision),
     /// The one before stays good.
     None,
@@ -41,7 +41,13 @@ enum Id {
 
 /// Writes one event. The id comes last: a client that notes it as soon as it has read the line (some do) must not do so before it has
 /// the data.
-fn event(shared: &Shared, name: Option<&str>, id: Id, out: &mut Vec<u8>, data: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn event(
+    shared: &Shared,
+    name: Option<&str>,
+    id: Id,
+    out: &mut Vec<u8>,
+    data: impl FnOnce(&mut Vec<u8>),
+) {
     if let Some(name) = name {
         let _ = writeln!(out, "event: {name}");
     }

@@ -338,6 +338,8 @@ pub(crate) struct Stream {
     event: Vec<String>,
     sse: bool,
     enveloped: bool,
+    /// What comes are messages of a session, not frames.
+    messages: bool,
     cut: bool,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) status: u16,
@@ -370,7 +372,9 @@ impl Stream {
             searched: 0,
             event: Vec::new(),
             sse,
-            enveloped: short.contains("/_streams") || short.contains("envelope=true"),
+            enveloped: short.starts_with("GET")
+                && (short.contains("/_streams") || short.contains("envelope=true")),
+            messages: short.starts_with("POST"),
             cut: false,
             headers,
             status,
@@ -444,6 +448,15 @@ impl Stream {
                 Err(NoLine::End) => return Next::End,
                 Err(NoLine::Yet) => return Next::Nothing,
             };
+            if !self.sse && self.messages {
+                let message = Some(line.clone());
+                return Next::Frame(Frame {
+                    kind: "message".to_owned(),
+                    value: message,
+                    raw: line,
+                    ..Frame::default()
+                });
+            }
             if !self.sse {
                 return Next::Frame(Frame::from_envelope(&line));
             }
@@ -497,6 +510,30 @@ impl Stream {
         match self.next_within(DEADLINE) {
             Next::Frame(frame) => frame,
             other => panic!("no frame: {other:?}"),
+        }
+    }
+
+    /// The next message of a session (PROTOCOL M4). Its `id` stands for its `rev`, and only where it is synced.
+    #[track_caller]
+    pub(crate) fn message(&mut self) -> Value {
+        let frame = self.next();
+        let message: Value = serde_json::from_str(frame.value.as_deref().unwrap_or_default())
+            .unwrap_or_else(|e| panic!("{e} in {}", frame.raw));
+        if self.sse {
+            let synced = message["rev"].as_str().filter(|_| message["synced"] == true);
+            assert_eq!((frame.kind.as_str(), frame.id.as_deref()), ("message", synced), "{}", frame.raw);
+        }
+        message
+    }
+
+    /// The next message that is state and synced; what is not is dropped.
+    #[track_caller]
+    pub(crate) fn synced(&mut self) -> Value {
+        loop {
+            let message = self.message();
+            if message["synced"] == true {
+                return message;
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a client says in a session (PROTOCOL L2 to L10), from text to steps.
+//! What a client says in a session (PROTOCOL L2 to L10, L14), from text to steps.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -19,6 +19,9 @@ pub(super) type Ref = u64;
 /// Whole numbers beyond this are not the same everywhere.
 const REF_MAX: Ref = (1 << 53) - 1;
 
+/// Bytes of a token that says who speaks.
+const TOKEN_BYTES_MAX: usize = 8 << 10;
+
 /// One thing to do. A command that opens many links is many steps.
 #[derive(Debug)]
 pub(super) struct Step {
@@ -35,6 +38,8 @@ pub(super) enum Act {
     Post(Path, Json),
     Credit(usize),
     Ack(Cursor),
+    /// Who speaks. Nobody is told apart yet, so the token is not kept.
+    Auth,
     /// All steps of the command are done.
     Done,
     /// The command, or one link of it, cannot be understood.
@@ -44,8 +49,12 @@ pub(super) enum Act {
 /// What a client said in one message. It is taken apart as it is handled: as a list of steps it could need a hundred times the room of its
 /// text.
 #[derive(Debug)]
-pub(super) struct Commands {
+pub(crate) struct Commands {
     text: String,
+    /// They are all that the client will ever say (PROTOCOL M4).
+    once: bool,
+    /// Where all links resume, whatever their `since` says.
+    since: Option<Cursor>,
     /// Where in it the next command begins, or what is before it; `None` before the message was looked at as a whole.
     at: Option<usize>,
     /// How many came before the next, if the message is an array.
@@ -103,7 +112,29 @@ impl Steps {
 
 impl Commands {
     pub(super) fn new(text: String) -> Commands {
-        Commands { text, at: None, place: None, large: Default::default(), steps: Steps::none() }
+        Commands {
+            text,
+            once: false,
+            since: None,
+            at: None,
+            place: None,
+            large: Default::default(),
+            steps: Steps::none(),
+        }
+    }
+
+    /// All that a client says that is heard only once: nothing of it is taken if it is not JSON.
+    pub(crate) fn once(bytes: &[u8], _: &Limits) -> Result<Commands, Problem> {
+        let text = std::str::from_utf8(bytes);
+        let text = text.map_err(|error| Problem::new("bad-json", format!("this is not UTF-8: {error}")))?;
+        let mut commands = Commands { once: true, ..Commands::new(text.to_owned()) };
+        commands.look().map_err(|error| not_json(&error))?;
+        Ok(commands)
+    }
+
+    /// All links resume from here, if this is a place.
+    pub(super) fn resume(&mut self, since: Option<Cursor>) {
+        self.since = since;
     }
 
     /// Bytes that the next step is to be read from.
@@ -119,15 +150,16 @@ impl Commands {
     /// The next thing to do. A message that is not JSON is one step that says so.
     pub(super) fn next(&mut self, limits: &Limits) -> Option<Step> {
         loop {
-            if let Some(step) = self.steps.next(limits) {
+            if let Some(mut step) = self.steps.next(limits) {
+                if let Act::Watch(_, watch) = &mut step.act {
+                    watch.since = self.since.or(watch.since);
+                }
                 return Some(step);
             }
             let Some(at) = self.at else {
                 if let Err(error) = self.look() {
                     self.at = Some(self.text.len());
-                    let problem = Problem::new("bad-json", format!("the message is not JSON: {error}"));
-                    let hint = "a message is one command, such as {\"watch\":1,\"path\":\"/a\"}, or an array of commands";
-                    return Some(Step { number: None, act: Act::Refuse(problem.hint(hint), None) });
+                    return Some(Step { number: None, act: Act::Refuse(not_json(&error), None) });
                 }
                 continue;
             };
@@ -139,7 +171,7 @@ impl Commands {
                 Some(_) => after(&self.text, to, b','),
                 None => self.text.len(),
             });
-            self.steps = one(&self.text[from..to], self.place, limits);
+            self.steps = one(&self.text[from..to], self.place, self.once, limits);
             self.place = self.place.map(|place| place + 1);
         }
     }
@@ -161,6 +193,11 @@ impl Commands {
         }
         Ok(())
     }
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    Problem::new("bad-json", format!("this is not JSON: {error}"))
+        .hint("say one command, such as {\"watch\":1,\"path\":\"/a\"}, or an array of commands")
 }
 
 /// Finds the elements of an array that take long to read.
@@ -227,6 +264,8 @@ struct Members<'a> {
     credit: Option<u32>,
     #[serde(borrow, default)]
     ack: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "there")]
+    auth: Option<&'a RawValue>,
 
     #[serde(borrow, default, deserialize_with = "there", rename = "ref")]
     number: Option<&'a RawValue>,
@@ -256,18 +295,19 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("post", &["value"]),
     ("credit", &[]),
     ("ack", &[]),
+    ("auth", &[]),
 ];
 
 fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-fn one(text: &str, place: Option<usize>, limits: &Limits) -> Steps {
+fn one(text: &str, place: Option<usize>, once: bool, limits: &Limits) -> Steps {
     let number = number_of(text);
     let done = match serde_json::from_str::<Members<'_>>(text) {
         // An array would be taken for the members in their order.
         _ if !text.starts_with('{') => Err((bad("a command is a JSON object"), None)),
-        Ok(members) => members.steps(number, text, limits),
+        Ok(members) => members.steps(number, text, once, limits),
         Err(error) => Err((explain(text).unwrap_or_else(|| bad(without_place(&error))), None)),
     };
     done.unwrap_or_else(|(problem, link)| {
@@ -290,9 +330,12 @@ fn bad(detail: impl Into<String>) -> Problem {
 type Refused = (Problem, Option<u32>);
 
 impl Members<'_> {
-    fn steps(self, number: Option<Ref>, text: &str, limits: &Limits) -> Result<Steps, Refused> {
+    fn steps(self, number: Option<Ref>, text: &str, once: bool, limits: &Limits) -> Result<Steps, Refused> {
         let whole = |problem: Problem| (problem, None);
-        self.check_names(text).map_err(whole)?;
+        let name = self.check_names(text).map_err(whole)?;
+        if once {
+            check_once(name).map_err(whole)?;
+        }
         if self.number.is_some() && number.is_none() {
             return Err(whole(bad(format!("'ref' is {REF}"))));
         }
@@ -337,6 +380,9 @@ impl Members<'_> {
             let cursor =
                 Cursor::parse(cursor).ok_or_else(|| whole(bad("'ack' is the 'rev' of a message")))?;
             vec![Act::Ack(cursor), Act::Done]
+        } else if let Some(token) = self.auth {
+            check_token(token).map_err(whole)?;
+            vec![Act::Auth, Act::Done]
         } else {
             Vec::new()
         };
@@ -383,8 +429,8 @@ impl Members<'_> {
         Ok(Steps::Watches(number, pairs.into_iter(), Box::new(model)))
     }
 
-    /// Exactly one command, and only such members as go with it.
-    fn check_names(&self, text: &str) -> Result<(), Problem> {
+    /// Exactly one command, and only such members as go with it. Its name.
+    fn check_names(&self, text: &str) -> Result<&'static str, Problem> {
         let there = |name: &str| match name {
             "watch" => self.watch.is_some(),
             "unwatch" => self.unwatch.is_some(),
@@ -396,6 +442,7 @@ impl Members<'_> {
             "post" => self.post.is_some(),
             "credit" => self.credit.is_some(),
             "ack" => self.ack.is_some(),
+            "auth" => self.auth.is_some(),
             "path" => self.path.is_some(),
             "since" => self.since.is_some(),
             "rate" => self.rate.is_some(),
@@ -406,7 +453,7 @@ impl Members<'_> {
             _ => self.condition.is_some(),
         };
         let mut named = COMMANDS.iter().filter(|(name, _)| there(name));
-        let Some((name, members)) = named.next() else {
+        let Some(&(name, members)) = named.next() else {
             return Err(explain(text).unwrap_or_else(|| unknown_command("it has no member that names one")));
         };
         if let Some((other, _)) = named.next() {
@@ -415,7 +462,7 @@ impl Members<'_> {
         let options = COMMANDS.iter().flat_map(|(_, members)| members.iter());
         match options.filter(|option| !members.contains(option)).find(|option| there(option)) {
             Some(option) => Err(bad(format!("'{name}' has no '{option}'"))),
-            None => Ok(()),
+            None => Ok(name),
         }
     }
 
@@ -436,7 +483,30 @@ impl Members<'_> {
     }
 }
 
+/// Whether a command makes sense of a client that is heard only once.
+fn check_once(name: &str) -> Result<(), Problem> {
+    let hint = match name {
+        "watch" | "auth" => return Ok(()),
+        "unwatch" => "open another stream with the links that are wanted, and 'since'".to_owned(),
+        "credit" | "ack" => "leave it out: on a WebSocket, '/', there is credit".to_owned(),
+        "merge" | "patch" => "send PATCH to the resource's own URL".to_owned(),
+        _ => format!("send {} to the resource's own URL", name.to_ascii_uppercase()),
+    };
+    let detail = format!("'{name}' is not possible here: this stream opens links, and hears nothing else");
+    Err(Problem::new("method-not-allowed", detail).hint(hint))
+}
+
 const ID: &str = "an integer from 0 to 4294967295";
+
+/// A token is text or `null`. What it says is nobody's business here, not even that of an error.
+fn check_token(token: &RawValue) -> Result<(), Problem> {
+    let token = serde_json::from_str::<Option<Cow<'_, str>>>(token.get());
+    let token = token.map_err(|_| bad("'auth' is a token, a string, or null for nobody"))?;
+    match token.is_none_or(|token| token.len() <= TOKEN_BYTES_MAX) {
+        true => Ok(()),
+        false => Err(bad(format!("'auth' is a token of at most {TOKEN_BYTES_MAX} bytes"))),
+    }
+}
 
 /// The path of a resource that is not the server's own.
 fn resource(text: &str, limits: &Limits) -> Result<Path, Problem> {
@@ -464,7 +534,7 @@ fn number_of(text: &str) -> Option<Ref> {
 
 const REF: &str = "an integer from 0 to 9007199254740991";
 
-/// What members have to be. (Of the others, `watch` and `unwatch` may be several things, and values anything.)
+/// What members have to be. (Of the others, `watch`, `unwatch` and `auth` may be several things, and values anything.)
 #[expect(clippy::type_complexity, reason = "a table, read once below")]
 const TYPES: &[(&str, &str, fn(&serde_json::Value) -> bool)] = &[
     (
@@ -581,6 +651,9 @@ mod tests {
             (r#"[[1,null,null,null]]"#, "bad-command", "a command is a JSON object"),
             (r#"{"put":"/a","value":1,"if":7}"#, "bad-command", "'if' is"),
             (r#"{"ack":"x"}"#, "bad-command", "'ack' is"),
+            (r#"{"auth":7}"#, "bad-command", "'auth' is a token"),
+            (r#"{"auth":["x"]}"#, "bad-command", "'auth' is a token"),
+            (r#"{"auth":"x","value":1}"#, "bad-command", "'auth' has no 'value'"),
         ] {
             let said = refused(text);
             assert!(said.starts_with(name) && said.contains(says), "{text}: {said}");
@@ -650,6 +723,26 @@ mod tests {
                 matches!(steps.as_slice(), [Step { number: None, act: Act::Refuse(..) }]),
                 "{text}: {steps:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_token_is_bounded_and_never_repeated() {
+        // PROTOCOL L14
+        for token in ["null".to_owned(), "\"\"".to_owned(), format!("{:?}", "x".repeat(TOKEN_BYTES_MAX))] {
+            let acts = steps(&format!(r#"{{"auth":{token}}}"#));
+            assert!(matches!(acts.as_slice(), [Act::Auth, Act::Done]), "{acts:?}");
+        }
+        let long = format!("{:?}", "secret".repeat(TOKEN_BYTES_MAX / 6 + 1));
+        for text in [
+            format!(r#"{{"auth":{long}}}"#),
+            r#"{"auth":["secret"]}"#.to_owned(),
+            r#"{"auth":"secret","auth":"secret"}"#.to_owned(),
+            r#"{"auth":"secret","rate":"fast"}"#.to_owned(),
+            r#"{"auth":"secret","#.to_owned(),
+        ] {
+            let said = refused(&text);
+            assert!(said.starts_with("bad-") && !said.contains("secret"), "{said}");
         }
     }
 

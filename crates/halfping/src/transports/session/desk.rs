@@ -24,6 +24,7 @@ use crate::shared::{Shared, Subscription};
 pub(super) struct Desk {
     subscription: Subscription,
     connection: Arc<Connection>,
+    transport: &'static str,
     /// What is still to be done of the client's last message. The next one is not looked at before.
     work: Option<Box<Work>>,
     pace: Pace,
@@ -54,8 +55,13 @@ struct Call {
 /// Somewhere to put messages.
 pub(super) trait Outbox {
     fn put(&mut self, fill: impl FnOnce(&mut Vec<u8>));
-    /// Puts a message that other sessions may have been told in the same words.
-    fn put_shared(&mut self, frame: &Frame, key: u128, fill: impl FnOnce(&mut Vec<u8>));
+    /// Puts a message of state. `shared`: other sessions may have been told it in the same words, those of this frame and this key.
+    fn put_state(
+        &mut self,
+        state: &State<'_>,
+        shared: Option<(&Frame, u128)>,
+        fill: impl FnOnce(&mut Vec<u8>),
+    );
 }
 
 impl Work {
@@ -82,11 +88,18 @@ impl Work {
 }
 
 impl Desk {
-    pub(super) fn new(subscription: Subscription, connection: Arc<Connection>, has_links: bool) -> Desk {
+    /// `transport` is how metrics call it.
+    pub(super) fn new(
+        subscription: Subscription,
+        connection: Arc<Connection>,
+        transport: &'static str,
+        has_links: bool,
+    ) -> Desk {
         let metrics = &subscription.shared().metrics;
-        metrics.streams.get_or_create(&[("transport", "websocket")]).inc();
+        metrics.streams.get_or_create(&[("transport", transport)]).inc();
         Desk {
             connection,
+            transport,
             work: None,
             pace: Pace::new(subscription.shared().limits.commands_per_second),
             credit: None,
@@ -116,16 +129,32 @@ impl Desk {
         (self.at_rest, self.due) = (false, None);
     }
 
+    /// Whether there is a link that could be told something.
+    pub(super) fn has_links(&self) -> bool {
+        self.subscription.has_links()
+    }
+
+    /// `synced` is to be said (again) with the next that is told, as soon as it is true.
+    pub(super) fn owe_synced(&mut self) {
+        self.look_again();
+        self.owes_synced = true;
+    }
+
     /// Whether all that the client asked for has been done.
     pub(super) fn is_free(&self) -> bool {
         self.work.is_none()
     }
 
-    /// Takes a message. It is done in steps.
+    /// Takes a message.
     pub(super) fn receive(&mut self, text: String) {
-        debug_assert!(self.is_free(), "a message is taken when the one before it is done");
         self.shared().metrics.bytes_in.inc_by(text.len() as u64);
-        let commands = Some(Commands::new(text));
+        self.begin(Commands::new(text));
+    }
+
+    /// Takes what a message says. It is done in steps.
+    pub(super) fn begin(&mut self, commands: Commands) {
+        debug_assert!(self.is_free(), "a message is taken when the one before it is done");
+        let commands = Some(commands);
         self.work = Some(Box::new(Work { commands, reading: None, call: None, refused: None }));
     }
 
@@ -202,6 +231,7 @@ impl Desk {
                     credit.ack(cursor.revision);
                 }
             }
+            Act::Auth => {}
             Act::Refuse(problem, Some(link)) => self.refuse_link(number, link, problem, true, out),
             Act::Refuse(problem, None) => self.settle(number, Err(problem), out),
         }
@@ -332,14 +362,15 @@ impl Desk {
             message::state(shared, &state, out);
             len = out.len() - before;
         };
-        match updates.as_slice() {
-            // Held by others as well: they are told the same, if it is their only news and their link has the same number.
+        let held_by_others = match updates.as_slice() {
+            // They are told the same, if it is their only news and their link has the same number.
             [Update { tag, frame: Ok(frame), .. }] if Arc::strong_count(frame) > 1 => {
                 let key = (u128::from(revision.0) << 33) | (u128::from(*tag) << 1) | u128::from(self.at_rest);
-                out.put_shared(frame, key, fill);
+                Some((&**frame, key))
             }
-            _ => out.put(fill),
-        }
+            _ => None,
+        };
+        out.put_state(&state, held_by_others, fill);
         shared.metrics.bytes_out.inc_by(len as u64);
         if let Some(credit) = &mut self.credit {
             credit.send(revision, len);
@@ -354,6 +385,6 @@ impl Desk {
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        self.shared().metrics.streams.get_or_create(&[("transport", "websocket")]).dec();
+        self.shared().metrics.streams.get_or_create(&[("transport", self.transport)]).dec();
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::close::Close;
 use super::desk::{Desk, Outbox};
+use super::message::State;
 use crate::delivery::{Deliver, Drive};
 
 /// The shared encoding of a message that carries one frame, and the next one is the same compressed.
@@ -20,7 +21,7 @@ const ENCODING: usize = 4;
 /// Bytes of answers that may wait for the client to read them before no more of its commands are handled.
 const ANSWERS_BYTES_MAX: usize = 64 << 10;
 /// Steps that a session may do before it is the turn of others.
-const STEPS_AT_ONCE: usize = 256;
+pub(super) const STEPS_AT_ONCE: usize = 256;
 /// How long the client may take to close after it was told to.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -70,7 +71,8 @@ where
         self.write_text(fill);
     }
 
-    fn put_shared(&mut self, frame: &Frame, key: u128, fill: impl FnOnce(&mut Vec<u8>)) {
+    fn put_state(&mut self, _: &State<'_>, shared: Option<(&Frame, u128)>, fill: impl FnOnce(&mut Vec<u8>)) {
+        let Some((frame, key)) = shared else { return self.put(fill) };
         let compress = self.compresses();
         let which = ENCODING + usize::from(compress);
         self.write_encoded(frame.encoded(which, key, |_| encode_text(compress, fill).into()));

@@ -1,4 +1,4 @@
-//! Sessions: any number of links on one WebSocket (PROTOCOL L1 to L13).
+//! Sessions: any number of links on one WebSocket (PROTOCOL L1 to L14), or on one answer of HTTP (M4).
 
 mod close;
 mod command;
@@ -6,6 +6,7 @@ mod credit;
 mod desk;
 mod driver;
 mod message;
+mod once;
 
 use std::sync::Arc;
 
@@ -22,8 +23,10 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+pub(crate) use self::command::Commands;
 use self::desk::Desk;
 use self::driver::Driver;
+pub(crate) use self::once::once;
 use crate::connection::Connection;
 use crate::delivery::Reader;
 use crate::problem::Problem;
@@ -82,7 +85,7 @@ pub(crate) fn open(
     if let Some(watch) = watch {
         subscription.watch(0, watch)?;
     }
-    let desk = Desk::new(subscription, connection, watch.is_some());
+    let desk = Desk::new(subscription, connection, "websocket", watch.is_some());
     let (message_bytes, deflate) = (shared.limits.message_bytes, handshake.deflate);
     tokio::spawn(async move {
         let upgraded = match upgrade.await {

@@ -1,0 +1,499 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { type Change, connect, HalfpingError, path, type Status } from '../src/index.js';
+import { FakeSocket, open, settled } from './socket.js';
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
+
+/** Connected, with what a first handler watches. */
+async function live(state: Record<string, unknown>, ...paths: string[]) {
+  const { api, socket } = await open();
+  const told: [string, unknown, Change][] = [];
+  const stops = paths.map((path) => api.on(path, (value, change) => told.push([path, value, change])));
+  await settled();
+  socket().onopen?.({});
+  socket().serve(state);
+  await settled();
+  return { api, socket, told, stops };
+}
+
+describe('a handler', () => {
+  test('is called with the first state and with every change of it', async () => {
+    const { socket, told } = await live({ '/a': { x: 1, y: { z: 1 } } }, '/a');
+    expect(told).toMatchObject([['/a', { x: 1 }, { path: '/a', kind: 'snapshot', previous: undefined, rev: 'e.1', t: 5, synced: true, keys: ['x', 'y'] }]]);
+    socket().say({ rev: 'e.2', t: 6, set: [[1, 'merge', { x: 2 }]], synced: true });
+    const [, value, change] = told[1]!;
+    expect(value).toEqual({ x: 2, y: { z: 1 } });
+    expect((value as any).y).toBe((told[0]![1] as any).y);
+    expect(change).toMatchObject({ kind: 'merge', body: { x: 2 }, previous: { x: 1 }, keys: ['x'] });
+    socket().say({ rev: 'e.3', t: 7, set: [[1, 'gone']], synced: true });
+    expect(told[2]).toMatchObject(['/a', undefined, { kind: 'gone', keys: ['x', 'y'] }]);
+  });
+
+  test('is called when nothing is there', async () => {
+    const { told } = await live({}, '/none');
+    expect(told).toMatchObject([['/none', undefined, { kind: 'gone', keys: undefined }]]);
+  });
+
+  test('that throws disturbs no other, and is reported', async () => {
+    const errors: unknown[] = [];
+    const { api, socket } = await open({ onError: (error) => errors.push(error) });
+    const seen: unknown[] = [];
+    api.on('/a', () => {
+      throw new Error('mine');
+    });
+    api.on('/a', (value) => seen.push(value));
+    api.on('/b', (value) => seen.push(value));
+    await settled();
+    socket().onopen?.({});
+    socket().serve({ '/a': 1, '/b': 2 });
+    expect(seen).toEqual([1, 2]);
+    expect(errors).toEqual([new Error('mine')]);
+    expect(api.status.state).toBe('live');
+  });
+
+  test('that throws is reported as uncaught when nobody takes it', async () => {
+    const report = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const { api, socket } = await open();
+    api.on('/a', () => {
+      throw new Error('mine');
+    });
+    await settled();
+    socket().onopen?.({});
+    socket().serve({});
+    expect(report).toHaveBeenCalledWith(new Error('mine'));
+  });
+
+  test('is not called any more once it was stopped, also not for what is on its way', async () => {
+    const { socket, told, stops } = await live({ '/a': 1 }, '/a');
+    stops[0]!();
+    socket().say({ rev: 'e.2', t: 6, set: [[1, 'snapshot', 2]], synced: true });
+    await settled();
+    expect(told).toHaveLength(1);
+    expect(socket().commands.at(-1)).toEqual({ unwatch: 1 });
+  });
+
+  test('may stop itself, and another, while it is called', async () => {
+    const { api, socket } = await live({ '/a': 1 }, '/a');
+    const seen: string[] = [];
+    const stop = api.on('/b', () => {
+      seen.push('first');
+      stop();
+      other();
+    });
+    const other = api.on('/b', () => seen.push('second'));
+    await settled();
+    socket().serve({ '/b': 1 }, 'e.2');
+    expect(seen).toEqual(['first', 'second']); // both were told of the same message
+    socket().say({ rev: 'e.3', t: 6, set: [[2, 'snapshot', 2]], synced: true });
+    expect(seen).toHaveLength(2);
+  });
+});
+
+describe('equal watches', () => {
+  test('share one link, and whoever comes later is told at once', async () => {
+    const { api, socket, told } = await live({ '/a': 1 }, '/a', '/a');
+    expect(told.map(([, value]) => value)).toEqual([1, 1]);
+    const late: Change[] = [];
+    api.on('/a', (_, change) => late.push(change), { delta: true, priority: 0 });
+    expect(late).toEqual([]);
+    await settled();
+    expect(late).toMatchObject([{ value: 1, previous: undefined, kind: 'snapshot', rev: 'e.1' }]);
+    expect(socket().commands).toHaveLength(1);
+  });
+
+  test('that come later than a change see it as their first', async () => {
+    const { api, socket } = await live({ '/a': 1 }, '/a');
+    const late: Change[] = [];
+    api.on('/a', (_, change) => late.push(change));
+    socket().say({ rev: 'e.2', t: 6, set: [[1, 'snapshot', 2]], synced: true });
+    await settled();
+    expect(late).toMatchObject([{ value: 2, previous: undefined, kind: 'snapshot' }]);
+  });
+
+  test('are not equal when they are to be told differently', async () => {
+    const { api, socket } = await live({ '/a': 1 }, '/a');
+    api.on('/a', () => {}, { rate: 1 });
+    api.on('/a', () => {}, { depth: 2 });
+    await settled();
+    expect(socket().commands.slice(1)).toMatchObject([{ rate: 1 }, { depth: 2 }]);
+  });
+
+  test('that end and begin in one breath end nothing', async () => {
+    const { api, socket, stops } = await live({ '/a': 1 }, '/a');
+    stops[0]!();
+    const again: unknown[] = [];
+    api.on('/a', (value) => again.push(value));
+    await settled();
+    expect(again).toEqual([1]);
+    expect(socket().commands).toHaveLength(1);
+  });
+
+  test('are peeked at without being watched', async () => {
+    const { api } = await live({ '/a': 1 }, '/a');
+    expect(api.peek('/a')).toBe(1);
+    expect(api.peek('/a', { rate: 1 })).toBeUndefined();
+    expect(api.peek('/b')).toBeUndefined();
+  });
+});
+
+test('a path begins with a slash', async () => {
+  const { api } = await open();
+  expect(() => api.on('orders' as never, () => {})).toThrow(HalfpingError);
+  expect(path('orders', 42, 'a/b', 'ü')).toBe('/orders/42/a%2Fb/%C3%BC');
+  expect(path()).toBe('/');
+});
+
+describe('an iterator', () => {
+  test('gives what is newest when it is asked', async () => {
+    const { api, socket } = await open();
+    const seen: Change[] = [];
+    let go = () => {};
+    void (async () => {
+      for await (const change of api.watch('/a', { rate: 5 })) {
+        seen.push(change);
+        await new Promise<void>((resolve) => (go = resolve));
+      }
+    })();
+    await settled();
+    socket().onopen?.({});
+    expect(socket().commands).toMatchObject([{ path: '/a', rate: 5 }]);
+    socket().serve({ '/a': { n: 1, m: 1 } });
+    await settled();
+    for (const n of [2, 3, 4]) socket().say({ rev: `e.${n}`, t: n, set: [[1, 'merge', { n }]], synced: true });
+    socket().say({ rev: 'e.5', t: 9, set: [[1, 'merge', { m: 2 }]], synced: true });
+    go();
+    await settled();
+    expect(seen.map(({ value }) => value)).toEqual([{ n: 1, m: 1 }, { n: 4, m: 2 }]);
+    expect(seen[1]).toMatchObject({ previous: { n: 1, m: 1 }, rev: 'e.5', t: 9, keys: ['n', 'm'] });
+  });
+
+  test('asks for nothing before it is asked, and ends its link with its loop', async () => {
+    const { api, socket } = await open();
+    const changes = api.watch('/a');
+    await settled();
+    expect(FakeSocket.all).toHaveLength(0);
+    const loop = (async () => {
+      for await (const _ of changes) break;
+    })();
+    await settled();
+    socket().onopen?.({});
+    socket().serve({ '/a': 1 });
+    await loop;
+    await settled();
+    expect(socket().commands.at(-1)).toEqual({ unwatch: 1 });
+  });
+
+  test.each(['abort', 'close'])('ends quietly: %s', async (how) => {
+    const { api, socket } = await open();
+    const aborting = new AbortController();
+    const loop = (async () => {
+      for await (const _ of api.watch('/a', { signal: aborting.signal }));
+      return 'ended';
+    })();
+    await settled();
+    socket().onopen?.({});
+    socket().serve({ '/a': 1 });
+    await settled();
+    if (how === 'abort') aborting.abort();
+    else api.close();
+    expect(await loop).toBe('ended');
+  });
+
+  test('that was aborted before it began never begins', async () => {
+    const { api } = await open();
+    for await (const _ of api.watch('/a', { signal: AbortSignal.abort() })) throw new Error('it began');
+  });
+
+  test('throws when its link cannot be served', async () => {
+    const { api, socket } = await open();
+    const loop = (async () => {
+      for await (const _ of api.watch('/_x'));
+    })();
+    await settled();
+    socket().onopen?.({});
+    socket().say({ ref: 1, link: 1, type: 'urn:halfping:problem:reserved-path', status: 403, detail: 'not yours', hint: 'go elsewhere' });
+    await expect(loop).rejects.toMatchObject({ name: 'HalfpingError', type: 'reserved-path', status: 403, detail: 'not yours', hint: 'go elsewhere', message: 'not yours (go elsewhere)' });
+  });
+});
+
+describe('a mirror', () => {
+  test('shows what is there, and tells of members', async () => {
+    const { api, socket } = await open();
+    const orders = api.live('/orders');
+    expect([orders.value, orders.rev, orders.t, orders.synced, orders.get('42')]).toEqual([undefined, undefined, undefined, false, undefined]);
+    const members: unknown[] = [];
+    const values: unknown[] = [];
+    orders.members((...of) => members.push(of));
+    orders.on((value) => values.push(value));
+    await settled();
+    socket().onopen?.({});
+    socket().serve({ '/orders': { 42: { status: 'new' }, 43: 1 } });
+    expect(await orders.ready).toEqual({ 42: { status: 'new' }, 43: 1 });
+    expect([orders.rev, orders.t, orders.synced, orders.get('42', 'status')]).toEqual(['e.1', 5, true, 'new']);
+    socket().say({ rev: 'e.2', t: 6, set: [[1, 'merge', { 42: { status: 'sent' }, 43: null, 44: 2 }]], synced: true });
+    expect(members).toEqual([
+      ['42', { status: 'new' }, undefined],
+      ['43', 1, undefined],
+      ['42', { status: 'sent' }, { status: 'new' }],
+      ['43', undefined, 1],
+      ['44', 2, undefined],
+    ]);
+    expect(values).toHaveLength(2);
+    const late: unknown[] = [];
+    const stop = orders.members((key) => late.push(key));
+    await settled();
+    expect(late).toEqual(['42', '44']);
+    stop();
+    orders.close();
+    socket().say({ rev: 'e.3', t: 7, set: [[1, 'gone']], synced: true });
+    expect(orders.value).toEqual({ 42: { status: 'sent' }, 44: 2 });
+    await settled();
+    expect(socket().commands.at(-1)).toEqual({ unwatch: 1 });
+  });
+
+  test('says why it cannot be', async () => {
+    const { api, socket } = await open();
+    const errors: HalfpingError[] = [];
+    const mirror = api.live('/_x', { onError: (error) => errors.push(error) });
+    await settled();
+    socket().onopen?.({});
+    socket().say({ error: { type: 'urn:halfping:problem:reserved-path', status: 403, title: 'Reserved', ends: true }, link: 1 });
+    await expect(mirror.ready).rejects.toThrow('Reserved');
+    expect(errors).toHaveLength(1);
+  });
+
+  test('has handlers that do not disturb each other, and may be the same twice', async () => {
+    const errors: unknown[] = [];
+    const { api, socket } = await open({ onError: (error) => errors.push(error) });
+    const mirror = api.live('/a');
+    const seen: unknown[] = [];
+    mirror.on(() => {
+      throw new Error('mine');
+    });
+    const handler = (value: unknown) => seen.push(value);
+    const stop = mirror.on(handler);
+    mirror.on(handler);
+    await settled();
+    socket().onopen?.({});
+    socket().serve({ '/a': 1 });
+    stop();
+    socket().say({ rev: 'e.2', t: 6, set: [[1, 'snapshot', 2]], synced: true });
+    expect(seen).toEqual([1, 1, 2]);
+    expect(errors).toHaveLength(2);
+  });
+});
+
+describe('reading and writing', () => {
+  const problem = (name: string, status: number, ref: number) => ({ ref, status, type: `urn:halfping:problem:${name}`, detail: 'why', rev: 'e.7' });
+
+  test('go over the session in the order in which they are asked for', async () => {
+    const { api, socket } = await live({}, '/a');
+    const done = [
+      api.put('/a', 1),
+      api.put('/a', 2, { ifMatch: 'e.1' }),
+      api.put('/a', 3, { ifMatch: null }),
+      api.merge('/a', { x: null }, { ifMatch: '*' }),
+      api.patch('/a', [{ op: 'test', path: '', value: 1 }]),
+      api.delete('/a'),
+      api.post('/list', { n: 1 }),
+      api.get('/a', { depth: 1 }),
+      api.get('/none'),
+    ];
+    await settled();
+    expect(socket().messages.at(-1)).toMatch(/^\[.*\]$/);
+    const commands = socket().commands.slice(1);
+    expect(commands).toEqual([
+      { put: '/a', value: 1, ref: 2 },
+      { put: '/a', value: 2, if: 'e.1', ref: 3 },
+      { put: '/a', value: 3, if: null, ref: 4 },
+      { merge: '/a', value: { x: null }, if: '*', ref: 5 },
+      { patch: '/a', value: [{ op: 'test', path: '', value: 1 }], ref: 6 },
+      { delete: '/a', ref: 7 },
+      { post: '/list', value: { n: 1 }, ref: 8 },
+      { get: '/a', depth: 1, ref: 9 },
+      { get: '/none', ref: 10 },
+    ]);
+    socket().say(
+      { ref: 2, status: 201, rev: 'e.2' },
+      problem('precondition-failed', 412, 3),
+      { ref: 4, status: 200, rev: 'e.4' },
+      { ref: 5, status: 200, rev: 'e.5' },
+      problem('patch-failed', 409, 6),
+      { ref: 7, status: 204, rev: 'e.6' },
+      { ref: 8, status: 201, rev: 'e.7', path: '/list/0' },
+      { ref: 9, status: 200, rev: 'e.8', value: {} },
+      problem('not-found', 404, 10),
+    );
+    const results = await Promise.allSettled(done);
+    expect(results.map((result) => (result.status === 'fulfilled' ? result.value : result.reason.type))).toEqual([
+      { rev: 'e.2', created: true },
+      'precondition-failed',
+      { rev: 'e.4', created: false },
+      { rev: 'e.5', created: false },
+      'patch-failed',
+      { rev: 'e.6', created: false },
+      { path: '/list/0', rev: 'e.7' },
+      { value: {}, rev: 'e.8' },
+      { value: undefined, rev: 'e.7' },
+    ]);
+    expect((results[1] as PromiseRejectedResult).reason).toMatchObject({ status: 412, rev: 'e.7', problem: { type: 'urn:halfping:problem:precondition-failed' } });
+  });
+
+  test('of what cannot be read throw', async () => {
+    const { api, socket } = await live({}, '/a');
+    const reading = api.get('/_x');
+    await settled();
+    socket().say({ ref: 2, status: 403, type: 'urn:halfping:problem:reserved-path' });
+    await expect(reading).rejects.toMatchObject({ type: 'reserved-path', detail: 'reserved-path' });
+  });
+
+  test('are offline after a time without a connection', async () => {
+    const { api } = await open({ timeout: 500 });
+    const writing = api.put('/a', 1);
+    const failed = expect(writing).rejects.toMatchObject({ type: 'offline', status: 0 });
+    await vi.advanceTimersByTimeAsync(500);
+    await failed;
+  });
+
+  test('are unsure when the connection breaks before the answer', async () => {
+    const { api, socket } = await live({}, '/a');
+    const failed = expect(api.put('/a', 1)).rejects.toMatchObject({ type: 'unsure' });
+    await settled();
+    socket().onclose?.({ code: 1006 });
+    await failed;
+  });
+
+  test('are closed with the API', async () => {
+    const { api } = await live({}, '/a');
+    const failed = expect(api.put('/a', 1)).rejects.toMatchObject({ type: 'closed' });
+    api.close();
+    await failed;
+    await expect(api.get('/a')).rejects.toMatchObject({ type: 'closed' });
+  });
+});
+
+describe('the connection', () => {
+  test('is made when something is asked for, where the API is', async () => {
+    FakeSocket.all = [];
+    const api = connect('https://server.test/live?x=1#y', { WebSocket: FakeSocket });
+    await settled();
+    expect(FakeSocket.all).toHaveLength(0);
+    expect([api.url, api.status.state]).toEqual(['https://server.test/live/', 'idle']);
+    api.on('/a', () => {});
+    await settled();
+    expect(FakeSocket.all).toMatchObject([{ url: 'wss://server.test/live/', protocol: 'halfping.v1' }]);
+    api.close();
+    expect(connect('ws://server.test:81', { WebSocket: FakeSocket }).url).toBe('http://server.test:81/');
+  });
+
+  test('tells what becomes of it', async () => {
+    const { api, socket } = await open();
+    const seen: Status[] = [];
+    const stop = api.onStatus((status) => seen.push({ ...status }));
+    api.onStatus(() => {
+      throw new Error('mine');
+    });
+    vi.spyOn(console, 'error').mockImplementation(() => {});
+    api.on('/a', () => {});
+    await settled();
+    socket().onopen?.({});
+    socket().serve({});
+    const first = api.status;
+    socket().say({ rev: 'e.2', t: 6, synced: true });
+    expect(api.status).toBe(first); // nothing that is worth telling
+    socket().onclose?.({ code: 1006 });
+    stop();
+    api.disconnect();
+    expect(seen.map(({ state, synced }) => `${state} ${synced}`)).toEqual(['idle false', 'opening false', 'live false', 'live true', 'waiting false']);
+    expect(seen[3]!.inStepAt).toBe(Date.now());
+  });
+
+  test('tells how old what it shows may be', async () => {
+    const { api, socket } = await open();
+    expect(api.age()).toBe(Infinity);
+    api.on('/a', () => {});
+    await settled();
+    socket().onopen?.({});
+    socket().serve({});
+    expect(api.age()).toBe(0);
+    await vi.advanceTimersByTimeAsync(700);
+    expect(api.age()).toBe(700);
+    socket().onclose?.({ code: 1006 });
+    await vi.advanceTimersByTimeAsync(50);
+    expect(api.age()).toBe(750);
+  });
+
+  test('comes back with the cursor, and with a token of its own', async () => {
+    let tokens = 0;
+    const { api, socket } = await open({ token: async () => `token ${++tokens}` });
+    api.on('/a', () => {});
+    await settled();
+    socket().onopen?.({});
+    expect(socket().commands[0]).toEqual({ auth: 'token 1' });
+    socket().serve({ '/a': 1 });
+    socket().onclose?.({ code: 4001 });
+    await vi.advanceTimersByTimeAsync(1);
+    socket().onopen?.({});
+    expect(socket().commands).toEqual([{ auth: 'token 2' }, { watch: 1, path: '/a', since: 'e.1', ref: 2 }]);
+    expect(FakeSocket.all).toHaveLength(2);
+  });
+
+  test('that has no token yet may be given up', async () => {
+    let give = (_: string) => {};
+    const { api } = await open({ token: () => new Promise((resolve) => (give = resolve)) });
+    api.on('/a', () => {});
+    await settled();
+    api.disconnect();
+    give('late');
+    await settled();
+    expect(FakeSocket.all).toHaveLength(0);
+  });
+
+  test('whose token cannot be had is tried again, and says why', async () => {
+    const { api } = await open({ token: () => Promise.reject(new Error('no such user')) });
+    api.on('/a', () => {});
+    await settled();
+    expect(api.status).toMatchObject({ state: 'waiting', error: { detail: 'cannot connect: no such user' } });
+  });
+
+  test('is switched off and on', async () => {
+    const { api, socket, told } = await live({ '/a': 1 }, '/a');
+    const before = socket();
+    api.disconnect();
+    expect([before.closed, api.status.state]).toEqual([1000, 'off']);
+    before.onmessage?.({ data: '{}' });
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(FakeSocket.all).toHaveLength(1);
+    api.reconnect();
+    await settled();
+    socket().onopen?.({});
+    socket().say({ ref: 2, status: 200 }, { rev: 'e.2', t: 9, set: [[1, 'snapshot', 2]], synced: true });
+    expect(told.map(([, value]) => value)).toEqual([1, 2]);
+  });
+
+  test('looks around when the network is back', async () => {
+    const { api, socket } = await live({ '/a': 1 }, '/a');
+    socket().onclose?.({ code: 1006 });
+    globalThis.dispatchEvent?.(new Event('online'));
+    if (!globalThis.dispatchEvent) await vi.advanceTimersByTimeAsync(300);
+    await settled();
+    expect(FakeSocket.all).toHaveLength(2);
+    api.close();
+  });
+
+  test('ends, and tells nobody that it was meant to', async () => {
+    const report = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const { api, socket } = await live({ '/a': 1 }, '/a');
+    const asked: HalfpingError[] = [];
+    api.on('/a', () => {}, { onError: (error) => asked.push(error) });
+    api.close();
+    api.close();
+    expect([socket().closed, api.status.state]).toEqual([1000, 'closed']);
+    expect(asked).toMatchObject([{ type: 'closed' }]);
+    expect(report).not.toHaveBeenCalled();
+  });
+});

@@ -1,0 +1,126 @@
+/**
+ * No ghosts: whatever was deleted, made anew or made another type while a client was away, its mirror then equals a fresh GET. So do two
+ * followers that apply the frames as they came with appliers of other people. Against the real binary.
+ */
+import fastJsonPatch from 'fast-json-patch';
+import mergePatch from 'json-merge-patch';
+import * as rfc6902 from 'rfc6902';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+// @ts-expect-error: it has no types
+import { startServer } from '../../../conformance/lib/server.mjs';
+import { type Api, connect, type Live } from '../src/index.js';
+import { below, json, pick, type Random, random } from './random.js';
+
+const ROUNDS = Number(process.env['HALFPING_GHOST_ROUNDS'] ?? 1_000);
+const SEED = Number(process.env['HALFPING_GHOST_SEED'] ?? 1);
+const NAMES = ['a', 'b', 'c', 'd', 'a/b', '~1', 'ü'];
+const PATHS = ['/g', '/g/a', '/g/a/b', '/g/c', '/g/a%2Fb'] as const;
+
+type Apply = (value: any, operations: any[]) => any;
+
+/** Keeps what frames make of each link, without this client's code. */
+class Follower {
+  readonly values = new Map<number, any>();
+  constructor(readonly patch: Apply) {}
+
+  take(text: string): void {
+    for (const [id, kind, body] of JSON.parse(text).set ?? []) {
+      const value = structuredClone(this.values.get(id));
+      if (kind === 'snapshot') this.values.set(id, body);
+      else if (kind === 'gone') this.values.delete(id);
+      else if (kind === 'merge') this.values.set(id, mergePatch.apply(value, body));
+      else this.values.set(id, this.patch(value, body));
+    }
+  }
+}
+
+const followers = [
+  new Follower((value, operations) =>
+    operations.reduce((document, operation) => {
+      try {
+        return fastJsonPatch.applyOperation(document, operation, true).newDocument;
+      } catch (error) {
+        if (operation.op === 'remove' && (error as Error).name === 'OPERATION_PATH_UNRESOLVABLE') return document; // PROTOCOL S7
+        throw error;
+      }
+    }, value),
+  ),
+  new Follower((value, operations) => {
+    const holder = { value };
+    for (const operation of operations) {
+      const [error] = rfc6902.applyPatch(holder, [{ ...operation, path: `/value${operation.path}` }]);
+      if (error && operation.op !== 'remove') throw error;
+    }
+    return holder.value;
+  }),
+];
+
+/** A socket whose frames the followers see too, and that can be cut. */
+class Tapped extends WebSocket {
+  static last: Tapped;
+  constructor(url: string, protocol: string) {
+    super(url, protocol);
+    Tapped.last = this;
+    // What still comes on a connection that the client has left is no part of what it goes on from.
+    this.on('message', (data) => this.onmessage && followers.forEach((follower) => follower.take(String(data))));
+  }
+}
+
+let server: { url: string; stop(): Promise<void>; complaint(): string | undefined };
+let writer: Api;
+let reader: Api;
+
+beforeAll(async () => {
+  server = await startServer();
+  writer = connect(server.url, { WebSocket });
+  reader = connect(server.url, { WebSocket: Tapped });
+});
+afterAll(async () => {
+  writer?.close();
+  reader?.close();
+  expect(server.complaint()).toBeUndefined();
+  await server.stop();
+});
+
+async function change(chance: Random): Promise<void> {
+  const path = `/g${Array.from({ length: below(chance, 3) }, () => `/${encodeURIComponent(pick(chance, NAMES))}`).join('')}` as '/g';
+  const kind = below(chance, 10);
+  // What is no object has no members, and what is not there cannot be removed: those are no changes.
+  const refused = (error: any) => expect(['not-an-object', 'not-found']).toContain(error.type);
+  if (kind < 3) await writer.delete(path).catch(refused);
+  else if (kind < 7) await writer.put(path, json(chance, 3, NAMES)).catch(refused);
+  else await writer.merge(path, json(chance, 2, NAMES)).catch(refused);
+}
+
+/** All that is watched is up to date. */
+const inStep = () =>
+  new Promise<void>((resolve) => {
+    const stop = reader.onStatus(({ synced }) => {
+      if (!synced) return;
+      resolve();
+      queueMicrotask(() => stop());
+    });
+  });
+
+test(`${ROUNDS} rounds of changes while the client is away`, { timeout: 120_000 }, async () => {
+  const chance = random(SEED);
+  const mirrors: Live[] = PATHS.map((path) => reader.live(path));
+  const shallow = reader.live('/g', { depth: 1 });
+  await Promise.all([...mirrors, shallow].map(({ ready }) => ready));
+  for (let round = 0; round < ROUNDS; round++) {
+    const where = `seed ${SEED}, round ${round}`;
+    const cut = chance() < 0.3;
+    if (cut) Tapped.last.terminate();
+    else if (chance() < 0.9) reader.disconnect();
+    for (let n = below(chance, 6); n > 0; n--) await change(chance);
+    reader.reconnect();
+    await inStep();
+    const [fresh, flat] = await Promise.all([Promise.all(PATHS.map((path) => writer.get(path))), writer.get('/g', { depth: 1 })]);
+    expect(mirrors.map(({ value }) => value), where).toEqual(fresh.map(({ value }) => value));
+    expect(shallow.value, where).toEqual(flat.value);
+    for (const follower of followers) {
+      expect(PATHS.map((_, index) => follower.values.get(index + 1)), where).toEqual(fresh.map(({ value }) => value));
+    }
+  }
+});

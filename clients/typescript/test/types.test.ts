@@ -1,0 +1,49 @@
+/** What the compiler knows of paths. Nothing here runs: a type that is another does not compile. */
+import { expectTypeOf, test } from 'vitest';
+import { type At, type Change, connect, type Live } from '../src/index.js';
+
+interface Order {
+  readonly status: 'new' | 'shipped';
+  readonly lines: readonly { readonly sku: string }[];
+  readonly customer?: { readonly name: string };
+}
+interface Schema {
+  readonly orders: { readonly [id: string]: Order };
+  readonly config: { readonly theme: string };
+}
+
+test('a path has the type of what is there', () => {
+  expectTypeOf<At<Schema, '/'>>().toEqualTypeOf<Schema>();
+  expectTypeOf<At<Schema, '/orders'>>().toEqualTypeOf<Schema['orders']>();
+  expectTypeOf<At<Schema, '/orders/42'>>().toEqualTypeOf<Order>();
+  expectTypeOf<At<Schema, `/orders/${string}`>>().toEqualTypeOf<Order>();
+  expectTypeOf<At<Schema, `/orders/${number}/status`>>().toEqualTypeOf<'new' | 'shipped'>();
+  expectTypeOf<At<Schema, '/orders/42/customer/name'>>().toEqualTypeOf<string>();
+  expectTypeOf<At<Schema, '/orders/42/lines/0'>>().toEqualTypeOf<undefined>();
+  expectTypeOf<At<Schema, '/nope'>>().toEqualTypeOf<undefined>();
+  expectTypeOf<At<Schema, 'orders'>>().toEqualTypeOf<never>();
+  expectTypeOf<At<any, '/orders/42'>>().toEqualTypeOf<any>();
+  expectTypeOf<At<Schema, string>>().toEqualTypeOf<any>();
+});
+
+test('so have handlers, mirrors, reads and writes', () => {
+  const check = async () => {
+    const api = connect<Schema>('http://x/');
+    api.on('/orders/42', (order, change) => {
+      expectTypeOf(order).toEqualTypeOf<Order | undefined>();
+      expectTypeOf(change).toEqualTypeOf<Change<Order>>();
+    });
+    expectTypeOf(api.live('/config')).toEqualTypeOf<Live<{ readonly theme: string }>>();
+    for await (const { value } of api.watch('/orders/42/status')) expectTypeOf(value).toEqualTypeOf<'new' | 'shipped' | undefined>();
+    expectTypeOf(await api.get('/config/theme')).toEqualTypeOf<{ value: string | undefined; rev: string }>();
+    await api.put('/orders/42/status', 'shipped');
+    // @ts-expect-error: no such status
+    await api.put('/orders/42/status', 'lost');
+    await api.merge('/orders/42', { customer: null, status: 'new' });
+    // @ts-expect-error: no such member
+    await api.merge('/orders/42', { colour: 'red' });
+    const untyped = connect();
+    untyped.on('/anything', (value) => value.at.all);
+  };
+  expectTypeOf(check).toBeFunction();
+});

@@ -1,0 +1,154 @@
+//! A session whose client is heard only once: what it says is the body of a request, and what it is told the answer (PROTOCOL M4).
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+
+use halfping_engine::{Cursor, Frame, Kind, Tick};
+
+use super::command::Commands;
+use super::desk::{Desk, Outbox};
+use super::driver::STEPS_AT_ONCE;
+use super::message::State;
+use crate::connection::Connection;
+use crate::delivery::Deliver;
+use crate::problem::Problem;
+use crate::shared::{Shared, Subscription};
+use crate::transports::body::{Chunk, Source};
+use crate::transports::sse::{self, Id};
+use crate::transports::{Format, Stream};
+
+/// Bytes around the one frame of a message that is shared, about.
+const AROUND_EVENT: usize = 160;
+/// The shared encoding of a message that carries one frame, as an event; the next one is the same as a line.
+const ENCODING: usize = 6;
+
+/// Opens a session that knows already all that its client will say. `since` is where the client says, outside of it, that it was.
+pub(crate) fn once(
+    shared: &Arc<Shared>,
+    connection: &Arc<Connection>,
+    format: Format,
+    mut commands: Commands,
+    since: Option<Cursor>,
+) -> Result<Stream<Once>, Problem> {
+    let subscription = Subscription::new(shared, connection, &[])?;
+    let mut desk = Desk::new(subscription, connection.clone(), "events", false);
+    commands.resume(since);
+    desk.begin(commands);
+    Ok(Stream::new(Once { desk, format }, format))
+}
+
+/// The session, apart from its connection.
+pub(crate) struct Once {
+    desk: Desk,
+    format: Format,
+}
+
+/// Where its messages go: each is an event or a line.
+struct Messages<'a> {
+    shared: &'a Shared,
+    format: Format,
+    chunk: &'a mut Chunk,
+}
+
+impl Outbox for Messages<'_> {
+    fn put(&mut self, fill: impl FnOnce(&mut Vec<u8>)) {
+        write(self.shared, self.format, Id::None, self.chunk.buffer(), fill);
+    }
+
+    fn put_state(
+        &mut self,
+        state: &State<'_>,
+        shared: Option<(&Frame, u128)>,
+        fill: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let Messages { shared: server, format, chunk } = self;
+        match shared {
+            Some((frame, key)) => {
+                let which = ENCODING + usize::from(*format == Format::Ndjson);
+                chunk.push(frame.encoded(which, key, |_| {
+                    let mut out = Vec::with_capacity(frame.body.len() + AROUND_EVENT);
+                    write(server, *format, id(state), &mut out, fill);
+                    out.into()
+                }));
+            }
+            None => write(server, *format, id(state), chunk.buffer(), fill),
+        }
+    }
+}
+
+fn write(shared: &Shared, format: Format, id: Id, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
+    match format {
+        Format::Sse => sse::event(shared, None, id, out, fill),
+        Format::Ndjson => {
+            fill(out);
+            out.push(b'\n');
+        }
+    }
+}
+
+/// What a message says of the cursor that its reader comes back with.
+fn id(state: &State<'_>) -> Id {
+    let begins_anew = state.updates.iter().any(|update| {
+        update.frame.as_ref().is_ok_and(|frame| frame.kind == Kind::Snapshot && frame.revision.is_none())
+    });
+    match state.synced {
+        true => Id::Cursor(state.revision),
+        false if begins_anew => Id::Forget,
+        false => Id::None,
+    }
+}
+
+impl Source for Once {
+    fn shared(&self) -> &Arc<Shared> {
+        self.desk.shared()
+    }
+
+    fn deliver_to(&self, reader: Weak<dyn Deliver>) {
+        self.desk.deliver_to(reader);
+    }
+
+    fn fill(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk) -> ControlFlow<()> {
+        let Once { desk, format } = self;
+        let shared = desk.shared().clone();
+        let mut out = Messages { shared: &shared, format: *format, chunk };
+        let mut steps_left = STEPS_AT_ONCE;
+        while !desk.is_free() && out.chunk.len() < shared.limits.ahead_bytes {
+            if steps_left == 0 {
+                // Others have waited long enough.
+                cx.waker().wake_by_ref();
+                return ControlFlow::Continue(());
+            }
+            steps_left -= 1;
+            match desk.poll_step(cx, &mut out) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(close)) => {
+                    if let Some(limit) = close.limit() {
+                        shared.metrics.limit_hit(limit);
+                    }
+                    return ControlFlow::Break(());
+                }
+                Poll::Pending => return ControlFlow::Continue(()),
+            }
+        }
+        // As on a socket: not in the middle of what changes what is to be told. Without a link, there is nothing to come.
+        if desk.is_free() && !desk.tell(cx.waker(), &mut out) && !desk.has_links() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn due(&self) -> Option<Tick> {
+        self.desk.due()
+    }
+
+    fn look_again(&mut self) {
+        self.desk.look_again();
+    }
+
+    fn repeat_synced(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk) {
+        self.desk.owe_synced();
+        // The stream ends, if it does, when it is asked again.
+        let _ = self.fill(cx, chunk);
+    }
+}

@@ -1,0 +1,74 @@
+import { useSignal } from '@preact/signals';
+import { useEffect, useMemo } from 'preact/hooks';
+import { ancestors, nameOf, ROOT, type Path } from '../lib/paths';
+import { api } from '../state/connection';
+import { hrefOf } from '../state/route';
+import { ProblemBox } from '../ui/problem';
+import { Tabs } from '../ui/tabs';
+import { CopyAs } from './copy-as';
+import { Facts } from './facts';
+import { HistoryView } from './history-view';
+import { current } from './current';
+import { Resource, VIEW_DEFAULT, type View } from './resource';
+import { ValueView } from './value-view';
+import { ViewControls } from './view-controls';
+import { WriteBox } from './write-box';
+
+const TABS = [
+  { id: 'history', name: 'History' },
+  { id: 'write', name: 'Write' },
+  { id: 'copy', name: 'Copy as' },
+];
+
+export function Panel({ path, onBack }: { path: Path; onBack: () => void }) {
+  const view = useSignal<View>(VIEW_DEFAULT);
+  const tab = useSignal('history');
+  const resource = useMemo(() => new Resource(api, path), [path]);
+  useEffect(() => {
+    current.value = resource;
+    return () => resource.close();
+  }, [resource]);
+  useEffect(() => resource.watch(view.value), [resource, view.value]);
+  const problem = resource.problem.value;
+
+  return (
+    <section class="panel" aria-label={`Resource ${path}`}>
+      <div class="panel-head">
+        <button type="button" class="back" onClick={onBack}>
+          ← Tree
+        </button>
+        <Crumbs path={path} />
+        <ViewControls view={view.value} onChange={(next) => (view.value = next)} />
+      </div>
+      <Facts resource={resource} />
+      {problem ? <ProblemBox problem={problem} /> : <ValueView resource={resource} depth={view.value.depth} />}
+      <Tabs label="About the resource" tabs={TABS} open={tab.value} onOpen={(id) => (tab.value = id)}>
+        {tab.value === 'history' && <HistoryView resource={resource} />}
+        {tab.value === 'write' && <WriteBox key={path} path={path} />}
+        {tab.value === 'copy' && <CopyAs resource={resource} depth={view.value.depth} />}
+      </Tabs>
+    </section>
+  );
+}
+
+function Crumbs({ path }: { path: Path }) {
+  return (
+    <nav class="crumbs" aria-label="Path">
+      {path === ROOT ? (
+        <span aria-current="page">/</span>
+      ) : (
+        <>
+          {ancestors(path).map((above) => (
+            <span key={above}>
+              <a href={hrefOf(above)} title={above}>
+                {above === ROOT ? 'root' : nameOf(above)}
+              </a>
+              <span class="dim"> / </span>
+            </span>
+          ))}
+          <span aria-current="page">{nameOf(path)}</span>
+        </>
+      )}
+    </nav>
+  );
+}

@@ -1,0 +1,159 @@
+import { useSignal } from '@preact/signals';
+import { useRef } from 'preact/hooks';
+import type { Mistake } from '../lib/json-check';
+import { clockMs } from '../lib/format';
+import type { Path } from '../lib/paths';
+import { api } from '../state/connection';
+import { problemOf, type Problem } from '../state/problem';
+import { hrefOf } from '../state/route';
+import { ProblemBox } from '../ui/problem';
+import { canCompare, check, hasBody, METHODS, write, type Base, type Method } from './write';
+
+type Outcome = { said: string; at: Path; rev: string; when: number } | { problem: Problem } | undefined;
+
+export function WriteBox({ path }: { path: Path }) {
+  const method = useSignal<Method>('put');
+  const text = useSignal('');
+  const base = useSignal<Base | undefined>(undefined);
+  const guarded = useSignal(false);
+  const busy = useSignal(false);
+  const outcome = useSignal<Outcome>(undefined);
+  const editor = useRef<HTMLTextAreaElement>(null);
+
+  const info = METHODS.find((entry) => entry.method === method.value)!;
+  const mistake = check(method.value, text.value);
+  const ready = !busy.value && !mistake && (!hasBody(method.value) || text.value.trim() !== '');
+
+  const attempt = async (action: () => Promise<Outcome>) => {
+    busy.value = true;
+    try {
+      outcome.value = await action();
+    } catch (error) {
+      outcome.value = { problem: problemOf(error) };
+    } finally {
+      busy.value = false;
+    }
+  };
+  const load = () =>
+    attempt(async () => {
+      const { value, rev } = await api.get(path);
+      base.value = { rev, present: value !== undefined };
+      text.value = value === undefined ? '' : JSON.stringify(value, null, 2);
+      return undefined;
+    });
+  const guard = (on: boolean) => {
+    guarded.value = on;
+    // The panel's own revision is that of a message, which may be newer than the resource's: ask for the resource's.
+    if (on && !base.value) {
+      void attempt(async () => {
+        const { value, rev } = await api.get(path, { depth: 0 });
+        base.value = { rev, present: value !== undefined };
+        return undefined;
+      });
+    }
+  };
+  const send = () => {
+    if (!ready) return;
+    void attempt(async () => {
+      const done = await write(api, method.value, path, text.value, guarded.value ? base.value : undefined);
+      // The next write is compared with what this one made.
+      if (method.value !== 'post') base.value = { rev: done.rev, present: method.value !== 'delete' };
+      return { ...done, when: Date.now() };
+    });
+  };
+
+  return (
+    <form
+      class="write"
+      onSubmit={(event) => {
+        event.preventDefault();
+        send();
+      }}
+    >
+      <div class="methods" role="radiogroup" aria-label="How to write">
+        {METHODS.map((entry) => (
+          <label key={entry.method} class={entry.method === method.value ? 'on' : ''}>
+            <input type="radio" name="method" checked={entry.method === method.value} onChange={() => (method.value = entry.method)} />
+            {entry.name}
+          </label>
+        ))}
+      </div>
+      <p class="note dim">{info.does}.</p>
+      {hasBody(method.value) && (
+        <textarea
+          ref={editor}
+          class="code"
+          rows={8}
+          spellcheck={false}
+          aria-label="JSON body"
+          aria-invalid={mistake !== undefined}
+          aria-describedby={mistake ? 'mistake' : undefined}
+          placeholder={info.example}
+          value={text.value}
+          onInput={(event) => (text.value = event.currentTarget.value)}
+          onKeyDown={(event) => {
+            if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) send();
+          }}
+        />
+      )}
+      {mistake && <MistakeLine mistake={mistake} editor={() => editor.current} />}
+      <div class="write-actions">
+        <button type="submit" class={`primary ${method.value === 'delete' ? 'danger' : ''}`} disabled={!ready} title="Ctrl+Enter">
+          {info.name}
+        </button>
+        {hasBody(method.value) && (
+          <button type="button" onClick={load} disabled={busy.value} title="Fills the box with the present value, whole">
+            Load value
+          </button>
+        )}
+        {canCompare(method.value) && (
+          <label class="guard">
+            <input type="checkbox" checked={guarded.value} onChange={(event) => guard(event.currentTarget.checked)} />
+            only if unchanged{guarded.value && base.value && <Since base={base.value} />}
+          </label>
+        )}
+      </div>
+      <OutcomeLine outcome={outcome.value} />
+    </form>
+  );
+}
+
+function Since({ base }: { base: Base }) {
+  return base.present ? (
+    <>
+      {' '}
+      since <span class="mono">{base.rev}</span>
+    </>
+  ) : (
+    <> (nothing there)</>
+  );
+}
+
+function MistakeLine({ mistake, editor }: { mistake: Mistake; editor: () => HTMLTextAreaElement | null }) {
+  const show = () => {
+    const box = editor();
+    box?.focus();
+    box?.setSelectionRange(mistake.offset, mistake.offset + 1);
+  };
+  return (
+    <p class="mistake" id="mistake">
+      <button type="button" class="link" onClick={show}>
+        line {mistake.line}, column {mistake.column}
+      </button>
+      : {mistake.message}
+    </p>
+  );
+}
+
+function OutcomeLine({ outcome }: { outcome: Outcome }) {
+  if (!outcome) return null;
+  if ('problem' in outcome) {
+    const { problem } = outcome;
+    return <ProblemBox problem={problem.rev ? { ...problem, hint: problem.hint ?? `It is at ${problem.rev} now: load the value and try again.` } : problem} />;
+  }
+  return (
+    <p class="done" role="status">
+      {outcome.said} at <span class="number">{clockMs(outcome.when)}</span>: <a href={hrefOf(outcome.at)}>{outcome.at}</a>, rev <span class="mono">{outcome.rev}</span>
+    </p>
+  );
+}

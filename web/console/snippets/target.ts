@@ -1,0 +1,39 @@
+import type { Path } from '../lib/paths';
+import { json } from './quote';
+
+/** What a snippet is about. */
+export interface Target {
+  /** Where the API is mounted, with a slash at the end. */
+  root: string;
+  path: Path;
+  /** What to write there: the present value, when it is known and short. */
+  value: unknown;
+}
+
+export interface Snippet {
+  id: string;
+  name: string;
+  code: (target: Target) => string;
+}
+
+export function urlOf({ root, path }: Target): string {
+  return root + path.slice(1);
+}
+
+/** `connect` and `Client::new` want the mount itself. */
+export function baseOf({ root }: Target): string {
+  return root.replace(/\/$/, '');
+}
+
+export function socketUrlOf(target: Target): string {
+  return urlOf(target).replace(/^http/, 'ws');
+}
+
+/** Longer values do not stand in a command line. */
+const VALUE_CHARS_MAX = 2_000;
+
+/** As JSON; a placeholder when the value is not known, or long. */
+export function bodyOf({ value }: Target): string {
+  const text = value === undefined ? undefined : json(value);
+  return text === undefined || text.length > VALUE_CHARS_MAX ? '"new value"' : text;
+}

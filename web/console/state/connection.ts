@@ -1,0 +1,63 @@
+import { computed, signal } from '@preact/signals';
+import { connect, type Status } from 'halfping';
+import { clock } from '../lib/format';
+import { now } from './clock';
+
+/** The page stands at `…/_console/`: the API is one level up, wherever that is mounted. */
+export const root: string = new URL('..', location.href.replace(/[?#].*$/, '')).href;
+
+export const api = connect(root);
+export type Api = typeof api;
+
+export const status = signal<Status>(api.status);
+api.onStatus((next) => {
+  status.value = { ...next };
+});
+
+// A link to next to nothing, so that whether all is in step is known also where nothing else is watched.
+api.on('/', () => {}, { depth: 0, onError: () => {} });
+
+/** Shorter than this is a frame on its way, not somebody behind. */
+const BEHIND_MS = 500;
+
+export interface Shown {
+  tone: 'good' | 'busy' | 'bad';
+  /** The same for as long as nothing happens: what is read out. */
+  word: string;
+  text: string;
+}
+
+export const shown = computed<Shown>(() => {
+  const { state, error } = status.value;
+  // Of the API itself: it goes on without a call, and this is a copy.
+  const { inStepAt } = api.status;
+  switch (state) {
+    case 'live':
+    case 'idle': {
+      now.value;
+      const age = api.age();
+      if (state === 'live' && !status.value.synced && age > BEHIND_MS) {
+        return { tone: 'busy', word: 'behind', text: Number.isFinite(age) ? `behind ${(age / 1000).toFixed(1)} s` : 'catching up' };
+      }
+      return one('good', state === 'idle' ? 'idle' : 'in step');
+    }
+    case 'opening':
+      return one('busy', 'connecting');
+    case 'waiting':
+      return { tone: 'bad', word: 'offline', text: `offline${since(inStepAt)}` };
+    case 'off':
+      return { tone: 'busy', word: 'disconnected', text: `disconnected${since(inStepAt)}` };
+    case 'refused':
+      return one('bad', `refused${error ? `: ${error.detail}` : ''}`);
+    default:
+      return one('bad', 'closed');
+  }
+});
+
+function one(tone: Shown['tone'], text: string): Shown {
+  return { tone, word: text, text };
+}
+
+function since(inStepAt: number | undefined): string {
+  return inStepAt ? ` since ${clock(inStepAt)}` : '';
+}

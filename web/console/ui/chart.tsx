@@ -1,0 +1,124 @@
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import uPlot from 'uplot';
+import 'uplot/dist/uPlot.min.css';
+import { clock } from '../lib/format';
+import { onScheme } from './scheme';
+
+export interface Series {
+  name: string;
+  /** A custom property of the style sheet. */
+  color: string;
+  /** Holds its value until the next sample. */
+  stepped?: boolean;
+}
+
+export type ChartData = [number[], ...(number | null)[][]];
+
+interface Props {
+  name: string;
+  series: readonly Series[];
+  data: ChartData;
+  format: (value: number) => string;
+  height: number;
+  /** Rates are read against nothing, a measured value against its own range. */
+  fromZero?: boolean;
+  /** Charts with the same group show the same moment under the pointer. */
+  group?: string;
+}
+
+/** A line chart over time, with a legend that tells the newest values, or those under the pointer. */
+export function Chart({ name, series, data, format, height, fromZero = false, group }: Props) {
+  const box = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot | null>(null);
+  const latest = useRef(data);
+  const [hovered, setHovered] = useState<number | null>(null);
+  latest.current = data;
+
+  useLayoutEffect(() => {
+    const element = box.current!;
+    const build = () => {
+      plot.current?.destroy();
+      const options = optionsOf(series, format, element.clientWidth || 300, height, fromZero, group, (index) => setHovered(index));
+      plot.current = new uPlot(options, latest.current as uPlot.AlignedData, element);
+    };
+    build();
+    const observer = new ResizeObserver(() => {
+      if (element.clientWidth > 0) plot.current?.setSize({ width: element.clientWidth, height });
+    });
+    observer.observe(element);
+    // A canvas does not follow the style sheet.
+    const stop = onScheme(build);
+    return () => {
+      stop();
+      observer.disconnect();
+      plot.current?.destroy();
+      plot.current = null;
+    };
+  }, [series, format, height, fromZero, group]);
+
+  useEffect(() => plot.current?.setData(data as uPlot.AlignedData), [data]);
+
+  const at = hovered !== null && hovered < data[0].length ? hovered : data[0].length - 1;
+  return (
+    <figure class="chart">
+      <figcaption>
+        <span class="chart-name">{name}</span>
+        {series.map(({ name: label, color }, i) => {
+          const value = data[i + 1]?.[at];
+          return (
+            <span class="legend" key={label}>
+              <span class="swatch" style={{ background: `var(${color})` }} aria-hidden="true" />
+              {label} <span class="number">{value === null || value === undefined ? '–' : format(value)}</span>
+            </span>
+          );
+        })}
+      </figcaption>
+      <div ref={box} class="plot" style={{ height: `${height}px` }} aria-hidden="true" />
+    </figure>
+  );
+}
+
+function optionsOf(
+  series: readonly Series[],
+  format: (value: number) => string,
+  width: number,
+  height: number,
+  fromZero: boolean,
+  group: string | undefined,
+  onHover: (index: number | null) => void,
+): uPlot.Options {
+  const style = getComputedStyle(document.documentElement);
+  const color = (name: string) => style.getPropertyValue(name).trim();
+  const axis = { stroke: color('--dim'), grid: { stroke: color('--line'), width: 1 }, ticks: { show: false }, font: '11px system-ui, sans-serif' };
+  return {
+    width,
+    height,
+    padding: [6, 18, 0, 0],
+    legend: { show: false },
+    cursor: { drag: { x: false, y: false }, points: { size: 6 }, ...(group ? { sync: { key: group } } : {}) },
+    scales: { y: { range: (_, low, high) => rangeOf(low, high, fromZero) } },
+    axes: [
+      { ...axis, size: 22, space: 76, values: (_, ticks) => ticks.map((at) => clock(at * 1000)) },
+      { ...axis, size: 56, space: 28, values: (_, ticks) => ticks.map(format) },
+    ],
+    series: [
+      {},
+      ...series.map(({ name, color: property, stepped }) => ({
+        label: name,
+        stroke: color(property),
+        width: 1.5,
+        points: { show: false },
+        ...(stepped ? { paths: uPlot.paths.stepped!({ align: 1 }) } : {}),
+      })),
+    ],
+    hooks: { setCursor: [(chart) => onHover(chart.cursor.idx ?? null)] },
+  };
+}
+
+/** A flat line stands in the middle of something, not on a scale of nothing. */
+function rangeOf(low: number | null, high: number | null, fromZero: boolean): [number, number] {
+  if (low === null || high === null) return [0, 1];
+  if (fromZero) return [0, high > 0 ? high * 1.05 : 1];
+  const room = low === high ? Math.abs(low) * 0.1 || 1 : (high - low) * 0.05;
+  return [low - room, high + room];
+}
