@@ -36,6 +36,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(()) => {}
         Err(Missing { what, remedy, warn }) => {
             if warn {
+                // Where Node is may be what changes.
+                println!("cargo:rerun-if-env-changed=PATH");
                 println!("cargo:warning=built without its pages: {what}; {remedy}");
             }
             instead(&built, &what, &remedy)?;
@@ -72,7 +74,6 @@ fn build(root: &Path, built: &Path) -> Result<(), Missing> {
     for source in SOURCES {
         println!("cargo:rerun-if-changed={}", root.join(source).display());
     }
-    println!("cargo:rerun-if-env-changed=PATH");
     let install = "install Node 20.19 or newer, with npm";
     let version = output(Command::new("node").arg("--version"));
     let version = version.ok_or_else(|| missing("there is no Node", install))?;
@@ -158,7 +159,7 @@ fn output(command: &mut Command) -> Option<String> {
     String::from_utf8(output.stdout).ok()
 }
 
-/// Runs a command; the last line of what it says when it fails.
+/// Runs a command; when it fails, a line of what it says.
 fn spoken(command: &mut Command) -> Result<(), String> {
     let output = command.output().map_err(|error| error.to_string())?;
     if output.status.success() {
@@ -168,11 +169,7 @@ fn spoken(command: &mut Command) -> Result<(), String> {
     let said = String::from_utf8_lossy(&said);
     // For `cargo build -vv` and the file that Cargo keeps of it.
     eprintln!("{said}");
-    let errors = said.lines().map(str::trim).filter(|line| !line.is_empty());
-    Err(errors
-        .clone()
-        .find(|line| line.contains("rror"))
-        .or(errors.clone().last())
-        .unwrap_or("failed")
-        .to_owned())
+    let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let last = lines.clone().next_back().unwrap_or("it failed");
+    Err(lines.find(|line| line.contains("rror")).unwrap_or(last).to_owned())
 }
