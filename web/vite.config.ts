@@ -20,5 +20,5 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     rollupOptions: { input: { console: here('console/index.html'), demo: here('demo/index.html') } },
   },
-  server: { proxy: { '^/(?!console/|demo/|@|node_modules|clients)': { target: server, ws: true } } },
+  server: { proxy: { '^/(?!console/|demo/(?!updates)|@|node_modules|clients)': { target: server, ws: true } } },
 });

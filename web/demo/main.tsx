@@ -1,3 +1,12 @@
 import { render } from 'preact';
+import { Panel, Selected } from './panel';
+import { Stage } from './stage';
 
-render(<p>Under construction</p>, document.getElementById('app')!);
+render(
+  <>
+    <Stage />
+    <Panel />
+    <Selected />
+  </>,
+  document.getElementById('app')!,
+);

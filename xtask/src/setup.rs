@@ -30,6 +30,22 @@ pub(crate) fn component(world: &World, component: &str, subcommand: &str) -> Res
     })
 }
 
+/// Node, npm and the packages of `web/package-lock.json`. The build of `halfping-pages` installs the same, and leaves the same note of it.
+pub(crate) fn web(world: &World) -> Result<(), Missing> {
+    node_program(world)?;
+    let (lock, stamp) = ("web/package-lock.json", "web/node_modules/.installed-lock.json");
+    let read = |path: &str| fs::read(world.root.join(path)).ok();
+    if read(lock).is_some() && read(lock) == read(stamp) {
+        return Ok(());
+    }
+    let missing = |remedy: String| Missing { what: "the packages of web/ are not there".to_owned(), remedy };
+    if !spoken(world.command("npm", &["ci", "--prefix", "web", "--no-progress"])) {
+        return Err(missing("see what npm said above; it needs the network".to_owned()));
+    }
+    let written = fs::copy(world.root.join(lock), world.root.join(stamp));
+    written.map(drop).map_err(|error| missing(format!("could not write {stamp}: {error}")))
+}
+
 /// Node, npm and the packages of `conformance/package-lock.json`.
 pub(crate) fn node(world: &World) -> Result<(), Missing> {
     let version = node_program(world)?;

@@ -58,6 +58,13 @@ pub(crate) const STEPS: &[Step] = &[
         needs_binary: false,
     },
     Step {
+        name: "pages",
+        about: "types of the pages in web/, which the binary's build does not check",
+        prepare: setup::web,
+        command: |world| world.command("npm", &["run", "check", "--prefix", "web"]),
+        needs_binary: false,
+    },
+    Step {
         name: "docs",
         about: "API documentation, warnings are errors",
         prepare: nothing,
@@ -167,6 +174,7 @@ mod tests {
             "build",
             "unit",
             "sim",
+            "pages",
             "docs",
             "site",
             "fuzz",

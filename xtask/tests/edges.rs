@@ -16,7 +16,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("halfping-sim", &["halfping-engine", "halfping-journal"]),
     ("halfping", &["halfping-engine", "halfping-journal", "halfping-websocket"]),
     ("halfping-client", &[]),
-    ("halfping-cli", &["halfping", "halfping-client"]),
+    ("halfping-pages", &[]),
+    ("halfping-cli", &["halfping", "halfping-client", "halfping-pages"]),
     ("xtask", &[]),
 ];
 

@@ -108,16 +108,18 @@ fn limit(text: &str) -> Result<(String, u64), String> {
     Ok((name.to_owned(), value))
 }
 
-/// Serve a made-up city of moving vehicles, to try things on
+/// Serve a made-up city of moving vehicles, to look at and to try things on
 ///
 /// Some hundred buses and trams move along streets and stop at stops. Each is a resource, `/vehicles/ID`; `/fleet`
-/// sums them up.
+/// sums them up, and /demo/vehicles is how many are wished: write another number there, and the fleet grows or shrinks. The page at
+/// /_demo/ shows all of it.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
-  halfping demo
+  halfping demo --open
   halfping demo --memory
-  halfping demo --vehicles 2000 --seed 7")]
+  halfping demo --vehicles 2000 --seed 7
+  halfping demo --data-file aircraft.ndjson.gz --memory")]
 pub(crate) struct Demo {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", env = "HALFPING_LISTEN", default_value = "127.0.0.1:7070", value_parser = address)]
@@ -130,6 +132,22 @@ pub(crate) struct Demo {
     /// The same number, the same city
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
+
+    /// Instead of the city, play this recording again and again, as `halfping replay` reads it; it begins where most is going on
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["vehicles", "seed"])]
+    pub(crate) data_file: Option<PathBuf>,
+
+    /// How many times faster than recorded [default: so that each thing tells something about once a second]
+    #[arg(long, value_name = "N", requires = "data_file", value_parser = times)]
+    pub(crate) speed: Option<f64>,
+
+    /// Whom the page is to credit for the recording
+    #[arg(long, value_name = "TEXT", requires = "data_file")]
+    pub(crate) credit: Option<String>,
+
+    /// Open the page in a browser
+    #[arg(long)]
+    pub(crate) open: bool,
 
     #[command(flatten)]
     pub(crate) storage: Storage,
@@ -369,6 +387,13 @@ fn speed(text: &str) -> Result<Speed, &'static str> {
         _ if text == "max" => Ok(Speed::Max),
         Ok(times) if f64::is_finite(times) && times > 0.0 => Ok(Speed::Times(times)),
         _ => Err("expected a positive number, or `max`"),
+    }
+}
+
+fn times(text: &str) -> Result<f64, &'static str> {
+    match speed(text) {
+        Ok(Speed::Times(times)) => Ok(times),
+        _ => Err("expected a positive number"),
     }
 }
 

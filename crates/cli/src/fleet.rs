@@ -32,6 +32,33 @@ const VEHICLES_PER_ROUTE: usize = 12;
 /// One route in so many is a tram's.
 const TRAM_EVERY: usize = 5;
 
+/// The lines of the grid, as a map needs them.
+#[derive(Debug, Serialize)]
+pub(crate) struct Streets {
+    names: &'static [&'static str],
+    /// Of the streets, which lead east, in the order of their names.
+    latitudes: Vec<f64>,
+    /// Of the avenues, which lead north.
+    longitudes: Vec<f64>,
+}
+
+impl Streets {
+    pub(crate) fn all() -> Streets {
+        Streets {
+            names: &STREETS,
+            latitudes: (0..STREETS.len()).map(|n| latitude(n as f64 * BLOCK_NORTH_M)).collect(),
+            longitudes: (0..AVENUES).map(|n| longitude(n as f64 * BLOCK_EAST_M)).collect(),
+        }
+    }
+
+    /// South, north, west, east.
+    pub(crate) fn ends(&self) -> (f64, f64, f64, f64) {
+        let ends = |lines: &[f64]| (lines[0], lines[lines.len() - 1]);
+        let ((south, north), (west, east)) = (ends(&self.latitudes), ends(&self.longitudes));
+        (south, north, west, east)
+    }
+}
+
 /// All vehicles of the city.
 #[derive(Debug)]
 pub(crate) struct Fleet {
@@ -100,22 +127,35 @@ impl Fleet {
         let mut random = Random::new(seed);
         let routes: Vec<Route> =
             (0..vehicles.div_ceil(VEHICLES_PER_ROUTE)).map(|n| Route::new(n, &mut random)).collect();
-        let vehicles = (0..vehicles)
-            .map(|n| {
-                let route = n % routes.len();
-                let kind = if routes[route].tram { "tram" } else { "bus" };
-                Vehicle {
-                    id: format!("{kind}-{:03}", n + 1),
-                    route,
-                    at_m: random.between(0.0, routes[route].length_m()),
-                    speed_mps: 0.0,
-                    cruise_mps: random.between(8.0, 14.0),
-                    waits_s: random.between(0.0, 10.0).floor(),
-                    passengers: random.whole(0, SEATS as usize / 2) as u32,
-                }
-            })
-            .collect();
+        let vehicles = (0..vehicles).map(|n| Vehicle::new(n, &routes, &mut random)).collect();
         Fleet { routes, vehicles, random, ticks: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.vehicles.len()
+    }
+
+    /// Makes it so many vehicles, at most `step` more or fewer than before: new ones appear on the map, the newest go first. Returns those
+    /// that appeared and the names of those that went.
+    pub(crate) fn resize(&mut self, wished: usize, step: usize) -> (Vec<(&str, Telemetry)>, Vec<String>) {
+        let before = self.vehicles.len();
+        let gone = self.vehicles.split_off(wished.max(before.saturating_sub(step)).min(before));
+        for n in before..wished.min(before + step) {
+            if n / VEHICLES_PER_ROUTE >= self.routes.len() {
+                self.routes.push(Route::new(self.routes.len(), &mut self.random));
+            }
+            self.vehicles.push(Vehicle::new(n, &self.routes, &mut self.random));
+        }
+        let appeared = self.vehicles.iter().skip(before);
+        let appeared =
+            appeared.map(|one| (one.id.as_str(), one.telemetry(&self.routes[one.route]))).collect();
+        (appeared, gone.into_iter().map(|vehicle| vehicle.id).collect())
+    }
+
+    /// Whether a vehicle of the city could have this name.
+    pub(crate) fn could_be_named(id: &str) -> bool {
+        let number = id.strip_prefix("bus-").or(id.strip_prefix("tram-"));
+        number.is_some_and(|number| number.len() >= 3 && number.bytes().all(|digit| digit.is_ascii_digit()))
     }
 
     /// A tenth of a second passes. Returns the vehicles that have something new to tell.
@@ -225,6 +265,20 @@ impl Route {
 }
 
 impl Vehicle {
+    fn new(number: usize, routes: &[Route], random: &mut Random) -> Vehicle {
+        let route = number % routes.len();
+        let kind = if routes[route].tram { "tram" } else { "bus" };
+        Vehicle {
+            id: format!("{kind}-{:03}", number + 1),
+            route,
+            at_m: random.between(0.0, routes[route].length_m()),
+            speed_mps: 0.0,
+            cruise_mps: random.between(8.0, 14.0),
+            waits_s: random.between(0.0, 10.0).floor(),
+            passengers: random.whole(0, SEATS as usize / 2) as u32,
+        }
+    }
+
     /// One second passes. Whether there is something new to tell.
     fn step(&mut self, route: &Route, random: &mut Random) -> bool {
         if self.waits_s > 0.0 {
@@ -253,20 +307,24 @@ impl Vehicle {
         let (east_m, north_m, heading_deg) = route.place(self.at_m);
         let north_m = north_m + route.south as f64 * BLOCK_NORTH_M;
         let east_m = east_m + route.west as f64 * BLOCK_EAST_M;
-        let degree_of_lon_m = METRES_PER_DEGREE * ORIGIN_LAT.to_radians().cos();
         Telemetry {
             route: route.name.clone(),
             status: if self.speed_mps > 0.0 { "moving" } else { "stopped" },
-            position: Position {
-                lat: rounded(ORIGIN_LAT + north_m / METRES_PER_DEGREE, 6),
-                lon: rounded(ORIGIN_LON + east_m / degree_of_lon_m, 6),
-            },
+            position: Position { lat: latitude(north_m), lon: longitude(east_m) },
             heading_deg,
             speed_mps: rounded(self.speed_mps, 1),
             passengers: self.passengers,
             next_stop: route.next_stop(self.at_m).1,
         }
     }
+}
+
+fn latitude(north_m: f64) -> f64 {
+    rounded(ORIGIN_LAT + north_m / METRES_PER_DEGREE, 6)
+}
+
+fn longitude(east_m: f64) -> f64 {
+    rounded(ORIGIN_LON + east_m / (METRES_PER_DEGREE * ORIGIN_LAT.to_radians().cos()), 6)
 }
 
 fn rounded(number: f64, digits: i32) -> f64 {
@@ -354,6 +412,32 @@ mod tests {
         assert_eq!(route.stops().count(), 7);
         assert_eq!(route.next_stop(0.0), (320.0, "Canal St & 1st Ave".to_owned()));
         assert_eq!(route.next_stop(2550.0), (50.0, "Ash St & 1st Ave".to_owned()));
+    }
+
+    #[test]
+    fn the_city_grows_and_shrinks_a_step_at_a_time() {
+        let mut fleet = Fleet::new(20, 1);
+        let before = owned(fleet.all().collect());
+        let (appeared, gone) = fleet.resize(60, 30);
+        let appeared = owned(appeared);
+        assert_eq!((appeared.len(), gone.len()), (30, 0));
+        assert!(appeared.iter().all(|(id, _)| Fleet::could_be_named(id)));
+        assert_eq!(owned(fleet.all().collect()), [before.clone(), appeared].concat());
+        assert_eq!(fleet.resize(60, 30).0.len(), 10);
+        let (appeared, gone) = fleet.resize(60, 30);
+        assert!(appeared.is_empty() && gone.is_empty());
+        assert_eq!(fleet.resize(20, 30).1.len(), 30);
+        assert_eq!(fleet.resize(20, 30).1.len(), 10);
+        assert_eq!(owned(fleet.all().collect()), before);
+        let names: std::collections::HashSet<String> = owned({
+            fleet.resize(500, 500);
+            fleet.all().collect()
+        })
+        .into_iter()
+        .map(|(id, _)| id)
+        .collect();
+        assert_eq!(names.len(), 500);
+        assert!(!Fleet::could_be_named("bus-1") && !Fleet::could_be_named("car-001"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod fleet;
 mod log;
+mod playback;
 mod print;
 mod random;
 mod recording;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
 
-use std::io::{BufRead, BufReader, Lines, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -274,6 +274,98 @@ fn the_city_moves() {
     assert!((0..10).all(|_| changes.next().unwrap().contains("\"position\":{")));
     demo.signal("-INT");
     assert_eq!(demo.ends(), 0);
+}
+
+#[test]
+fn the_city_has_a_page_and_as_many_vehicles_as_are_wished() {
+    let (mut demo, address) = server(&["demo", "--memory", "--listen", "127.0.0.1:0", "--vehicles", "50"]);
+    let line = demo.says("/_demo/");
+    assert_eq!(line, format!("open http://{address}/_demo/"));
+    let page = http(&address, "GET /_demo/ HTTP/1.1");
+    assert!(page.starts_with("HTTP/1.1 200") && page.contains("<!doctype html>"), "{page}");
+    assert!(http(&address, "GET /_console HTTP/1.1").contains("\r\nlocation: _console/\r\n"));
+    assert!(
+        http(&address, "HEAD /_console/ HTTP/1.1").contains("content-security-policy: default-src 'none'")
+    );
+    assert!(http(&address, "GET /_assets/none.js HTTP/1.1").contains("urn:halfping:problem:not-found"));
+
+    let about = run(&["get", &format!("{address}/demo")], b"");
+    let about: serde_json::Value = serde_json::from_slice(&about.stdout).unwrap();
+    assert_eq!((&about["collection"], &about["vehicles"]), (&"/vehicles".into(), &50.into()));
+    assert_eq!(about["streets"]["latitudes"].as_array().unwrap().len(), 16);
+    // What is wished, what stands there then, and how many there are.
+    for (wish, put_right, vehicles) in [("70", "70", 70), ("\"many\"", "70", 70), ("-1.5", "1", 1)] {
+        run(&["put", &format!("{address}/demo/vehicles"), wish], b"");
+        until(&format!("{address}/demo/vehicles"), put_right);
+        until(&format!("{address}/fleet"), &format!("{{\"vehicles\":{vehicles},"));
+        let there = run(&["get", &format!("{address}/vehicles"), "--depth", "1"], b"");
+        let there: serde_json::Value = serde_json::from_slice(&there.stdout).unwrap();
+        assert_eq!(there.as_object().unwrap().len(), vehicles);
+    }
+    demo.says("it is put right");
+}
+
+#[test]
+fn a_recording_is_played_again_and_again() {
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo.ndjson");
+    let mut lines = String::new();
+    for second in 0..20 {
+        let at = format!("\"value\":{{\"latitude\":46.{second:02},\"longitude\":7.5}}");
+        lines += &format!("{{\"t\":{},\"path\":\"/air/a\",{at}}}\n", second * 1000);
+        if second < 3 {
+            lines += &format!("{{\"t\":{},\"path\":\"/air/b\",{at}}}\n", second * 1000);
+        }
+    }
+    std::fs::write(&file, lines).unwrap();
+    let file = file.to_str().unwrap();
+    let demo = [
+        "demo",
+        "--memory",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-file",
+        file,
+        "--speed",
+        "10",
+        "--credit",
+        "us",
+    ];
+    let (_demo, address) = server(&demo);
+    let about = run(&["get", &format!("{address}/demo")], b"");
+    let about: serde_json::Value = serde_json::from_slice(&about.stdout).unwrap();
+    assert_eq!((&about["title"], &about["credit"]), (&"Air".into(), &"us".into()));
+    assert_eq!((&about["collection"], &about["speed"]), (&"/air".into(), &10.0.into()));
+    assert_eq!((&about["bounds"]["north"], &about["vehicles"]), (&46.19.into(), &serde_json::Value::Null));
+    let (a, b) = (format!("{address}/air/a"), format!("{address}/air/b"));
+    until(&a, "46.1");
+    // It has not been heard of for long, so it is gone, until all begins anew.
+    until(&b, "");
+    until(&b, "46.0");
+    until(&a, "46.1");
+}
+
+/// What a server answers to a request of one line.
+fn http(address: &str, request: &str) -> String {
+    let mut socket = std::net::TcpStream::connect(address).unwrap();
+    write!(socket, "{request}\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Waits until what is at a URL holds this text; for none, until nothing is there.
+fn until(url: &str, text: &str) {
+    let begun = Instant::now();
+    loop {
+        let found = run(&["get", url], b"");
+        let found = String::from_utf8(found.stdout).unwrap();
+        let there = if text.is_empty() { found.is_empty() } else { found.contains(text) };
+        if there {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{url}: {found}, not {text}");
+        sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

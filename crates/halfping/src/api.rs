@@ -312,7 +312,7 @@ impl Api {
     }
 
     pub(crate) fn front(&self) -> Front {
-        Front::new(self.shared.clone())
+        Front::new(self.shared.clone(), None)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::IntoResponse;
-use http::{Request, Version, header};
+use http::{Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -28,7 +28,7 @@ use crate::Api;
 use crate::connection::{Connection, Place};
 use crate::delivery::Reader;
 use crate::direct::{Direct, Endless};
-use crate::http::Front;
+use crate::http::{Beside, Front};
 use crate::problem::Problem;
 use crate::shared::Shared;
 use crate::transports::{SSE, farewell};
@@ -60,6 +60,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     api: Api,
+    beside: Option<Beside>,
 }
 
 impl Server {
@@ -72,7 +73,18 @@ impl Server {
         socket.bind(&listen.into())?;
         socket.listen(BACKLOG)?;
         let listener = TcpListener::from_std(socket.into())?;
-        Ok(Server { address: listener.local_addr()?, listener, api })
+        Ok(Server { address: listener.local_addr()?, listener, api, beside: None })
+    }
+
+    /// Asks `beside` first about each request: what it answers is not the API's, nor subject to its CORS. For pages, say, at names that no
+    /// resource can have: those that begin with `_`.
+    #[must_use]
+    pub fn beside(
+        mut self,
+        beside: impl Fn(&Request<Body>) -> Option<Response<Body>> + Send + Sync + 'static,
+    ) -> Server {
+        self.beside = Some(Box::new(beside));
+        self
     }
 
     /// Where it listens: the port that the system chose, if it was asked for any.
@@ -84,7 +96,7 @@ impl Server {
     /// have `limits.drain_ms` to finish.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let shared = self.api.shared().clone();
-        let front = self.api.front();
+        let front = Front::new(shared.clone(), self.beside);
         let places = shared.limits.connections.min(PLACES_MAX);
         let room = Arc::new(Semaphore::new(places));
         let waiting_room = Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE));

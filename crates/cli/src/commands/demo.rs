@@ -1,96 +1,136 @@
-//! `halfping demo`: a city of moving vehicles.
+//! `halfping demo`: a city of moving vehicles, or a recording that is played again and again; and the page that shows it.
+//!
+//! `/demo` holds what the page has to know, among it `vehicles`: how many are wished. Whoever writes another number there gets them.
+
+mod city;
+mod player;
 
 use std::pin::pin;
-use std::time::Duration;
 
-use halfping::{Api, Commit, Cors, Options};
-use tokio::time::{MissedTickBehavior, interval};
+use halfping::{Api, Cors, Options};
+use serde::Serialize;
+use tracing::warn;
 
 use crate::args::{Demo, LogFormat};
-use crate::commands::serve::{announce, bind, probe, run};
+use crate::commands::serve::{announce, bind, probe, run, with_pages};
 use crate::config::console;
-use crate::fleet::{Fleet, TICKS_PER_SECOND};
+use crate::fleet::Streets;
 use crate::log;
+use crate::playback::Bounds;
 use crate::report::{Blame, Failure, tell};
 use crate::{stop, storage};
 
-/// How much of the city's life has passed before it is shown: a minute.
-const WARM_UP_TICKS: usize = 60 * TICKS_PER_SECOND;
+use self::city::City;
+use self::player::Player;
+
+/// The value of `/demo`.
+#[derive(Debug, Serialize)]
+struct Description {
+    title: String,
+    source: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credit: Option<String>,
+    /// The resource whose members are what moves.
+    collection: String,
+    /// How many are wished. A recording has as many as it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vehicles: Option<usize>,
+    /// How many that were at the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vehicles_at_first: Option<usize>,
+    /// How many times faster than in the world everything moves.
+    speed: f64,
+    /// About how long after a thing told something it does again, in milliseconds.
+    interval_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bounds: Option<Bounds>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streets: Option<Streets>,
+    /// How many values have been written so far.
+    updates: u64,
+}
 
 pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     log::start(&args.log);
-    let mut fleet = Fleet::new(args.vehicles as usize, args.seed);
-    // At first everything stands. By the time anybody looks, the city is awake.
-    for _ in 0..WARM_UP_TICKS {
-        fleet.tick();
-    }
     probe(args.listen)?;
     let console = console(args.console.console, args.listen);
-    let options = Options { cors: Cors::Any, console, ..Options::default() };
     let mut stop = pin!(stop::requested());
+    let mut life = tokio::select! {
+        begun = Life::begin(&args) => begun?,
+        () = &mut stop => return Ok(()),
+    };
+    let options = Options { cors: Cors::Any, console, ..Options::default() };
     let api = tokio::select! {
         opened = storage::open(&args.storage, None, options) => opened?,
         () = &mut stop => return Ok(()),
     };
     let server = bind(args.listen, api.clone()).await?;
-    populate(&api, &fleet).await?;
+    let server = with_pages(server, console, true);
+    life.populate(&api).await?;
     let url = announce(&server, args.log.log_format);
     if args.log.log_format == LogFormat::Text {
-        let bus = format!("{url}/vehicles/{}", fleet.example());
-        tell(format_args!(
-            "
-A city of {} vehicles. In other terminals:
-
-one bus, as it moves:
-  curl -N '{bus}?watch'
-
-the fleet in numbers, once a second:
-  curl -N '{url}/fleet?watch&rate=1'
-
-write something, and see it arrive in the first:
-  curl -X PUT --json '\"lost umbrella\"' '{bus}/note'
-",
-            args.vehicles
-        ));
+        tell(format_args!("\nopen {url}/_demo/\n\n{}", life.invitation(&url)));
+    }
+    if args.open
+        && let Err(error) = open::that_detached(format!("{url}/_demo/"))
+    {
+        warn!(%error, "no browser could be started");
     }
     tokio::select! {
         outcome = run(server, &api, stop) => outcome,
-        failure = drive(&api, &mut fleet) => Err(failure),
+        failure = life.drive(&api) => Err(failure),
     }
 }
 
-async fn populate(api: &Api, fleet: &Fleet) -> Result<(), Failure> {
-    let city = fleet.all().fold(Commit::new().put("/fleet", &fleet.summary()), |commit, (id, telemetry)| {
-        // What visitors have written into a vehicle stays there.
-        commit.merge(&format!("/vehicles/{id}"), &telemetry)
-    });
-    api.commit(city).await.map_err(failed)?;
-    Ok(())
+/// What moves.
+enum Life {
+    City(Box<City>),
+    Recording(Box<Player>),
 }
 
-/// Lets the city live, for ever.
-async fn drive(api: &Api, fleet: &mut Fleet) -> Failure {
-    let mut ticks = interval(Duration::from_secs(1) / TICKS_PER_SECOND as u32);
-    // After a pause (a laptop that slept) the city goes on from where it was, and does not race to catch up.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    for tick in 1.. {
-        ticks.tick().await;
-        // Merges, so that what a visitor writes into a vehicle stays there.
-        let mut commit = fleet.tick().into_iter().fold(Commit::new(), |commit, (id, telemetry)| {
-            commit.merge(&format!("/vehicles/{id}"), &telemetry)
-        });
-        if tick % TICKS_PER_SECOND == 0 {
-            commit = commit.put("/fleet", &fleet.summary());
-        }
-        match api.commit(commit).await {
-            // The disk may have room again, or the store is being closed.
-            Ok(_) | Err(halfping::Error::Storage(_)) => {}
-            Err(error) => return failed(error),
+impl Life {
+    async fn begin(args: &Demo) -> Result<Life, Failure> {
+        Ok(match &args.data_file {
+            Some(file) => {
+                Life::Recording(Box::new(Player::new(file, args.speed, args.credit.clone()).await?))
+            }
+            None => Life::City(Box::new(City::new(args.vehicles as usize, args.seed))),
+        })
+    }
+
+    /// Writes what there is at first, and takes away what another life has left in the store.
+    async fn populate(&mut self, api: &Api) -> Result<(), Failure> {
+        match self {
+            Life::City(city) => city.populate(api).await,
+            Life::Recording(player) => player.populate(api).await,
         }
     }
-    unreachable!("time does not end")
+
+    /// What to try in a terminal.
+    fn invitation(&self, url: &str) -> String {
+        match self {
+            Life::City(city) => city.invitation(url),
+            Life::Recording(player) => player.invitation(url),
+        }
+    }
+
+    /// Goes on for ever.
+    async fn drive(&mut self, api: &Api) -> Failure {
+        match self {
+            Life::City(city) => city.drive(api).await,
+            Life::Recording(player) => player.drive(api).await,
+        }
+    }
 }
 
 fn failed(error: halfping::Error) -> Failure {
-    Failure::new(Blame::Peer, format!("the city cannot be written: {error}"))
+    Failure::new(Blame::Peer, format!("the demo cannot be written: {error}"))
+}
+
+/// Whether to go on after a commit: the disk may have room again, or the store is being closed.
+fn may_go_on<T>(outcome: Result<T, halfping::Error>) -> Result<(), Failure> {
+    match outcome {
+        Ok(_) | Err(halfping::Error::Storage(_)) => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
 }

@@ -99,7 +99,12 @@ struct Tally {
 }
 
 /// Reads the file, and again and again if asked to. Ends early when nobody wants more.
-fn read_all(first: Recording, file: &Path, again: bool, read: &Sender<(u64, Update)>) -> Result<(), Failure> {
+pub(crate) fn read_all(
+    first: Recording,
+    file: &Path,
+    again: bool,
+    read: &Sender<(u64, Update)>,
+) -> Result<(), Failure> {
     let mut recording = first;
     for pass in 0.. {
         let mut empty = true;

@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 
-use halfping::{Api, Options, Server};
+use halfping::{Api, Console, Options, Server};
+use halfping_pages::Pages;
 use tracing::info;
 
 use crate::args::{LogFormat, Serve};
@@ -32,7 +33,7 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
         // Nothing has been promised to anybody yet.
         () = &mut stop => return Ok(()),
     };
-    let server = bind(listen, api.clone()).await?;
+    let server = with_pages(bind(listen, api.clone()).await?, console, false);
     let url = announce(&server, args.log.log_format);
     if args.log.log_format == LogFormat::Text {
         tell(format_args!("try: curl -N '{url}/?watch'"));
@@ -60,6 +61,15 @@ fn cannot_listen(listen: SocketAddr, error: &std::io::Error) -> Failure {
 
 pub(crate) async fn bind(listen: SocketAddr, api: Api) -> Result<Server, Failure> {
     Server::bind(listen, api).await.map_err(|error| cannot_listen(listen, &error))
+}
+
+/// The server with pages beside its API: the console's is there for whoever may see what it shows.
+pub(crate) fn with_pages(server: Server, console: Console, demo: bool) -> Server {
+    server.beside(move |request| {
+        let console = console.is_open_for(request.headers(), request.uri());
+        let pages = Pages { console, demo };
+        pages.answer(request.method(), request.uri().path(), request.headers())
+    })
 }
 
 /// Says where the server listens, in the form that the log has. Returns the URL that leads there from this machine.

@@ -110,10 +110,14 @@ struct Layered {
     cors: Option<CorsLayer>,
     /// What the layer adds to answers to requests that are not from pages: always the same, so it need not be asked.
     without_origin: HeaderMap,
+    beside: Option<Beside>,
 }
 
+/// What a server has beside the API: asked first about each request.
+pub(crate) type Beside = Box<dyn Fn(&Request<Body>) -> Option<Response> + Send + Sync>;
+
 impl Front {
-    pub(crate) fn new(shared: Arc<Shared>) -> Front {
+    pub(crate) fn new(shared: Arc<Shared>, beside: Option<Beside>) -> Front {
         let cors = shared.cors.layer();
         let mut without_origin = HeaderMap::new();
         if let Some(layer) = &cors {
@@ -124,11 +128,15 @@ impl Front {
                 without_origin = answer.into_parts().0.headers;
             }
         }
-        Front(Arc::new(Layered { shared, cors, without_origin }))
+        Front(Arc::new(Layered { shared, cors, without_origin, beside }))
     }
 
     pub(crate) async fn answer(&self, request: Request<Body>) -> Response {
-        let Layered { shared, cors, without_origin } = &*self.0;
+        let Layered { shared, cors, without_origin, beside } = &*self.0;
+        if let Some(response) = beside.as_ref().and_then(|beside| beside(&request)) {
+            shared.metrics.requests.of(request.method().as_str()).inc();
+            return response;
+        }
         let headers = request.headers();
         let is_preflight = headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         // The layer takes every `OPTIONS` for a preflight; one that is none is the API's.

@@ -25,7 +25,7 @@ use crate::shared::Shared;
 use crate::transports::session;
 
 pub use cors::Cors;
-pub(crate) use cors::Front;
+pub(crate) use cors::{Beside, Front};
 
 /// Methods of a resource.
 const ALLOW: &str = "GET, HEAD, OPTIONS, PUT, PATCH, POST, DELETE";

@@ -1,0 +1,199 @@
+/** What moves: one link that tells which there are, and one for each of them. All of it over one session. */
+
+import type { Api, Change } from 'halfping';
+import { colourOf } from './colours';
+import { placeOf, type Unit } from './place';
+import type { Projection } from './projection';
+
+/** Positions that an entity remembers, for its trail. */
+const TRAIL_POINTS = 14;
+/** A thing that is farther away than this from where it is shown has not driven there: metres a second of its own time. */
+const JUMP_MPS = 1000;
+
+export interface Entity {
+  readonly id: string;
+  readonly path: string;
+  value: unknown;
+  change: Change | undefined;
+  /** Where it said it was, in metres of the map. */
+  x: number;
+  y: number;
+  /** How it moves, in metres a second of ours. */
+  vx: number;
+  vy: number;
+  /** How far off from that it was shown then. */
+  offX: number;
+  offY: number;
+  /** When it said so: milliseconds of `performance.now()`; 0 for never. */
+  at: number;
+  heading: number;
+  speed: number;
+  /** x and y, the oldest first. */
+  trail: number[];
+  stop: () => void;
+}
+
+export interface Pace {
+  /** How many times faster than in the world. */
+  readonly speed: number;
+  /** About how long after it told something a thing does again. */
+  readonly interval_ms: number;
+}
+
+export class Fleet {
+  readonly entities = new Map<string, Entity>();
+  /** Told so far, over all entities. */
+  updates = 0;
+  /** When the newest change that was told was committed, by the server's clock. */
+  newest = 0;
+  unit: Unit = { name: 'm/s', mps: 1 };
+  /** Of what moves now: all but the slowest and the fastest twentieth are between these. */
+  slow = 0;
+  fast = 0;
+  still = false;
+  #rate: number | undefined;
+  #stop = () => {};
+
+  constructor(
+    readonly api: Api,
+    readonly collection: string,
+    readonly projection: Projection,
+    readonly pace: Pace,
+    /** Called with each update; the first state of an entity is none. */
+    readonly onUpdate: (entity: Entity, change: Change, from: { x: number; y: number } | undefined) => void,
+    readonly onMembers: () => void,
+  ) {}
+
+  start(): void {
+    this.#stop = this.api.on(
+      this.collection as '/',
+      (members, change) => {
+        const known = (members ?? {}) as Record<string, unknown>;
+        const gone = change.kind === 'merge' && change.keys ? change.keys.filter((id) => !(id in known)) : [...this.entities.keys()].filter((id) => !(id in known));
+        for (const id of gone) this.#remove(id);
+        for (const id of change.kind === 'merge' && change.keys ? change.keys : Object.keys(known)) {
+          if (id in known && !this.entities.has(id)) this.#add(id);
+        }
+        this.onMembers();
+      },
+      { depth: 1, priority: 1 },
+    );
+  }
+
+  stop(): void {
+    this.#stop();
+  }
+
+  /** Asks for at most so many updates a second of each entity, or for all of them. */
+  set rate(rate: number | undefined) {
+    if (rate === this.#rate) return;
+    this.#rate = rate;
+    for (const entity of this.entities.values()) {
+      const before = entity.stop;
+      entity.stop = this.#follow(entity);
+      before();
+    }
+  }
+
+  get rate(): number | undefined {
+    return this.#rate;
+  }
+
+  /** Looks again what is slow and what is fast. */
+  gauge(): void {
+    const speeds = Float64Array.from([...this.entities.values()].filter(({ speed }) => speed > 0), ({ speed }) => speed).sort();
+    const twentieth = Math.floor(speeds.length / 20);
+    this.slow = Math.floor(speeds[twentieth] ?? 0);
+    this.fast = Math.ceil(speeds[speeds.length - 1 - twentieth] ?? 0);
+  }
+
+  /** The colour of an entity. */
+  colour({ speed }: Entity): number {
+    return colourOf(speed, this.slow, this.fast);
+  }
+
+  /** One for each, and one that tells which there are. */
+  get links(): number {
+    return this.entities.size + 1;
+  }
+
+  #add(id: string): void {
+    const entity: Entity = {
+      id,
+      path: `${this.collection}/${encodeURIComponent(id)}`,
+      value: undefined,
+      change: undefined,
+      ...{ x: 0, y: 0, vx: 0, vy: 0, offX: 0, offY: 0, at: 0, heading: 0, speed: 0 },
+      trail: [],
+      stop: () => {},
+    };
+    this.entities.set(id, entity);
+    entity.stop = this.#follow(entity);
+  }
+
+  #follow(entity: Entity): () => void {
+    const shape = this.#rate === undefined ? {} : { rate: this.#rate };
+    return this.api.on(entity.path as '/', (value, change) => this.#told(entity, value, change), shape);
+  }
+
+  #remove(id: string): void {
+    this.entities.get(id)?.stop();
+    this.entities.delete(id);
+  }
+
+  #told(entity: Entity, value: unknown, change: Change): void {
+    const isFirst = entity.change === undefined;
+    entity.value = value;
+    entity.change = change;
+    if (change.t > this.newest) this.newest = change.t;
+    if (!isFirst) this.updates++;
+    const place = placeOf(value);
+    let from: { x: number; y: number } | undefined;
+    if (place) {
+      const now = performance.now();
+      const known = entity.at > 0;
+      const shown = this.shown(entity, now);
+      const [x, y] = this.projection.metres(place.lat, place.lon);
+      const [dx, dy] = [x - entity.x, y - entity.y];
+      const far = Math.hypot(dx, dy);
+      const jumped = far > JUMP_MPS * this.pace.speed * Math.max(1, (now - entity.at) / 1000);
+      if (known && !jumped && far > 0) from = { x: entity.x, y: entity.y };
+      entity.speed = place.speed ?? 0;
+      if (place.heading !== undefined) entity.heading = place.heading;
+      else if (known && far > 1) entity.heading = (Math.atan2(dx, -dy) * 180) / Math.PI;
+      const mps = place.heading === undefined ? 0 : entity.speed * place.unit.mps * this.pace.speed;
+      const towards = (entity.heading * Math.PI) / 180;
+      entity.vx = mps * Math.sin(towards);
+      entity.vy = -mps * Math.cos(towards);
+      entity.offX = known && !jumped ? shown.x - x : 0;
+      entity.offY = known && !jumped ? shown.y - y : 0;
+      [entity.x, entity.y, entity.at] = [x, y, now];
+      this.unit = place.unit;
+      if (jumped) entity.trail.length = 0;
+      if (entity.trail.push(x, y) > 2 * TRAIL_POINTS) entity.trail.splice(0, 2);
+    }
+    this.onUpdate(entity, change, from);
+  }
+
+  readonly #at = { x: 0, y: 0 };
+
+  /**
+   * Where to show it: where it will be by now if it goes on as it said, from where it was shown before without a leap. The result is good until
+   * the next call.
+   */
+  shown(entity: Entity, now: number): { x: number; y: number } {
+    const at = this.#at;
+    [at.x, at.y] = [entity.x, entity.y];
+    if (this.still) return at;
+    // Who is told seldom does not know enough to go on by itself.
+    const interval_ms = this.#rate === undefined ? this.pace.interval_ms : Math.max(this.pace.interval_ms, 1000 / this.#rate);
+    const passed = now - entity.at;
+    const goes = this.#rate === undefined && (entity.vx !== 0 || entity.vy !== 0);
+    const on = (Math.min(passed, 1.5 * interval_ms) / 1000) * (goes ? 1 : 0);
+    const settle = goes ? Math.min(400, interval_ms) : interval_ms;
+    const left = passed < settle ? 1 - passed / settle : 0;
+    at.x += entity.vx * on + entity.offX * left;
+    at.y += entity.vy * on + entity.offY * left;
+    return at;
+  }
+}

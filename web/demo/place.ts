@@ -1,0 +1,39 @@
+/** Where a thing is and how it moves, by any of the names that values have for it. */
+
+export interface Place {
+  lat: number;
+  lon: number;
+  /** Degrees from north, clockwise. */
+  heading: number | undefined;
+  /** In the value's own unit. */
+  speed: number | undefined;
+  unit: Unit;
+}
+
+export interface Unit {
+  readonly name: string;
+  /** So many metres a second are one. */
+  readonly mps: number;
+}
+
+const MPS: Unit = { name: 'm/s', mps: 1 };
+const SPEEDS: readonly (readonly [member: string, unit: Unit])[] = [
+  ['speed_mps', MPS],
+  ['groundspeed_kt', { name: 'kt', mps: 0.514444 }],
+  ['speed_kmh', { name: 'km/h', mps: 1 / 3.6 }],
+];
+const HEADINGS = ['heading_deg', 'track_deg', 'bearing_deg'];
+
+const number = (value: unknown) => (typeof value === 'number' ? value : undefined);
+
+export function placeOf(value: unknown): Place | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const members = value as Record<string, unknown>;
+  const at = (typeof members['position'] === 'object' && members['position'] !== null ? members['position'] : members) as Record<string, unknown>;
+  const lat = number(at['lat'] ?? at['latitude']);
+  const lon = number(at['lon'] ?? at['lng'] ?? at['longitude']);
+  if (lat === undefined || lon === undefined) return undefined;
+  const [member, unit] = SPEEDS.find(([member]) => member in members) ?? ['', MPS];
+  const heading = HEADINGS.map((name) => number(members[name])).find((heading) => heading !== undefined);
+  return { lat, lon, heading, speed: number(members[member]), unit };
+}
