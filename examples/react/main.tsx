@@ -11,13 +11,13 @@ interface Vehicle { route: string; status: string; next_stop: string; note?: str
 const api = connect(new URLSearchParams(location.search).get("api") ?? "http://127.0.0.1:7070");
 
 function Summary() {
-  const fleet = useLive("/fleet", { rate: 2 }) as Fleet | undefined;
+  const fleet = useLive<Fleet>("/fleet", { rate: 2 });
   if (!fleet) return <p>No fleet yet.</p>;
   return <p><b id="moving">{fleet.moving}</b> of {fleet.vehicles} vehicles are moving, with {fleet.passengers} passengers.</p>;
 }
 
 function Bus({ id }: { id: string }) {
-  const bus = useLive(`/vehicles/${id}`, { depth: 1 }) as Vehicle | undefined;
+  const bus = useLive<Vehicle>(`/vehicles/${id}`, { depth: 1 });
   const api = useApi();
   const [text, setText] = useState("");
   const note = (event: React.FormEvent) => {

@@ -13,8 +13,6 @@ const CREDIT_BYTES = 256 * 1024;
 /** How long a call waits for a connection. */
 const CALL_MS_MAX = 10_000;
 
-const NGINX = 'proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";';
-
 /** What {@link connect} may be told. */
 export interface Options {
   /** Who speaks: a bearer token, or how to get one. Asked for at every connection. */
@@ -139,11 +137,12 @@ export class Api<S = any> {
   #shown: Status;
   #hinted = false;
   #requests: Promise<unknown> = Promise.resolve();
-  readonly #unlisten: () => void;
+  readonly #listening = new AbortController();
 
   constructor(url: string | URL | undefined, options: Options) {
     this.#options = options;
-    const root = new URL(url ?? './', globalThis.location?.href);
+    const text = String(url ?? './');
+    const root = new URL(/^[\w.-]+:\d/.test(text) ? `http://${text}` : text, globalThis.location?.href);
     root.protocol = root.protocol.replace('ws', 'http');
     root.search = root.hash = '';
     if (!root.pathname.endsWith('/')) root.pathname += '/';
@@ -162,11 +161,9 @@ export class Api<S = any> {
     });
     this.#shown = this.#currentStatus();
     const nudge = () => globalThis.document?.visibilityState !== 'hidden' && this.#dispatch({ type: 'nudge' });
-    const listening = new AbortController();
-    for (const target of [globalThis, globalThis.document]) {
-      for (const event of ['online', 'visibilitychange']) target?.addEventListener?.(event, nudge, { signal: listening.signal });
-    }
-    this.#unlisten = () => listening.abort();
+    const { signal } = this.#listening;
+    globalThis.addEventListener?.('online', nudge, { signal });
+    globalThis.document?.addEventListener('visibilitychange', nudge, { signal });
   }
 
   // ---- being told
@@ -236,7 +233,7 @@ export class Api<S = any> {
 
   /** @internal */
   subscribe(path: string, shape: Shape, subscriber: Subscriber): () => void {
-    if (!path.startsWith('/')) throw new HalfpingError('bad-path', `a path begins with a slash: "${path}"`);
+    check(path);
     const key = keyOf(path, shape);
     const entry: Entry = { subscriber, told: false };
     let feed = this.#feeds.get(key);
@@ -306,6 +303,8 @@ export class Api<S = any> {
 
   #call(command: Command, writes: boolean): Promise<Answer> {
     return new Promise((resolve, reject) => {
+      check(Object.values(command)[0] as string);
+      JSON.stringify(command); // what is no JSON fails here, and not on the way
       const call: Call = { command, writes };
       const timer = setTimeout(() => this.#dispatch({ type: 'expire', call }), this.#options.timeout ?? CALL_MS_MAX);
       this.#pending.set(call, { resolve, reject, timer });
@@ -350,7 +349,7 @@ export class Api<S = any> {
   /** Ends everything. Iterators end, calls that were not answered are rejected. */
   close(): void {
     this.#dispatch({ type: 'close' });
-    this.#unlisten();
+    this.#listening.abort();
     const closed = brokenBy('closed', this.url);
     for (const feed of [...this.#feeds.values()]) this.#end(feed, closed);
   }
@@ -393,7 +392,7 @@ export class Api<S = any> {
       case 'answered':
         return this.#settle(action.call, action.answer);
       case 'broken':
-        return this.#take(action.call)?.reject(brokenBy(action.why, this.url));
+        return this.#take(action.call)?.reject(brokenBy(action.why, this.url, this.#machine.problem));
     }
   }
 
@@ -501,17 +500,17 @@ export class Api<S = any> {
 
   /** @internal */
   report(error: unknown, to: ((error: any) => void) | undefined = this.#options.onError): void {
-    if (error instanceof HalfpingError && error.type === 'closed' && !to) return; // it is what was asked for
+    if (error instanceof HalfpingError && error.type === 'closed') return; // it is what was asked for
     if (to) to(error);
     else if (globalThis.reportError) globalThis.reportError(error);
     else console.error(error);
   }
 
   #currentStatus(): Status {
-    const { phase: state, transport, inStepAt, problem, blocked } = this.#machine;
-    const isBlocked = transport === 'events' && blocked?.transport === 'websocket';
+    const { phase: state, transport, inStepAt, problem, blockedUntil } = this.#machine;
+    const isBlocked = transport === 'events' && blockedUntil > 0;
     const hint = isBlocked
-      ? `WebSockets do not get through to ${this.url}, so an event stream is used instead: let the proxy pass upgrades on (nginx: ${NGINX})`
+      ? `WebSockets do not get through to ${this.url}, so an event stream is used: if a proxy is between, let it pass upgrades (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;)`
       : problem?.hint;
     const error = problem && HalfpingError.of(problem);
     return { state, synced: this.#machine.isInStep(), transport, inStepAt, error, hint };
@@ -545,6 +544,13 @@ export interface Written {
 /** A merge patch of a `V`: any part of it, and `null` for what is to go. */
 export type Patch<V> = V extends readonly unknown[] ? V : V extends object ? { readonly [K in keyof V]?: Patch<V[K]> | null } : V;
 
+/** On the way a URL would be made of these, and lead elsewhere. */
+function check(path: string): void {
+  if (!path.startsWith('/') || /\/(\.|%2e){1,2}(\/|$)/i.test(path)) {
+    throw new HalfpingError('bad-path', `"${path}" is no path`, 0, 'it begins with a slash, and no part of it is . or ..');
+  }
+}
+
 /** Equal watches have equal keys. */
 function keyOf(path: string, { depth, rate, delta, priority }: Shape): string {
   return path + JSON.stringify({ depth, rate, delta: delta === false ? delta : undefined, priority: priority || undefined });
@@ -569,11 +575,11 @@ function asFirst({ path, value, rev, t }: Link): Change {
   return newChange(path, { previous: undefined, value, kind, body: value, rev: rev!, t, synced: false });
 }
 
-function brokenBy(why: 'offline' | 'unsure' | 'closed', url: string): HalfpingError {
+function brokenBy(why: 'offline' | 'unsure' | 'closed', url: string, problem?: Problem): HalfpingError {
   const details = {
-    offline: `not sent: there is no connection to ${url}`,
+    offline: `not sent: no connection to ${url}${problem ? `: ${problem.detail}` : ''}`,
     unsure: `the connection to ${url} broke before the answer: it may have happened or not`,
     closed: CLOSED,
   };
-  return new HalfpingError(why, details[why]);
+  return new HalfpingError(why, details[why], 0, problem?.hint);
 }

@@ -9,7 +9,7 @@
 import type { Problem } from './errors.js';
 import type { Answer, Command, Entry, Message, Shape } from './protocol.js';
 import { comeBack } from './protocol.js';
-import { applied, isObject } from './value.js';
+import { applied } from './value.js';
 
 /** How long a connection may take until the server's first word, and any answer to a probe. */
 export const OPEN_MS_MAX = 10_000;
@@ -157,8 +157,8 @@ export class Machine {
   inStepAt: number | undefined;
   cursor: string | undefined;
   problem: Problem | undefined;
-  /** A transport that did not get through although the server is there. */
-  blocked: { readonly transport: Transport; readonly at: number } | undefined;
+  /** Until when the event stream is preferred, since WebSockets did not get through although the server is there. */
+  blockedUntil = 0;
   readonly links = new Map<number, Link>();
 
   now = 0;
@@ -180,9 +180,8 @@ export class Machine {
   #unacknowledged = 0;
   /** The transport whose attempt failed just before this one. */
   #failed: Transport | undefined;
-  /** Attempts in a row without a word from the server, and how many are needed before the other transport is tried. */
-  #attempts = 0;
-  #attemptsMin = 1;
+  /** Attempts in a row that may yet fail before the other transport is tried. */
+  #patience = 1;
 
   constructor(readonly settings: Settings) {}
 
@@ -249,7 +248,7 @@ export class Machine {
 
   connect(): void {
     const { transports } = this.settings;
-    const avoided = this.#failed ?? (this.blocked && this.now < this.blocked.at + BLOCKED_MS ? this.blocked.transport : undefined);
+    const avoided = this.#failed ?? (this.now < this.blockedUntil ? 'websocket' : undefined);
     this.transport = transports.find((transport) => transport !== avoided) ?? transports[0];
     if (this.transport === 'events' && this.links.size === 0) {
       // Nothing to be told of: plain requests need no stream.
@@ -369,11 +368,10 @@ export class Machine {
 
   /** The first word has come: this transport gets through. */
   confirm(): void {
-    if (this.#failed !== undefined) this.blocked = { transport: this.#failed, at: this.now };
+    if (this.#failed === 'websocket') this.blockedUntil = this.now + BLOCKED_MS;
     this.#failed = undefined;
-    this.#attempts = 0;
     // What got through once will again: the server may just be restarting.
-    this.#attemptsMin = ATTEMPTS_BEFORE_OTHER;
+    this.#patience = ATTEMPTS_BEFORE_OTHER;
     this.phase = 'live';
     this.#pause = PAUSE_MS_MIN;
     this.problem = undefined;
@@ -394,9 +392,8 @@ export class Machine {
       this.rest('refused');
       return;
     }
-    if (unheard && this.#failed === undefined) this.#attempts++;
     // Perhaps it is only this transport: the other is tried at once.
-    if (unheard && others && this.#failed === undefined && retryAfter === undefined && this.#attempts >= this.#attemptsMin) {
+    if (unheard && others && this.#failed === undefined && retryAfter === undefined && --this.#patience <= 0) {
       this.#failed = this.transport;
       this.connect();
       return;
@@ -463,7 +460,6 @@ export class Machine {
     let message: Message;
     try {
       message = JSON.parse(text) as Message;
-      if (!isObject(message)) throw new TypeError('it is no object');
       if ('ref' in message) this.#answer(message as Answer);
       else if ('error' in message) this.#complain(message);
       else this.#state(message as Extract<Message, { t: number }>);

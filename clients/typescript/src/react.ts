@@ -26,8 +26,8 @@ export function useApi<S = any>(): Api<S> {
  * their identity, so that memoised components beneath are not rendered again. `null` as the path watches nothing. An error of the link is
  * thrown where the component renders, for the nearest error boundary.
  */
-export function useLive<S = any, const P extends string = string>(path: P | null, shape: Shape = {}): At<S, P> | undefined {
-  const api = useApi<S>();
+export function useLive<V = any>(path: string | null, shape: Shape = {}): V | undefined {
+  const api = useApi();
   const { rate, depth, delta, priority } = shape;
   const store = useMemo(
     () => storeOf(api, path, JSON.parse(JSON.stringify({ rate, depth, delta, priority })) as Shape),
@@ -35,7 +35,18 @@ export function useLive<S = any, const P extends string = string>(path: P | null
   );
   const seen = useSyncExternalStore(store.subscribe, store.read, store.read);
   if (seen.error) throw seen.error;
-  return seen.value as At<S, P> | undefined;
+  return seen.value as V | undefined;
+}
+
+/** The hooks of an API whose state has the shape `S`: the path says what the value is. */
+export interface Hooks<S> {
+  useApi(): Api<S>;
+  useLive<const P extends string>(path: P | null, shape?: Shape): At<S, P> | undefined;
+}
+
+/** `const { useLive } = hooksOf<Schema>()`: the same hooks, for the compiler. */
+export function hooksOf<S>(): Hooks<S> {
+  return { useApi, useLive };
 }
 
 /** The state of the connection. */

@@ -91,17 +91,12 @@ function edited(value: Maybe, path: string[], operation: { op: string; value?: u
   if (!isObject(value)) throw new TypeError(`nothing can be at "${key}"`);
   const old = member(value, key);
   if (old === undefined && !adds) return value;
-  const now = rest.length > 0 ? edited(within(old), rest, operation) : adds ? reuse(old, operation.value) : undefined;
+  const now = rest.length > 0 ? edited(old, rest, operation) : adds ? reuse(old, operation.value) : undefined;
   if (now === old) return value;
   const copy = { ...value };
   if (now === undefined) delete copy[key];
   else set(copy, key, now);
   return copy;
-}
-
-function within(value: Maybe): Maybe {
-  if (value === undefined) throw new TypeError('the patch goes through what is not there');
-  return value;
 }
 
 /** What a frame makes of a value (PROTOCOL S2). */

@@ -9,7 +9,7 @@ const STREAM_SILENCE_MS_MAX = 40_000;
 /** A connection. */
 export interface Wire {
   send(commands: readonly Command[]): void;
-  /** Ends it. Nothing is heard of it any more. */
+  /** Ends it. What is heard of it after that means nothing. */
   drop(): void;
 }
 
@@ -31,6 +31,7 @@ export interface WebSocketLike {
 }
 export type WebSocketConstructor = new (url: string, protocol: string) => WebSocketLike;
 
+/** What `listener` is told after a `drop` it has to ignore. */
 export function openSocket(Socket: WebSocketConstructor, root: URL, listener: Listener): Wire {
   const url = new URL(root);
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
@@ -41,10 +42,7 @@ export function openSocket(Socket: WebSocketConstructor, root: URL, listener: Li
   socket.onerror = () => {}; // a close follows, and says more
   return {
     send: (commands) => socket.send(JSON.stringify(commands.length === 1 ? commands[0] : commands)),
-    drop: () => {
-      socket.onopen = socket.onmessage = socket.onclose = null;
-      socket.close(1000);
-    },
+    drop: () => socket.close(1000),
   };
 }
 
@@ -54,14 +52,11 @@ export interface Http {
   readonly token: () => Promise<string | undefined>;
 }
 
+/** The same; its one message is the body of a request. */
 export function openEvents(http: Http, token: string | undefined, listener: Listener): Wire {
   const abort = new AbortController();
   const { signal } = abort;
-  let over = false;
-  const lost: Listener['lost'] = (loss) => {
-    if (!over) listener.lost(loss);
-    over = true;
-  };
+  let silence: ReturnType<typeof setTimeout> | undefined;
   const run = async (commands: readonly Command[]) => {
     const response = await http.fetch(new URL('_streams', http.root), {
       method: 'POST',
@@ -71,44 +66,33 @@ export function openEvents(http: Http, token: string | undefined, listener: List
       signal,
     });
     if (!response.ok || !response.body || !/^text\/event-stream/.test(response.headers.get('content-type') ?? '')) {
-      return lost({ problem: await problemOf(response), retryAfter: Number(response.headers.get('retry-after')) * 1000 || 0 });
+      return listener.lost({ problem: await problemOf(response), retryAfter: Number(response.headers.get('retry-after')) * 1000 || 0 });
     }
-    let retry = 0;
-    let silence: ReturnType<typeof setTimeout> | undefined;
-    const heard = () => {
-      clearTimeout(silence);
-      silence = setTimeout(() => {
-        lost({});
-        abort.abort();
-      }, STREAM_SILENCE_MS_MAX);
-    };
-    signal.addEventListener('abort', () => clearTimeout(silence));
-    heard();
-    const reader = response.body.getReader();
-    const decoder = new TextDecoder();
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let retryAfter = 0;
     let rest = '';
     for (;;) {
+      silence = setTimeout(() => abort.abort(), STREAM_SILENCE_MS_MAX);
       const { done, value } = await reader.read();
-      if (done || over) break;
-      heard();
-      const lines = (rest + decoder.decode(value, { stream: true })).split('\n');
+      clearTimeout(silence);
+      if (done) break;
+      const lines = (rest + value).split('\n');
       rest = lines.pop()!;
       for (const line of lines) {
-        if (over) break;
         if (line.startsWith('data:')) listener.message(line.slice(5).trim());
-        else if (line.startsWith('retry:')) retry = Number(line.slice(6));
+        else if (line.startsWith('retry:')) retryAfter = Number(line.slice(6));
       }
     }
-    clearTimeout(silence);
-    lost({ retryAfter: retry });
+    listener.lost({ retryAfter });
   };
-  queueMicrotask(() => over || listener.opened());
+  queueMicrotask(() => listener.opened());
   return {
-    send: (commands) => void run(commands).catch(() => lost({})),
-    drop: () => {
-      over = true;
-      abort.abort();
-    },
+    send: (commands) =>
+      void run(commands).catch(() => {
+        clearTimeout(silence);
+        listener.lost({ problem: { type: 'offline', detail: `nothing answers at ${http.root}` } });
+      }),
+    drop: () => abort.abort(),
   };
 }
 
@@ -126,7 +110,9 @@ export async function request(http: Http, command: Command): Promise<Answer> {
   const name = Object.keys(METHODS).find((name) => name in command)!;
   const [method, type] = METHODS[name]!;
   const { value, if: condition, depth } = command;
-  const url = new URL(`.${command[name]}`, http.root);
+  const at = command[name] as string;
+  // A name may have these, and a URL would take them for something else.
+  const url = new URL(`.${at.replace(/[?#]/g, encodeURIComponent)}`, http.root);
   if (depth !== undefined) url.searchParams.set('depth', String(depth));
   const response = await http.fetch(url, {
     method,
@@ -143,9 +129,10 @@ export async function request(http: Http, command: Command): Promise<Answer> {
   const rev = response.headers.get('etag')?.replace(/^(W\/)?"|"$/g, '');
   const head = { ref: 0, status: response.status, ...(rev ? { rev } : {}) };
   if (!response.ok) return { ...(await problemOf(response)), ...head };
-  const location = response.headers.get('location');
-  const path = location === null ? undefined : `/${new URL(location, http.root).pathname.slice(http.root.pathname.length)}`;
-  return { ...head, ...(path ? { path } : {}), ...(name === 'get' ? { value: await response.json() } : {}) };
+  // Whatever a proxy has made of what stands before it: the last name is the new one.
+  const created = /[^/]+$/.exec(response.headers.get('location') ?? '');
+  const path = created ? { path: `${at.replace(/\/$/, '')}/${created[0]}` } : {};
+  return { ...head, ...path, ...(name === 'get' ? { value: await response.json() } : {}) };
 }
 
 const bearer = (token: string | undefined) => (token === undefined ? {} : { authorization: `Bearer ${token}` });

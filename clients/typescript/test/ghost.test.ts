@@ -63,7 +63,7 @@ class Tapped extends WebSocket {
     super(url, protocol);
     Tapped.last = this;
     // What still comes on a connection that the client has left is no part of what it goes on from.
-    this.on('message', (data) => this.onmessage && followers.forEach((follower) => follower.take(String(data))));
+    this.on('message', (data) => this.readyState === WebSocket.OPEN && followers.forEach((follower) => follower.take(String(data))));
   }
 }
 

@@ -713,7 +713,7 @@ describe('where one transport does not get through', () => {
     expect(connects(bench.lose({ code: 1006 }))).toEqual(['events']);
     bench.opened();
     bench.hear({ ref: 1, status: 200 });
-    expect(bench.machine.blocked).toEqual({ transport: 'websocket', at: bench.now });
+    expect(bench.machine.blockedUntil).toBe(bench.now + BLOCKED_MS);
     bench.lose();
     bench.now += BLOCKED_MS - 2;
     expect(connects(bench.after(1))).toEqual(['events']);
@@ -729,7 +729,7 @@ describe('where one transport does not get through', () => {
     bench.flush();
     bench.lose({ code: 1006 });
     expect(kinds(bench.lose({}))).toEqual(['timer']);
-    expect(bench.machine.blocked).toBeUndefined();
+    expect(bench.machine.blockedUntil).toBe(0);
     expect(connects(bench.after(1000))).toEqual(['websocket']);
     expect(connects(bench.lose({ code: 1006 }))).toEqual(['events']);
   });

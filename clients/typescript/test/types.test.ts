@@ -1,6 +1,7 @@
 /** What the compiler knows of paths. Nothing here runs: a type that is another does not compile. */
 import { expectTypeOf, test } from 'vitest';
 import { type At, type Change, connect, type Live } from '../src/index.js';
+import { hooksOf, useLive } from '../src/react.js';
 
 interface Order {
   readonly status: 'new' | 'shipped';
@@ -24,6 +25,16 @@ test('a path has the type of what is there', () => {
   expectTypeOf<At<Schema, 'orders'>>().toEqualTypeOf<never>();
   expectTypeOf<At<any, '/orders/42'>>().toEqualTypeOf<any>();
   expectTypeOf<At<Schema, string>>().toEqualTypeOf<any>();
+});
+
+test('so have hooks', () => {
+  expectTypeOf(useLive<Order>).returns.toEqualTypeOf<Order | undefined>();
+  const check = () => {
+    const { useLive, useApi } = hooksOf<Schema>();
+    expectTypeOf(useLive('/orders/42')).toEqualTypeOf<Order | undefined>();
+    expectTypeOf(useApi().peek('/config/theme')).toEqualTypeOf<string | undefined>();
+  };
+  expectTypeOf(check).toBeFunction();
 });
 
 test('so have handlers, mirrors, reads and writes', () => {
