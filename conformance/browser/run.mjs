@@ -1,0 +1,225 @@
+// The pages in the binary, in a real browser: each button does what it says, asserted by data, and nothing is logged as an error.
+//
+//   node conformance/browser/run.mjs [NAME...]          all, or those whose name has one of these words in it
+//   SHOTS=folder node conformance/browser/run.mjs       with a picture of each page at its end
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+import { send } from '../lib/http.mjs';
+import { binary, startProgram, startServer } from '../lib/server.mjs';
+
+const MS_MAX = 30_000;
+const wanted = process.argv.slice(2);
+const made = mkdtempSync(join(tmpdir(), 'halfping-browser-'));
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
+});
+
+/** Opens a page and lets `use` look at it; fails when anything was thrown or logged as an error there, but for what `allowed` fits. */
+async function inPage(url, look, use, allowed = /^$/) {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, colorScheme: 'light', ...look });
+  page.setDefaultTimeout(MS_MAX);
+  const wrong = [];
+  page.on('pageerror', (error) => wrong.push(String(error)));
+  page.on('console', (message) => message.type() === 'error' && !allowed.test(message.text()) && wrong.push(message.text()));
+  page.on('requestfailed', (request) => new URL(request.url()).host !== new URL(url).host && wrong.push(`asked another host: ${request.url()}`));
+  try {
+    await page.goto(url);
+    await use(page);
+    assert.deepEqual(wrong, [], 'errors in the page');
+  } catch (error) {
+    error.message += `\n  errors in the page: ${wrong.join('; ') || 'none'}\n  it shows: ${(await page.innerText('body').catch(() => '')).slice(0, 500)}`;
+    throw error;
+  } finally {
+    if (process.env.SHOTS) await page.screenshot({ path: join(process.env.SHOTS, `${look.name}.png`) });
+    await page.close();
+  }
+}
+
+const demo = (page) => page.evaluate(() => window.halfpingDemo.state());
+const console_ = (page) => page.evaluate(() => window.halfpingConsole.state());
+/** Waits until the page's own account of itself is as wanted. */
+const until = (page, what, wanted, argument) => page.waitForFunction(wanted, argument).catch((error) => {
+  throw new Error(`${what}: ${error.message}`);
+});
+
+async function withDemo(words, use) {
+  const server = await startProgram(binary, ['demo', '--memory', '--listen', '127.0.0.1:0', ...words]);
+  try {
+    await use(server);
+    assert.equal(server.complaint(), undefined);
+  } finally {
+    await server.stop();
+  }
+}
+
+/** The city, and every button. */
+async function city(look) {
+  await withDemo([], ({ url }) =>
+    inPage(`${url}/_demo/`, look, async (page) => {
+      await until(page, 'the city is there and in step', () => {
+        const { entities, in_step, updates, bytes_per_s, polling_bytes_per_s, links } = window.halfpingDemo.state();
+        return entities === 300 && links >= 300 && in_step && updates > 50 && bytes_per_s > 0 && polling_bytes_per_s > bytes_per_s;
+      });
+
+      // What the page shows of an entity is what a GET says.
+      await page.evaluate(() => window.halfpingDemo.select('bus-017'));
+      await send('PUT', `${url}/vehicles/bus-017/note`, { body: '"lost umbrella"', type: 'application/json' });
+      await until(page, 'a note arrives', () => window.halfpingDemo.value('bus-017').note === 'lost umbrella');
+      assert.equal((await demo(page)).selected, 'bus-017');
+
+      await page.click('#freeze');
+      await until(page, 'the network is frozen', () => window.halfpingDemo.state().frozen);
+      const written = (await demo(page)).updates;
+      await until(page, 'the freeze is over', () => window.halfpingDemo.state().freeze !== undefined && !window.halfpingDemo.state().busy);
+      const { freeze } = await demo(page);
+      assert.ok(freeze.ms_to_step < 3_000, `in step ${freeze.ms_to_step} ms after a freeze`);
+      assert.ok(freeze.updates > 50, `${freeze.updates} updates were made meanwhile`);
+      await until(page, 'it goes on', (written) => window.halfpingDemo.state().updates > written, written);
+
+      await page.click('#cut');
+      await until(page, 'the cut is over', () => window.halfpingDemo.state().cut !== undefined && !window.halfpingDemo.state().busy);
+      const { cut } = await demo(page);
+      assert.equal(cut.resumed, true, JSON.stringify(cut));
+      assert.ok(cut.messages >= 1 && cut.bytes > 0, JSON.stringify(cut));
+
+      await page.click('#more');
+      await until(page, '1,000 more', () => window.halfpingDemo.state().entities === 1_300 && window.halfpingDemo.state().links >= 1_300);
+      assert.equal(JSON.parse((await send('GET', `${url}/demo/vehicles`)).text), 1_300);
+      const known = Object.keys(JSON.parse((await send('GET', `${url}/vehicles?depth=1`)).text));
+      assert.equal(known.length, 1_300);
+      await until(page, 'every vehicle that there is is shown', (ids) => ids.every((id) => window.halfpingDemo.value(id) !== undefined), known);
+      await page.click('#back');
+      await until(page, 'back to 300', () => window.halfpingDemo.state().entities === 300);
+
+      await page.click('#slow');
+      await until(page, 'slower', () => window.halfpingDemo.state().rate === 0.2);
+      await until(page, 'in step all the while', () => window.halfpingDemo.state().in_step);
+    }),
+  );
+}
+
+/** A recording, on the same page. */
+async function recording(look) {
+  const lines = [];
+  for (let t = 0; t < 60_000; t += 1_000) {
+    for (let n = 0; n < 12; n++) lines.push(JSON.stringify({ t: 1_533_110_400_000 + t, path: `/boats/b${n}`, value: { lat: 47 + n / 100 + t / 1e7, lon: 8 + t / 1e6, speed_mps: n } }));
+  }
+  const file = join(made, 'boats.ndjson');
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  await withDemo(['--data-file', file], ({ url }) =>
+    inPage(`${url}/_demo/`, look, async (page) => {
+      await until(page, 'the boats are there and move', () => window.halfpingDemo.state().entities === 12 && window.halfpingDemo.state().updates > 30);
+      assert.ok(await page.isDisabled('#more'), 'a recording cannot be made longer');
+    }),
+  );
+}
+
+/** The console: the tree, one resource, writing, the server's own state. */
+async function theConsole(look) {
+  await withDemo([], ({ url }) =>
+    inPage(`${url}/_console/#/vehicles/bus-017`, look, async (page) => {
+      await until(page, 'the resource of the address is shown', () => {
+        const { path, value, status } = window.halfpingConsole.state();
+        return path === '/vehicles/bus-017' && value?.route !== undefined && status.synced;
+      });
+      await send('PUT', `${url}/vehicles/bus-017/note`, { body: '"seen"', type: 'application/json' });
+      await until(page, 'a change arrives, and is remembered', () => window.halfpingConsole.state().value.note === 'seen' && window.halfpingConsole.state().history > 0);
+      await until(page, 'the note is in the page', () => document.body.innerText.includes('seen'));
+
+      // With the keyboard alone: the tree opens what is selected.
+      await page.focus('[role=tree], [role=treegrid]');
+      await page.keyboard.press('Home');
+      await page.keyboard.press('ArrowRight');
+      await until(page, 'the root is open', () => window.halfpingConsole.state().expanded.includes('/'));
+      const { links } = await console_(page);
+      assert.ok(links >= 1 && links <= 4, `${links} links: one for each open node`);
+
+      await page.goto(`${url}/_console/#/fleet`);
+      await until(page, 'another address, another resource', () => window.halfpingConsole.state().value?.vehicles === 300);
+      await page.goBack();
+      await until(page, 'and back', () => window.halfpingConsole.state().path === '/vehicles/bus-017');
+
+      for (const [view, text] of [['Server', 'memory'], ['Sessions', 'websocket']]) {
+        await page.getByRole('link', { name: view }).or(page.getByRole('tab', { name: view })).or(page.getByRole('button', { name: view })).first().click();
+        await until(page, `the view ${view}`, (text) => document.body.innerText.toLowerCase().includes(text), text);
+      }
+      if (process.env.SHOTS) await page.screenshot({ path: join(process.env.SHOTS, `${look.name}-sessions.png`) });
+    }),
+  );
+}
+
+/** What a page that is closed to the world says. */
+async function closedConsole() {
+  const server = await startServer('--console', 'off');
+  try {
+    assert.equal((await send('GET', `${server.url}/_console/`)).status, 404);
+    assert.match((await send('GET', `${server.url}/_server`)).text, /--console on/);
+  } finally {
+    await server.stop();
+  }
+}
+
+/** An object of 10,000 members, 1,000 of which change each second, opened in the console. */
+async function manyMembers(look) {
+  const server = await startServer();
+  const members = Object.fromEntries(Array.from({ length: 10_000 }, (_, n) => [`member-${String(n).padStart(5, '0')}`, n]));
+  let busy = true;
+  try {
+    await send('PUT', `${server.url}/many`, { body: JSON.stringify(members), type: 'application/json' });
+    const writing = (async () => {
+      for (let round = 0; busy; round++) {
+        const some = Object.fromEntries(Array.from({ length: 100 }, (_, n) => [`member-${String((round * 100 + n) % 10_000).padStart(5, '0')}`, round]));
+        await send('PATCH', `${server.url}/many`, { body: JSON.stringify(some), type: 'application/merge-patch+json' });
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    })();
+    await inPage(`${server.url}/_console/#/many`, look, async (page) => {
+      await page.focus('[role=tree], [role=treegrid]');
+      await page.keyboard.press('ArrowRight');
+      await until(page, 'all of them are rows', () => window.halfpingConsole.state().rows > 10_000);
+      const shown = await page.locator('[role=treeitem], [role=row]').count();
+      assert.ok(shown < 500, `only those in sight are in the document: ${shown}`);
+      // It answers while all that arrives.
+      await page.keyboard.press('End');
+      await until(page, 'the last is in sight', () => document.body.innerText.includes('member-09999'));
+    });
+    busy = false;
+    await writing;
+  } finally {
+    busy = false;
+    await server.stop();
+  }
+}
+
+const tests = {
+  'demo, light': () => city({ name: 'demo-light' }),
+  'demo, dark and narrow': () => city({ name: 'demo-dark', colorScheme: 'dark', viewport: { width: 390, height: 780 } }),
+  'demo, a recording': () => recording({ name: 'demo-recording' }),
+  'console, light': () => theConsole({ name: 'console-light' }),
+  'console, dark': () => theConsole({ name: 'console-dark', colorScheme: 'dark' }),
+  'console, closed': closedConsole,
+  'console, 10,000 members': () => manyMembers({ name: 'console-many' }),
+};
+
+let failed = 0;
+let passed = 0;
+for (const [name, test] of Object.entries(tests)) {
+  if (wanted.length > 0 && !wanted.some((word) => name.includes(word))) continue;
+  const started = Date.now();
+  try {
+    await test();
+    passed += 1;
+    console.log(`ok    ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
+  } catch (error) {
+    failed += 1;
+    console.log(`FAIL  ${name}\n  ${error.stack}`);
+  }
+}
+await browser.close();
+rmSync(made, { recursive: true });
+console.log(`browser: ${passed} passed, ${failed} failed`);
+process.exit(failed > 0 ? 1 : 0);
