@@ -36,8 +36,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(()) => {}
         Err(Missing { what, remedy, warn }) => {
             if warn {
-                // Where Node is may be what changes.
-                println!("cargo:rerun-if-env-changed=PATH");
+                // A file that is never there: each build looks again whether it can be done now.
+                println!("cargo:rerun-if-changed={}", out.join("never").display());
                 println!("cargo:warning=built without its pages: {what}; {remedy}");
             }
             instead(&built, &what, &remedy)?;
@@ -55,7 +55,7 @@ struct Missing {
 }
 
 fn missing(what: impl Into<String>, remedy: &str) -> Missing {
-    let remedy = format!("{remedy}, then run `cargo clean -p halfping-pages` and build again");
+    let remedy = format!("{remedy}, and build again");
     Missing { what: what.into(), remedy, warn: true }
 }
 

@@ -48,7 +48,7 @@ fn help() -> String {
         help.push_str(&format!("  {:13} {}\n", step.name, step.about));
     }
     help.push_str(
-        "\nWhat suites and clients need is set up in .tools/ and conformance/node_modules/ (and, as root, by apt).\n\
+        "\nWhat the steps need is set up in .tools/ and in node_modules/ of their folders (and, as root, by apt).\n\
          With CI=true, a step that cannot run for want of a program is a failure, and Cargo.lock must be up to date.\n",
     );
     help

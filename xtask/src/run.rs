@@ -48,9 +48,16 @@ impl World {
         command
     }
 
-    /// A script of Node's that starts the binary: the one beside this program, as both were built by the same Cargo.
+    /// A script of Node's that starts the binary.
     pub(crate) fn node(&self, script: &str) -> Command {
-        let mut command = self.command("node", &[script]);
+        let mut command = self.beside_binary("node");
+        command.arg(script);
+        command
+    }
+
+    /// A program that starts the binary: the one beside this program, as both were built by the same Cargo.
+    pub(crate) fn beside_binary(&self, program: &str) -> Command {
+        let mut command = self.command(program, &[]);
         if std::env::var_os("HALFPING_BIN").is_none()
             && let Ok(xtask) = std::env::current_exe()
         {

@@ -105,17 +105,29 @@ fn docs_python(world: &World) -> Result<(), Missing> {
     })
 }
 
+/// What the TypeScript client is built and tested with.
+pub(crate) fn typescript(world: &World) -> Result<(), Missing> {
+    let version = node_program(world)?;
+    npm_ci(world, "clients/typescript", &version)
+}
+
+/// A browser.
+pub(crate) fn chromium(world: &World) -> Result<(), Missing> {
+    programs(world, &[("chromium", "chromium")])
+}
+
 /// What the examples need: the client, built, a browser, curl, and the Python of the documentation, whose samples run with them.
 pub(crate) fn examples(world: &World) -> Result<(), Missing> {
-    programs(world, &[("curl", "curl"), ("chromium", "chromium")])?;
+    curl(world)?;
+    chromium(world)?;
     if let Err(missing) = proxies(world)
         && world.ci
     {
         return Err(missing);
     }
     docs_python(world)?;
+    typescript(world)?;
     let version = node_program(world)?;
-    npm_ci(world, "clients/typescript", &version)?;
     if !spoken(world.command("npm", &["run", "--silent", "--prefix", "clients/typescript", "build"])) {
         return Err(Missing {
             what: "the TypeScript client could not be built".to_owned(),

@@ -130,6 +130,24 @@ pub(crate) const STEPS: &[Step] = &[
         needs_binary: true,
     },
     Step {
+        name: "typescript",
+        about: "the TypeScript client: types, size, tests (some with the binary), and the package in an empty project",
+        prepare: setup::typescript,
+        command: |world| {
+            let mut command = world.beside_binary("npm");
+            command.args(["run", "ci", "--prefix", "clients/typescript"]);
+            command
+        },
+        needs_binary: true,
+    },
+    Step {
+        name: "browser",
+        about: "the demo's page and the console in Chromium",
+        prepare: |world| setup::node(world).and_then(|()| setup::chromium(world)),
+        command: |world| world.node("conformance/browser/run.mjs"),
+        needs_binary: true,
+    },
+    Step {
         name: "examples",
         about: "examples, the documentation's samples and proxies' configurations, with a browser",
         prepare: setup::examples,
@@ -142,7 +160,8 @@ pub(crate) const STEPS: &[Step] = &[
 pub(crate) const BUILD: Step = Step {
     name: "build",
     about: "all targets, with the profile of the tests",
-    prepare: nothing,
+    // The pages in the binary are built with it if they can be; only the steps that open them cannot do without.
+    prepare: |world| setup::web(world).or(Ok(())),
     command: |world| world.cargo_locked(&["build", "--workspace", "--all-targets", "--profile", "test"], &[]),
     needs_binary: false,
 };
@@ -182,6 +201,8 @@ mod tests {
             "conversations",
             "autobahn",
             "clients",
+            "typescript",
+            "browser",
             "examples",
         ];
         assert_eq!(names(&[]), all);
