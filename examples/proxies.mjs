@@ -126,13 +126,15 @@ async function through({ name, browser, halfping, server, origin }) {
       const { connect } = await import('/halfping.js');
       const api = connect('/');
       const last = await new Promise((resolve) => api.on('/n', (n) => n === 5 && resolve(n)));
-      const { transport } = api.status;
+      const { transport, hint } = api.status;
       const wrote = await api.put('/by-page', 1).then(() => 'wrote', (error) => error.type);
       const back = readOnly || (await new Promise((resolve) => api.on('/by-page', resolve)));
-      return { last, transport, wrote, back: back === true || back === 1 };
+      return { last, transport, hint, wrote, back: back === true || back === 1 };
     }, readOnly);
     assert.equal(seen.last, 5);
     assert.equal(seen.transport, sockets ? 'websocket' : 'events');
+    // In one sentence, what somebody could change.
+    assert.equal(/ let it pass upgrades \(nginx: .*proxy_set_header Upgrade/.test(seen.hint ?? ''), !sockets, `the hint: ${seen.hint}`);
     assert.equal(seen.wrote === 'wrote', !readOnly, `the page's write: ${seen.wrote}`);
     assert.ok(seen.back, 'what the page wrote comes back to it');
   } finally {

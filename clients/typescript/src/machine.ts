@@ -176,7 +176,8 @@ export class Machine {
   #pause = PAUSE_MS_MIN;
   #heardAt = 0;
   #probed = false;
-  #unneededSince: number | undefined;
+  /** Nobody has needed the connection for as long as the timer runs. */
+  #unneeded = false;
   #unacknowledged = 0;
   /** The transport whose attempt failed just before this one. */
   #failed: Transport | undefined;
@@ -275,7 +276,7 @@ export class Machine {
     this.#fresh.clear();
     this.#probed = false;
     this.#unacknowledged = 0;
-    this.#unneededSince = undefined;
+    this.#unneeded = false;
     for (const link of this.links.values()) link.parts = undefined;
     for (const call of this.#sent.values()) {
       // What only reads is asked again.
@@ -359,9 +360,9 @@ export class Machine {
 
   /** A connection that nobody needs is kept for a while. */
   #linger(): void {
-    if (this.isNeeded()) this.#unneededSince = undefined;
-    else if (this.#unneededSince === undefined && this.phase === 'live') {
-      this.#unneededSince = this.now;
+    if (this.isNeeded()) this.#unneeded = false;
+    else if (!this.#unneeded && this.phase === 'live') {
+      this.#unneeded = true;
       this.#time(LINGER_MS);
     }
   }
@@ -383,7 +384,7 @@ export class Machine {
     this.#outgoing.push(...this.#queued);
   }
 
-  lose({ code, retryAfter, problem }: Extract<Event, { type: 'lost' }>): void {
+  lose({ code, retryAfter, problem }: Omit<Extract<Event, { type: 'lost' }>, 'type'>): void {
     const unheard = this.phase === 'opening';
     if (problem) this.problem = problem;
     const others = this.settings.transports.length > 1;
@@ -404,7 +405,7 @@ export class Machine {
     if (kind === 'slower') this.#pause = PAUSE_MS_MAX;
     const chance = this.settings.random();
     let ms = kind === 'once' ? 0 : kind === 'spread' ? SPREAD_MS * chance : (this.#pause / 2) * (1 + chance);
-    if (kind === 'pause' || kind === 'slower') this.#pause = Math.min(this.#pause * 2, PAUSE_MS_MAX);
+    if (kind === 'pause') this.#pause = Math.min(this.#pause * 2, PAUSE_MS_MAX);
     ms += Math.min(retryAfter ?? 0, RETRY_AFTER_MS_MAX);
     this.#time(ms);
   }
@@ -415,7 +416,6 @@ export class Machine {
     this.#failed = undefined;
     this.phase = phase;
     this.#time(undefined);
-    if (phase === 'idle') return;
     for (const call of this.#queued) this.refuse(call, phase === 'closed' ? 'closed' : 'offline');
     this.#queued.clear();
   }
@@ -426,15 +426,15 @@ export class Machine {
 
   /** Live, and the timer is over: nobody needs it, nothing was heard for long, or a probe was not answered. */
   look(): void {
-    if (this.#unneededSince !== undefined && this.now >= this.#unneededSince + LINGER_MS) {
+    if (this.#unneeded) {
       this.drop();
       this.rest('idle');
       return;
     }
     const silence = this.now - this.#heardAt;
-    if (this.#probed && silence >= OPEN_MS_MAX) {
+    if (this.#probed) {
       this.drop();
-      this.lose({ type: 'lost' });
+      this.lose({});
     } else if (silence >= SILENCE_MS) {
       this.probe();
     } else {
@@ -466,7 +466,7 @@ export class Machine {
     } catch (error) {
       this.problem = { type: 'bad-answer', detail: `not understood: ${(error as Error).message}: ${text.slice(0, 80)}` };
       this.drop();
-      this.lose({ type: 'lost' });
+      this.lose({});
       return;
     }
     const { credit } = this.settings;
@@ -496,7 +496,7 @@ export class Machine {
   }
 
   #complain({ error, link: id }: Extract<Message, { error: Problem }>): void {
-    const link = id === undefined ? undefined : this.links.get(id);
+    const link = this.links.get(id!);
     if (link && error.ends !== false) this.fail(link, error);
     else if (id === undefined) this.problem = error;
   }
@@ -560,7 +560,7 @@ export class Machine {
 
   /** Every link shows the newest state that the server has told. */
   isInStep(): boolean {
-    return this.phase === 'live' && this.synced && this.#uncovered === 0;
+    return this.synced && this.#uncovered === 0;
   }
 
   // ---- actions
@@ -594,7 +594,7 @@ const connectIfNeeded = (machine: Machine) => machine.connectIfNeeded();
 const lose: Cell<'lost'> = (machine, event) => machine.lose(event);
 const giveUp = (machine: Machine) => {
   machine.drop();
-  machine.lose({ type: 'lost', problem: machine.transport === 'events' ? HELD_BACK : undefined });
+  machine.lose({ problem: machine.transport === 'events' ? HELD_BACK : undefined });
 };
 const restIn = (phase: 'off' | 'closed') => (machine: Machine) => {
   machine.drop();
@@ -625,7 +625,7 @@ export const TABLE: { readonly [P in Phase]: Row } = {
     message: (machine, { text }) => {
       machine.confirm();
       machine.receive(text);
-      if (machine.phase === 'live') machine.flush();
+      machine.flush();
     },
     lost: lose,
     timer: giveUp,

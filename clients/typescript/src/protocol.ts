@@ -38,8 +38,7 @@ export type Message =
   | { readonly error: Problem & { readonly ends?: boolean }; readonly link?: number };
 
 /** How long to wait before coming back after a close code: 'never', 'spread' over some seconds, at 'once', or a 'pause' that grows. */
-export function comeBack(code: number | undefined): 'never' | 'spread' | 'once' | 'pause' | 'slower' {
-  if (code === undefined) return 'pause';
+export function comeBack(code = 0): 'never' | 'spread' | 'once' | 'pause' | 'slower' {
   if (code === 1002 || code === 1003 || code === 1007 || code === 1009) return 'never';
   if (code === 4000) return 'spread';
   if (code > 4000 && code < 4100) return 'once';

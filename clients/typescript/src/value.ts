@@ -38,7 +38,7 @@ export function reuse(older: Maybe, newer: Maybe): Maybe {
   if (Array.isArray(older) && Array.isArray(newer)) {
     let same = older.length === newer.length;
     newer.forEach((item, index) => {
-      newer[index] = index < older.length ? reuse(older[index], item) : item;
+      newer[index] = reuse(older[index], item);
       same &&= newer[index] === older[index];
     });
     return same ? older : newer;
@@ -75,8 +75,7 @@ export function merged(target: Maybe, patch: unknown): Maybe {
  * The `remove` of what is not there changes nothing (PROTOCOL S7).
  */
 export function patched(target: Maybe, operations: unknown): Maybe {
-  if (!Array.isArray(operations)) throw new TypeError('a patch is a list of operations');
-  return operations.reduce((value: Maybe, operation: { op: string; path: string; value?: unknown }) => {
+  return (operations as { op: string; path: string; value?: unknown }[]).reduce((value: Maybe, operation) => {
     if (operation.op !== 'add' && operation.op !== 'remove') throw new TypeError(`cannot apply "${operation.op}"`);
     return edited(value, operation.path.split('/').slice(1).map(unescaped), operation);
   }, target);
@@ -91,7 +90,7 @@ function edited(value: Maybe, path: string[], operation: { op: string; value?: u
   if (!isObject(value)) throw new TypeError(`nothing can be at "${key}"`);
   const old = member(value, key);
   if (old === undefined && !adds) return value;
-  const now = rest.length > 0 ? edited(old, rest, operation) : adds ? reuse(old, operation.value) : undefined;
+  const now = edited(old, rest, operation);
   if (now === old) return value;
   const copy = { ...value };
   if (now === undefined) delete copy[key];

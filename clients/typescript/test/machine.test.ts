@@ -249,6 +249,12 @@ describe('links', () => {
     expect(told(bench.hear({ rev: 'e.3', t: 6, set: [[absent.id, 'gone']], synced: true }))).toEqual([]);
   });
 
+  test('cannot begin when all is over', () => {
+    const bench = inPhase('closed');
+    const link = bench.watch('/late');
+    expect(bench.done.at(-1)).toEqual({ do: 'failed', link, problem: { type: 'closed', detail: 'the API has been closed' } });
+  });
+
   test('that do not exist any more are not spoken of', () => {
     const bench = new Bench();
     bench.live();
@@ -336,6 +342,49 @@ describe('in step', () => {
     expect([bench.machine.isInStep(), late.covered]).toEqual([true, true]);
   });
 
+  test('is not said of a link that the answer did not come for, whatever else ends', () => {
+    const bench = new Bench();
+    const link = bench.live();
+    const late = bench.watch('/b');
+    bench.flush();
+    bench.do({ type: 'unwatch', link });
+    bench.flush();
+    bench.hear({ rev: 'e.1', t: 5, synced: true });
+    expect(bench.machine.isInStep()).toBe(false);
+    bench.do({ type: 'unwatch', link: late });
+    bench.flush();
+    bench.hear({ ref: 2, status: 200 }); // it was on its way
+    bench.watch('/c');
+    bench.flush();
+    bench.hear({ ref: 3, status: 200 });
+    bench.hear({ rev: 'e.1', t: 5, set: [[3, 'gone']], synced: true });
+    expect(bench.machine.isInStep()).toBe(true);
+  });
+
+  test('is said again after a loss when the server says so, and not before', () => {
+    const bench = new Bench();
+    bench.live();
+    bench.lose();
+    expect(bench.machine.isInStep()).toBe(false);
+    bench.after(1000);
+    bench.opened();
+    bench.hear({ ref: 2, status: 200 });
+    expect(bench.machine.isInStep()).toBe(false);
+    bench.hear({ rev: 'e.1', t: 5, synced: true });
+    expect(bench.machine.isInStep()).toBe(true);
+  });
+
+  test('is reached by a first state that comes in parts', () => {
+    const bench = new Bench();
+    const link = bench.watch();
+    bench.flush();
+    bench.opened();
+    bench.hear({ ref: 1, status: 200 });
+    bench.hear({ rev: 'e.1', t: 5, set: [[link.id, 'snapshot', { a: 1 }, 'more']] });
+    bench.hear({ rev: 'e.1', t: 5, set: [[link.id, 'merge', { b: 1 }]], synced: true });
+    expect([bench.machine.isInStep(), link.value]).toEqual([true, { a: 1, b: 1 }]);
+  });
+
   test('is not lost with a link that ends before it is covered, nor with one after', () => {
     const bench = new Bench();
     const link = bench.live();
@@ -402,6 +451,22 @@ describe('coming back', () => {
     expect(kinds(bench.hear(text))).toEqual(['drop', 'timer']);
     expect(bench.machine.phase).toBe('waiting');
     expect(bench.machine.problem).toMatchObject({ type: 'bad-answer', detail: expect.stringContaining(text) });
+  });
+
+  test('after a message without a cursor says that', () => {
+    const bench = new Bench();
+    bench.live();
+    bench.hear({ t: 1, synced: true });
+    expect(bench.machine.problem!.detail).toMatch(/it has no rev/);
+  });
+
+  test('resumes a link of which part of a merge came', () => {
+    const bench = new Bench();
+    const link = bench.live();
+    bench.hear({ rev: 'e.2', t: 6, set: [[link.id, 'merge', { m: 1 }, 'more']] });
+    bench.lose();
+    bench.after(1000);
+    expect(sent(bench.opened())).toEqual([{ watch: 1, path: '/a', since: 'e.1', ref: 2 }]);
   });
 
   test('shows no more than the beginning of what is not understood', () => {
@@ -475,6 +540,24 @@ describe('calls', () => {
     expect(bench.hear(answer)).toContainEqual({ do: 'answered', call: two, answer });
     expect(bench.hear({ ref: 1, status: 201, rev: 'e.1' })).toContainEqual({ do: 'answered', call: one, answer: { ref: 1, status: 201, rev: 'e.1' } });
     expect(bench.hear({ ref: 1, status: 201 })).toEqual([]);
+  });
+
+  test('that are made while the connection is are made once', () => {
+    const bench = new Bench();
+    bench.flush();
+    bench.watch();
+    bench.flush();
+    bench.call();
+    expect(sent(bench.opened())).toContainEqual({ put: '/a', value: 1, ref: 2 });
+    expect(sent(bench.hear({ ref: 1, status: 200 }))).toEqual([]);
+  });
+
+  test('that expire take no other with them', () => {
+    const bench = new Bench();
+    bench.live();
+    const [first] = [bench.call(), bench.call({ get: '/b' }, false)];
+    bench.do({ type: 'expire', call: first });
+    expect(sent(bench.flush())).toEqual([{ get: '/b', ref: 2 }]);
   });
 
   test('that wait are offline when their time is over, and are not sent after it', () => {
@@ -600,7 +683,7 @@ describe('silence', () => {
     stream.watch();
     stream.flush();
     stream.after(OPEN_MS_MAX);
-    expect(stream.machine.problem?.hint).toMatch(/proxy_buffering off/);
+    expect(stream.machine.problem).toMatchObject({ type: 'offline', detail: 'no word came within 10 s', hint: expect.stringContaining('proxy_buffering off') });
   });
 });
 
@@ -610,13 +693,14 @@ describe('credit', () => {
     const link = bench.watch();
     bench.flush();
     expect(sent(bench.opened())).toEqual([{ credit: 200 }, { watch: 1, path: '/a', ref: 1 }]);
-    bench.hear({ ref: 1, status: 200, padding: 'x'.repeat(500) }); // answers do not count
+    expect(sent(bench.hear({ ref: 1, status: 200, rev: 'e.1', padding: 'x'.repeat(500) }))).toEqual([]); // answers do not count
     const message = (rev: string, length: number) => ({ rev, t: 1, set: [[link.id, 'snapshot', 'x'.repeat(length)]] });
     const overhead = JSON.stringify(message('e.1', 0)).length;
     expect(sent(bench.hear(message('e.1', 99 - overhead)))).toEqual([]);
     expect(sent(bench.hear(message('e.2', 0)))).toEqual([{ ack: 'e.2' }]);
     expect(sent(bench.hear(message('e.3', 99 - overhead)))).toEqual([]);
     expect(sent(bench.hear(message('e.4', 100 - overhead)))).toEqual([{ ack: 'e.4' }]);
+    expect(sent(bench.hear(message('e.5', 100 - overhead)))).toEqual([{ ack: 'e.5' }]); // the half itself
   });
 
   test('is not given when there is none, nor on a stream', () => {

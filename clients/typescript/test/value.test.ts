@@ -94,6 +94,9 @@ describe('operations', () => {
     [{ a: 1 }, { op: 'add' }],
   ])('that cannot be meant for %j are an error: %j', (value, operations) => {
     expect(() => patched(value, operations)).toThrow(TypeError);
+    const what = () => patched({ a: 1 }, [{ op: 'replace', path: '/a', value: 2 }]);
+    expect(what).toThrow('cannot apply "replace"');
+    expect(() => patched(1, [{ op: 'add', path: '/a', value: 2 }])).toThrow('nothing can be at "a"');
   });
 });
 
