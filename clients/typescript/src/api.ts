@@ -45,7 +45,7 @@ export interface Change<V = any> {
   readonly previous: V | undefined;
   /** How it came. */
   readonly kind: 'snapshot' | 'merge' | 'patch' | 'gone';
-  /** As it came: the value, a merge patch (RFC 7396), or operations (RFC 6902). */
+  /** As it came: the value, a merge patch (RFC 7396), or operations (RFC 6902). What came in parts, or is several changes, is the whole value. */
   readonly body: unknown;
   /** The cursor of this state. */
   readonly rev: string;
@@ -545,8 +545,8 @@ export interface Written {
 export type Patch<V> = V extends readonly unknown[] ? V : V extends object ? { readonly [K in keyof V]?: Patch<V[K]> | null } : V;
 
 /** On the way a URL would be made of these, and lead elsewhere. */
-function check(path: string): void {
-  if (!path.startsWith('/') || /\/(\.|%2e){1,2}(\/|$)/i.test(path)) {
+function check(path: unknown): void {
+  if (typeof path !== 'string' || !path.startsWith('/') || /\/(\.|%2e){1,2}(\/|$)/i.test(path)) {
     throw new HalfpingError('bad-path', `"${path}" is no path`, 0, 'it begins with a slash, and no part of it is . or ..');
   }
 }

@@ -539,13 +539,15 @@ export class Machine {
       link.parts = { value };
       return;
     }
+    // Of a change in parts, the last alone would say the wrong thing.
+    const how = link.parts ? { kind: 'snapshot' as const, body: value } : { kind: kind as Told['kind'], body };
     link.parts = undefined;
     const isNews = !link.known || value !== previous;
     link.value = value;
     link.known = true;
     link.rev = stamp.rev;
     link.t = stamp.t;
-    if (isNews) told.push([link, { previous, value, kind: kind as Told['kind'], body, ...stamp }]);
+    if (isNews) told.push([link, { previous, value, ...how, ...stamp }]);
   }
 
   #uncover(link: Link): void {

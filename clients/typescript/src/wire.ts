@@ -79,8 +79,10 @@ export function openEvents(http: Http, token: string | undefined, listener: List
       const lines = (rest + value).split('\n');
       rest = lines.pop()!;
       for (const line of lines) {
-        if (line.startsWith('data:')) listener.message(line.slice(5).trim());
-        else if (line.startsWith('retry:')) retryAfter = Number(line.slice(6));
+        if (line.startsWith('data:')) {
+          retryAfter = 0; // what is said at the start is meant for an EventSource, what is said last for us (E5)
+          listener.message(line.slice(5).trim());
+        } else if (line.startsWith('retry:')) retryAfter = Number(line.slice(6));
       }
     }
     listener.lost({ retryAfter });

@@ -33,6 +33,17 @@ describe('a handler', () => {
     expect(told[2]).toMatchObject(['/a', undefined, { kind: 'gone', keys: ['x', 'y'] }]);
   });
 
+  test('is told of every member of a change that came in parts', async () => {
+    const { api, socket, told } = await live({ '/a': { x: 1 } }, '/a');
+    const members: string[] = [];
+    api.live('/a').members((key) => members.push(key));
+    await settled();
+    members.length = 0;
+    socket().say({ rev: 'e.2', t: 6, set: [[1, 'merge', { y: 1 }, 'more']] }, { rev: 'e.2', t: 6, set: [[1, 'merge', { z: 1 }]], synced: true });
+    expect(told.at(-1)).toMatchObject(['/a', { x: 1, y: 1, z: 1 }, { kind: 'snapshot', body: { x: 1, y: 1, z: 1 }, keys: ['y', 'z'] }]);
+    expect(members).toEqual(['y', 'z']);
+  });
+
   test('is called when nothing is there', async () => {
     const { told } = await live({}, '/none');
     expect(told).toMatchObject([['/none', undefined, { kind: 'gone', keys: undefined }]]);
@@ -142,7 +153,7 @@ describe('equal watches', () => {
 
 test('a path begins with a slash, and goes only down', async () => {
   const { api } = await open();
-  for (const bad of ['orders', '', '/a/../b', '/.', '/%2E%2e', '/a/.']) {
+  for (const bad of ['orders', '', '/a/../b', '/.', '/%2E%2e', '/a/.', undefined as unknown as string]) {
     expect(() => api.on(bad as never, () => {})).toThrow(HalfpingError);
     await expect(api.get(bad)).rejects.toMatchObject({ type: 'bad-path' });
   }
