@@ -15,6 +15,7 @@ import { below, json, pick, type Random, random } from './random.js';
 const ROUNDS = Number(process.env['HALFPING_GHOST_ROUNDS'] ?? 1_000);
 const SEED = Number(process.env['HALFPING_GHOST_SEED'] ?? 1);
 const NAMES = ['a', 'b', 'c', 'd', 'a/b', '~1', 'ü'];
+const LONG = 'long '.repeat(100);
 const PATHS = ['/g', '/g/a', '/g/a/b', '/g/c', '/g/a%2Fb'] as const;
 
 type Apply = (value: any, operations: any[]) => any;
@@ -22,10 +23,12 @@ type Apply = (value: any, operations: any[]) => any;
 /** Keeps what frames make of each link, without this client's code. */
 class Follower {
   readonly values = new Map<number, any>();
+  parts = 0;
   constructor(readonly patch: Apply) {}
 
   take(text: string): void {
-    for (const [id, kind, body] of JSON.parse(text).set ?? []) {
+    for (const [id, kind, body, more] of JSON.parse(text).set ?? []) {
+      this.parts += Number(more === 'more');
       const value = structuredClone(this.values.get(id));
       if (kind === 'snapshot') this.values.set(id, body);
       else if (kind === 'gone') this.values.delete(id);
@@ -72,7 +75,8 @@ let writer: Api;
 let reader: Api;
 
 beforeAll(async () => {
-  server = await startServer();
+  // Small slices, so that changes come in parts, too.
+  server = await startServer('--limit', 'slice_bytes=1024');
   writer = connect(server.url, { WebSocket });
   reader = connect(server.url, { WebSocket: Tapped });
 });
@@ -90,7 +94,9 @@ async function change(chance: Random): Promise<void> {
   const refused = (error: any) => expect(['not-an-object', 'not-found']).toContain(error.type);
   if (kind < 3) await writer.delete(path).catch(refused);
   else if (kind < 7) await writer.put(path, json(chance, 3, NAMES)).catch(refused);
-  else await writer.merge(path, json(chance, 2, NAMES)).catch(refused);
+  else if (kind < 9) await writer.merge(path, json(chance, 2, NAMES)).catch(refused);
+  // More than fits one frame.
+  else await writer.merge(path, Object.fromEntries(NAMES.map((name) => [name, pick(chance, [1, { x: LONG }, LONG])]))).catch(refused);
 }
 
 /** All that is watched is up to date. */
@@ -107,6 +113,9 @@ test(`${ROUNDS} rounds of changes while the client is away`, { timeout: 120_000 
   const chance = random(SEED);
   const mirrors: Live[] = PATHS.map((path) => reader.live(path));
   const shallow = reader.live('/g', { depth: 1 });
+  // What is told of members adds up to the whole.
+  const members = new Map<string, unknown>();
+  mirrors[0]!.members((key, value) => (value === undefined ? members.delete(key) : members.set(key, value)));
   await Promise.all([...mirrors, shallow].map(({ ready }) => ready));
   for (let round = 0; round < ROUNDS; round++) {
     const where = `seed ${SEED}, round ${round}`;
@@ -119,8 +128,12 @@ test(`${ROUNDS} rounds of changes while the client is away`, { timeout: 120_000 
     const [fresh, flat] = await Promise.all([Promise.all(PATHS.map((path) => writer.get(path))), writer.get('/g', { depth: 1 })]);
     expect(mirrors.map(({ value }) => value), where).toEqual(fresh.map(({ value }) => value));
     expect(shallow.value, where).toEqual(flat.value);
+    const whole = mirrors[0]!.value;
+    const isObject = typeof whole === 'object' && whole !== null && !Array.isArray(whole);
+    expect(Object.fromEntries(members), where).toEqual(isObject ? whole : {});
     for (const follower of followers) {
       expect(PATHS.map((_, index) => follower.values.get(index + 1)), where).toEqual(fresh.map(({ value }) => value));
     }
   }
+  expect(followers[0]!.parts).toBeGreaterThan(ROUNDS / 20);
 });
