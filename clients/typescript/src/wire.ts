@@ -5,6 +5,8 @@ import type { Answer, Command } from './protocol.js';
 
 /** Of a stream that is alive something is heard every 15 s (PROTOCOL E4). */
 const STREAM_SILENCE_MS_MAX = 40_000;
+/** How long a plain request may take until its answer. */
+const ANSWER_MS_MAX = 30_000;
 
 /** A connection. */
 export interface Wire {
@@ -127,6 +129,7 @@ export async function request(http: Http, command: Command): Promise<Answer> {
     },
     ...(type ? { body: JSON.stringify(value) } : {}),
     cache: 'no-store',
+    signal: AbortSignal.timeout(ANSWER_MS_MAX),
   });
   const rev = response.headers.get('etag')?.replace(/^(W\/)?"|"$/g, '');
   const head = { ref: 0, status: response.status, ...(rev ? { rev } : {}) };
