@@ -235,6 +235,8 @@ describe('links', () => {
     const actions = bench.hear({ rev: 'e.3', t: 7, set: [[b.id, 'snapshot', 2], [a.id, 'merge', { y: 1 }]], synced: true });
     expect(told(actions)).toEqual([['/b', 2], ['/a', { n: 1, x: 1, y: 1 }]]);
     expect(actions[0]).toMatchObject({ told: { previous: undefined, kind: 'snapshot', body: 2, rev: 'e.3', t: 7, synced: true } });
+    // What came in parts is told as the whole.
+    expect(actions[1]).toMatchObject({ told: { kind: 'snapshot', body: { n: 1, x: 1, y: 1 } } });
     expect(a).toMatchObject({ rev: 'e.3', t: 7, known: true });
   });
 
