@@ -34,6 +34,8 @@ for (const name of readdirSync(dist).filter((name) => name.endsWith('.d.ts'))) {
 }
 
 const [{ output }] = await build(options('src/index.ts', ['es'], true));
-const bytes = gzipSync(output[0].code, { level: 9 }).length;
+// A page's bundler takes these hints, and leaves them out.
+const code = output[0].code.replaceAll('/* @__PURE__ */ ', '');
+const bytes = gzipSync(code, { level: 9 }).length;
 console.log(`the client is ${bytes} bytes, minified and gzipped (at most ${BYTES_MAX})`);
 if (bytes > BYTES_MAX) process.exit(1);

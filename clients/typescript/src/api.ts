@@ -1,17 +1,20 @@
 /** The API that applications use: handlers, iterators and mirrors over one machine and one connection. */
 
+import { asFirst, type Change, newChange, since } from './change.js';
 import { HalfpingError, type Problem } from './errors.js';
 import { Live } from './live.js';
-import { type Action, type Call, CLOSED, type Event, type Link, Machine, newLink, type Phase, type Told, type Transport } from './machine.js';
-import type { At } from './paths.js';
+import { type Action, type Call, CLOSED, type Event, type Link, Machine, newLink, type Phase, type Transport } from './machine.js';
+import { type At, checked } from './paths.js';
 import type { Answer, Command, Shape } from './protocol.js';
-import { changedKeys, type Operation } from './value.js';
-import { openEvents, openSocket, request, type Http, type WebSocketConstructor, type Wire } from './wire.js';
+import type { Operation } from './value.js';
+import { MESSAGE_LENGTH_MAX, openEvents, openSocket, request, type Http, type Listener, type WebSocketConstructor, type Wire } from './wire.js';
 
 /** Bytes of state that may be on their way at most: what a proxy or a sleeping page can make stale. */
 const CREDIT_BYTES = 256 * 1024;
 /** How long a call waits for a connection. */
 const CALL_MS_MAX = 10_000;
+/** How long a token may take: less than a connection may, so that the error says what it was that took so long. */
+const TOKEN_MS_MAX = 8_000;
 
 /** What {@link connect} may be told. */
 export interface Options {
@@ -34,27 +37,6 @@ export interface Options {
   readonly timeout?: number;
   /** Takes what handlers throw, and what goes wrong with a link of which nobody takes errors. Reported as uncaught unless told. */
   readonly onError?: (error: unknown) => void;
-}
-
-/** What became of a resource. */
-export interface Change<V = any> {
-  readonly path: string;
-  /** What is there now; `undefined` when nothing is. */
-  readonly value: V | undefined;
-  /** What was there when this reader was last told. */
-  readonly previous: V | undefined;
-  /** How it came. */
-  readonly kind: 'snapshot' | 'merge' | 'patch' | 'gone';
-  /** As it came: the value, a merge patch (RFC 7396), or operations (RFC 6902). What came in parts, or is several changes, is the whole value. */
-  readonly body: unknown;
-  /** The cursor of this state. */
-  readonly rev: string;
-  /** When the newest change in it was committed, by the server's clock: milliseconds since 1970. */
-  readonly t: number;
-  /** All that this API watches was up to date with this. */
-  readonly synced: boolean;
-  /** The members that changed, if it is or was an object. */
-  readonly keys: string[] | undefined;
 }
 
 /** Called with the first state (`undefined` when nothing is there), and whenever it has changed. */
@@ -96,9 +78,7 @@ interface Subscriber {
 }
 
 /** A link, and those who listen to it. */
-interface Feed {
-  readonly key: string;
-  readonly link: Link;
+interface Feed extends Link {
   readonly entries: Set<Entry>;
 }
 
@@ -107,10 +87,10 @@ interface Entry {
   told: boolean;
 }
 
-interface Pending {
+interface Pending extends Call {
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: HalfpingError) => void;
-  readonly timer: ReturnType<typeof setTimeout>;
+  timer?: ReturnType<typeof setTimeout>;
 }
 
 /** Opens nothing yet: the connection is made when something is first asked for. */
@@ -125,42 +105,41 @@ export class Api<S = any> {
   readonly #options: Options;
   readonly #machine: Machine;
   readonly #http: Http;
+  readonly #Socket: WebSocketConstructor | undefined;
   readonly #feeds = new Map<string, Feed>();
-  readonly #feedOf = new Map<Link, Feed>();
   readonly #leaving = new Set<Feed>();
-  readonly #pending = new Map<Call, Pending>();
+  /** Calls that wait for the request before them. */
+  readonly #waiting = new Set<Call>();
+  readonly #pending = new Set<Call>();
   readonly #listeners = new Set<(status: Status) => void>();
   #wire: Wire | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #flushing = false;
   #nextId = 1;
   #shown: Status;
-  #hinted = false;
   #requests: Promise<unknown> = Promise.resolve();
   readonly #listening = new AbortController();
 
   constructor(url: string | URL | undefined, options: Options) {
     this.#options = options;
-    const text = String(url ?? './');
-    const root = new URL(/^[\w.-]+:\d/.test(text) ? `http://${text}` : text, globalThis.location?.href);
-    root.protocol = root.protocol.replace('ws', 'http');
-    root.search = root.hash = '';
-    if (!root.pathname.endsWith('/')) root.pathname += '/';
+    const text = String(url ?? '/').replace(/^ws(?=s?:\/\/)/, 'http');
+    const given = new URL(/^[\w.-]+:\d/.test(text) ? `http://${text}` : text, globalThis.location?.href);
+    const root = new URL(given.pathname.replace(/\/?$/, '/'), given);
     this.url = root.href;
     this.#http = {
       root,
       fetch: options.fetch ?? ((...of) => fetch(...of)),
-      token: async () => (typeof options.token === 'function' ? options.token() : options.token),
+      token: () => inTime(async () => (typeof options.token === 'function' ? options.token() : options.token)),
     };
     const { transport = 'auto' } = options;
-    const socket = this.#socket();
+    this.#Socket = options.WebSocket ?? (globalThis.WebSocket as unknown as WebSocketConstructor | undefined);
     this.#machine = new Machine({
-      transports: transport !== 'auto' ? [transport] : socket ? ['websocket', 'events'] : ['events'],
+      transports: transport !== 'auto' ? [transport] : this.#Socket ? ['websocket', 'events'] : ['events'],
       credit: options.credit ?? CREDIT_BYTES,
       random: Math.random,
     });
     this.#shown = this.#currentStatus();
-    const nudge = () => globalThis.document?.visibilityState !== 'hidden' && this.#dispatch({ type: 'nudge' });
+    const nudge = () => globalThis.document?.hidden || this.#dispatch({ type: 'nudge' });
     const { signal } = this.#listening;
     globalThis.addEventListener?.('online', nudge, { signal });
     globalThis.document?.addEventListener('visibilitychange', nudge, { signal });
@@ -183,42 +162,60 @@ export class Api<S = any> {
    * The same as an iterator, which begins when it is first asked. Whoever is slow gets the newest state when it asks: nothing is queued. It
    * ends with its loop, when `signal` aborts, and when the API is closed.
    */
-  async *watch<const P extends string>(
+  watch<const P extends string>(
     path: P,
     { signal, ...shape }: Shape & { readonly signal?: AbortSignal } = {},
-  ): AsyncGenerator<Change<At<S, P>>, void, undefined> {
+  ): AsyncIterableIterator<Change<At<S, P>>> {
     let news: Change | undefined;
     let last: unknown;
-    let over = signal?.aborted;
     let error: HalfpingError | undefined;
+    let over = signal?.aborted;
+    let stop: (() => void) | undefined;
     let wake = () => {};
+    let woken: Promise<void> | undefined;
     const end = (why?: unknown) => {
-      over = true;
       if (why instanceof HalfpingError && why.type !== 'closed') error = why;
+      over = true;
+      stop?.();
+      signal?.removeEventListener('abort', end);
       wake();
     };
-    signal?.addEventListener('abort', () => end());
-    const stop = this.subscribe(path, shape, {
-      changed: (change) => {
-        // What was not taken is part of the next.
-        news = news ? newChange(path, { ...change, kind: 'snapshot', body: change.value, previous: last }) : change;
-        wake();
+    const begin = () => {
+      signal?.addEventListener('abort', end);
+      return this.subscribe(path, shape, {
+        changed: (change) => {
+          news = news ? since(last, change) : change; // what was not taken is part of the next
+          wake();
+        },
+        failed: end,
+      });
+    };
+    return {
+      next: async () => {
+        if (!over) stop ??= begin();
+        while (!over && !news) {
+          await (woken ??= new Promise((resolve) => (wake = resolve)));
+          woken = undefined;
+        }
+        if (error) {
+          const thrown = error;
+          error = undefined;
+          throw thrown;
+        }
+        if (over) return { done: true, value: undefined };
+        const value = news!;
+        news = undefined;
+        last = value.value;
+        return { done: false, value };
       },
-      failed: end,
-    });
-    try {
-      while (!over) {
-        if (news) {
-          const change = news;
-          news = undefined;
-          last = change.value;
-          yield change;
-        } else await new Promise<void>((resolve) => (wake = resolve));
-      }
-      if (error) throw error;
-    } finally {
-      stop();
-    }
+      return: async () => {
+        end();
+        return { done: true, value: undefined };
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
   }
 
   /** A mirror of what is at a path, for as long as it is not closed. */
@@ -228,31 +225,30 @@ export class Api<S = any> {
 
   /** What is known of a resource that is being watched in this shape already. */
   peek<const P extends string>(path: P, shape: Shape = {}): At<S, P> | undefined {
-    return this.#feeds.get(keyOf(path, shape))?.link.value as At<S, P> | undefined;
+    return this.#feeds.get(keyOf(path, shape))?.value as At<S, P> | undefined;
   }
 
   /** @internal */
   subscribe(path: string, shape: Shape, subscriber: Subscriber): () => void {
-    check(path);
     const key = keyOf(path, shape);
     const entry: Entry = { subscriber, told: false };
-    let feed = this.#feeds.get(key);
-    if (feed) {
-      const { link, entries } = feed;
-      if (link.known) queueMicrotask(() => entries.has(entry) && !entry.told && this.#tell(entry, asFirst(link)));
-    } else {
-      const link = newLink(this.#nextId++, path, JSON.parse(key.slice(path.length)) as Shape);
-      feed = { key, link, entries: new Set() };
+    const known = this.#feeds.get(key);
+    const feed: Feed = known ?? { ...newLink(this.#nextId++, path, key.slice(path.length)), entries: new Set() };
+    const { entries } = feed;
+    entries.add(entry);
+    if (!known) {
       this.#feeds.set(key, feed);
-      this.#feedOf.set(link, feed);
-      this.#dispatch({ type: 'watch', link });
+      this.#dispatch({ type: 'watch', link: feed });
+    } else if (known.known) {
+      queueMicrotask(() => {
+        const { value, rev, t } = feed;
+        if (!entry.told) this.#tell(feed, entry, since(undefined, { path, value, rev: rev!, t, synced: this.#machine.isInStep() }));
+      });
     }
-    const joined = feed;
-    joined.entries.add(entry);
     this.#soon();
     return () => {
-      if (!joined.entries.delete(entry) || joined.entries.size > 0) return;
-      this.#leaving.add(joined);
+      if (!entries.delete(entry) || entries.size > 0) return;
+      this.#leaving.add(feed);
       this.#soon();
     };
   }
@@ -261,16 +257,14 @@ export class Api<S = any> {
 
   /** What is at a path now, and its cursor. `value` is `undefined` when nothing is there. */
   async get<const P extends string>(path: P, { depth }: { readonly depth?: number } = {}): Promise<{ value: At<S, P> | undefined; rev: string }> {
-    try {
-      const { value, rev } = await this.#call({ get: path, ...(depth === undefined ? {} : { depth }) }, false);
-      return { value: value as At<S, P>, rev: rev! };
-    } catch (error) {
-      if (error instanceof HalfpingError && error.type === 'not-found' && error.rev) return { value: undefined, rev: error.rev };
-      throw error;
-    }
+    const { value, rev } = await this.#call({ get: path, depth }, false);
+    return { value: value as At<S, P> | undefined, rev: rev! };
   }
 
-  /** Makes the resource exactly this. */
+  /**
+   * Makes the resource exactly this. Writes are made in the order in which they are asked for. One of more than a million characters is a
+   * request of its own: wait for it before you write the same again.
+   */
   put<const P extends string>(path: P, value: At<S, P>, options?: WriteOptions): Promise<Written> {
     return this.#write({ put: path, value }, options);
   }
@@ -297,17 +291,21 @@ export class Api<S = any> {
   }
 
   async #write(command: Command, { ifMatch }: WriteOptions = {}): Promise<Written> {
-    const { rev, status } = await this.#call(ifMatch === undefined ? command : { ...command, if: ifMatch }, true);
+    const { rev, status } = await this.#call({ ...command, if: ifMatch }, true);
     return { rev: rev!, created: status === 201 };
   }
 
   #call(command: Command, writes: boolean): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      check(Object.values(command)[0] as string);
-      JSON.stringify(command); // what is no JSON fails here, and not on the way
-      const call: Call = { command, writes };
-      const timer = setTimeout(() => this.#dispatch({ type: 'expire', call }), this.#options.timeout ?? CALL_MS_MAX);
-      this.#pending.set(call, { resolve, reject, timer });
+      checked(Object.values(command)[0]);
+      // As it is now, whatever becomes of it before it is sent; without what is undefined. What is no JSON fails here, and not on the way.
+      const text = JSON.stringify(command);
+      const call: Pending = { command: JSON.parse(text) as Command, writes, isLong: text.length > MESSAGE_LENGTH_MAX, resolve, reject };
+      call.timer = setTimeout(() => {
+        if (this.#waiting.delete(call)) this.#break(call, 'offline');
+        else this.#dispatch({ type: 'expire', call });
+      }, this.#options.timeout ?? CALL_MS_MAX);
+      this.#pending.add(call);
       this.#dispatch({ type: 'call', call });
       this.#soon();
     });
@@ -332,8 +330,7 @@ export class Api<S = any> {
    * something changed, and 20 s, after which the server is asked. `Infinity` before the first time.
    */
   age(): number {
-    const { inStepAt } = this.#machine;
-    return inStepAt === undefined ? Infinity : Math.max(0, Date.now() - inStepAt);
+    return Math.max(0, Date.now() - (this.#shown.inStepAt ?? -Infinity));
   }
 
   /** Ends the connection and stays away. What is watched stays so, and comes up to date after {@link reconnect}. */
@@ -350,8 +347,9 @@ export class Api<S = any> {
   close(): void {
     this.#dispatch({ type: 'close' });
     this.#listening.abort();
-    const closed = brokenBy('closed', this.url);
-    for (const feed of [...this.#feeds.values()]) this.#end(feed, closed);
+    for (const call of [...this.#pending]) this.#break(call, 'closed');
+    this.#waiting.clear();
+    for (const feed of [...this.#feeds.values()]) this.#end(feed, brokenBy('closed', this.url));
   }
 
   // ---- the machine's hands
@@ -364,93 +362,93 @@ export class Api<S = any> {
   #perform(action: Action): void {
     switch (action.do) {
       case 'connect':
-        return void this.#open(action.transport);
+        return this.#open(action.transport);
       case 'send':
         return this.#wire?.send(action.commands);
       case 'drop':
-        this.#wire?.drop();
-        this.#wire = undefined;
-        return;
+        return this.#wire?.drop();
       case 'timer':
         clearTimeout(this.#timer);
         if (action.ms !== undefined) this.#timer = setTimeout(() => this.#dispatch({ type: 'timer' }), action.ms);
         return;
       case 'told': {
-        const change = newChange(action.link.path, action.told);
-        for (const entry of [...(this.#feedOf.get(action.link)?.entries ?? [])]) this.#tell(entry, change);
+        const feed = action.link as Feed;
+        const change = newChange(feed.path, action.told);
+        for (const entry of [...feed.entries]) this.#tell(feed, entry, change);
         return;
       }
-      case 'failed': {
-        const feed = this.#feedOf.get(action.link);
-        if (feed) this.#end(feed, HalfpingError.of(action.problem));
-        return;
-      }
+      case 'failed':
+        return this.#end(action.link as Feed, HalfpingError.of(action.problem));
       case 'request':
         // One after the other, so that they arrive in the order in which they were made.
+        this.#waiting.add(action.call);
         this.#requests = this.#requests.then(() => this.#request(action.call));
         return;
       case 'answered':
         return this.#settle(action.call, action.answer);
       case 'broken':
-        return this.#take(action.call)?.reject(brokenBy(action.why, this.url, this.#machine.problem));
+        return this.#break(action.call, action.why, this.#machine.problem);
     }
   }
 
-  async #open(transport: Transport): Promise<void> {
-    const wire: { current?: Wire } = {};
+  #open(transport: Transport): void {
     let isOver = false;
-    // From now on the machine may drop it, also while the token is being fetched.
-    const own: Wire = {
-      send: (commands) => wire.current?.send(commands),
-      drop: () => {
-        isOver = true;
-        wire.current?.drop();
-      },
-    };
-    this.#wire = own;
-    const lost = (loss: { code?: number; retryAfter?: number; problem?: Problem }) => {
+    const lost: Listener['lost'] = (loss) => {
       if (isOver) return;
-      isOver = true;
-      if (this.#wire === own) this.#wire = undefined;
+      wire.drop();
       this.#dispatch({ type: 'lost', ...loss });
     };
+    const listener: Listener = {
+      opened: (token) => isOver || this.#dispatch({ type: 'opened', token }),
+      message: (text) => isOver || this.#dispatch({ type: 'message', text }),
+      lost,
+      denied: (error) => lost({ problem: problemOf(error), retryAfter: 0 }),
+    };
+    let inner: Wire | undefined;
+    const wire: Wire = {
+      send: (commands) => inner?.send(commands),
+      drop: () => {
+        isOver = true;
+        inner?.drop();
+      },
+    };
+    this.#wire = wire;
     try {
-      const token = await this.#http.token();
-      if (isOver) return;
-      const listener = {
-        opened: () => isOver || this.#dispatch({ type: 'opened', token }),
-        message: (text: string) => isOver || this.#dispatch({ type: 'message', text }),
-        lost,
-      };
-      wire.current = transport === 'events' ? openEvents(this.#http, token, listener) : openSocket(this.#socket()!, this.#http.root, listener);
+      inner = transport === 'events' ? openEvents(this.#http, listener) : openSocket(this.#Socket!, this.#http, listener);
     } catch (error) {
-      lost({ problem: { type: 'offline', detail: `cannot connect: ${(error as Error).message}` } });
+      // Not within what is being done now.
+      queueMicrotask(() => lost({ problem: problemOf(error) }));
     }
-  }
-
-  #socket(): WebSocketConstructor | undefined {
-    return this.#options.WebSocket ?? (globalThis.WebSocket as unknown as WebSocketConstructor | undefined);
   }
 
   async #request(call: Call): Promise<void> {
+    if (!this.#waiting.delete(call)) return; // nobody waits for it any more
+    let why: 'offline' | 'unsure' = 'offline';
     try {
-      this.#settle(call, await request(this.#http, call.command));
-    } catch {
-      this.#take(call)?.reject(brokenBy(call.writes ? 'unsure' : 'offline', this.url));
+      const token = await this.#http.token();
+      if (call.writes) why = 'unsure';
+      this.#settle(call, await request(this.#http, token, call.command));
+    } catch (error) {
+      this.#break(call, why, problemOf(error));
     }
   }
 
   #settle(call: Call, answer: Answer): void {
     const pending = this.#take(call);
-    if (answer.status >= 400) pending?.reject(HalfpingError.of(answer, answer.rev));
+    // That there is nothing is an answer too, if it is the server's.
+    const isNothing = answer.status === 404 && 'get' in call.command && answer.rev;
+    if (answer.status >= 400 && !isNothing) pending?.reject(HalfpingError.of(answer));
     else pending?.resolve(answer);
   }
 
+  #break(call: Call, why: 'offline' | 'unsure' | 'closed', problem?: Problem): void {
+    this.#take(call)?.reject(brokenBy(why, this.url, problem));
+  }
+
   #take(call: Call): Pending | undefined {
-    const pending = this.#pending.get(call);
-    this.#pending.delete(call);
-    clearTimeout(pending?.timer);
-    return pending;
+    const { timer } = call as Pending;
+    clearTimeout(timer);
+    return this.#pending.delete(call) ? (call as Pending) : undefined;
   }
 
   /** When the application has said all that it has to say for now. */
@@ -462,7 +460,7 @@ export class Api<S = any> {
       for (const feed of this.#leaving) {
         if (feed.entries.size > 0) continue; // somebody came
         this.#forget(feed);
-        this.#dispatch({ type: 'unwatch', link: feed.link });
+        this.#dispatch({ type: 'unwatch', link: feed });
       }
       this.#leaving.clear();
       this.#dispatch({ type: 'flush' });
@@ -470,8 +468,8 @@ export class Api<S = any> {
   }
 
   #forget(feed: Feed): void {
-    this.#feeds.delete(feed.key);
-    this.#feedOf.delete(feed.link);
+    this.#feeds.delete(feed.path + feed.kind);
+    this.#leaving.delete(feed);
   }
 
   #end(feed: Feed, error: HalfpingError): void {
@@ -481,12 +479,11 @@ export class Api<S = any> {
     for (const { subscriber } of entries) this.guard(() => subscriber.failed(error));
   }
 
-  #tell(entry: Entry, change: Change): void {
-    const { subscriber, told } = entry;
+  #tell({ entries }: Feed, entry: Entry, change: Change): void {
+    if (!entries.has(entry)) return; // one before it may have ended it
+    const own = entry.told ? change : asFirst(change);
     entry.told = true;
-    // Whoever came later was told of nothing before.
-    const own = told || change.previous === undefined ? change : newChange(change.path, { ...change, previous: undefined, kind: 'snapshot', body: change.value });
-    this.guard(() => subscriber.changed(own));
+    this.guard(() => entry.subscriber.changed(own));
   }
 
   /** @internal */
@@ -501,35 +498,45 @@ export class Api<S = any> {
   /** @internal */
   report(error: unknown, to: ((error: any) => void) | undefined = this.#options.onError): void {
     if (error instanceof HalfpingError && error.type === 'closed') return; // it is what was asked for
-    if (to) to(error);
-    else if (globalThis.reportError) globalThis.reportError(error);
-    else console.error(error);
+    try {
+      if (to) return to(error);
+    } catch (thrown) {
+      error = thrown;
+    }
+    (globalThis.reportError ?? console.error)(error);
   }
 
   #currentStatus(): Status {
-    const { phase: state, transport, inStepAt, problem, blockedUntil } = this.#machine;
-    const isBlocked = transport === 'events' && blockedUntil > 0;
-    const hint = isBlocked
-      ? `WebSockets do not get through to ${this.url}, so an event stream is used: if a proxy is between, let it pass upgrades (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;)`
+    const machine = this.#machine;
+    const { phase: state, transport, problem, blockedUntil } = machine;
+    const hint = transport === 'events' && blockedUntil
+      ? `WebSockets do not get through to ${this.url}, so an event stream is used: let the proxy pass upgrades (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;)`
       : problem?.hint;
     const error = problem && HalfpingError.of(problem);
-    return { state, synced: this.#machine.isInStep(), transport, inStepAt, error, hint };
+    return {
+      state,
+      synced: machine.isInStep(),
+      transport,
+      // It is to be read, and not worth telling by itself.
+      get inStepAt() {
+        return machine.inStepAt;
+      },
+      error,
+      hint,
+    };
   }
 
   #showStatus(): void {
     const shown = this.#shown;
     const status = this.#currentStatus();
-    if ((['state', 'synced', 'transport', 'hint'] as const).every((key) => status[key] === shown[key]) && status.error?.detail === shown.error?.detail) {
-      // When it was last in step is to be read, and not worth telling by itself.
-      Object.assign(shown, { inStepAt: status.inStepAt });
-      return;
-    }
+    if ((['state', 'synced', 'transport', 'hint'] as const).every((key) => status[key] === shown[key]) && status.error?.detail === shown.error?.detail) return;
     this.#shown = status;
-    if (status.state === 'live' && status.hint && !this.#hinted) {
-      this.#hinted = true;
-      console.warn(`halfping: ${status.hint}`);
+    if (status.hint && status.hint !== shown.hint) console.warn(`halfping: ${status.hint}`);
+    if (status.state === 'refused') this.report(status.error);
+    for (const listener of [...this.#listeners]) {
+      // One before it may have changed it, and then all have been told of that.
+      if (this.#shown === status && this.#listeners.has(listener)) listener(status);
     }
-    for (const listener of [...this.#listeners]) listener(status);
   }
 }
 
@@ -544,42 +551,28 @@ export interface Written {
 /** A merge patch of a `V`: any part of it, and `null` for what is to go. */
 export type Patch<V> = V extends readonly unknown[] ? V : V extends object ? { readonly [K in keyof V]?: Patch<V[K]> | null } : V;
 
-/** On the way a URL would be made of these, and lead elsewhere. */
-function check(path: unknown): void {
-  if (typeof path !== 'string' || !path.startsWith('/') || /\/(\.|%2e){1,2}(\/|$)/i.test(path)) {
-    throw new HalfpingError('bad-path', `"${path}" is no path`, 0, 'it begins with a slash, and no part of it is . or ..');
-  }
-}
-
 /** Equal watches have equal keys. */
 function keyOf(path: string, { depth, rate, delta, priority }: Shape): string {
-  return path + JSON.stringify({ depth, rate, delta: delta === false ? delta : undefined, priority: priority || undefined });
-}
-
-function newChange(path: string, told: Told): Change {
-  return Object.assign(Object.create(lazily) as Change, told, { path });
-}
-
-/** Which members changed takes a walk over all of them, which most handlers have no need of. */
-const lazily = {
-  get keys(): string[] | undefined {
-    const { previous, value, kind, body } = this as unknown as Told;
-    const keys = changedKeys(previous, value, kind, body);
-    Object.defineProperty(this, 'keys', { value: keys });
-    return keys;
-  },
-};
-
-function asFirst({ path, value, rev, t }: Link): Change {
-  const kind = value === undefined ? 'gone' : 'snapshot';
-  return newChange(path, { previous: undefined, value, kind, body: value, rev: rev!, t, synced: false });
+  return checked(path) + JSON.stringify({ depth, rate, delta: delta === false ? delta : undefined, priority: priority || undefined });
 }
 
 function brokenBy(why: 'offline' | 'unsure' | 'closed', url: string, problem?: Problem): HalfpingError {
+  const because = problem ? `: ${problem.detail}` : '';
   const details = {
-    offline: `not sent: no connection to ${url}${problem ? `: ${problem.detail}` : ''}`,
-    unsure: `the connection to ${url} broke before the answer: it may have happened or not`,
+    offline: `not sent: no connection to ${url}${because}`,
+    unsure: `no answer from ${url}, so it may have happened or not${because}`,
     closed: CLOSED,
   };
-  return new HalfpingError(why, details[why], 0, problem?.hint);
+  return new HalfpingError(why, details[why], { hint: problem?.hint });
+}
+
+const problemOf = (error: unknown): Problem => ({ type: 'offline', detail: (error as Error).message });
+
+/** A token, if it comes in time. */
+function inTime<T>(token: () => Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(reject, TOKEN_MS_MAX, new Error('no token within 8 s'));
+    (timer as { unref?(): void }).unref?.(); // no reason for a process to stay
+    token().then(resolve, reject);
+  });
 }

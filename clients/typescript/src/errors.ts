@@ -6,7 +6,8 @@ export interface Problem {
   readonly title?: string;
   readonly status?: number;
   readonly detail?: string;
-  readonly hint?: string;
+  readonly hint?: string | undefined;
+  readonly rev?: string;
   readonly [member: string]: unknown;
 }
 
@@ -18,6 +19,8 @@ export type ErrorType =
   | 'unsure'
   /** The API was closed, here. */
   | 'closed'
+  /** The server ended the connection, and said why. */
+  | 'ended'
   /** What came cannot be understood: not a Halfping server, or a proxy's own page. */
   | 'bad-answer'
   | 'bad-path'
@@ -59,27 +62,31 @@ export type ErrorType =
 export class HalfpingError extends Error {
   override readonly name = 'HalfpingError';
 
+  /** What HTTP would say; 0 for errors of the client's own. */
+  readonly status: number;
+  /** What to do about it. */
+  readonly hint: string | undefined;
+  /** The resource's present cursor, as a failed `ifMatch` tells it. */
+  readonly rev: string | undefined;
+
   constructor(
     /** Stable: compare this. */
     readonly type: ErrorType,
     /** What happened, and where. */
     readonly detail: string,
-    /** What HTTP would say; 0 for errors of the client's own. */
-    readonly status = 0,
-    /** What to do about it. */
-    readonly hint?: string,
-    /** The resource's present cursor, as a failed `ifMatch` tells it. */
-    readonly rev?: string,
-    /** The server's document as it came. */
-    readonly problem?: Problem,
+    /** The document that says so, as it came if it was the server's. */
+    readonly problem: Problem = {},
   ) {
+    const { hint, status = 0, rev } = problem;
     super(hint ? `${detail} (${hint})` : detail);
+    this.status = status;
+    this.hint = hint;
+    this.rev = rev;
   }
 
   /** @internal */
-  static of(problem: Problem, rev?: string): HalfpingError {
+  static of(problem: Problem): HalfpingError {
     const type = String(problem.type ?? 'bad-answer').replace('urn:halfping:problem:', '');
-    const detail = problem.detail ?? problem.title ?? type;
-    return new HalfpingError(type, detail, problem.status ?? 0, problem.hint, rev, problem);
+    return new HalfpingError(type, problem.detail ?? problem.title ?? type, problem);
   }
 }

@@ -11,7 +11,8 @@
  */
 
 export { Api, connect } from './api.js';
-export type { Change, Handler, Options, Patch, Status, WatchOptions, WriteOptions, Written } from './api.js';
+export type { Handler, Options, Patch, Status, WatchOptions, WriteOptions, Written } from './api.js';
+export type { Change } from './change.js';
 export { HalfpingError } from './errors.js';
 export type { ErrorType, Problem } from './errors.js';
 export { Live } from './live.js';

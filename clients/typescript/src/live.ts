@@ -1,17 +1,20 @@
 /** A mirror of one resource. */
 
-import type { Api, Change, Handler, WatchOptions } from './api.js';
-import type { HalfpingError } from './errors.js';
-import { at, changedKeys } from './value.js';
+import type { Api, Handler, WatchOptions } from './api.js';
+import type { Change } from './change.js';
+import { HalfpingError } from './errors.js';
+import { CLOSED } from './machine.js';
+import { at } from './value.js';
 
 /** What is at a path, kept up to date until {@link Live.close}. Values are never written to: what did not change stays `===`. */
 export class Live<V = any> {
   /** Settles with the first state, when it is there. */
   readonly ready: Promise<V | undefined>;
   readonly #api: Api<any>;
+  readonly #options: WatchOptions;
   #change: Change<V> | undefined;
-  readonly #handlers = new Set<Handler<V>>();
-  readonly #stop: () => void;
+  /** What ends it. Empty when it has ended. */
+  readonly #stops = new Set<() => void>();
 
   /** @internal */
   constructor(
@@ -20,21 +23,22 @@ export class Live<V = any> {
     options: WatchOptions,
   ) {
     this.#api = api;
-    let resolve: (value: V | undefined) => void;
-    let reject: (error: HalfpingError) => void;
-    this.ready = new Promise((...settle) => ([resolve, reject] = settle));
-    this.ready.catch(() => {}); // who does not wait for it need not know
-    this.#stop = api.subscribe(path, options, {
-      changed: (change) => {
-        this.#change = change;
-        resolve(change.value);
-        for (const handler of [...this.#handlers]) this.#tell(handler, change);
-      },
-      failed: (error) => {
-        reject(error);
-        this.#api.report(error, options.onError);
-      },
+    this.#options = options;
+    this.ready = new Promise((resolve, reject) => {
+      this.#stops.add(() => reject(new HalfpingError('closed', CLOSED)));
+      const stop = api.subscribe(path, options, {
+        changed: (change) => {
+          this.#change = change;
+          resolve(change.value);
+        },
+        failed: (error) => {
+          reject(error);
+          api.report(error, options.onError);
+        },
+      });
+      this.#stops.add(stop);
     });
+    this.ready.catch(() => {}); // who does not wait for it need not know
   }
 
   /** What is there; `undefined` when nothing is, or it is not known yet. */
@@ -64,30 +68,27 @@ export class Live<V = any> {
 
   /** Calls the handler with the state, and whenever it has changed. Returns what ends it. */
   on(handler: Handler<V>): () => void {
-    const own: Handler<V> = (value, change) => handler(value, change); // the same handler may come twice
-    this.#handlers.add(own);
-    const change = this.#change;
-    if (change) queueMicrotask(() => this.#change === change && this.#handlers.has(own) && this.#tell(own, change));
-    return () => this.#handlers.delete(own);
+    if (this.#stops.size === 0) return () => {};
+    // The same link, whose errors are told already.
+    const end = this.#api.subscribe(this.path, this.#options, { changed: (change) => handler(change.value, change), failed() {} });
+    const stop = () => {
+      end();
+      this.#stops.delete(stop);
+    };
+    this.#stops.add(stop);
+    return stop;
   }
 
   /** Calls the handler for each member: of the first state, and then for each that has changed. `undefined` for what is not there. */
   members(handler: (key: string, value: any, previous: any) => void): () => void {
-    let known: unknown;
-    return this.on((value, change) => {
-      const previous = known;
-      known = value;
-      for (const key of changedKeys(previous, value, change.kind, change.body) ?? []) handler(key, at(value, [key]), at(previous, [key]));
+    return this.on((value, { keys, previous }) => {
+      for (const key of keys ?? []) handler(key, at(value, [key]), at(previous, [key]));
     });
   }
 
   /** Ends it. The last value stays. */
   close(): void {
-    this.#stop();
-    this.#handlers.clear();
-  }
-
-  #tell(handler: Handler<V>, change: Change<V>): void {
-    this.#api.guard(() => handler(change.value, change));
+    for (const stop of this.#stops) stop();
+    this.#stops.clear();
   }
 }

@@ -13,6 +13,8 @@ import { applied } from './value.js';
 
 /** How long a connection may take until the server's first word, and any answer to a probe. */
 export const OPEN_MS_MAX = 10_000;
+/** The same where only calls wait. */
+export const CALLS_OPEN_MS_MAX = 8_000;
 /** After so much silence the server is asked whether it is still there. It pings too, but a page is not told of pings. */
 export const SILENCE_MS = 20_000;
 /** How long a connection is kept that nobody needs. */
@@ -28,10 +30,12 @@ export const BLOCKED_MS = 600_000;
 export const ATTEMPTS_BEFORE_OTHER = 4;
 /** The longest wait that a server may ask for. */
 export const RETRY_AFTER_MS_MAX = 300_000;
-/** Links that one message opens: their list stays well below what a server takes in one message. */
-export const LINKS_PER_MESSAGE = 10_000;
+/** A connection that lived so long is taken for a good one: after its loss the pauses begin anew. */
+export const STABLE_MS = 3_000;
+/** Links that one command opens: their list stays well below what a server takes in one message. */
+export const LINKS_PER_COMMAND = 1_000;
 
-export const CLOSED = 'the API has been closed';
+export const CLOSED = 'it has been closed here';
 
 export type Phase =
   /** Nothing is needed. */
@@ -68,11 +72,12 @@ export interface Link {
   parts: { value: unknown } | undefined;
 }
 
-export const newLink = (id: number, path: string, shape: Shape): Link => ({
+/** `kind` is the shape as JSON. */
+export const newLink = (id: number, path: string, kind: string): Link => ({
   id,
   path,
-  shape,
-  kind: JSON.stringify(shape),
+  shape: JSON.parse(kind) as Shape,
+  kind,
   value: undefined,
   known: false,
   rev: undefined,
@@ -86,6 +91,10 @@ export interface Call {
   readonly command: Command;
   /** Whether it changes anything, so that it may not be done twice. */
   readonly writes: boolean;
+  /** Too long for a message: it goes by a request of its own. */
+  readonly isLong?: boolean;
+  /** It has waited for as long as it may: if it has to be sent again, it is not. */
+  isLate?: boolean;
 }
 
 /** One change of a link, as it came. */
@@ -140,8 +149,10 @@ export interface Settings {
   readonly random: () => number;
 }
 
-type Cell<T extends Event['type']> = (machine: Machine, event: Extract<Event, { type: T }>) => void;
-type Row = { readonly [T in Event['type']]: Cell<T> };
+type Of<T extends Event['type']> = Extract<Event, { type: T }>;
+/** The name of a method of the machine that takes this event. */
+type Cell<E extends Event> = { [M in keyof Machine]: Machine[M] extends (event: infer T) => void ? (E extends T ? M : never) : never }[keyof Machine];
+type Row = { readonly [T in Event['type']]: Cell<Of<T>> };
 
 /** What is to be said and has not been: a link is to be opened, the link of a number to be ended, a call to be made. */
 type Outgoing = Link | number | Call;
@@ -164,6 +175,8 @@ export class Machine {
   now = 0;
   #actions: Action[] = [];
   #outgoing: Outgoing[] = [];
+  /** All that was wanted has been said: what is wanted now is to be said too. */
+  #greeted = false;
   /** Calls that wait for a connection. */
   readonly #queued = new Set<Call>();
   readonly #sent = new Map<number, Call>();
@@ -175,6 +188,7 @@ export class Machine {
   #ref = 0;
   #pause = PAUSE_MS_MIN;
   #heardAt = 0;
+  #liveAt = 0;
   #probed = false;
   /** Nobody has needed the connection for as long as the timer runs. */
   #unneeded = false;
@@ -188,8 +202,7 @@ export class Machine {
 
   handle(event: Event, now: number): Action[] {
     this.now = now;
-    const cell = TABLE[this.phase][event.type] as Cell<Event['type']>;
-    cell(this, event);
+    (this[TABLE[this.phase][event.type]] as (event: Event) => void)(event);
     const actions = this.#actions;
     this.#actions = [];
     return actions;
@@ -197,11 +210,10 @@ export class Machine {
 
   // ---- what is wanted
 
-  add(link: Link): void {
+  add({ link }: { readonly link: Link }): void {
     this.links.set(link.id, link);
     this.#uncovered++;
-    this.synced = false;
-    if (this.phase === 'live') this.#outgoing.push(link);
+    if (this.#greeted) this.#outgoing.push(link);
   }
 
   #forget(link: Link): boolean {
@@ -211,61 +223,74 @@ export class Machine {
     return true;
   }
 
-  remove(link: Link): void {
+  remove({ link }: Of<'unwatch'>): void {
     if (!this.#forget(link)) return;
     const unsent = this.#outgoing.indexOf(link);
     if (unsent >= 0) this.#outgoing.splice(unsent, 1);
-    else if (this.phase === 'live') this.#outgoing.push(link.id);
+    else if (this.#greeted) this.#outgoing.push(link.id);
   }
 
-  queue(call: Call): void {
+  queue({ call }: Of<'call'>): void {
+    if (call.isLong) {
+      this.#request([call]);
+      return;
+    }
     this.#queued.add(call);
-    if (this.phase === 'live') this.#outgoing.push(call);
+    if (this.#greeted) this.#outgoing.push(call);
   }
 
-  expire(call: Call): void {
-    if (!this.#queued.delete(call)) return; // it is on its way
+  expire({ call }: Of<'expire'>): void {
+    if (!this.#queued.delete(call)) {
+      call.isLate = true; // it is on its way
+      return;
+    }
     this.#outgoing = this.#outgoing.filter((one) => one !== call);
-    this.#act({ do: 'broken', call, why: 'offline' });
+    this.#break(call, 'offline');
   }
 
-  fail(link: Link, problem: Problem): void {
+  #fail(link: Link, problem: Problem): void {
     if (this.#forget(link)) this.#act({ do: 'failed', link, problem });
   }
 
-  turnAway(link: Link): void {
-    this.#act({ do: 'failed', link, problem: { type: 'closed', detail: CLOSED } });
+  turnAway({ call }: Of<'call'>): void {
+    this.#break(call, this.phase === 'closed' ? 'closed' : 'offline');
   }
 
-  refuse(call: Call, why: 'offline' | 'closed'): void {
+  #break(call: Call, why: 'offline' | 'unsure' | 'closed'): void {
     this.#act({ do: 'broken', call, why });
   }
 
-  isNeeded(): boolean {
+  #isNeeded(): boolean {
     return this.links.size + this.#queued.size + this.#sent.size > 0;
   }
 
   // ---- connections
 
-  connect(): void {
+  #connect(): void {
     const { transports } = this.settings;
     const avoided = this.#failed ?? (this.now < this.blockedUntil ? 'websocket' : undefined);
     this.transport = transports.find((transport) => transport !== avoided) ?? transports[0];
     if (this.transport === 'events' && this.links.size === 0) {
       // Nothing to be told of: plain requests need no stream.
       this.#request([...this.#queued]);
-      this.rest('idle');
+      this.#rest('idle');
       return;
     }
     this.phase = 'opening';
     this.#reset();
     this.#act({ do: 'connect', transport: this.transport });
-    this.#time(OPEN_MS_MAX);
+    // Calls can go another way, and that should be tried before they have waited too long.
+    this.#time(this.links.size > 0 ? OPEN_MS_MAX : CALLS_OPEN_MS_MAX);
   }
 
   connectIfNeeded(): void {
-    if (this.isNeeded()) this.connect();
-    else this.rest('idle');
+    if (this.#isNeeded()) this.#connect();
+    else this.#rest('idle');
+  }
+
+  restart(): void {
+    this.#drop();
+    this.connectIfNeeded();
   }
 
   /** Everything that was of one connection only. */
@@ -274,31 +299,35 @@ export class Machine {
     this.#outgoing = [];
     this.#asked.clear();
     this.#fresh.clear();
-    this.#probed = false;
+    this.#greeted = this.#probed = this.#unneeded = false;
     this.#unacknowledged = 0;
-    this.#unneeded = false;
     for (const link of this.links.values()) link.parts = undefined;
     for (const call of this.#sent.values()) {
       // What only reads is asked again.
-      if (call.writes) this.#act({ do: 'broken', call, why: 'unsure' });
+      if (call.writes || call.isLate) this.#break(call, call.writes ? 'unsure' : 'offline');
       else this.#queued.add(call);
     }
     this.#sent.clear();
   }
 
   /** The connection stands, as far as we know: everything is asked for, in as few messages as can be. */
-  greet(token: string | undefined): void {
-    const first: Command[] = [];
-    if (token !== undefined) first.push({ auth: token });
+  greet({ token }: Of<'opened'>): void {
     const isSocket = this.transport === 'websocket';
-    if (isSocket && this.settings.credit > 0) first.push({ credit: this.settings.credit });
-    const links = [...this.links.values()];
-    const outgoing: Outgoing[] = [...new Set(links.map(kindOf))].flatMap((kind) => links.filter((link) => kindOf(link) === kind));
-    if (isSocket) outgoing.push(...this.#queued);
-    const commands = this.#commands(outgoing);
-    const all = [...first, ...commands];
-    const messages = isSocket && this.links.size > LINKS_PER_MESSAGE ? all.map((command) => [command]) : [all];
-    for (const commands of messages) this.#act({ do: 'send', commands });
+    if (!isSocket && this.links.size === 0) {
+      // What was wanted of the stream is not any more.
+      this.restart();
+      return;
+    }
+    const all = [...this.links.values()];
+    const links = [...new Set(all.map(kindOf))].flatMap((kind) => all.filter((link) => kindOf(link) === kind));
+    const commands = this.#commands(isSocket ? [...links, ...this.#queued] : links);
+    if (!isSocket) this.#outgoing.push(...this.#queued);
+    this.#greeted = true;
+    // Without a question there is no answer.
+    if (isSocket && commands.length === 0) commands.push(this.#question());
+    else if (isSocket && this.settings.credit > 0) commands.unshift({ credit: this.settings.credit });
+    if (token !== undefined) commands.unshift({ auth: token });
+    this.#act({ do: 'send', commands });
   }
 
   /** What has gathered, as commands in the same order; links of one kind that follow each other are opened by one. */
@@ -308,11 +337,11 @@ export class Machine {
     for (const one of [...outgoing, undefined]) {
       const link = typeof one === 'object' && !isCall(one) ? one : undefined;
       const [first] = links;
-      if (first && (!link || kindOf(first) !== kindOf(link) || links.length === LINKS_PER_MESSAGE)) {
+      if (first && (!link || kindOf(first) !== kindOf(link) || links.length === LINKS_PER_COMMAND)) {
         const ref = this.#nextRef();
         this.#asked.set(ref, links);
         const what = links.length === 1 ? { watch: first.id, path: first.path } : { watch: links.map(({ id, path }) => [id, path]) };
-        commands.push({ ...what, ...first.shape, ...(first.covered ? { since: this.cursor } : {}), ref });
+        commands.push({ ...what, ...first.shape, ...(first.covered && { since: this.cursor }), ref });
         links = [];
       }
       if (link) links.push(link);
@@ -349,8 +378,7 @@ export class Machine {
       this.#request(calls);
       // A stream cannot be told anything any more: another one takes its place.
       if (calls.length < outgoing.length) {
-        this.#act({ do: 'drop' });
-        this.connectIfNeeded();
+        this.restart();
       }
     } else if (outgoing.length > 0) {
       this.#act({ do: 'send', commands: this.#commands(outgoing) });
@@ -360,43 +388,28 @@ export class Machine {
 
   /** A connection that nobody needs is kept for a while. */
   #linger(): void {
-    if (this.isNeeded()) this.#unneeded = false;
+    if (this.#isNeeded()) this.#unneeded = false;
     else if (!this.#unneeded && this.phase === 'live') {
       this.#unneeded = true;
       this.#time(LINGER_MS);
     }
   }
 
-  /** The first word has come: this transport gets through. */
-  confirm(): void {
-    if (this.#failed === 'websocket') this.blockedUntil = this.now + BLOCKED_MS;
-    this.#failed = undefined;
-    // What got through once will again: the server may just be restarting.
-    this.#patience = ATTEMPTS_BEFORE_OTHER;
-    this.phase = 'live';
-    this.#pause = PAUSE_MS_MIN;
-    this.problem = undefined;
-    this.#time(SILENCE_MS);
-    // What was asked for in the meantime.
-    const asked = new Set([...this.#asked.values()].flat());
-    for (const link of this.links.values()) if (!asked.has(link)) this.#outgoing.push(link);
-    for (const link of asked) if (!this.links.has(link.id)) this.#outgoing.push(link.id);
-    this.#outgoing.push(...this.#queued);
-  }
-
-  lose({ code, retryAfter, problem }: Omit<Extract<Event, { type: 'lost' }>, 'type'>): void {
+  lose({ code, retryAfter, problem }: Omit<Of<'lost'>, 'type'>): void {
     const unheard = this.phase === 'opening';
+    const isGood = !unheard && this.now - this.#liveAt >= STABLE_MS;
+    if (isGood) this.#pause = PAUSE_MS_MIN;
     if (problem) this.problem = problem;
-    const others = this.settings.transports.length > 1;
     const kind = comeBack(code);
     if (kind === 'never') {
-      this.rest('refused');
+      if (!problem) this.problem = { type: 'ended', detail: `closed with code ${code}` };
+      this.#rest('refused');
       return;
     }
     // Perhaps it is only this transport: the other is tried at once.
-    if (unheard && others && this.#failed === undefined && retryAfter === undefined && --this.#patience <= 0) {
+    if (unheard && this.settings.transports.length > 1 && this.#failed === undefined && retryAfter === undefined && --this.#patience <= 0) {
       this.#failed = this.transport;
-      this.connect();
+      this.#connect();
       return;
     }
     this.#failed = undefined;
@@ -404,38 +417,58 @@ export class Machine {
     this.phase = 'waiting';
     if (kind === 'slower') this.#pause = PAUSE_MS_MAX;
     const chance = this.settings.random();
-    let ms = kind === 'once' ? 0 : kind === 'spread' ? SPREAD_MS * chance : (this.#pause / 2) * (1 + chance);
-    if (kind === 'pause') this.#pause = Math.min(this.#pause * 2, PAUSE_MS_MAX);
+    let ms = kind === 'once' && isGood ? 0 : kind === 'spread' ? SPREAD_MS * chance : (this.#pause / 2) * (1 + chance);
+    this.#pause = Math.min(this.#pause * 2, PAUSE_MS_MAX);
     ms += Math.min(retryAfter ?? 0, RETRY_AFTER_MS_MAX);
     this.#time(ms);
   }
 
+  /** Opening, and the timer is over. */
+  giveUp(): void {
+    this.#drop();
+    const isSocket = this.transport === 'websocket';
+    // What only calls would find out anew each time.
+    if (isSocket && this.links.size === 0) this.blockedUntil = this.now + BLOCKED_MS / 10;
+    this.lose({ problem: isSocket ? undefined : HELD_BACK });
+  }
+
   /** No connection, and no other is tried. */
-  rest(phase: 'idle' | 'off' | 'refused' | 'closed'): void {
+  #rest(phase: 'idle' | 'off' | 'refused' | 'closed'): void {
     this.#reset();
     this.#failed = undefined;
     this.phase = phase;
     this.#time(undefined);
-    for (const call of this.#queued) this.refuse(call, phase === 'closed' ? 'closed' : 'offline');
+    for (const call of this.#queued) this.turnAway({ type: 'call', call });
     this.#queued.clear();
   }
 
-  drop(): void {
+  switchOff(): void {
+    this.#drop();
+    this.#rest('off');
+  }
+
+  close(): void {
+    this.#drop();
+    this.#rest('closed');
+  }
+
+  #drop(): void {
     this.#act({ do: 'drop' });
   }
 
   /** Live, and the timer is over: nobody needs it, nothing was heard for long, or a probe was not answered. */
   look(): void {
     if (this.#unneeded) {
-      this.drop();
-      this.rest('idle');
+      this.#drop();
+      this.#rest('idle');
       return;
     }
     const silence = this.now - this.#heardAt;
     if (this.#probed) {
-      this.drop();
+      this.#drop();
       this.lose({});
-    } else if (silence >= SILENCE_MS) {
+    } else if (Math.abs(silence) >= SILENCE_MS) {
+      // (Somebody may have set the clock back.)
       this.probe();
     } else {
       this.#time(SILENCE_MS - silence);
@@ -446,15 +479,34 @@ export class Machine {
   probe(): void {
     if (this.transport === 'websocket' && !this.#probed) {
       this.#probed = true;
-      this.#act({ do: 'send', commands: [{ credit: this.settings.credit, ref: this.#nextRef() }] });
-      this.#unacknowledged = 0;
+      this.#act({ do: 'send', commands: [this.#question()] });
     }
     this.#time(this.transport === 'websocket' ? OPEN_MS_MAX : SILENCE_MS);
   }
 
+  /** A command that means nothing, and is answered. */
+  #question(): Command {
+    this.#unacknowledged = 0;
+    return { credit: this.settings.credit, ref: this.#nextRef() };
+  }
+
   // ---- what the server says
 
-  receive(text: string): void {
+  /** The first word on this connection: this transport gets through. */
+  begin(event: Of<'message'>): void {
+    if (this.#failed === 'websocket') this.blockedUntil = this.now + BLOCKED_MS;
+    this.#failed = undefined;
+    // What got through once will again: the server may just be restarting.
+    this.#patience = ATTEMPTS_BEFORE_OTHER;
+    this.phase = 'live';
+    this.#liveAt = this.now;
+    this.problem = undefined;
+    this.#time(SILENCE_MS);
+    this.receive(event);
+    this.flush();
+  }
+
+  receive({ text }: Of<'message'>): void {
     this.#heardAt = this.now;
     this.#probed = false;
     let message: Message;
@@ -464,15 +516,15 @@ export class Machine {
       else if ('error' in message) this.#complain(message);
       else this.#state(message as Extract<Message, { t: number }>);
     } catch (error) {
-      this.problem = { type: 'bad-answer', detail: `not understood: ${(error as Error).message}: ${text.slice(0, 80)}` };
-      this.drop();
+      this.problem = { type: 'bad-answer', detail: `${(error as Error).message}: ${text.slice(0, 80)}` };
+      this.#drop();
       this.lose({});
       return;
     }
     const { credit } = this.settings;
     if (credit > 0 && this.transport === 'websocket' && 'rev' in message && !('ref' in message)) {
       // In halves, so that what follows is on its way while the first is being acknowledged.
-      this.#unacknowledged += text.length;
+      this.#unacknowledged += text.length * 3; // bytes at most, in UTF-8
       if (this.#unacknowledged >= credit / 2) {
         this.#unacknowledged = 0;
         this.#act({ do: 'send', commands: [{ ack: (message as { rev: string }).rev }] });
@@ -487,7 +539,7 @@ export class Machine {
     this.#sent.delete(answer.ref);
     if (call) this.#act({ do: 'answered', call, answer });
     for (const link of links ?? []) {
-      if (answer.status >= 400 && (answer.link ?? link.id) === link.id) this.fail(link, answer);
+      if (answer.status >= 400 && (answer.link ?? link.id) === link.id) this.#fail(link, answer);
       else if (this.links.has(link.id) && !link.covered) this.#fresh.add(link);
     }
     // All that was asked for is covered by the cursor already: nothing more will be said.
@@ -497,18 +549,23 @@ export class Machine {
 
   #complain({ error, link: id }: Extract<Message, { error: Problem }>): void {
     const link = this.links.get(id!);
-    if (link && error.ends !== false) this.fail(link, error);
+    if (link && error.ends !== false) this.#fail(link, error);
     else if (id === undefined) this.problem = error;
   }
 
   #state({ rev, t, set = [], synced = false }: Extract<Message, { t: number }>): void {
-    if (typeof rev !== 'string') throw new TypeError('it has no rev');
+    if (typeof rev !== 'string') throw new TypeError('no rev');
     const told: [Link, Told][] = [];
-    for (const entry of set) {
-      const link = this.links.get(entry[0]);
-      if (!link) continue; // it was on its way when the link ended (L4)
-      if (entry[1] === 'error') this.fail(link, entry[2] as Problem);
-      else this.#take(link, entry, { rev, t, synced }, told);
+    try {
+      for (const entry of set) {
+        const link = this.links.get(entry[0]);
+        if (!link) continue; // it was on its way when the link ended (L4)
+        if (entry[1] === 'error') this.#fail(link, entry[2] as Problem);
+        else this.#take(link, entry, { rev, t, synced }, told);
+      }
+    } finally {
+      // Everything in one message was read at one revision: nobody is told of half of it.
+      for (const [link, change] of told) this.#act({ do: 'told', link, told: change });
     }
     if (synced) {
       this.cursor = rev;
@@ -520,8 +577,6 @@ export class Machine {
     }
     this.synced = synced;
     this.#inStep();
-    // Everything in one message was read at one revision: nobody is told of half of it.
-    for (const [link, change] of told) this.#act({ do: 'told', link, told: change });
   }
 
   #take(link: Link, [, kind, body, more]: Entry, stamp: Pick<Told, 'rev' | 't' | 'synced'>, told: [Link, Told][]): void {
@@ -565,6 +620,13 @@ export class Machine {
     return this.synced && this.#uncovered === 0;
   }
 
+  refuse({ link }: Of<'watch'>): void {
+    this.add({ link });
+    this.#fail(link, { type: 'closed', detail: CLOSED });
+  }
+
+  nothing(): void {}
+
   // ---- actions
 
   #act(action: Action): void {
@@ -579,97 +641,32 @@ export class Machine {
 /** An event stream that was opened, and says nothing. */
 const HELD_BACK: Problem = {
   type: 'offline',
-  detail: 'no word came within 10 s',
+  detail: 'no word within 10 s',
   hint: 'a proxy may hold the stream back: switch its buffering off (nginx: proxy_buffering off)',
 };
 
 /** One command can open all links of a kind. */
 const kindOf = ({ covered, kind }: Link): string => covered + kind;
 
-const nothing = () => {};
-const add: Cell<'watch'> = (machine, { link }) => machine.add(link);
-const remove: Cell<'unwatch'> = (machine, { link }) => machine.remove(link);
-const queue: Cell<'call'> = (machine, { call }) => machine.queue(call);
-const refuse: Cell<'call'> = (machine, { call }) => machine.refuse(call, 'offline');
-const expire: Cell<'expire'> = (machine, { call }) => machine.expire(call);
-const connectIfNeeded = (machine: Machine) => machine.connectIfNeeded();
-const lose: Cell<'lost'> = (machine, event) => machine.lose(event);
-const giveUp = (machine: Machine) => {
-  machine.drop();
-  machine.lose({ problem: machine.transport === 'events' ? HELD_BACK : undefined });
-};
-const restIn = (phase: 'off' | 'closed') => (machine: Machine) => {
-  machine.drop();
-  machine.rest(phase);
-};
-const switchOff = restIn('off');
-const close = restIn('closed');
-const restart = (machine: Machine) => {
-  machine.drop();
-  machine.connectIfNeeded();
-};
-
 /** What is wanted is noted, and asked for when there is a connection. */
-const noting = { watch: add, unwatch: remove, call: queue, expire } satisfies Partial<Row>;
+const noting = { watch: 'add', unwatch: 'remove', call: 'queue', expire: 'expire' } satisfies Partial<Row>;
 /** Only links are: a call cannot wait for what nobody is about to make. */
-const noLine = { watch: add, unwatch: remove, call: refuse, expire: nothing, flush: nothing } satisfies Partial<Row>;
+const noLine = { watch: 'add', unwatch: 'remove', call: 'turnAway', expire: 'nothing', flush: 'nothing' } satisfies Partial<Row>;
 /** There is no connection of which anything could be heard. */
-const deaf = { opened: nothing, message: nothing, lost: nothing } satisfies Partial<Row>;
-const untimed = { timer: nothing, nudge: nothing } satisfies Partial<Row>;
+const deaf = { opened: 'nothing', message: 'nothing', lost: 'nothing' } satisfies Partial<Row>;
+const untimed = { timer: 'nothing', nudge: 'nothing' } satisfies Partial<Row>;
+
+const atRest = { disconnect: 'switchOff', reconnect: 'connectIfNeeded', close: 'close' } satisfies Partial<Row>;
+const connected = { ...atRest, reconnect: 'restart' } satisfies Partial<Row>;
+const away: Row = { ...noLine, ...deaf, ...untimed, ...atRest };
 
 /** What each event means in each phase. */
 export const TABLE: { readonly [P in Phase]: Row } = {
-  idle: { ...noting, flush: connectIfNeeded, ...deaf, ...untimed, disconnect: switchOff, reconnect: nothing, close },
-  opening: {
-    ...noting,
-    flush: nothing,
-    opened: (machine, { token }) => machine.greet(token),
-    message: (machine, { text }) => {
-      machine.confirm();
-      machine.receive(text);
-      machine.flush();
-    },
-    lost: lose,
-    timer: giveUp,
-    nudge: nothing,
-    disconnect: switchOff,
-    reconnect: nothing,
-    close,
-  },
-  live: {
-    ...noting,
-    flush: (machine) => machine.flush(),
-    opened: nothing,
-    message: (machine, { text }) => machine.receive(text),
-    lost: lose,
-    timer: (machine) => machine.look(),
-    nudge: (machine) => machine.probe(),
-    disconnect: switchOff,
-    reconnect: restart,
-    close,
-  },
-  waiting: {
-    ...noting,
-    flush: nothing,
-    ...deaf,
-    timer: connectIfNeeded,
-    nudge: connectIfNeeded,
-    disconnect: switchOff,
-    reconnect: connectIfNeeded,
-    close,
-  },
-  off: { ...noLine, ...deaf, ...untimed, disconnect: nothing, reconnect: connectIfNeeded, close },
-  refused: { ...noLine, ...deaf, ...untimed, disconnect: switchOff, reconnect: connectIfNeeded, close },
-  closed: {
-    watch: (machine, { link }) => machine.turnAway(link),
-    unwatch: nothing,
-    call: (machine, { call }) => machine.refuse(call, 'closed'),
-    expire: nothing,
-    flush: nothing,
-    ...deaf,
-    ...untimed,
-    disconnect: nothing,
-    reconnect: nothing,
-    close: nothing,
-  },
+  idle: { ...noting, flush: 'connectIfNeeded', ...deaf, ...untimed, ...atRest },
+  opening: { ...noting, flush: 'nothing', opened: 'greet', message: 'begin', lost: 'lose', timer: 'giveUp', nudge: 'nothing', ...connected },
+  live: { ...noting, flush: 'flush', opened: 'greet', message: 'receive', lost: 'lose', timer: 'look', nudge: 'probe', ...connected },
+  waiting: { ...noting, flush: 'nothing', ...deaf, timer: 'connectIfNeeded', nudge: 'connectIfNeeded', ...atRest },
+  off: away,
+  refused: away,
+  closed: { ...away, watch: 'refuse', disconnect: 'nothing', reconnect: 'nothing', close: 'nothing' },
 };

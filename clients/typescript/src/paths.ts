@@ -1,5 +1,7 @@
 /** Paths, and what stands at them, as types. */
 
+import { HalfpingError } from './errors.js';
+
 type IsAny<T> = 0 extends 1 & T ? true : false;
 
 type Member<T, K extends string> =
@@ -22,7 +24,24 @@ type Descend<T, P extends string> = P extends ''
 /** What is at path `P` of an API whose whole state is `S`: `At<{ orders: Record<string, Order> }, '/orders/42'>` is `Order`. */
 export type At<S, P extends string> = string extends P ? any : P extends `/${infer R}` ? Descend<S, R> : never;
 
-/** The path of these names: `path('orders', id)`. They may have any character in them. */
-export function path(...names: (string | number)[]): `/${string}` {
-  return `/${names.map((name) => encodeURIComponent(name)).join('/')}`;
+type Name = string | number;
+/** The path of names whose types are these. */
+export type PathOf<N extends readonly Name[]> = N extends readonly [infer K extends Name, ...infer R extends readonly Name[]]
+  ? `/${K}${R extends readonly [] ? '' : PathOf<R>}`
+  : N extends readonly []
+    ? '/'
+    : string;
+
+/**
+ * The path of these names: `path('orders', id)`. They may have any character in them. None may be empty, or `.` or `..`: the path would be that
+ * of something else.
+ */
+export function path<const N extends readonly Name[]>(...names: N): PathOf<N> {
+  return checked(names.includes('') ? '' : `/${names.map(encodeURIComponent).join('/')}`) as PathOf<N>;
+}
+
+/** Of others a URL would make something else. */
+export function checked(path: unknown): string {
+  if (typeof path === 'string' && path.startsWith('/') && !/\/(\.|%2e){1,2}(\/|$)/i.test(path)) return path;
+  throw new HalfpingError('bad-path', `"${path}" is no path`, { hint: 'a path begins with /, and no name in it is empty, . or ..' });
 }

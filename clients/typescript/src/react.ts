@@ -33,7 +33,7 @@ export function useLive<V = any>(path: string | null, shape: Shape = {}): V | un
     () => storeOf(api, path, JSON.parse(JSON.stringify({ rate, depth, delta, priority })) as Shape),
     [api, path, rate, depth, delta, priority],
   );
-  const seen = useSyncExternalStore(store.subscribe, store.read, store.read);
+  const seen = useSyncExternalStore(store.subscribe, store.read, unseen);
   if (seen.error) throw seen.error;
   return seen.value as V | undefined;
 }
@@ -53,8 +53,7 @@ export function hooksOf<S>(): Hooks<S> {
 export function useStatus(): Status {
   const api = useApi();
   const subscribe = useMemo(() => (changed: () => void) => api.onStatus(changed), [api]);
-  const read = () => api.status;
-  return useSyncExternalStore(subscribe, read, read);
+  return useSyncExternalStore(subscribe, () => api.status, () => IDLE);
 }
 
 interface Seen {
@@ -62,11 +61,15 @@ interface Seen {
   readonly error?: unknown;
 }
 
+/** What a server renders, and the first render over it in the browser has to repeat. */
+const NOTHING: Seen = {};
+const unseen = () => NOTHING;
+const IDLE: Status = { state: 'idle', synced: false, transport: undefined, inStepAt: undefined, error: undefined, hint: undefined };
+
 function storeOf(api: Api, path: string | null, shape: Shape) {
-  const nothing: Seen = {};
   // Another component may watch the same already: then there is no first render without it.
   const known = path === null ? undefined : api.peek(path, shape);
-  let seen: Seen = known === undefined ? nothing : { value: known };
+  let seen: Seen = known === undefined ? NOTHING : { value: known };
   return {
     read: () => seen,
     subscribe: (changed: () => void) => {

@@ -76,7 +76,7 @@ export function merged(target: Maybe, patch: unknown): Maybe {
  */
 export function patched(target: Maybe, operations: unknown): Maybe {
   return (operations as { op: string; path: string; value?: unknown }[]).reduce((value: Maybe, operation) => {
-    if (operation.op !== 'add' && operation.op !== 'remove') throw new TypeError(`cannot apply "${operation.op}"`);
+    if (operation.op !== 'add' && operation.op !== 'remove') throw new TypeError(`op ${operation.op}`);
     return edited(value, operation.path.split('/').slice(1).map(unescaped), operation);
   }, target);
 }
@@ -87,7 +87,7 @@ function edited(value: Maybe, path: string[], operation: { op: string; value?: u
   const [key, ...rest] = path;
   const adds = operation.op === 'add';
   if (key === undefined) return adds ? reuse(value, operation.value) : undefined;
-  if (!isObject(value)) throw new TypeError(`nothing can be at "${key}"`);
+  if (!isObject(value)) throw new TypeError(`at ${key}`);
   const old = member(value, key);
   if (old === undefined && !adds) return value;
   const now = edited(old, rest, operation);
@@ -110,7 +110,7 @@ export function applied(value: Maybe, kind: string, body: unknown): Maybe {
     case 'gone':
       return undefined;
     default:
-      throw new TypeError(`unknown kind of frame "${kind}"`);
+      throw new TypeError(`kind ${kind}`);
   }
 }
 

@@ -7,6 +7,8 @@ import type { Answer, Command } from './protocol.js';
 const STREAM_SILENCE_MS_MAX = 40_000;
 /** How long a plain request may take until its answer. */
 const ANSWER_MS_MAX = 30_000;
+/** UTF-16 units of one message, in UTF-8 three bytes each at most: a server takes 4 MiB (`message_bytes`) unless told. */
+export const MESSAGE_LENGTH_MAX = 1 << 20;
 
 /** A connection. */
 export interface Wire {
@@ -17,9 +19,11 @@ export interface Wire {
 
 /** Who wants to know what becomes of a connection. */
 export interface Listener {
-  opened(): void;
+  opened(token: string | undefined): void;
   message(text: string): void;
   lost(loss: { code?: number; retryAfter?: number; problem?: Problem }): void;
+  /** There is no token: it is not the way that is to blame. */
+  denied(error: Error): void;
 }
 
 /** What this library needs of a WebSocket: the browser's, Node's, and that of the package `ws` have it. */
@@ -34,16 +38,27 @@ export interface WebSocketLike {
 export type WebSocketConstructor = new (url: string, protocol: string) => WebSocketLike;
 
 /** What `listener` is told after a `drop` it has to ignore. */
-export function openSocket(Socket: WebSocketConstructor, root: URL, listener: Listener): Wire {
-  const url = new URL(root);
-  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-  const socket = new Socket(url.href, 'halfping.v1');
-  socket.onopen = () => listener.opened();
+export function openSocket(Socket: WebSocketConstructor, http: Http, listener: Listener): Wire {
+  const socket = new Socket(http.root.href.replace('http', 'ws'), 'halfping.v1');
+  const opened = new Promise((resolve) => (socket.onopen = resolve));
+  Promise.all([http.token(), opened]).then(([token]) => listener.opened(token), listener.denied);
   socket.onmessage = ({ data }) => listener.message(String(data));
-  socket.onclose = ({ code }) => listener.lost({ code });
+  socket.onclose = ({ code, reason }) => listener.lost({ code, ...(reason && { problem: { type: 'ended', detail: reason } }) });
   socket.onerror = () => {}; // a close follows, and says more
   return {
-    send: (commands) => socket.send(JSON.stringify(commands.length === 1 ? commands[0] : commands)),
+    send: (commands) => {
+      // As few messages as can be.
+      let texts = '';
+      for (const command of commands) {
+        const text = JSON.stringify(command);
+        if (texts && texts.length + text.length > MESSAGE_LENGTH_MAX) {
+          socket.send(`[${texts}]`);
+          texts = '';
+        }
+        texts += (texts && ',') + text;
+      }
+      socket.send(`[${texts}]`);
+    },
     drop: () => socket.close(1000),
   };
 }
@@ -55,22 +70,21 @@ export interface Http {
 }
 
 /** The same; its one message is the body of a request. */
-export function openEvents(http: Http, token: string | undefined, listener: Listener): Wire {
+export function openEvents(http: Http, listener: Listener): Wire {
+  let token: string | undefined;
   const abort = new AbortController();
-  const { signal } = abort;
   let silence: ReturnType<typeof setTimeout> | undefined;
   const run = async (commands: readonly Command[]) => {
-    const response = await http.fetch(new URL('_streams', http.root), {
+    const response = await ask(http, token, '_streams', {
       method: 'POST',
+      headers: { accept: STREAM, 'content-type': 'application/json' },
       body: JSON.stringify(commands),
-      headers: { 'content-type': 'application/json', accept: 'text/event-stream', ...bearer(token) },
-      cache: 'no-store',
-      signal,
+      signal: abort.signal,
     });
-    if (!response.ok || !response.body || !/^text\/event-stream/.test(response.headers.get('content-type') ?? '')) {
+    if (!response.ok || !response.headers.get('content-type')?.startsWith(STREAM)) {
       return listener.lost({ problem: await problemOf(response), retryAfter: Number(response.headers.get('retry-after')) * 1000 || 0 });
     }
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
     let retryAfter = 0;
     let rest = '';
     for (;;) {
@@ -89,7 +103,7 @@ export function openEvents(http: Http, token: string | undefined, listener: List
     }
     listener.lost({ retryAfter });
   };
-  queueMicrotask(() => listener.opened());
+  http.token().then((given) => listener.opened((token = given)), listener.denied);
   return {
     send: (commands) =>
       void run(commands).catch(() => {
@@ -100,6 +114,7 @@ export function openEvents(http: Http, token: string | undefined, listener: List
   };
 }
 
+const STREAM = 'text/event-stream';
 const METHODS: { readonly [command: string]: readonly [method: string, type?: string] } = {
   get: ['GET'],
   put: ['PUT', 'application/json'],
@@ -110,46 +125,41 @@ const METHODS: { readonly [command: string]: readonly [method: string, type?: st
 };
 
 /** A command, as a request of plain HTTP. Rejects when no answer came. */
-export async function request(http: Http, command: Command): Promise<Answer> {
-  const name = Object.keys(METHODS).find((name) => name in command)!;
+export async function request(http: Http, token: string | undefined, command: Command): Promise<Answer> {
+  const name = Object.keys(command)[0]!;
   const [method, type] = METHODS[name]!;
   const { value, if: condition, depth } = command;
   const at = command[name] as string;
-  // A name may have these, and a URL would take them for something else.
-  const url = new URL(`.${at.replace(/[?#]/g, encodeURIComponent)}`, http.root);
-  if (depth !== undefined) url.searchParams.set('depth', String(depth));
-  const response = await http.fetch(url, {
+  // A name may have these, and a URL would take them for something else, or leave them out.
+  const url = `.${at.replace(/[\0- ?#\\]/g, encodeURIComponent)}${depth === undefined ? '' : `?depth=${depth}`}`;
+  const response = await ask(http, token, url, {
     method,
     headers: {
       accept: 'application/json',
-      ...(type ? { 'content-type': type } : {}),
-      ...(condition === null ? { 'if-none-match': '*' } : {}),
-      ...(typeof condition === 'string' ? { 'if-match': condition === '*' ? '*' : `"${condition}"` } : {}),
-      ...bearer(await http.token()),
+      ...(type && { 'content-type': type }),
+      ...(condition === null && { 'if-none-match': '*' }),
+      ...(typeof condition === 'string' && { 'if-match': condition === '*' ? condition : `"${condition}"` }),
     },
-    ...(type ? { body: JSON.stringify(value) } : {}),
-    cache: 'no-store',
+    ...(type && { body: JSON.stringify(value) }),
     signal: AbortSignal.timeout(ANSWER_MS_MAX),
   });
   const rev = response.headers.get('etag')?.replace(/^(W\/)?"|"$/g, '');
-  const head = { ref: 0, status: response.status, ...(rev ? { rev } : {}) };
-  if (!response.ok) return { ...(await problemOf(response)), ...head };
+  // A success without a cursor is somebody else's: a page to log in, or what a proxy has in place of what is missing.
+  const status = response.ok && !rev ? 502 : response.status;
+  const head = { ref: 0, status, ...(rev && { rev }) };
+  if (status >= 400) return { ...(await problemOf(response)), ...head };
   // Whatever a proxy has made of what stands before it: the last name is the new one.
-  const created = /[^/]+$/.exec(response.headers.get('location') ?? '');
-  const path = created ? { path: `${at.replace(/\/$/, '')}/${created[0]}` } : {};
-  return { ...head, ...path, ...(name === 'get' ? { value: await response.json() } : {}) };
+  const created = response.headers.get('location')?.split('/').pop();
+  return { ...head, ...(created && { path: `${at.replace(/\/$/, '')}/${created}` }), ...(name === 'get' && { value: await response.json() }) };
 }
 
-const bearer = (token: string | undefined) => (token === undefined ? {} : { authorization: `Bearer ${token}` });
+function ask({ fetch, root }: Http, token: string | undefined, url: string, { headers, ...init }: RequestInit): Promise<Response> {
+  const all = { ...headers, ...(token !== undefined && { authorization: `Bearer ${token}` }) };
+  return fetch(new URL(url, root), { ...init, headers: all, cache: 'no-store' });
+}
 
 async function problemOf(response: Response): Promise<Problem> {
-  const text = await response.text().catch(() => '');
-  try {
-    const document = JSON.parse(text) as Problem;
-    if (typeof document.type === 'string') return document;
-  } catch {
-    // Not ours.
-  }
-  const detail = `${response.url} answered ${response.status}, and not as Halfping does: ${text.slice(0, 80)}`;
-  return { type: 'bad-answer', status: response.status, detail };
+  const document = (await response.json().catch(() => undefined)) as Problem | undefined;
+  if (typeof document?.type === 'string') return document;
+  return { type: 'bad-answer', status: response.status, detail: `${response.url} answered ${response.status}, and not as Halfping does` };
 }

@@ -14,7 +14,7 @@ async function live(state: Record<string, unknown>, ...paths: string[]) {
   const told: [string, unknown, Change][] = [];
   const stops = paths.map((path) => api.on(path, (value, change) => told.push([path, value, change])));
   await settled();
-  socket().onopen?.({});
+  await socket().open();
   socket().serve(state);
   await settled();
   return { api, socket, told, stops };
@@ -59,7 +59,7 @@ describe('a handler', () => {
     api.on('/a', (value) => seen.push(value));
     api.on('/b', (value) => seen.push(value));
     await settled();
-    socket().onopen?.({});
+    await socket().open();
     socket().serve({ '/a': 1, '/b': 2 });
     expect(seen).toEqual([1, 2]);
     expect(errors).toEqual([new Error('mine')]);
@@ -73,7 +73,7 @@ describe('a handler', () => {
       throw new Error('mine');
     });
     await settled();
-    socket().onopen?.({});
+    await socket().open();
     socket().serve({});
     expect(report).toHaveBeenCalledWith(new Error('mine'));
   });
@@ -98,9 +98,52 @@ describe('a handler', () => {
     const other = api.on('/b', () => seen.push('second'));
     await settled();
     socket().serve({ '/b': 1 }, 'e.2');
-    expect(seen).toEqual(['first', 'second']); // both were told of the same message
+    expect(seen).toEqual(['first']);
     socket().say({ rev: 'e.3', t: 6, set: [[2, 'snapshot', 2]], synced: true });
-    expect(seen).toHaveLength(2);
+    expect(seen).toEqual(['first']);
+  });
+});
+
+describe('errors', () => {
+  test('of a handler for errors disturb no other handler', async () => {
+    const report = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const { api, socket } = await open({
+      onError: () => {
+        throw new Error('mine too');
+      },
+    });
+    const seen: unknown[] = [];
+    api.on('/a', () => {
+      throw new Error('mine');
+    });
+    api.on('/b', (value) => seen.push(value));
+    await settled();
+    await socket().open();
+    socket().serve({ '/a': 1, '/b': 2 });
+    expect(seen).toEqual([2]);
+    expect(report).toHaveBeenCalledWith(new Error('mine too'));
+  });
+
+  test('of a server that ends the connection for good are told, and say why', async () => {
+    const errors: any[] = [];
+    const { api, socket } = await open({ onError: (error) => errors.push(error) });
+    api.on('/a', () => {});
+    await settled();
+    await socket().open();
+    socket().serve({ '/a': 1 });
+    socket().onclose?.({ code: 1002, reason: 'reserved bits are set' });
+    expect(errors).toMatchObject([{ type: 'ended', detail: 'reserved bits are set' }]);
+    expect(api.status).toMatchObject({ state: 'refused', synced: false, error: { type: 'ended' } });
+    await expect(api.get('/a')).rejects.toMatchObject({ type: 'offline', message: expect.stringContaining('reserved bits are set') });
+  });
+});
+
+describe('a change', () => {
+  test('can be copied, with all that it says', async () => {
+    const { told } = await live({ '/a': { x: 1 } }, '/a');
+    const change = told[0]![2];
+    expect({ ...change }).toMatchObject({ path: '/a', keys: ['x'] });
+    expect(structuredClone(change)).toEqual({ ...change });
   });
 });
 
@@ -112,7 +155,7 @@ describe('equal watches', () => {
     api.on('/a', (_, change) => late.push(change), { delta: true, priority: 0 });
     expect(late).toEqual([]);
     await settled();
-    expect(late).toMatchObject([{ value: 1, previous: undefined, kind: 'snapshot', rev: 'e.1' }]);
+    expect(late).toMatchObject([{ value: 1, previous: undefined, kind: 'snapshot', rev: 'e.1', synced: true }]);
     expect(socket().commands).toHaveLength(1);
   });
 
@@ -160,6 +203,49 @@ test('a path begins with a slash, and goes only down', async () => {
   await expect(api.put('/a', 1n)).rejects.toThrow(TypeError);
   expect(path('orders', 42, 'a/b', 'ü')).toBe('/orders/42/a%2Fb/%C3%BC');
   expect(path()).toBe('/');
+  expect(path('a...', '..b')).toBe('/a.../..b');
+  // The path of another resource, and a delete would be another's too.
+  for (const bad of ['', '.', '..']) expect(() => path('orders', bad)).toThrow(HalfpingError);
+});
+
+test('the root is that of the page’s origin unless told, or wherever one says', () => {
+  const url = (of: string) => connect(of).url;
+  expect(url('http://x.test/live')).toBe('http://x.test/live/');
+  expect(url('http://x.test/live/?q#f')).toBe('http://x.test/live/');
+  expect(url('wss://x.test')).toBe('https://x.test/');
+  expect(url('x.test:7070')).toBe('http://x.test:7070/');
+  expect(url('ws.test:7070')).toBe('http://ws.test:7070/');
+  vi.stubGlobal('location', { href: 'https://x.test/orders/42?tab=1' });
+  expect(connect().url).toBe('https://x.test/');
+  expect(url('./live')).toBe('https://x.test/orders/live/');
+  vi.unstubAllGlobals();
+});
+
+test('what is written is what was there when it was asked for', async () => {
+  const { api, socket } = await open();
+  const order = { status: 'new', note: undefined };
+  void api.put('/orders/42', order);
+  order.status = 'changed my mind';
+  await settled();
+  await socket().open();
+  expect(socket().commands).toEqual([{ put: '/orders/42', value: { status: 'new' }, ref: 1 }]);
+});
+
+test('what is much goes in several messages, and what is very much by a request of its own', async () => {
+  const asked: string[] = [];
+  const fake = async (_: URL, { method, body }: RequestInit) => {
+    asked.push(`${method} ${(body as string).length}`);
+    return new Response('{"type":"urn:halfping:problem:body-too-large","status":413,"detail":"4 MiB at most"}', { status: 413 });
+  };
+  const { api, socket } = await open({ fetch: fake as typeof fetch });
+  for (let n = 0; n < 5; n++) void api.put(`/a/${n}`, 'x'.repeat(400_000));
+  const large = api.put('/b', 'x'.repeat(5_000_000));
+  await expect(large).rejects.toMatchObject({ type: 'body-too-large', status: 413 });
+  expect(asked).toEqual(['PUT 5000002']);
+  await socket().open();
+  expect(socket().commands.map(({ put }) => put)).toEqual(['/a/0', '/a/1', '/a/2', '/a/3', '/a/4']);
+  expect(socket().messages).toHaveLength(3);
+  expect(api.status.state).toBe('opening');
 });
 
 describe('an iterator', () => {
@@ -174,7 +260,7 @@ describe('an iterator', () => {
       }
     })();
     await settled();
-    socket().onopen?.({});
+    await socket().open();
     expect(socket().commands).toMatchObject([{ path: '/a', rate: 5 }]);
     socket().serve({ '/a': { n: 1, m: 1 } });
     await settled();
@@ -195,7 +281,7 @@ describe('an iterator', () => {
       for await (const _ of changes) break;
     })();
     await settled();
-    socket().onopen?.({});
+    await socket().open();
     socket().serve({ '/a': 1 });
     await loop;
     await settled();
@@ -210,12 +296,51 @@ describe('an iterator', () => {
       return 'ended';
     })();
     await settled();
-    socket().onopen?.({});
+    await socket().open();
     socket().serve({ '/a': 1 });
     await settled();
     if (how === 'abort') aborting.abort();
     else api.close();
     expect(await loop).toBe('ended');
+  });
+
+  test('that is told to end while it is being asked ends, and lets go of everything', async () => {
+    const { api, socket } = await open();
+    const { signal } = new AbortController();
+    const [added, removed] = [vi.spyOn(signal, 'addEventListener'), vi.spyOn(signal, 'removeEventListener')];
+    const changes = api.watch('/a', { signal });
+    const first = changes.next();
+    await settled();
+    await socket().open();
+    socket().serve({ '/a': 1 });
+    await first;
+    const asked = [changes.next(), changes.next()];
+    await settled();
+    expect(await changes.return!()).toEqual({ done: true, value: undefined });
+    expect(await Promise.all(asked)).toEqual([{ done: true, value: undefined }, { done: true, value: undefined }]);
+    await settled();
+    expect(socket().commands.at(-1)).toEqual({ unwatch: 1 });
+    expect(added).toHaveBeenCalledOnce();
+    expect(removed.mock.calls[0]!.slice(0, 2)).toEqual(added.mock.calls[0]!.slice(0, 2));
+  });
+
+  test('gives each change to one who asks', async () => {
+    const { api, socket } = await open();
+    const changes = api.watch('/a');
+    const asked = [changes.next(), changes.next()];
+    await settled();
+    await socket().open();
+    socket().serve({ '/a': 1 });
+    await settled();
+    socket().say({ rev: 'e.2', t: 6, set: [[1, 'snapshot', 2]], synced: true });
+    expect((await Promise.all(asked)).map(({ value }) => value.value)).toEqual([1, 2]);
+  });
+
+  test('of an API that was closed ends', async () => {
+    const { api } = await open();
+    api.close();
+    for await (const _ of api.watch('/a')) throw new Error('it began');
+    await expect(api.live('/a').ready).rejects.toMatchObject({ type: 'closed' });
   });
 
   test('that was aborted before it began never begins', async () => {
@@ -229,7 +354,7 @@ describe('an iterator', () => {
       for await (const _ of api.watch('/_x'));
     })();
     await settled();
-    socket().onopen?.({});
+    await socket().open();
     socket().say({ ref: 1, link: 1, type: 'urn:halfping:problem:reserved-path', status: 403, detail: 'not yours', hint: 'go elsewhere' });
     await expect(loop).rejects.toMatchObject({ name: 'HalfpingError', type: 'reserved-path', status: 403, detail: 'not yours', hint: 'go elsewhere', message: 'not yours (go elsewhere)' });
   });
@@ -245,7 +370,7 @@ describe('a mirror', () => {
     orders.members((...of) => members.push(of));
     orders.on((value) => values.push(value));
     await settled();
-    socket().onopen?.({});
+    await socket().open();
     socket().serve({ '/orders': { 42: { status: 'new' }, 43: 1 } });
     expect(await orders.ready).toEqual({ 42: { status: 'new' }, 43: 1 });
     expect([orders.rev, orders.t, orders.synced, orders.get('42', 'status')]).toEqual(['e.1', 5, true, 'new']);
@@ -270,12 +395,37 @@ describe('a mirror', () => {
     expect(socket().commands.at(-1)).toEqual({ unwatch: 1 });
   });
 
+  test('that is closed before there was anything to show says that', async () => {
+    const { api, socket } = await open();
+    const mirror = api.live('/a');
+    const seen: unknown[] = [];
+    mirror.on((value) => seen.push(value));
+    await settled();
+    mirror.close();
+    await expect(mirror.ready).rejects.toMatchObject({ type: 'closed' });
+    mirror.on((value) => seen.push(value))();
+    await socket().open();
+    await settled();
+    expect([seen, socket().commands, api.status.state]).toEqual([[], [], 'opening']);
+  });
+
+  test('tells whoever comes later all that is there', async () => {
+    const { api, socket } = await live({ '/a': { x: 1, y: 1 } }, '/a');
+    const mirror = api.live('/a');
+    await settled();
+    socket().say({ rev: 'e.2', t: 6, set: [[1, 'merge', { x: 2 }]], synced: true });
+    const late: Change[] = [];
+    mirror.on((_, change) => late.push(change));
+    await settled();
+    expect(late).toMatchObject([{ kind: 'snapshot', previous: undefined, value: { x: 2, y: 1 }, keys: ['x', 'y'], rev: 'e.2', synced: true }]);
+  });
+
   test('says why it cannot be', async () => {
     const { api, socket } = await open();
     const errors: HalfpingError[] = [];
     const mirror = api.live('/_x', { onError: (error) => errors.push(error) });
     await settled();
-    socket().onopen?.({});
+    await socket().open();
     socket().say({ error: { type: 'urn:halfping:problem:reserved-path', status: 403, title: 'Reserved', ends: true }, link: 1 });
     await expect(mirror.ready).rejects.toThrow('Reserved');
     expect(errors).toHaveLength(1);
@@ -293,7 +443,7 @@ describe('a mirror', () => {
     const stop = mirror.on(handler);
     mirror.on(handler);
     await settled();
-    socket().onopen?.({});
+    await socket().open();
     socket().serve({ '/a': 1 });
     stop();
     socket().say({ rev: 'e.2', t: 6, set: [[1, 'snapshot', 2]], synced: true });
@@ -417,7 +567,7 @@ describe('the connection', () => {
     vi.spyOn(console, 'error').mockImplementation(() => {});
     api.on('/a', () => {});
     await settled();
-    socket().onopen?.({});
+    await socket().open();
     socket().serve({});
     const first = api.status;
     socket().say({ rev: 'e.2', t: 6, synced: true });
@@ -434,7 +584,7 @@ describe('the connection', () => {
     expect(api.age()).toBe(Infinity);
     api.on('/a', () => {});
     await settled();
-    socket().onopen?.({});
+    await socket().open();
     socket().serve({});
     expect(api.age()).toBe(0);
     await vi.advanceTimersByTimeAsync(700);
@@ -444,17 +594,67 @@ describe('the connection', () => {
     expect(api.age()).toBe(750);
   });
 
+  test('tells its listeners in order, also when one of them changes it', async () => {
+    const { api } = await live({ '/a': 1 }, '/a');
+    const states: Status['state'][] = [];
+    api.onStatus(({ state }) => state === 'off' && api.reconnect());
+    api.onStatus(({ state }) => states.push(state));
+    const stop = api.onStatus(({ state }) => {
+      if (state !== 'live') throw new Error('it was stopped');
+    });
+    api.onStatus(() => stop());
+    stop();
+    api.disconnect();
+    expect(states).toEqual(['live', 'opening']);
+  });
+
+  test('is made anew at once when one asks for that, also while it is being made', async () => {
+    let token = 'old';
+    const { api, socket } = await open({ token: () => token });
+    api.on('/a', () => {});
+    await settled();
+    token = 'new';
+    api.reconnect();
+    await settled();
+    expect(FakeSocket.all).toMatchObject([{ closed: 1000 }, { closed: undefined }]);
+    await socket().open();
+    expect(socket().commands[0]).toEqual({ auth: 'new' });
+  });
+
+  test('for which there is no token for a while is no reason to blame the way', async () => {
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
+    let isDown = true;
+    const token = async () => {
+      if (isDown) throw new Error('login is down');
+      return 'sesame';
+    };
+    const { api, socket } = await open({ token, transport: 'auto', timeout: 60_000 });
+    api.on('/a', () => {});
+    const call = api.get('/a');
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(api.status).toMatchObject({ transport: 'websocket', error: { detail: 'login is down' } });
+    isDown = false;
+    await vi.advanceTimersByTimeAsync(10_000);
+    await socket().open();
+    socket().serve({ '/a': 1 });
+    socket().say({ ref: 2, status: 200, value: 1, rev: 'e.1' });
+    expect(await call).toEqual({ value: 1, rev: 'e.1' });
+    expect(api.status).toMatchObject({ state: 'live', transport: 'websocket', hint: undefined });
+    expect(warn).not.toHaveBeenCalled();
+  });
+
   test('comes back with the cursor, and with a token of its own', async () => {
     let tokens = 0;
     const { api, socket } = await open({ token: async () => `token ${++tokens}` });
     api.on('/a', () => {});
     await settled();
-    socket().onopen?.({});
+    await socket().open();
     expect(socket().commands[0]).toEqual({ auth: 'token 1' });
     socket().serve({ '/a': 1 });
+    await vi.advanceTimersByTimeAsync(3_000);
     socket().onclose?.({ code: 4001 });
     await vi.advanceTimersByTimeAsync(1);
-    socket().onopen?.({});
+    await socket().open();
     expect(socket().commands).toEqual([{ auth: 'token 2' }, { watch: 1, path: '/a', since: 'e.1', ref: 2 }]);
     expect(FakeSocket.all).toHaveLength(2);
   });
@@ -467,14 +667,14 @@ describe('the connection', () => {
     api.disconnect();
     give('late');
     await settled();
-    expect(FakeSocket.all).toHaveLength(0);
+    expect(FakeSocket.all).toMatchObject([{ closed: 1000, messages: [] }]);
   });
 
   test('whose token cannot be had is tried again, and says why', async () => {
     const { api } = await open({ token: () => Promise.reject(new Error('no such user')) });
     api.on('/a', () => {});
     await settled();
-    expect(api.status).toMatchObject({ state: 'waiting', error: { detail: 'cannot connect: no such user' } });
+    expect(api.status).toMatchObject({ state: 'waiting', error: { detail: 'no such user' } });
   });
 
   test('is switched off and on', async () => {
@@ -487,7 +687,7 @@ describe('the connection', () => {
     expect(FakeSocket.all).toHaveLength(1);
     api.reconnect();
     await settled();
-    socket().onopen?.({});
+    await socket().open();
     socket().say({ ref: 2, status: 200 }, { rev: 'e.2', t: 9, set: [[1, 'snapshot', 2]], synced: true });
     expect(told.map(([, value]) => value)).toEqual([1, 2]);
   });

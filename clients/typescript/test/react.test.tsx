@@ -1,6 +1,6 @@
 // @vitest-environment happy-dom
 import { act, createElement, memo, StrictMode, Component, type ReactNode } from 'react';
-import { createRoot, type Root } from 'react-dom/client';
+import { createRoot, hydrateRoot, type Root } from 'react-dom/client';
 import { renderToString } from 'react-dom/server';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Api } from '../src/index.js';
@@ -48,7 +48,7 @@ test('a component shows what is there, and renders again only what changed', asy
   await show(api, <><Orders /><Status /></>);
   expect(place.innerHTML).toBe('<ul></ul><i>opening false</i>');
   await act(async () => {
-    socket().onopen?.({});
+    await socket().open();
     socket().serve({ '/orders': { 1: { status: 'new' }, 2: { status: 'new' } } });
   });
   expect(place.innerHTML).toBe('<ul><li>1 new</li><li>2 new</li></ul><i>live true</i>');
@@ -69,7 +69,7 @@ test('a component that goes ends its link, one that watches the same has its val
   };
   await show(api, <Value path="/a" />);
   await act(async () => {
-    socket().onopen?.({});
+    await socket().open();
     socket().serve({ '/a': 1 });
   });
   seen.length = 0;
@@ -93,10 +93,30 @@ test('an error of the link reaches the nearest boundary', async () => {
   const Value = () => <b>{String(useLive('/_x'))}</b>;
   await show(api, <Boundary><Value /></Boundary>);
   await act(async () => {
-    socket().onopen?.({});
+    await socket().open();
     socket().say({ ref: 1, link: 1, type: 'urn:halfping:problem:reserved-path', status: 403 });
   });
   expect(place.innerHTML).toBe('<p>reserved-path</p>');
+});
+
+test('a page that a server has rendered is taken over as it is, whatever is known by then', async () => {
+  const report = vi.spyOn(console, 'error').mockImplementation(() => {});
+  const { api, socket } = await open();
+  const Value = () => <b>{String(useLive('/a'))}</b>;
+  const all = () => <HalfpingProvider api={api}><Value /><Status /></HalfpingProvider>;
+  const rendered = document.createElement('div');
+  rendered.innerHTML = renderToString(all());
+  expect(rendered.innerHTML).toBe('<b>undefined</b><i>idle false</i>');
+  // Somebody else on the page has been watching it for a while.
+  api.on('/a', () => {});
+  await soon();
+  await socket().open();
+  socket().serve({ '/a': 1 });
+  const hydrated = await act(async () => hydrateRoot(rendered, all()));
+  await soon();
+  expect(rendered.innerHTML).toBe('<b>1</b><i>live true</i>');
+  expect(report).not.toHaveBeenCalled();
+  act(() => hydrated.unmount());
 });
 
 test('on a server nothing is watched, and without a provider it is said what is missing', async () => {

@@ -6,7 +6,7 @@ export class FakeSocket {
   static all: FakeSocket[] = [];
   onopen: ((event: unknown) => void) | null = null;
   onmessage: ((event: { data: string }) => void) | null = null;
-  onclose: ((event: { code: number }) => void) | null = null;
+  onclose: ((event: { code: number; reason?: string }) => void) | null = null;
   onerror: ((event: unknown) => void) | null = null;
   readonly messages: string[] = [];
   closed: number | undefined;
@@ -16,6 +16,12 @@ export class FakeSocket {
     readonly protocol: string,
   ) {
     FakeSocket.all.push(this);
+  }
+
+  /** The server has taken it. */
+  async open(): Promise<void> {
+    this.onopen?.({});
+    await settled();
   }
 
   send(text: string): void {
@@ -55,7 +61,7 @@ export class FakeSocket {
 }
 
 /** What is due now has been done. */
-export const settled = () => vi.advanceTimersByTimeAsync(0);
+export const settled = () => (vi.isFakeTimers() ? vi.advanceTimersByTimeAsync(0) : new Promise((resolve) => setTimeout(resolve)));
 
 export async function open(options: Options = {}): Promise<{ api: Api; socket: () => FakeSocket }> {
   FakeSocket.all = [];

@@ -1,6 +1,6 @@
 /** What the compiler knows of paths. Nothing here runs: a type that is another does not compile. */
 import { expectTypeOf, test } from 'vitest';
-import { type At, type Change, connect, type Live } from '../src/index.js';
+import { type Api, type At, type Change, connect, type Live, path } from '../src/index.js';
 import { hooksOf, useLive } from '../src/react.js';
 
 interface Order {
@@ -25,6 +25,20 @@ test('a path has the type of what is there', () => {
   expectTypeOf<At<Schema, 'orders'>>().toEqualTypeOf<never>();
   expectTypeOf<At<any, '/orders/42'>>().toEqualTypeOf<any>();
   expectTypeOf<At<Schema, string>>().toEqualTypeOf<any>();
+});
+
+test('a path that is made of names has it too', () => {
+  const id = String(Math.random());
+  expectTypeOf(path('orders', '42')).toEqualTypeOf<'/orders/42'>();
+  expectTypeOf(path('orders', id, 'status')).toEqualTypeOf<`/orders/${string}/status`>();
+  expectTypeOf<At<Schema, ReturnType<typeof path<['orders', string]>>>>().toEqualTypeOf<Order>();
+  expectTypeOf(path()).toEqualTypeOf<'/'>();
+  expectTypeOf(path(...([id, id] as string[]))).toEqualTypeOf<string>();
+  const check = async (api: Api<Schema>, order: Order) => {
+    await api.put(path('orders', id), order);
+    api.on(path('orders', 42), (value) => expectTypeOf(value).toEqualTypeOf<Order | undefined>());
+  };
+  expectTypeOf(check).toBeFunction();
 });
 
 test('so have hooks', () => {

@@ -95,8 +95,8 @@ describe('operations', () => {
   ])('that cannot be meant for %j are an error: %j', (value, operations) => {
     expect(() => patched(value, operations)).toThrow(TypeError);
     const what = () => patched({ a: 1 }, [{ op: 'replace', path: '/a', value: 2 }]);
-    expect(what).toThrow('cannot apply "replace"');
-    expect(() => patched(1, [{ op: 'add', path: '/a', value: 2 }])).toThrow('nothing can be at "a"');
+    expect(what).toThrow('op replace');
+    expect(() => patched(1, [{ op: 'add', path: '/a', value: 2 }])).toThrow('at a');
   });
 });
 
@@ -156,7 +156,7 @@ test('what a frame makes of a value', () => {
   expect(applied({ a: 1 }, 'merge', { b: 1 })).toEqual({ a: 1, b: 1 });
   expect(applied({ a: 1 }, 'patch', [{ op: 'remove', path: '/a' }])).toEqual({});
   expect(applied({ a: 1 }, 'gone', undefined)).toBeUndefined();
-  expect(() => applied(1, 'news', 1)).toThrow('unknown kind of frame "news"');
+  expect(() => applied(1, 'news', 1)).toThrow('kind news');
 });
 
 test('what is beneath', () => {

@@ -1,0 +1,140 @@
+/** Plain requests, as where WebSockets do not get through: with a server of which the test holds the other end. */
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { connect, type Options } from '../src/index.js';
+import { settled } from './socket.js';
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+interface Asked {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: Record<string, string>;
+  readonly body: unknown;
+  answer(response: Response): void;
+  fail(): void;
+}
+
+function server(options: Options = {}, root = 'http://server.test/') {
+  const asked: Asked[] = [];
+  const fake = (url: URL, { method = '', headers, body }: RequestInit) =>
+    new Promise<Response>((answer, reject) => {
+      asked.push({ method, url: url.href, headers: headers as Record<string, string>, body, answer, fail: () => reject(new TypeError('failed to fetch')) });
+    });
+  return { api: connect(root, { transport: 'events', fetch: fake as typeof fetch, ...options }), asked };
+}
+
+const done = (rev = 'e.1') => new Response(null, { status: 204, headers: { etag: `"${rev}"` } });
+const page = () => new Response('<html>Please log in</html>', { headers: { 'content-type': 'text/html' } });
+const outcome = (promise: Promise<unknown>) => promise.then((value) => ({ value }), (error) => ({ type: error.type, detail: error.detail }));
+
+test('are made one after the other, in the order in which they were asked for', async () => {
+  const { api, asked } = server();
+  const first = api.put('/a', 1);
+  const second = api.delete('/a');
+  await settled();
+  expect(asked.map(({ method }) => method)).toEqual(['PUT']);
+  asked[0]!.answer(done());
+  expect(await first).toEqual({ rev: 'e.1', created: false });
+  await settled();
+  expect(asked.map(({ method }) => method)).toEqual(['PUT', 'DELETE']);
+  asked[1]!.answer(done('e.2'));
+  expect(await second).toEqual({ rev: 'e.2', created: false });
+});
+
+test('that somebody else answers with a page have not been done', async () => {
+  const { api, asked } = server();
+  for (const call of [() => api.put('/a', 1), () => api.post('/a', 1), () => api.get('/a')]) {
+    const result = outcome(call());
+    await settled();
+    asked.at(-1)!.answer(page());
+    expect(await result).toMatchObject({ type: 'bad-answer', detail: expect.stringContaining('not as Halfping does') });
+  }
+});
+
+test('that wait longer for their turn than they may are not sent', async () => {
+  const { api, asked } = server({ timeout: 1_000 });
+  const slow = outcome(api.put('/a', 1));
+  const waiting = outcome(api.put('/b', 2));
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(await waiting).toMatchObject({ type: 'offline' });
+  asked[0]!.answer(done());
+  expect(await slow).toEqual({ value: { rev: 'e.1', created: false } });
+  await settled();
+  expect(asked).toHaveLength(1);
+});
+
+test('end with the API, and what was not sent never is', async () => {
+  const { api, asked } = server();
+  const calls = [api.put('/a', 1), api.put('/b', 2), api.get('/c')].map(outcome);
+  await settled();
+  api.close();
+  expect(await Promise.all(calls)).toMatchObject([{ type: 'closed' }, { type: 'closed' }, { type: 'closed' }]);
+  asked[0]!.answer(done());
+  await settled();
+  expect(asked).toHaveLength(1);
+});
+
+test('for which there is no token were not sent, and say why', async () => {
+  let give: 'never' | 'no' | 'yes' = 'never';
+  const token = async () => {
+    if (give === 'never') await new Promise(() => {});
+    if (give === 'no') throw new Error('login is down');
+    return 'sesame';
+  };
+  const { api, asked } = server({ token, timeout: 60_000 });
+  const never = outcome(api.put('/a', 1));
+  await vi.advanceTimersByTimeAsync(8_000);
+  expect(await never).toMatchObject({ type: 'offline', detail: expect.stringContaining('no token within 8 s') });
+  give = 'no';
+  expect(await outcome(api.put('/a', 1))).toMatchObject({ type: 'offline', detail: expect.stringContaining('login is down') });
+  expect(asked).toEqual([]);
+  give = 'yes';
+  const last = api.put('/a', 1);
+  await settled();
+  expect(asked[0]!.headers['authorization']).toBe('Bearer sesame');
+  asked[0]!.answer(done());
+  await last;
+});
+
+test('whose answer never came may have been done, if they write', async () => {
+  const { api, asked } = server();
+  for (const [call, type] of [[() => api.put('/a', 1), 'unsure'], [() => api.get('/a'), 'offline']] as const) {
+    const result = outcome(call());
+    await settled();
+    asked.at(-1)!.fail();
+    expect(await result).toMatchObject({ type, detail: expect.stringContaining('failed to fetch') });
+  }
+});
+
+test.each([
+  ['/a?b#c', '/live/a%3Fb%23c'],
+  ['/a\\b', '/live/a%5Cb'],
+  ['/users\\..\\..\\admin', '/live/users%5C..%5C..%5Cadmin'],
+  ['/tab\there\n', '/live/tab%09here%0A'],
+  ['/trailing ', '/live/trailing%20'],
+  ['/nul\0', '/live/nul%00'],
+  ['/é', '/live/%C3%A9'],
+])('go to just the path that is meant: %j', async (path, expected) => {
+  const { api, asked } = server({}, 'http://server.test/live');
+  api.delete(path).catch(() => {});
+  await settled();
+  expect(new URL(asked[0]!.url).pathname).toBe(expected);
+});
+
+test('say what is expected to be there, and how deep is to be read', async () => {
+  const { api, asked } = server();
+  const ask = async (call: () => Promise<unknown>) => {
+    call().catch(() => {});
+    await settled();
+    const { headers, url } = asked.at(-1)!;
+    asked.at(-1)!.answer(done());
+    await settled();
+    return [headers['if-match'], headers['if-none-match'], new URL(url).search];
+  };
+  expect(await ask(() => api.put('/a', 1))).toEqual([undefined, undefined, '']);
+  expect(await ask(() => api.put('/a', 1, { ifMatch: 'e.1' }))).toEqual(['"e.1"', undefined, '']);
+  expect(await ask(() => api.put('/a', 1, { ifMatch: '*' }))).toEqual(['*', undefined, '']);
+  expect(await ask(() => api.put('/a', 1, { ifMatch: null }))).toEqual([undefined, '*', '']);
+  expect(await ask(() => api.get('/a', { depth: 0 }))).toEqual([undefined, undefined, '?depth=0']);
+});
