@@ -3,7 +3,8 @@
 import { connect } from "halfping";
 
 const api = connect(process.argv[2] ?? "http://127.0.0.1:7070");
-process.once("SIGTERM", () => api.close());
+for (const end of ["SIGTERM", "SIGINT"]) process.once(end, () => api.close());
+process.stdout.on("error", () => api.close()); // nobody reads any more: `| head`
 
 // All vehicles without what is deeper in them, at most twice a second. While a write below is on its way, changes are not
 // queued: the next turn of the loop has the newest state, so this worker is never behind, however slow it is.

@@ -14,6 +14,8 @@ use crate::report::{Blame, Failure};
 
 /// The longest line of a recording.
 const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// What is said to somebody whose file is something else.
+const LINE: &str = r#"a line of a recording is like {"t":1533099600000,"path":"/a","value":{"x":1}}"#;
 /// How gzip begins.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
@@ -89,7 +91,7 @@ impl Iterator for Recording {
                     // A line is a line here, whatever the JSON library counts.
                     let why = error.to_string();
                     let why = why.rsplit_once(" at line ").map_or(why.as_str(), |(why, _)| why);
-                    return wrong(format!("column {}: {why}", error.column()));
+                    return wrong(format!("column {}: {why}; {LINE}", error.column()));
                 }
             };
             if !update.path.starts_with('/') {
@@ -177,7 +179,7 @@ mod tests {
         check(&format!("{good}{{\"t\":1,}}"), &["1 1 /a 1", "line 2: column 8: trailing comma"]);
         check("{\"t\":1,\"path\":\"/a\"}", &["line 1: column 19: missing field `value`"]);
         check("{\"t\":1,\"path\":\"a\",\"value\":1}", &["line 1: the path `a` does not begin with `/`"]);
-        check("\u{1f}", &["line 1: column 1: expected value"]);
+        check("\u{1f}", &["line 1: column 1: expected value; a line of a recording is like {\"t\":"]);
     }
 
     #[test]

@@ -33,7 +33,8 @@ impl FromStr for Target {
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         if host.is_empty() {
-            return Err("expected a URL such as localhost:7070/path".to_owned());
+            let path = if path.starts_with('/') { path } else { "/path" };
+            return Err(format!("a URL has a host too: localhost:7070{path}?"));
         }
         if !matches!(scheme, "http" | "https") {
             return Err(format!("expected http:// or https://, not {scheme}://"));

@@ -178,7 +178,7 @@ impl From<PathError> for Problem {
                 Problem::limit("path-too-deep", "path_depth", max, "too many segments")
             }
             PathError::KeyTooLong(place, max) => {
-                Problem::limit("key-too-long", "key_bytes", max, format!("bytes of segment {place}"))
+                Problem::limit("key-too-long", "key_bytes", max, format!("too many bytes of segment {place}"))
             }
             PathError::Empty(_) => Problem::new("bad-path", detail).hint("write each '/' once"),
             PathError::Escape(_) => Problem::new("bad-path", detail).hint("a '%' itself is written %25"),
@@ -196,16 +196,16 @@ impl From<JsonError> for Problem {
             JsonErrorKind::NumberRange => Problem::new("number-out-of-range", detail)
                 .hint("numbers must fit IEEE 754 double precision; others can be written as strings"),
             JsonErrorKind::TooDeep(max) => {
-                Problem::limit("too-deep", "json_depth", max, format!("levels of nesting, at {at}"))
+                Problem::limit("too-deep", "json_depth", max, format!("too many levels of nesting, at {at}"))
             }
             JsonErrorKind::TooManyMembers(max) => Problem::limit(
                 "too-many-members",
                 "members_per_object",
                 max,
-                format!("members of one object, at {at}"),
+                format!("too many members of one object, at {at}"),
             ),
             JsonErrorKind::KeyTooLong(max) => {
-                Problem::limit("key-too-long", "key_bytes", max, format!("bytes of a member name, at {at}"))
+                Problem::limit("key-too-long", "key_bytes", max, format!("too many bytes of a member name, at {at}"))
             }
             _ => Problem::new("bad-json", detail),
         }
@@ -217,8 +217,12 @@ impl From<PatchError> for Problem {
         match error {
             PatchError::Json(error) => error.into(),
             PatchError::Limit { index, limit, max } => {
-                let name = if limit == "key_bytes" { "key-too-long" } else { "path-too-deep" };
-                Problem::limit(name, limit, max, format!("of a pointer in operation {index} of the patch"))
+                let (name, what) = match limit {
+                    "key_bytes" => ("key-too-long", "bytes of a name"),
+                    _ => ("path-too-deep", "names"),
+                };
+                let detail = format!("too many {what} of a pointer in operation {index} of the patch");
+                Problem::limit(name, limit, max, detail)
             }
             error => Problem::new("bad-patch", error.to_string()),
         }

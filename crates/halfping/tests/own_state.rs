@@ -29,8 +29,8 @@ fn ask_as(server: &Running, host: &str, short: &str) -> common::raw::Answer {
 fn it_is_read_like_any_other_resource() {
     // PROTOCOL O5, R1, R3, R5
     let server = serve_open();
-    server.write(&["PUT /orders/1 {\"a\":1}"]);
     let mut talk = server.talk();
+    talk.write(&["PUT /orders/1 {\"a\":1}"]);
     let all = talk.ask("GET /_server").json();
     for (name, is) in [
         ("version", Value::is_string as fn(&Value) -> bool),

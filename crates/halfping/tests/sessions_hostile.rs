@@ -468,7 +468,7 @@ fn a_client_that_sends_a_byte_now_and_then() {
         at = (at + 1).min(command.len() - 2);
         bystander.is_well();
     }
-    assert!(closed.iter().all(|code| *code == Some(4400)), "{closed:?}");
+    assert!(closed.iter().all(|code| *code == Some(4101)), "{closed:?}");
     assert_eq!(server.talk().ask("GET /slow").status, 404);
 }
 
@@ -520,7 +520,7 @@ fn noise_is_answered_with_a_close_code() {
                 Told::Message(message) => assert!(message.get("error").is_some(), "{message}"),
                 Told::Closed(code) => {
                     let own = noise.first().is_some_and(|first| first & 15 == 8);
-                    let known = matches!(code, 1002 | 1003 | 1007 | 1009 | 4400);
+                    let known = matches!(code, 1002 | 1003 | 1007 | 1009 | 4101);
                     assert!(own || known, "closed with {code} for {noise:?}");
                     break;
                 }

@@ -72,9 +72,9 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
         tell(format_args!("\nopen {url}/_demo/\n\n{}", life.invitation(&url)));
     }
     if args.open
-        && let Err(error) = open::that_detached(format!("{url}/_demo/"))
+        && open::that_detached(format!("{url}/_demo/")).is_err()
     {
-        warn!(%error, "no browser could be started");
+        warn!("no browser could be started here; open {url}/_demo/ in one");
     }
     tokio::select! {
         outcome = run(server, &api, stop) => outcome,

@@ -69,7 +69,7 @@ async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body, upgrade: 
     let target_len = uri.path_and_query().map_or(0, |t| t.as_str().len());
     if target_len > shared.limits.uri_bytes {
         let max = shared.limits.uri_bytes;
-        return Err(Problem::limit("path-too-long", "uri_bytes", max, "bytes of path and query"));
+        return Err(Problem::limit("path-too-long", "uri_bytes", max, "too many bytes of path and query"));
     }
     let own_connection = request.extensions.get::<Arc<Connection>>();
     let connection = own_connection.unwrap_or(&shared.foreign).clone();
@@ -114,6 +114,10 @@ async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body, upgrade: 
             read::once(shared, &connection, request, body).await
         }
         (&Method::GET | &Method::HEAD, Some(OWN)) => read::one(shared, &connection, request, path).await,
+        // Who serves the page asked whether it may be shown, and did not.
+        (&Method::GET | &Method::HEAD, Some("_console")) if !shared.console.is_open_to(request) => {
+            Err(shared.console.closed())
+        }
         (&Method::GET | &Method::HEAD, Some(_)) => {
             Err(Problem::new("not-found", format!("the server has nothing of its own at {path}"))
                 .hint("it has /_health, /_metrics and /_streams"))

@@ -182,7 +182,7 @@ const FORESEEN_MAX: usize = 64 << 10;
 /// The whole body, if it is not too large and arrives in time.
 async fn read_body(shared: &Shared, request: &Parts, body: &mut Body) -> Result<Bytes, Problem> {
     let max = shared.limits.body_bytes;
-    let too_large = || Problem::limit("body-too-large", "body_bytes", max, "bytes of one body");
+    let too_large = || Problem::limit("body-too-large", "body_bytes", max, "too many bytes of one body");
     let declared =
         request.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|len| len > max) {

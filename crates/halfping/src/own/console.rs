@@ -47,13 +47,13 @@ impl Console {
 
     /// What whoever may not see it is told: that nothing is there, and what would have to change.
     pub(crate) fn closed(self) -> Problem {
-        let problem = Problem::new("not-found", "the server does not show its own state here");
+        let problem = Problem::new("not-found", "the server does not show its own state, nor the console, here");
         problem.hint(match self {
             Console::Loopback => {
-                "it shows it to requests for localhost only, and not to pages of other sites; `halfping serve --console on` shows it to everybody who may \
+                "it shows them to requests for localhost only, and not to pages of other sites; `halfping serve --console on` shows them to everybody who may \
                  read"
             }
-            _ => "`halfping serve --console on` shows it, or [console] enabled = true; in a program, Options::console",
+            _ => "`halfping serve --console on` shows them, or [console] enabled = true; in a program, Options::console",
         })
     }
 }

@@ -11,7 +11,7 @@ pub(super) enum Close {
     Silence,
     /// More commands than allowed. Come back later, and slower.
     CommandRate,
-    /// A message did not become whole in time. Do not come back like that.
+    /// A message did not become whole in time. Come back later, and slower.
     MessageTimeout,
     /// Messages are text here.
     Binary,
@@ -25,7 +25,7 @@ impl Close {
             Close::Draining => 4000,
             Close::Silence => 4001,
             Close::CommandRate => 4100,
-            Close::MessageTimeout => 4400,
+            Close::MessageTimeout => 4101,
             Close::Binary => 1003,
             Close::Violation(violation) => violation.code(),
         }
@@ -38,7 +38,7 @@ impl Close {
             Close::CommandRate => {
                 "too many commands (commands_per_second); come back later, slower".to_owned()
             }
-            Close::MessageTimeout => "a message did not become whole in time (body_timeout_ms)".to_owned(),
+            Close::MessageTimeout => "a message did not become whole in time (body_timeout_ms); come back later".to_owned(),
             Close::Binary => "messages are text here".to_owned(),
             Close::Violation(Violation::TooLong(max)) => {
                 format!("a message of more than {max} bytes (message_bytes)")
