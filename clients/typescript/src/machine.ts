@@ -252,7 +252,7 @@ export class Machine {
     if (this.#forget(link)) this.#act({ do: 'failed', link, problem });
   }
 
-  turnAway({ call }: Of<'call'>): void {
+  turnAway({ call }: { readonly call: Call }): void {
     this.#break(call, this.phase === 'closed' ? 'closed' : 'offline');
   }
 
@@ -321,7 +321,7 @@ export class Machine {
     const all = [...this.links.values()];
     const links = [...new Set(all.map(kindOf))].flatMap((kind) => all.filter((link) => kindOf(link) === kind));
     const commands = this.#commands(isSocket ? [...links, ...this.#queued] : links);
-    if (!isSocket) this.#outgoing.push(...this.#queued);
+    this.#outgoing.push(...this.#queued); // on a stream: what a socket was told is not queued any more
     this.#greeted = true;
     // Without a question there is no answer.
     if (isSocket && commands.length === 0) commands.push(this.#question());
@@ -438,7 +438,7 @@ export class Machine {
     this.#failed = undefined;
     this.phase = phase;
     this.#time(undefined);
-    for (const call of this.#queued) this.turnAway({ type: 'call', call });
+    for (const call of this.#queued) this.turnAway({ call });
     this.#queued.clear();
   }
 
