@@ -3,7 +3,7 @@ import { Chart, type Series } from '../ui/chart';
 
 const SERIES: readonly Series[] = [{ name: 'value', color: '--chart-1', stepped: true }];
 
-const format = (value: number) => value.toLocaleString('en', { maximumSignificantDigits: 6 });
+const format = (value: number) => value.toLocaleString('en', { maximumSignificantDigits: 15 });
 
 /** A number over time. Drawn in steps, and up to now: it stays what it is until it changes. */
 export function HistoryChart({ samples: [times, values] }: { samples: [number[], (number | null)[]] }) {
