@@ -96,7 +96,8 @@ function optionsOf(
     padding: [6, 18, 0, 0],
     legend: { show: false },
     cursor: { drag: { x: false, y: false }, points: { size: 6 }, ...(group ? { sync: { key: group } } : {}) },
-    scales: { y: { range: (_, low, high) => rangeOf(low, high, fromZero) } },
+    // Time is labelled by the second, and one of them has to be there.
+    scales: { x: { range: (_, low, high) => [Math.min(low, high - SECONDS_MIN), high] }, y: { range: (_, low, high) => rangeOf(low, high, fromZero) } },
     axes: [
       { ...axis, size: 22, space: 76, incrs: WHOLE_SECONDS, values: (_, ticks) => distinct(ticks.map((at) => clock(at * 1000))) },
       { ...axis, size: (_, labels) => widthOf(labels ?? []), space: 28, values: (_, ticks) => distinct(ticks.map(format)) },
@@ -117,6 +118,8 @@ function optionsOf(
 
 /** Between labels of time, which tell whole seconds. */
 const WHOLE_SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 43_200, 86_400];
+
+const SECONDS_MIN = 2;
 
 /** Of labels that are the same, rounded as they are, the first. */
 function distinct(labels: string[]): (string | null)[] {
