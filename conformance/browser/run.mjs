@@ -151,6 +151,7 @@ async function manyMembers(look) {
       }
     })();
     await inPage(`${server.url}/_console/#/many`, look, async (page) => {
+      await page.locator('.row.selected').waitFor();
       await page.focus('[role=tree], [role=treegrid]');
       await page.keyboard.press('ArrowRight');
       await until(page, 'all of them are rows', () => window.halfpingConsole.state().rows > 10_000);
