@@ -6,55 +6,15 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { chromium } from 'playwright-core';
 import { send } from '../lib/http.mjs';
-import { binary, startProgram, startServer } from '../lib/server.mjs';
+import { startServer } from '../lib/server.mjs';
+import { digits, mistakes, narrow, unaddressed } from './console.mjs';
+import { browser, inPage, until, withDemo } from './page.mjs';
 
-const MS_MAX = 30_000;
 const wanted = process.argv.slice(2);
 const made = mkdtempSync(join(tmpdir(), 'halfping-browser-'));
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
-});
-
-/** Opens a page and lets `use` look at it; fails when anything was thrown or logged as an error there, but for what `allowed` fits. */
-async function inPage(url, look, use, allowed = /^$/) {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, colorScheme: 'light', ...look });
-  page.setDefaultTimeout(MS_MAX);
-  const wrong = [];
-  page.on('pageerror', (error) => wrong.push(String(error)));
-  page.on('console', (message) => message.type() === 'error' && !allowed.test(message.text()) && wrong.push(message.text()));
-  page.on('requestfailed', (request) => new URL(request.url()).host !== new URL(url).host && wrong.push(`asked another host: ${request.url()}`));
-  try {
-    await page.goto(url);
-    await use(page);
-    assert.deepEqual(wrong, [], 'errors in the page');
-  } catch (error) {
-    error.message += `\n  errors in the page: ${wrong.join('; ') || 'none'}\n  it shows: ${(await page.innerText('body').catch(() => '')).slice(0, 500)}`;
-    throw error;
-  } finally {
-    if (process.env.SHOTS) await page.screenshot({ path: join(process.env.SHOTS, `${look.name}.png`) });
-    await page.close();
-  }
-}
-
 const demo = (page) => page.evaluate(() => window.halfpingDemo.state());
 const console_ = (page) => page.evaluate(() => window.halfpingConsole.state());
-/** Waits until the page's own account of itself is as wanted. */
-const until = (page, what, wanted, argument) => page.waitForFunction(wanted, argument).catch((error) => {
-  throw new Error(`${what}: ${error.message}`);
-});
-
-async function withDemo(words, use) {
-  const server = await startProgram(binary, ['demo', '--memory', '--listen', '127.0.0.1:0', ...words]);
-  try {
-    await use(server);
-    assert.equal(server.complaint(), undefined);
-  } finally {
-    await server.stop();
-  }
-}
 
 /** The city, and every button. */
 async function city(look) {
@@ -114,6 +74,19 @@ async function recording(look) {
     inPage(`${url}/_demo/`, look, async (page) => {
       await until(page, 'the boats are there and move', () => window.halfpingDemo.state().entities === 12 && window.halfpingDemo.state().updates > 30);
       assert.ok(await page.isDisabled('#more'), 'a recording cannot be made longer');
+    }),
+  );
+}
+
+/** Nothing moves any more, and there is no console: no link leads there, and nothing is asked for that is not there. */
+async function deserted(look) {
+  await withDemo(['--console', 'off'], ({ url }) =>
+    inPage(`${url}/_demo/`, look, async (page) => {
+      await until(page, 'there is something to compare with', () => window.halfpingDemo.state().in_step && window.halfpingDemo.state().polling_bytes_per_s > 0);
+      assert.equal(await page.getByRole('link', { name: 'console' }).count(), 0);
+      await send('PUT', `${url}/demo/vehicles`, { body: '0', type: 'application/json' });
+      await send('DELETE', `${url}/vehicles`);
+      await until(page, 'and then there is not', () => window.halfpingDemo.state().entities === 0 && window.halfpingDemo.state().polling_bytes_per_s === undefined);
     }),
   );
 }
@@ -178,6 +151,7 @@ async function manyMembers(look) {
       }
     })();
     await inPage(`${server.url}/_console/#/many`, look, async (page) => {
+      await page.locator('.row.selected').waitFor();
       await page.focus('[role=tree], [role=treegrid]');
       await page.keyboard.press('ArrowRight');
       await until(page, 'all of them are rows', () => window.halfpingConsole.state().rows > 10_000);
@@ -199,9 +173,14 @@ const tests = {
   'demo, light': () => city({ name: 'demo-light' }),
   'demo, dark and narrow': () => city({ name: 'demo-dark', colorScheme: 'dark', viewport: { width: 390, height: 780 } }),
   'demo, a recording': () => recording({ name: 'demo-recording' }),
+  'demo, deserted': () => deserted({ name: 'demo-deserted' }),
   'console, light': () => theConsole({ name: 'console-light' }),
   'console, dark': () => theConsole({ name: 'console-dark', colorScheme: 'dark' }),
   'console, closed': closedConsole,
+  'console, digits': () => digits({ name: 'console-digits' }),
+  'console, mistakes': () => mistakes({ name: 'console-mistakes' }),
+  'console, names without an address': () => unaddressed({ name: 'console-unaddressed' }),
+  'console, narrow': () => narrow({ name: 'console-narrow', viewport: { width: 400, height: 800 } }),
   'console, 10,000 members': () => manyMembers({ name: 'console-many' }),
 };
 

@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import { ROOT } from './lib/paths';
 import { Panel } from './resource/panel';
 import { ServerView } from './server/server-view';
@@ -43,6 +43,11 @@ function Browser({ tree }: { tree: Tree }) {
   const { path } = route.value;
   // Whoever comes by a link to a resource wants to see that.
   const front = useSignal<'tree' | 'resource'>(path === ROOT ? 'tree' : 'resource');
+  const before = useRef(path);
+  useEffect(() => {
+    if (before.current !== path) front.value = 'resource';
+    before.current = path;
+  }, [path]);
   const turnTo = (next: 'tree' | 'resource') => {
     front.value = next;
     // Where both are in sight, the way back is hidden and takes no focus.

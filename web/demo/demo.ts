@@ -43,6 +43,8 @@ export const now = signal({ state: 'idle' as Status['state'], inStep: false, beh
 export const description = signal<Description | undefined>(undefined);
 /** The value of `/fleet`. */
 export const summary = signal<Record<string, unknown> | undefined>(undefined);
+/** Whether the console is there: exactly when the server's own state is (PROTOCOL O8). */
+export const hasConsole = signal(false);
 export const wished = signal<number | undefined>(undefined);
 export const busy = signal<'freeze' | 'cut' | undefined>(undefined);
 export const frozen = signal<Report | undefined>(undefined);
@@ -72,6 +74,10 @@ export function start(host: HTMLElement): void {
   api.on('/demo/vehicles', (value: unknown) => {
     wished.value = typeof value === 'number' ? value : undefined;
   });
+  void api
+    .get('/_server', { depth: 0 })
+    .then(({ value }) => (hasConsole.value = value !== undefined))
+    .catch(() => {}); // then there is no link to it
   void api
     .get('/demo')
     .then(({ value }) => {

@@ -7,8 +7,13 @@ import type { Projection } from './projection';
 
 /** Positions that an entity remembers, for its trail. */
 const TRAIL_POINTS = 14;
-/** A thing that is farther away than this from where it is shown has not driven there: metres a second of its own time. */
+/**
+ * A thing that is farther away than it could have driven has jumped. In metres a second of its own time, where none of them says how fast it is;
+ * else twice as fast as the fastest, and not for longer than this: who knows where it was in between?
+ */
 const JUMP_MPS = 1000;
+const UNSEEN_MS_MAX = 10_000;
+const INTERVALS_MAX = 4;
 
 export interface Entity {
   readonly id: string;
@@ -50,6 +55,8 @@ export class Fleet {
   /** Of what moves now: all but the slowest and the fastest twentieth are between these. */
   slow = 0;
   fast = 0;
+  /** The highest speed that any has told, in metres a second. */
+  #fastest = 0;
   still = false;
   #rate: number | undefined;
   #stop = () => {};
@@ -156,7 +163,8 @@ export class Fleet {
       const [x, y] = this.projection.metres(place.lat, place.lon);
       const [dx, dy] = [x - entity.x, y - entity.y];
       const far = Math.hypot(dx, dy);
-      const jumped = far > JUMP_MPS * this.pace.speed * Math.max(1, (now - entity.at) / 1000);
+      this.#fastest = Math.max(this.#fastest, (place.speed ?? 0) * place.unit.mps);
+      const jumped = far > this.#reach(now - entity.at);
       if (known && !jumped && far > 0) from = { x: entity.x, y: entity.y };
       entity.speed = place.speed ?? 0;
       if (place.heading !== undefined) entity.heading = place.heading;
@@ -173,6 +181,13 @@ export class Fleet {
       if (entity.trail.push(x, y) > 2 * TRAIL_POINTS) entity.trail.splice(0, 2);
     }
     this.onUpdate(entity, change, from);
+  }
+
+  /** How many metres are possible in so long. */
+  #reach(passed_ms: number): number {
+    const seen_ms = Math.min(passed_ms, Math.max(UNSEEN_MS_MAX, INTERVALS_MAX * this.pace.interval_ms));
+    const mps = this.#fastest > 0 ? 2 * this.#fastest : JUMP_MPS;
+    return mps * this.pace.speed * Math.max(1, seen_ms / 1000);
   }
 
   readonly #at = { x: 0, y: 0 };

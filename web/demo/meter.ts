@@ -70,8 +70,15 @@ export class Meter {
     push(this.bytes, this.bytes_per_s);
   }
 
-  /** Tries what one poll weighs, unless that is known well enough. `count` is how many things it has. */
+  /**
+   * Tries what one poll weighs, unless that is known well enough. `count` is how many things it has. Of nothing there is nothing to compare, and
+   * browsers log the 404 as an error.
+   */
   async poll(url: URL, count: number): Promise<void> {
+    if (count === 0) {
+      [this.poll_bytes, this.#polledCount] = [undefined, 0];
+      return;
+    }
     const now = performance.now();
     const isOther = Math.abs(count - this.#polledCount) > 0.05 * this.#polledCount;
     if (now - this.#polledAt < (isOther ? 1000 : POLL_TRIED_EVERY_MS)) return;

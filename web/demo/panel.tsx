@@ -25,7 +25,7 @@ function Head() {
   return (
     <header>
       <p class="brand">
-        Halfping <a href="../_console/">console</a>
+        Halfping {demo.hasConsole.value && <a href="../_console/">console</a>}
       </p>
       <h1>{title ?? 'Demo'}</h1>
       <p class="source">

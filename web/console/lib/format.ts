@@ -20,7 +20,7 @@ export function bytes(value: number): string {
     amount /= 1000;
     unit++;
   }
-  return `${unit === 0 || amount >= 100 ? amount.toFixed(0) : amount.toFixed(1)} ${UNITS[unit]}`;
+  return `${(unit === 0 && Number.isInteger(amount)) || amount >= 100 ? amount.toFixed(0) : amount.toFixed(1)} ${UNITS[unit]}`;
 }
 
 export function duration(ms: number): string {

@@ -1,6 +1,6 @@
 /**
  * A JSON reader that says where a mistake is. `JSON.parse` says that in another way in each browser, or not at all; and it
- * does not mind what the server refuses: a name that occurs twice (PROTOCOL V2), a number beyond double precision (V1).
+ * does not mind what the server refuses: a name that occurs twice, an unpaired surrogate (PROTOCOL V2), a number beyond double precision (V1).
  */
 export interface Mistake {
   message: string;
@@ -38,6 +38,9 @@ function place(text: string, offset: number): { line: number; column: number } {
 }
 
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
+const HEX = /^[0-9a-fA-F]{4}$/;
+const HALF = 'Half of a character: the other surrogate is missing';
+const isPair = (text: string) => /^[\uD800-\uDBFF][\uDC00-\uDFFF]$/.test(text);
 const WORD = /[A-Za-z_$][\w$]*/y;
 
 function read(text: string): void {
@@ -50,6 +53,15 @@ function read(text: string): void {
   };
   const found = () => (at >= text.length ? 'the end' : `“${String.fromCodePoint(text.codePointAt(at)!)}”`);
 
+  /** The length of `\uXXXX` here, or of the two that are one character. */
+  const unit = (): number => {
+    const read = (from: number) => String.fromCharCode(Number.parseInt(text.slice(from, from + 4), 16));
+    const first = read(at + 2);
+    if (!/[\uD800-\uDFFF]/.test(first)) return 6;
+    const paired = text.startsWith('\\u', at + 6) && HEX.test(text.slice(at + 8, at + 12)) && isPair(first + read(at + 8));
+    return paired ? 12 : fail(HALF);
+  };
+
   const string = (): string => {
     const start = at++;
     for (;;) {
@@ -59,10 +71,11 @@ function read(text: string): void {
       else if (c < ' ') fail(c === '\n' ? 'A string ends in the line where it begins: write \\n' : 'A control character must be escaped');
       else if (c === '\\') {
         const escape = text[at + 1];
-        if (escape === 'u' && /^[0-9a-fA-F]{4}$/.test(text.slice(at + 2, at + 6))) at += 6;
+        if (escape === 'u' && HEX.test(text.slice(at + 2, at + 6))) at += unit();
         else if (escape !== undefined && '"\\/bfnrt'.includes(escape)) at += 2;
         else fail('No such escape');
-      } else at++;
+      } else if (/[\uD800-\uDFFF]/.test(c)) at += isPair(text.slice(at, at + 2)) ? 2 : fail(HALF);
+      else at++;
     }
     at++;
     return JSON.parse(text.slice(start, at)) as string;

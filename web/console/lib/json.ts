@@ -1,3 +1,5 @@
+import { quoted, scalarText } from './shown';
+
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type JsonObject = { [key: string]: Json };
 export type Kind = 'object' | 'array' | 'string' | 'number' | 'boolean' | 'null' | 'absent';
@@ -34,7 +36,7 @@ export function preview(value: unknown, limit: number): string {
     return true;
   };
   const walk = (node: unknown): boolean => {
-    if (typeof node === 'string') return write(JSON.stringify(node.length > left ? node.slice(0, left + 1) : node));
+    if (typeof node === 'string') return write(quoted(node.length > left ? node.slice(0, left + 1) : node));
     if (Array.isArray(node)) {
       if (!write('[')) return false;
       for (let i = 0; i < node.length; i++) if ((i > 0 && !write(', ')) || !walk(node[i])) return false;
@@ -45,12 +47,12 @@ export function preview(value: unknown, limit: number): string {
       let first = true;
       for (const key in node) {
         if (!Object.hasOwn(node, key)) continue;
-        if ((!first && !write(', ')) || !write(`${JSON.stringify(key.slice(0, limit))}: `) || !walk(node[key])) return false;
+        if ((!first && !write(', ')) || !write(`${quoted(key.slice(0, limit))}: `) || !walk(node[key])) return false;
         first = false;
       }
       return write('}');
     }
-    return write(String(node));
+    return write(scalarText(node));
   };
   walk(value);
   return out.join('');

@@ -1,4 +1,5 @@
 import { isObject, kindOf, type Kind } from './json';
+import { isInexact, quoted, scalarText } from './shown';
 
 /** A value as indented lines, each with a name by which its changes are shown. */
 export interface Line {
@@ -8,6 +9,8 @@ export interface Line {
   text: string;
   kind: Kind | 'end' | 'note';
   comma: boolean;
+  /** A number in it is not what the server has, digit for digit. */
+  approximate?: boolean;
 }
 
 /** A value of more lines is cut: nobody reads on, and it is laid out again with every change. */
@@ -30,12 +33,12 @@ export function linesOf(value: unknown, depth: number | undefined): Line[] {
     if (lines.length >= LINES_MAX) return;
     const kind = kindOf(node);
     const open = (text: string) => put({ pointer: at, indent, key, text, kind, comma: false });
-    const whole = (text: string) => put({ pointer: at, indent, key, text, kind, comma });
+    const whole = (text: string, approximate = false) => put({ pointer: at, indent, key, text, kind, comma, approximate });
     const end = (text: string) => put({ pointer: at, indent, key: undefined, text, kind: 'end', comma });
     if (Array.isArray(node)) {
       if (node.length === 0) return whole('[]');
       if (node.length <= INLINE_ELEMENTS_MAX && node.every((element) => typeof element !== 'object' && String(element).length < 20)) {
-        return whole(`[${node.map((element) => JSON.stringify(element)).join(', ')}]`);
+        return whole(`[${node.map(scalarText).join(', ')}]`, node.some(isInexact));
       }
       open('[');
       node.forEach((element, i) => walk(element, pointer(at, String(i)), indent + 1, undefined, i < node.length - 1));
@@ -50,7 +53,7 @@ export function linesOf(value: unknown, depth: number | undefined): Line[] {
       }
       return end('}');
     }
-    return whole(scalar(node));
+    return whole(scalar(node), isInexact(node));
   };
   walk(value, '', 0, undefined, false);
   if (lines.length >= LINES_MAX) {
@@ -61,7 +64,7 @@ export function linesOf(value: unknown, depth: number | undefined): Line[] {
 
 function scalar(value: unknown): string {
   if (typeof value === 'string' && value.length > STRING_CHARS_MAX) {
-    return `${JSON.stringify(value.slice(0, STRING_CHARS_MAX))}… ${value.length.toLocaleString('en')} characters`;
+    return `${quoted(value.slice(0, STRING_CHARS_MAX))}… ${value.length.toLocaleString('en')} characters`;
   }
-  return JSON.stringify(value);
+  return scalarText(value);
 }

@@ -1,4 +1,7 @@
-/** Paths as the protocol writes them: percent-encoded segments after a slash each, `/` for the root. */
+/**
+ * Paths as the protocol writes them: percent-encoded segments after a slash each, `/` for the root. Those of members that have no address
+ * (PROTOCOL P3) are written in the same way, and an empty name at the end as one slash more: `/a//`.
+ */
 export type Path = string;
 
 export const ROOT: Path = '/';
@@ -13,15 +16,14 @@ function wellFormed(text: string): string {
 }
 
 export function join(path: Path, key: string): Path {
-  return path === ROOT ? `/${encodeKey(key)}` : `${path}/${encodeKey(key)}`;
+  return path === ROOT ? fromKeys([key]) : path + fromKeys([key]);
 }
 
 /** The names on the way to a path, decoded. */
 export function keysOf(path: Path): string[] {
-  return path
-    .split('/')
-    .filter((segment) => segment !== '')
-    .map(decode);
+  const segments = path.slice(1);
+  // One slash at the end means nothing (PROTOCOL P2).
+  return segments === '' ? [] : segments.replace(/\/$/, '').split('/').map(decode);
 }
 
 function decode(segment: string): string {
@@ -34,7 +36,7 @@ function decode(segment: string): string {
 }
 
 export function fromKeys(keys: readonly string[]): Path {
-  return `/${keys.map(encodeKey).join('/')}`;
+  return `/${keys.map(encodeKey).join('/')}${keys.at(-1) === '' ? '/' : ''}`;
 }
 
 /** One spelling for each resource, so that paths can be compared as text. */
@@ -59,4 +61,8 @@ export function nameOf(path: Path): string {
 /** Members with these names can be kept, but have no URL of their own (PROTOCOL P3). */
 export function hasUrl(key: string): boolean {
   return key !== '' && key !== '.' && key !== '..' && !key.includes('\u0000');
+}
+
+export function hasAddress(path: Path): boolean {
+  return keysOf(path).every(hasUrl);
 }

@@ -1,5 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { mayBeCut } from '../lib/json';
+import { hasInexact } from '../lib/shown';
 import { snippets } from '../snippets';
 import { root } from '../state/connection';
 import { CopyButton } from '../ui/copy-button';
@@ -21,8 +22,8 @@ export function CopyAs({ resource, depth }: { resource: Resource; depth: number 
   resource.beat.value;
   const chosen = useSignal(kept());
   const snippet = snippets.find(({ id }) => id === chosen.value) ?? snippets[0]!;
-  // A value that is cut would, put back, remove what is missing from it.
-  const value = mayBeCut(resource.value, depth) ? undefined : resource.value;
+  // A value that is cut would, put back, remove what is missing from it; one that is not exact would change digits.
+  const value = mayBeCut(resource.value, depth) || hasInexact(resource.value) ? undefined : resource.value;
   const code = snippet.code({ root, path: resource.path, value });
   const choose = (id: string) => {
     chosen.value = id;

@@ -3,7 +3,12 @@ import { Chart, type Series } from '../ui/chart';
 
 const SERIES: readonly Series[] = [{ name: 'value', color: '--chart-1', stepped: true }];
 
-const format = (value: number) => value.toLocaleString('en', { maximumSignificantDigits: 6 });
+function format(value: number): string {
+  const size = Math.abs(value);
+  // Beyond that, digits would be made up, or there would be no room for them.
+  const isPlain = size === 0 || (size >= 1e-6 && size < 1e15);
+  return value.toLocaleString('en', isPlain ? { maximumSignificantDigits: 15 } : { notation: 'scientific', maximumSignificantDigits: 6 });
+}
 
 /** A number over time. Drawn in steps, and up to now: it stays what it is until it changes. */
 export function HistoryChart({ samples: [times, values] }: { samples: [number[], (number | null)[]] }) {

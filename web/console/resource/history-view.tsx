@@ -1,4 +1,5 @@
 import { bytes, clockMs, count } from '../lib/format';
+import { APPROXIMATE } from '../lib/shown';
 import { VirtualList } from '../ui/virtual-list';
 import { HISTORY_CHANGES } from './history';
 import { HistoryChart } from './history-chart';
@@ -28,7 +29,7 @@ export function HistoryView({ resource }: { resource: Resource }) {
               <span class="number dim">{clockMs(entry.at)}</span>
               <span class={`kind ${entry.kind}`}>{entry.kind}</span>
               <span class="number size">{entry.kind === 'gone' ? '' : bytes(entry.bytes)}</span>
-              <span class="body" title={entry.text}>
+              <span class="body" title={entry.approximate ? `${entry.text}\n${APPROXIMATE}` : entry.text}>
                 {entry.text}
               </span>
             </div>

@@ -1,5 +1,6 @@
 import { Ring } from '../lib/ring';
 import { preview } from '../lib/json';
+import { hasInexact } from '../lib/shown';
 
 /** So many changes of the selected resource are remembered. */
 export const HISTORY_CHANGES = 200;
@@ -13,6 +14,8 @@ export interface Entry {
   at: number;
   kind: string;
   text: string;
+  /** A number in it is not what the server has, digit for digit. */
+  approximate: boolean;
   bytes: number;
   /** The whole value, where that is a number: what the chart shows. */
   sample: number | undefined;
@@ -32,6 +35,7 @@ export class History {
       at,
       kind: change.kind,
       text: change.body === undefined ? '' : preview(change.body, BODY_CHARS),
+      approximate: hasInexact(change.body),
       bytes,
       sample: typeof change.value === 'number' ? change.value : undefined,
     });

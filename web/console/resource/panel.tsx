@@ -1,15 +1,16 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useMemo } from 'preact/hooks';
-import { ancestors, nameOf, ROOT, type Path } from '../lib/paths';
+import { hasAddress, type Path } from '../lib/paths';
 import { api } from '../state/connection';
-import { hrefOf } from '../state/route';
 import { ProblemBox } from '../ui/problem';
 import { Tabs } from '../ui/tabs';
 import { CopyAs } from './copy-as';
+import { Crumbs } from './crumbs';
 import { Facts } from './facts';
 import { HistoryView } from './history-view';
 import { current } from './current';
 import { Resource, VIEW_DEFAULT, type View } from './resource';
+import { Unaddressed } from './unaddressed';
 import { ValueView } from './value-view';
 import { ViewControls } from './view-controls';
 import { WriteBox } from './write-box';
@@ -20,7 +21,16 @@ const TABS = [
   { id: 'copy', name: 'Copy as' },
 ];
 
-export function Panel({ path, onBack }: { path: Path; onBack: () => void }) {
+interface Props {
+  path: Path;
+  onBack: () => void;
+}
+
+export function Panel(props: Props) {
+  return hasAddress(props.path) ? <ResourcePanel {...props} /> : <Unaddressed {...props} />;
+}
+
+function ResourcePanel({ path, onBack }: Props) {
   const view = useSignal<View>(VIEW_DEFAULT);
   const tab = useSignal('history');
   const resource = useMemo(() => new Resource(api, path), [path]);
@@ -48,27 +58,5 @@ export function Panel({ path, onBack }: { path: Path; onBack: () => void }) {
         {tab.value === 'copy' && <CopyAs resource={resource} depth={view.value.depth} />}
       </Tabs>
     </section>
-  );
-}
-
-function Crumbs({ path }: { path: Path }) {
-  return (
-    <nav class="crumbs" aria-label="Path">
-      {path === ROOT ? (
-        <span aria-current="page">/</span>
-      ) : (
-        <>
-          {ancestors(path).map((above) => (
-            <span key={above}>
-              <a href={hrefOf(above)} title={above}>
-                {above === ROOT ? 'root' : nameOf(above)}
-              </a>
-              <span class="dim"> / </span>
-            </span>
-          ))}
-          <span aria-current="page">{nameOf(path)}</span>
-        </>
-      )}
-    </nav>
   );
 }

@@ -1,5 +1,6 @@
 import { useMemo } from 'preact/hooks';
 import { linesOf, type Line } from '../lib/lines';
+import { APPROXIMATE, quoted } from '../lib/shown';
 import { VirtualList } from '../ui/virtual-list';
 import type { Resource } from './resource';
 
@@ -37,10 +38,12 @@ function ValueLine({ line, flash }: { line: Line; flash: string }) {
       <span style={{ paddingInlineStart: `${line.indent * 2}ch` }} />
       {line.key !== undefined && (
         <>
-          <span class="key">{JSON.stringify(line.key)}</span>:{' '}
+          <span class="key">{quoted(line.key)}</span>:{' '}
         </>
       )}
-      <span class={`${line.kind} ${line.kind === 'end' ? '' : flash}`}>{line.text}</span>
+      <span class={`${line.kind} ${line.kind === 'end' ? '' : flash}`} title={line.approximate ? APPROXIMATE : undefined}>
+        {line.text}
+      </span>
       {line.comma && ','}
     </div>
   );
@@ -56,7 +59,9 @@ function Single({ value, line, flash }: { value: unknown; line: Line; flash: str
   const long = typeof value === 'string' && value.length > SINGLE_CHARS_MAX;
   return (
     <div class={`value code ${long ? 'text' : 'single'}`} tabIndex={0} role="group" aria-label="Value">
-      <span class={`${line.kind} ${flash}`}>{long ? JSON.stringify(value.slice(0, TEXT_CHARS_MAX)) : line.text}</span>
+      <span class={`${line.kind} ${flash}`} title={line.approximate ? APPROXIMATE : undefined}>
+        {long ? quoted(value.slice(0, TEXT_CHARS_MAX)) : line.text}
+      </span>
       {long && value.length > TEXT_CHARS_MAX && <span class="dim"> … {value.length.toLocaleString('en')} characters</span>}
     </div>
   );

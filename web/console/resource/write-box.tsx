@@ -7,7 +7,7 @@ import { api } from '../state/connection';
 import { problemOf, type Problem } from '../state/problem';
 import { hrefOf } from '../state/route';
 import { ProblemBox } from '../ui/problem';
-import { canCompare, check, hasBody, METHODS, write, type Base, type Method } from './write';
+import { baseOf, canCompare, check, hasBody, load, METHODS, write, type Base, type Method } from './write';
 
 type Outcome = { said: string; at: Path; rev: string; when: number } | { problem: Problem } | undefined;
 
@@ -34,11 +34,11 @@ export function WriteBox({ path }: { path: Path }) {
       busy.value = false;
     }
   };
-  const load = () =>
+  const fill = () =>
     attempt(async () => {
-      const { value, rev } = await api.get(path);
-      base.value = { rev, present: value !== undefined };
-      text.value = value === undefined ? '' : JSON.stringify(value, null, 2);
+      const loaded = await load(api, path);
+      base.value = loaded.base;
+      text.value = loaded.text;
       return undefined;
     });
   const guard = (on: boolean) => {
@@ -46,8 +46,7 @@ export function WriteBox({ path }: { path: Path }) {
     // The panel's own revision is that of a message, which may be newer than the resource's: ask for the resource's.
     if (on && !base.value) {
       void attempt(async () => {
-        const { value, rev } = await api.get(path, { depth: 0 });
-        base.value = { rev, present: value !== undefined };
+        base.value = await baseOf(api, path);
         return undefined;
       });
     }
@@ -102,7 +101,7 @@ export function WriteBox({ path }: { path: Path }) {
           {info.name}
         </button>
         {hasBody(method.value) && (
-          <button type="button" onClick={load} disabled={busy.value} title="Fills the box with the present value, whole">
+          <button type="button" onClick={fill} disabled={busy.value} title="Fills the box with the present value, whole">
             Load value
           </button>
         )}

@@ -1,6 +1,9 @@
 import { checkJson, type Mistake } from '../lib/json-check';
-import type { Path } from '../lib/paths';
+import { indented } from '../lib/json-text';
+import { ROOT, type Path } from '../lib/paths';
+import { escapeBidi } from '../lib/shown';
 import type { Api } from '../state/connection';
+import { request } from '../state/request';
 
 export type Method = 'put' | 'merge' | 'patch' | 'post' | 'delete';
 
@@ -42,22 +45,45 @@ export function check(method: Method, text: string): Mistake | undefined {
   return Array.isArray(JSON.parse(text)) ? undefined : { message: 'A JSON Patch is an array of operations', offset: 0, line: 1, column: 1 };
 }
 
-/** Answers with what happened, in words. */
+/** The cursor of what is there. Through the client, as a browser logs each 404 of a plain request as an error. */
+export async function baseOf(api: Api, path: Path): Promise<Base> {
+  const { value, rev } = await api.get(path, { depth: 0 });
+  return { rev, present: value !== undefined };
+}
+
+/** The present value as text, number for number as the server has it. */
+export async function load(api: Api, path: Path): Promise<{ base: Base; text: string }> {
+  const base = await baseOf(api, path);
+  if (!base.present) return { base, text: '' };
+  const { rev, text } = await request('GET', path);
+  return { base: { rev, present: true }, text: escapeBidi(indented(text)) };
+}
+
+const REQUESTS: Record<Exclude<Method, 'delete'>, { verb: string; type: string }> = {
+  put: { verb: 'PUT', type: 'application/json' },
+  merge: { verb: 'PATCH', type: 'application/merge-patch+json' },
+  patch: { verb: 'PATCH', type: 'application/json-patch+json' },
+  post: { verb: 'POST', type: 'application/json' },
+};
+
+/** Answers with what happened, in words. The text goes as it is. */
 export async function write(api: Api, method: Method, path: Path, text: string, base: Base | undefined): Promise<{ said: string; at: Path; rev: string }> {
-  const condition = base && canCompare(method) ? { ifMatch: base.present ? base.rev : null } : {};
-  const value = hasBody(method) ? JSON.parse(text) : undefined;
-  switch (method) {
-    case 'post': {
-      const made = await api.post(path, value);
-      return { said: 'Created', at: made.path, rev: made.rev };
-    }
-    case 'delete': {
-      const { rev } = await api.delete(path, condition);
-      return { said: 'Deleted', at: path, rev };
-    }
-    default: {
-      const { rev, created } = await api[method](path, value, condition);
-      return { said: created ? 'Created' : 'Written', at: path, rev };
-    }
+  const compared = canCompare(method) ? base : undefined;
+  if (method === 'delete') {
+    const { rev } = await api.delete(path, compared ? { ifMatch: compared.present ? compared.rev : null } : {});
+    return { said: 'Deleted', at: path, rev };
   }
+  const { verb, type } = REQUESTS[method];
+  const { status, rev, location } = await request(verb, path, { 'content-type': type, ...condition(compared) }, text);
+  return { said: status === 201 ? 'Created' : 'Written', at: method === 'post' && location ? made(path, location) : path, rev };
+}
+
+function condition(base: Base | undefined): Record<string, string> {
+  if (!base) return {};
+  return base.present ? { 'if-match': `"${base.rev}"` } : { 'if-none-match': '*' };
+}
+
+/** Whatever a proxy has made of what stands before it: the last name is the new one. */
+function made(path: Path, location: string): Path {
+  return `${path === ROOT ? '' : path}/${location.split('/').pop()!}`;
 }

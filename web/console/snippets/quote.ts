@@ -1,3 +1,5 @@
+import { escapeBidi } from '../lib/shown';
+
 /** Text as a literal of each language. */
 
 export function shell(text: string): string {
@@ -6,10 +8,10 @@ export function shell(text: string): string {
 
 /**
  * JSON in one line, whoever reads it: JavaScript and editors take two characters for the end of a line that JSON does not, and a comment would end
- * there.
+ * there; others turn the order of what stands after them.
  */
 export function json(value: unknown): string {
-  return JSON.stringify(value).replace(/[\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16)}`);
+  return escapeBidi(JSON.stringify(value).replace(/[\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16)}`));
 }
 
 /** JavaScript and Python read all of JSON's escapes. */

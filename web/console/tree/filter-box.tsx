@@ -43,7 +43,8 @@ export function FilterBox({ tree }: { tree: Tree }) {
         }}
       />
       <span class="dim number" aria-live={tree.filter.value ? 'polite' : 'off'}>
-        {count(rows.total)} {rows.total === 1 ? 'row' : 'rows'}
+        {/* The root always stays. */}
+        {tree.filter.value && rows.total === 1 ? 'nothing matches' : `${count(rows.total)} ${rows.total === 1 ? 'row' : 'rows'}`}
         {rows.total > rows.length && `, ${count(rows.length)} shown: filter to see others`}
       </span>
       <button type="button" onClick={() => tree.collapseAll()} title="Close everything but the root">

@@ -1,6 +1,7 @@
 import { describe, isObject, kindOf, preview } from '../lib/json';
 import { hasUrl } from '../lib/paths';
 import type { Row } from '../lib/rows';
+import { APPROXIMATE, hasInexact, nameText } from '../lib/shown';
 
 const VALUE_CHARS = 160;
 
@@ -35,8 +36,8 @@ export function TreeRow({ id, row, value, expanded, members, problem, selected, 
       aria-posinset={row.position}
       aria-selected={selected}
       aria-expanded={canOpen ? expanded : undefined}
-      title={reachable ? undefined : 'A member with this name has no URL of its own'}
-      onClick={reachable ? onSelect : undefined}
+      title={reachable ? undefined : 'A member with this name has no address of its own'}
+      onClick={onSelect}
       onDblClick={canOpen ? onToggle : undefined}
     >
       <span class="row-name" style={{ paddingInlineStart: `${(row.level - 1) * 14}px` }}>
@@ -48,9 +49,13 @@ export function TreeRow({ id, row, value, expanded, members, problem, selected, 
             onToggle();
           }}
         />
-        <span class="row-key">{row.key === '' ? '""' : row.key}</span>
+        <span class="row-key" title={reachable ? row.key : undefined}>
+          {nameText(row.key)}
+        </span>
       </span>
-      <span class={`row-value ${problem ? 'bad' : kind} ${flash}`}>{text}</span>
+      <span class={`row-value ${problem ? 'bad' : kind} ${flash}`} title={hasInexact(value) ? APPROXIMATE : undefined}>
+        {text}
+      </span>
       <span class="row-about">{about}</span>
     </div>
   );

@@ -47,7 +47,7 @@ export function TreeView({ tree, selected, onSelect }: Props) {
   };
   const select = (row: Row) => {
     cursor.value = cursorAt(row);
-    if (isReachable(row)) onSelect(row.path);
+    onSelect(row.path);
   };
 
   const onKeyDown = (event: KeyboardEvent) => {

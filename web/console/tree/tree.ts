@@ -1,5 +1,5 @@
 import { signal } from '@preact/signals';
-import { ancestors, nameOf, parent, ROOT, type Path } from '../lib/paths';
+import { ancestors, hasUrl, nameOf, parent, ROOT, type Path } from '../lib/paths';
 import { layOut, Rows, top } from '../lib/rows';
 import { isObject } from '../lib/json';
 import { perFrame } from '../state/frame';
@@ -105,7 +105,7 @@ export class Tree {
       }
       for (const path of wanted.get(node.path) ?? []) {
         const key = nameOf(path);
-        if (!node.open.has(key) && node.value && Object.hasOwn(node.value, key) && isObject(node.value[key])) {
+        if (!node.open.has(key) && hasUrl(key) && node.value && Object.hasOwn(node.value, key) && isObject(node.value[key])) {
           node.open.set(key, this.#open(path, node.level + 1));
         }
       }

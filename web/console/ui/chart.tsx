@@ -96,10 +96,11 @@ function optionsOf(
     padding: [6, 18, 0, 0],
     legend: { show: false },
     cursor: { drag: { x: false, y: false }, points: { size: 6 }, ...(group ? { sync: { key: group } } : {}) },
-    scales: { y: { range: (_, low, high) => rangeOf(low, high, fromZero) } },
+    // Time is labelled by the second, and one of them has to be there.
+    scales: { x: { range: (_, low, high) => [Math.min(low, high - SECONDS_MIN), high] }, y: { range: (_, low, high) => rangeOf(low, high, fromZero) } },
     axes: [
-      { ...axis, size: 22, space: 76, values: (_, ticks) => ticks.map((at) => clock(at * 1000)) },
-      { ...axis, size: 56, space: 28, values: (_, ticks) => ticks.map(format) },
+      { ...axis, size: 22, space: 76, incrs: WHOLE_SECONDS, values: (_, ticks) => distinct(ticks.map((at) => clock(at * 1000))) },
+      { ...axis, size: (_, labels) => widthOf(labels ?? []), space: 28, values: (_, ticks) => distinct(ticks.map(format)) },
     ],
     series: [
       {},
@@ -115,10 +116,26 @@ function optionsOf(
   };
 }
 
+/** Between labels of time, which tell whole seconds. */
+const WHOLE_SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 43_200, 86_400];
+
+const SECONDS_MIN = 2;
+
+/** Of labels that are the same, rounded as they are, the first. */
+function distinct(labels: string[]): (string | null)[] {
+  return labels.map((label, i) => (label === labels[i - 1] ? null : label));
+}
+
+/** Of the axis, for its longest label. */
+function widthOf(labels: readonly (string | null)[]): number {
+  const longest = Math.max(0, ...labels.map((label) => label?.length ?? 0));
+  return Math.min(140, Math.max(56, longest * 6.5 + 12));
+}
+
 /** A flat line stands in the middle of something, not on a scale of nothing. */
 function rangeOf(low: number | null, high: number | null, fromZero: boolean): [number, number] {
   if (low === null || high === null) return [0, 1];
-  if (fromZero) return [0, high > 0 ? high * 1.05 : 1];
+  if (fromZero) return [0, Math.max(high * 1.05, 1)];
   const room = low === high ? Math.abs(low) * 0.1 || 1 : (high - low) * 0.05;
   return [low - room, high + room];
 }
