@@ -204,9 +204,12 @@ impl From<JsonError> for Problem {
                 max,
                 format!("too many members of one object, at {at}"),
             ),
-            JsonErrorKind::KeyTooLong(max) => {
-                Problem::limit("key-too-long", "key_bytes", max, format!("too many bytes of a member name, at {at}"))
-            }
+            JsonErrorKind::KeyTooLong(max) => Problem::limit(
+                "key-too-long",
+                "key_bytes",
+                max,
+                format!("too many bytes of a member name, at {at}"),
+            ),
             _ => Problem::new("bad-json", detail),
         }
     }

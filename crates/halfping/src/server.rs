@@ -242,7 +242,12 @@ async fn turn_away(
 }
 
 fn too_many(shared: &Shared) -> Problem {
-    Problem::limit("too-many-connections", "connections", shared.limits.connections, "too many open connections")
+    Problem::limit(
+        "too-many-connections",
+        "connections",
+        shared.limits.connections,
+        "too many open connections",
+    )
 }
 
 /// Serves HTTP on a connection until it ends or drains, or until it is `taken`: then its socket is returned.

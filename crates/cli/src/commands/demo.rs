@@ -71,9 +71,7 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     if args.log.log_format == LogFormat::Text {
         tell(format_args!("\nopen {url}/_demo/\n\n{}", life.invitation(&url)));
     }
-    if args.open
-        && open::that_detached(format!("{url}/_demo/")).is_err()
-    {
+    if args.open && open::that_detached(format!("{url}/_demo/")).is_err() {
         warn!("no browser could be started here; open {url}/_demo/ in one");
     }
     tokio::select! {

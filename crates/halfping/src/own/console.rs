@@ -47,7 +47,8 @@ impl Console {
 
     /// What whoever may not see it is told: that nothing is there, and what would have to change.
     pub(crate) fn closed(self) -> Problem {
-        let problem = Problem::new("not-found", "the server does not show its own state, nor the console, here");
+        let problem =
+            Problem::new("not-found", "the server does not show its own state, nor the console, here");
         problem.hint(match self {
             Console::Loopback => {
                 "it shows them to requests for localhost only, and not to pages of other sites; `halfping serve --console on` shows them to everybody who may \

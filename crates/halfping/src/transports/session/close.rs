@@ -38,7 +38,9 @@ impl Close {
             Close::CommandRate => {
                 "too many commands (commands_per_second); come back later, slower".to_owned()
             }
-            Close::MessageTimeout => "a message did not become whole in time (body_timeout_ms); come back later".to_owned(),
+            Close::MessageTimeout => {
+                "a message did not become whole in time (body_timeout_ms); come back later".to_owned()
+            }
             Close::Binary => "messages are text here".to_owned(),
             Close::Violation(Violation::TooLong(max)) => {
                 format!("a message of more than {max} bytes (message_bytes)")

@@ -181,7 +181,8 @@ impl Desk {
             self.shared().metrics.commands.inc();
             if !self.pace.keep(Instant::now()) {
                 let (limit, max) = ("commands_per_second", self.shared().limits.commands_per_second as usize);
-                let problem = Problem::limit("command-rate", limit, max, "too many commands a second of one session");
+                let problem =
+                    Problem::limit("command-rate", limit, max, "too many commands a second of one session");
                 out.put(|out| message::error(&problem, None, false, out));
                 return Poll::Ready(Err(Close::CommandRate));
             }
