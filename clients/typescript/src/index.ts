@@ -18,7 +18,7 @@ export type { ErrorType, Problem } from './errors.js';
 export { Live } from './live.js';
 export type { Phase, Transport } from './machine.js';
 export { path } from './paths.js';
-export type { At } from './paths.js';
+export type { At, Name, PathOf } from './paths.js';
 export type { Shape } from './protocol.js';
 export type { Json, Operation } from './value.js';
 export type { WebSocketConstructor, WebSocketLike } from './wire.js';

@@ -24,7 +24,8 @@ type Descend<T, P extends string> = P extends ''
 /** What is at path `P` of an API whose whole state is `S`: `At<{ orders: Record<string, Order> }, '/orders/42'>` is `Order`. */
 export type At<S, P extends string> = string extends P ? any : P extends `/${infer R}` ? Descend<S, R> : never;
 
-type Name = string | number;
+/** A name in a path. */
+export type Name = string | number;
 /** The path of names whose types are these. */
 export type PathOf<N extends readonly Name[]> = N extends readonly [infer K extends Name, ...infer R extends readonly Name[]]
   ? `/${K}${R extends readonly [] ? '' : PathOf<R>}`
