@@ -134,7 +134,7 @@ async function through({ name, browser, halfping, server, origin }) {
     assert.equal(seen.last, 5);
     assert.equal(seen.transport, sockets ? 'websocket' : 'events');
     // In one sentence, what somebody could change.
-    assert.equal(/ let it pass upgrades \(nginx: .*proxy_set_header Upgrade/.test(seen.hint ?? ''), !sockets, `the hint: ${seen.hint}`);
+    assert.equal(/ let the proxy pass upgrades \(nginx: .*proxy_set_header Upgrade/.test(seen.hint ?? ''), !sockets, `the hint: ${seen.hint}`);
     assert.equal(seen.wrote === 'wrote', !readOnly, `the page's write: ${seen.wrote}`);
     assert.ok(seen.back, 'what the page wrote comes back to it');
   } finally {
