@@ -194,8 +194,9 @@ export class Api<S = any> {
       next: async () => {
         if (!over) stop ??= begin();
         while (!over && !news) {
-          await (woken ??= new Promise((resolve) => (wake = resolve)));
-          woken = undefined;
+          await (woken ??= new Promise((resolve) => {
+            wake = () => resolve((woken = undefined));
+          }));
         }
         if (error) {
           const thrown = error;

@@ -327,13 +327,15 @@ describe('an iterator', () => {
   test('gives each change to one who asks', async () => {
     const { api, socket } = await open();
     const changes = api.watch('/a');
-    const asked = [changes.next(), changes.next()];
+    const asked = [1, 2, 3, 4].map(() => changes.next());
     await settled();
     await socket().open();
     socket().serve({ '/a': 1 });
-    await settled();
-    socket().say({ rev: 'e.2', t: 6, set: [[1, 'snapshot', 2]], synced: true });
-    expect((await Promise.all(asked)).map(({ value }) => value.value)).toEqual([1, 2]);
+    for (const n of [2, 3, 4]) {
+      await settled();
+      socket().say({ rev: `e.${n}`, t: 6, set: [[1, 'snapshot', n]], synced: true });
+    }
+    expect((await Promise.all(asked)).map(({ value }) => value.value)).toEqual([1, 2, 3, 4]);
   });
 
   test('of an API that was closed ends', async () => {
