@@ -62,15 +62,21 @@ async function city(look) {
   );
 }
 
+/** A file of twelve boats that tell where they are sixty times, so far apart. */
+function boats(every_ms) {
+  const lines = [];
+  for (let step = 0; step < 60; step++) {
+    const t = 1_533_110_400_000 + step * every_ms;
+    for (let n = 0; n < 12; n++) lines.push(JSON.stringify({ t, path: `/boats/b${n}`, value: { lat: 47 + n / 100 + step / 1e4, lon: 8 + step / 1e3, speed_mps: n } }));
+  }
+  const file = join(made, `boats-${every_ms}.ndjson`);
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  return file;
+}
+
 /** A recording, on the same page. */
 async function recording(look) {
-  const lines = [];
-  for (let t = 0; t < 60_000; t += 1_000) {
-    for (let n = 0; n < 12; n++) lines.push(JSON.stringify({ t: 1_533_110_400_000 + t, path: `/boats/b${n}`, value: { lat: 47 + n / 100 + t / 1e7, lon: 8 + t / 1e6, speed_mps: n } }));
-  }
-  const file = join(made, 'boats.ndjson');
-  writeFileSync(file, `${lines.join('\n')}\n`);
-  await withDemo(['--data-file', file], ({ url }) =>
+  await withDemo(['--data-file', boats(1_000)], ({ url }) =>
     inPage(`${url}/_demo/`, look, async (page) => {
       await until(page, 'the boats are there and move', () => window.halfpingDemo.state().entities === 12 && window.halfpingDemo.state().updates > 30);
       assert.ok(await page.isDisabled('#more'), 'a recording cannot be made longer');
@@ -80,12 +86,14 @@ async function recording(look) {
 
 /** Nothing moves any more, and there is no console: no link leads there, and nothing is asked for that is not there. */
 async function deserted(look) {
-  await withDemo(['--console', 'off'], ({ url }) =>
+  // Of an hour's silence 5 s are played: when they have just moved, that long nothing brings them back.
+  await withDemo(['--console', 'off', '--data-file', boats(3_600_000)], ({ url }) =>
     inPage(`${url}/_demo/`, look, async (page) => {
       await until(page, 'there is something to compare with', () => window.halfpingDemo.state().in_step && window.halfpingDemo.state().polling_bytes_per_s > 0);
       assert.equal(await page.getByRole('link', { name: 'console' }).count(), 0);
-      await send('PUT', `${url}/demo/vehicles`, { body: '0', type: 'application/json' });
-      await send('DELETE', `${url}/vehicles`);
+      const { updates } = await demo(page);
+      await until(page, 'the boats move', (updates) => window.halfpingDemo.state().updates > updates, updates);
+      await send('DELETE', `${url}/boats`);
       await until(page, 'and then there is not', () => window.halfpingDemo.state().entities === 0 && window.halfpingDemo.state().polling_bytes_per_s === undefined);
     }),
   );
