@@ -1,4 +1,4 @@
-import { quoted, scalarText } from './shown';
+import { isInexact, quoted, scalarText } from './shown';
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type JsonObject = { [key: string]: Json };
@@ -21,10 +21,17 @@ export function isEmpty(value: object): boolean {
   return true;
 }
 
+export interface Preview {
+  text: string;
+  /** A number in the text is not what the server has, digit for digit. */
+  approximate: boolean;
+}
+
 /** The beginning of a value in one line. Looks only at as much of it as is shown. */
-export function preview(value: unknown, limit: number): string {
+export function preview(value: unknown, limit: number): Preview {
   const out: string[] = [];
   let left = limit;
+  let approximate = false;
   const write = (text: string): boolean => {
     if (text.length > left) {
       out.push(text.slice(0, Math.max(0, left)), '…');
@@ -52,10 +59,11 @@ export function preview(value: unknown, limit: number): string {
       }
       return write('}');
     }
+    approximate ||= isInexact(node);
     return write(scalarText(node));
   };
   walk(value);
-  return out.join('');
+  return { text: out.join(''), approximate };
 }
 
 /** What a value is, in a word or two: `object, 300 members`. */

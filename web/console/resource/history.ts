@@ -1,6 +1,5 @@
 import { Ring } from '../lib/ring';
-import { preview } from '../lib/json';
-import { hasInexact } from '../lib/shown';
+import { preview, type Preview } from '../lib/json';
 
 /** So many changes of the selected resource are remembered. */
 export const HISTORY_CHANGES = 200;
@@ -8,14 +7,11 @@ export const HISTORY_CHANGES = 200;
 /** What is kept of each: its text, cut, so that two hundred large snapshots are not kept alive. */
 const BODY_CHARS = 300;
 
-export interface Entry {
+export interface Entry extends Preview {
   number: number;
   /** When it arrived here, ms since 1970. */
   at: number;
   kind: string;
-  text: string;
-  /** A number in it is not what the server has, digit for digit. */
-  approximate: boolean;
   bytes: number;
   /** The whole value, where that is a number: what the chart shows. */
   sample: number | undefined;
@@ -34,8 +30,7 @@ export class History {
       number: this.ring.pushed,
       at,
       kind: change.kind,
-      text: change.body === undefined ? '' : preview(change.body, BODY_CHARS),
-      approximate: hasInexact(change.body),
+      ...(change.body === undefined ? { text: '', approximate: false } : preview(change.body, BODY_CHARS)),
       bytes,
       sample: typeof change.value === 'number' ? change.value : undefined,
     });

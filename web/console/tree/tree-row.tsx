@@ -1,7 +1,7 @@
-import { describe, isObject, kindOf, preview } from '../lib/json';
+import { describe, isObject, kindOf, preview, type Preview } from '../lib/json';
 import { hasUrl } from '../lib/paths';
 import type { Row } from '../lib/rows';
-import { APPROXIMATE, hasInexact, nameText } from '../lib/shown';
+import { APPROXIMATE, nameText } from '../lib/shown';
 
 const VALUE_CHARS = 160;
 
@@ -24,7 +24,7 @@ export function TreeRow({ id, row, value, expanded, members, problem, selected, 
   const reachable = row.branch.path === '' || hasUrl(row.key);
   const canOpen = isObject(value) && reachable;
   const kind = kindOf(value);
-  const text = problem ?? (kind === 'object' ? (members === 0 ? '{}' : '') : preview(value, VALUE_CHARS));
+  const { text, approximate } = shown(value, members, problem);
   const about = kind === 'object' || kind === 'array' || (kind === 'string' && (value as string).length > 40) ? describe(value, members) : kind;
   return (
     <div
@@ -53,10 +53,16 @@ export function TreeRow({ id, row, value, expanded, members, problem, selected, 
           {nameText(row.key)}
         </span>
       </span>
-      <span class={`row-value ${problem ? 'bad' : kind} ${flash}`} title={hasInexact(value) ? APPROXIMATE : undefined}>
+      <span class={`row-value ${problem ? 'bad' : kind} ${flash}`} title={approximate ? APPROXIMATE : undefined}>
         {text}
       </span>
       <span class="row-about">{about}</span>
     </div>
   );
+}
+
+/** What stands in the row. Of an object that is nothing: its members have rows of their own. */
+function shown(value: unknown, members: number | undefined, problem: string | undefined): Preview {
+  if (problem === undefined && !isObject(value)) return preview(value, VALUE_CHARS);
+  return { text: problem ?? (members === 0 ? '{}' : ''), approximate: false };
 }
