@@ -231,10 +231,19 @@ impl Engine {
     /// Applies all writes as one commit, or none of them. A commit that changes nothing takes no revision.
     pub fn commit(&mut self, writes: &[Write], now: Timestamp) -> Result<Vec<Written>, Refusal> {
         debug_assert!(self.woken.is_empty(), "the woken sessions of the last call were not taken");
-        let (change, created) = self.work_out(writes, &Change::Keep)?;
+        let worked_out = self.work_out(writes, &Change::Keep)?;
+        Ok(self.carry_out(writes, worked_out, now))
+    }
+
+    /// Makes writes true that were worked out over the tree as it is.
+    pub(crate) fn carry_out(
+        &mut self,
+        writes: &[Write],
+        (change, created): (Change, Vec<bool>),
+        now: Timestamp,
+    ) -> Vec<Written> {
         self.apply(change, self.revision.next(), now);
-        let results = writes.iter().zip(created);
-        Ok(results.map(|(w, created)| self.written(&w.path, created)).collect())
+        writes.iter().zip(created).map(|(w, created)| self.written(&w.path, created)).collect()
     }
 
     pub(crate) fn written(&self, path: &Path, created: bool) -> Written {

@@ -9,6 +9,7 @@
 mod apply;
 mod base;
 mod change;
+mod claims;
 mod codec;
 mod cursor;
 mod delta;

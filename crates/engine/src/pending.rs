@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::change::Change;
+use crate::claims::Claims;
 use crate::codec::put_bytes;
 use crate::cursor::Revision;
 use crate::mutants;
@@ -15,15 +16,23 @@ use crate::times::Timestamp;
 
 #[derive(Default)]
 pub(crate) struct Pending {
-    commits: VecDeque<Waiting>,
+    commits: VecDeque<InLine>,
     /// How many of them, from the first, the journal is working on.
     taken: usize,
     /// All of them, one written over the other.
     pub(crate) over: Change,
+    /// What all of them claim.
+    claims: Claims,
     /// Bytes that they add to the tree, at most.
     pub(crate) added_bytes: usize,
     /// The revision of the newest that has one.
     last: Revision,
+}
+
+struct InLine {
+    /// Where it reads and writes, as far as others could be applied before it. What it is refused for has to stay true as well.
+    claims: Claims,
+    waiting: Waiting,
 }
 
 /// What became of a commit, as far as it is known. A refusal may be because of a commit before it, so it waits in line as well.
@@ -61,7 +70,7 @@ impl Pending {
 
     /// The first revision that is given away and not applied yet.
     pub(crate) fn first(&self) -> Option<Revision> {
-        let given = self.commits.iter().filter_map(|c| Some(c.as_ref().ok()?.revision));
+        let given = self.commits.iter().filter_map(|c| Some(c.waiting.as_ref().ok()?.revision));
         given.into_iter().find(|revision| *revision != Revision::NONE)
     }
 
@@ -70,13 +79,26 @@ impl Pending {
         self.last
     }
 
-    pub(crate) fn push(&mut self, waiting: Waiting) {
+    pub(crate) fn push(&mut self, claims: Claims, waiting: Waiting) {
         if let Ok(prepared) = &waiting {
-            self.over.then(&prepared.change);
-            self.added_bytes += prepared.change.added_bytes();
             self.last = self.last.max(prepared.revision);
         }
-        self.commits.push_back(waiting);
+        let commit = InLine { claims, waiting };
+        self.lay_over(&commit);
+        self.commits.push_back(commit);
+    }
+
+    fn lay_over(&mut self, commit: &InLine) {
+        self.claims.add(&commit.claims);
+        if let Ok(prepared) = &commit.waiting {
+            self.over.then(&prepared.change);
+            self.added_bytes += prepared.change.added_bytes();
+        }
+    }
+
+    /// Whether one of them reads or writes at, above or beneath a place.
+    pub(crate) fn meet(&self, names: &[Box<str>]) -> bool {
+        self.claims.meet(names)
     }
 
     /// All commits that have not been taken before.
@@ -87,7 +109,7 @@ impl Pending {
         self.taken = self.commits.len();
         let mut batch =
             Batch { commits: self.taken, first: Revision::NONE, last: Revision::NONE, body: Vec::new() };
-        for prepared in self.commits.iter_mut().filter_map(|commit| commit.as_mut().ok()) {
+        for prepared in self.commits.iter_mut().filter_map(|c| c.waiting.as_mut().ok()) {
             if let Some(record) = prepared.record.take() {
                 if batch.first == Revision::NONE {
                     batch.first = prepared.revision;
@@ -101,13 +123,12 @@ impl Pending {
 
     /// The commits that were taken, which are durable now.
     pub(crate) fn settle(&mut self) -> Vec<Waiting> {
-        let settled = self.commits.drain(..std::mem::take(&mut self.taken)).collect();
+        let settled = self.commits.drain(..std::mem::take(&mut self.taken)).map(|c| c.waiting).collect();
         // What is applied is in the tree, and the rest is laid over that anew.
-        (self.over, self.added_bytes) = (Change::Keep, 0);
-        for prepared in self.commits.iter().filter_map(|commit| commit.as_ref().ok()) {
-            self.over.then(&prepared.change);
-            self.added_bytes += prepared.change.added_bytes();
-        }
+        (self.over, self.claims, self.added_bytes) = (Change::Keep, Claims::default(), 0);
+        let rest = std::mem::take(&mut self.commits);
+        rest.iter().for_each(|commit| self.lay_over(commit));
+        self.commits = rest;
         settled
     }
 

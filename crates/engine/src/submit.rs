@@ -2,9 +2,11 @@
 
 use crate::base::{Base, effective};
 use crate::change::Change;
+use crate::claims::Claims;
 use crate::cursor::Revision;
 use crate::engine::{Engine, Write, Written};
 use crate::mutants;
+use crate::overlay;
 use crate::own;
 use crate::path::Path;
 use crate::pending::{Batch, Prepared};
@@ -24,6 +26,9 @@ pub enum Submitted {
     Done(Result<Vec<Written>, Refusal>),
     /// It is in line to be made durable. [`Engine::settle`] tells what became of it.
     Waits,
+    /// Nothing of it is to be durable, but commits that are read or write in the same place: it is in line behind them. [`Engine::settle`] tells
+    /// what became of it; if they come to nothing, it can be submitted again.
+    Follows,
     /// It is not to be durable, but so many such were made since the journal began to write that it has to be tried again
     /// when the journal is done.
     Busy,
@@ -33,9 +38,10 @@ impl Engine {
     /// Works out a commit that has to be durable where it writes to durable regions. Nobody sees anything of it before it is
     /// [settled](Engine::settle).
     pub fn submit(&mut self, writes: &[Write], now: Timestamp) -> Submitted {
-        if !self.regions.is_empty() && writes.iter().all(|w| self.is_ephemeral(&w.path)) {
+        let is_ephemeral = !self.regions.is_empty() && writes.iter().all(|w| self.is_ephemeral(&w.path));
+        if is_ephemeral && !writes.iter().any(|w| self.pending.meet(self.made_from(&w.path))) {
             return match self.has_room() {
-                true => Submitted::Done(self.commit(writes, now)),
+                true => Submitted::Done(self.commit_between(writes, now)),
                 false => Submitted::Busy,
             };
         }
@@ -47,12 +53,30 @@ impl Engine {
                 Ok(prepared) if prepared.record.is_none() => {
                     return Submitted::Done(Ok(self.perform(prepared)));
                 }
-                waiting => self.pending.push(waiting),
+                Ok(_) => {}
             }
-        } else {
-            self.pending.push(waiting);
         }
-        Submitted::Waits
+        // Without regions, there is nothing that could be applied before it.
+        let claims = if self.regions.is_empty() { Claims::default() } else { Claims::of(writes) };
+        self.pending.push(claims, waiting);
+        if is_ephemeral { Submitted::Follows } else { Submitted::Waits }
+    }
+
+    /// Where a write begins to make a difference: at its path, or at the first object on the way there that is not there yet.
+    fn made_from<'p>(&self, path: &'p Path) -> &'p [Box<str>] {
+        let names = path.segments();
+        let is_there =
+            |len: &usize| self.follow(names[..*len].iter().map(|name| self.keys.find(name))).value.is_some();
+        let there = (0..names.len()).rev().find(is_there).unwrap_or(0);
+        &names[..there + 1]
+    }
+
+    /// Applies an ephemeral commit at once, before those in line. Objects need room for its members beside theirs.
+    fn commit_between(&mut self, writes: &[Write], now: Timestamp) -> Result<Vec<Written>, Refusal> {
+        let worked_out = self.work_out(writes, &Change::Keep)?;
+        let base = Base::new(&self.root, &self.pending.over);
+        overlay::check(&worked_out.0, base, &self.keys, &self.limits, &mut Vec::new())?;
+        Ok(self.carry_out(writes, worked_out, now))
     }
 
     /// The last revision that a commit has, or will have.

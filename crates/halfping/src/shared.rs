@@ -75,6 +75,8 @@ enum Next {
     Done(Result<Vec<Written>, Failure>),
     /// It is in line to be made durable.
     Durable(oneshot::Receiver<Answer>),
+    /// It is in line behind such as are, and does not need them.
+    Behind(oneshot::Receiver<Answer>),
     /// It is to be tried again when the journal has done what it is at.
     Turn,
 }
@@ -154,6 +156,13 @@ impl Shared {
                     let answer = answer.await.unwrap_or_else(closed);
                     return answer.map_err(Failure::Storage)?.map_err(Failure::Refused);
                 }
+                Next::Behind(answer) => {
+                    writer.wake();
+                    // What it was behind may have come to nothing; then nothing is in its way.
+                    if let Ok(Ok(done)) = answer.await {
+                        return done.map_err(Failure::Refused);
+                    }
+                }
                 Next::Turn => turn.await,
             }
         }
@@ -179,15 +188,14 @@ impl Shared {
         }
         match state.engine.submit(writes, self.clock.now()) {
             Submitted::Done(done) => Next::Done(self.tell(state, done)),
+            Submitted::Follows => Next::Behind(state.ticket()),
             Submitted::Waits => {
                 if let Some(fault) = state.fault.clone() {
                     // Nothing else is in line.
                     state.engine.abandon();
                     return Next::Done(Err(Failure::Storage(fault)));
                 }
-                let (ticket, answer) = oneshot::channel();
-                state.tickets.push_back(ticket);
-                Next::Durable(answer)
+                Next::Durable(state.ticket())
             }
             Submitted::Busy => Next::Turn,
         }
@@ -262,6 +270,13 @@ impl Shared {
 }
 
 impl State {
+    /// The commit that was just submitted is in line, and this is where it is told what became of it.
+    fn ticket(&mut self) -> oneshot::Receiver<Answer> {
+        let (ticket, answer) = oneshot::channel();
+        self.tickets.push_back(ticket);
+        answer
+    }
+
     pub(crate) fn take_woken(&mut self) -> Woken {
         let mut woken = Woken::default();
         for id in self.engine.take_woken() {

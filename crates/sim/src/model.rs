@@ -168,17 +168,6 @@ impl Diff {
             }
         }
     }
-
-    /// Whether it changes something at a place, beneath it, or above it so that the place is another.
-    pub(crate) fn touches(&self, path: &[String]) -> bool {
-        match (self, path.split_first()) {
-            (Diff::Keep, _) => false,
-            (Diff::Members(members), Some((first, rest))) => {
-                members.get(first).is_some_and(|diff| diff.touches(rest))
-            }
-            _ => true,
-        }
-    }
 }
 
 /// Between the names of a key of [`Tree::changed`]; in no name.

@@ -25,6 +25,7 @@ pub(crate) const MUTANTS: &[(&str, &str)] = &[
     ("revision-reused", "engine: commits in line have one revision"),
     ("replaced-as-same", "engine: an object in another's place is taken for it"),
     ("not-buried", "engine: nobody is told that what was ephemeral is gone"),
+    ("claims-ignored", "engine: an ephemeral commit overtakes those in line that write in the same place"),
     ("etag-too-early", "engine: a condition compares with what is not durable"),
     ("resume-too-new", "engine: a session's cursor promises what links with a rate have not told"),
     ("own-wakes-root", "engine: the server's own state is taken for a part of the tree"),

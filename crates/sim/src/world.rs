@@ -26,9 +26,9 @@ const FRAMES: usize = 200_000;
 pub(crate) type Outcome = Result<(), String>;
 
 /// A commit that waits for the disk.
-struct Expected {
-    paths: Vec<Names>,
-    outcome: Result<(Vec<bool>, Diff), No>,
+struct InLine {
+    writes: Vec<Writing>,
+    conditions: Vec<Condition>,
 }
 
 struct Server {
@@ -63,15 +63,13 @@ pub(crate) struct World {
     /// And beside it, the server's own state.
     own: Rc<Value>,
     /// Commits in line, and how many of them, from the first, are being written.
-    pending: Vec<Expected>,
+    pending: Vec<InLine>,
     taken: usize,
     transaction: Option<Transaction>,
     /// With a fault that is planted: what was answered before it was written.
     early: bool,
     /// What may be on disk although it was said to have failed.
     doubt: Option<Vec<Diff>>,
-    /// An ephemeral commit came in between those in line, so what they lead to in ephemeral regions is not known here.
-    is_mixed: bool,
     /// The newest revision of this epoch that somebody was told of.
     newest: u64,
     clients: Vec<Client>,
@@ -145,6 +143,40 @@ pub(crate) fn perform(script: &Script, mutant: &'static str, is_told: bool) -> R
     Ok(world.report)
 }
 
+impl InLine {
+    /// What it does to a tree, and of each write whether it creates something.
+    fn outcome(&self, tree: &Tree, epoch: u64) -> Result<(Vec<bool>, Diff), No> {
+        let mut after = (*tree.root).clone();
+        let mut created = Vec::new();
+        for (writing, condition) in self.writes.iter().zip(&self.conditions) {
+            let exists = model::at(&tree.root, &writing.path).is_some();
+            let now = tree
+                .changed
+                .get(&model::key(&writing.path))
+                .map(|revision| Cursor { epoch: Epoch::from_random(epoch), revision: Revision(*revision) });
+            let among = |states: &States| match states {
+                States::Any => exists,
+                States::These(cursors) => exists && now.is_some_and(|now| cursors.contains(&now)),
+            };
+            if !condition.is.as_ref().is_none_or(among) || condition.is_not.as_ref().is_some_and(among) {
+                return Err(No::Precondition);
+            }
+            created.push(model::write(&mut after, &writing.path, &writing.act)?);
+        }
+        Ok((created, model::diff(Some(&tree.root), Some(&after))))
+    }
+
+    /// Whether it speaks of a place where another writes, or makes what leads there.
+    fn meets(&self, other: &InLine, tree: &Tree) -> bool {
+        let meet = |a: &[String], b: &[String]| a.starts_with(b) || b.starts_with(a);
+        other.writes.iter().any(|write| {
+            let is_there = |len: &usize| model::at(&tree.root, &write.path[..*len]).is_some();
+            let there = (0..write.path.len()).rev().find(is_there).unwrap_or(0);
+            self.writes.iter().any(|own| meet(&own.path, &write.path[..(there + 1).min(write.path.len())]))
+        })
+    }
+}
+
 impl World {
     fn new(script: &Script, mutant: &'static str, is_told: bool) -> Result<World, String> {
         let epoch = script.seed & 0xffff;
@@ -163,7 +195,6 @@ impl World {
             transaction: None,
             early: false,
             doubt: None,
-            is_mixed: false,
             newest: 0,
             clients: (0..CLIENTS).map(|_| Client::default()).collect(),
             known: Vec::new(),
@@ -250,28 +281,24 @@ impl World {
     fn commit(&mut self, writes: &[Writing]) -> Outcome {
         let limits = &self.settings.limits;
         let is_limited = limits.members_per_object < 1_000_000 || limits.tree_bytes < 1 << 30;
-        if self.is_mixed || (is_limited && !self.pending.is_empty()) {
-            return Ok(());
-        }
         let patterns = self.patterns();
         let root = &self.tree.root;
         let is_ephemeral =
             !patterns.is_empty() && writes.iter().all(|w| model::is_ephemeral(&patterns, &w.path, root));
-        let mut base = (*self.tree.root).clone();
-        if !is_ephemeral {
-            self.in_line().for_each(|diff| apply(diff, &mut base));
+        // After a crash, the model would not know which of those in line were refused.
+        if is_limited && !is_ephemeral && !self.pending.is_empty() {
+            return Ok(());
         }
         let conditions: Vec<Condition> = writes.iter().map(|w| self.condition(w)).collect();
-        let expected = self.expect(writes, &conditions, &base, is_ephemeral);
-        let asked = writes.iter().zip(conditions).map(|(w, condition)| {
-            let path = path_of(&w.path);
+        let asked = writes.iter().zip(&conditions).map(|(w, condition)| {
+            let (path, condition) = (path_of(&w.path), condition.clone());
             Ok(Write { path, action: self.action(&w.act)?, condition })
         });
         let Ok(asked) = asked.collect::<Result<Vec<Write>, No>>() else { return Ok(()) };
+        let commit = InLine { writes: writes.to_vec(), conditions };
         let at = Timestamp(self.wall);
         let engine = &mut self.server().engine;
-        let submitted = engine.submit(&asked, at);
-        match submitted {
+        match engine.submit(&asked, at) {
             Submitted::Busy => {
                 self.report.count("busy");
                 self.say(|| "   busy".to_owned());
@@ -280,22 +307,32 @@ impl World {
             Submitted::Waits => {
                 self.say(|| "   waits".to_owned());
                 ensure(!is_ephemeral, || "an ephemeral commit waits".to_owned())?;
-                let paths = writes.iter().map(|w| w.path.clone()).collect();
-                self.pending.push(Expected { paths, outcome: expected });
+                self.pending.push(commit);
+                Ok(())
+            }
+            Submitted::Follows => {
+                self.report.count("follows");
+                self.say(|| "   follows".to_owned());
+                let is_behind = self.pending.iter().any(|other| other.meets(&commit, &self.tree));
+                ensure(is_ephemeral && is_behind, || "it follows nothing".to_owned())?;
+                self.pending.push(commit);
                 Ok(())
             }
             Submitted::Done(result) => {
+                let expected = commit.outcome(&self.tree, self.epoch);
                 if let (Ok((_, diff)), Ok(_), false) = (&expected, &result, is_ephemeral) {
-                    let mut after = base.clone();
+                    let mut after = (*self.tree.root).clone();
                     apply(diff, &mut after);
-                    let is_durable = model::durable(&base, &patterns) == model::durable(&after, &patterns);
-                    ensure(is_durable, || "a durable commit is done before it was written".to_owned())?;
+                    let durable = |value: &Value| model::durable(value, &patterns);
+                    ensure(durable(&self.tree.root) == durable(&after), || {
+                        "a durable commit is done before it was written".to_owned()
+                    })?;
                     ensure(self.pending.is_empty(), || "a commit is done before those before it".to_owned())?;
                 }
-                let meets = |diff: &Diff| writes.iter().any(|w| diff.touches(&w.path));
-                self.is_mixed |= is_ephemeral && result.is_ok() && self.in_line().any(meets);
-                let paths: Vec<Names> = writes.iter().map(|w| w.path.clone()).collect();
-                self.settled(expected, result, &paths)?;
+                if !self.pending.is_empty() {
+                    self.report.count("in between");
+                }
+                self.settled(&commit, result)?;
                 self.wake();
                 Ok(())
             }
@@ -337,10 +374,6 @@ impl World {
         Seen { root: self.tree.root.clone(), own: self.own.clone() }
     }
 
-    fn in_line(&self) -> impl Iterator<Item = &Diff> {
-        self.pending.iter().filter_map(|expected| Some(&expected.outcome.as_ref().ok()?.1))
-    }
-
     fn condition(&self, writing: &Writing) -> Condition {
         let now = self.tree.changed.get(&model::key(&writing.path)).copied().unwrap_or(1);
         let these = |cursor| Some(States::These(vec![cursor]));
@@ -374,40 +407,9 @@ impl World {
         })
     }
 
-    /// What the model makes of a commit.
-    fn expect(
-        &self,
-        writes: &[Writing],
-        conditions: &[Condition],
-        base: &Value,
-        is_ephemeral: bool,
-    ) -> Result<(Vec<bool>, Diff), No> {
-        let mut after = base.clone();
-        let mut created = Vec::new();
-        for (writing, condition) in writes.iter().zip(conditions) {
-            let exists = model::at(base, &writing.path).is_some();
-            // What is not durable has no name that anybody could know.
-            let is_named = is_ephemeral || !self.in_line().any(|diff| diff.touches(&writing.path));
-            let now = self.tree.changed.get(&model::key(&writing.path)).map(|r| self.cursor(*r));
-            let among = |states: &States| match states {
-                States::Any => exists,
-                States::These(cursors) => exists && is_named && now.is_some_and(|now| cursors.contains(&now)),
-            };
-            if !condition.is.as_ref().is_none_or(among) || condition.is_not.as_ref().is_some_and(among) {
-                return Err(No::Precondition);
-            }
-            created.push(model::write(&mut after, &writing.path, &writing.act)?);
-        }
-        Ok((created, model::diff(Some(base), Some(&after))))
-    }
-
-    /// A commit has its answer.
-    fn settled(
-        &mut self,
-        expected: Result<(Vec<bool>, Diff), No>,
-        result: Result<Vec<Written>, Refusal>,
-        paths: &[Names],
-    ) -> Outcome {
+    /// A commit has its answer: what it comes to when it is done at its revision, whatever was done between that and when it got in line.
+    fn settled(&mut self, commit: &InLine, result: Result<Vec<Written>, Refusal>) -> Outcome {
+        let expected = commit.outcome(&self.tree, self.epoch);
         self.say(|| format!("   {result:?}"));
         self.report.count(if result.is_ok() { "commits" } else { "refused" });
         let written = match (expected, result) {
@@ -419,9 +421,7 @@ impl World {
                 let told: Vec<bool> = written.iter().map(|w| w.created).collect();
                 ensure(told == created, || format!("created {told:?}, not {created:?}"))?;
                 let revision = written.iter().map(|w| w.revision.0).max().unwrap_or_default();
-                if self.is_mixed && revision <= self.tree.revision {
-                    // What it did was done already by what came in between.
-                } else if diff != Diff::Keep {
+                if diff != Diff::Keep {
                     let (last, is_sparse) = (self.tree.revision, self.regions != 0 || self.settings.own);
                     let is_next = if is_sparse { revision > last } else { revision == last + 1 };
                     ensure(is_next, || format!("revision {revision} after {last}"))?;
@@ -434,10 +434,8 @@ impl World {
                 written
             }
         };
-        for (path, written) in paths.iter().zip(written) {
-            if !self.is_mixed
-                && let Some(changed) = self.tree.changed.get(&model::key(path))
-            {
+        for (Writing { path, .. }, written) in commit.writes.iter().zip(written) {
+            if let Some(changed) = self.tree.changed.get(&model::key(path)) {
                 let given = written.revision.0;
                 ensure(given == *changed, || {
                     format!("the ETag of {} says {given}, and it changed at {changed}", show(path))
@@ -525,22 +523,14 @@ impl World {
             Err(fault) => {
                 self.report.count("journal failed");
                 self.say(|| format!("   {fault}"));
-                let diffs =
-                    self.pending[..taken].iter().filter_map(|e| Some(e.outcome.as_ref().ok()?.1.clone()));
-                self.doubt = Some(diffs.collect());
+                self.doubt = Some(self.diffs(taken));
                 self.pending.clear();
-                self.is_mixed = false;
             }
             Ok(results) => {
                 ensure(results.len() == taken, || format!("{} answers for {taken} commits", results.len()))?;
-                let expected: Vec<Expected> = self.pending.drain(..taken).collect();
-                for (expected, result) in expected.into_iter().zip(results) {
-                    self.settled(expected.outcome, result, &expected.paths)?;
-                }
-                if self.is_mixed {
-                    self.report.count("mixed");
-                    self.adopt(&self.patterns())?;
-                    self.is_mixed = !self.pending.is_empty();
+                let commits: Vec<InLine> = self.pending.drain(..taken).collect();
+                for (commit, result) in commits.iter().zip(results) {
+                    self.settled(commit, result)?;
                 }
                 self.wake();
             }
@@ -548,12 +538,15 @@ impl World {
         Ok(())
     }
 
-    /// Believes the engine in what is ephemeral; what is durable has to be as it should.
-    fn adopt(&mut self, patterns: &Patterns) -> Outcome {
-        let real = self.real()?;
-        let (ours, theirs) = (model::durable(&self.tree.root, patterns), model::durable(&real, patterns));
-        ensure(ours == theirs, || format!("what is durable is {}", difference(Some(&ours), Some(&theirs))))?;
-        self.take_over(real, false)
+    /// What the first of those in line do, one after the other.
+    fn diffs(&self, count: usize) -> Vec<Diff> {
+        let mut tree = self.tree.clone();
+        let diffs = self.pending[..count].iter().filter_map(|commit| {
+            let (_, diff) = commit.outcome(&tree, self.epoch).ok()?;
+            tree.apply(&diff, tree.revision + 1);
+            Some(diff)
+        });
+        diffs.collect()
     }
 
     /// The engine's tree is the model's from now on. `is_known`: the model knew when things changed, and that does not go back.
@@ -612,8 +605,7 @@ impl World {
         }
         let server = self.server.take().expect("it runs");
         if self.taken > 0 {
-            let diffs = self.pending[..self.taken].iter();
-            self.doubt = Some(diffs.filter_map(|e| Some(e.outcome.as_ref().ok()?.1.clone())).collect());
+            self.doubt = Some(self.diffs(self.taken));
         }
         let remains = server.committer.into_journal().crash(seed);
         self.start(remains, regions, open, false)
@@ -751,7 +743,7 @@ impl World {
         let lost: Patterns = was.iter().chain(&now).cloned().collect();
         let doubt = self.doubt.take().filter(|_| !is_clean);
         self.pending.clear();
-        (self.taken, self.is_mixed) = (0, false);
+        self.taken = 0;
         let mut landed = self.tree.clone();
         for diff in doubt.iter().flatten() {
             landed.apply(diff, landed.revision + 1);
@@ -1201,6 +1193,9 @@ impl World {
         })?;
         let bytes = self.tree.root.to_string().len();
         ensure(stats.tree_bytes == bytes, || format!("{} bytes, not {bytes}", stats.tree_bytes))?;
+        let (limits, most) = (&self.settings.limits, most_members(&self.tree.root));
+        ensure(bytes <= limits.tree_bytes.max(2), || format!("{bytes} bytes, and {limits:?}"))?;
+        ensure(most <= limits.members_per_object, || format!("{most} members of one object"))?;
         self.check_tombstones()
     }
 
@@ -1219,6 +1214,11 @@ impl World {
         (0..CLIENTS).try_for_each(|client| self.connect(client))?;
         self.rest()
     }
+}
+
+fn most_members(value: &Value) -> usize {
+    let Value::Object(members) = value else { return 0 };
+    members.values().map(most_members).fold(members.len(), usize::max)
 }
 
 fn apply(diff: &Diff, root: &mut Value) {
