@@ -129,11 +129,19 @@ impl Client {
             Some((segments, query)) => (segments, Some(query)),
             None => (path, None),
         };
-        if segments.split(['/', '\\']).any(is_dots) {
+        if segments.split('/').any(is_dots) {
             return Err(PathError::DotSegment { path: path.to_owned() });
         }
         let mut url = self.base.clone();
-        url.set_path(&format!("{}{segments}", self.base.path().trim_end_matches('/')));
+        let mut whole = self.base.path().trim_end_matches('/').to_owned();
+        for c in segments.chars() {
+            match c {
+                // `set_path` would take a backslash for a slash, and leave out tabs and line ends.
+                '\\' | '\0'..=' ' => whole.push_str(&format!("%{:02X}", u32::from(c))),
+                _ => whole.push(c),
+            }
+        }
+        url.set_path(&whole);
         url.set_query(query);
         Ok(url)
     }
@@ -202,6 +210,10 @@ mod tests {
         check("http://h:1/api/", "/a?depth=1", "http://h:1/api/a?depth=1");
         check("http://h:1", "/a%2Fb/ü c", "http://h:1/a%2Fb/%C3%BC%20c");
         check("http://h:1", "/a//b/", "http://h:1/a//b/");
+        check("http://h:1", "/a\\b", "http://h:1/a%5Cb");
+        check("http://h:1", "/a\\..\\b", "http://h:1/a%5C..%5Cb");
+        check("http://h:1", "/a\tb\r\n", "http://h:1/a%09b%0D%0A");
+        check("http://h:1", "/a/.\t./b", "http://h:1/a/.%09./b");
         check("http://h:1", "a", "the path `a` does not begin with `/`");
         check("http://h:1", "/a/%2E./b", "the path `/a/%2E./b` has a `.` or `..` segment");
         check("http://h:1", "/a#b", "the path `/a#b` has a `#`; as part of a name it is written %23");
