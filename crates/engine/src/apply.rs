@@ -6,6 +6,7 @@ use crate::interest::{Interest, PointId};
 use crate::key::{KeyId, Keys};
 use crate::limits::Limits;
 use crate::mutants;
+use crate::notes::Notes;
 use crate::stored::Key;
 use crate::tree::{Object, Value};
 
@@ -20,6 +21,8 @@ pub(crate) struct Applying<'a> {
     pub(crate) tombstones: &'a mut usize,
     /// Rows of tombstones that are not remembered any more.
     pub(crate) forgotten: &'a mut Vec<Key>,
+    /// Notes for readers in the middle of a walk, if there are any.
+    pub(crate) notes: Option<&'a mut Notes>,
     /// The names on the way to where we are.
     pub(crate) names: Vec<KeyId>,
 }
@@ -109,11 +112,15 @@ impl Applying<'_> {
         let max = self.limits.tombstones_per_object.min(room);
         let has_rows = object.has_rows();
         let (forgotten, names) = (&mut *self.forgotten, &self.names);
-        *self.tombstones -= object.forget_tombstones(keys, max, |keys, name| {
+        let mut steps = self.notes.is_some().then(Vec::new);
+        *self.tombstones -= object.forget_tombstones(keys, max, steps.as_mut(), |keys, name| {
             if has_rows {
                 forgotten.push(Key::of(names.iter().chain([&name]).map(|name| keys.name(*name))));
             }
         });
+        if let (Some(notes), Some(steps)) = (&mut self.notes, steps.filter(|steps| !steps.is_empty())) {
+            notes.push(keys, names, object.born, steps);
+        }
         true
     }
 

@@ -3,29 +3,19 @@
 //! One walk over what changed feeds one of two writers. A merge patch (RFC 7396) is short, but cannot say that a `null` was
 //! written or that an object was replaced by a new one; then the same walk is written as a JSON Patch (RFC 6902). Its
 //! operations are chosen to apply without fault to the state at the cursor, and by lenient readers to any state since.
+//! A state too large for one frame goes out in slices: see [`walk`](crate::walk).
 
 use crate::cursor::Revision;
 use crate::key::{KeyId, Keys};
 use crate::mutants;
 use crate::tree::{Member, Object, Value};
 
-/// A place in a walk that goes out in slices: one entry for each object entered.
-#[derive(Debug, Default)]
-pub(crate) struct Position(Vec<Spot>);
+/// Members that one frame may look at without finding anything to say: what the lock is held for is bounded even so.
+pub(crate) const LOOKS_MAX: usize = 1 << 15;
 
-#[derive(Debug)]
-struct Spot {
-    slot: usize,
-    /// Of which object, in which numbering of slots: if it differs now, the object is walked from its start again.
-    born: Revision,
-    layout: u32,
-    /// Tombstones that were known: if some have been forgotten since, they may be such as the reader has not been told of.
-    floor: Revision,
-}
-
-/// What a reader has where an object is.
+/// The object that a reader has where an object is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Has {
+pub(crate) enum Has {
     /// The same object, as it was.
     This,
     Nothing,
@@ -34,7 +24,7 @@ enum Has {
 }
 
 /// Something that writes down a walk.
-trait Writer {
+pub(crate) trait Writer {
     /// What changed in an object follows, up to [`Writer::leave`].
     fn enter(&mut self, keys: &Keys, key: KeyId, reader_has: Has);
     fn leave(&mut self);
@@ -52,53 +42,44 @@ trait Writer {
     fn failed(&self) -> bool;
 }
 
+/// A reader's standing, as far as a delta depends on it.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader {
+    /// It has everything up to here.
+    pub(crate) since: Revision,
+    /// It has just that state, and nothing newer.
+    pub(crate) exact: bool,
+    /// It has been told of all members that were forgotten since then (see [`notes`](crate::notes)).
+    pub(crate) told: bool,
+    /// Levels of objects that it is shown.
+    pub(crate) depth: u32,
+}
+
+impl Reader {
+    /// Whether it may hold members of this object that the object does not remember.
+    pub(crate) fn may_hold_more_of(&self, object: &Object) -> bool {
+        self.since < object.floor && (self.since < object.born || !self.told)
+    }
+}
+
 /// Writes all that changed in an object since a revision, as a merge patch or else as a JSON Patch. `None` when that is longer than
 /// `max`; an empty body when nothing that can be seen at this depth has changed.
-///
-/// `exact`: the reader has just the state at that revision, and nothing newer.
 pub(crate) fn delta(
     keys: &Keys,
     object: &Object,
-    since: Revision,
-    depth: u32,
+    reader: Reader,
     max: usize,
-    exact: bool,
 ) -> Option<(Form, Vec<u8>)> {
     let mut merge = Merge::new(false);
-    if changes(keys, object, since, depth, max, &mut merge) {
+    if changes(keys, object, reader, max, &mut merge) {
         let body = merge.finish();
         return Some((Form::Merge, if body.len() == 2 { Vec::new() } else { body }));
     }
     if !merge.failed() {
         return None;
     }
-    let mut patch = Patch::new(exact);
-    changes(keys, object, since, depth, max, &mut patch).then(|| (Form::Patch, patch.finish()))
-}
-
-/// Writes the next slice of all that changed since a revision, about `budget` bytes of it. Returns whether that was the rest.
-///
-/// Readers of the first slice of a snapshot (`first`) have nothing: it can be written as the value it leads to.
-pub(crate) fn next_slice(
-    keys: &Keys,
-    object: &Object,
-    since: Revision,
-    depth: u32,
-    position: &mut Position,
-    budget: usize,
-    first: bool,
-) -> (Form, Vec<u8>, bool) {
-    let start: Vec<Spot> = position.0.iter().map(|s| Spot { ..*s }).collect();
-    let mut merge = Merge::new(first);
-    let done = slice(keys, object, since, depth, position, 0, budget, &mut merge);
-    if !merge.failed() {
-        return (Form::Merge, merge.finish(), done);
-    }
-    position.0 = start;
-    // An object whose slots were renumbered is walked again: what is removed may have been removed before.
-    let mut patch = Patch::new(false);
-    let done = slice(keys, object, since, depth, position, 0, budget, &mut patch);
-    (Form::Patch, patch.finish(), done)
+    let mut patch = Patch::new(reader.exact);
+    changes(keys, object, reader, max, &mut patch).then(|| (Form::Patch, patch.finish()))
 }
 
 /// How a delta is written.
@@ -108,131 +89,75 @@ pub(crate) enum Form {
     Patch,
 }
 
-/// Walks what changed. False when the writer failed or has more than `max` bytes.
+/// Walks what changed. False when the writer failed, has more than `max` bytes, or it takes too long.
 fn changes(
     keys: &Keys,
     object: &Object,
-    since: Revision,
-    depth: u32,
+    reader: Reader,
     max: usize,
     writer: &mut impl Writer,
 ) -> bool {
-    if depth == 0 {
-        return true;
-    }
-    object.changed_since(since).all(|member| {
-        change(keys, member, since, depth - 1, max, writer) && writer.len() <= max && !writer.failed()
-    })
+    Changes { keys, reader, max, looks: LOOKS_MAX, writer }.of(object, reader.depth)
 }
 
-/// Writes down one member. False when the walk beneath it was given up.
-fn change(
-    keys: &Keys,
-    member: &Member,
-    since: Revision,
-    depth: u32,
-    max: usize,
-    writer: &mut impl Writer,
-) -> bool {
-    let nothing_yet = since == Revision::NONE;
-    match &member.value {
-        Value::Absent { .. } if nothing_yet => {}
-        Value::Absent { existed_since } => writer.remove(keys, member.key, *existed_since <= since),
-        Value::Leaf(_) => writer.set(keys, member.key, &member.value, depth),
-        // At the cut an object reads as `{}`, whatever happens inside it.
-        Value::Object(object) if depth == 0 => {
-            if since < object.born {
-                writer.set(keys, member.key, &member.value, depth);
-            }
-        }
-        Value::Object(object) if since < object.floor && !nothing_yet => {
-            writer.replace(keys, member.key, &member.value, depth);
-        }
-        Value::Object(_) if nothing_yet => writer.set(keys, member.key, &member.value, depth),
-        Value::Object(object) => {
-            if since >= object.born {
-                writer.enter(keys, member.key, Has::This);
-            } else if !writer.grow(keys, member.key, &member.value, depth) {
-                return true;
-            }
-            let complete = changes(keys, object, since, depth, max, writer);
-            writer.leave();
-            return complete;
-        }
-    }
-    true
+/// A walk over what changed since a revision.
+pub(crate) struct Changes<'a, W> {
+    pub(crate) keys: &'a Keys,
+    pub(crate) reader: Reader,
+    pub(crate) max: usize,
+    /// Members that may still be looked at.
+    pub(crate) looks: usize,
+    pub(crate) writer: &'a mut W,
 }
 
-/// Walks on from a position, in order of slots, until the writer has `budget` bytes.
-#[expect(clippy::too_many_arguments, reason = "one recursion, and nothing of it outlives the call")]
-fn slice(
-    keys: &Keys,
-    object: &Object,
-    since: Revision,
-    depth: u32,
-    position: &mut Position,
-    level: usize,
-    budget: usize,
-    writer: &mut impl Writer,
-) -> bool {
-    if depth == 0 {
-        return true;
+impl<W: Writer> Changes<'_, W> {
+    fn of(&mut self, object: &Object, depth: u32) -> bool {
+        depth == 0
+            || object.changed_since(self.reader.since).all(|member| {
+                let looks = self.looks.checked_sub(1);
+                self.looks = looks.unwrap_or_default();
+                let goes_on = looks.is_some() && self.member(member, depth - 1);
+                goes_on && self.writer.len() <= self.max && !self.writer.failed()
+            })
     }
-    let begun = position.0.get(level).is_some_and(|s| s.born == object.born && s.layout == object.layout);
-    if !begun {
-        position.0.truncate(level);
-        position.0.push(Spot { slot: 0, born: object.born, layout: object.layout, floor: object.floor });
-    }
-    let begin = position.0[level].slot;
-    for slot in begin..object.slots().len() {
-        let member = object.slot(slot);
-        // A position deeper down speaks of the object that was entered at the slot where we left off.
-        let large = matches!(&member.value, Value::Object(child) if depth > 1 && child.json_len() > budget);
-        if slot > begin || !large {
-            position.0.truncate(level + 1);
-        }
-        position.0[level].slot = slot;
-        if member.key == KeyId::NONE || member.changed <= since {
-            continue;
-        }
+
+    /// Writes down one member. False when the walk beneath it was given up.
+    pub(crate) fn member(&mut self, member: &Member, depth: u32) -> bool {
+        let Changes { keys, reader, ref mut writer, .. } = *self;
+        let (since, nothing_yet) = (reader.since, reader.since == Revision::NONE);
         match &member.value {
-            // Too large for one slice: its members go out as if they were ours.
-            Value::Object(child) if large => {
-                let replaces = since < child.floor && since != Revision::NONE;
-                let from = if replaces { Revision::NONE } else { since };
-                let spot = position.0.get(level + 1);
-                let inside = spot.is_some_and(|s| s.born == child.born && s.floor == child.floor);
-                if !inside {
-                    position.0.truncate(level + 1);
-                }
-                let reader_has = match (inside, replaces) {
-                    (true, _) => Has::This,
-                    (_, true) => Has::Another,
-                    _ if since < child.born => Has::Nothing,
-                    _ => Has::This,
-                };
-                writer.enter(keys, member.key, reader_has);
-                let done = slice(keys, child, from, depth - 1, position, level + 1, budget, writer);
-                writer.leave();
-                if !done {
-                    return false;
-                }
-                position.0.truncate(level + 1);
+            Value::Absent { .. } if nothing_yet => {}
+            Value::Absent { existed_since } => {
+                writer.remove(keys, member.key, *existed_since <= since);
             }
-            _ => {
-                change(keys, member, since, depth - 1, usize::MAX, writer);
+            Value::Leaf(_) => writer.set(keys, member.key, &member.value, depth),
+            // At the cut an object reads as `{}`, whatever happens inside it.
+            Value::Object(object) if depth == 0 => {
+                if since < object.born {
+                    writer.set(keys, member.key, &member.value, depth);
+                }
+            }
+            Value::Object(_) if nothing_yet => writer.set(keys, member.key, &member.value, depth),
+            Value::Object(object) if reader.may_hold_more_of(object) => {
+                writer.replace(keys, member.key, &member.value, depth);
+            }
+            Value::Object(object) => {
+                if since >= object.born {
+                    writer.enter(keys, member.key, Has::This);
+                } else if !writer.grow(keys, member.key, &member.value, depth) {
+                    return true;
+                }
+                let complete = self.of(object, depth);
+                self.writer.leave();
+                return complete;
             }
         }
-        if writer.len() >= budget {
-            position.0[level].slot = slot + 1 + usize::from(mutants::is("slice-misordered"));
-            return false;
-        }
+        true
     }
-    true
 }
 
 /// RFC 7396, or (for the first slice of a snapshot) the value that a merge into nothing gives.
-struct Merge {
+pub(crate) struct Merge {
     out: Vec<u8>,
     /// Where each open object began, to take it back if nothing was written into it; `None` for one that is itself the news.
     open: Vec<Option<usize>>,
@@ -242,7 +167,7 @@ struct Merge {
 }
 
 impl Merge {
-    fn new(into_nothing: bool) -> Merge {
+    pub(crate) fn new(into_nothing: bool) -> Merge {
         Merge { out: vec![b'{'], open: Vec::new(), into_nothing, failed: false }
     }
 
@@ -254,7 +179,7 @@ impl Merge {
         self.out.push(b':');
     }
 
-    fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         self.out.push(b'}');
         self.out
     }
@@ -305,7 +230,7 @@ impl Writer for Merge {
 }
 
 /// RFC 6902, without `test`, `move` and `copy`.
-struct Patch {
+pub(crate) struct Patch {
     out: Vec<u8>,
     /// The JSON Pointer of the open object, already escaped for a JSON string.
     pointer: Vec<u8>,
@@ -315,7 +240,7 @@ struct Patch {
 }
 
 impl Patch {
-    fn new(exact: bool) -> Patch {
+    pub(crate) fn new(exact: bool) -> Patch {
         Patch { out: vec![b'['], pointer: Vec::new(), open: Vec::new(), exact }
     }
 
@@ -355,7 +280,7 @@ impl Patch {
         });
     }
 
-    fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         self.out.push(b']');
         self.out
     }

@@ -13,6 +13,7 @@ use crate::key::{KeyId, Keys};
 use crate::limits::Limits;
 use crate::link::{Link, LinkId, Links, Priority, Rate, State};
 use crate::mutants;
+use crate::notes::Notes;
 use crate::overlay::Overlay;
 use crate::own::Own;
 use crate::patch::Patch;
@@ -166,6 +167,9 @@ pub struct Engine {
     pub(crate) regions: Regions,
     pub(crate) stored: Stored,
     pub(crate) stats: Stats,
+    /// Links that are in the middle of a walk, and what they have to know of each other's objects.
+    pub(crate) walks: usize,
+    pub(crate) notes: Notes,
     /// The server's own state, if it is kept.
     pub(crate) own: Option<Box<Own>>,
     /// See [`EPHEMERAL_ROOM`].
@@ -197,7 +201,6 @@ impl Engine {
             interest: Interest::new(),
             links: Links::default(),
             sharing: Sharing::new(limits.shared_encoding_bytes),
-            limits,
             sessions: Vec::new(),
             free_sessions: Vec::new(),
             woken: Vec::new(),
@@ -206,6 +209,9 @@ impl Engine {
             regions: Regions::default(),
             stored: Stored::default(),
             stats: Stats::default(),
+            walks: 0,
+            notes: Notes::new(limits.walk_notes_bytes),
+            limits,
             own: None,
             room: crate::submit::EPHEMERAL_ROOM,
             touched: Vec::new(),
@@ -281,6 +287,7 @@ impl Engine {
             touched: &mut self.touched,
             tombstones: &mut self.tombstones,
             forgotten: &mut self.stored.forgotten,
+            notes: (self.walks > 0).then_some(&mut self.notes),
             names: Vec::new(),
         };
         if applying.apply(&mut self.keys, &mut self.root, change, Some(interest::ROOT)) {
@@ -443,7 +450,6 @@ impl Engine {
             state: State::Pending,
             priority: watch.priority,
             whole: watch.whole,
-            incomplete: false,
             resumed: usable.is_some(),
             gone: false,
             depth: watch.depth.try_into().unwrap_or(u16::MAX),
@@ -480,7 +486,10 @@ impl Engine {
             State::Pending => owner.leave_line(&mut self.links, id),
             State::Waiting => owner.stop_waiting(&self.links, id),
         }
-        self.links.remove(id);
+        if self.links.remove(id) {
+            self.walks -= 1;
+            self.forget_notes();
+        }
         self.interest.leave(&mut self.keys, point);
         if self.interest.links(point) < 2 {
             self.sharing.forget(point);
@@ -513,7 +522,7 @@ impl Engine {
     fn rest(&mut self, session: SessionId, id: LinkId, now: Tick, served: bool) {
         let link = &mut self.links[id];
         let owner = self.sessions[session.0 as usize].as_mut().expect("its link was just served");
-        if link.walk.is_some() || link.incomplete {
+        if link.walk.is_some() {
             owner.line_up(&mut self.links, id);
             return;
         }

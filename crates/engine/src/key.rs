@@ -63,6 +63,11 @@ impl Keys {
         id
     }
 
+    /// Takes hold of a name that somebody holds.
+    pub(crate) fn hold_again(&mut self, id: KeyId) {
+        self.entries[id.0 as usize].holders += 1;
+    }
+
     pub(crate) fn release(&mut self, id: KeyId) {
         let entry = &mut self.entries[id.0 as usize];
         entry.holders -= 1;

@@ -24,6 +24,7 @@ mod link;
 mod mutants;
 #[cfg(feature = "mutants")]
 pub mod mutants;
+mod notes;
 mod overlay;
 mod own;
 mod patch;
@@ -42,6 +43,7 @@ mod submit;
 mod text;
 mod times;
 mod tree;
+mod walk;
 
 pub use codec::Corrupt;
 pub use cursor::{Cursor, Epoch, Revision};

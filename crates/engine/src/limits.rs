@@ -32,6 +32,9 @@ pub struct Limits {
     /// Bytes of one value that is sent in one piece: a plain answer, or a frame of a stream without deltas. Larger ones can be
     /// kept, and read in part, with a cut, or as a stream.
     pub value_bytes: usize,
+    /// Bytes of notes for readers in the middle of a large state: what left it meanwhile and is not remembered otherwise. Who takes
+    /// nothing for so long that notes have to go begins anew.
+    pub walk_notes_bytes: usize,
     /// Bytes of encodings kept to be shared between readers of the same resource.
     pub shared_encoding_bytes: usize,
 
@@ -83,6 +86,7 @@ impl Default for Limits {
             patch_work_bytes: 64 << 20,
             slice_bytes: 64 << 10,
             value_bytes: 64 << 20,
+            walk_notes_bytes: 16 << 20,
             shared_encoding_bytes: 64 << 20,
             body_bytes: 4 << 20,
             body_timeout_ms: 30_000,

@@ -1,8 +1,8 @@
 //! Links: cursors with a place in line.
 
 use crate::cursor::Revision;
-use crate::delta::Position;
 use crate::interest::{NIL, PointId};
+use crate::walk::Walk;
 use crate::session::Tick;
 
 /// A link's number, for the engine's own use.
@@ -30,8 +30,6 @@ pub(crate) struct Link {
     pub(crate) priority: Priority,
     /// Only whole values, no deltas.
     pub(crate) whole: bool,
-    /// The last frame did not complete a state.
-    pub(crate) incomplete: bool,
     /// The cursor is the reader's word, and nothing was sent since: it may have got further than that before it was cut off.
     pub(crate) resumed: bool,
     /// The last frame said that nothing is here.
@@ -47,6 +45,7 @@ pub(crate) struct Link {
     /// The round of its session's line in which it was last served.
     pub(crate) round: u32,
     pub(crate) rate: Option<Box<Rate>>,
+    /// A large state on its way: the last frame did not complete one.
     pub(crate) walk: Option<Box<Walk>>,
 }
 
@@ -87,20 +86,6 @@ pub(crate) struct Rate {
     pub(crate) due: Tick,
     /// While it waits: up to where its reader has everything.
     pub(crate) known: Revision,
-}
-
-/// A state too large for one frame, on its way in slices.
-///
-/// Members go out in order of slots, each as it is when its turn comes. At the end the reader has everything as of `start`,
-/// and an ordinary delta since then brings the rest.
-pub(crate) struct Walk {
-    /// What the reader had before.
-    pub(crate) base: Revision,
-    /// Where the tree was when the walk began.
-    pub(crate) start: Revision,
-    pub(crate) position: Position,
-    /// Nothing of it has been sent.
-    pub(crate) first: bool,
 }
 
 /// All links of an engine, with the lists that are threaded through them.
@@ -144,10 +129,13 @@ impl Links {
         }
     }
 
-    pub(crate) fn remove(&mut self, id: LinkId) {
+    /// Ends a link; says whether it was in the middle of a walk.
+    pub(crate) fn remove(&mut self, id: LinkId) -> bool {
         let link = &mut self[id];
-        (link.rate, link.walk) = (None, None);
+        link.rate = None;
+        let was_walking = link.walk.take().is_some();
         self.free.push(id);
+        was_walking
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -79,7 +79,8 @@ impl Engine {
             tombstones: &mut own.tombstones,
             // Nothing of it has rows.
             forgotten: &mut Vec::new(),
-            names: Vec::new(),
+            notes: (self.walks > 0).then_some(&mut self.notes),
+            names: vec![own.key],
         };
         if applying.apply(&mut self.keys, &mut own.value, change.0.clone(), point) {
             (self.revision, own.changed) = (at, at);

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use crate::cursor::Revision;
-use crate::delta::{Form, delta, next_slice};
+use crate::delta::{Form, Reader, delta};
 use crate::engine::{Engine, Found};
 use crate::frame::{Frame, Kind, Update};
 use crate::key::KeyId;
-use crate::link::{LinkId, Walk};
+use crate::link::LinkId;
 use crate::mutants;
 use crate::refusal::Refusal;
 use crate::sharing::Wish;
 use crate::tree::{Object, Value};
+use crate::walk::Walk;
 
 /// What a link is to be told.
 enum Telling {
@@ -38,7 +39,7 @@ impl Engine {
             whole: link.whole,
             from: link.cursor,
         };
-        let (tag, plain) = (link.tag, link.walk.is_none() && !link.incomplete && !link.resumed);
+        let (tag, plain) = (link.tag, link.walk.is_none() && !link.resumed);
         let touched = self.interest.touched(wish.point);
         let shared = plain && self.interest.links(wish.point) > 1;
         if shared && let Some((frame, to)) = self.sharing.find(&wish, touched) {
@@ -63,34 +64,64 @@ impl Engine {
 
     fn make(&mut self, id: LinkId, names: &mut Vec<KeyId>) -> Option<Result<Arc<Frame>, Refusal>> {
         let mut walk = self.links[id].walk.take();
+        let was_walking = walk.is_some();
+        let made = self.make_on(id, &mut walk, names);
+        self.walks = self.walks + usize::from(walk.is_some()) - usize::from(was_walking);
+        self.links[id].walk = walk;
+        self.forget_notes();
+        made
+    }
+
+    /// Nobody needs notes while nobody walks.
+    pub(crate) fn forget_notes(&mut self) {
+        if self.walks == 0 {
+            self.notes.clear(&mut self.keys);
+        }
+    }
+
+    fn make_on(
+        &mut self,
+        id: LinkId,
+        walking: &mut Option<Box<Walk>>,
+        names: &mut Vec<KeyId>,
+    ) -> Option<Result<Arc<Frame>, Refusal>> {
         let link = &self.links[id];
-        let (whole, incomplete) = (link.whole, link.incomplete);
+        let was_walking = walking.is_some();
         let depth = link.depth().unwrap_or(u32::MAX);
         let Found { value, changed } = self.find_point(link.point, names);
-        let mut since = link.cursor;
-        if walk.as_ref().is_some_and(|walk| !continues(value, walk)) {
-            // Another value stands there now: what was sent of the old one is no part of it.
-            (walk, since) = (None, Revision::NONE);
+        let time = self.times.of(changed);
+        let budget = self.limits.slice_bytes;
+        // Where another value stands now, what was sent of the old one is no part of it.
+        let lost = walking.take_if(|walk| !walk.continues(value, &self.notes)).is_some();
+        let since = if lost { Revision::NONE } else { link.cursor };
+        if let (Some(walk), Some(Value::Object(object))) = (&mut *walking, value)
+            && let Some(body) = walk.read_notes(&self.notes, &self.keys, object, names, depth, budget)
+        {
+            return Some(Ok(Frame::new(Kind::Merge, body, None, time)));
         }
-        if walk.is_none() {
-            match self.tell(value, changed, since, depth, whole, !incomplete && !link.resumed) {
-                Telling::Slices { anew } => {
+        if walking.as_ref().is_none_or(|walk| walk.position.is_none()) {
+            let reader = match walking {
+                Some(walk) => walk.reader(depth),
+                None => Reader { since, exact: !was_walking && !link.resumed, told: false, depth },
+            };
+            match (self.tell(value, changed, reader, link.whole), &mut *walking) {
+                (Telling::Slices { anew: false }, Some(walk)) => walk.go_round(self.revision),
+                (Telling::Slices { anew }, _) => {
                     let base = if anew { Revision::NONE } else { since };
-                    let position = Default::default();
-                    walk = Some(Box::new(Walk { base, start: self.revision, position, first: true }));
+                    *walking = Some(Box::new(Walk::new(base, self.revision, &self.notes)));
                 }
-                telling => {
+                (telling, _) => {
+                    *walking = None;
                     let made = match telling {
                         Telling::Frame(kind, body) => Some(Ok((kind, body))),
                         // The last slice was not the whole truth any more, but what came since cannot be seen.
-                        Telling::Nothing if incomplete => Some(Ok((Kind::Merge, b"{}".to_vec()))),
+                        Telling::Nothing if was_walking => Some(Ok((Kind::Merge, b"{}".to_vec()))),
                         Telling::Refused(refusal) => Some(Err(refusal)),
                         _ => None,
                     };
                     let absent = value.is_none();
-                    let time = self.times.of(changed);
                     let link = &mut self.links[id];
-                    (link.cursor, link.incomplete) = (changed, false);
+                    link.cursor = changed;
                     // Beneath a value that has no members, an absence may look as if it had changed.
                     if absent && link.gone {
                         return None;
@@ -100,32 +131,23 @@ impl Engine {
                 }
             }
         }
-        let mut walk = walk?;
+        let walk = walking.as_mut()?;
         let Some(Value::Object(object)) = value else { return None };
-        let fresh = walk.first && walk.base == Revision::NONE;
-        let (form, body, done) = next_slice(
-            &self.keys,
-            object,
-            walk.base,
-            depth,
-            &mut walk.position,
-            self.limits.slice_bytes,
-            fresh,
-        );
-        walk.first = false;
+        let is_value = walk.first && walk.base == Revision::NONE;
+        let (form, body, done) = walk.next_slice(&self.keys, object, depth, budget);
         let kind = match form {
-            Form::Merge if fresh => Kind::Snapshot,
+            Form::Merge if is_value => Kind::Snapshot,
             Form::Merge => Kind::Merge,
             Form::Patch => Kind::Patch,
         };
         let complete = done && changed <= walk.start;
-        let time = self.times.of(changed);
-        let link = &mut self.links[id];
-        link.incomplete = !complete;
-        if done {
-            link.cursor = if mutants::is("walk-ends-late") { changed } else { walk.start.min(changed) };
-        } else {
-            link.walk = Some(walk);
+        if complete {
+            *walking = None;
+            self.links[id].cursor = changed;
+        } else if done {
+            let start = walk.start.min(changed);
+            walk.base = if mutants::is("walk-ends-late") { changed } else { start };
+            walk.position = None;
         }
         Some(Ok(Frame::new(kind, body, complete.then_some(changed), time)))
     }
@@ -134,11 +156,10 @@ impl Engine {
         &self,
         value: Option<&Value>,
         changed: Revision,
-        since: Revision,
-        depth: u32,
+        reader: Reader,
         whole: bool,
-        exact: bool,
     ) -> Telling {
+        let Reader { since, depth, .. } = reader;
         if since >= changed {
             return Telling::Nothing;
         }
@@ -149,10 +170,11 @@ impl Engine {
             Err(refusal) => Telling::Refused(refusal),
         };
         let Value::Object(object) = value else { return snapshot(value) };
-        let unknown = since == Revision::NONE || since < object.born || since < object.floor;
+        let unknown =
+            since == Revision::NONE || since < object.born || reader.may_hold_more_of(object);
         if whole {
             // A change below the cut is no change for this reader.
-            let hidden = !unknown && depth != u32::MAX && is_hidden(self, object, since, depth);
+            let hidden = !unknown && depth != u32::MAX && is_hidden(self, object, reader);
             return if hidden { Telling::Nothing } else { snapshot(value) };
         }
         // With a cut, the value's length is not known before it is written.
@@ -168,7 +190,7 @@ impl Engine {
                 None => Telling::Slices { anew: true },
             };
         }
-        let (form, body) = match delta(&self.keys, object, since, depth, max, exact) {
+        let (form, body) = match delta(&self.keys, object, reader, max) {
             Some((_, body)) if body.is_empty() => return Telling::Nothing,
             Some(delta) => delta,
             None => {
@@ -186,15 +208,7 @@ impl Engine {
     }
 }
 
-/// Whether what stands there is what the walk began with, and everything that went from it since then (or, if the reader had something
-/// before, since what it had) is still remembered.
-fn continues(value: Option<&Value>, walk: &Walk) -> bool {
-    let Some(Value::Object(object)) = value else { return false };
-    let since = if walk.base == Revision::NONE { walk.start } else { walk.base };
-    object.born <= since && object.floor <= since
-}
-
-fn is_hidden(engine: &Engine, object: &Object, since: Revision, depth: u32) -> bool {
-    delta(&engine.keys, object, since, depth, engine.limits.slice_bytes, false)
+fn is_hidden(engine: &Engine, object: &Object, reader: Reader) -> bool {
+    delta(&engine.keys, object, reader, engine.limits.slice_bytes)
         .is_some_and(|(_, body)| body.is_empty())
 }

@@ -12,6 +12,7 @@ use crate::change::{Change, Members};
 use crate::cursor::Revision;
 use crate::key::{KeyId, Keys};
 use crate::mutants;
+use crate::notes::Step;
 use crate::text::Text;
 
 /// Slots up to which a scan is cheaper than an index.
@@ -305,11 +306,13 @@ impl Object {
         true
     }
 
-    /// Forgets the oldest tombstones until at most `max` are left. Returns how many went.
+    /// Forgets the oldest tombstones until at most `max` are left. Returns how many went. `steps`: for readers in the middle of a walk,
+    /// who take over a hold on each name.
     pub(crate) fn forget_tombstones(
         &mut self,
         keys: &mut Keys,
         max: usize,
+        mut steps: Option<&mut Vec<Step>>,
         mut tell: impl FnMut(&Keys, KeyId),
     ) -> usize {
         let mut forgotten = 0;
@@ -333,7 +336,10 @@ impl Object {
                 self.floor = self.floor.max(member.changed);
             }
             tell(keys, member.key);
-            keys.release(member.key);
+            match &mut steps {
+                Some(steps) => steps.push(Step::Forgotten { key: member.key, slot: slot as u32 }),
+                None => keys.release(member.key),
+            }
             match &mut self.index {
                 Some(index) => {
                     index.slots.remove(&member.key);
@@ -341,7 +347,10 @@ impl Object {
                 }
                 None => {
                     self.members.remove(slot);
-                    self.layout += 1;
+                    self.layout = self.layout.wrapping_add(1);
+                    if let Some(steps) = &mut steps {
+                        steps.push(Step::Renumbered([slot as u32].into()));
+                    }
                 }
             }
             self.dead -= 1;
@@ -349,9 +358,13 @@ impl Object {
         }
         let vacant = self.members.len() - self.live as usize - self.dead as usize;
         if vacant > SCAN_MAX && vacant > self.members.len() / 2 {
+            if let Some(steps) = &mut steps {
+                let gone = self.members.iter().zip(0..).filter(|(member, _)| member.key == KeyId::NONE);
+                steps.push(Step::Renumbered(gone.map(|(_, slot)| slot).collect()));
+            }
             self.members.retain(|m| m.key != KeyId::NONE);
             self.members.shrink_to_fit();
-            self.layout += 1;
+            self.layout = self.layout.wrapping_add(1);
             self.index = None;
             if self.members.len() > SCAN_MAX {
                 self.build_index();

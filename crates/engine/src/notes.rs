@@ -1,0 +1,123 @@
+//! Notes for readers in the middle of a large state: members that were forgotten meanwhile, and slots that were renumbered.
+//!
+//! A walk takes as long as its connection needs, and an object remembers only so many members that left it. What it forgets while
+//! somebody walks is noted here, for all walks together; each reads the notes when its turn comes, and tells its reader of those that
+//! left before it goes on. So a walk ends whatever writers do. Notes are bounded in bytes: a walk that did not read one in time starts
+//! anew. While nobody walks there are none.
+
+use std::collections::VecDeque;
+
+use crate::cursor::Revision;
+use crate::key::{KeyId, Keys};
+
+/// What one commit did to one object.
+pub(crate) struct Note {
+    /// The names that lead to the object.
+    pub(crate) object: Box<[KeyId]>,
+    pub(crate) born: Revision,
+    pub(crate) steps: Box<[Step]>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    /// A member that had left is forgotten. Its slot keeps its number.
+    Forgotten { key: KeyId, slot: u32 },
+    /// These slots are no more, and those behind them have moved up. In ascending order.
+    Renumbered(Box<[u32]>),
+}
+
+/// A place in the notes: a note's number, and how many steps of it have been read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Bookmark {
+    note: u64,
+    steps: usize,
+}
+
+pub(crate) struct Notes {
+    notes: VecDeque<Note>,
+    /// The number of the oldest.
+    first: u64,
+    bytes: usize,
+    max_bytes: usize,
+}
+
+impl Notes {
+    pub(crate) fn new(max_bytes: usize) -> Notes {
+        Notes { notes: VecDeque::new(), first: 0, bytes: 0, max_bytes }
+    }
+
+    /// Takes a note. The oldest go when there are too many bytes of them.
+    pub(crate) fn push(&mut self, keys: &mut Keys, object: &[KeyId], born: Revision, steps: Vec<Step>) {
+        object.iter().for_each(|key| keys.hold_again(*key));
+        let note = Note { object: object.into(), born, steps: steps.into() };
+        self.bytes += note.bytes();
+        self.notes.push_back(note);
+        while self.bytes > self.max_bytes {
+            self.drop_first(keys);
+        }
+    }
+
+    /// The end of the notes: who begins to read there has missed none.
+    pub(crate) fn end(&self) -> Bookmark {
+        Bookmark { note: self.first + self.notes.len() as u64, steps: 0 }
+    }
+
+    /// Whether all that was noted since then is still here.
+    pub(crate) fn reaches_back_to(&self, at: Bookmark) -> bool {
+        at.note >= self.first
+    }
+
+    /// The note at a bookmark; none at the end.
+    pub(crate) fn at(&self, at: Bookmark) -> Option<&Note> {
+        self.notes.get(at.note.checked_sub(self.first)? as usize)
+    }
+
+    /// Nobody walks any more.
+    pub(crate) fn clear(&mut self, keys: &mut Keys) {
+        while !self.notes.is_empty() {
+            self.drop_first(keys);
+        }
+        self.notes.shrink_to_fit();
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn drop_first(&mut self, keys: &mut Keys) {
+        let Some(note) = self.notes.pop_front() else { return };
+        self.first += 1;
+        self.bytes -= note.bytes();
+        note.object.iter().for_each(|key| keys.release(*key));
+        for step in &note.steps {
+            if let Step::Forgotten { key, .. } = step {
+                keys.release(*key);
+            }
+        }
+    }
+}
+
+impl Note {
+    /// What it takes, names not counted.
+    fn bytes(&self) -> usize {
+        let lists = self.steps.iter().map(|step| match step {
+            Step::Forgotten { .. } => 0,
+            Step::Renumbered(slots) => size_of_val(&**slots),
+        });
+        size_of::<Note>() + size_of_val(&*self.object) + size_of_val(&*self.steps) + lists.sum::<usize>()
+    }
+}
+
+impl Bookmark {
+    pub(crate) fn steps(self) -> usize {
+        self.steps
+    }
+
+    pub(crate) fn next_step(&mut self) {
+        self.steps += 1;
+    }
+
+    pub(crate) fn next_note(&mut self) {
+        (self.note, self.steps) = (self.note + 1, 0);
+    }
+}
