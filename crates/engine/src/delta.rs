@@ -7,7 +7,7 @@
 
 use crate::cursor::Revision;
 use crate::key::{KeyId, Keys};
-use crate::mutants;
+use crate::notes::Left;
 use crate::tree::{Member, Object, Value};
 
 /// Members that one frame may look at without finding anything to say: what the lock is held for is bounded even so.
@@ -63,15 +63,17 @@ impl Reader {
 }
 
 /// Writes all that changed in an object since a revision, as a merge patch or else as a JSON Patch. `None` when that is longer than
-/// `max`; an empty body when nothing that can be seen at this depth has changed.
+/// `max`; an empty body when nothing that can be seen at this depth has changed. `left`: members that are forgotten, which the reader may
+/// have.
 pub(crate) fn delta(
     keys: &Keys,
     object: &Object,
     reader: Reader,
+    left: Option<&Left>,
     max: usize,
 ) -> Option<(Form, Vec<u8>)> {
     let mut merge = Merge::new(false);
-    if changes(keys, object, reader, max, &mut merge) {
+    if changes(keys, object, reader, left, max, &mut merge) {
         let body = merge.finish();
         return Some((Form::Merge, if body.len() == 2 { Vec::new() } else { body }));
     }
@@ -79,7 +81,7 @@ pub(crate) fn delta(
         return None;
     }
     let mut patch = Patch::new(reader.exact);
-    changes(keys, object, reader, max, &mut patch).then(|| (Form::Patch, patch.finish()))
+    changes(keys, object, reader, left, max, &mut patch).then(|| (Form::Patch, patch.finish()))
 }
 
 /// How a delta is written.
@@ -94,10 +96,29 @@ fn changes(
     keys: &Keys,
     object: &Object,
     reader: Reader,
+    left: Option<&Left>,
     max: usize,
     writer: &mut impl Writer,
 ) -> bool {
-    Changes { keys, reader, max, looks: LOOKS_MAX, writer }.of(object, reader.depth)
+    Changes { keys, reader, max, looks: LOOKS_MAX, writer }.of(object, reader.depth, left)
+}
+
+/// A merge patch that removes these.
+pub(crate) fn removal(keys: &Keys, left: &Left) -> Vec<u8> {
+    fn write(keys: &Keys, left: &Left, merge: &mut Merge) {
+        for (key, beneath) in left.names() {
+            if beneath.is_gone() {
+                merge.remove(keys, key, true);
+            } else {
+                merge.enter(keys, key, Has::Nothing);
+                write(keys, beneath, merge);
+                merge.leave();
+            }
+        }
+    }
+    let mut merge = Merge::new(false);
+    write(keys, left, &mut merge);
+    merge.finish()
 }
 
 /// A walk over what changed since a revision.
@@ -111,18 +132,26 @@ pub(crate) struct Changes<'a, W> {
 }
 
 impl<W: Writer> Changes<'_, W> {
-    fn of(&mut self, object: &Object, depth: u32) -> bool {
-        depth == 0
-            || object.changed_since(self.reader.since).all(|member| {
-                let looks = self.looks.checked_sub(1);
-                self.looks = looks.unwrap_or_default();
-                let goes_on = looks.is_some() && self.member(member, depth - 1);
-                goes_on && self.writer.len() <= self.max && !self.writer.failed()
-            })
+    fn of(&mut self, object: &Object, depth: u32, left: Option<&Left>) -> bool {
+        if depth == 0 {
+            return true;
+        }
+        let changed = object.changed_since(self.reader.since).all(|member| {
+            let looks = self.looks.checked_sub(1);
+            self.looks = looks.unwrap_or_default();
+            let left = left.and_then(|left| left.beneath(member.key));
+            let goes_on = looks.is_some() && self.member(member, depth - 1, left);
+            goes_on && self.writer.len() <= self.max && !self.writer.failed()
+        });
+        let gone = left.into_iter().flat_map(Left::names).filter(|(_, left)| left.is_gone());
+        for (key, _) in gone.filter(|(key, _)| changed && object.find(*key).is_none()) {
+            self.writer.remove(self.keys, key, false);
+        }
+        changed
     }
 
     /// Writes down one member. False when the walk beneath it was given up.
-    pub(crate) fn member(&mut self, member: &Member, depth: u32) -> bool {
+    pub(crate) fn member(&mut self, member: &Member, depth: u32, left: Option<&Left>) -> bool {
         let Changes { keys, reader, ref mut writer, .. } = *self;
         let (since, nothing_yet) = (reader.since, reader.since == Revision::NONE);
         match &member.value {
@@ -138,7 +167,7 @@ impl<W: Writer> Changes<'_, W> {
                 }
             }
             Value::Object(_) if nothing_yet => writer.set(keys, member.key, &member.value, depth),
-            Value::Object(object) if reader.may_hold_more_of(object) => {
+            Value::Object(object) if reader.may_hold_more_of(object) || left.is_some_and(Left::is_gone) => {
                 writer.replace(keys, member.key, &member.value, depth);
             }
             Value::Object(object) => {
@@ -147,7 +176,7 @@ impl<W: Writer> Changes<'_, W> {
                 } else if !writer.grow(keys, member.key, &member.value, depth) {
                     return true;
                 }
-                let complete = self.of(object, depth);
+                let complete = self.of(object, depth, left);
                 self.writer.leave();
                 return complete;
             }

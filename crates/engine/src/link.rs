@@ -2,8 +2,8 @@
 
 use crate::cursor::Revision;
 use crate::interest::{NIL, PointId};
-use crate::walk::Walk;
 use crate::session::Tick;
+use crate::walk::Walk;
 
 /// A link's number, for the engine's own use.
 pub(crate) type LinkId = u32;

@@ -5,7 +5,7 @@
 //! left before it goes on. So a walk ends whatever writers do. Notes are bounded in bytes: a walk that did not read one in time starts
 //! anew. While nobody walks there are none.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::cursor::Revision;
 use crate::key::{KeyId, Keys};
@@ -21,7 +21,7 @@ pub(crate) struct Note {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Step {
     /// A member that had left is forgotten. Its slot keeps its number.
-    Forgotten { key: KeyId, slot: u32 },
+    Forgotten { key: KeyId },
     /// These slots are no more, and those behind them have moved up. In ascending order.
     Renumbered(Box<[u32]>),
 }
@@ -39,6 +39,50 @@ pub(crate) struct Notes {
     first: u64,
     bytes: usize,
     max_bytes: usize,
+}
+
+/// Members that have left and are forgotten.
+#[derive(Default)]
+pub(crate) struct Gone {
+    pub(crate) members: Left,
+    /// Bytes of the merge patch that tells of them, about.
+    pub(crate) bytes: usize,
+    /// There are more notes than that.
+    pub(crate) is_full: bool,
+    pub(crate) read_to: Bookmark,
+}
+
+/// Names in one object: those of members that left it, and those that lead to more.
+#[derive(Default)]
+pub(crate) struct Left {
+    names: BTreeMap<KeyId, Left>,
+    is_gone: bool,
+}
+
+impl Gone {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.names.is_empty()
+    }
+}
+
+impl Left {
+    pub(crate) fn add(&mut self, path: &[KeyId], key: KeyId) {
+        let object = path.iter().fold(self, |left, key| left.names.entry(*key).or_default());
+        object.names.entry(key).or_default().is_gone = true;
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = (KeyId, &Left)> {
+        self.names.iter().map(|(key, left)| (*key, left))
+    }
+
+    pub(crate) fn beneath(&self, key: KeyId) -> Option<&Left> {
+        self.names.get(&key)
+    }
+
+    /// A member of this name left.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_gone
+    }
 }
 
 impl Notes {
@@ -90,7 +134,7 @@ impl Notes {
         self.bytes -= note.bytes();
         note.object.iter().for_each(|key| keys.release(*key));
         for step in &note.steps {
-            if let Step::Forgotten { key, .. } = step {
+            if let Step::Forgotten { key } = step {
                 keys.release(*key);
             }
         }

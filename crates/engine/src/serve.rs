@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::cursor::Revision;
-use crate::delta::{Form, Reader, delta};
+use crate::delta::{Form, Reader, delta, removal};
 use crate::engine::{Engine, Found};
 use crate::frame::{Frame, Kind, Update};
 use crate::key::KeyId;
 use crate::link::LinkId;
 use crate::mutants;
+use crate::notes::Gone;
 use crate::refusal::Refusal;
 use crate::sharing::Wish;
 use crate::tree::{Object, Value};
@@ -94,18 +95,29 @@ impl Engine {
         // Where another value stands now, what was sent of the old one is no part of it.
         let lost = walking.take_if(|walk| !walk.continues(value, &self.notes)).is_some();
         let since = if lost { Revision::NONE } else { link.cursor };
-        if let (Some(walk), Some(Value::Object(object))) = (&mut *walking, value)
-            && let Some(body) = walk.read_notes(&self.notes, &self.keys, object, names, depth, budget)
-        {
-            return Some(Ok(Frame::new(Kind::Merge, body, None, time)));
-        }
         if walking.as_ref().is_none_or(|walk| walk.position.is_none()) {
             let reader = match walking {
                 Some(walk) => walk.reader(depth),
                 None => Reader { since, exact: !was_walking && !link.resumed, told: false, depth },
             };
-            match (self.tell(value, changed, reader, link.whole), &mut *walking) {
-                (Telling::Slices { anew: false }, Some(walk)) => walk.go_round(self.revision),
+            let gone = match (&mut *walking, value) {
+                (Some(walk), Some(Value::Object(object))) => {
+                    walk.gone(&self.notes, &self.keys, object, names, depth, budget)
+                }
+                _ => Gone::default(),
+            };
+            let removal =
+                || Some(Ok(Frame::new(Kind::Merge, removal(&self.keys, &gone.members), None, time)));
+            if let (Some(walk), true) = (&mut *walking, gone.is_full) {
+                walk.tell_apart(&gone);
+                return removal();
+            }
+            match (self.tell(value, changed, reader, &gone, link.whole), &mut *walking) {
+                (Telling::Slices { anew: false }, Some(walk)) => {
+                    if !walk.begin_round(&gone, self.revision, &self.notes) {
+                        return removal();
+                    }
+                }
                 (Telling::Slices { anew }, _) => {
                     let base = if anew { Revision::NONE } else { since };
                     *walking = Some(Box::new(Walk::new(base, self.revision, &self.notes)));
@@ -133,6 +145,7 @@ impl Engine {
         }
         let walk = walking.as_mut()?;
         let Some(Value::Object(object)) = value else { return None };
+        walk.heed(&self.notes, names);
         let is_value = walk.first && walk.base == Revision::NONE;
         let (form, body, done) = walk.next_slice(&self.keys, object, depth, budget);
         let kind = match form {
@@ -146,8 +159,7 @@ impl Engine {
             self.links[id].cursor = changed;
         } else if done {
             let start = walk.start.min(changed);
-            walk.base = if mutants::is("walk-ends-late") { changed } else { start };
-            walk.position = None;
+            walk.end_round(if mutants::is("walk-ends-late") { changed } else { start });
         }
         Some(Ok(Frame::new(kind, body, complete.then_some(changed), time)))
     }
@@ -157,6 +169,7 @@ impl Engine {
         value: Option<&Value>,
         changed: Revision,
         reader: Reader,
+        gone: &Gone,
         whole: bool,
     ) -> Telling {
         let Reader { since, depth, .. } = reader;
@@ -170,8 +183,7 @@ impl Engine {
             Err(refusal) => Telling::Refused(refusal),
         };
         let Value::Object(object) = value else { return snapshot(value) };
-        let unknown =
-            since == Revision::NONE || since < object.born || reader.may_hold_more_of(object);
+        let unknown = since == Revision::NONE || since < object.born || reader.may_hold_more_of(object);
         if whole {
             // A change below the cut is no change for this reader.
             let hidden = !unknown && depth != u32::MAX && is_hidden(self, object, reader);
@@ -190,7 +202,7 @@ impl Engine {
                 None => Telling::Slices { anew: true },
             };
         }
-        let (form, body) = match delta(&self.keys, object, reader, max) {
+        let (form, body) = match delta(&self.keys, object, reader, Some(&gone.members), max) {
             Some((_, body)) if body.is_empty() => return Telling::Nothing,
             Some(delta) => delta,
             None => {
@@ -209,6 +221,6 @@ impl Engine {
 }
 
 fn is_hidden(engine: &Engine, object: &Object, reader: Reader) -> bool {
-    delta(&engine.keys, object, reader, engine.limits.slice_bytes)
+    delta(&engine.keys, object, reader, None, engine.limits.slice_bytes)
         .is_some_and(|(_, body)| body.is_empty())
 }

@@ -337,7 +337,7 @@ impl Object {
             }
             tell(keys, member.key);
             match &mut steps {
-                Some(steps) => steps.push(Step::Forgotten { key: member.key, slot: slot as u32 }),
+                Some(steps) => steps.push(Step::Forgotten { key: member.key }),
                 None => keys.release(member.key),
             }
             match &mut self.index {

@@ -1,31 +1,38 @@
 //! Walks: a state too large for one frame, on its way in slices.
 //!
 //! Members go out in order of slots, each as it is when its turn comes. A walk covers the slots that there were when it began, so it
-//! ends. At its end the reader has everything as of its start, and what changed since then comes as an ordinary delta, or as another
-//! walk if that is large. Members that were forgotten meanwhile are told from the [notes](crate::notes), before anything else of a
-//! turn: a name that is used again was gone in between.
+//! ends. Then the reader has everything as of its start, and what changed since then comes as an ordinary delta, or as another round if
+//! that is large.
+//!
+//! Members that were forgotten meanwhile are told from the [notes](crate::notes) between two rounds, or with the delta that completes
+//! the state. A name may have been used again since it was forgotten: then its member has changed since the start of the round, so the
+//! next one brings it after that.
 
 use crate::cursor::Revision;
 use crate::delta::{Changes, Form, Has, LOOKS_MAX, Merge, Patch, Reader, Writer};
 use crate::key::{KeyId, Keys};
 use crate::mutants;
-use crate::notes::{Bookmark, Note, Notes, Step};
+use crate::notes::{Bookmark, Gone, Note, Notes, Step};
 use crate::tree::{Object, Value};
 
 /// A walk of one link.
 pub(crate) struct Walk {
-    /// What the reader has, apart from what this walk has sent.
+    /// What the reader has, apart from what this round has sent.
     pub(crate) base: Revision,
-    /// Where the tree was when the walk, or this round of it, began.
+    /// Where the tree was when this round began.
     pub(crate) start: Revision,
     /// None between two rounds.
     pub(crate) position: Option<Position>,
     /// Nothing of it has been sent.
     pub(crate) first: bool,
-    /// Where the tree was when the notes began to be read for it.
+    /// Where the tree was when notes began to be taken for it.
     notes_since: Revision,
-    /// The notes that have been read.
-    read: Bookmark,
+    /// Notes that the position heeds.
+    heeded: Bookmark,
+    /// Notes that the reader has been told.
+    told: Bookmark,
+    /// Just now, between two rounds, it was told all notes up to here.
+    told_at: Option<Revision>,
 }
 
 /// A place in a walk: one entry for each object entered.
@@ -56,78 +63,94 @@ impl Walk {
             position: Some(Position::default()),
             first: true,
             notes_since: now,
-            read: notes.end(),
+            heeded: notes.end(),
+            told: notes.end(),
+            told_at: None,
         }
-    }
-
-    /// Begins the next round: everything since the start of the one before.
-    pub(crate) fn go_round(&mut self, now: Revision) {
-        (self.start, self.position) = (now, Some(Position::default()));
     }
 
     /// Whether it can go on: what stands there is what it began with, and it has missed no note.
     pub(crate) fn continues(&self, value: Option<&Value>, notes: &Notes) -> bool {
         let Some(Value::Object(object)) = value else { return false };
         let since = if self.base == Revision::NONE { self.start } else { self.base };
-        object.born <= since && notes.reaches_back_to(self.read)
+        object.born <= since && notes.reaches_back_to(self.told)
     }
 
-    /// The reader, as a delta from the start of the last round sees it.
+    /// The reader, as a delta sees it.
     pub(crate) fn reader(&self, depth: u32) -> Reader {
         let told = self.base >= self.notes_since;
         Reader { since: self.base, exact: false, told, depth }
     }
 
-    /// Reads the notes, and writes a merge patch of the members that are gone, about `budget` bytes of it. `None` when all notes have
-    /// been read and there is nothing to be told. `point`: the names that lead to the object that is walked.
-    pub(crate) fn read_notes(
-        &mut self,
+    /// A round is over: the reader has everything as of its start.
+    pub(crate) fn end_round(&mut self, start: Revision) {
+        (self.base, self.position) = (start, None);
+    }
+
+    /// Begins another round, if that can be now. Else `gone` has to be told first, and it is as if it had been.
+    pub(crate) fn begin_round(&mut self, gone: &Gone, now: Revision, notes: &Notes) -> bool {
+        let start = self.told_at.take().or(gone.is_empty().then_some(now));
+        match start {
+            Some(start) => {
+                (self.start, self.position) = (start, Some(Position::default()));
+                self.heeded = notes.end();
+            }
+            None => {
+                self.told = gone.read_to;
+                self.told_at = Some(now);
+            }
+        }
+        start.is_some()
+    }
+
+    /// So many members are gone that they are told apart.
+    pub(crate) fn tell_apart(&mut self, gone: &Gone) {
+        self.told = gone.read_to;
+    }
+
+    /// Members that are gone and that the reader has not been told of, about `budget` bytes of them.
+    pub(crate) fn gone(
+        &self,
         notes: &Notes,
         keys: &Keys,
         object: &Object,
         point: &[KeyId],
         depth: u32,
         budget: usize,
-    ) -> Option<Vec<u8>> {
-        let mut gone: Vec<Vec<KeyId>> = Vec::new();
-        let mut bytes = 0;
-        while let Some(note) = notes.at(self.read) {
-            let beneath = note.object.strip_prefix(point);
-            let is_here = beneath.is_some_and(|path| is_same(object, path, note.born));
-            let Some(path) = beneath else {
-                self.read.next_note();
-                continue;
-            };
-            while let Some(step) = note.steps.get(self.read.steps()) {
-                if bytes >= budget {
-                    return Some(write_gone(keys, gone));
+    ) -> Gone {
+        let mut gone = Gone { read_to: self.told, ..Gone::default() };
+        while let Some(note) = notes.at(gone.read_to) {
+            let path = note.object.strip_prefix(point).filter(|path| path.len() < depth as usize);
+            let path = path.filter(|path| is_same(object, path, note.born));
+            while let (Some(path), Some(step)) = (path, note.steps.get(gone.read_to.steps())) {
+                gone.read_to.next_step();
+                if let Step::Forgotten { key } = step {
+                    gone.bytes += keys.json_len(*key) + ":null,".len();
+                    gone.members.add(path, *key);
                 }
-                self.read.next_step();
-                match step {
-                    Step::Renumbered(slots) => {
-                        if let Some(position) = &mut self.position {
-                            position.renumber(path, note, slots);
-                        }
-                    }
-                    Step::Forgotten { key, slot } => {
-                        let is_seen = path.len() < depth as usize;
-                        if is_here && is_seen && !self.has_to_come_to(path, note, *slot) {
-                            bytes += keys.json_len(*key) + ":null,".len();
-                            gone.push(path.iter().chain([key]).copied().collect());
-                        }
+                if gone.bytes >= budget {
+                    gone.is_full = true;
+                    return gone;
+                }
+            }
+            gone.read_to.next_note();
+        }
+        gone
+    }
+
+    /// Follows the objects that it is in through what was renumbered.
+    pub(crate) fn heed(&mut self, notes: &Notes, point: &[KeyId]) {
+        let Some(position) = &mut self.position else { return };
+        while let Some(note) = notes.at(self.heeded) {
+            if let Some(path) = note.object.strip_prefix(point) {
+                for step in &note.steps {
+                    if let Step::Renumbered(slots) = step {
+                        position.renumber(path, note, slots);
                     }
                 }
             }
-            self.read.next_note();
+            self.heeded.next_note();
         }
-        let is_told = !gone.is_empty() && !mutants::is("notes-not-told");
-        is_told.then(|| write_gone(keys, gone))
-    }
-
-    /// Whether nothing of a slot has been sent yet to a reader that had nothing.
-    fn has_to_come_to(&self, path: &[KeyId], note: &Note, slot: u32) -> bool {
-        let position = self.position.as_ref().filter(|_| self.base == Revision::NONE);
-        position.is_some_and(|position| position.has_to_come_to(path, note, slot as usize))
     }
 
     /// Writes the next slice, about `budget` bytes of it. Returns whether that was the rest.
@@ -167,24 +190,6 @@ fn is_same(mut object: &Object, path: &[KeyId], born: Revision) -> bool {
     object.born == born
 }
 
-/// A merge patch that removes these.
-fn write_gone(keys: &Keys, mut gone: Vec<Vec<KeyId>>) -> Vec<u8> {
-    gone.sort_unstable();
-    gone.dedup();
-    let mut merge = Merge::new(false);
-    let mut open: &[KeyId] = &[];
-    for path in &gone {
-        let Some((key, above)) = path.split_last() else { continue };
-        let common = open.iter().zip(above).take_while(|(a, b)| a == b).count();
-        (common..open.len()).for_each(|_| merge.leave());
-        above[common..].iter().for_each(|key| merge.enter(keys, *key, Has::Nothing));
-        merge.remove(keys, *key, true);
-        open = above;
-    }
-    open.iter().for_each(|_| merge.leave());
-    merge.finish()
-}
-
 impl Position {
     /// The place in an object, if the walk is in it.
     fn level(&self, path: &[KeyId], born: Revision) -> Option<usize> {
@@ -202,12 +207,6 @@ impl Position {
         if is_gone {
             self.0.truncate(level + 1);
         }
-    }
-
-    fn has_to_come_to(&self, path: &[KeyId], note: &Note, slot: usize) -> bool {
-        let Some(level) = self.level(path, note.born) else { return false };
-        let is_entered = self.0.len() > level + 1;
-        slot > self.0[level].slot || slot == self.0[level].slot && !is_entered
     }
 }
 
@@ -275,7 +274,7 @@ impl<'a, W: Writer> Slice<'a, W> {
                 _ => {
                     let reader = self.changes.reader;
                     self.changes.reader = Reader { since, ..reader };
-                    self.changes.member(member, depth - 1);
+                    self.changes.member(member, depth - 1, None);
                     self.changes.reader = reader;
                 }
             }

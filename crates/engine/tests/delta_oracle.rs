@@ -305,3 +305,165 @@ fn a_written_null_and_an_object_made_anew_come_as_json_patch() {
         r#"[{"op":"add","path":"/b","value":{"list":2}},{"op":"add","path":"/deep","value":null}]"#;
     assert_eq!(std::str::from_utf8(&frames[0].body), Ok(expected));
 }
+
+/// What a busy collection goes through: members of `queue`, members of its members, and all of it.
+#[derive(Clone, Debug)]
+enum Churn {
+    Set(usize, Value),
+    SetBeneath(usize, usize, Value),
+    Remove(usize),
+    RemoveBeneath(usize, usize),
+    /// Many members at once, from this one on.
+    RemoveMany(usize, usize),
+    Anew(usize),
+}
+
+fn churn() -> impl Strategy<Value = Churn> {
+    prop_oneof![
+        6 => (0usize..60, leaf()).prop_map(|(m, v)| Churn::Set(m, v)),
+        6 => (0usize..6, 0usize..40, leaf()).prop_map(|(m, n, v)| Churn::SetBeneath(m, n, v)),
+        6 => (0usize..60).prop_map(Churn::Remove),
+        6 => (0usize..6, 0usize..40).prop_map(|(m, n)| Churn::RemoveBeneath(m, n)),
+        2 => (0usize..60, 1usize..50).prop_map(|(m, n)| Churn::RemoveMany(m, n)),
+        1 => (0usize..20).prop_map(Churn::Anew),
+    ]
+}
+
+fn write(churn: &Churn) -> Value {
+    let name = |m: &usize| format!("m{m}");
+    match churn {
+        Churn::Set(m, value) => serde_json::json!({ name(m): value }),
+        Churn::SetBeneath(m, n, value) => serde_json::json!({ name(m): { name(n): value } }),
+        Churn::Remove(m) => serde_json::json!({ name(m): null }),
+        Churn::RemoveBeneath(m, n) => serde_json::json!({ name(m): { name(n): null } }),
+        Churn::RemoveMany(m, n) => (*m..m + n).map(|m| (name(&m), Value::Null)).collect(),
+        Churn::Anew(n) => (0..*n).map(|n| (name(&n), serde_json::json!({ "n": n }))).collect(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn readers_of_slices_are_told_of_all_that_leaves_meanwhile(
+        steps in proptest::collection::vec((churn(), 0u8..4, 0usize..6), 1..160),
+        slice_bytes in prop_oneof![Just(24usize), Just(200), Just(1000)],
+        tombstones_per_object in prop_oneof![Just(0usize), Just(1), Just(8), Just(1024)],
+        walk_notes_bytes in prop_oneof![4 => Just(16usize << 20), 1 => Just(300)],
+    ) {
+        let mut world = World::new(Limits { slice_bytes, tombstones_per_object, walk_notes_bytes, ..Limits::default() });
+        let specs: [(&[&str], u32); 6] =
+            [(&[], u32::MAX), (&["queue"], u32::MAX), (&["queue", "m1"], u32::MAX), (&[], 2), (&["queue"], 1), (&["queue"], 2)];
+        let watches = specs.map(|(path, depth)| world.watch(path, None, depth));
+        let readers: Vec<SessionId> = specs.iter().map(|_| world.engine.open()).collect();
+        for (session, watch) in readers.iter().zip(&watches) {
+            world.engine.watch(*session, 0, watch);
+        }
+        world.engine.take_woken();
+        let mut states: Vec<Option<Value>> = vec![None; specs.len()];
+        let take = |world: &mut World, states: &mut Vec<Option<Value>>, reader: usize| {
+            let Some(update) = world.engine.next(readers[reader], Tick(0)) else { return false };
+            let frame = update.frame.unwrap();
+            apply(&mut states[reader], &frame, true);
+            if let Some(revision) = frame.revision {
+                let at = world.history.iter().rfind(|(r, _)| *r <= revision).unwrap();
+                let (path, depth) = specs[reader];
+                assert_eq!(states[reader], view(&at.1, path, depth), "reader {reader} at {revision:?}");
+            }
+            true
+        };
+        for (churn, pulls, reader) in &steps {
+            let body = write(churn);
+            let step = match churn {
+                Churn::Anew(_) => serde_json::json!([{ "op": "add", "path": "/queue", "value": body }]),
+                _ => Value::Null,
+            };
+            let now = world.history.len() as u64;
+            if step.is_null() {
+                let body = serde_json::json!({ "queue": body });
+                commit(&mut world.engine, Action::Merge(Json::parse(body.to_string().as_bytes(), &Limits::default()).unwrap()), now);
+            } else {
+                commit(&mut world.engine, Action::Patch(Patch::parse(step.to_string().as_bytes(), &Limits::default()).unwrap()), now);
+            }
+            let value = root(&world.engine);
+            if world.engine.revision() != world.history.last().unwrap().0 {
+                world.history.push((world.engine.revision(), value));
+            }
+            for _ in 0..*pulls {
+                take(&mut world, &mut states, *reader);
+            }
+        }
+        for (reader, (path, depth)) in specs.iter().enumerate() {
+            let mut frames = 0;
+            while take(&mut world, &mut states, reader) {
+                frames += 1;
+                prop_assert!(frames < 20_000, "no end of frames");
+            }
+            prop_assert_eq!(&states[reader], &view(&world.history.last().unwrap().1, path, *depth), "reader {}", reader);
+        }
+    }
+}
+
+/// Frames that a slow reader takes until it is in step with a collection that never rests: 40 members change for each frame.
+fn frames_until_synced(path: &[&str], limits: Limits, common_names: bool) -> usize {
+    let mut world = World::new(limits);
+    let filler = "x".repeat(100);
+    let members: Value = (0..2000).map(|i| (format!("m{i}"), Value::from(filler.clone()))).collect();
+    let all = serde_json::json!({ "before": 1, "queue": members, "behind": 2 });
+    commit(
+        &mut world.engine,
+        Action::Merge(Json::parse(all.to_string().as_bytes(), &Limits::default()).unwrap()),
+        0,
+    );
+    let session = world.engine.open();
+    let watch = world.watch(path, None, u32::MAX);
+    world.engine.watch(session, 0, &watch);
+    world.engine.take_woken();
+    let mut state = None;
+    let name = |turn: usize, i: usize| match common_names {
+        // A few hundred names that come back again and again.
+        true => format!("q{}", (turn * 20 + i) % 600),
+        false => format!("q{turn}-{i}"),
+    };
+    for turn in 0..1000 {
+        // (An object in the place of another is a longer story: a merge patch cannot tell it.)
+        let value = if common_names { serde_json::json!(turn) } else { serde_json::json!({ "n": turn }) };
+        let comes = (0..20).map(|i| (name(turn, i), value.clone()));
+        let goes = (0..20).filter_map(|i| Some((name(turn.checked_sub(5)?, i), Value::Null)));
+        let body: Value = comes.chain(goes).collect();
+        let body = serde_json::json!({ "queue": body }).to_string();
+        commit(
+            &mut world.engine,
+            Action::Merge(Json::parse(body.as_bytes(), &Limits::default()).unwrap()),
+            1,
+        );
+        let frame = world.engine.next(session, Tick(0)).unwrap().frame.unwrap();
+        apply(&mut state, &frame, true);
+        if frame.revision.is_some() {
+            assert_eq!(state, view(&root(&world.engine), path, u32::MAX));
+            return turn + 1;
+        }
+    }
+    usize::MAX
+}
+
+#[test]
+fn a_slow_reader_of_a_queue_is_in_step_after_twice_the_frames_that_it_needs_at_rest() {
+    for tombstones_per_object in [0, 50, 1024] {
+        for path in [&["queue"][..], &[]] {
+            for common_names in [false, true] {
+                let limits = Limits { tombstones_per_object, slice_bytes: 4096, ..Limits::default() };
+                // 2,000 members of 113 bytes are 56 frames of 4,096.
+                let frames = frames_until_synced(path, limits, common_names);
+                assert!(frames <= 112, "{frames} with {tombstones_per_object}, {path:?}, {common_names}");
+            }
+        }
+    }
+}
+
+#[test]
+fn who_missed_a_note_begins_anew() {
+    let limits =
+        Limits { tombstones_per_object: 0, slice_bytes: 4096, walk_notes_bytes: 1, ..Limits::default() };
+    assert_eq!(frames_until_synced(&["queue"], limits, false), usize::MAX);
+}
