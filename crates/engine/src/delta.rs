@@ -167,7 +167,9 @@ impl<W: Writer> Changes<'_, W> {
                 }
             }
             Value::Object(_) if nothing_yet => writer.set(keys, member.key, &member.value, depth),
-            Value::Object(object) if reader.may_hold_more_of(object) || left.is_some_and(Left::is_gone) => {
+            Value::Object(object)
+                if reader.may_hold_more_of(object) || left.is_some_and(Left::was_another) =>
+            {
                 writer.replace(keys, member.key, &member.value, depth);
             }
             Value::Object(object) => {

@@ -125,6 +125,8 @@ pub struct Stats {
     pub tombstones: usize,
     /// Different member names.
     pub names: usize,
+    /// Bytes of notes for readers that are in the middle of a large state.
+    pub walk_notes_bytes: usize,
     /// Open sessions.
     pub sessions: usize,
     /// Links.
@@ -566,6 +568,7 @@ impl Engine {
             tree_bytes: self.root.json_len(),
             tombstones: self.tombstones,
             names: self.keys.len(),
+            walk_notes_bytes: self.notes.bytes(),
             sessions: self.sessions.len() - self.free_sessions.len(),
             links: self.links.len(),
             places: self.interest.len(),

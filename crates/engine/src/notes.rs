@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::cursor::Revision;
 use crate::key::{KeyId, Keys};
+use crate::mutants;
 
 /// What one commit did to one object.
 pub(crate) struct Note {
@@ -82,6 +83,11 @@ impl Left {
     /// A member of this name left.
     pub(crate) fn is_gone(&self) -> bool {
         self.is_gone
+    }
+
+    /// A member of this name left: one that is here now took its place.
+    pub(crate) fn was_another(&self) -> bool {
+        self.is_gone && !mutants::is("gone-told-last")
     }
 }
 

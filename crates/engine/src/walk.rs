@@ -73,7 +73,8 @@ impl Walk {
     pub(crate) fn continues(&self, value: Option<&Value>, notes: &Notes) -> bool {
         let Some(Value::Object(object)) = value else { return false };
         let since = if self.base == Revision::NONE { self.start } else { self.base };
-        object.born <= since && notes.reaches_back_to(self.told)
+        let is_spoilt = mutants::is("walk-begins-anew") && object.floor > since;
+        object.born <= since && notes.reaches_back_to(self.told) && !is_spoilt
     }
 
     /// The reader, as a delta sees it.
@@ -124,7 +125,9 @@ impl Walk {
             let path = path.filter(|path| is_same(object, path, note.born));
             while let (Some(path), Some(step)) = (path, note.steps.get(gone.read_to.steps())) {
                 gone.read_to.next_step();
-                if let Step::Forgotten { key } = step {
+                if let Step::Forgotten { key } = step
+                    && !mutants::is("notes-not-told")
+                {
                     gone.bytes += keys.json_len(*key) + ":null,".len();
                     gone.members.add(path, *key);
                 }
@@ -142,7 +145,9 @@ impl Walk {
     pub(crate) fn heed(&mut self, notes: &Notes, point: &[KeyId]) {
         let Some(position) = &mut self.position else { return };
         while let Some(note) = notes.at(self.heeded) {
-            if let Some(path) = note.object.strip_prefix(point) {
+            if let Some(path) = note.object.strip_prefix(point)
+                && !mutants::is("notes-not-heeded")
+            {
                 for step in &note.steps {
                     if let Step::Renumbered(slots) = step {
                         position.renumber(path, note, slots);
@@ -234,7 +239,7 @@ impl<'a, W: Writer> Slice<'a, W> {
     /// Walks on from the position, or from the start. False when the writer has `budget` bytes before the end.
     fn write(mut self, object: &Object) -> bool {
         let here = self.position.0.first();
-        if !here.is_some_and(|s| s.born == object.born) {
+        if here.is_none_or(|s| s.born != object.born) {
             self.enter(object, KeyId::NONE, 0, self.changes.reader.since);
         }
         self.of(object, self.changes.reader.depth, 0)
@@ -246,7 +251,8 @@ impl<'a, W: Writer> Slice<'a, W> {
             return true;
         }
         let Spot { slot: begin, end, since, layout, .. } = self.position.0[level];
-        debug_assert_eq!(layout, object.layout, "the notes of an object that is walked are read");
+        let is_known = layout == object.layout || mutants::is("notes-not-heeded");
+        debug_assert!(is_known, "the notes of an object that is walked are heeded");
         for slot in begin..end.min(object.slots().len()) {
             let member = object.slot(slot);
             // A position deeper down speaks of the object that was entered at the slot where we left off.

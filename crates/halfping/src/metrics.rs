@@ -185,6 +185,12 @@ impl Metrics {
             ("revision", "gauge", "Newest revision", engine.revision.0),
             ("tree_bytes", "gauge", "Bytes of the whole tree as JSON", engine.tree_bytes as u64),
             ("tombstones", "gauge", "Removed members that are remembered", engine.tombstones as u64),
+            (
+                "walk_notes_bytes",
+                "gauge",
+                "Bytes of notes for readers of large states",
+                engine.walk_notes_bytes as u64,
+            ),
             ("member_names", "gauge", "Different member names in use", engine.names as u64),
             ("sessions", "gauge", "Open sessions", engine.sessions as u64),
             ("links", "gauge", "Links of all sessions", engine.links as u64),

@@ -114,6 +114,10 @@ pub(crate) enum Operation {
     Read(Names),
     /// Resumes with a cursor that was given once, and with the value of a later one.
     Probe(usize, usize),
+    /// A slow reader of a collection that never rests, or of what holds it.
+    Queue {
+        is_nested: bool,
+    },
     Rest,
     /// Power goes. `landed`: what was being written is there. `open`: what becomes of opening it.
     Crash {
@@ -266,6 +270,7 @@ impl Maker<'_> {
             }
             90..=91 => Operation::Read(self.path()),
             92..=93 => Operation::Probe(self.random.below(64), self.random.below(64)),
+            94 if self.random.one_in(2) => Operation::Queue { is_nested: self.random.one_in(2) },
             94 => Operation::Rest,
             95..=97 if self.random.one_in(self.calm) => {
                 let regions = self.regions();

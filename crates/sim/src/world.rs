@@ -1,5 +1,7 @@
 //! A world: a server that may fail, its disk, its clients, and what should be true of them.
 
+mod queue;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -264,6 +266,7 @@ impl World {
             }
             Operation::Read(path) => self.read(path),
             Operation::Probe(cursor, value) => self.probe(*cursor, *value),
+            Operation::Queue { is_nested } => self.queue(*is_nested),
             Operation::Rest => self.rest(),
             Operation::Crash { landed, seed, regions, open } => {
                 // What is being written is there, or not.
