@@ -48,6 +48,10 @@ impl Failure {
         self
     }
 
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// A request about `target` failed.
     pub(crate) fn request(target: &Target, error: RequestError) -> Failure {
         let blame = blame(error.family());

@@ -128,15 +128,52 @@ fn writes_are_acknowledged() {
 #[cfg(target_os = "linux")]
 #[test]
 fn attacks_end_and_leave_nothing_open() {
-    let attacks = ["half-prefaces", "large-messages", "command-floods", "unread-streams"];
-    let wanted: Vec<&str> = attacks.iter().flat_map(|name| ["--attack", name]).collect();
-    let report = report(&[&["attack", "--seconds", "1"], &wanted[..]].concat());
-    for attack in report["attacks"].as_array().expect("a list") {
+    // One of each family that needs no large tree.
+    let names = "half-prefaces,large-messages,command-floods,unread-streams,patch-appends,\
+                 links-one-place,queue-session,nesting";
+    let report = report(&["attack", "--seconds", "1", "--only", names]);
+    let attacks = report["attacks"].as_array().expect("a list");
+    assert_eq!((attacks.len(), &report["not_measured"]), (8, &Value::Array(vec![])), "{report}");
+    for attack in attacks {
         assert!(attack["back_after_ms"].is_u64() && attack["panics"] == 0, "{attack}");
-        assert_eq!(attack["requests"]["failed"], 0, "{attack}");
+        assert!(attack["requests_failed"] == 0 && attack["lived"] == true, "{attack}");
         assert!(attack["age"]["during"]["p99_ms"].as_f64().is_some_and(|age| age > 0.0), "{attack}");
         assert!(attack["memory"]["growth_bytes"].is_number(), "{attack}");
+        // A connection that says nothing more is answered later.
+        let is_silent = attack["attack"] == "half-prefaces";
+        let answers = attack["answers"].as_object().expect("counts");
+        assert!(is_silent || !answers.is_empty(), "{attack}");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn another_binary_is_attacked_by_turns() {
+    let this = env!("CARGO_BIN_EXE_halfping");
+    let servers = ["--server", this, "--server", this];
+    let report = report(&[&["attack", "--seconds", "0.5", "--only", "nothing"], &servers[..]].concat());
+    let attacks = report["attacks"].as_array().expect("a list");
+    assert_eq!(attacks.len(), 2, "{report}");
+    assert!(attacks.iter().all(|attack| attack["server"] == this), "{report}");
+}
+
+#[test]
+fn an_attack_that_there_is_not_is_named() {
+    let output = Command::new(env!("CARGO_BIN_EXE_halfping"))
+        .args(["bench", "attack", "--only", "patch-nonsense"])
+        .output()
+        .expect("the binary runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("`patch-nonsense`"), "{said}");
+}
+
+#[test]
+fn a_backup_of_a_queue_is_timed_beside_a_quiet_one() {
+    let arguments = ["queue", "--only", "backup", "--backup-members", "500", "--backup-churn", "50"];
+    let report = report(&arguments);
+    let backup = &report["readers"][0];
+    assert!(backup["reader"] == "backup" && backup["done_s"].is_number(), "{report}");
+    assert!(backup["come_per_s"].as_f64().is_some_and(|rate| rate > 0.0), "{report}");
 }
 
 #[cfg(target_os = "linux")]
@@ -175,19 +212,44 @@ fn a_soak_that_is_interrupted_ends_with_what_it_has() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("too few samples"));
 }
 
+/// Whether a slow link can be made here.
 #[cfg(target_os = "linux")]
-#[test]
-fn every_value_gets_its_turn_on_a_slow_link() {
+fn has_slow_link() -> bool {
     let probe = |program: &str, arguments: &[&str]| {
         Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
     };
     let namespaces = ["--user", "--map-root-user", "--net", "true"];
-    if !(probe("unshare", &namespaces) || probe("unshare", &namespaces[2..])) || !probe("tc", &["-V"]) {
-        return eprintln!("skipped: it needs iproute2, and a system that lets us make network namespaces");
+    let has = (probe("unshare", &namespaces) || probe("unshare", &namespaces[2..])) && probe("tc", &["-V"]);
+    if !has {
+        eprintln!("skipped: it needs iproute2, and a system that lets us make network namespaces");
+    }
+    has
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn every_value_gets_its_turn_on_a_slow_link() {
+    if !has_slow_link() {
+        return;
     }
     let measured = figures(&["shaped", "--seconds", "2"]);
     check_positive(&measured, "age_p50_ms");
     check_positive(&measured, "deliveries_least");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn slow_readers_of_a_small_queue_are_synced() {
+    if !has_slow_link() {
+        return;
+    }
+    let arguments = ["queue", "--only", "stream,session", "--members", "20", "--churn", "20"];
+    let report = report(&[&arguments[..], &["--seconds", "1"]].concat());
+    let readers = report["readers"].as_array().expect("a list");
+    assert_eq!(readers.len(), 2, "{report}");
+    for reader in readers {
+        assert!(reader["done_s"].is_number() && reader["behind_s"].is_number(), "{reader}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The grammar of `halfping bench`: what its scenarios have in common.
 
+mod attack;
 mod scenarios;
 
 use std::fmt;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Args as Group, Subcommand, ValueEnum};
 
+pub(crate) use self::attack::*;
 pub(crate) use self::scenarios::*;
 use crate::target::Target;
 
@@ -41,6 +43,7 @@ pub(crate) enum Scenario {
     Shaped(Shaped),
     Ingest(Ingest),
     Attack(AttackBench),
+    Queue(Queue),
     Soak(Soak),
     #[command(hide = true)]
     FloorServer(FloorServer),

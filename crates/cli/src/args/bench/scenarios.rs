@@ -274,66 +274,6 @@ pub(crate) struct Ingest {
     pub(crate) local: Local,
 }
 
-/// Attacks, while others go about their work
-///
-/// One attack at a time against a server of its own. Meanwhile a session watches a value that is updated, and somebody reads and
-/// writes plainly. Shows how old what arrives at the session is before and during the attack, how much the server's memory grows beside the
-/// bound that its limits give, and whether everything is as it was afterwards. Attackers run with the lowest priority, since
-/// in earnest they have machines of their own. Slow requests are made by slowhttptest, if it is installed.
-#[derive(Debug, Group)]
-#[command(after_help = "\
-Examples:
-  halfping bench attack
-  halfping bench attack --attack large-bodies --attack depth-bombs --seconds 5
-  halfping bench attack --json")]
-pub(crate) struct AttackBench {
-    /// Which attack; may be given several times [default: all]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) attack: Vec<Attack>,
-
-    /// How long each attack lasts; before it, half as long is measured without
-    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
-    pub(crate) seconds: Duration,
-
-    /// Updates a second of the value that the session watches
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = rate())]
-    pub(crate) rate: u32,
-
-    /// Print one JSON object instead of a table
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Attack {
-    /// None at all: how much the machine itself makes of it
-    Nothing,
-    /// 1,000 connections that send their headers slowly
-    SlowHeaders,
-    /// 1,000 connections that send their bodies slowly
-    SlowBody,
-    /// 1,000 connections that read their answers slowly
-    SlowRead,
-    /// 5,000 connections that say nothing
-    IdleConnections,
-    /// 5,000 connections that say `P`, which HTTP/2 begins with
-    HalfPrefaces,
-    /// Bodies of 100 MB: with a length, in chunks, and with neither
-    LargeBodies,
-    /// Messages of 100 MB, as one frame and as fragments
-    LargeMessages,
-    /// Bodies and messages of 4 MB that are nested as deeply as fits
-    DepthBombs,
-    /// Messages of 4 MB that are nothing but commands, none of which can be carried out
-    CommandFloods,
-    /// As many links as are allowed, on a session that never reads while all of them change
-    UnreadLinks,
-    /// 200 streams of an object of 1 MB that are never read while it changes
-    UnreadStreams,
-    /// The same of one string of 1 MB
-    UnreadStrings,
-}
-
 /// A steady mixture of everything, for long
 ///
 /// Writers make, change and remove resources, always under new names; sessions and streams come, come back with their cursor, open and

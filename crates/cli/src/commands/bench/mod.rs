@@ -1,12 +1,15 @@
 //! `halfping bench`: what a server does on this machine, beside a bare loop that does the least one could.
 //!
 //! A scenario is a file with a [`Measure`]: its cases, and how one case is measured against one subject. Processes, runs, medians,
-//! progress and output are the same for all, and here. What has no floor to be compared with, attacks and the soak, prints for itself.
+//! progress and output are the same for all, and here. What has no floor to be compared with, attacks, the queue and the
+//! soak, prints for itself.
 
 mod attack;
+mod churn;
 mod fanout;
 mod figures;
 mod floor;
+mod follow;
 mod idle;
 mod ingest;
 mod latency;
@@ -17,6 +20,7 @@ mod mux;
 mod pace;
 mod plain;
 mod process;
+mod queue;
 mod resume;
 mod shaped;
 mod soak;
@@ -50,6 +54,8 @@ pub(crate) fn bench(args: Bench) -> Result<(), Failure> {
         Scenario::Shaped(args) => drive(&shaped::Shaped(&args), &args.runs, args.url),
         Scenario::Ingest(args) => local(&ingest::Ingest(&args), &args.local),
         Scenario::Attack(args) => attack::attack(&args),
+        Scenario::Queue(args) if !args.inside && args.needs_link() => Err(link::enter("--inside")),
+        Scenario::Queue(args) => queue::queue(&args),
         Scenario::Soak(args) => soak::soak(&args),
         Scenario::FloorServer(args) => floor::serve(&args),
     }

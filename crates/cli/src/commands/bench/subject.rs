@@ -34,6 +34,8 @@ impl Kind {
 /// How a server is started.
 #[derive(Debug, Default)]
 pub(super) struct Setup {
+    /// The program that is measured, if it is not this one.
+    pub(super) program: Option<PathBuf>,
     /// Of its limits, those that are not as they are by default.
     pub(super) limits: Vec<(&'static str, u64)>,
     /// Its memory is looked at: then it holds what it needs, not what may be of use later.
@@ -100,7 +102,10 @@ impl Subject {
 
     pub(super) fn start(kind: Kind, setup: &Setup) -> Result<Subject, Failure> {
         let broken = |why: String| Failure::new(Blame::Peer, format!("cannot start a server: {why}"));
-        let program = std::env::current_exe().map_err(|error| broken(error.to_string()))?;
+        let program = match &setup.program {
+            Some(program) => program.clone(),
+            None => std::env::current_exe().map_err(|error| broken(error.to_string()))?,
+        };
         let mut words = vec![program.into_os_string()];
         let temporary = setup
             .durable_in
@@ -196,6 +201,11 @@ impl Subject {
 
     pub(super) fn threads(&self) -> Option<u64> {
         threads(self.child.as_ref()?.id())
+    }
+
+    /// Whether its process is there. One that was not started here is taken to be.
+    pub(super) fn lives(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| matches!(child.try_wait(), Ok(None)))
     }
 
     pub(super) fn forget_peak(&self) {

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use crate::commands::bench::plain::Plain;
 
 /// Between two requests.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(10);
+/// Times that are kept until somebody takes them.
+const TIMES_MAX: usize = 1 << 20;
 
 pub(super) struct Neighbour {
     shared: Arc<Shared>,
@@ -25,7 +27,9 @@ struct Shared {
 /// What came of the requests since it was last asked.
 #[derive(Default)]
 pub(super) struct Done {
-    pub(super) times_us: Vec<u32>,
+    /// What was due while another request was not answered has waited as well.
+    pub(super) reads_us: Vec<u32>,
+    pub(super) writes_us: Vec<u32>,
     pub(super) failed: u64,
 }
 
@@ -46,7 +50,16 @@ impl Neighbour {
                 };
                 let took = began.elapsed();
                 let mut done = theirs.done.lock().unwrap_or_else(PoisonError::into_inner);
-                done.times_us.push(took.as_micros() as u32);
+                let times = if round % 2 == 0 { &mut done.writes_us } else { &mut done.reads_us };
+                let mut waited = took;
+                // Every other request is of the same kind.
+                while times.len() < TIMES_MAX {
+                    times.push(waited.as_micros() as u32);
+                    match waited.checked_sub(2 * PAUSE) {
+                        Some(less) if !less.is_zero() => waited = less,
+                        _ => break,
+                    }
+                }
                 done.failed += u64::from(!answer.is_ok_and(|answer| matches!(answer.status, 200 | 201)));
                 drop(done);
                 thread::sleep(PAUSE);
