@@ -473,6 +473,84 @@ fn a_client_that_sends_a_byte_now_and_then() {
 }
 
 #[test]
+fn control_frames_do_not_keep_an_unfinished_message_alive() {
+    // PROTOCOL L13
+    let _turn = turn();
+    let server = serve_limited(|limits| limits.body_timeout_ms = 400);
+    let mut bystander = Bystander::new(&server);
+    let begin = |first: u8| {
+        let session = Session::open(server.address, "/");
+        session.stream().write_all(&[first, 0x80, 0, 0, 0, 0]).unwrap();
+        session
+    };
+    // Pongs, pings, empty fragments, and single bytes of pongs, between the frames of a message.
+    let pongs: &[u8] = &[frame(10, b""), frame(10, b"again")].concat();
+    let pings: &[u8] = &frame(9, b"");
+    let fragments: &[u8] = &[0, 0x80, 0, 0, 0, 0];
+    let ways = [(pongs, pongs.len()), (pings, pings.len()), (fragments, fragments.len()), (pongs, 1)];
+    let mut closed = ways.map(|_| None);
+    let mut sessions = ways.map(|_| begin(0x01));
+    let until = Instant::now() + DEADLINE;
+    for round in 0.. {
+        assert!(Instant::now() < until, "they were closed with {closed:?}");
+        for ((session, closed), (bytes, piece)) in sessions.iter_mut().zip(&mut closed).zip(ways) {
+            if closed.is_none() {
+                let at = (round * piece) % bytes.len();
+                drop(session.stream().write_all(&bytes[at..at + piece]));
+                match session.next_within(Duration::from_millis(2)) {
+                    Told::Closed(code) => *closed = Some(code),
+                    Told::Nothing => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        bystander.is_well();
+        if closed.iter().all(Option::is_some) {
+            break;
+        }
+    }
+    assert_eq!(closed, [Some(4101); 4]);
+}
+
+#[test]
+fn pongs_without_end_are_no_unfinished_message() {
+    // PROTOCOL L13
+    let _turn = turn();
+    let server = serve_limited(|limits| limits.body_timeout_ms = 300);
+    let mut session = Session::open(server.address, "/");
+    let pong = frame(10, b"here");
+    let begun = Instant::now();
+    // Each write ends within a frame that the next one finishes.
+    session.stream().write_all(&pong[..3]).unwrap();
+    while begun.elapsed() < Duration::from_millis(1200) {
+        session.stream().write_all(&pong[3..]).unwrap();
+        session.stream().write_all(&pong[..3]).unwrap();
+        assert!(matches!(session.next_within(Duration::from_millis(2)), Told::Nothing));
+    }
+    session.stream().write_all(&pong[3..]).unwrap();
+    assert_eq!(session.ask(json!({ "get": "/" }))["status"], 200);
+}
+
+#[test]
+fn after_a_frame_that_breaks_the_rules_nothing_is_decoded() {
+    // PROTOCOL L13: single bytes after a frame of opcode 3 once made a panic.
+    let _turn = turn();
+    let server = serve_limited(|_| {});
+    let mut bystander = Bystander::new(&server);
+    let mut session = Session::open(server.address, "/");
+    session.stream().write_all(&frame(3, b"")).unwrap();
+    assert_eq!(session.closed(), 1002);
+    for _ in 0..50 {
+        session.stream().write_all(b"x").expect("the connection is drained until the client closes it");
+        thread::sleep(Duration::from_millis(1));
+    }
+    until(&server, 2, 1);
+    bystander.is_well();
+    drop(session);
+    until(&server, 1, 1);
+}
+
+#[test]
 fn a_long_message_takes_room_only_as_it_arrives() {
     // PROTOCOL L13
     let _turn = turn();

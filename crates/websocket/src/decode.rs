@@ -57,18 +57,29 @@ impl Violation {
 const HEADER_BYTES_MAX: usize = 14;
 
 /// Puts messages together. While none is in progress it holds no memory.
+///
+/// A violation is the end: whatever comes after it is thrown away and answered with the same violation.
 #[derive(Debug)]
 pub(crate) struct Decoder {
+    rules: Rules,
+    progress: Option<Box<Progress>>,
+    /// The number of messages and lone control frames that have begun so far.
+    begun: u32,
+    violation: Option<Violation>,
+}
+
+/// What a client may send.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
     message_bytes_max: usize,
     compressed_allowed: bool,
-    progress: Option<Box<Progress>>,
+    /// Nobody reads messages any more; they are passed over until the client's close.
+    is_closing: bool,
 }
 
 /// Something that has begun and is not whole yet.
 #[derive(Debug, Default)]
 struct Progress {
-    message_bytes_max: usize,
-    compressed_allowed: bool,
     /// What has come of a header.
     header: [u8; HEADER_BYTES_MAX],
     header_len: u8,
@@ -100,27 +111,61 @@ struct Message {
 impl Decoder {
     /// `compressed_allowed`: whether `permessage-deflate` was agreed on.
     pub(crate) fn new(message_bytes_max: usize, compressed_allowed: bool) -> Decoder {
-        Decoder { message_bytes_max, compressed_allowed, progress: None }
+        let rules = Rules { message_bytes_max, compressed_allowed, is_closing: false };
+        Decoder { rules, progress: None, begun: 0, violation: None }
     }
 
-    /// Whether something has begun that is not whole yet.
-    pub(crate) fn is_in_progress(&self) -> bool {
-        self.progress.is_some()
+    /// The number of the thing that has begun and is not whole yet. A message keeps its number while control
+    /// frames come between its own.
+    pub(crate) fn in_progress(&self) -> Option<u32> {
+        self.progress.as_ref().map(|_| self.begun)
     }
 
-    /// Takes bytes from the front of `input` until something is whole. `None`: all bytes are taken, and more are needed.
-    pub(crate) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, Violation> {
-        if input.is_empty() {
-            return Ok(None);
+    /// The violation that ended decoding.
+    pub(crate) fn violation(&self) -> Option<Violation> {
+        self.violation
+    }
+
+    /// Passes over messages from now on, without keeping or inflating them.
+    pub(crate) fn listen_for_close(&mut self) {
+        self.rules.is_closing = true;
+        if let Some(message) = self.progress.as_mut().and_then(|progress| progress.message.as_mut()) {
+            message.payload = Vec::new();
         }
-        let Decoder { message_bytes_max, compressed_allowed, .. } = *self;
-        let new = || Box::new(Progress { message_bytes_max, compressed_allowed, ..Progress::default() });
-        let progress = self.progress.get_or_insert_with(new);
-        let next = progress.next(input)?;
-        if progress.is_over() {
+    }
+
+    /// Takes bytes from the front of `input` until something is whole. `None`: all bytes are taken, and more are
+    /// needed. After a violation it takes all bytes and says the same again.
+    pub(crate) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, Violation> {
+        if self.violation.is_none() {
+            self.violation = match self.try_next(input) {
+                Ok(next) => return Ok(next),
+                Err(violation) => Some(violation),
+            };
             self.progress = None;
         }
-        Ok(next)
+        *input = &[];
+        self.violation.map_or(Ok(None), Err)
+    }
+
+    fn try_next(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, Violation> {
+        loop {
+            if input.is_empty() {
+                return Ok(None);
+            }
+            if self.progress.is_none() {
+                self.begun = self.begun.wrapping_add(1);
+            }
+            let progress = self.progress.get_or_insert_default();
+            let next = progress.next(self.rules, input)?;
+            if progress.is_over() {
+                self.progress = None;
+            }
+            match next {
+                Some(Incoming::Text(_) | Incoming::Binary(_)) if self.rules.is_closing => {}
+                next => return Ok(next),
+            }
+        }
     }
 }
 
@@ -129,10 +174,10 @@ impl Progress {
         self.header_len == 0 && self.frame.is_none() && self.message.is_none()
     }
 
-    fn next(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, Violation> {
+    fn next(&mut self, rules: Rules, input: &mut &[u8]) -> Result<Option<Incoming>, Violation> {
         loop {
             let Some(frame) = &mut self.frame else {
-                if !self.read_header(input)? {
+                if !self.read_header(rules, input)? {
                     return Ok(None);
                 }
                 continue;
@@ -141,15 +186,15 @@ impl Progress {
             *input = rest;
             frame.missing -= now.len() as u64;
             let is_control = matches!(frame.opcode, OpCode::Control(_));
-            let payload = match &mut self.message {
-                _ if is_control => &mut self.control,
-                Some(message) => &mut message.payload,
-                None => return Err(Violation::Protocol("a continuation of nothing")),
-            };
-            unmask(now, &mut frame.mask, payload);
             let is_whole = frame.missing == 0;
-            if let (false, Some(message)) = (is_control, &mut self.message) {
-                message.check(is_whole && frame.is_final)?;
+            match &mut self.message {
+                _ if is_control => unmask(now, &mut frame.mask, &mut self.control),
+                Some(_) if rules.is_closing => {}
+                Some(message) => {
+                    unmask(now, &mut frame.mask, &mut message.payload);
+                    message.check(is_whole && frame.is_final)?;
+                }
+                None => return Err(Violation::Protocol("a continuation of nothing")),
             }
             if !is_whole {
                 return Ok(None);
@@ -157,14 +202,14 @@ impl Progress {
             let Some(Frame { opcode, is_final, .. }) = self.frame.take() else { return Ok(None) };
             match opcode {
                 OpCode::Control(kind) => return self.finish_control(kind).map(Some),
-                OpCode::Data(_) if is_final => return self.finish_message().map(Some),
+                OpCode::Data(_) if is_final => return self.finish_message(rules).map(Some),
                 OpCode::Data(_) => {}
             }
         }
     }
 
     /// False when more bytes are needed.
-    fn read_header(&mut self, input: &mut &[u8]) -> Result<bool, Violation> {
+    fn read_header(&mut self, rules: Rules, input: &mut &[u8]) -> Result<bool, Violation> {
         while let Some((first, rest)) = input.split_first() {
             self.header[self.header_len as usize] = *first;
             self.header_len += 1;
@@ -174,18 +219,18 @@ impl Progress {
             let parsed = parsed.map_err(|_| Violation::Protocol("an unknown kind of frame"))?;
             if let Some((header, len)) = parsed {
                 self.header_len = 0;
-                self.begin(header, len)?;
+                self.begin(rules, header, len)?;
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn begin(&mut self, header: FrameHeader, len: u64) -> Result<(), Violation> {
+    fn begin(&mut self, rules: Rules, header: FrameHeader, len: u64) -> Result<(), Violation> {
         let FrameHeader { is_final, rsv1, rsv2, rsv3, opcode, mask } = header;
         let broken = |why| Err(Violation::Protocol(why));
         let Some(mask) = mask else { return broken("a frame that is not masked") };
-        if rsv2 || rsv3 || (rsv1 && !self.compressed_allowed) {
+        if rsv2 || rsv3 || (rsv1 && !rules.compressed_allowed) {
             return broken("a reserved bit that means nothing here");
         }
         match (opcode, &self.message) {
@@ -209,20 +254,20 @@ impl Progress {
         }
         if let (OpCode::Data(_), Some(message)) = (opcode, &self.message) {
             let so_far = message.payload.len() as u64;
-            if len > (self.message_bytes_max as u64).saturating_sub(so_far) {
-                return Err(Violation::TooLong(self.message_bytes_max));
+            if len > (rules.message_bytes_max as u64).saturating_sub(so_far) {
+                return Err(Violation::TooLong(rules.message_bytes_max));
             }
         }
         self.frame = Some(Frame { opcode, is_final, mask, missing: len });
         Ok(())
     }
 
-    fn finish_message(&mut self) -> Result<Incoming, Violation> {
+    fn finish_message(&mut self, rules: Rules) -> Result<Incoming, Violation> {
         let Some(message) = self.message.take() else {
             return Err(Violation::Protocol("a continuation of nothing"));
         };
-        let payload = match message.is_compressed {
-            true => deflate::decompress(&message.payload, self.message_bytes_max)?,
+        let payload = match message.is_compressed && !rules.is_closing {
+            true => deflate::decompress(&message.payload, rules.message_bytes_max)?,
             false => message.payload,
         };
         match message.is_text {
@@ -356,15 +401,24 @@ mod tests {
             }
             prop_assert_eq!(got, Some(Incoming::Text(text)));
             prop_assert_eq!(pings, cuts.len() - 2);
-            prop_assert!(!decoder.is_in_progress());
+            prop_assert_eq!(decoder.in_progress(), None);
         }
 
-        /// No bytes make it panic.
+        /// No bytes make it panic, in whatever pieces, and a violation stays what it is.
         #[test]
-        fn noise_is_refused_or_waits(noise: Vec<u8>) {
+        fn noise_is_refused_or_waits(noise: Vec<u8>, piece in 1_usize..20) {
             let mut decoder = Decoder::new(1000, true);
-            let mut input = &noise[..];
-            while let Ok(Some(_)) = decoder.next(&mut input) {}
+            let mut violation = None;
+            for mut input in noise.chunks(piece) {
+                loop {
+                    match decoder.next(&mut input) {
+                        Ok(Some(_)) => prop_assert_eq!(violation, None),
+                        Ok(None) => break prop_assert_eq!(violation, None),
+                        Err(now) => break prop_assert_eq!(*violation.get_or_insert(now), now),
+                    }
+                }
+                prop_assert!(input.is_empty());
+            }
         }
     }
 
@@ -389,6 +443,63 @@ mod tests {
         let within = [frame(0x01, mask, b"a"), frame(0x81, mask, b"b")].concat();
         assert!(matches!(decode(&within), Err(Violation::Protocol(_))));
         assert_eq!(decode(&frame(0x88, mask, &[3, 232, 0xff])), Err(Violation::Utf8));
+    }
+
+    #[test]
+    fn after_a_violation_nothing_is_decoded() {
+        for broken in [&b"\x83\x80\0\0\0\0"[..], b"\x81\x01x", b"\x81\x81\0\0\0\0\xff"] {
+            let mut decoder = Decoder::new(100, true);
+            let mut input = broken;
+            let violation = decoder.next(&mut input).unwrap_err();
+            // Single bytes: more than a header can have, then a message that nothing is wrong with.
+            for byte in [b'x'; 100].iter().chain(&frame(0x81, [0; 4], b"fine")) {
+                let mut input = std::slice::from_ref(byte);
+                assert_eq!(decoder.next(&mut input), Err(violation));
+                assert!(input.is_empty());
+                assert_eq!(decoder.in_progress(), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_keeps_its_number_while_control_frames_come_between() {
+        let mask = [1, 2, 3, 4];
+        let mut decoder = Decoder::new(100, true);
+        assert_eq!(decoder.next(&mut &frame(0x01, mask, b"a")[..]), Ok(None));
+        let number = decoder.in_progress();
+        assert!(number.is_some());
+        for byte in [frame(0x8a, mask, b"pong"), frame(0x00, mask, b"b"), frame(0x89, mask, b"")].concat() {
+            decoder.next(&mut &[byte][..]).unwrap();
+            assert_eq!(decoder.in_progress(), number);
+        }
+        let last = decoder.next(&mut &frame(0x80, mask, b"c")[..]);
+        assert_eq!((last, decoder.in_progress()), (Ok(Some(Incoming::Text("abc".to_owned()))), None));
+        assert_eq!(decoder.next(&mut &b"\x89"[..]), Ok(None));
+        assert!(decoder.in_progress().is_some() && decoder.in_progress() != number);
+    }
+
+    #[test]
+    fn who_waits_for_the_close_keeps_no_messages() {
+        let mask = [1, 2, 3, 4];
+        let mut decoder = Decoder::new(1 << 20, true);
+        assert_eq!(decoder.next(&mut &frame(0x01, mask, &[b'x'; 1000])[..]), Ok(None));
+        decoder.listen_for_close();
+        let kept = |decoder: &Decoder| {
+            let message = decoder.progress.as_ref().and_then(|progress| progress.message.as_ref());
+            message.map(|message| message.payload.capacity())
+        };
+        assert_eq!(kept(&decoder), Some(0));
+        // Nor is it inflated: this is no deflate.
+        let rest = [
+            frame(0x00, mask, &[0xff; 1000]),
+            frame(0x80, mask, b"x"),
+            frame(0xc1, mask, &[0xff; 40]),
+            frame(0x01, mask, &[b'x'; 1000]),
+        ];
+        assert_eq!(decoder.next(&mut &rest.concat()[..]), Ok(None));
+        assert_eq!(kept(&decoder), Some(0));
+        let close = decoder.next(&mut &frame(0x88, mask, &[3, 232])[..]);
+        assert_eq!(close, Ok(Some(Incoming::Close(Some(1000)))));
     }
 
     #[test]

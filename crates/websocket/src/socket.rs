@@ -78,10 +78,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         }
     }
 
-    /// The next message, or the client's close.
+    /// The next message, or the client's close. After a violation it is that again: nothing more is read or decoded.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Ended>> {
         let mut reads_left = READS_AT_ONCE;
         loop {
+            if let Some(violation) = self.decoder.violation() {
+                return Poll::Ready(Err(violation.into()));
+            }
             let next = match &mut self.unread {
                 Some(unread) => {
                     let mut input = &unread.bytes[unread.from..];
@@ -121,9 +124,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         })
     }
 
-    /// Whether the client has begun something that is not whole yet.
-    pub fn is_in_progress(&self) -> bool {
-        self.decoder.is_in_progress()
+    /// The number of what the client has begun and not finished yet: a message keeps its number while pings and pongs
+    /// come between its frames.
+    pub fn in_progress(&self) -> Option<u32> {
+        self.decoder.in_progress()
     }
 
     /// Whether the connection has taken all that was written; if not, it is being told to wake the task when it takes more.
@@ -197,8 +201,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         encode::control(self.buffer(), Control::Ping, b"");
     }
 
-    /// Writes a close: the last word from this side.
+    /// Writes a close: the last word from this side. Of what the client says after it, only its own close is heard.
     pub fn write_close(&mut self, code: u16, reason: &str) {
+        self.decoder.listen_for_close();
         encode::close(self.buffer(), code, reason);
     }
 
@@ -294,6 +299,17 @@ mod tests {
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    #[test]
+    fn after_a_violation_nothing_is_read() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut socket = Socket::new(Endless { bytes: b"x", reads: 0 }, b"\x83\x80\0\0\0\0", 1000, false);
+        for _ in 0..20 {
+            let next = socket.poll_next(&mut cx);
+            assert!(matches!(next, Poll::Ready(Err(Ended::Violation(Violation::Protocol(_))))), "{next:?}");
+        }
+        assert_eq!(socket.io.reads, 0);
     }
 
     #[test]

@@ -37,8 +37,8 @@ pub(super) struct Driver<I> {
     heard: Instant,
     /// Pings since.
     pings: u32,
-    /// When the message began that is not whole yet.
-    begun: Option<Instant>,
+    /// The number of the message that is not whole yet, and when it began.
+    begun: Option<(u32, Instant)>,
     phase: Phase,
 }
 
@@ -103,6 +103,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             }
             let mut idle = true;
             let was_full = socket.unsent_bytes() >= ANSWERS_BYTES_MAX;
+            if let (true, Some((_, begun))) = (was_full, &mut self.begun) {
+                // Nobody reads the rest of its message meanwhile.
+                *begun = Instant::now();
+            }
             while steps_left > 0 && socket.unsent_bytes() < ANSWERS_BYTES_MAX {
                 match desk.poll_step(cx, socket) {
                     Poll::Ready(Ok(())) => (idle, steps_left) = (false, steps_left - 1),
@@ -110,15 +114,19 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                     Poll::Pending => break,
                 }
             }
-            if has_input && desk.is_free() && socket.unsent_bytes() < ANSWERS_BYTES_MAX {
+            let has_room = socket.unsent_bytes() < ANSWERS_BYTES_MAX;
+            if has_input && steps_left > 0 && desk.is_free() && has_room {
                 let next = socket.poll_next(cx);
                 has_input = next.is_ready();
                 if has_input {
-                    (self.heard, self.pings, self.begun) = (Instant::now(), 0, None);
-                    idle = false;
-                } else if socket.is_in_progress() {
-                    self.begun.get_or_insert_with(Instant::now);
+                    (self.heard, self.pings) = (Instant::now(), 0);
+                    (idle, steps_left) = (false, steps_left - 1);
                 }
+                // A message goes on through the control frames that come between its own.
+                self.begun = match (socket.in_progress(), self.begun) {
+                    (Some(number), Some(begun)) if begun.0 == number => Some(begun),
+                    (number, _) => number.map(|number| (number, Instant::now())),
+                };
                 match next {
                     Poll::Ready(Ok(Incoming::Text(text))) => desk.receive(text),
                     Poll::Ready(Ok(Incoming::Ping(_) | Incoming::Pong)) | Poll::Pending => {}
@@ -161,7 +169,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             let limits = &desk.shared().limits;
             let ping = Duration::from_millis(limits.ping_ms);
             let silence = self.heard + Duration::from_millis(limits.silence_ms);
-            let whole = self.begun.map(|begun| begun + Duration::from_millis(limits.body_timeout_ms));
+            let patience = Duration::from_millis(limits.body_timeout_ms);
+            let whole = self.begun.map(|(_, begun)| begun + patience);
             let due = desk.due().map(|tick| Instant::from_std(desk.shared().clock.instant(tick)));
             let next_ping = self.heard + ping * (self.pings + 1);
             let next = [Some(next_ping.min(silence)), whole, due].into_iter().flatten().min();
