@@ -15,6 +15,7 @@ mod protocol;
 mod request;
 mod session_command;
 mod tree;
+mod websocket_frames;
 mod writes;
 
 pub use config::config;
@@ -24,6 +25,7 @@ pub use patch_document::patch_document;
 pub use path_and_cursor::path_and_cursor;
 pub use request::request;
 pub use session_command::session_command;
+pub use websocket_frames::websocket_frames;
 pub use writes::writes;
 
 /// What the CLI's own modules, which are compiled into this crate as they are, know as `crate::report`.

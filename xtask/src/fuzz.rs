@@ -18,6 +18,7 @@ const TARGETS: &[(&str, &str)] = &[
     ("request", "request"),
     ("session_command", "session_command"),
     ("journal_record", "journal_record"),
+    ("websocket_frames", "websocket_frames"),
 ];
 
 /// How long a target runs in CI: long enough to meet again what was found easily, for which the inputs that are kept stand.

@@ -58,7 +58,8 @@ const HEADER_BYTES_MAX: usize = 14;
 
 /// Puts messages together. While none is in progress it holds no memory.
 ///
-/// A violation is the end: whatever comes after it is thrown away and answered with the same violation.
+/// A violation is the end: whatever comes after it is thrown away and answered with the same
+/// violation.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     rules: Rules,
@@ -115,8 +116,8 @@ impl Decoder {
         Decoder { rules, progress: None, begun: 0, violation: None }
     }
 
-    /// The number of the thing that has begun and is not whole yet. A message keeps its number while control
-    /// frames come between its own.
+    /// The number of the thing that has begun and is not whole yet. A message keeps its number
+    /// while control frames come between its own.
     pub(crate) fn in_progress(&self) -> Option<u32> {
         self.progress.as_ref().map(|_| self.begun)
     }
@@ -134,8 +135,8 @@ impl Decoder {
         }
     }
 
-    /// Takes bytes from the front of `input` until something is whole. `None`: all bytes are taken, and more are
-    /// needed. After a violation it takes all bytes and says the same again.
+    /// Takes bytes from the front of `input` until something is whole. `None`: all bytes are taken,
+    /// and more are needed. After a violation it takes all bytes and says the same again.
     pub(crate) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, Violation> {
         if self.violation.is_none() {
             self.violation = match self.try_next(input) {

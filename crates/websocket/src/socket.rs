@@ -78,7 +78,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         }
     }
 
-    /// The next message, or the client's close. After a violation it is that again: nothing more is read or decoded.
+    /// The connection. What was read or written and is not handled yet is lost.
+    pub fn into_inner(self) -> I {
+        self.io
+    }
+
+    /// The next message, or the client's close. After a violation it is that again: nothing more is
+    /// read or decoded.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Ended>> {
         let mut reads_left = READS_AT_ONCE;
         loop {
@@ -113,6 +119,18 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         }
     }
 
+    /// Ready when the client has left, as far as that shows while its messages are not taken. It
+    /// reads once more at most.
+    pub fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.unread.is_some() {
+            return Poll::Pending;
+        }
+        match ready!(self.poll_read(cx)) {
+            Ok(true) => Poll::Pending,
+            Ok(false) | Err(_) => Poll::Ready(()),
+        }
+    }
+
     /// Reads once, and keeps what was read. False at the end.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         scratch::with_read(|buffer| {
@@ -124,8 +142,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         })
     }
 
-    /// The number of what the client has begun and not finished yet: a message keeps its number while pings and pongs
-    /// come between its frames.
+    /// The number of what the client has begun and not finished yet: a message keeps its number
+    /// while pings and pongs come between its frames.
     pub fn in_progress(&self) -> Option<u32> {
         self.decoder.in_progress()
     }
@@ -201,7 +219,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         encode::control(self.buffer(), Control::Ping, b"");
     }
 
-    /// Writes a close: the last word from this side. Of what the client says after it, only its own close is heard.
+    /// Writes a close: the last word from this side. Of what the client says after it, only its own
+    /// close is heard.
     pub fn write_close(&mut self, code: u16, reason: &str) {
         self.decoder.listen_for_close();
         encode::close(self.buffer(), code, reason);
