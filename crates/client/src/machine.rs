@@ -31,6 +31,8 @@ pub struct Machine {
     line: BytesMut,
     /// How far `line` is known to hold no line feed, so that a long line is not searched from its start at every chunk.
     searched: usize,
+    /// The stream is not what the protocol knows; nothing more of it is read.
+    broken: bool,
     cursor: Option<Cursor>,
     back_off: Duration,
     random: u64,
@@ -56,16 +58,34 @@ pub enum FrameError {
 impl Machine {
     /// A reader that has the state at `since`, or none. `seed` spreads the waits of many readers after one loss.
     pub fn new(since: Option<Cursor>, seed: u64) -> Machine {
-        Machine { line: BytesMut::new(), searched: 0, cursor: since, back_off: BACK_OFF_FIRST, random: seed }
+        Machine {
+            line: BytesMut::new(),
+            searched: 0,
+            broken: false,
+            cursor: since,
+            back_off: BACK_OFF_FIRST,
+            random: seed,
+        }
     }
 
     /// Takes what arrived. Take the frames out before the next call: that is what bounds the buffer.
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.line.extend_from_slice(bytes);
+        if !self.broken {
+            self.line.extend_from_slice(bytes);
+        }
     }
 
-    /// The next whole frame of what was fed, if there is one.
+    /// The next whole frame of what was fed, if there is one. After an error there is none until
+    /// the connection is lost.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        let next = self.try_next_frame();
+        if next.is_err() {
+            (self.line, self.searched, self.broken) = (BytesMut::new(), 0, true);
+        }
+        next
+    }
+
+    fn try_next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         loop {
             let Some(end) = self.line[self.searched..].iter().position(|byte| *byte == b'\n') else {
                 self.searched = self.line.len();
@@ -93,7 +113,7 @@ impl Machine {
     /// that restarts do not all return at once. `retry_after` is what the server asked for; it comes on top.
     pub fn lost(&mut self, retry_after: Option<Duration>) -> Duration {
         self.line.clear(); // Half a line says nothing; what it would have said is part of what resuming brings.
-        self.searched = 0;
+        (self.searched, self.broken) = (0, false);
         let wait = self.back_off / 2 + (self.back_off / 2).mul_f64(self.chance());
         self.back_off = (self.back_off * 2).min(BACK_OFF_MAX);
         wait + retry_after.unwrap_or_default().min(RETRY_AFTER_MAX)
@@ -298,6 +318,20 @@ mod tests {
         check(
             &["<html>\n"],
             &[&format!("{not_a_frame} (expected value at line 1 column 1): <html>"), "since -"],
+        );
+    }
+
+    #[test]
+    fn after_what_is_no_frame_nothing_is_read_until_the_connection_is_lost() {
+        let gone = "{\"kind\":\"gone\",\"rev\":\"e.1\"}\n";
+        check(
+            &["{}\n", gone, &format!("{{}}\n{gone}"), "lost", gone],
+            &[
+                "the server sent a line that is not a frame (missing field `kind` at line 1 column 2): {}",
+                "wait 125..250 ms",
+                "gone e.1",
+                "since e.1",
+            ],
         );
     }
 
