@@ -59,6 +59,9 @@ pub struct Limits {
     pub writes_per_second: u32,
     /// Bytes of one message from a WebSocket's client, also after decompression.
     pub message_bytes: usize,
+    /// Bytes of messages a second of each session, after decompression and sustained; one second's
+    /// worth may come at once. What comes faster is read later.
+    pub message_bytes_per_second: u32,
     /// Commands a second of each session, sustained; one second's worth may come at once.
     pub commands_per_second: u32,
     /// Milliseconds without a word from a session's client after which it is pinged.
@@ -98,6 +101,7 @@ impl Default for Limits {
             http2_streams_per_connection: 16_384,
             writes_per_second: 50_000,
             message_bytes: 4 << 20,
+            message_bytes_per_second: 16 << 20,
             commands_per_second: 250_000,
             ping_ms: 25_000,
             silence_ms: 120_000,
@@ -133,6 +137,7 @@ impl Limits {
             ("body_timeout_ms", self.body_timeout_ms as usize),
             ("header_timeout_ms", self.header_timeout_ms as usize),
             ("message_bytes", self.message_bytes),
+            ("message_bytes_per_second", self.message_bytes_per_second as usize),
             ("commands_per_second", self.commands_per_second as usize),
             ("ping_ms", self.ping_ms as usize),
             ("silence_ms", self.silence_ms as usize),

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::aside::Turns;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 
@@ -22,6 +23,8 @@ pub(crate) struct Connection {
     links: AtomicUsize,
     links_max: usize,
     writes: Mutex<Pace>,
+    /// Its turns where long work is done.
+    pub(crate) turns: Turns,
 }
 
 /// One of the connections that a server has room for; it is free again when this is dropped.
@@ -63,12 +66,20 @@ impl Pace {
 
     /// Accounts for one. False, and not accounted for, when it comes too early.
     pub(crate) fn keep(&mut self, now: Instant) -> bool {
-        let due = self.next.unwrap_or(now).max(now);
-        if due - now > Self::BURST {
-            return false;
+        let is_early = self.next.is_some_and(|next| next > now + Self::BURST);
+        if !is_early {
+            self.charge(1, now);
         }
-        self.next = Some(due + Duration::from_secs(1) / self.per_second);
-        true
+        !is_early
+    }
+
+    /// Accounts for many, whenever they come. Returns when there may be more, if that is later than
+    /// now.
+    pub(crate) fn charge(&mut self, count: usize, now: Instant) -> Option<Instant> {
+        let nanoseconds = count as u64 * 1_000_000_000 / u64::from(self.per_second);
+        let next = self.next.unwrap_or(now).max(now) + Duration::from_nanos(nanoseconds);
+        self.next = Some(next);
+        next.checked_sub(Self::BURST).filter(|early| *early > now)
     }
 }
 
@@ -80,7 +91,13 @@ impl Connection {
             links: AtomicUsize::new(0),
             links_max: limits.links_per_connection,
             writes: Mutex::new(Pace::new(limits.writes_per_second)),
+            turns: Turns::default(),
         }
+    }
+
+    /// What stands for the connections of somebody else's server, which are not known.
+    pub(crate) fn foreign(limits: &Limits) -> Connection {
+        Connection { turns: Turns::of_many(), ..Connection::new(limits) }
     }
 
     pub(crate) fn at(place: Place, remote: SocketAddr, limits: &Limits) -> Connection {
@@ -117,5 +134,24 @@ impl Connection {
                 "the connection writes faster than it may",
             )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_lets_a_second_come_at_once() {
+        let now = Instant::now();
+        let mut pace = Pace::new(1000);
+        assert!((0..1001).all(|_| pace.keep(now)));
+        assert!(!pace.keep(now));
+        assert!(pace.keep(now + Duration::from_millis(1)));
+        let mut pace = Pace::new(1000);
+        assert_eq!(pace.charge(1000, now), None);
+        let wait = pace.charge(3000, now);
+        assert_eq!(wait, Some(now + Duration::from_secs(3)));
+        assert_eq!(pace.charge(1, now + Duration::from_secs(9)), None);
     }
 }

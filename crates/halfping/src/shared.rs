@@ -131,7 +131,7 @@ impl Shared {
             clock,
             metrics: Metrics::default(),
             names: Names::default(),
-            foreign: Arc::new(Connection::new(&limits)),
+            foreign: Arc::new(Connection::foreign(&limits)),
             draining: AtomicBool::new(false),
             writer: OnceLock::new(),
             limits,

@@ -125,7 +125,7 @@ pub(super) async fn once(
         Representation::Stream(format) => format,
         Representation::Json => Format::Sse,
     };
-    let commands = write::read_json(shared, request, body, session::Commands::once).await??;
+    let commands = write::read_json(shared, connection, request, body, session::Commands::once).await??;
     if let Some(answer) = sent_away(shared, format) {
         return answer;
     }

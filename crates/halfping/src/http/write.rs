@@ -44,10 +44,10 @@ pub(super) async fn one(
             let media = media.unwrap_or_default();
             let action = match media.as_str() {
                 "application/merge-patch+json" => {
-                    Action::Merge(read(shared, request, body, Json::parse).await??)
+                    Action::Merge(read(shared, connection, request, body, Json::parse).await??)
                 }
                 "application/json-patch+json" => {
-                    Action::Patch(read(shared, request, body, Patch::parse).await??)
+                    Action::Patch(read(shared, connection, request, body, Patch::parse).await??)
                 }
                 _ => {
                     let detail = format!("PATCH takes {ACCEPT_PATCH}; this body is {}", named(&media));
@@ -61,7 +61,7 @@ pub(super) async fn one(
         }
         _ => {
             check_json(media)?;
-            let value = read(shared, request, body, Json::parse).await??;
+            let value = read(shared, connection, request, body, Json::parse).await??;
             if method == Method::PUT {
                 return answer(shared, commit(shared, write(Action::Put(value))).await?);
             }
@@ -136,12 +136,13 @@ fn check_json(media: Option<String>) -> Result<(), Problem> {
 /// What the JSON says that is the body of a request.
 pub(super) async fn read_json<T: Send + 'static>(
     shared: &Arc<Shared>,
+    connection: &Connection,
     request: &Parts,
     body: &mut Body,
     parse: fn(&[u8], &Limits) -> T,
 ) -> Result<T, Problem> {
     check_json(media_type(&request.headers)?)?;
-    read(shared, request, body, parse).await
+    read(shared, connection, request, body, parse).await
 }
 
 /// The type of the body, in lower case and without parameters.
@@ -167,13 +168,14 @@ fn named(media: &str) -> &str {
 /// What the whole body says.
 async fn read<T: Send + 'static>(
     shared: &Arc<Shared>,
+    connection: &Connection,
     request: &Parts,
     body: &mut Body,
     parse: fn(&[u8], &Limits) -> T,
 ) -> Result<T, Problem> {
     let bytes = read_body(shared, request, body).await?;
     let shared = shared.clone();
-    Ok(aside(bytes.len(), move || parse(&bytes, &shared.limits)).await)
+    Ok(aside(&connection.turns, bytes.len(), move || parse(&bytes, &shared.limits)).await)
 }
 
 /// Bytes of a body that memory is set aside for before they are there: to announce many costs a client nothing.

@@ -60,8 +60,8 @@ pub(crate) struct Commands {
     at: Option<usize>,
     /// How many came before the next, if the message is an array.
     place: Option<usize>,
-    /// Where those begin that take long to read.
-    large: VecDeque<usize>,
+    /// Where those begin that take long to read, and their lengths.
+    large: VecDeque<(usize, usize)>,
     /// What is left to do of the command before.
     steps: Steps,
 }
@@ -143,8 +143,10 @@ impl Commands {
         match self.at {
             _ if !self.steps.is_over() => 0,
             None => self.text.len(),
-            Some(at) if self.large.front() == Some(&at) => LARGE_BYTES,
-            Some(_) => 0,
+            Some(at) => match self.large.front() {
+                Some((begin, bytes)) if *begin == at => *bytes,
+                _ => 0,
+            },
         }
     }
 
@@ -164,7 +166,7 @@ impl Commands {
                 }
                 continue;
             };
-            if self.large.front() == Some(&at) {
+            if self.large.front().is_some_and(|(begin, _)| *begin == at) {
                 self.large.pop_front();
             }
             let (from, to) = element(&self.text, at)?;
@@ -190,7 +192,7 @@ impl Commands {
             <&RawValue>::deserialize(&mut json)?;
             json.end()?;
             self.at = Some(start);
-            self.large.extend((text.len() >= LARGE_BYTES).then_some(start));
+            self.large.extend((text.len() >= LARGE_BYTES).then_some((start, text.len())));
         }
         Ok(())
     }
@@ -207,7 +209,7 @@ struct Large<'a> {
 }
 
 impl<'de> Visitor<'de> for Large<'de> {
-    type Value = VecDeque<usize>;
+    type Value = VecDeque<(usize, usize)>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("an array of commands")
@@ -216,8 +218,9 @@ impl<'de> Visitor<'de> for Large<'de> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
         let mut large = Self::Value::new();
         while let Some(element) = elements.next_element::<&RawValue>()? {
-            if element.get().len() >= LARGE_BYTES {
-                large.push_back(element.get().as_ptr() as usize - self.text.as_ptr() as usize);
+            let element = element.get();
+            if element.len() >= LARGE_BYTES {
+                large.push_back((element.as_ptr() as usize - self.text.as_ptr() as usize, element.len()));
             }
         }
         Ok(large)
@@ -699,7 +702,7 @@ mod tests {
         for (text, second) in [
             (r#"[{"delete":"/a"}]"#.to_owned(), 0),
             (long.clone(), 0),
-            (format!(r#"[{{"delete":"/a"}},{long}]"#), LARGE_BYTES),
+            (format!(r#"[{{"delete":"/a"}},{long}]"#), long.len()),
             (format!(r#"[ {long} , {{"delete":"/a"}} ]"#), 0),
         ] {
             let mut commands = Commands::new(text.clone());

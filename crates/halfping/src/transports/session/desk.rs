@@ -68,18 +68,24 @@ pub(super) trait Outbox {
 
 impl Work {
     /// The next step; what takes long to read is read aside meanwhile.
-    fn poll_next(&mut self, cx: &mut Context<'_>, shared: &Arc<Shared>) -> Poll<Option<Step>> {
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &Arc<Shared>,
+        connection: &Arc<Connection>,
+    ) -> Poll<Option<Step>> {
         if let Some(commands) = &mut self.commands {
             let bytes = commands.next_bytes();
             if bytes < LARGE_BYTES {
                 return Poll::Ready(commands.next(&shared.limits));
             }
-            let shared = shared.clone();
+            let (shared, connection) = (shared.clone(), connection.clone());
             self.reading = self.commands.take().map(|mut commands| -> BoxFuture<'static, _> {
-                Box::pin(aside(bytes, move || {
+                let read = move || {
                     let step = commands.next(&shared.limits);
                     (commands, step)
-                }))
+                };
+                Box::pin(async move { aside(&connection.turns, bytes, read).await })
             });
         }
         let Some(reading) = &mut self.reading else { return Poll::Ready(None) };
@@ -173,7 +179,7 @@ impl Desk {
             self.settle(number, done, out);
             return Poll::Ready(Ok(()));
         }
-        let Some(step) = ready!(work.poll_next(cx, self.subscription.shared())) else {
+        let Some(step) = ready!(work.poll_next(cx, self.subscription.shared(), &self.connection)) else {
             self.work = None;
             return Poll::Ready(Ok(()));
         };

@@ -14,12 +14,15 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::close::Close;
 use super::desk::{Desk, Outbox};
 use super::message::State;
+use crate::connection::Pace;
 use crate::delivery::{Deliver, Drive};
 
 /// The shared encoding of a message that carries one frame, and the next one is the same compressed.
 const ENCODING: usize = 4;
 /// Bytes of answers that may wait for the client to read them before no more of its commands are handled.
 const ANSWERS_BYTES_MAX: usize = 64 << 10;
+/// Bytes that a message counts as at least, of those that a session may send in a second.
+const MESSAGE_BYTES_MIN: usize = 64;
 /// Steps that a session may do before it is the turn of others.
 pub(super) const STEPS_AT_ONCE: usize = 256;
 /// How long the client may take to close after it was told to.
@@ -37,6 +40,10 @@ pub(super) struct Driver<I> {
     heard: Instant,
     /// Pings since.
     pings: u32,
+    /// Bytes of messages that it may send.
+    pace: Pace,
+    /// When its next message is read, if that is not now: it has sent more than it may.
+    resumes: Option<Instant>,
     /// The number of the message that is not whole yet, and when it began.
     begun: Option<(u32, Instant)>,
     phase: Phase,
@@ -82,9 +89,20 @@ where
 impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
     pub(super) fn new(socket: Socket<I>, desk: Desk) -> Driver<I> {
         let now = Instant::now();
-        let ping = Duration::from_millis(desk.shared().limits.ping_ms);
-        let timer = Box::pin(sleep_until(now + ping));
-        Driver { socket, desk, timer, is_timed: false, heard: now, pings: 0, begun: None, phase: Phase::Open }
+        let limits = &desk.shared().limits;
+        let timer = Box::pin(sleep_until(now + Duration::from_millis(limits.ping_ms)));
+        Driver {
+            pace: Pace::new(limits.message_bytes_per_second),
+            socket,
+            desk,
+            timer,
+            is_timed: false,
+            heard: now,
+            pings: 0,
+            resumes: None,
+            begun: None,
+            phase: Phase::Open,
+        }
     }
 
     /// News is delivered to this reader.
@@ -114,8 +132,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                     Poll::Pending => break,
                 }
             }
-            let has_room = socket.unsent_bytes() < ANSWERS_BYTES_MAX;
-            if has_input && steps_left > 0 && desk.is_free() && has_room {
+            self.resumes = self.resumes.filter(|resumes| *resumes > Instant::now());
+            if !desk.is_free() || self.resumes.is_some() {
+                // Nothing is done for a client that has left.
+                if socket.poll_left(cx).is_ready() {
+                    return Poll::Ready(End::Gone);
+                }
+            } else if has_input && steps_left > 0 && socket.unsent_bytes() < ANSWERS_BYTES_MAX {
                 let next = socket.poll_next(cx);
                 has_input = next.is_ready();
                 if has_input {
@@ -128,7 +151,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                     (number, _) => number.map(|number| (number, Instant::now())),
                 };
                 match next {
-                    Poll::Ready(Ok(Incoming::Text(text))) => desk.receive(text),
+                    Poll::Ready(Ok(Incoming::Text(text))) => {
+                        let bytes = text.len().max(MESSAGE_BYTES_MIN);
+                        self.resumes = self.pace.charge(bytes, self.heard.into_std()).map(Instant::from_std);
+                        if self.resumes.is_some() {
+                            desk.shared().metrics.limit_hit("message_bytes_per_second");
+                        }
+                        desk.receive(text);
+                    }
                     Poll::Ready(Ok(Incoming::Ping(_) | Incoming::Pong)) | Poll::Pending => {}
                     Poll::Ready(Ok(Incoming::Binary(_))) => return Poll::Ready(End::Close(Close::Binary)),
                     Poll::Ready(Ok(Incoming::Close(code))) => return Poll::Ready(End::Asked(code)),
@@ -173,7 +203,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             let whole = self.begun.map(|(_, begun)| begun + patience);
             let due = desk.due().map(|tick| Instant::from_std(desk.shared().clock.instant(tick)));
             let next_ping = self.heard + ping * (self.pings + 1);
-            let next = [Some(next_ping.min(silence)), whole, due].into_iter().flatten().min();
+            let next = [Some(next_ping.min(silence)), whole, due, self.resumes].into_iter().flatten().min();
             let next = next.unwrap_or(silence);
             if self.timer.deadline() > next || self.timer.is_elapsed() {
                 self.timer.as_mut().reset(next);
@@ -189,8 +219,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             if whole.is_some_and(|whole| whole <= now) {
                 return Poll::Ready(End::Close(Close::MessageTimeout));
             }
-            if socket.unsent_bytes() > 0 {
+            if socket.unsent_bytes() > 0 || self.resumes.is_some() {
                 // A client that does not take what it is sent cannot hear pings: it is slow, not gone (PROTOCOL L11).
+                // Nor is one that is not listened to.
                 (self.heard, self.pings) = (now, 0);
             } else if silence <= now {
                 return Poll::Ready(End::Close(Close::Silence));
@@ -202,7 +233,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             if is_due {
                 desk.look_again();
             }
-            if is_due || self.socket.unsent_bytes() > 0 {
+            let resumes = self.resumes.is_some_and(|resumes| resumes <= now);
+            if is_due || resumes || self.socket.unsent_bytes() > 0 {
                 // What was written here, or has become due, is sent on the next round.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
