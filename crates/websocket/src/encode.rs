@@ -9,16 +9,20 @@ use crate::deflate;
 const USUAL_HEADER: usize = 4;
 /// Shorter messages are not compressed: a packet is sent for them all the same.
 const COMPRESS_FROM: usize = 256;
+/// Nor are longer ones (RFC 7692, section 6: it is for the sender to choose): whoever else has
+/// something to send waits meanwhile, and this many bytes take about a millisecond.
+const COMPRESS_TO: usize = 128 << 10;
 /// Bytes of the payload of a ping, pong or close (RFC 6455, section 5.5).
 pub(crate) const CONTROL_BYTES_MAX: usize = 125;
 
-/// Appends a message to `out`; `fill` writes its payload. It is compressed if that makes it shorter.
+/// Appends a message to `out`; `fill` writes its payload. It is compressed if that makes it shorter
+/// and takes no long time.
 pub(crate) fn message(out: &mut Vec<u8>, kind: Data, compress: bool, fill: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     let body = start + USUAL_HEADER;
     out.resize(body, 0);
     fill(out);
-    let compressed = compress && out.len() - body >= COMPRESS_FROM && {
+    let compressed = compress && (COMPRESS_FROM..=COMPRESS_TO).contains(&(out.len() - body)) && {
         let mut shorter = Vec::new();
         let is_shorter = deflate::compress(&out[body..], &mut shorter);
         if is_shorter {
@@ -85,6 +89,22 @@ mod tests {
             message(&mut out, Data::Text, false, |out| out.extend(std::iter::repeat_n(b'x', len)));
             assert_eq!(&out[6..6 + header.len()], header);
             assert_eq!(out.len(), 6 + header.len() + len);
+        }
+    }
+
+    #[test]
+    fn what_would_take_long_to_compress_goes_as_it_is() {
+        let encoded = |len| encode_text(true, |out| out.extend(std::iter::repeat_n(b'x', len)));
+        for (len, is_compressed) in [
+            (COMPRESS_FROM - 1, false),
+            (COMPRESS_FROM, true),
+            (COMPRESS_TO, true),
+            (COMPRESS_TO + 1, false),
+            (4 << 20, false),
+        ] {
+            let frame = encoded(len);
+            assert_eq!(frame[0], if is_compressed { 0xc1 } else { 0x81 }, "{len}");
+            assert_eq!(frame.len() > len, !is_compressed, "{len}");
         }
     }
 
