@@ -169,6 +169,31 @@ fn a_backup_is_a_state_that_was_there() {
 }
 
 #[test]
+fn a_backup_is_for_its_owner_only_and_follows_no_link() {
+    let at = disk::directory("owner_only");
+    let (data, file) = (at.join("data"), at.join("backup.ndjson"));
+    fs::create_dir(&data).unwrap();
+    let address = disk::address();
+    let server = Start::new(&data, address).serve();
+    assert!(Http::new(address).ask("PUT", "/a", &[], "{\"secret\":1}").unwrap().status < 300);
+    let (partial, other) = (at.join("backup.ndjson.partial"), at.join("other"));
+    fs::write(&other, "not ours").unwrap();
+    std::os::unix::fs::symlink(&other, &partial).unwrap();
+    fails(&["backup", &address.to_string(), text(&file)], INPUT, "backup.ndjson.partial is there already");
+    assert_eq!(fs::read_to_string(&other).unwrap(), "not ours");
+    assert!(!file.exists() && partial.is_symlink());
+    fs::remove_file(&partial).unwrap();
+    assert!(run(&["backup", &address.to_string(), text(&file)]).status.success());
+    assert!(!partial.exists());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&file), mode(&data.join("halfping.redb"))), (0o600, 0o600));
+    assert!(server.stop().success());
+    let restored = at.join("restored");
+    assert!(run(&["restore", text(&file), text(&restored)]).status.success());
+    assert_eq!((mode(&restored), mode(&restored.join("halfping.redb"))), (0o700, 0o600));
+}
+
+#[test]
 fn a_backup_that_was_changed_is_refused() {
     let mut random = Random(seed());
     let at = disk::directory("changed_backup");

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::ops::Bound;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -12,6 +12,16 @@ use redb::{BackendError, StorageBackend};
 
 use crate::journal::{Fault, FaultKind};
 use crate::store::{fault, in_use};
+
+/// Creates a file that only its owner may read. One that is there already, or a link of that name,
+/// is left alone.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
 
 /// The name of a store's file in its directory.
 pub const FILE: &str = "halfping.redb";
@@ -154,7 +164,7 @@ impl Unsynced {
 
     fn begin(&self) {
         self.is_so.store(true, Ordering::Relaxed);
-        drop(self.mark.as_ref().map(File::create));
+        drop(self.mark.as_deref().map(create));
     }
 
     pub(crate) fn end(&self) {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use halfping_engine::{Checkpoint, Key, Revision};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
 
-use crate::backend::{Backend, FILE, FileIn, Unsynced, Watched, rewrite};
+use crate::backend::{Backend, FILE, FileIn, Unsynced, Watched, create, rewrite};
 use crate::journal::{Contents, Fault, FaultKind, Header, Journal, Transaction};
 
 /// The version of what is in the tables. `docs/on-disk-format.md` states it.
@@ -68,7 +68,10 @@ impl Store {
             return Err(in_use());
         }
         let partial = directory.join(format!("{FILE}.partial"));
-        File::create(&partial)?;
+        match fs::remove_file(&partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => create(&partial)?,
+        };
         drop(Store::with_backend(FileIn::new(partial.clone()), epoch)?);
         if !path.exists() {
             fs::rename(&partial, path)?;

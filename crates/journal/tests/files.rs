@@ -53,6 +53,35 @@ fn a_store_in_use_is_left_alone() {
     assert!(check(&directory, &mut |_| {}).is_ok());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_store_is_for_its_owner_only() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let directory = directory("owner_only");
+    let inside = directory.join("inside");
+    drop(opened(&inside));
+    assert_eq!((mode(&inside), mode(&inside.join(FILE))), (0o700, 0o600));
+
+    // In a directory that exists, which others may look into; with the rest of an attempt, and with
+    // a link in its place.
+    let shared = directory.join("shared");
+    fs::create_dir(&shared).unwrap();
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).unwrap();
+    let (partial, other) = (shared.join(format!("{FILE}.partial")), directory.join("other"));
+    fs::write(&other, "not ours").unwrap();
+    symlink(&other, &partial).unwrap();
+    drop(opened(&shared));
+    assert_eq!((mode(&shared), mode(&shared.join(FILE))), (0o755, 0o600));
+    assert_eq!(fs::read_to_string(&other).unwrap(), "not ours");
+    assert!(fs::symlink_metadata(shared.join(FILE)).unwrap().is_file());
+    fs::remove_file(shared.join(FILE)).unwrap();
+    fs::write(&partial, "half a store").unwrap();
+    drop(opened(&shared));
+    assert_eq!(mode(&shared.join(FILE)), 0o600);
+}
+
 #[test]
 fn what_somebody_else_has_used_since_a_fault_is_theirs() {
     let directory = directory("used_since");

@@ -46,13 +46,24 @@ pub(crate) async fn backup(args: Backup) -> Result<(), Failure> {
     let mut partial = args.file.clone().into_os_string();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
-    let mut out: BufWriter<Box<dyn Write>> = match is_stdout {
-        true => BufWriter::new(Box::new(io::stdout())),
+    let file = match is_stdout {
+        true => None,
         false if args.file.exists() => {
             let why = format!("{} is there already", args.file.display());
             return Err(Failure::new(Blame::Input, why).hint("backups are not written over"));
         }
-        false => BufWriter::new(Box::new(File::create(&partial).map_err(cannot)?)),
+        false => Some(create(&partial).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                let why = format!("{} is there already", partial.display());
+                let hint = "another backup is writing it, or left it when it was killed; then remove it";
+                Failure::new(Blame::Input, why).hint(hint)
+            }
+            _ => cannot(error),
+        })?),
+    };
+    let mut out: BufWriter<Box<dyn Write + '_>> = match &file {
+        None => BufWriter::new(Box::new(io::stdout())),
+        Some(file) => BufWriter::new(Box::new(file)),
     };
     let outcome = tokio::select! {
         outcome = write(&args, &mut out) => outcome,
@@ -60,11 +71,10 @@ pub(crate) async fn backup(args: Backup) -> Result<(), Failure> {
     };
     let outcome = outcome.and_then(|bytes| out.flush().map(|()| bytes).map_err(cannot));
     drop(out);
-    if !is_stdout {
+    if let Some(file) = file {
         match &outcome {
             Ok(_) => {
-                let synced = File::open(&partial).and_then(|file| file.sync_all());
-                let renamed = synced.and_then(|()| fs::rename(&partial, &args.file));
+                let renamed = file.sync_all().and_then(|()| fs::rename(&partial, &args.file));
                 renamed.and_then(|()| sync_name(&args.file)).map_err(cannot)?;
             }
             Err(_) => drop(fs::remove_file(&partial)),
@@ -73,6 +83,16 @@ pub(crate) async fn backup(args: Backup) -> Result<(), Failure> {
     let bytes = outcome?;
     tell(format_args!("{} written to {}", HumanBytes(bytes), args.file.display()));
     Ok(())
+}
+
+/// Creates a file that only its owner may read. One that is there already, or a link of that name,
+/// is left alone.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// A new name has to survive a crash as well.
