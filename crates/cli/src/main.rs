@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod fleet;
 mod log;
+mod open_files;
 mod playback;
 mod print;
 mod random;

@@ -387,3 +387,47 @@ fn logs_can_be_json_and_settings_a_file() {
     assert_eq!(line["level"], "INFO");
     assert!(line["address"].as_str().unwrap().starts_with("127.0.0.1:"));
 }
+
+/// A server that is started with these limits of open files.
+#[cfg(unix)]
+fn with_open_files(soft: u32, hard: u32, arguments: &[&str]) -> Running {
+    let line = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+    let mut command = Command::new("sh");
+    command.args(["-c", &line, env!("CARGO_BIN_EXE_halfping")]).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+    Running { child, stderr }
+}
+
+#[cfg(unix)]
+#[test]
+fn as_many_connections_are_taken_as_the_system_allows() {
+    let serve = ["serve", "--memory", "--listen", "127.0.0.1:0"];
+    let mut server = with_open_files(64, 400, &serve);
+    // Fewer than are configured: that is said.
+    let warning = server.says("open files");
+    assert!(warning.contains("allows 400") && warning.contains("limits.connections"), "{warning}");
+    let line = server.says("listening on http://");
+    let address = line.split_once("listening on http://").unwrap().1.trim().to_owned();
+    let mut connections = Vec::new();
+    for number in 0..300 {
+        let mut stream = std::net::TcpStream::connect(&address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"GET /_health HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).unwrap_or_else(|error| panic!("connection {number}: {error}"));
+        assert_eq!(&first, b"HTTP/1.1 200");
+        connections.push(stream);
+    }
+    // With enough, nothing is said of it.
+    let few = [&serve[..], &["--limit", "connections=100"]].concat();
+    let mut server = with_open_files(64, 400, &few);
+    for line in server.stderr.by_ref() {
+        let line = line.unwrap();
+        assert!(!line.contains("open files"), "{line}");
+        if line.contains("listening on") {
+            break;
+        }
+    }
+}

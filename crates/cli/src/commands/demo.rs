@@ -7,7 +7,7 @@ mod player;
 
 use std::pin::pin;
 
-use halfping::{Api, Cors, Options};
+use halfping::{Api, Cors, Limits, Options};
 use serde::Serialize;
 use tracing::warn;
 
@@ -18,7 +18,7 @@ use crate::fleet::Streets;
 use crate::log;
 use crate::playback::Bounds;
 use crate::report::{Blame, Failure, tell};
-use crate::{stop, storage};
+use crate::{open_files, stop, storage};
 
 use self::city::City;
 use self::player::Player;
@@ -52,6 +52,7 @@ struct Description {
 
 pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     log::start(&args.log);
+    open_files::raise_for_connections(Limits::default().connections);
     probe(args.listen)?;
     let console = console(args.console.console, args.listen);
     let mut stop = pin!(stop::requested());

@@ -11,7 +11,7 @@ use crate::args::{LogFormat, Serve};
 use crate::config::Config;
 use crate::log;
 use crate::report::{Blame, Failure, tell};
-use crate::{stop, storage};
+use crate::{open_files, stop, storage};
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7070);
 
@@ -21,6 +21,7 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
         stop::with_stdin();
     }
     log::start(&args.log);
+    open_files::raise_for_connections(config.limits.connections);
     let listen = args.listen.or(config.listen).unwrap_or(LISTEN);
     let cors = config.cors(listen);
     probe(listen)?;

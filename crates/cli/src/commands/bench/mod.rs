@@ -38,6 +38,7 @@ use indicatif::ProgressBar;
 use serde_json::{Map, Value};
 
 use crate::args::{Bench, Local, Runs, Scenario};
+use crate::open_files::{self, SPARE_FILES};
 use crate::report::{Blame, Failure};
 use figures::{CaseFigures, Report, Sample};
 use subject::{Kind, Setup, Subject};
@@ -119,34 +120,16 @@ fn settings<const N: usize>(settings: [(&str, Value); N]) -> Map<String, Value> 
     settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// Files that a process has open besides the connections of a scenario.
-const SPARE_FILES: u64 = 64;
-
 /// Sees to it that this process, and those that it starts, may open so many files.
 fn raise_open_files(needed: u64) -> Result<(), Failure> {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let limit = getrlimit(Resource::Nofile);
-        let enough = |bound: Option<u64>| bound.is_none_or(|bound| bound >= needed);
-        if enough(limit.current) {
-            return Ok(());
-        }
-        let raised = Rlimit { current: Some(needed), maximum: limit.maximum };
-        if !enough(limit.maximum) || setrlimit(Resource::Nofile, raised).is_err() {
-            let at_most = limit.maximum.map_or_else(|| "fewer".to_owned(), |most| most.to_string());
-            return Err(Failure::new(
-                Blame::Input,
-                format!("this needs {needed} open files, and the system allows {at_most}"),
-            )
-            .hint(format!(
-                "raise the limit (`ulimit -Hn {needed}`, as root), or ask for fewer connections"
-            )));
-        }
+    match open_files::raise(needed).filter(|allowed| *allowed < needed) {
+        None => Ok(()),
+        Some(allowed) => Err(Failure::new(
+            Blame::Input,
+            format!("this needs {needed} open files, and the system allows {allowed}"),
+        )
+        .hint(format!("raise the limit (`ulimit -Hn {needed}`, as root), or ask for fewer connections"))),
     }
-    #[cfg(not(unix))]
-    let _ = needed;
-    Ok(())
 }
 
 /// What is being done, on stderr: a line that moves on a terminal, else a line each.

@@ -1,0 +1,43 @@
+//! The number of files and connections that this process may have open.
+
+use tracing::warn;
+
+/// Files that a process has open besides its connections.
+pub(crate) const SPARE_FILES: u64 = 64;
+
+/// Raises the number to the most that the system allows; that is the result. `None`: there is no
+/// bound, or none that is known.
+///
+/// What is needed is tried as well: some systems name a most that they do not give.
+pub(crate) fn raise(needed: u64) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let limit = getrlimit(Resource::Nofile);
+        for current in [limit.maximum, Some(needed)] {
+            if limit.current != current
+                && setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum }).is_ok()
+            {
+                break;
+            }
+        }
+        getrlimit(Resource::Nofile).current
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = needed;
+        None
+    }
+}
+
+/// Raises the number, and warns when it is too small for so many connections.
+pub(crate) fn raise_for_connections(connections: usize) {
+    let needed = (connections as u64).saturating_add(SPARE_FILES);
+    if let Some(allowed) = raise(needed).filter(|allowed| *allowed < needed) {
+        let reached = allowed.saturating_sub(SPARE_FILES);
+        warn!(
+            "the system allows {allowed} open files: about {reached} connections, and not {connections} (limits.connections); \
+             raise it (`ulimit -Hn {needed}`, LimitNOFILE={needed} in systemd), or lower limits.connections"
+        );
+    }
+}
