@@ -13,6 +13,7 @@ mod http;
 mod metrics;
 mod names;
 mod own;
+mod preface;
 mod problem;
 mod server;
 mod shared;

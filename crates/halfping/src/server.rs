@@ -19,7 +19,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -29,6 +28,7 @@ use crate::connection::{Connection, Place};
 use crate::delivery::Reader;
 use crate::direct::{Direct, Endless};
 use crate::http::{Beside, Front};
+use crate::preface::{self, Speaks};
 use crate::problem::Problem;
 use crate::shared::Shared;
 use crate::transports::{SSE, farewell};
@@ -48,10 +48,6 @@ const TURNED_AWAY_AT_ONCE: usize = 64;
 const BACKLOG: i32 = 4096;
 /// More connections than a process can have anywhere.
 const PLACES_MAX: usize = 1 << 28;
-/// Before the second look at a connection that may be going to speak HTTP/2. Each pause after that is twice as long: who says no more than the
-/// first letter is not worth many looks; but it is to be noticed when he goes.
-const PREFACE_PAUSE: Duration = Duration::from_millis(5);
-const PREFACE_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Pause after the system had no room for one more connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -270,12 +266,19 @@ where
     F: Future<Output = Result<http::Response<Body>, std::convert::Infallible>> + Send + 'static,
 {
     let limits = &shared.limits;
-    let is_http2 = tokio::select! {
-        is_http2 = speaks_http2(&stream) => is_http2.ok()?,
+    let speaks = tokio::select! {
+        speaks = Speaks::on(&stream) => speaks.ok()?,
         // Nothing was asked.
         _ = draining.changed() => return None,
     };
-    if is_http2 {
+    if speaks == Speaks::Neither {
+        tokio::select! {
+            _ = preface::refuse(stream) => {}
+            _ = draining.changed() => {}
+        }
+        return None;
+    }
+    if speaks == Speaks::Http2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -331,25 +334,5 @@ fn log_end(shared: &Shared, ended: hyper::Result<()>) {
             shared.metrics.limit_hit("header_timeout_ms");
         }
         tracing::debug!(%error, "a connection ended");
-    }
-}
-
-/// Whether the client begins with the preface of HTTP/2 (RFC 9113, section 3.4). No method of HTTP/1.1 has the same first letters.
-async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
-    const PREFACE: &[u8; 3] = b"PRI";
-    let mut first = [0; PREFACE.len()];
-    let mut pause = PREFACE_PAUSE;
-    loop {
-        let len = stream.peek(&mut first).await?;
-        if len == 0 || len == PREFACE.len() || !PREFACE.starts_with(&first[..len]) {
-            return Ok(len == PREFACE.len() && first == *PREFACE);
-        }
-        // The kernel does not tell when there is more behind what was only looked at.
-        // With a letter still there to be read, the end behind it does not show as one.
-        if stream.ready(Interest::READABLE).await?.is_read_closed() {
-            return Ok(false);
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PREFACE_PAUSE_MAX);
     }
 }

@@ -291,6 +291,29 @@ fn a_connection_that_begins_like_http2_is_not_kept() {
 }
 
 #[test]
+fn a_bad_preface_of_http2_is_answered_with_a_goaway() {
+    // RFC 9113, section 3.4
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const GOAWAY: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let server = serve();
+    for sent in [&b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n and more"[..], b"PRI / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        let mut connection = Connection::open(server.address);
+        connection.send(sent);
+        assert_eq!(connection.closed(), [SETTINGS, GOAWAY].concat(), "{}", sent.escape_ascii());
+    }
+    // In pieces it is the same; and what does not begin so is HTTP/1.1.
+    let mut connection = Connection::open(server.address);
+    for piece in [&b"P"[..], b"RI * HTT", b"P/2.1"] {
+        connection.send(piece);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(connection.closed(), [SETTINGS, GOAWAY].concat());
+    let mut connection = Connection::open(server.address);
+    connection.send(b"INVALID CONNECTION PREFACE\r\n\r\n");
+    assert!(connection.closed().starts_with(b"HTTP/1.1 400 "));
+}
+
+#[test]
 fn a_body_has_to_arrive_in_time() {
     // PROTOCOL X1: `body-timeout`
     let server = serve_limited(|limits| limits.body_timeout_ms = 300);

@@ -52,7 +52,6 @@ struct Description {
 
 pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     log::start(&args.log);
-    open_files::raise_for_connections(Limits::default().connections);
     probe(args.listen)?;
     let console = console(args.console.console, args.listen);
     let mut stop = pin!(stop::requested());
@@ -66,6 +65,7 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
         () = &mut stop => return Ok(()),
     };
     let server = bind(args.listen, api.clone()).await?;
+    open_files::raise_for_connections(Limits::default().connections);
     let server = with_pages(server, console, true);
     life.populate(&api).await?;
     let url = announce(&server, args.log.log_format);

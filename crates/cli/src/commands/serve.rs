@@ -21,7 +21,6 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
         stop::with_stdin();
     }
     log::start(&args.log);
-    open_files::raise_for_connections(config.limits.connections);
     let listen = args.listen.or(config.listen).unwrap_or(LISTEN);
     let cors = config.cors(listen);
     probe(listen)?;
@@ -35,6 +34,7 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
         () = &mut stop => return Ok(()),
     };
     let server = with_pages(bind(listen, api.clone()).await?, console, false);
+    open_files::raise_for_connections(config.limits.connections);
     let url = announce(&server, args.log.log_format);
     if args.log.log_format == LogFormat::Text {
         tell(format_args!("try: curl -N '{url}/?watch'"));
