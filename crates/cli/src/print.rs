@@ -64,13 +64,31 @@ pub(crate) fn things(path: &str, frame: &Frame) -> Vec<Thing> {
     things
 }
 
-/// Text that may come from anywhere, made safe for a terminal: control characters are written as escapes.
+/// Text that may come from anywhere, made safe for a terminal: what controls it is written as escapes.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
+    escaped(text, controls)
+}
+
+/// JSON for standard output. On a terminal, what controls it is written as JSON's escapes: the value stays the same. A program gets it as it is.
+pub(crate) fn json(text: &str, to_terminal: bool) -> Cow<'_, str> {
+    // Line feeds and tabs can only stand between values, where escapes cannot.
+    if to_terminal { escaped(text, |c| controls(c) && c != '\n' && c != '\t') } else { Cow::Borrowed(text) }
+}
+
+fn escaped(text: &str, is_escaped: fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(is_escaped) {
         return Cow::Borrowed(text);
     }
-    let escape = |c: char| if c.is_control() { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    let escape = |c: char| if is_escaped(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
     Cow::Owned(text.chars().map(escape).collect())
+}
+
+/// Whether a character changes what a terminal does or shows besides itself: the controls (C0, DEL and C1, whose U+009B begins a command as ESC [
+/// does), line and paragraph separators, and what changes the direction of writing, so that a text reads as another.
+fn controls(c: char) -> bool {
+    let turns_direction =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns_direction || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// `12:03:44.120`, UTC.
@@ -248,6 +266,21 @@ mod tests {
     fn terminals_are_safe() {
         assert_eq!(printable("a\u{9b}31m\u{7f}"), "a\\u009b31m\\u007f");
         assert_eq!(printable("grün"), "grün");
+        assert_eq!(printable("a\n\tb"), "a\\u000a\\u0009b");
+        // Each of them, and what is next to them and harmless.
+        let hostile = "\u{0}\u{1b}\u{7f}\u{80}\u{9b}\u{9f}\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}";
+        assert_eq!(printable(hostile).matches("\\u").count(), hostile.chars().count());
+        let harmless = "\u{a0}\u{61b}\u{61d}\u{200d}\u{2010}\u{2027}\u{202f}\u{2065}\u{206a}\u{1f600}";
+        assert_eq!(printable(harmless), harmless);
+    }
+
+    #[test]
+    fn json_for_a_terminal_says_the_same() {
+        let text = "{\"a\":\n\t\"\u{9b}31m\u{202e}\u{7f}\", \"grün\": 1.00}";
+        assert_eq!(json(text, true), "{\"a\":\n\t\"\\u009b31m\\u202e\\u007f\", \"grün\": 1.00}");
+        let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(parse(&json(text, true)), parse(text));
+        assert_eq!(json(text, false), text);
     }
 
     #[test]

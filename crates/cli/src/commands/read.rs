@@ -1,8 +1,9 @@
 //! `halfping get`.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use crate::args::Get;
+use crate::print;
 use crate::report::{Blame, Failure};
 
 pub(crate) async fn get(args: Get) -> Result<(), Failure> {
@@ -19,7 +20,7 @@ pub(crate) async fn get(args: Get) -> Result<(), Failure> {
     }
     let reading = target.client()?.get(&path).await.map_err(|error| Failure::request(target, error))?;
     let mut stdout = io::stdout().lock();
-    stdout.write_all(reading.json.as_bytes())?;
+    stdout.write_all(print::json(&reading.json, stdout.is_terminal()).as_bytes())?;
     if !reading.json.ends_with('\n') {
         stdout.write_all(b"\n")?;
     }

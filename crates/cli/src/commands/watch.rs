@@ -7,7 +7,7 @@ use futures_util::stream::{self, SelectAll, Stream, StreamExt};
 use halfping_client::{Event, Frame, Kind, Lost, WatchError, WatchOptions};
 
 use crate::args::Watch;
-use crate::print::{Change, Thing, age, printable, things, time_of_day};
+use crate::print::{self, Change, Thing, age, printable, things, time_of_day};
 use crate::report::{Failure, tell};
 use crate::target::Target;
 
@@ -25,12 +25,13 @@ pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
         events.push(Box::pin(stream(sources.len(), watch)));
         sources.push(Source { target, reached: false, parts: None });
     }
+    let to_terminal = io::stdout().is_terminal();
     let printer = Printer {
         json: args.json,
         several: args.urls.len() > 1,
         several_servers: args.urls.iter().any(|target| target.base != args.urls[0].base),
-        colour: io::stdout().is_terminal()
-            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        to_terminal,
+        colour: to_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     };
     while let Some((index, event)) = events.next().await {
         let source = &mut sources[index];
@@ -111,6 +112,7 @@ struct Printer {
     json: bool,
     several: bool,
     several_servers: bool,
+    to_terminal: bool,
     colour: bool,
 }
 
@@ -119,7 +121,7 @@ impl Printer {
         // One lock and one flush a frame: a pipe's reader sees whole frames, and at once.
         let mut out = io::BufWriter::new(io::stdout().lock());
         if self.json {
-            writeln!(out, "{}", self.line(source.target, frame))?;
+            writeln!(out, "{}", print::json(&self.line(source.target, frame), self.to_terminal))?;
         } else {
             self.describe(&mut out, source, frame)?;
         }
