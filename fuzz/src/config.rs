@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::sync::OnceLock;
 
-use halfping::{Api, Options};
+use halfping::Api;
 
 #[path = "../../crates/cli/src/config.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the command line uses the rest of it")]
@@ -44,17 +44,16 @@ pub fn config(data: &[u8]) {
     match (read, table) {
         (Ok(config), Ok(table)) => {
             assert_eq!(config.limits.check(), Ok(()));
-            let known = ["listen", "data", "regions", "limits", "cors", "console"];
+            let known =
+                ["listen", "data", "allowed_hosts", "read_only", "regions", "limits", "cors", "console"];
             assert!(table.keys().all(|key| known.contains(&key.as_str())), "{table:?}");
             let debug = format!("{:?}", config.limits);
             for (name, value) in table.get("limits").and_then(toml::Value::as_table).into_iter().flatten() {
                 assert!(debug.contains(&format!(" {name}: {value}")), "{name} = {value}: {debug}");
             }
             let listen = config.listen.unwrap_or_else(|| "127.0.0.1:7070".parse().expect("an address"));
-            let cors = config.cors(listen);
             // What is accepted works: a server starts with it.
-            let (ephemeral, console) = (config.ephemeral(), config.console(None, listen));
-            drop(Api::new(Options { limits: config.limits, cors, ephemeral, console }).router());
+            drop(Api::new(config.options(cli::Asked::default(), listen)).router());
         }
         (Err(failure), _) => {
             assert!(failure.message.starts_with(&file.display().to_string()), "{failure:?}");

@@ -16,6 +16,8 @@ use tower::ServiceExt as _;
 
 use crate::protocol::check_problem;
 
+/// The origin whose pages may use the API.
+const KNOWN: &str = "https://known.example";
 const REQUESTS_MAX: usize = 8;
 const FRAMES_MAX: usize = 64;
 
@@ -52,7 +54,7 @@ fn limits() -> Limits {
 }
 
 async fn requests(data: &[u8]) {
-    let cors = Cors::Origins(vec!["https://known.example".to_owned()]);
+    let cors = Cors::Origins(vec![KNOWN.to_owned()]);
     let api = Api::new(Options { limits: limits(), cors, ..Options::default() });
     let start = json!({ "a": { "b": 1, "list": [1, { "x": null }] }, "text": "ä" });
     api.put("/", &start).await.expect("the tree of the start fits");
@@ -68,6 +70,8 @@ async fn requests(data: &[u8]) {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let is_upgrade = request.headers().contains_key(header::UPGRADE) || method == Method::CONNECT;
         let said = format!("{request:?}");
+        let site = request.headers().get("sec-fetch-site").cloned();
+        let is_known = request.headers().get(header::ORIGIN).is_some_and(|origin| origin == KNOWN);
         let body = request
             .body()
             .clone()
@@ -97,6 +101,8 @@ async fn requests(data: &[u8]) {
         }
         match method {
             Method::PUT | Method::PATCH | Method::POST | Method::DELETE if status.is_success() => {
+                let is_elsewhere = site.is_some_and(|site| site != "same-origin" && site != "none");
+                assert!(is_known || !is_elsewhere, "PROTOCOL W13: {status}: {said}");
                 check_write(&router, &method, &uri, media.as_ref(), &body, status, &said).await;
             }
             // PROTOCOL X2, and what only reads changes nothing either.
@@ -113,8 +119,14 @@ async fn requests(data: &[u8]) {
 fn get(uri: &Uri) -> Request<Full<bytes::Bytes>> {
     let mut request = Request::new(Full::default());
     *request.uri_mut() = uri.clone();
-    request.headers_mut().insert(header::HOST, HeaderValue::from_static("example.org"));
+    request.headers_mut().insert(header::HOST, host(uri));
     request
+}
+
+/// A target that names a server has to name the one that `Host` does.
+fn host(uri: &Uri) -> HeaderValue {
+    let named = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    named.unwrap_or(HeaderValue::from_static("example.org"))
 }
 
 /// Whether a request's conditions hold where this is there; `None` when they are not read here.
@@ -196,7 +208,8 @@ fn read(text: &[u8], etag: &str) -> Option<Request<Full<bytes::Bytes>>> {
         request.headers_mut().append(name, value);
     }
     if !request.headers().contains_key(header::HOST) {
-        request.headers_mut().insert(header::HOST, HeaderValue::from_static("example.org"));
+        let host = host(request.uri());
+        request.headers_mut().insert(header::HOST, host);
     }
     Some(request)
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::builder::{BoolishValueParser, NonEmptyStringValueParser, TypedValueParser};
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
+use crate::config::Asked;
 use crate::target::Target;
 pub(crate) use bench::*;
 
@@ -62,17 +63,20 @@ Examples:
   halfping serve --listen 0.0.0.0:8080 --data /var/lib/halfping --log-format json
   halfping serve --memory
   halfping serve --config halfping.toml
+  halfping serve --read-only --cors https://app.example.org
   halfping serve --limit body_bytes=1000000 --limit connections=100
 
 A configuration file may hold:
   listen = \"127.0.0.1:7070\"
   data = \"/var/lib/halfping\"
+  allowed_hosts = [\"api.example.org\"]  # or [\"*\"]; without it: loopback names on a loopback address, any elsewhere
+  read_only = true
   [regions]
   ephemeral = [\"/vehicles/*/position\"] # kept in memory only: not there any more after a restart
   [limits]                              # a refusal names the one it met
   body_bytes = 1000000
   [cors]
-  origins = [\"https://example.org\"]   # or [\"*\"]; without it: \"*\" on a loopback address, none elsewhere
+  origins = [\"https://example.org\"]   # or [\"*\"]; without it: loopback origins on a loopback address, none elsewhere
   [console]
   enabled = false                       # without it: on a loopback address, for requests to localhost")]
 pub(crate) struct Serve {
@@ -88,7 +92,11 @@ pub(crate) struct Serve {
     pub(crate) config: Option<PathBuf>,
 
     #[command(flatten)]
-    pub(crate) console: ConsoleSwitch,
+    pub(crate) access: Access,
+
+    /// Serve what is in the store already: nobody can write through HTTP
+    #[arg(long, env = "HALFPING_READ_ONLY", value_parser = BoolishValueParser::new())]
+    pub(crate) read_only: bool,
 
     /// Set a limit, as in the configuration file's [limits]; wins over it. Can be given many times
     #[arg(long, value_name = "NAME=VALUE", value_parser = limit)]
@@ -100,6 +108,19 @@ pub(crate) struct Serve {
     /// End when stdin does: for whoever starts a server and must not leave it behind
     #[arg(long, hide = true)]
     pub(crate) until_stdin_ends: bool,
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    if text == "none" { Ok(text.to_owned()) } else { crate::config::origin(star(text)) }
+}
+
+fn host(text: &str) -> Result<String, String> {
+    crate::config::host(star(text))
+}
+
+/// The configuration's word for any; a shell may have its own idea of it.
+fn star(text: &str) -> &str {
+    if text == "any" { "*" } else { text }
 }
 
 fn limit(text: &str) -> Result<(String, u64), String> {
@@ -153,18 +174,34 @@ pub(crate) struct Demo {
     pub(crate) storage: Storage,
 
     #[command(flatten)]
-    pub(crate) console: ConsoleSwitch,
+    pub(crate) access: Access,
 
     #[command(flatten)]
     pub(crate) log: Log,
 }
 
-/// Whether the server shows itself.
+/// Whom the server lets in, and to what.
 #[derive(Debug, Group)]
-pub(crate) struct ConsoleSwitch {
+pub(crate) struct Access {
+    /// Let pages of this origin read and write, of `any`, or of `none`; can be given many times [default: on a loopback address, pages of loopback
+    /// origins; elsewhere none]
+    #[arg(long, value_name = "ORIGIN", env = "HALFPING_CORS", value_delimiter = ',', value_parser = origin)]
+    pub(crate) cors: Vec<String>,
+
+    /// Answer requests for this host, or for `any`, as Host names it; can be given many times [default: on a loopback address, loopback
+    /// names; elsewhere any]
+    #[arg(long, value_name = "NAME", env = "HALFPING_ALLOWED_HOSTS", value_delimiter = ',', value_parser = host)]
+    pub(crate) allowed_host: Vec<String>,
+
     /// Show at /_server what the server is doing and for whom [default: on a loopback address, to requests for localhost; elsewhere off]
     #[arg(long, value_name = "on|off", env = "HALFPING_CONSOLE", value_parser = BoolishValueParser::new(), hide_possible_values = true)]
     pub(crate) console: Option<bool>,
+}
+
+impl Access {
+    pub(crate) fn asked(&self, read_only: bool) -> Asked<'_> {
+        Asked { cors: &self.cors, hosts: &self.allowed_host, console: self.console, read_only }
+    }
 }
 
 /// Where state is kept.

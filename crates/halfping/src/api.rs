@@ -15,9 +15,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::access::{Console, Cors, Hosts, Rules};
 use crate::clock::Clock;
-use crate::http::{Cors, Front};
-use crate::own::{Console, Transport};
+use crate::http::Front;
+use crate::own::Transport;
 use crate::problem::Problem;
 use crate::shared::{Failure, Shared, Subscription};
 
@@ -33,6 +34,17 @@ pub struct Options {
     /// Who may see at `/_server` what the server is doing and for whom. Nobody, unless you say otherwise. While it is kept, its commits take
     /// revisions from the same sequence as all others: an opened API leaves some free for them.
     pub console: Console,
+    /// Names under which it may be asked for: what keeps out pages of other sites that have a name of theirs lead here.
+    pub hosts: Hosts,
+    /// Nothing can be written through HTTP. This program still can.
+    pub read_only: bool,
+}
+
+impl Options {
+    fn rules(&self) -> Arc<Rules> {
+        let Options { cors, console, hosts, read_only, .. } = self.clone();
+        Arc::new(Rules { cors, console, hosts, read_only })
+    }
 }
 
 /// What was found in a store.
@@ -67,6 +79,7 @@ pub struct Restored {
 #[derive(Clone)]
 pub struct Api {
     shared: Arc<Shared>,
+    rules: Arc<Rules>,
 }
 
 /// Why a call of [`Api`] did nothing.
@@ -178,7 +191,8 @@ impl Api {
         if let Err(why) = options.limits.check() {
             panic!("{why}");
         }
-        Api { shared: Shared::new(options.limits, options.cors, options.console) }
+        let (rules, keeps_own) = (options.rules(), options.console != Console::Off);
+        Api { shared: Shared::new(options.limits, keeps_own), rules }
     }
 
     /// Opens the store in a directory, or makes one: what is written is durable when that is answered, and is there again when the store
@@ -197,6 +211,7 @@ impl Api {
         if let Err(why) = options.limits.check() {
             panic!("{why}");
         }
+        let (rules, keeps_own) = (options.rules(), options.console != Console::Off);
         let epoch = getrandom::u64().map_err(|error| Fault::new(FaultKind::Io, error.to_string()))?;
         let store = Store::open(directory, epoch)?;
         let is_all_durable = options.ephemeral.is_empty();
@@ -210,7 +225,7 @@ impl Api {
             );
             return Err(Fault::new(FaultKind::Regions, what));
         }
-        if options.console != Console::Off {
+        if keeps_own {
             opened.engine.keep_own(true);
         }
         match opened.committer.start(&mut opened.engine) {
@@ -228,8 +243,8 @@ impl Api {
             bytes: opened.bytes,
             revision: opened.engine.revision().0,
         };
-        let shared = Shared::durable(opened.engine, opened.committer, options.cors, options.console, clock)?;
-        Ok((Api { shared }, restored))
+        let shared = Shared::durable(opened.engine, opened.committer, keeps_own, clock)?;
+        Ok((Api { shared, rules }, restored))
     }
 
     /// Writes what is left to be written to the store, and closes it. Writes are refused from then on. Without it nothing is lost either; the
@@ -312,7 +327,11 @@ impl Api {
     }
 
     pub(crate) fn front(&self) -> Front {
-        Front::new(self.shared.clone(), None)
+        Front::new(self.shared.clone(), (*self.rules).clone(), None)
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

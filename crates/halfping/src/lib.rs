@@ -3,6 +3,7 @@
 //! An [`Api`] is a JSON tree that many write and many follow. Use it from Rust, serve it with [`Server`], or mount its
 //! [router](Api::router) in an axum application. `PROTOCOL.md` in the repository is what HTTP clients may rely on.
 
+mod access;
 mod api;
 mod aside;
 mod clock;
@@ -20,9 +21,8 @@ mod shared;
 mod transports;
 mod writer;
 
+pub use access::{Console, Cors, Hosts};
 pub use api::{Api, Commit, Error, Options, Restored, Watch, Written, check};
 pub use halfping_engine::{Limits, PathError, Pattern, Refusal};
 pub use halfping_journal::{Fault, FaultKind, Progress};
-pub use http::Cors;
-pub use own::Console;
 pub use server::Server;

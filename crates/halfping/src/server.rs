@@ -72,7 +72,7 @@ impl Server {
         Ok(Server { address: listener.local_addr()?, listener, api, beside: None })
     }
 
-    /// Asks `beside` first about each request: what it answers is not the API's, nor subject to its CORS. For pages, say, at names that no
+    /// Asks `beside` first about each request for this server: what it answers is not the API's, nor subject to its CORS. For pages, say, at names that no
     /// resource can have: those that begin with `_`.
     #[must_use]
     pub fn beside(
@@ -92,7 +92,7 @@ impl Server {
     /// have `limits.drain_ms` to finish.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let shared = self.api.shared().clone();
-        let front = Front::new(shared.clone(), self.beside);
+        let front = Front::new(shared.clone(), self.api.rules().at(self.address), self.beside);
         let places = shared.limits.connections.min(PLACES_MAX);
         let room = Arc::new(Semaphore::new(places));
         let waiting_room = Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE));

@@ -13,13 +13,13 @@ use halfping_journal::{Committer, Fault, FaultKind, Status, Store};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
+use crate::access::is_own;
 use crate::clock::Clock;
 use crate::connection::Connection;
 use crate::delivery::{Deliver, Waiter, Woken};
-use crate::http::Cors;
 use crate::metrics::Metrics;
 use crate::names::Names;
-use crate::own::{self, Console, Own, Seen, Transport};
+use crate::own::{self, Own, Seen, Transport};
 use crate::problem::Problem;
 use crate::writer::{Answer, Writer};
 
@@ -27,12 +27,10 @@ use crate::writer::{Answer, Writer};
 pub(crate) struct Shared {
     state: Mutex<State>,
     pub(crate) limits: Limits,
-    pub(crate) cors: Cors,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) names: Names,
-    /// Who may see the server's own state; it is there unless nobody may.
-    pub(crate) console: Console,
+    /// The server's own state, if anybody may see it.
     pub(crate) own: Option<Own>,
     /// Stands in for the connection of requests that came through somebody else's server.
     pub(crate) foreign: Arc<Connection>,
@@ -92,26 +90,25 @@ pub(crate) enum Failure {
 
 impl Shared {
     /// A tree in memory.
-    pub(crate) fn new(limits: Limits, cors: Cors, console: Console) -> Arc<Shared> {
+    pub(crate) fn new(limits: Limits, keeps_own: bool) -> Arc<Shared> {
         let clock = Clock::new();
         // Without randomness from the system, cursors of two runs could be taken for each other: better not to start.
         let random = getrandom::u64().expect("the operating system gives random numbers");
         let mut engine = Engine::new(limits, Epoch::from_random(random), clock.now());
-        if console != Console::Off {
+        if keeps_own {
             engine.keep_own(false);
         }
-        Shared::around(engine, cors, console, clock)
+        Shared::around(engine, keeps_own, clock)
     }
 
     /// A tree whose commits are made durable.
     pub(crate) fn durable(
         engine: Engine,
         committer: Committer<Store>,
-        cors: Cors,
-        console: Console,
+        keeps_own: bool,
         clock: Clock,
     ) -> std::io::Result<Arc<Shared>> {
-        let shared = Shared::around(engine, cors, console, clock);
+        let shared = Shared::around(engine, keeps_own, clock);
         if let Status::Failed(fault) = committer.status() {
             shared.state.lock().fault = Some(fault.clone());
         }
@@ -120,14 +117,13 @@ impl Shared {
         Ok(shared)
     }
 
-    fn around(engine: Engine, cors: Cors, console: Console, clock: Clock) -> Arc<Shared> {
+    fn around(engine: Engine, keeps_own: bool, clock: Clock) -> Arc<Shared> {
         let limits = engine.limits().clone();
         let state = State { engine, tickets: VecDeque::new(), fault: None, slots: Vec::new(), opened: 0 };
         Arc::new(Shared {
             epoch: state.engine.cursor(state.engine.revision()).epoch,
             state: Mutex::new(state),
-            own: (console != Console::Off).then(|| Own::new(clock.now())),
-            console,
+            own: keeps_own.then(|| Own::new(clock.now())),
             clock,
             metrics: Metrics::default(),
             names: Names::default(),
@@ -135,7 +131,6 @@ impl Shared {
             draining: AtomicBool::new(false),
             writer: OnceLock::new(),
             limits,
-            cors,
         })
     }
 
@@ -241,7 +236,7 @@ impl Shared {
     }
 
     pub(crate) fn read(&self, path: &Path, depth: u32) -> Result<Reading, Refusal> {
-        if own::is_own(path) {
+        if is_own(path) {
             own::refresh(self);
         }
         self.state.lock().engine.read(path, depth)
@@ -319,7 +314,7 @@ impl Subscription {
         watches: &[Watch],
     ) -> Result<Subscription, Problem> {
         connection.add_links(watches.len())?;
-        let has_own = watches.iter().any(|watch| own::is_own(&watch.path));
+        let has_own = watches.iter().any(|watch| is_own(&watch.path));
         if has_own {
             own::refresh(shared);
         }
@@ -353,7 +348,7 @@ impl Subscription {
     /// Adds a link. What it is to be told comes with the next pull.
     pub(crate) fn watch(&mut self, tag: u32, watch: &Watch) -> Result<(), Problem> {
         self.seen.connection.add_links(1)?;
-        let has_own = own::is_own(&watch.path);
+        let has_own = is_own(&watch.path);
         if has_own {
             own::refresh(&self.shared);
         }

@@ -172,7 +172,10 @@ fn pages_of_other_origins_are_let_in_as_configured() {
         &preflight("https://app.example.org", "PUT"),
         "200\nAccess-Control-Allow-Origin: https://app.example.org",
     );
-    talk.check(&preflight("https://other.example.org", "PUT"), "200\n!Access-Control-Allow-Origin");
+    talk.check(
+        &preflight("https://other.example.org", "PUT"),
+        "204\n!Access-Control-Allow-Origin\n!Access-Control-Allow-Methods",
+    );
     talk.check("GET /\nOrigin: https://other.example.org", "200\n!Access-Control-Allow-Origin");
 
     let none = serve();

@@ -7,13 +7,13 @@ mod player;
 
 use std::pin::pin;
 
-use halfping::{Api, Cors, Limits, Options};
+use halfping::{Api, Limits};
 use serde::Serialize;
 use tracing::warn;
 
 use crate::args::{Demo, LogFormat};
-use crate::commands::serve::{announce, bind, probe, run, with_pages};
-use crate::config::console;
+use crate::commands::serve::{announce, bind, probe, run, warn_of, with_pages};
+use crate::config::Config;
 use crate::fleet::Streets;
 use crate::log;
 use crate::playback::Bounds;
@@ -53,13 +53,14 @@ struct Description {
 pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     log::start(&args.log);
     probe(args.listen)?;
-    let console = console(args.console.console, args.listen);
+    let options = Config::default().options(args.access.asked(false), args.listen);
+    warn_of(&options);
+    let console = options.console;
     let mut stop = pin!(stop::requested());
     let mut life = tokio::select! {
         begun = Life::begin(&args) => begun?,
         () = &mut stop => return Ok(()),
     };
-    let options = Options { cors: Cors::Any, console, ..Options::default() };
     let api = tokio::select! {
         opened = storage::open(&args.storage, None, options) => opened?,
         () = &mut stop => return Ok(()),

@@ -3,9 +3,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 
-use halfping::{Api, Console, Options, Server};
+use halfping::{Api, Console, Cors, Options, Server};
 use halfping_pages::Pages;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::args::{LogFormat, Serve};
 use crate::config::Config;
@@ -22,10 +22,10 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
     }
     log::start(&args.log);
     let listen = args.listen.or(config.listen).unwrap_or(LISTEN);
-    let cors = config.cors(listen);
     probe(listen)?;
-    let console = config.console(args.console.console, listen);
-    let options = Options { limits: config.limits.clone(), cors, ephemeral: config.ephemeral(), console };
+    let options = config.options(args.access.asked(args.read_only), listen);
+    warn_of(&options);
+    let console = options.console;
     // One and the same all along: a request between two would be heard by neither.
     let mut stop = pin!(stop::requested());
     let api = tokio::select! {
@@ -40,6 +40,17 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
         tell(format_args!("try: curl -N '{url}/?watch'"));
     }
     run(server, &api, stop).await
+}
+
+/// Says at the start what lets others in, or keeps everybody from writing.
+pub(crate) fn warn_of(options: &Options) {
+    if options.cors == Cors::Any {
+        let what = if options.read_only { "read" } else { "read and write" };
+        warn!("CORS is open: any page that somebody opens in a browser may {what} here");
+    }
+    if options.read_only {
+        info!("read-only: nothing can be written through HTTP");
+    }
 }
 
 /// Fails early when the address is taken: opening a store can take a while.

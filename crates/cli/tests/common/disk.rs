@@ -237,7 +237,7 @@ impl Http {
             self.socket = Some(BufReader::new(socket));
         }
         let socket = self.socket.as_mut().unwrap();
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\n");
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
         headers.iter().for_each(|header| request.push_str(&format!("{header}\r\n")));
         request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
         socket.get_mut().write_all(request.as_bytes())?;

@@ -1,6 +1,6 @@
 //! HTTP: which request means what.
 
-mod cors;
+mod front;
 pub(crate) mod negotiate;
 mod read;
 pub(crate) mod write;
@@ -13,25 +13,24 @@ use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
 use halfping_engine::{OWN, Path, PathError, Refusal};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
 use self::negotiate::Query;
+use crate::access::Access;
 use crate::connection::Connection;
-use crate::own;
 use crate::problem::Problem;
 use crate::shared::Shared;
 use crate::transports::session;
 
-pub use cors::Cors;
-pub(crate) use cors::{Beside, Front};
+pub(crate) use front::{Beside, Front};
 
 /// Methods of a resource.
 const ALLOW: &str = "GET, HEAD, OPTIONS, PUT, PATCH, POST, DELETE";
 /// Methods of the root, which cannot be removed.
 const ALLOW_ROOT: &str = "GET, HEAD, OPTIONS, PUT, PATCH, POST";
-/// Methods of what the server itself provides.
+/// Methods of what the server itself provides, and of everything where nothing can be written.
 const ALLOW_READ: &str = "GET, HEAD, OPTIONS";
 /// Methods of `/_streams`.
 const ALLOW_STREAMS: &str = "GET, HEAD, OPTIONS, POST";
@@ -40,10 +39,10 @@ const ACCEPT_PATCH: &str = "application/merge-patch+json, application/json-patch
 
 type Answer = Result<Response, Problem>;
 
-/// Answers one request.
-pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Body>) -> Response {
+/// Answers one request, as far as whoever sent it may be answered.
+async fn answer(shared: Arc<Shared>, access: Result<Access, Problem>, request: Request<Body>) -> Response {
     shared.metrics.requests.of(request.method().as_str()).inc();
-    match dispatch(&shared, request).await {
+    match dispatch(&shared, access, request).await {
         Ok(response) => response,
         Err(problem) => {
             shared.metrics.refused(&problem);
@@ -53,10 +52,13 @@ pub(crate) async fn answer(shared: Arc<Shared>, request: Request<Body>) -> Respo
     }
 }
 
-async fn dispatch(shared: &Arc<Shared>, request: Request<Body>) -> Answer {
+async fn dispatch(shared: &Arc<Shared>, access: Result<Access, Problem>, request: Request<Body>) -> Answer {
     let (mut request, mut body) = request.into_parts();
     let upgrade = request.extensions.remove::<OnUpgrade>();
-    let answer = route(shared, &request, &mut body, upgrade).await;
+    let answer = match access {
+        Ok(access) => route(shared, &access, &request, &mut body, upgrade).await,
+        Err(problem) => Err(problem),
+    };
     if answer.is_err() && !body.is_end_stream() {
         // Beside the answer: a client may be waiting for it before it sends its body.
         tokio::spawn(write::discard(Duration::from_millis(shared.limits.body_timeout_ms), body));
@@ -64,7 +66,13 @@ async fn dispatch(shared: &Arc<Shared>, request: Request<Body>) -> Answer {
     answer
 }
 
-async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body, upgrade: Option<OnUpgrade>) -> Answer {
+async fn route(
+    shared: &Arc<Shared>,
+    access: &Access,
+    request: &Parts,
+    body: &mut Body,
+    upgrade: Option<OnUpgrade>,
+) -> Answer {
     let uri = &request.uri;
     let target_len = uri.path_and_query().map_or(0, |t| t.as_str().len());
     if target_len > shared.limits.uri_bytes {
@@ -73,19 +81,19 @@ async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body, upgrade: 
     }
     let own_connection = request.extensions.get::<Arc<Connection>>();
     let connection = own_connection.unwrap_or(&shared.foreign).clone();
-    // A name in `Host` is what keeps other sites' pages from a server behind a name of their own (RFC 9112, section 3.2).
-    if request.version == Version::HTTP_11 && request.headers.get_all(header::HOST).iter().count() != 1 {
-        return Err(Problem::new("bad-header", "a request has exactly one Host"));
+    if request.method == Method::OPTIONS && uri.path() == "*" {
+        return Ok(options(if access.is_read_only() { ALLOW_STREAMS } else { ALLOW }));
     }
     let path = Path::parse(uri.path(), &shared.limits)?;
     mounted_whole(request)?;
-    if own::is_own(&path) && !shared.console.is_open_to(request) && is_read(&request.method) {
-        return Err(shared.console.closed());
+    if is_read(&request.method) {
+        access.may_see(&path)?;
     }
     let own = path.segments().first().map(|name| &**name).filter(|name| name.starts_with('_'));
     let allow = match own {
         Some("_streams") if path.segments().len() == 1 => ALLOW_STREAMS,
         Some(_) => ALLOW_READ,
+        None if access.is_read_only() => ALLOW_READ,
         None if path.is_root() => ALLOW_ROOT,
         None => ALLOW,
     };
@@ -95,8 +103,7 @@ async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body, upgrade: 
                 Problem::new("reserved-path", format!("there is no session at /{name}")).hint("connect to /")
             );
         }
-        cors::check_origin(&shared.cors, request)?;
-        return read::session(shared, own_connection.cloned(), request, path, &handshake, upgrade);
+        return read::session(shared, access, own_connection.cloned(), request, path, &handshake, upgrade);
     }
     match (&request.method, own) {
         (&Method::GET | &Method::HEAD, Some("_health")) if path.segments().len() == 1 => {
@@ -108,30 +115,34 @@ async fn route(shared: &Arc<Shared>, request: &Parts, body: &mut Body, upgrade: 
             Ok(metrics(shared))
         }
         (&Method::GET | &Method::HEAD, Some("_streams")) if path.segments().len() == 1 => {
-            read::many(shared, &connection, request)
+            read::many(shared, access, &connection, request)
         }
         (&Method::POST, Some("_streams")) if path.segments().len() == 1 => {
-            read::once(shared, &connection, request, body).await
+            read::once(shared, access, &connection, request, body).await
         }
-        (&Method::GET | &Method::HEAD, Some(OWN)) => read::one(shared, &connection, request, path).await,
-        // Who serves the page asked whether it may be shown, and did not.
-        (&Method::GET | &Method::HEAD, Some("_console")) if !shared.console.is_open_to(request) => {
-            Err(shared.console.closed())
+        (&Method::GET | &Method::HEAD, Some(OWN)) => {
+            read::one(shared, access, &connection, request, path).await
         }
-        (&Method::GET | &Method::HEAD, Some(_)) => {
+        (&Method::GET | &Method::HEAD, Some(name)) => {
+            if name == "_console" {
+                // Who serves the page asked whether it may be shown, and did not.
+                access.may_see_console()?;
+            }
             Err(Problem::new("not-found", format!("the server has nothing of its own at {path}"))
                 .hint("it has /_health, /_metrics and /_streams"))
         }
-        (&Method::GET | &Method::HEAD, None) => read::one(shared, &connection, request, path).await,
+        (&Method::GET | &Method::HEAD, None) => read::one(shared, access, &connection, request, path).await,
         (&Method::OPTIONS, _) => Ok(options(allow)),
-        (&Method::PUT | &Method::PATCH | &Method::POST | &Method::DELETE, Some(name)) => {
-            Err(Refusal::Reserved(name.to_owned()).into())
-        }
-        (&Method::DELETE, None) if path.is_root() => {
-            Err(not_allowed(&request.method, allow).hint("PUT {} empties the tree"))
-        }
-        (&Method::PUT | &Method::PATCH | &Method::POST | &Method::DELETE, None) => {
-            write::one(shared, &connection, request, body, path).await
+        (&Method::PUT | &Method::PATCH | &Method::POST | &Method::DELETE, _) => {
+            let allowed = access.may_write();
+            allowed.map_err(|problem| problem.header(header::ALLOW, HeaderValue::from_static(allow)))?;
+            match own {
+                Some(name) => Err(Refusal::Reserved(name.to_owned()).into()),
+                None if request.method == Method::DELETE && path.is_root() => {
+                    Err(not_allowed(&request.method, allow).hint("PUT {} empties the tree"))
+                }
+                None => write::one(shared, &connection, request, body, path).await,
+            }
         }
         _ => Err(not_allowed(&request.method, allow)),
     }

@@ -15,8 +15,9 @@ use hyper::upgrade::OnUpgrade;
 
 use super::negotiate::{OF_MANY, OF_ONE, OF_SESSION, Query, Representation, accept, condition, since, wait};
 use super::{Answer, etag, write};
+use crate::access::{self, Access};
 use crate::connection::Connection;
-use crate::own::{self, Transport};
+use crate::own::Transport;
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
 use crate::transports::{Format, Stream, Style, farewell, response, session, streaming};
@@ -24,6 +25,7 @@ use crate::transports::{Format, Stream, Style, farewell, response, session, stre
 /// Reads one resource.
 pub(super) async fn one(
     shared: &Arc<Shared>,
+    access: &Access,
     connection: &Arc<Connection>,
     request: &Parts,
     path: Path,
@@ -35,6 +37,7 @@ pub(super) async fn one(
     };
     match representation {
         Representation::Stream(format) => {
+            access.may_subscribe()?;
             stream(shared, connection, request, query, format, vec![path], None)
         }
         Representation::Json => {
@@ -45,13 +48,19 @@ pub(super) async fn one(
                 )
                 .hint("add ?watch, or Accept: text/event-stream"));
             }
-            plain(shared, connection, request, path, query.depth.unwrap_or(u32::MAX)).await
+            plain(shared, access, connection, request, path, query.depth.unwrap_or(u32::MAX)).await
         }
     }
 }
 
 /// Streams many resources at once.
-pub(super) fn many(shared: &Arc<Shared>, connection: &Arc<Connection>, request: &Parts) -> Answer {
+pub(super) fn many(
+    shared: &Arc<Shared>,
+    access: &Access,
+    connection: &Arc<Connection>,
+    request: &Parts,
+) -> Answer {
+    access.may_subscribe()?;
     let mut query = Query::parse(request.uri.query(), OF_MANY)?;
     let format = match accept(&request.headers)? {
         Representation::Stream(format) => format,
@@ -65,10 +74,8 @@ pub(super) fn many(shared: &Arc<Shared>, connection: &Arc<Connection>, request: 
     for text in &spelled {
         let path = Path::parse(text, &shared.limits)
             .map_err(|e| Problem::new("bad-path", format!("the parameter path={text}: {e}")))?;
-        if own::is_own(&path) {
-            if !shared.console.is_open_to(request) {
-                return Err(shared.console.closed());
-            }
+        if access::is_own(&path) {
+            access.may_see(&path)?;
         } else if path.segments().first().is_some_and(|name| name.starts_with('_')) {
             return Err(Problem::new(
                 "reserved-path",
@@ -87,12 +94,14 @@ pub(super) fn many(shared: &Arc<Shared>, connection: &Arc<Connection>, request: 
 /// Opens a session, with a first link if `?watch` asks for one.
 pub(super) fn session(
     shared: &Arc<Shared>,
+    access: &Access,
     connection: Option<Arc<Connection>>,
     request: &Parts,
     path: Path,
     handshake: &Handshake,
     upgrade: Option<OnUpgrade>,
 ) -> Answer {
+    access.may_subscribe()?;
     let query = Query::parse(request.uri.query(), OF_SESSION)?;
     let watch = query.watch.then(|| query.watch(path.clone(), since(&request.headers, &query)));
     if watch.is_none() {
@@ -109,17 +118,18 @@ pub(super) fn session(
             ));
         }
     }
-    let sees_own = shared.console.is_open_to(request);
-    session::open(shared, connection, upgrade, handshake, watch.as_ref(), sees_own)
+    session::open(shared, access, connection, upgrade, handshake, watch.as_ref())
 }
 
 /// Opens a session that is heard only once: its commands are the body, and its messages the answer.
 pub(super) async fn once(
     shared: &Arc<Shared>,
+    access: &Access,
     connection: &Arc<Connection>,
     request: &Parts,
     body: &mut Body,
 ) -> Answer {
+    access.may_subscribe()?;
     let query = Query::parse(request.uri.query(), &[])?;
     let format = match accept(&request.headers)? {
         Representation::Stream(format) => format,
@@ -130,8 +140,7 @@ pub(super) async fn once(
         return answer;
     }
     let since = since(&request.headers, &query);
-    let sees_own = shared.console.is_open_to(request);
-    Ok(streaming(session::once(shared, connection, format, commands, since, sees_own)?))
+    Ok(streaming(session::once(shared, access, connection, format, commands, since)?))
 }
 
 /// How a stream is answered that begins when the server is about to stop.
@@ -166,6 +175,7 @@ fn stream(
 
 async fn plain(
     shared: &Arc<Shared>,
+    access: &Access,
     connection: &Arc<Connection>,
     request: &Parts,
     path: Path,
@@ -182,6 +192,7 @@ async fn plain(
     if is_known(&reading)
         && let Some(asked) = wait(&request.headers)?
     {
+        access.may_subscribe()?;
         let seconds = asked.min(shared.limits.wait_seconds);
         applied = Some(seconds);
         if !shared.is_draining() {

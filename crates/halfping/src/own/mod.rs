@@ -3,7 +3,6 @@
 //! It costs nothing but a few counters while nobody looks. Whoever asks has it looked up, and while links stand there a thread does so once a
 //! second. What differs from the last time is a commit to the engine's [second root](halfping_engine::Engine::commit_own).
 
-mod console;
 mod document;
 mod seen;
 
@@ -12,7 +11,7 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use halfping_engine::{Json, Limits, OWN, Path, SessionId, Standing, Timestamp};
+use halfping_engine::{Json, Limits, SessionId, Standing, Timestamp};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
@@ -20,7 +19,6 @@ use self::document::{AgeMs, Counts, Document, Session, SessionRates, Totals, Tre
 use crate::metrics::Ages;
 use crate::shared::Shared;
 
-pub use console::Console;
 pub(crate) use seen::{Seen, Transport};
 
 /// How often it is looked up while somebody watches.
@@ -69,11 +67,6 @@ struct Shown {
     id: SessionId,
     seen: Arc<Seen>,
     standing: Standing,
-}
-
-/// Whether a path leads to the server's own state.
-pub(crate) fn is_own(path: &Path) -> bool {
-    path.segments().first().is_some_and(|name| &**name == OWN)
 }
 
 impl Own {

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use halfping::{Api, Limits, Options, Server};
+use halfping::{Api, Hosts, Limits, Options, Server};
 use tokio::sync::oneshot;
 
 use raw::{Answer, Connection, DEADLINE, Stream};
@@ -33,7 +33,13 @@ pub(crate) fn serve_limited(change: impl FnOnce(&mut Limits)) -> Running {
     serve_with(options)
 }
 
+/// With these options, but for any `Host`: what tests send is `test`.
 pub(crate) fn serve_with(options: Options) -> Running {
+    serve_exactly(Options { hosts: Hosts::Any, ..options })
+}
+
+/// With exactly these options.
+pub(crate) fn serve_exactly(options: Options) -> Running {
     let api = Api::new(options);
     let (stop, stopped) = oneshot::channel::<()>();
     let (tell, told) = std::sync::mpsc::channel();

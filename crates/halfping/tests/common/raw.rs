@@ -60,11 +60,14 @@ fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
     headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
-/// Writes out a request that is given in short: `PUT /a`, header lines, an empty line, the body. `Host` and `Content-Length` are added.
+/// Writes out a request that is given in short: `PUT /a`, header lines, an empty line, the body. `Host` and `Content-Length` are added where they are not given.
 pub(crate) fn request(short: &str) -> Vec<u8> {
     let (head, body) = short.split_once("\n\n").unwrap_or((short, ""));
     let mut lines = head.lines().map(str::trim).filter(|line| !line.is_empty());
-    let mut text = format!("{} HTTP/1.1\r\nHost: test\r\n", lines.next().expect("a request line"));
+    let mut text = format!("{} HTTP/1.1\r\n", lines.next().expect("a request line"));
+    if !head.contains("\nHost:") {
+        text.push_str("Host: test\r\n");
+    }
     for line in lines {
         text.push_str(line);
         text.push_str("\r\n");

@@ -8,9 +8,9 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::access::is_own;
 use crate::aside::LARGE_BYTES;
 use crate::http::negotiate::{nearest, shorten};
-use crate::own::is_own;
 use crate::problem::Problem;
 use crate::transports::interval_ms;
 

@@ -5,19 +5,19 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use futures_core::future::BoxFuture;
-use halfping_engine::{Action, Condition, Frame, Json, Path, Tick, Update, Write};
+use halfping_engine::{Action, Condition, Frame, Json, Path, Tick, Update, Watch, Write};
 use http::header::ETAG;
 
 use super::close::Close;
 use super::command::{Act, Commands, Ref, Step};
 use super::credit::Credit;
 use super::message::{self, Answer, State};
+use crate::access::Access;
 use crate::aside::{LARGE_BYTES, aside};
 use crate::connection::{Connection, Pace};
 use crate::delivery::Deliver;
 use crate::http::etag;
 use crate::http::write::{commit, creation};
-use crate::own;
 use crate::problem::Problem;
 use crate::shared::{Shared, Subscription};
 
@@ -33,8 +33,8 @@ pub(super) struct Desk {
     at_rest: bool,
     /// A link was opened since `synced` was last said.
     owes_synced: bool,
-    /// Its client may see the server's own state.
-    sees_own: bool,
+    /// What its client may do.
+    access: Access,
     /// When there is more to tell even without news.
     due: Option<Tick>,
 }
@@ -100,7 +100,7 @@ impl Desk {
         subscription: Subscription,
         connection: Arc<Connection>,
         has_links: bool,
-        sees_own: bool,
+        access: Access,
     ) -> Desk {
         let metrics = &subscription.shared().metrics;
         metrics.streams.get_or_create(&[("transport", subscription.transport().name())]).inc();
@@ -111,7 +111,7 @@ impl Desk {
             credit: None,
             at_rest: false,
             owes_synced: has_links,
-            sees_own,
+            access,
             due: None,
             subscription,
         }
@@ -199,15 +199,7 @@ impl Desk {
 
     fn step(&mut self, Step { number, act }: Step, out: &mut impl Outbox) {
         match act {
-            Act::Watch(link, watch) if self.is_hidden(&watch.path) => {
-                let closed = self.shared().console.closed();
-                self.refuse_link(number, link, closed, true, out);
-            }
-            Act::Get(path, _) if self.is_hidden(&path) => {
-                let closed = self.shared().console.closed();
-                self.settle(number, Err(closed), out);
-            }
-            Act::Watch(link, watch) => match self.subscription.watch(link, &watch) {
+            Act::Watch(link, watch) => match self.watch(link, &watch) {
                 Ok(()) => self.owes_synced = true,
                 Err(problem) => {
                     let ends = problem.name() != "link-in-use";
@@ -227,7 +219,8 @@ impl Desk {
                 (number, _) => self.settle(number, Ok(Answer::done()), out),
             },
             Act::Get(path, depth) => {
-                let read = self.shared().read(&path, depth).map_err(Problem::from);
+                let seen = self.access.may_see(&path);
+                let read = seen.and_then(|()| self.shared().read(&path, depth).map_err(Problem::from));
                 let found = read.and_then(|reading| match reading.value {
                     Some(_) => Ok(Answer::reading(reading)),
                     None => {
@@ -253,8 +246,9 @@ impl Desk {
         }
     }
 
-    fn is_hidden(&self, path: &Path) -> bool {
-        !self.sees_own && own::is_own(path)
+    fn watch(&mut self, link: u32, watch: &Watch) -> Result<(), Problem> {
+        self.access.may_see(&watch.path)?;
+        self.subscription.watch(link, watch)
     }
 
     /// A link cannot be opened or ended. A command's `ref` has one answer, which tells of the first such link; the others are told apart.
@@ -305,7 +299,7 @@ impl Desk {
                 out,
             );
         }
-        if let Err(problem) = self.connection.write() {
+        if let Err(problem) = self.may_write() {
             return self.settle(number, Err(problem), out);
         }
         let shared = self.shared().clone();
@@ -321,6 +315,11 @@ impl Desk {
         self.call(Call { number, future });
     }
 
+    fn may_write(&self) -> Result<(), Problem> {
+        self.access.may_write()?;
+        self.connection.write()
+    }
+
     fn call(&mut self, call: Call) {
         if let Some(work) = &mut self.work {
             work.call = Some(call);
@@ -328,7 +327,7 @@ impl Desk {
     }
 
     fn post(&mut self, number: Option<Ref>, path: Path, value: Json, out: &mut impl Outbox) {
-        if let Err(problem) = self.connection.write() {
+        if let Err(problem) = self.may_write() {
             return self.settle(number, Err(problem), out);
         }
         let shared = self.shared().clone();

@@ -27,6 +27,7 @@ pub(crate) use self::command::Commands;
 use self::desk::Desk;
 use self::driver::Driver;
 pub(crate) use self::once::once;
+use crate::access::Access;
 use crate::connection::Connection;
 use crate::delivery::Reader;
 use crate::own::Transport;
@@ -55,14 +56,14 @@ pub(crate) fn handshake(request: &Parts) -> Result<Option<Handshake>, Problem> {
     })
 }
 
-/// Turns the request's connection into a session, with a link 0 if one is given. `sees_own`: its client may see the server's own state.
+/// Turns the request's connection into a session, with a link 0 if one is given.
 pub(crate) fn open(
     shared: &Arc<Shared>,
+    access: &Access,
     connection: Option<Arc<Connection>>,
     upgrade: Option<OnUpgrade>,
     handshake: &Handshake,
     watch: Option<&Watch>,
-    sees_own: bool,
 ) -> Result<Response, Problem> {
     if shared.is_draining() {
         return Err(Problem::new("draining", "the server is about to stop"));
@@ -87,7 +88,7 @@ pub(crate) fn open(
     if let Some(watch) = watch {
         subscription.watch(0, watch)?;
     }
-    let desk = Desk::new(subscription, connection, watch.is_some(), sees_own);
+    let desk = Desk::new(subscription, connection, watch.is_some(), access.clone());
     let (message_bytes, deflate) = (shared.limits.message_bytes, handshake.deflate);
     tokio::spawn(async move {
         let upgraded = match upgrade.await {

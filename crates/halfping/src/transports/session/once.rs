@@ -10,6 +10,7 @@ use super::command::Commands;
 use super::desk::{Desk, Outbox};
 use super::driver::STEPS_AT_ONCE;
 use super::message::State;
+use crate::access::Access;
 use crate::connection::Connection;
 use crate::delivery::Deliver;
 use crate::own::Transport;
@@ -24,18 +25,17 @@ const AROUND_EVENT: usize = 160;
 /// The shared encoding of a message that carries one frame, as an event; the next one is the same as a line.
 const ENCODING: usize = 6;
 
-/// Opens a session that knows already all that its client will say. `since` is where the client says, outside of it, that it was;
-/// `sees_own`: it may see the server's own state.
+/// Opens a session that knows already all that its client will say. `since` is where the client says, outside of it, that it was.
 pub(crate) fn once(
     shared: &Arc<Shared>,
+    access: &Access,
     connection: &Arc<Connection>,
     format: Format,
     mut commands: Commands,
     since: Option<Cursor>,
-    sees_own: bool,
 ) -> Result<Stream<Once>, Problem> {
     let subscription = Subscription::new(shared, connection, Transport::Events, &[])?;
-    let mut desk = Desk::new(subscription, connection.clone(), false, sees_own);
+    let mut desk = Desk::new(subscription, connection.clone(), false, access.clone());
     commands.resume(since);
     desk.begin(commands);
     Ok(Stream::new(Once { desk, format }, format))

@@ -1,11 +1,10 @@
 //! Who may see the server's own state, and pages about it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
 
+use super::host::Host;
+use super::origin::Origin;
 use crate::problem::Problem;
 
 /// Who may read the server's own state, `/_server` (PROTOCOL O5 to O8): addresses and paths of everybody who is connected are in it.
@@ -32,21 +31,17 @@ impl Console {
                 let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default());
                 let mut names = host.into_iter().chain(target.authority().map(Authority::as_str)).peekable();
                 names.peek().is_some()
-                    && names.all(is_loopback)
-                    && headers.get(header::ORIGIN).is_none_or(|origin| {
-                        let origin = origin.to_str().unwrap_or_default();
-                        origin.split_once("://").is_some_and(|(_, host)| is_loopback(host))
+                    && names.all(|name| Host::parse(name).is_some_and(Host::is_localhost))
+                    && headers.get_all(header::ORIGIN).iter().all(|origin| {
+                        let origin = Origin::parse(origin.to_str().unwrap_or_default());
+                        origin.is_some_and(|origin| origin.host.is_localhost())
                     })
             }
         }
     }
 
-    pub(crate) fn is_open_to(self, request: &Parts) -> bool {
-        self.is_open_for(&request.headers, &request.uri)
-    }
-
     /// What whoever may not see it is told: that nothing is there, and what would have to change.
-    pub(crate) fn closed(self) -> Problem {
+    pub(super) fn closed(self) -> Problem {
         let problem =
             Problem::new("not-found", "the server does not show its own state, nor the console, here");
         problem.hint(match self {
@@ -59,50 +54,9 @@ impl Console {
     }
 }
 
-/// Whether a host, with or without a port, is a name of this machine for itself.
-fn is_loopback(authority: &str) -> bool {
-    if let Some((inside, port)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        return is_port(port) && inside.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback());
-    }
-    let name = authority.find(':').map_or(authority, |at| &authority[..at]);
-    is_port(&authority[name.len()..])
-        && (name.eq_ignore_ascii_case("localhost")
-            || name.parse::<Ipv4Addr>().is_ok_and(|address| IpAddr::from(address).is_loopback()))
-}
-
-/// Nothing, or a colon and digits.
-fn is_port(text: &str) -> bool {
-    text.is_empty() || text.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn this_machine_has_few_names_for_itself() {
-        for ours in
-            ["localhost", "LOCALHOST:7070", "127.0.0.1", "127.1.2.3:80", "[::1]", "[::1]:7070", "localhost:"]
-        {
-            assert!(is_loopback(ours), "{ours}");
-        }
-        for not_ours in [
-            "",
-            ":80",
-            "localhost.example.org",
-            "localhost:80@evil",
-            "127.0.0.1.nip.io",
-            "128.0.0.1",
-            "::1",
-            "[::2]",
-            "[::1].evil",
-            "[::1]x:80",
-            "0.0.0.0",
-            "localhost:80:80",
-        ] {
-            assert!(!is_loopback(not_ours), "{not_ours}");
-        }
-    }
 
     #[test]
     fn a_name_or_a_page_from_elsewhere_closes_what_is_open_to_loopback() {

@@ -1,0 +1,122 @@
+//! The API as one HTTP service, and what browsers are told of the pages that may use it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use futures_core::future::BoxFuture;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use tower::Service;
+
+use super::answer;
+use crate::access::{Access, Cors, Rules};
+use crate::shared::Shared;
+
+/// Methods that pages of other origins may use.
+const METHODS: HeaderValue = HeaderValue::from_static("GET,HEAD,PUT,PATCH,POST,DELETE");
+/// The same where nothing is written: `POST` is for `/_streams`.
+const METHODS_READ: HeaderValue = HeaderValue::from_static("GET,HEAD,POST");
+/// Headers that they may send. The first stands for any, except that to browsers it does not stand for `Authorization`, and to old ones for
+/// nothing.
+const REQUEST_HEADERS: HeaderValue =
+    HeaderValue::from_static("*,authorization,content-type,if-match,if-none-match,last-event-id,prefer");
+/// Headers that they may read.
+const EXPOSED_HEADERS: HeaderValue =
+    HeaderValue::from_static("etag,location,retry-after,allow,preference-applied");
+/// Seconds for which a browser may keep that in mind.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
+const ANY: HeaderValue = HeaderValue::from_static("*");
+/// Keeps an answer from pages of other origins that ask for it without CORS, as an image or a script: they could not read it, but learn whether
+/// it is there.
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
+
+/// Answers requests. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Front(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    rules: Rules,
+    beside: Option<Beside>,
+}
+
+/// What a server has beside the API: asked first about each request.
+pub(crate) type Beside = Box<dyn Fn(&Request<Body>) -> Option<Response> + Send + Sync>;
+
+impl Front {
+    pub(crate) fn new(shared: Arc<Shared>, rules: Rules, beside: Option<Beside>) -> Front {
+        Front(Arc::new(Inner { shared, rules, beside }))
+    }
+
+    pub(crate) async fn answer(&self, request: Request<Body>) -> Response {
+        let Inner { shared, rules, beside } = &*self.0;
+        let access = Access::of(rules, &request);
+        let beside = beside.as_ref().filter(|_| access.is_ok());
+        if let Some(response) = beside.and_then(|beside| beside(&request)) {
+            shared.metrics.requests.of(request.method().as_str()).inc();
+            return response;
+        }
+        let headers = request.headers();
+        let allowed = headers
+            .get(header::ORIGIN)
+            .filter(|origin| access.is_ok() && origin.to_str().is_ok_and(|origin| rules.cors.allows(origin)));
+        let allowed = allowed.cloned();
+        let is_preflight = *request.method() == Method::OPTIONS
+            && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let mut response = match &allowed {
+            Some(_) if is_preflight => {
+                shared.metrics.requests.of(Method::OPTIONS.as_str()).inc();
+                preflight(rules.read_only)
+            }
+            _ => answer(shared.clone(), access, request).await,
+        };
+        let_in(&rules.cors, allowed, response.headers_mut());
+        response
+    }
+}
+
+/// What a browser is told that asks before it sends a page's request.
+fn preflight(read_only: bool) -> Response {
+    let methods = if read_only { METHODS_READ } else { METHODS };
+    let headers = [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, methods),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS),
+        (header::ACCESS_CONTROL_MAX_AGE, MAX_AGE),
+    ];
+    (StatusCode::OK, headers).into_response()
+}
+
+/// Says who may have an answer: the page of the `allowed` origin, if one asked.
+fn let_in(cors: &Cors, allowed: Option<HeaderValue>, headers: &mut HeaderMap) {
+    if *cors == Cors::Any {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+        return;
+    }
+    headers.insert(RESOURCE_POLICY, SAME_ORIGIN);
+    if *cors != Cors::None {
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    }
+    if let Some(origin) = allowed {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+    }
+}
+
+impl Service<Request<Body>> for Front {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let front = self.clone();
+        Box::pin(async move { Ok(front.answer(request).await) })
+    }
+}
