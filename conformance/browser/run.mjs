@@ -1,4 +1,5 @@
-// The pages in the binary, in a real browser: each button does what it says, asserted by data, and nothing is logged as an error.
+// The pages in the binary, in a real browser: each button does what it says, asserted by data, and nothing is logged as an error. And pages of
+// others, which can do nothing.
 //
 //   node conformance/browser/run.mjs [NAME...]          all, or those whose name has one of these words in it
 //   SHOTS=folder node conformance/browser/run.mjs       with a picture of each page at its end
@@ -10,6 +11,7 @@ import { send } from '../lib/http.mjs';
 import { startServer } from '../lib/server.mjs';
 import { digits, mistakes, narrow, unaddressed } from './console.mjs';
 import { browser, inPage, until, withDemo } from './page.mjs';
+import { strangers } from './strangers.mjs';
 
 const wanted = process.argv.slice(2);
 const made = mkdtempSync(join(tmpdir(), 'halfping-browser-'));
@@ -190,6 +192,7 @@ const tests = {
   'console, names without an address': () => unaddressed({ name: 'console-unaddressed' }),
   'console, narrow': () => narrow({ name: 'console-narrow', viewport: { width: 400, height: 800 } }),
   'console, 10,000 members': () => manyMembers({ name: 'console-many' }),
+  strangers,
 };
 
 let failed = 0;

@@ -18,8 +18,8 @@ export async function startServer(...extra) {
   return startProgram(binary, ['serve', '--memory', '--listen', '127.0.0.1:0', ...extra]);
 }
 
-/** The same of any program that says on which address of 127.0.0.1 it listens. */
-export async function startProgram(program, words) {
+/** The same of any program that says on which port of 127.0.0.1, or of another address, it listens. */
+export async function startProgram(program, words, address = '127.0.0.1') {
   const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   let ended; // how it ended, when it did
@@ -37,8 +37,8 @@ export async function startProgram(program, words) {
     exit.then((how) => (clearTimeout(timer), fail(how)));
     const read = (bytes) => {
       output = (output + bytes).slice(-100_000);
-      const address = /(?:127\.0\.0\.1|localhost):([1-9]\d*)\D/.exec(output);
-      if (address) (clearTimeout(timer), resolve(Number(address[1])));
+      const said = new RegExp(`(?:${address.replaceAll('.', '\\.')}|localhost):([1-9]\\d*)\\D`).exec(output);
+      if (said) (clearTimeout(timer), resolve(Number(said[1])));
     };
     child.stdout.on('data', read);
     child.stderr.on('data', read);
@@ -46,7 +46,7 @@ export async function startProgram(program, words) {
 
   return {
     port,
-    url: `http://127.0.0.1:${port}`,
+    url: `http://${address}:${port}`,
     complaint() {
       if (ended !== undefined && !stopping) return `the server is gone: ${ended}. It said:\n${output}`;
       if (/panicked at/.test(output)) return `the server panicked:\n${output}`;

@@ -142,7 +142,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "browser",
-        about: "the demo's page and the console in Chromium",
+        about: "the demo's page and the console in Chromium, and what pages of other origins can do",
         prepare: |world| setup::node(world).and_then(|()| setup::chromium(world)),
         command: |world| world.node("conformance/browser/run.mjs"),
         needs_binary: true,
