@@ -11,7 +11,7 @@ import { connect } from 'halfping';
 import { chromium } from 'playwright-core';
 import { build } from 'vite';
 import { binary, startProgram } from '../conformance/lib/server.mjs';
-import { proxies } from './proxies.mjs';
+import { proxies, RESOLVED } from './proxies.mjs';
 import { samples, typedSamples } from './samples.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -23,7 +23,7 @@ const server = await startProgram(binary, ['demo', '--memory', '--listen', '127.
 const api = connect(server.url);
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
+  args: [RESOLVED, ...(process.getuid?.() === 0 ? ['--no-sandbox'] : [])],
 });
 
 // Pages have another origin than the API, as they do for whoever tries them.
@@ -181,7 +181,7 @@ const tests = {
   },
 
   ...samples({ url: server.url, run, inPage, texts }),
-  ...proxies({ browser, made, halfping: texts.get('/halfping.js') }),
+  ...proxies({ browser, halfping: texts.get('/halfping.js') }),
 };
 
 let [passed, failed] = [0, 0];

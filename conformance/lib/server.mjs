@@ -15,7 +15,8 @@ export async function startServer(...extra) {
   if (!existsSync(binary)) {
     throw new Error(`${binary} is not there. Run: cargo xtask test build, or set HALFPING_BIN`);
   }
-  return startProgram(binary, ['serve', '--memory', '--listen', '127.0.0.1:0', ...extra]);
+  const storage = extra.includes('--data') ? [] : ['--memory'];
+  return startProgram(binary, ['serve', ...storage, '--listen', '127.0.0.1:0', ...extra]);
 }
 
 /** The same of any program that says on which port of 127.0.0.1, or of another address, it listens. */

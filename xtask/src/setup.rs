@@ -138,7 +138,7 @@ pub(crate) fn examples(world: &World) -> Result<(), Missing> {
 }
 
 /// Proxies, from Debian's packages in `docs/guides/proxies/packages.txt`, unpacked in `.tools/proxies`: installed, they would be started.
-fn proxies(world: &World) -> Result<(), Missing> {
+pub(crate) fn proxies(world: &World) -> Result<(), Missing> {
     let lock = world.root.join("docs/guides/proxies/packages.txt");
     let packages = fs::read_to_string(&lock).unwrap_or_default();
     once(world, "proxies", &[".tools/proxies/root"], &lock, "", || {

@@ -130,6 +130,13 @@ pub(crate) const STEPS: &[Step] = &[
         needs_binary: true,
     },
     Step {
+        name: "proxies",
+        about: "names and read-only set-ups through nginx, Caddy, HAProxy and Apache as documented",
+        prepare: |world| setup::node(world).and_then(|()| setup::proxies(world)),
+        command: |world| world.node("conformance/proxies/run.mjs"),
+        needs_binary: true,
+    },
+    Step {
         name: "typescript",
         about: "the TypeScript client: types, size, tests (some with the binary), and the package in an empty project",
         prepare: setup::typescript,
@@ -201,6 +208,7 @@ mod tests {
             "conversations",
             "autobahn",
             "clients",
+            "proxies",
             "typescript",
             "browser",
             "examples",
