@@ -133,6 +133,8 @@ pub struct Stats {
     pub links: usize,
     /// Places where links stand, or that lead to them.
     pub places: usize,
+    /// Bytes that these take.
+    pub places_bytes: usize,
     /// Frames that were taken.
     pub frames: u64,
     /// Of these, such as another reader had made already.
@@ -338,6 +340,11 @@ impl Engine {
         Ok(Reading { value: value.map(Bytes::from), revision: changed, time: self.times.of(changed) })
     }
 
+    /// Bytes of the whole value that is at a path.
+    pub fn value_bytes(&self, path: &Path) -> usize {
+        self.find(path).value.map_or(0, Value::json_len)
+    }
+
     /// A value in one piece, if that is not too large.
     pub(crate) fn write(&self, value: &Value, depth: u32) -> Result<Vec<u8>, Refusal> {
         let max = self.limits.value_bytes;
@@ -473,6 +480,29 @@ impl Engine {
         true
     }
 
+    /// Whether there is room for one more link; else the limit that is in its way, and how much that is.
+    pub fn has_room_for(&self, path: &Path) -> Result<(), (&'static str, usize)> {
+        let Limits { links, places_bytes, .. } = self.limits;
+        if self.links.len() >= links {
+            return Err(("links", links));
+        }
+        match self.interest.bytes() + self.interest.missing_bytes(&self.keys, path) > places_bytes {
+            true => Err(("places_bytes", places_bytes)),
+            false => Ok(()),
+        }
+    }
+
+    /// Bytes that a link is charged for where it stands: for all the way there, whoever else needs it.
+    pub fn link_bytes(path: &Path) -> usize {
+        interest::way_bytes(path)
+    }
+
+    /// The same of a link that there is; 0 if there is none of that number.
+    pub fn bytes_of_link(&self, session: SessionId, tag: u32) -> usize {
+        let Some(id) = self.session(session).links.get(&tag) else { return 0 };
+        self.interest.way_bytes_to(&self.keys, self.links[*id].point)
+    }
+
     /// Ends a link. False when the session has none of that number.
     pub fn unwatch(&mut self, session: SessionId, tag: u32) -> bool {
         let id = self.session(session).links.get(&tag).copied();
@@ -572,6 +602,7 @@ impl Engine {
             sessions: self.sessions.len() - self.free_sessions.len(),
             links: self.links.len(),
             places: self.interest.len(),
+            places_bytes: self.interest.bytes(),
             ..self.stats
         }
     }

@@ -15,6 +15,9 @@ pub(crate) const ROOT: PointId = 0;
 /// No place, no link.
 pub(crate) const NIL: u32 = u32::MAX;
 
+/// Bytes that a place takes besides its name, at most: itself, what leads to it, and the record of its name, in tables that grow by doubling.
+const PLACE_BYTES: usize = 200;
+
 struct Point {
     parent: PointId,
     key: KeyId,
@@ -36,12 +39,24 @@ pub(crate) struct Interest {
     points: Vec<Point>,
     free: Vec<PointId>,
     children: HashMap<(PointId, KeyId), PointId>,
+    /// Bytes that all places take.
+    bytes: usize,
+}
+
+/// Bytes that a place of this name takes.
+fn bytes_of(name: &str) -> usize {
+    PLACE_BYTES + name.len()
+}
+
+/// Bytes that all places on the way to a path take, and its own.
+pub(crate) fn way_bytes(path: &Path) -> usize {
+    path.segments().iter().map(|name| bytes_of(name)).sum()
 }
 
 impl Interest {
     pub(crate) fn new() -> Interest {
         let root = Point::new(NIL, KeyId::NONE);
-        Interest { points: vec![root], free: Vec::new(), children: HashMap::new() }
+        Interest { points: vec![root], free: Vec::new(), children: HashMap::new(), bytes: 0 }
     }
 
     /// The place of a path, made if need be. One link stands on it from now on; [`Interest::leave`] takes it away.
@@ -54,7 +69,10 @@ impl Interest {
                     keys.release(key); // the place holds it already
                     *child
                 }
-                None => self.add(point, key),
+                None => {
+                    self.bytes += bytes_of(name);
+                    self.add(point, key)
+                }
             };
         }
         self.points[point as usize].links += 1;
@@ -99,6 +117,7 @@ impl Interest {
                 self.points[next as usize].previous = previous;
             }
             self.children.remove(&(parent, key));
+            self.bytes -= bytes_of(keys.name(key));
             keys.release(key);
             self.free.push(point);
             point = parent;
@@ -156,6 +175,31 @@ impl Interest {
             point = self.points[point as usize].parent;
         }
         names.reverse();
+    }
+
+    /// Bytes that a place and all on the way to it take.
+    pub(crate) fn way_bytes_to(&self, keys: &Keys, mut point: PointId) -> usize {
+        let mut bytes = 0;
+        while point != ROOT {
+            bytes += bytes_of(keys.name(self.points[point as usize].key));
+            point = self.points[point as usize].parent;
+        }
+        bytes
+    }
+
+    /// Bytes that places take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes that the places of a path would take that are not there yet.
+    pub(crate) fn missing_bytes(&self, keys: &Keys, path: &Path) -> usize {
+        let mut point = Some(ROOT);
+        let missing = path.segments().iter().filter(|name| {
+            point = point.and_then(|point| self.child(point, keys.find(name)?));
+            point.is_none()
+        });
+        missing.map(|name| bytes_of(name)).sum()
     }
 
     /// Places in use, without the root.

@@ -53,6 +53,12 @@ pub struct Limits {
     pub unsent_bytes: u32,
     /// Links over all streams of one connection.
     pub links_per_connection: usize,
+    /// Links of all connections.
+    pub links: usize,
+    /// Bytes of the places where links stand, over all connections: each costs some for itself and those of its name, once for all links.
+    pub places_bytes: usize,
+    /// The same for the links of one connection. Here each link is charged for all the way to its place, whoever shares it.
+    pub places_bytes_per_connection: usize,
     /// Concurrent HTTP/2 streams of one connection.
     pub http2_streams_per_connection: u32,
     /// Writes a second of each connection, sustained; one second's worth may come at once.
@@ -72,6 +78,14 @@ pub struct Limits {
     pub wait_seconds: u64,
     /// Bytes that a stream may make ahead of its connection.
     pub ahead_bytes: usize,
+    /// Bytes of answers that clients have not taken yet, and of bodies that are being read, over all connections. What is larger than all of it
+    /// is held alone.
+    pub buffered_bytes: usize,
+    /// The same of one connection. Its requests wait for their turn beyond that, and others do not.
+    pub buffered_bytes_per_connection: usize,
+    /// Milliseconds in which a client has to take something of an answer, before the answer is given up; and in which there has to be room for
+    /// an answer before the request is refused.
+    pub answer_timeout_ms: u64,
     /// Milliseconds that a drain waits for requests in progress.
     pub drain_ms: u64,
 }
@@ -98,6 +112,9 @@ impl Default for Limits {
             connections: 65_536,
             unsent_bytes: 16 << 10,
             links_per_connection: 100_000,
+            links: 10_000_000,
+            places_bytes: 1 << 30,
+            places_bytes_per_connection: 128 << 20,
             http2_streams_per_connection: 16_384,
             writes_per_second: 50_000,
             message_bytes: 4 << 20,
@@ -107,6 +124,9 @@ impl Default for Limits {
             silence_ms: 120_000,
             wait_seconds: 60,
             ahead_bytes: 16 << 10,
+            buffered_bytes: 1 << 30,
+            buffered_bytes_per_connection: 64 << 20,
+            answer_timeout_ms: 30_000,
             drain_ms: 5_000,
         }
     }
@@ -132,6 +152,9 @@ impl Limits {
             ("uri_bytes", self.uri_bytes),
             ("connections", self.connections),
             ("links_per_connection", self.links_per_connection),
+            ("links", self.links),
+            ("places_bytes", self.places_bytes),
+            ("places_bytes_per_connection", self.places_bytes_per_connection),
             ("http2_streams_per_connection", self.http2_streams_per_connection as usize),
             ("writes_per_second", self.writes_per_second as usize),
             ("body_timeout_ms", self.body_timeout_ms as usize),
@@ -150,6 +173,10 @@ impl Limits {
             ("path_depth", self.path_depth, 1, PATH_DEPTH_MAX),
             ("slice_bytes", self.slice_bytes, 1 << 10, 16 << 20),
             ("ahead_bytes", self.ahead_bytes, 8 << 10, 1 << 20),
+            // Half of it is the time between two looks.
+            ("answer_timeout_ms", self.answer_timeout_ms as usize, 2, 86_400_000),
+            ("buffered_bytes_per_connection", self.buffered_bytes_per_connection, 64 << 10, 1 << 40),
+            ("buffered_bytes", self.buffered_bytes, self.buffered_bytes_per_connection, 1 << 40),
             ("unsent_bytes", self.unsent_bytes as usize, 4 << 10, u32::MAX as usize),
             // A slot of an object is numbered in 32 bits.
             ("members_per_object", self.members_per_object, 1, 1 << 30),

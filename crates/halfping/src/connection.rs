@@ -1,17 +1,20 @@
 //! What is counted per connection: its links and its writes.
 
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use halfping_engine::Limits;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
+use crate::answer::Answers;
 use crate::aside::Turns;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
+use crate::room::Budget;
 
 /// One client connection, as far as its bounds go. It is open as long as anybody holds this.
 #[derive(Debug)]
@@ -22,9 +25,25 @@ pub(crate) struct Connection {
     pub(crate) remote: Option<SocketAddr>,
     links: AtomicUsize,
     links_max: usize,
+    places_bytes: AtomicUsize,
+    places_bytes_max: usize,
     writes: Mutex<Pace>,
     /// Its turns where long work is done.
     pub(crate) turns: Turns,
+    /// Made when the first request needs it, which a stream does not.
+    held: OnceLock<Box<Held>>,
+    buffered_max: usize,
+    /// It is to end: an answer was given up that others cannot come behind.
+    pub(crate) cut: Notify,
+}
+
+/// What is held for a connection.
+#[derive(Debug)]
+struct Held {
+    /// How much that may be.
+    budget: Budget,
+    /// Answers that it has not taken yet.
+    answers: Mutex<Answers>,
 }
 
 /// One of the connections that a server has room for; it is free again when this is dropped.
@@ -90,36 +109,64 @@ impl Connection {
             remote: None,
             links: AtomicUsize::new(0),
             links_max: limits.links_per_connection,
+            places_bytes: AtomicUsize::new(0),
+            places_bytes_max: limits.places_bytes_per_connection,
             writes: Mutex::new(Pace::new(limits.writes_per_second)),
             turns: Turns::default(),
+            held: OnceLock::new(),
+            buffered_max: limits.buffered_bytes_per_connection,
+            cut: Notify::new(),
         }
     }
 
-    /// What stands for the connections of somebody else's server, which are not known.
+    /// What stands for the connections of somebody else's server, which are not known: only the bound for all of them holds.
     pub(crate) fn foreign(limits: &Limits) -> Connection {
-        Connection { turns: Turns::of_many(), ..Connection::new(limits) }
+        let buffered_max = limits.buffered_bytes;
+        Connection { turns: Turns::of_many(), buffered_max, ..Connection::new(limits) }
+    }
+
+    fn held(&self) -> &Held {
+        self.held.get_or_init(|| {
+            let budget = Budget::of_connection(self.buffered_max);
+            Box::new(Held { budget, answers: Mutex::default() })
+        })
+    }
+
+    /// What may be held for it.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.held().budget
+    }
+
+    /// Answers that it has not taken yet.
+    pub(crate) fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.held().answers.lock()
     }
 
     pub(crate) fn at(place: Place, remote: SocketAddr, limits: &Limits) -> Connection {
         Connection { _place: Some(place), remote: Some(remote), ..Connection::new(limits) }
     }
 
-    pub(crate) fn add_links(&self, count: usize) -> Result<(), Problem> {
-        let before = self.links.fetch_add(count, Ordering::Relaxed);
-        if before + count > self.links_max {
-            self.remove_links(count);
-            return Err(Problem::limit(
-                "too-many-links",
-                "links_per_connection",
-                self.links_max,
-                "the connection has too many open streams and paths",
-            ));
+    /// Accounts for so many more links, whose places are charged so many bytes.
+    pub(crate) fn add_links(&self, count: usize, places_bytes: usize) -> Result<(), Problem> {
+        let links = self.links.fetch_add(count, Ordering::Relaxed) + count;
+        let bytes = self.places_bytes.fetch_add(places_bytes, Ordering::Relaxed) + places_bytes;
+        if links > self.links_max {
+            self.remove_links(count, places_bytes);
+            let what = "the connection has too many open streams and paths";
+            return Err(Problem::limit("too-many-links", "links_per_connection", self.links_max, what));
+        }
+        if bytes > self.places_bytes_max {
+            self.remove_links(count, places_bytes);
+            let (limit, max) = ("places_bytes_per_connection", self.places_bytes_max);
+            let what = "the paths of the connection's links have too many and too long names";
+            return Err(Problem::limit("too-many-links", limit, max, what));
         }
         Ok(())
     }
 
-    pub(crate) fn remove_links(&self, count: usize) {
+    pub(crate) fn remove_links(&self, count: usize, places_bytes: usize) {
         self.links.fetch_sub(count, Ordering::Relaxed);
+        self.places_bytes.fetch_sub(places_bytes, Ordering::Relaxed);
     }
 
     /// Accounts for one write.

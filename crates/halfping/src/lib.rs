@@ -4,6 +4,7 @@
 //! [router](Api::router) in an axum application. `PROTOCOL.md` in the repository is what HTTP clients may rely on.
 
 mod access;
+mod answer;
 mod api;
 mod aside;
 mod clock;
@@ -16,6 +17,7 @@ mod names;
 mod own;
 mod preface;
 mod problem;
+mod room;
 mod server;
 mod shared;
 mod transports;

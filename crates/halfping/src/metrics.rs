@@ -79,6 +79,7 @@ pub(crate) struct Metrics {
     pub(crate) commits: Counter,
     pub(crate) connections: Gauge,
     pub(crate) connections_total: Counter,
+    pub(crate) buffered_bytes: Gauge,
     pub(crate) requests: ByLabel<8>,
     pub(crate) streams: Family<Label, Gauge>,
     pub(crate) frames: ByLabel<4>,
@@ -100,6 +101,7 @@ impl Default for Metrics {
             commits: Counter::default(),
             connections: Gauge::default(),
             connections_total: Counter::default(),
+            buffered_bytes: Gauge::default(),
             requests: ByLabel::new("method", METHODS),
             streams: Family::default(),
             frames: ByLabel::new(
@@ -120,6 +122,11 @@ impl Default for Metrics {
         registry.register("commits", "Commits that were accepted", metrics.commits.clone());
         registry.register("connections", "Open connections", metrics.connections.clone());
         registry.register("connections_accepted", "Connections so far", metrics.connections_total.clone());
+        registry.register(
+            "buffered_bytes",
+            "Bytes held of answers that are not taken, and of bodies that are read",
+            metrics.buffered_bytes.clone(),
+        );
         registry.register("requests", "Requests by method", metrics.requests.family.clone());
         registry.register("streams", "Open streams by transport", metrics.streams.clone());
         registry.register("frames", "Frames sent by kind", metrics.frames.family.clone());
@@ -195,6 +202,7 @@ impl Metrics {
             ("sessions", "gauge", "Open sessions", engine.sessions as u64),
             ("links", "gauge", "Links of all sessions", engine.links as u64),
             ("watched_places", "gauge", "Paths with links on or beneath them", engine.places as u64),
+            ("watched_places_bytes", "gauge", "Bytes that these take", engine.places_bytes as u64),
             ("storage_works", "gauge", "1 unless durable writes are refused", u64::from(storage_works)),
             ("frames_shared", "counter", "Frames that another reader had made already", engine.frames_shared),
             (

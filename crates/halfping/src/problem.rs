@@ -78,6 +78,7 @@ const TABLE: &[(&str, u16, &str)] = &[
     ("storage-full", 507, "The disk has no room left"),
     ("storage-failed", 503, "Nothing can be made durable"),
     ("draining", 503, "The server is about to stop"),
+    ("buffers-full", 503, "Too much is held for clients that do not take it"),
     ("too-many-connections", 503, "The server has too many connections"),
 ];
 

@@ -40,6 +40,13 @@ const HTTP1_HEADERS: usize = 4 << 10;
 const HTTP1_BUFFER_MIN: usize = 8 << 10;
 /// The same for one HTTP/2 stream.
 const HTTP2_SEND_BUFFER: usize = 16 << 10;
+/// Bytes of bodies that an HTTP/2 client may send before any of them are read: of one stream, and of all of its connection.
+const HTTP2_WINDOW: u32 = 1 << 20;
+/// Bytes that a request's head may have over HTTP/2 besides its target, each header counted with 32 more.
+const HTTP2_HEADERS: usize = 8 << 10;
+/// Streams of a connection that were reset before they were looked at; and those that the client broke. More of either end the connection.
+const HTTP2_RESETS_MAX: usize = 20;
+const HTTP2_ERRORS_MAX: usize = 1024;
 /// Silence after which the kernel asks whether the other side is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// Connections beyond the limit that are told so; more are closed at once.
@@ -180,6 +187,7 @@ async fn serve_http(
     draining: watch::Receiver<()>,
     connection: Arc<Connection>,
 ) -> Option<Reader<Direct>> {
+    let cut = connection.clone();
     let requests = Arc::new(AtomicUsize::new(0));
     let (asked, endless) = (requests.clone(), Arc::new(Mutex::new(None)));
     let found = endless.clone();
@@ -216,6 +224,7 @@ async fn serve_http(
             shared.metrics.limit_hit("header_timeout_ms");
             None
         }
+        () = cut.cut.notified() => None,
     }
 }
 
@@ -284,6 +293,11 @@ where
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.http2_streams_per_connection)
             .max_send_buf_size(HTTP2_SEND_BUFFER)
+            .initial_connection_window_size(HTTP2_WINDOW)
+            .initial_stream_window_size(HTTP2_WINDOW)
+            .max_header_list_size(u32::try_from(limits.uri_bytes + HTTP2_HEADERS).unwrap_or(u32::MAX))
+            .max_pending_accept_reset_streams(HTTP2_RESETS_MAX)
+            .max_local_error_reset_streams(HTTP2_ERRORS_MAX)
             .enable_connect_protocol()
             .keep_alive_interval(KEEP_ALIVE);
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));

@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::own::{self, Own, Seen, Transport};
 use crate::problem::Problem;
+use crate::room::Budget;
 use crate::writer::{Answer, Writer};
 
 /// What every part of one server shares.
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) names: Names,
     /// The server's own state, if anybody may see it.
     pub(crate) own: Option<Own>,
+    /// What may be held for all clients.
+    pub(crate) budget: Budget,
     /// Stands in for the connection of requests that came through somebody else's server.
     pub(crate) foreign: Arc<Connection>,
     draining: AtomicBool,
@@ -128,6 +131,7 @@ impl Shared {
             metrics: Metrics::default(),
             names: Names::default(),
             foreign: Arc::new(Connection::foreign(&limits)),
+            budget: Budget::of_all(&limits),
             draining: AtomicBool::new(false),
             writer: OnceLock::new(),
             limits,
@@ -242,6 +246,23 @@ impl Shared {
         self.state.lock().engine.read(path, depth)
     }
 
+    /// The same, if that is not more than so many bytes; else how many it is, at most.
+    pub(crate) fn read_within(
+        &self,
+        path: &Path,
+        depth: u32,
+        bytes: usize,
+    ) -> Result<Result<Reading, Refusal>, usize> {
+        if is_own(path) {
+            own::refresh(self);
+        }
+        let engine = &self.state.lock().engine;
+        match engine.value_bytes(path).min(self.limits.value_bytes) {
+            len if len > bytes => Err(len),
+            _ => Ok(engine.read(path, depth)),
+        }
+    }
+
     /// The name of a state, for clients.
     pub(crate) fn cursor(&self, revision: Revision) -> Cursor {
         Cursor { epoch: self.epoch, revision }
@@ -303,6 +324,7 @@ pub(crate) struct Subscription {
     session: SessionId,
     seen: Arc<Seen>,
     links: usize,
+    places_bytes: usize,
 }
 
 impl Subscription {
@@ -313,7 +335,8 @@ impl Subscription {
         transport: Transport,
         watches: &[Watch],
     ) -> Result<Subscription, Problem> {
-        connection.add_links(watches.len())?;
+        let places_bytes = watches.iter().map(|watch| Engine::link_bytes(&watch.path)).sum();
+        connection.add_links(watches.len(), places_bytes)?;
         let has_own = watches.iter().any(|watch| is_own(&watch.path));
         if has_own {
             own::refresh(shared);
@@ -321,11 +344,18 @@ impl Subscription {
         let since = shared.clock.now();
         let mut state = shared.state.lock();
         let session = state.engine.open();
-        for (tag, watch) in watches.iter().enumerate() {
-            state.engine.watch(session, tag as u32, watch);
-        }
+        let opened = watches.iter().zip(0..).try_for_each(|(watch, tag)| {
+            has_room_for(&state.engine, &watch.path)?;
+            state.engine.watch(session, tag, watch);
+            Ok(())
+        });
         // Nobody waits for it yet: the first pull comes by itself.
         state.engine.take_woken();
+        if let Err(problem) = opened {
+            state.engine.close(session);
+            connection.remove_links(watches.len(), places_bytes);
+            return Err(problem);
+        }
         let place = session.0 as usize;
         if state.slots.len() <= place {
             state.slots.resize_with(place + 1, Slot::default);
@@ -337,7 +367,7 @@ impl Subscription {
         if has_own {
             own::follow(shared);
         }
-        Ok(Subscription { shared: shared.clone(), session, seen, links: watches.len() })
+        Ok(Subscription { shared: shared.clone(), session, seen, links: watches.len(), places_bytes })
     }
 
     /// From now on news is delivered by whoever makes it, and no task is woken.
@@ -347,38 +377,45 @@ impl Subscription {
 
     /// Adds a link. What it is to be told comes with the next pull.
     pub(crate) fn watch(&mut self, tag: u32, watch: &Watch) -> Result<(), Problem> {
-        self.seen.connection.add_links(1)?;
+        let bytes = Engine::link_bytes(&watch.path);
+        self.seen.connection.add_links(1, bytes)?;
         let has_own = is_own(&watch.path);
         if has_own {
             own::refresh(&self.shared);
         }
         let mut state = self.shared.state.lock();
-        let is_new = state.engine.watch(self.session, tag, watch);
+        let opened =
+            has_room_for(&state.engine, &watch.path).map(|()| state.engine.watch(self.session, tag, watch));
         state.engine.take_woken();
         drop(state);
         if has_own {
             own::follow(&self.shared);
         }
         self.seen.news.store(true, Ordering::Release);
-        match is_new {
-            true => self.links += 1,
-            false => {
-                self.seen.connection.remove_links(1);
-                let detail = format!("the session has a link {tag}, which goes on");
-                return Err(
-                    Problem::new("link-in-use", detail).hint("unwatch it first, or take another number")
-                );
+        let problem = match opened {
+            Ok(true) => {
+                self.links += 1;
+                self.places_bytes += bytes;
+                return Ok(());
             }
-        }
-        Ok(())
+            Ok(false) => Problem::new("link-in-use", format!("the session has a link {tag}, which goes on"))
+                .hint("unwatch it first, or take another number"),
+            Err(problem) => problem,
+        };
+        self.seen.connection.remove_links(1, bytes);
+        Err(problem)
     }
 
     /// Ends a link. False when there is none of that number.
     pub(crate) fn unwatch(&mut self, tag: u32) -> bool {
-        let ended = self.shared.state.lock().engine.unwatch(self.session, tag);
+        let mut state = self.shared.state.lock();
+        let bytes = state.engine.bytes_of_link(self.session, tag);
+        let ended = state.engine.unwatch(self.session, tag);
+        drop(state);
         if ended {
             self.links -= 1;
-            self.seen.connection.remove_links(1);
+            self.places_bytes -= bytes;
+            self.seen.connection.remove_links(1, bytes);
         }
         ended
     }
@@ -434,12 +471,24 @@ impl Subscription {
     }
 }
 
+/// Whether the server has room for one more link.
+fn has_room_for(engine: &Engine, path: &Path) -> Result<(), Problem> {
+    engine.has_room_for(path).map_err(|(limit, max)| {
+        Problem::limit(
+            "too-many-links",
+            limit,
+            max,
+            "the server has too many links, or their paths too many names",
+        )
+    })
+}
+
 impl Drop for Subscription {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
         state.engine.close(self.session);
         state.slots[self.session.0 as usize] = Slot::default();
         drop(state);
-        self.seen.connection.remove_links(self.links);
+        self.seen.connection.remove_links(self.links, self.places_bytes);
     }
 }

@@ -13,14 +13,16 @@ use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
 use halfping_engine::{OWN, Path, PathError, Refusal};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
 use self::negotiate::Query;
 use crate::access::Access;
+use crate::answer;
 use crate::connection::Connection;
 use crate::problem::Problem;
+use crate::room::Room;
 use crate::shared::Shared;
 use crate::transports::session;
 
@@ -112,7 +114,7 @@ async fn route(
         }
         (&Method::GET | &Method::HEAD, Some("_metrics")) if path.segments().len() == 1 => {
             Query::parse(uri.query(), &[])?;
-            Ok(metrics(shared))
+            metrics(shared, &connection, request.version)
         }
         (&Method::GET | &Method::HEAD, Some("_streams")) if path.segments().len() == 1 => {
             read::many(shared, access, &connection, request)
@@ -185,11 +187,14 @@ fn health(shared: &Shared) -> Response {
     (status, json, format!("{{\"status\":\"{word}\",\"storage\":{storage}}}")).into_response()
 }
 
-fn metrics(shared: &Shared) -> Response {
+fn metrics(shared: &Arc<Shared>, connection: &Arc<Connection>, version: Version) -> Answer {
     let stats = shared.with_engine(halfping_engine::Engine::stats);
     let text = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    shared.metrics.buffered_bytes.set(shared.budget.taken() as i64);
     let metrics = shared.metrics.text(&stats, shared.storage_fault().is_none());
-    ([(header::CONTENT_TYPE, text), (header::CACHE_CONTROL, "no-store")], metrics).into_response()
+    let room = Room::try_reserve(shared, connection, metrics.len())?;
+    let body = answer::body(shared, connection, version, metrics.into(), room);
+    Ok(([(header::CONTENT_TYPE, text), (header::CACHE_CONTROL, "no-store")], body).into_response())
 }
 
 /// A cursor as an `ETag`.

@@ -16,9 +16,11 @@ use hyper::upgrade::OnUpgrade;
 use super::negotiate::{OF_MANY, OF_ONE, OF_SESSION, Query, Representation, accept, condition, since, wait};
 use super::{Answer, etag, write};
 use crate::access::{self, Access};
+use crate::answer;
 use crate::connection::Connection;
 use crate::own::Transport;
 use crate::problem::Problem;
+use crate::room;
 use crate::shared::{Shared, Subscription};
 use crate::transports::{Format, Stream, Style, farewell, response, session, streaming};
 
@@ -135,7 +137,9 @@ pub(super) async fn once(
         Representation::Stream(format) => format,
         Representation::Json => Format::Sse,
     };
-    let commands = write::read_json(shared, connection, request, body, session::Commands::once).await??;
+    let parse = session::Commands::once;
+    let (commands, _room) = write::read_json(shared, connection, request, body, parse).await?;
+    let commands = commands?;
     if let Some(answer) = sent_away(shared, format) {
         return answer;
     }
@@ -187,7 +191,8 @@ async fn plain(
         Some(States::Any) => reading.value.is_some(),
         None => false,
     };
-    let mut reading = shared.read(&path, depth)?;
+    let (mut reading, room) = room::read(shared, connection, &path, depth).await?;
+    let mut room = Some(room);
     let mut applied = None;
     if is_known(&reading)
         && let Some(asked) = wait(&request.headers)?
@@ -196,17 +201,21 @@ async fn plain(
         let seconds = asked.min(shared.limits.wait_seconds);
         applied = Some(seconds);
         if !shared.is_draining() {
+            // Nothing is held meanwhile.
+            drop((reading.value.take(), room.take()));
             wait_for_change(shared, connection, &path, &reading, Duration::from_secs(seconds)).await?;
-            reading = shared.read(&path, depth)?;
+            let now = room::read(shared, connection, &path, depth).await?;
+            (reading, room) = (now.0, Some(now.1));
         }
     }
-    let mut response = match &reading.value {
+    let mut response = match (&reading.value, room) {
         _ if is_known(&reading) => StatusCode::NOT_MODIFIED.into_response(),
-        Some(value) => {
+        (Some(value), Some(room)) => {
             let json = HeaderValue::from_static("application/json");
-            ([(header::CONTENT_TYPE, json)], value.clone()).into_response()
+            let body = answer::body(shared, connection, request.version, value.clone(), room);
+            ([(header::CONTENT_TYPE, json)], body).into_response()
         }
-        None => {
+        _ => {
             let problem = Problem::new("not-found", format!("there is nothing at {path}"));
             shared.metrics.refused(&problem);
             problem.into_response()

@@ -17,6 +17,7 @@ use super::{ACCEPT_PATCH, Answer, etag};
 use crate::aside::aside;
 use crate::connection::Connection;
 use crate::problem::Problem;
+use crate::room::Room;
 use crate::shared::{Failure, Shared};
 
 /// Performs the write that a request asks for.
@@ -42,12 +43,14 @@ pub(super) async fn one(
         }
         Method::PATCH => {
             let media = media.unwrap_or_default();
-            let action = match media.as_str() {
+            let (action, _room) = match media.as_str() {
                 "application/merge-patch+json" => {
-                    Action::Merge(read(shared, connection, request, body, Json::parse).await??)
+                    let (patch, room) = read(shared, connection, request, body, Json::parse).await?;
+                    (Action::Merge(patch?), room)
                 }
                 "application/json-patch+json" => {
-                    Action::Patch(read(shared, connection, request, body, Patch::parse).await??)
+                    let (patch, room) = read(shared, connection, request, body, Patch::parse).await?;
+                    (Action::Patch(patch?), room)
                 }
                 _ => {
                     let detail = format!("PATCH takes {ACCEPT_PATCH}; this body is {}", named(&media));
@@ -61,7 +64,8 @@ pub(super) async fn one(
         }
         _ => {
             check_json(media)?;
-            let value = read(shared, connection, request, body, Json::parse).await??;
+            let (value, _room) = read(shared, connection, request, body, Json::parse).await?;
+            let value = value?;
             if method == Method::PUT {
                 return answer(shared, commit(shared, write(Action::Put(value))).await?);
             }
@@ -133,14 +137,14 @@ fn check_json(media: Option<String>) -> Result<(), Problem> {
     }
 }
 
-/// What the JSON says that is the body of a request.
+/// What the JSON says that is the body of a request, and the room that it has until the request is answered.
 pub(super) async fn read_json<T: Send + 'static>(
     shared: &Arc<Shared>,
     connection: &Connection,
     request: &Parts,
     body: &mut Body,
     parse: fn(&[u8], &Limits) -> T,
-) -> Result<T, Problem> {
+) -> Result<(T, Room), Problem> {
     check_json(media_type(&request.headers)?)?;
     read(shared, connection, request, body, parse).await
 }
@@ -165,24 +169,30 @@ fn named(media: &str) -> &str {
     if media.is_empty() { "of no type" } else { media }
 }
 
-/// What the whole body says.
+/// What the whole body says, and the room that it has.
 async fn read<T: Send + 'static>(
     shared: &Arc<Shared>,
     connection: &Connection,
     request: &Parts,
     body: &mut Body,
     parse: fn(&[u8], &Limits) -> T,
-) -> Result<T, Problem> {
-    let bytes = read_body(shared, request, body).await?;
+) -> Result<(T, Room), Problem> {
+    let (bytes, room) = read_body(shared, connection, request, body).await?;
     let shared = shared.clone();
-    Ok(aside(&connection.turns, bytes.len(), move || parse(&bytes, &shared.limits)).await)
+    let parsed = aside(&connection.turns, bytes.len(), move || parse(&bytes, &shared.limits)).await;
+    Ok((parsed, room))
 }
 
 /// Bytes of a body that memory is set aside for before they are there: to announce many costs a client nothing.
 const FORESEEN_MAX: usize = 64 << 10;
 
-/// The whole body, if it is not too large and arrives in time.
-async fn read_body(shared: &Shared, request: &Parts, body: &mut Body) -> Result<Bytes, Problem> {
+/// The whole body, if it is not too large, arrives in time, and there is room for it.
+async fn read_body(
+    shared: &Shared,
+    connection: &Connection,
+    request: &Parts,
+    body: &mut Body,
+) -> Result<(Bytes, Room), Problem> {
     let max = shared.limits.body_bytes;
     let too_large = || Problem::limit("body-too-large", "body_bytes", max, "too many bytes of one body");
     let declared =
@@ -193,17 +203,23 @@ async fn read_body(shared: &Shared, request: &Parts, body: &mut Body) -> Result<
     let patience = Duration::from_millis(shared.limits.body_timeout_ms);
     let collect = async {
         let mut bytes = BytesMut::with_capacity(declared.unwrap_or_default().min(FORESEEN_MAX));
+        // To wait for room would be to wait for others whose bytes may be behind these on the connection.
+        let mut room = Room::try_reserve(shared, connection, bytes.capacity())?;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|e| Problem::new("bad-body", format!("the body broke off: {e}")))?;
             if let Some(data) = frame.data_ref() {
                 if bytes.len() + data.len() > max {
                     return Err(too_large());
                 }
+                let before = bytes.capacity();
                 bytes.extend_from_slice(data);
+                if bytes.capacity() > before {
+                    room.try_grow(shared, connection, bytes.capacity() - before)?;
+                }
             }
         }
         shared.metrics.bytes_in.inc_by(bytes.len() as u64);
-        Ok(bytes.freeze())
+        Ok((bytes.freeze(), room))
     };
     match tokio::time::timeout(patience, collect).await {
         Ok(collected) => collected,

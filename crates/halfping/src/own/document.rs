@@ -41,6 +41,8 @@ pub(super) struct Counts {
     sessions: usize,
     links: usize,
     places: usize,
+    places_bytes: usize,
+    buffered_bytes: usize,
 }
 
 /// What has happened since the start, or in a second of late.
@@ -108,12 +110,14 @@ impl Tree {
 }
 
 impl Counts {
-    pub(super) fn of(stats: &Stats, metrics: &Metrics) -> Counts {
+    pub(super) fn of(stats: &Stats, metrics: &Metrics, buffered_bytes: usize) -> Counts {
         Counts {
             connections: metrics.connections.get(),
             sessions: stats.sessions,
             links: stats.links,
             places: stats.places,
+            places_bytes: stats.places_bytes,
+            buffered_bytes,
         }
     }
 }

@@ -186,7 +186,7 @@ fn look(shared: &Shared, own: &Own, sampler: &mut Sampler) -> Json {
         storage,
         memory_bytes: memory_bytes(),
         tree: Tree::of(&stats),
-        counts: Counts::of(&stats, metrics),
+        counts: Counts::of(&stats, metrics, shared.budget.taken()),
         totals,
         rates: sampler.rates,
         age_ms: sampler.age_ms,

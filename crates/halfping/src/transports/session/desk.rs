@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use futures_core::future::BoxFuture;
-use halfping_engine::{Action, Condition, Frame, Json, Path, Tick, Update, Watch, Write};
+use halfping_engine::{Action, Condition, Frame, Json, Path, Reading, Tick, Update, Watch, Write};
 use http::header::ETAG;
 
 use super::close::Close;
@@ -19,6 +19,7 @@ use crate::delivery::Deliver;
 use crate::http::etag;
 use crate::http::write::{commit, creation};
 use crate::problem::Problem;
+use crate::room::{self, Room};
 use crate::shared::{Shared, Subscription};
 
 /// One session, apart from its socket.
@@ -29,6 +30,8 @@ pub(super) struct Desk {
     work: Option<Box<Work>>,
     pace: Pace,
     credit: Option<Box<Credit>>,
+    /// What the last answer has until it is sent, if it is a large one.
+    room: Option<Room>,
     /// Everything that was due has been told, and news will wake the task.
     at_rest: bool,
     /// A link was opened since `synced` was last said.
@@ -109,6 +112,7 @@ impl Desk {
             work: None,
             pace: Pace::new(subscription.shared().limits.commands_per_second),
             credit: None,
+            room: None,
             at_rest: false,
             owes_synced: has_links,
             access,
@@ -147,6 +151,11 @@ impl Desk {
         self.owes_synced = true;
     }
 
+    /// Whether there is a large answer that is not sent yet.
+    pub(super) fn has_room(&self) -> bool {
+        self.room.is_some()
+    }
+
     /// Whether all that the client asked for has been done.
     pub(super) fn is_free(&self) -> bool {
         self.work.is_none()
@@ -171,6 +180,8 @@ impl Desk {
         cx: &mut Context<'_>,
         out: &mut impl Outbox,
     ) -> Poll<Result<(), Close>> {
+        // There is no next step before most of the last answer was sent.
+        self.room = None;
         let Some(work) = &mut self.work else { return Poll::Pending };
         if let Some(call) = &mut work.call {
             let done = ready!(call.future.as_mut().poll(cx));
@@ -219,17 +230,24 @@ impl Desk {
                 (number, _) => self.settle(number, Ok(Answer::done()), out),
             },
             Act::Get(path, depth) => {
-                let seen = self.access.may_see(&path);
-                let read = seen.and_then(|()| self.shared().read(&path, depth).map_err(Problem::from));
-                let found = read.and_then(|reading| match reading.value {
-                    Some(_) => Ok(Answer::reading(reading)),
-                    None => {
-                        let etag = etag(self.shared(), reading.revision);
-                        let problem = Problem::new("not-found", format!("there is nothing at {path}"));
-                        Err(problem.header(ETAG, etag))
+                if let Err(problem) = self.access.may_see(&path) {
+                    return self.settle(number, Err(problem), out);
+                }
+                match self.shared().read_within(&path, depth, room::ANSWER_BYTES) {
+                    Ok(read) => {
+                        let read = read.map_err(Problem::from);
+                        let found = read.and_then(|reading| found(self.shared(), &path, reading));
+                        self.settle(number, found, out);
                     }
-                });
-                self.settle(number, found, out);
+                    Err(_) => {
+                        let (shared, connection) = (self.shared().clone(), self.connection.clone());
+                        let future = Box::pin(async move {
+                            let (reading, room) = room::read(&shared, &connection, &path, depth).await?;
+                            Ok(Answer { room: Some(room), ..found(&shared, &path, reading)? })
+                        });
+                        self.call(Call { number, future });
+                    }
+                }
             }
             Act::Write(path, action, condition) => self.write(number, path, action, condition, out),
             Act::Post(path, value) => self.post(number, path, value, out),
@@ -270,7 +288,10 @@ impl Desk {
     fn settle(&mut self, number: Option<Ref>, done: Result<Answer, Problem>, out: &mut impl Outbox) {
         let shared = self.shared();
         match (number, done) {
-            (Some(number), Ok(answer)) => out.put(|out| message::answer(shared, number, &answer, out)),
+            (Some(number), Ok(mut answer)) => {
+                out.put(|out| message::answer(shared, number, &answer, out));
+                self.room = answer.room.take();
+            }
             (None, Ok(_)) => {}
             (number, Err(problem)) => {
                 shared.metrics.refused(&problem);
@@ -335,7 +356,7 @@ impl Desk {
             let (_, write) = creation(&shared, &path, value);
             let path = Some(write.path.to_string());
             let (_, revision) = commit(&shared, write).await?;
-            Ok(Answer { status: 201, revision: Some(revision), path, value: None })
+            Ok(Answer { status: 201, revision: Some(revision), path, ..Answer::default() })
         });
         self.call(Call { number, future });
     }
@@ -400,6 +421,15 @@ impl Desk {
         }
         true
     }
+}
+
+/// The answer to a `get`.
+fn found(shared: &Shared, path: &Path, reading: Reading) -> Result<Answer, Problem> {
+    if reading.value.is_some() {
+        return Ok(Answer::reading(reading));
+    }
+    let etag = etag(shared, reading.revision);
+    Err(Problem::new("not-found", format!("there is nothing at {path}")).header(ETAG, etag))
 }
 
 impl Drop for Desk {

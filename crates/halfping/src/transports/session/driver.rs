@@ -46,6 +46,8 @@ pub(super) struct Driver<I> {
     resumes: Option<Instant>,
     /// The number of the message that is not whole yet, and when it began.
     begun: Option<(u32, Instant)>,
+    /// Bytes of a large answer that are not sent, and since when none have been.
+    stuck: Option<(usize, Instant)>,
     phase: Phase,
 }
 
@@ -101,6 +103,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             pings: 0,
             resumes: None,
             begun: None,
+            stuck: None,
             phase: Phase::Open,
         }
     }
@@ -219,7 +222,18 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             if whole.is_some_and(|whole| whole <= now) {
                 return Poll::Ready(End::Close(Close::MessageTimeout));
             }
-            if socket.unsent_bytes() > 0 || self.resumes.is_some() {
+            let unsent = socket.unsent_bytes();
+            let is_stuck = desk.has_room() && unsent > 0;
+            self.stuck = is_stuck.then_some(match self.stuck {
+                Some((before, since)) if before == unsent => (before, since),
+                _ => (unsent, now),
+            });
+            let patience = Duration::from_millis(limits.answer_timeout_ms);
+            if self.stuck.is_some_and(|(_, since)| now >= since + patience) {
+                desk.shared().metrics.limit_hit("answer_timeout_ms");
+                return Poll::Ready(End::Gone);
+            }
+            if unsent > 0 || self.resumes.is_some() {
                 // A client that does not take what it is sent cannot hear pings: it is slow, not gone (PROTOCOL L11).
                 // Nor is one that is not listened to.
                 (self.heard, self.pings) = (now, 0);

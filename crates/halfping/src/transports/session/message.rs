@@ -6,6 +6,7 @@ use halfping_engine::{Kind, Reading, Revision, Timestamp, Update};
 
 use super::command::Ref;
 use crate::problem::Problem;
+use crate::room::Room;
 use crate::shared::Shared;
 
 /// Bytes around the frames of a message, and around each of them, about.
@@ -61,6 +62,8 @@ pub(super) struct Answer {
     pub(super) revision: Option<Revision>,
     pub(super) value: Option<bytes::Bytes>,
     pub(super) path: Option<String>,
+    /// What it has until it is sent, if it is a large one.
+    pub(super) room: Option<Room>,
 }
 
 impl Answer {

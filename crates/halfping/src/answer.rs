@@ -1,0 +1,207 @@
+//! Plain answers on their way: handed over in pieces, as the client takes them, and given up when it takes none.
+
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::Version;
+use http_body::{Frame, SizeHint};
+use parking_lot::Mutex;
+
+use crate::connection::Connection;
+use crate::room::Room;
+use crate::shared::Shared;
+
+/// Bytes that are handed over at once, as a copy: what is below keeps a piece until the connection has room for it, and would keep all of
+/// the answer with it.
+const PIECE_BYTES: usize = 16 << 10;
+/// Looks at a connection's answers in the time in which one has to be taken.
+const LOOKS: u32 = 2;
+/// Answers of a connection that may have been given up and are not closed yet. HTTP/2 has no way to do that while the client lets nothing
+/// through, and each may keep a piece.
+const GIVEN_UP_MAX: usize = 64;
+
+/// What is left of an answer.
+#[derive(Debug)]
+struct Rest {
+    bytes: Bytes,
+    room: Room,
+}
+
+/// An answer that is not taken yet, for as long as anybody has a part of it.
+#[derive(Debug)]
+struct Answer {
+    connection: Arc<Connection>,
+    number: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// `None` when all was handed over, or it was given up.
+    rest: Option<Rest>,
+    /// Looks since somebody last asked for more.
+    looks: u32,
+}
+
+/// The answers of one connection that are not taken yet, by their numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    slots: Vec<Option<Weak<Answer>>>,
+    free: Vec<usize>,
+    is_watched: bool,
+}
+
+/// The body of one.
+struct Handing {
+    answer: Arc<Answer>,
+    left: usize,
+}
+
+/// A part of an answer, with the room that it has.
+struct Piece {
+    bytes: Bytes,
+    _room: Option<Room>,
+    _answer: Arc<Answer>,
+}
+
+/// The answer was not taken in time.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody took the answer in time")]
+struct GivenUp;
+
+/// A body of bytes that have room.
+pub(crate) fn body(
+    shared: &Arc<Shared>,
+    connection: &Arc<Connection>,
+    version: Version,
+    bytes: Bytes,
+    room: Room,
+) -> Body {
+    let left = bytes.len();
+    let mut answers = connection.answers();
+    let number = answers.next();
+    let state = Mutex::new(State { rest: Some(Rest { bytes, room }), looks: 0 });
+    let answer = Arc::new(Answer { connection: connection.clone(), number, state });
+    answers.slots[number] = Some(Arc::downgrade(&answer));
+    if !std::mem::replace(&mut answers.is_watched, true) {
+        // Of HTTP/1 nothing else can be answered behind it.
+        let given_up_max = if version < Version::HTTP_2 { 0 } else { GIVEN_UP_MAX };
+        tokio::spawn(watch(Arc::downgrade(shared), Arc::downgrade(connection), given_up_max));
+    }
+    drop(answers);
+    Body::new(Handing { answer, left })
+}
+
+impl Answers {
+    /// A number that no other has.
+    fn next(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        })
+    }
+
+    fn remove(&mut self, number: usize) {
+        self.slots[number] = None;
+        self.free.push(number);
+        if self.free.len() == self.slots.len() {
+            (self.slots, self.free) = Default::default();
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.connection.answers().remove(self.number);
+    }
+}
+
+impl State {
+    /// Gives the answer up if nobody has asked for more since the looks before. Says whether it is given up now, and was before.
+    fn look(&mut self) -> (bool, bool) {
+        let was = self.looks > LOOKS;
+        self.looks += 1;
+        let is = self.looks > LOOKS;
+        if is {
+            self.rest = None;
+        }
+        (is, was)
+    }
+}
+
+/// Looks after a connection's answers until there are none. Beyond so many that were given up, the connection ends.
+async fn watch(shared: Weak<Shared>, connection: Weak<Connection>, given_up_max: usize) {
+    let Some(patience) = shared.upgrade().map(|shared| shared.limits.answer_timeout_ms) else { return };
+    let pause = Duration::from_millis(patience) / LOOKS;
+    loop {
+        tokio::time::sleep(pause).await;
+        let (Some(shared), Some(connection)) = (shared.upgrade(), connection.upgrade()) else { return };
+        let open: Vec<Arc<Answer>> = {
+            let mut answers = connection.answers();
+            if answers.slots.is_empty() {
+                answers.is_watched = false;
+                return;
+            }
+            answers.slots.iter().flatten().filter_map(Weak::upgrade).collect()
+        };
+        let mut given_up = 0;
+        for answer in &open {
+            let (is, was) = answer.state.lock().look();
+            given_up += usize::from(is);
+            if is && !was {
+                shared.metrics.limit_hit("answer_timeout_ms");
+            }
+        }
+        if given_up > given_up_max {
+            connection.cut.notify_one();
+        }
+    }
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl http_body::Body for Handing {
+    type Data = Bytes;
+    type Error = GivenUp;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let mut state = self.answer.state.lock();
+        state.looks = 0;
+        let Some(mut rest) = state.rest.take() else { return Poll::Ready(Some(Err(GivenUp))) };
+        let (bytes, room) = match rest.bytes.len() > PIECE_BYTES {
+            false => (rest.bytes, Some(rest.room)),
+            true => {
+                let bytes = Bytes::copy_from_slice(&rest.bytes.split_to(PIECE_BYTES));
+                let room = rest.room.split(PIECE_BYTES);
+                state.rest = Some(rest);
+                (bytes, room)
+            }
+        };
+        drop(state);
+        self.left -= bytes.len();
+        let piece = Piece { bytes, _room: room, _answer: self.answer.clone() };
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(piece)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left as u64)
+    }
+}

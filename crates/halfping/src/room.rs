@@ -1,0 +1,160 @@
+//! Room for what is held until a client has sent or taken all of it: bodies of requests, and answers (invariant A15).
+//!
+//! Who holds bytes for a client holds room for them, of its connection's share and of the server's. There is room again when the bytes are
+//! dropped, wherever they have got to by then.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use halfping_engine::{Limits, Path, Reading};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use crate::connection::Connection;
+use crate::problem::Problem;
+use crate::shared::Shared;
+
+/// Bytes that are counted as one.
+const UNIT: usize = 1 << 10;
+/// What any answer is counted as, small as it may be. A value of so many bytes is looked up without another look at its length.
+pub(crate) const ANSWER_BYTES: usize = 16 << 10;
+
+/// Bytes that may be held at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Budget {
+    limit: &'static str,
+    max: usize,
+    units: Arc<Semaphore>,
+}
+
+/// Room that somebody has; it is free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Room {
+    own: OwnedSemaphorePermit,
+    all: OwnedSemaphorePermit,
+}
+
+fn units(bytes: usize) -> u32 {
+    bytes.div_ceil(UNIT).clamp(1, u32::MAX as usize) as u32
+}
+
+impl Budget {
+    /// What the whole server may hold.
+    pub(crate) fn of_all(limits: &Limits) -> Budget {
+        Budget::new("buffered_bytes", limits.buffered_bytes)
+    }
+
+    /// What one connection may hold of that.
+    pub(crate) fn of_connection(max: usize) -> Budget {
+        Budget::new("buffered_bytes_per_connection", max)
+    }
+
+    fn new(limit: &'static str, max: usize) -> Budget {
+        Budget { limit, max, units: Arc::new(Semaphore::new(units(max) as usize)) }
+    }
+
+    /// Bytes that are held.
+    pub(crate) fn taken(&self) -> usize {
+        UNIT * (units(self.max) as usize - self.units.available_permits())
+    }
+
+    /// What is larger than all of it can be held alone.
+    fn share(&self, bytes: usize) -> u32 {
+        units(bytes).min(units(self.max))
+    }
+
+    fn try_take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        self.units.clone().try_acquire_many_owned(self.share(bytes)).map_err(|_| self.is_full())
+    }
+
+    async fn take(&self, bytes: usize, until: Instant) -> Result<OwnedSemaphorePermit, Problem> {
+        let taken = self.units.clone().acquire_many_owned(self.share(bytes));
+        let taken: Result<Result<_, AcquireError>, _> = timeout_at(until, taken).await;
+        // It is never closed.
+        taken.ok().and_then(Result::ok).ok_or_else(|| self.is_full())
+    }
+
+    fn is_full(&self) -> Problem {
+        let what = "too many bytes of answers that are not taken, and of bodies that are not complete";
+        let problem = Problem::limit("buffers-full", self.limit, self.max, what);
+        problem.hint("take the answers that were asked for, then ask again")
+    }
+}
+
+impl Room {
+    /// Room for so many bytes, as soon as there is.
+    pub(crate) async fn reserve(
+        shared: &Shared,
+        connection: &Connection,
+        bytes: usize,
+    ) -> Result<Room, Problem> {
+        let until = Instant::now() + Duration::from_millis(shared.limits.answer_timeout_ms);
+        // First its own share: who waits for that keeps nothing from others.
+        let own = connection.budget().take(bytes, until).await?;
+        Ok(Room { own, all: shared.budget.take(bytes, until).await? })
+    }
+
+    /// Room for so many bytes, if there is any now.
+    pub(crate) fn try_reserve(
+        shared: &Shared,
+        connection: &Connection,
+        bytes: usize,
+    ) -> Result<Room, Problem> {
+        Ok(Room { own: connection.budget().try_take(bytes)?, all: shared.budget.try_take(bytes)? })
+    }
+
+    /// Takes room for so many more bytes, if there is any now.
+    pub(crate) fn try_grow(
+        &mut self,
+        shared: &Shared,
+        connection: &Connection,
+        bytes: usize,
+    ) -> Result<(), Problem> {
+        for (permit, budget) in [(&mut self.own, connection.budget()), (&mut self.all, &shared.budget)] {
+            // Who has all of it already is alone.
+            let left = units(budget.max) as usize - permit.num_permits();
+            if left > 0 {
+                permit.merge(budget.try_take(bytes.min(UNIT * left))?);
+            }
+        }
+        Ok(())
+    }
+
+    /// A part of it, for so many bytes, if it has more than that.
+    pub(crate) fn split(&mut self, bytes: usize) -> Option<Room> {
+        let units = units(bytes) as usize;
+        let has_more = self.own.num_permits() > units && self.all.num_permits() > units;
+        has_more.then(|| Some(Room { own: self.own.split(units)?, all: self.all.split(units)? }))?
+    }
+
+    /// Gives back what is not needed for so many bytes.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let kept = units(bytes) as usize;
+        for permit in [&mut self.own, &mut self.all] {
+            drop(permit.split(permit.num_permits().saturating_sub(kept)));
+        }
+    }
+}
+
+/// Reads a value when there is room for it.
+pub(crate) async fn read(
+    shared: &Shared,
+    connection: &Connection,
+    path: &Path,
+    depth: u32,
+) -> Result<(Reading, Room), Problem> {
+    let mut bytes = ANSWER_BYTES;
+    loop {
+        let mut room = Room::reserve(shared, connection, bytes).await?;
+        match shared.read_within(path, depth, bytes) {
+            Ok(reading) => {
+                let reading = reading?;
+                room.shrink(reading.value.as_ref().map_or(0, Bytes::len));
+                return Ok((reading, room));
+            }
+            // It may have grown when its turn comes.
+            Err(len) => bytes = len,
+        }
+    }
+}
