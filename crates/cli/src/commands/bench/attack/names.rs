@@ -19,8 +19,6 @@ const AT_ONCE: u64 = 256;
 const SHAFT: &str = "/attack/shaft";
 /// Levels at which readers' parsers commonly stop.
 const LEVELS_MAX: usize = 128;
-/// How often a value is copied into itself.
-const COPIES: u64 = 3;
 /// How long it takes until all of it is there.
 const FILL: Duration = Duration::from_secs(10);
 
@@ -86,44 +84,31 @@ fn dig(ground: &Ground, _: usize) {
     while ground.rest(Duration::from_secs(1)) {}
 }
 
-/// Puts a value as deep as one may be where the deepest path leads, then patches as deep a value in
-/// at each of the places below it.
+/// Makes two deep values where the deepest path leads, nests an array at the bottom of the one, and
+/// copies it to the bottom of the other: each step is as deep as a body, a path or a pointer may be.
 fn dig_once(ground: &Ground, deepest: &mut usize) -> io::Result<()> {
     let mut plain = Plain::new(ground.address);
     let (json_depth, path_depth) = (ground.terms.json_depth(), ground.terms.path_depth());
-    let nested = |levels: u64| {
+    let names = |count: u64| "/a".repeat(count as usize);
+    let place = format!("{SHAFT}{}", names(path_depth.saturating_sub(2)));
+    let chain = |levels: u64| {
         let levels = levels as usize;
-        format!("{}0{}", "{\"a\":".repeat(levels), "}".repeat(levels))
+        format!("{}{{}}{}", "{\"a\":".repeat(levels), "}".repeat(levels))
     };
-    // The deepest that is taken: a server may count both together.
-    let mut place = String::new();
-    for names in (1..path_depth).rev() {
-        place = format!("{SHAFT}{}", "/a".repeat(names as usize));
-        let status = plain.put(&place, nested(json_depth - 1).as_bytes())?.status;
-        if status < 300 {
-            ground.count(&format!("put beneath {names} names"));
-            break;
-        }
-    }
-    let mut patch = |operation: String| {
-        let body = Some(("application/json-patch+json", operation.as_bytes()));
-        io::Result::Ok(plain.ask("PATCH", &place, body)?.status)
-    };
-    for pointer in 1..=path_depth {
-        let (pointer, value) = ("/a".repeat(pointer as usize), nested(json_depth - 3));
-        let add = format!("[{{\"op\":\"add\",\"path\":\"{pointer}\",\"value\":{value}}}]");
-        ground.count(&format!("add: {}", patch(add)?));
-    }
-    // What is there is copied as far down as is taken, and then once more.
-    for _ in 0..COPIES {
-        for names in (1..path_depth).rev() {
-            let pointer = "/a".repeat(names as usize);
-            let copy = format!("[{{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"{pointer}/b\"}}]");
-            if patch(copy)? < 300 {
-                ground.count(&format!("copied beneath {names} names"));
-                break;
-            }
-        }
+    // Of a pointer's names one is taken by what it leads to.
+    let below = path_depth.min(json_depth).saturating_sub(2);
+    let both = format!("{{\"from\":{},\"a\":{}}}", chain(below), chain(below));
+    let status = plain.put(&place, both.as_bytes())?.status;
+    ground.count(&format!("put: {status}"));
+    let levels = json_depth.saturating_sub(3) as usize;
+    let array = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let add = format!("{{\"op\":\"add\",\"path\":\"/from{}\",\"value\":{array}}}", names(below));
+    let copy = format!("{{\"op\":\"copy\",\"from\":\"/from\",\"path\":\"{}/b\"}}", names(below + 1));
+    for (what, operation) in [("add", add), ("copy", copy)] {
+        let patch = format!("[{operation}]");
+        let body = Some(("application/json-patch+json", patch.as_bytes()));
+        let status = plain.ask("PATCH", &place, body)?.status;
+        ground.count(&format!("{what}: {status}"));
     }
     *deepest = depth(&plain.get("/")?.body);
     Ok(())
