@@ -55,7 +55,10 @@ pub(super) const ALL: &[Scenario] = &[
         crew: &[(1, send_small), (SENDERS as usize, send_large)],
         bound: |terms| {
             let bodies = SENDERS * terms.body_bytes();
-            (bodies + 3 * bodies.min(terms.bodies_bytes()), "bodies x body_bytes + 3 x bodies_bytes")
+            (
+                bodies + 3 * bodies.min(terms.buffered_bytes()),
+                "bodies x body_bytes + 3 x what is sent, at most buffered_bytes",
+            )
         },
         ..Scenario::PLAIN
     },

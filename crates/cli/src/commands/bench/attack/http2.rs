@@ -43,7 +43,7 @@ pub(super) const ALL: &[Scenario] = &[
         prepare: |plain, terms| expect(&plain.put(VALUE, &text(ANSWER_BYTES.min(terms.body_bytes())))?),
         least: FILL,
         crew: &[(1, no_window)],
-        bound: |terms| (terms.answers_bytes(), "answers_bytes (256 MiB where there is none)"),
+        bound: |terms| (2 * terms.buffered_bytes_per_connection(), "2 x buffered_bytes_per_connection"),
         ..Scenario::PLAIN
     },
     Scenario {
@@ -51,7 +51,7 @@ pub(super) const ALL: &[Scenario] = &[
         summary: "300 bodies of 4 MB on one HTTP/2 connection that lack their last byte",
         least: FILL,
         crew: &[(1, unfinished_bodies)],
-        bound: |terms| (terms.bodies_bytes(), "bodies_bytes (256 MiB where there is none)"),
+        bound: |terms| (2 * terms.buffered_bytes_per_connection(), "2 x buffered_bytes_per_connection"),
         ..Scenario::PLAIN
     },
 ];

@@ -85,8 +85,8 @@ pub(super) const ALL: &[Scenario] = &[
 
 fn places(terms: &Terms, links: u64) -> Bound {
     (
-        links * LINK_BYTES + terms.places_bytes() + 4 * terms.message_bytes(),
-        "links x 200 + places_bytes (256 MiB where there is none) + 4 x message_bytes",
+        links * LINK_BYTES + terms.places_bytes_per_connection() + 4 * terms.message_bytes(),
+        "links x 200 + places_bytes_per_connection + 4 x message_bytes",
     )
 }
 

@@ -20,8 +20,6 @@ const READERS: u64 = 8;
 const BYTES_PER_SECOND: f64 = 125_000.0;
 /// Bytes that it takes at once.
 const BITE_BYTES: usize = 2048;
-/// What a walk may remember of what has left meanwhile.
-const LEFT_BYTES: u64 = 1 << 20;
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
@@ -43,10 +41,11 @@ pub(super) const ALL: &[Scenario] = &[
 ];
 
 fn bound(terms: &Terms) -> Bound {
-    let reader = CONNECTION_BYTES + terms.ahead_bytes() + 2 * terms.slice_bytes() + LEFT_BYTES;
+    let reader = CONNECTION_BYTES + terms.ahead_bytes() + 2 * terms.slice_bytes();
     (
-        READERS * reader + terms.shared_encoding_bytes(),
-        "readers x (8 KiB + ahead_bytes + 2 x slice_bytes + 1 MiB) + shared_encoding_bytes",
+        READERS * reader + terms.walk_notes_bytes() + terms.shared_encoding_bytes(),
+        "readers x (8 KiB + ahead_bytes + 2 x slice_bytes) + walk_notes_bytes \
+         + shared_encoding_bytes",
     )
 }
 

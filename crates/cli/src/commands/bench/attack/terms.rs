@@ -7,12 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::commands::bench::plain::Plain;
 
-/// Fallbacks for limits that an older server does not have.
-const ANSWERS_BYTES: u64 = 256 << 20;
-const BODIES_BYTES: u64 = 256 << 20;
-const PLACES_BYTES: u64 = 256 << 20;
-const NAMES_BYTES: u64 = 64 << 20;
-const LINKS: u64 = 1_000_000;
+/// Bytes of removed members' names, where no limit says how many: what a tree of a few kilobytes
+/// may take beside itself.
+const TOMBSTONES_BYTES: u64 = 64 << 20;
 
 #[derive(Clone)]
 pub(super) struct Terms {
@@ -37,16 +34,11 @@ impl Terms {
         Ok(Terms { own, ..Terms::default() })
     }
 
-    /// A limit; where the server has none of that name, that of this program, or else 0.
+    /// A limit. An older server may have none of that name: then that of this program, if it has one,
+    /// else 0.
     fn of(&self, name: &str) -> u64 {
         let value = self.own.get(name).or_else(|| self.known.get(name));
         value.and_then(Value::as_u64).unwrap_or_default()
-    }
-
-    /// A limit that older servers do not have. What bounds such a server is then a guess.
-    fn of_new(&self, names: &[&str], fallback: u64) -> u64 {
-        let found = names.iter().find_map(|name| self.own.get(*name).and_then(Value::as_u64));
-        found.unwrap_or(fallback)
     }
 
     pub(super) fn body_bytes(&self) -> u64 {
@@ -103,29 +95,34 @@ impl Terms {
         (self.of("uri_bytes") + (4 << 10)).max(8 << 10)
     }
 
-    /// What all answers in progress may hold.
-    pub(super) fn answers_bytes(&self) -> u64 {
-        self.of_new(&["answers_bytes"], ANSWERS_BYTES)
+    /// What is held for the answers and bodies of one connection.
+    pub(super) fn buffered_bytes_per_connection(&self) -> u64 {
+        self.of("buffered_bytes_per_connection")
     }
 
-    /// What all bodies in progress may hold.
-    pub(super) fn bodies_bytes(&self) -> u64 {
-        self.of_new(&["bodies_bytes"], BODIES_BYTES)
+    /// The same of all connections.
+    pub(super) fn buffered_bytes(&self) -> u64 {
+        self.of("buffered_bytes")
     }
 
-    /// What the names of places may hold where links stand.
-    pub(super) fn places_bytes(&self) -> u64 {
-        self.of_new(&["places_bytes"], PLACES_BYTES)
+    /// What is held for the places of one connection's links.
+    pub(super) fn places_bytes_per_connection(&self) -> u64 {
+        self.of("places_bytes_per_connection")
+    }
+
+    /// What all walks remember of what has left meanwhile.
+    pub(super) fn walk_notes_bytes(&self) -> u64 {
+        self.of("walk_notes_bytes")
     }
 
     /// What the names of removed members may hold.
     pub(super) fn tombstones_bytes(&self) -> u64 {
-        self.of_new(&["tombstones_bytes", "tombstone_bytes"], NAMES_BYTES)
+        Some(self.of("tombstones_bytes")).filter(|bytes| *bytes > 0).unwrap_or(TOMBSTONES_BYTES)
     }
 
     /// Links of all sessions and streams.
     pub(super) fn links(&self) -> u64 {
-        self.of_new(&["links"], LINKS)
+        self.of("links")
     }
 }
 
@@ -135,10 +132,10 @@ mod tests {
 
     #[test]
     fn what_the_server_says_goes_before_what_is_known_here() {
-        let own = serde_json::json!({ "body_bytes": 7, "places_bytes": 9 });
+        let own = serde_json::json!({ "body_bytes": 7, "links": 9 });
         let terms = Terms { own: own.as_object().cloned().unwrap_or_default(), ..Terms::default() };
-        assert_eq!((terms.body_bytes(), terms.places_bytes()), (7, 9));
+        assert_eq!((terms.body_bytes(), terms.links()), (7, 9));
         assert_eq!(terms.slice_bytes(), Limits::default().slice_bytes as u64);
-        assert_eq!(terms.links(), LINKS);
+        assert_eq!(terms.tombstones_bytes(), TOMBSTONES_BYTES);
     }
 }
