@@ -15,8 +15,11 @@ const SECONDS = 10;
 const client = readFileSync(fileURLToPath(new URL('../../clients/typescript/dist/index.js', import.meta.url)), 'utf8');
 const server = await startServer();
 const value = (n, round) => ({ id: n, status: 'moving', position: { lat: 48 + n / 1e5, lon: 9 + round / 1e4 }, speed_mps: round % 20 });
-const all = Object.fromEntries(Array.from({ length: links }, (_, n) => [`v${n}`, value(n, 0)]));
-await send('PUT', `${server.url}/vehicles`, { body: JSON.stringify(all), type: 'application/json' });
+// In parts: one commit writes no more than some thousand members.
+for (let first = 0; first < links; first += 1000) {
+  const part = Array.from({ length: Math.min(1000, links - first) }, (_, n) => [`v${first + n}`, value(first + n, 0)]);
+  await send('PATCH', `${server.url}/vehicles`, { body: JSON.stringify(Object.fromEntries(part)), type: 'application/merge-patch+json' });
+}
 
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',

@@ -42,7 +42,7 @@ fn limits() -> Limits {
         path_depth: 5,
         tombstones_per_object: 2,
         tree_bytes: 600,
-        patch_work_bytes: 500,
+        patch_work_bytes: 4000,
         value_bytes: 300,
         body_bytes: 400,
         uri_bytes: 200,

@@ -84,7 +84,7 @@ impl World {
                 json_depth: 4,
                 members_per_object: 3,
                 tree_bytes: 200,
-                patch_work_bytes: 150,
+                patch_work_bytes: 3000,
                 ..limits
             };
         }

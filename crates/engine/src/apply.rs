@@ -2,13 +2,18 @@
 
 use crate::change::{Change, Members};
 use crate::cursor::Revision;
+use crate::garbage::Garbage;
 use crate::interest::{Interest, PointId};
 use crate::key::{KeyId, Keys};
 use crate::limits::Limits;
 use crate::mutants;
 use crate::notes::Notes;
 use crate::stored::Key;
-use crate::tree::{Object, Value};
+use crate::tree::{Member, Object, Value};
+
+/// Members that one commit removes without naming them, by putting an object without them. An object that would lose more is replaced: that takes
+/// no time, and its readers get the new one whole.
+pub(crate) const REMOVALS_MAX: usize = 1024;
 
 /// What a commit needs to know of the world, and what it leaves behind.
 pub(crate) struct Applying<'a> {
@@ -17,6 +22,12 @@ pub(crate) struct Applying<'a> {
     pub(crate) interest: &'a Interest,
     /// Places whose state changed.
     pub(crate) touched: &'a mut Vec<PointId>,
+    /// Places beneath which everything changed.
+    pub(crate) beneath: &'a mut Vec<PointId>,
+    /// Objects that are no part of the state any more.
+    pub(crate) garbage: &'a mut Garbage,
+    /// Members that may still be removed one by one where an object is replaced. See [`REMOVALS_MAX`].
+    pub(crate) removals: usize,
     /// Tombstones of the whole tree.
     pub(crate) tombstones: &'a mut usize,
     /// Rows of tombstones that are not remembered any more.
@@ -40,27 +51,27 @@ impl Applying<'_> {
             (_, Change::Keep) => return false,
             (Value::Absent { .. }, Change::Remove) => return false,
             (Value::Leaf(old), Change::Leaf(new)) if *old == new => return false,
-            (Value::Object(object), Change::Object { anew, members }) => {
+            (Value::Object(object), Change::Object { anew, members })
+                if !anew || object.live() <= members.len() + self.removals =>
+            {
                 if !self.apply_to_members(keys, object, anew, members, point) {
                     return false;
                 }
             }
             (Value::Leaf(old), Change::Leaf(new)) => *old = new,
             (old, change) => {
-                let existed_since = match old {
-                    Value::Object(object) => {
-                        *self.tombstones -= object.release(keys);
-                        object.born
-                    }
-                    // A leaf does not remember when it came; that it was there before this revision, the slot knows.
-                    _ => Revision::NONE,
-                };
-                *old = match change {
+                // A leaf does not remember when it came; that it was there before this revision, the slot knows.
+                let existed_since =
+                    if let Value::Object(object) = &*old { object.born } else { Revision::NONE };
+                let new = match change {
                     Change::Remove => Value::Absent { existed_since },
                     change => self.build(keys, change, self.at),
                 };
+                if let Value::Object(object) = std::mem::replace(old, new) {
+                    self.garbage.add(*object);
+                }
                 if let Some(point) = point.filter(|_| !mutants::is("beneath-not-marked")) {
-                    self.interest.beneath(point, self.touched);
+                    self.beneath.push(point);
                 }
             }
         }
@@ -82,6 +93,7 @@ impl Applying<'_> {
                 let member = object.slot(slot);
                 let stays = |change: &Change| !matches!(change, Change::Keep | Change::Remove);
                 if member.value.is_live() && !members.get(keys.name(member.key)).is_some_and(stays) {
+                    self.removals = self.removals.saturating_sub(1);
                     changed |= self.apply_to_slot(keys, object, slot, Change::Remove, point);
                 }
             }
@@ -97,7 +109,7 @@ impl Applying<'_> {
                     object.push(keys, key, value, self.at);
                     if let Some(point) = point.and_then(|p| self.interest.child(p, key)) {
                         self.touched.push(point);
-                        self.interest.beneath(point, self.touched);
+                        self.beneath.push(point);
                     }
                     changed = true;
                 }
@@ -112,8 +124,9 @@ impl Applying<'_> {
         let max = self.limits.tombstones_per_object.min(room);
         let has_rows = object.has_rows();
         let (forgotten, names) = (&mut *self.forgotten, &self.names);
+        let bytes_max = self.limits.tombstone_bytes;
         let mut steps = self.notes.is_some().then(Vec::new);
-        *self.tombstones -= object.forget_tombstones(keys, max, steps.as_mut(), |keys, name| {
+        *self.tombstones -= object.forget_tombstones(keys, max, bytes_max, steps.as_mut(), |keys, name| {
             if has_rows {
                 forgotten.push(Key::of(names.iter().chain([&name]).map(|name| keys.name(*name))));
             }
@@ -155,16 +168,16 @@ impl Applying<'_> {
         match change {
             Change::Leaf(text) => Value::Leaf(text),
             Change::Object { members, .. } => {
-                let mut object = Object::new(self.at, members.len());
-                object.floor = if mutants::is("replaced-as-same") { Revision::NONE } else { floor };
+                let floor = if mutants::is("replaced-as-same") { Revision::NONE } else { floor };
+                let mut built = Vec::with_capacity(members.len());
                 for (name, change) in members {
                     if !matches!(change, Change::Keep | Change::Remove) {
                         let key = keys.hold(&name);
                         let value = self.build(keys, change, Revision::NONE);
-                        object.push(keys, key, value, self.at);
+                        built.push(Member { key, changed: self.at, value });
                     }
                 }
-                Value::Object(Box::new(object))
+                Value::Object(Box::new(Object::restored(keys, self.at, floor, built)))
             }
             Change::Keep | Change::Remove => Value::Absent { existed_since: Revision::NONE },
         }

@@ -1,5 +1,6 @@
 //! What a commit is worked out upon: the tree, with what is written over it by commits that are not durable yet.
 
+use crate::apply::REMOVALS_MAX;
 use crate::change::{Change, Members};
 use crate::key::Keys;
 use crate::text::Text;
@@ -99,75 +100,67 @@ impl<'t> Base<'t> {
         }
     }
 
-    /// Names of the members of the object that is here.
-    fn names(self, keys: &'t Keys) -> Vec<&'t str> {
+    /// At least as many members as the object that is here has: found without looking at them.
+    pub(crate) fn members_at_most(self) -> usize {
+        let live = match (self.value, self.over) {
+            (_, Some(Change::Object { anew: true, .. })) => 0,
+            (Some(Value::Object(object)), _) => object.live(),
+            _ => 0,
+        };
+        live + self.overlaid()
+    }
+
+    /// Members that commits which are not durable yet write over.
+    pub(crate) fn overlaid(self) -> usize {
+        if let Some(Change::Object { members, .. }) = self.over { members.len() } else { 0 }
+    }
+
+    /// Names of the members of the object that is here, in their order.
+    pub(crate) fn names(self, keys: &'t Keys) -> Vec<&'t str> {
         let (over, anew) = match self.over {
             Some(Change::Object { anew, members }) => (Some(members), *anew),
             Some(_) => return Vec::new(),
             None => (None, false),
         };
+        let below = match self.value {
+            Some(Value::Object(object)) if !anew => Some(object),
+            _ => None,
+        };
         let mut names = Vec::new();
-        if let (Some(Value::Object(object)), false) = (self.value, anew) {
+        if let Some(object) = below {
             let live = object.slots().iter().filter(|m| m.value.is_live());
             names.extend(live.map(|m| keys.name(m.key)));
         }
         if let Some(members) = over {
-            names.retain(|name| !members.contains_key(*name));
-            names.extend(members.keys().map(|name| &**name));
+            let is_new = |name: &&str| below.is_none_or(|object| object.value(keys, name).is_none());
+            names.extend(members.keys().map(|name| &**name).filter(is_new));
+            names.retain(|name| self.child(keys, name).exists());
         }
-        names.retain(|name| self.child(keys, name).exists());
         names
     }
-
-    /// A copy that writes can be worked out on.
-    pub(crate) fn to_change(self, keys: &Keys) -> Change {
-        match (self.over, self.value) {
-            (None, value) => value.map_or(Change::Remove, |value| value.to_change(keys)),
-            (Some(over), _) => whole(keys, over, Base { over: None, ..self }),
-        }
-    }
 }
 
-/// The whole value that a change over something makes.
-pub(crate) fn whole(keys: &Keys, change: &Change, base: Base<'_>) -> Change {
-    match change {
-        Change::Keep => base.to_change(keys),
-        Change::Object { anew: false, members } => {
-            let mut all = match base.is_object() {
-                true => base.to_change(keys),
-                false => Change::empty_object(),
-            };
-            if let Change::Object { members: all, .. } = &mut all {
-                for (name, member) in members {
-                    match whole(keys, member, base.child(keys, name)) {
-                        Change::Remove => drop(all.shift_remove(name)),
-                        value => drop(all.insert(name.clone(), value)),
-                    }
-                }
-            }
-            all
-        }
-        Change::Object { anew: true, members } => {
-            let pairs = members.iter().map(|(name, m)| (name.clone(), whole(keys, m, Base::NOTHING)));
-            let members = pairs.filter(|(_, m)| !matches!(m, Change::Remove)).collect();
-            Change::Object { anew: true, members }
-        }
-        other => other.clone(),
-    }
-}
-
-/// What of a change makes a difference: the least that, applied, has the same outcome.
+/// What of a change makes a difference: the least that, applied, has the same outcome. Where an object loses very many members, that is a new
+/// object (see [`REMOVALS_MAX`]).
 pub(crate) fn effective(keys: &Keys, change: Change, base: Base<'_>) -> Change {
+    let mut removals = REMOVALS_MAX;
+    effective_within(keys, change, base, &mut removals)
+}
+
+fn effective_within(keys: &Keys, change: Change, base: Base<'_>, removals: &mut usize) -> Change {
     match (change, base.view()) {
         (Change::Remove, View::Nothing) => Change::Keep,
         (Change::Leaf(new), View::Leaf(old)) if new == *old => Change::Keep,
-        (Change::Object { anew, members }, View::Object) => {
-            let mut kept = Members::new();
+        (Change::Object { anew, members }, View::Object)
+            if !anew || base.members(keys) <= members.len() + *removals =>
+        {
+            let mut kept = Members::default();
             if anew {
                 let stays = |change: &Change| !matches!(change, Change::Keep | Change::Remove);
                 for name in base.names(keys) {
                     if !members.get(name).is_some_and(stays) {
                         kept.insert(name.into(), Change::Remove);
+                        *removals = removals.saturating_sub(1);
                     }
                 }
             }
@@ -176,7 +169,7 @@ pub(crate) fn effective(keys: &Keys, change: Change, base: Base<'_>) -> Change {
                     continue;
                 }
                 let beneath = base.child(keys, &name);
-                match effective(keys, member, beneath) {
+                match effective_within(keys, member, beneath, removals) {
                     Change::Keep => {}
                     member => drop(kept.insert(name, member)),
                 }
@@ -186,7 +179,7 @@ pub(crate) fn effective(keys: &Keys, change: Change, base: Base<'_>) -> Change {
         (Change::Object { anew, mut members }, _) => {
             members.retain(|_, member| {
                 let made = std::mem::take(member);
-                *member = effective(keys, made, Base::NOTHING);
+                *member = effective_within(keys, made, Base::NOTHING, removals);
                 !matches!(member, Change::Keep | Change::Remove)
             });
             Change::Object { anew, members }

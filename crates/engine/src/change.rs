@@ -3,13 +3,14 @@
 //! Writes are worked out on a `Change` laid over the tree, and only when all of them have succeeded is it applied. So a commit
 //! is whole or not at all, without an undo log, and several writes of one commit see each other.
 
+use hashbrown::DefaultHashBuilder;
 use indexmap::IndexMap;
 
 use crate::key::write_json_string;
 use crate::text::Text;
 
-/// Members of an object, in the order in which they were written.
-pub(crate) type Members = IndexMap<Box<str>, Change>;
+/// Members of an object, in the order in which they were written. Hashed as [`Keys`](crate::key::Keys) are: seeded, and fast.
+pub(crate) type Members = IndexMap<Box<str>, Change, DefaultHashBuilder>;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Change {
@@ -27,7 +28,7 @@ pub(crate) enum Change {
 
 impl Change {
     pub(crate) fn empty_object() -> Change {
-        Change::Object { anew: true, members: Members::new() }
+        Change::Object { anew: true, members: Members::default() }
     }
 
     /// What kind of value this is, in words that an error can use.
@@ -37,6 +38,19 @@ impl Change {
             Change::Leaf(text) => text.kind(),
             Change::Object { .. } => "an object",
         }
+    }
+
+    /// Members that are written, at every level; counted up to a few more than `max`.
+    pub(crate) fn members_up_to(&self, max: usize) -> usize {
+        let Change::Object { members, .. } = self else { return 0 };
+        let mut count = members.len();
+        for member in members.values() {
+            if count > max {
+                break;
+            }
+            count += member.members_up_to(max - count);
+        }
+        count
     }
 
     /// At least as many bytes of JSON as the change adds to the tree.

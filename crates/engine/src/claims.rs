@@ -4,9 +4,9 @@
 use hashbrown::HashMap;
 
 use crate::change::Change;
-use crate::engine::{Action, Write};
 use crate::mutants;
 use crate::patch;
+use crate::write::{Action, Write};
 
 /// A tree of names: each node of it is claimed itself, or leads to one that is.
 #[derive(Default)]
@@ -88,11 +88,11 @@ impl Claims {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Condition;
     use crate::json::Json;
     use crate::limits::Limits;
     use crate::patch::Patch;
     use crate::path::Path;
+    use crate::write::Condition;
 
     fn claims(path: &str, action: Action, condition: Condition) -> Claims {
         let path = Path::parse(path, &Limits::default()).unwrap();

@@ -2,21 +2,21 @@
 
 use bytes::Bytes;
 
-use crate::apply::Applying;
+use crate::apply::{Applying, REMOVALS_MAX};
 use crate::base::Base;
 use crate::change::Change;
 use crate::cursor::{Cursor, Epoch, Revision};
 use crate::frame::Update;
+use crate::garbage::Garbage;
 use crate::interest::{self, Interest, NIL, PointId};
-use crate::json::Json;
 use crate::key::{KeyId, Keys};
 use crate::limits::Limits;
 use crate::link::{Link, LinkId, Links, Priority, Rate, State};
+use crate::mark::{Marking, Pace};
 use crate::mutants;
 use crate::notes::Notes;
 use crate::overlay::Overlay;
 use crate::own::Own;
-use crate::patch::Patch;
 use crate::path::Path;
 use crate::pending::Pending;
 use crate::refusal::Refusal;
@@ -26,57 +26,7 @@ use crate::sharing::Sharing;
 use crate::stored::Stored;
 use crate::times::{Times, Timestamp};
 use crate::tree::{Object, Value};
-
-/// One write of a commit.
-#[derive(Clone, Debug)]
-pub struct Write {
-    /// Where.
-    pub path: Path,
-    /// What.
-    pub action: Action,
-    /// Only if the resource was in this state before the commit.
-    pub condition: Condition,
-}
-
-/// What a write does.
-#[derive(Clone, Debug)]
-pub enum Action {
-    /// Make it exactly this.
-    Put(Json),
-    /// Apply an RFC 7396 merge patch.
-    Merge(Json),
-    /// Apply an RFC 6902 JSON Patch.
-    Patch(Patch),
-    /// Remove it.
-    Delete,
-}
-
-/// A comparison that has to hold, as HTTP's `If-Match` and `If-None-Match` (RFC 9110, section 13.1).
-#[derive(Clone, Debug, Default)]
-pub struct Condition {
-    /// The state must be one of these.
-    pub is: Option<States>,
-    /// The state must be none of these.
-    pub is_not: Option<States>,
-}
-
-/// States of a resource, as a condition names them.
-#[derive(Clone, Debug)]
-pub enum States {
-    /// Any, as long as there is something.
-    Any,
-    /// Those that these cursors name.
-    These(Vec<Cursor>),
-}
-
-/// What became of one write of a commit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Written {
-    /// Nothing was there before.
-    pub created: bool,
-    /// The resource's cursor now.
-    pub revision: Revision,
-}
+use crate::write::{self, Action, Condition, States, Write, Written};
 
 /// What is at a path.
 #[derive(Clone, Debug)]
@@ -106,6 +56,15 @@ pub struct Watch {
     pub priority: Priority,
 }
 
+/// What is known of a path without reading what is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Metadata {
+    /// Bytes of the whole value as compact JSON; `None` when nothing is there.
+    pub len: Option<usize>,
+    /// When it, or anything beneath it, last changed (or went away).
+    pub revision: Revision,
+}
+
 impl Watch {
     /// Everything at a path, from the start.
     pub fn new(path: Path) -> Watch {
@@ -129,6 +88,10 @@ pub struct Stats {
     pub walk_notes_bytes: usize,
     /// Open sessions.
     pub sessions: usize,
+    /// Slots of removed objects whose names and memory are still to be given back.
+    pub garbage: usize,
+    /// Bytes of the names of removed members that are remembered.
+    pub tombstone_bytes: usize,
     /// Links.
     pub links: usize,
     /// Places where links stand, or that lead to them.
@@ -150,6 +113,9 @@ pub struct Stats {
 /// [`Engine::take_woken`], and each session in it is pulled with [`Engine::next`] when its connection can take bytes, until it
 /// returns `None`. Several calls under one exclusive borrow see one state.
 ///
+/// No call takes long. What would is left, and done by [`Engine::work`], to be called (and followed by [`Engine::take_woken`]) as long as
+/// [`Engine::has_work`] says so, with room for other calls in between.
+///
 /// Commits that have to be durable are [submitted](Engine::submit) instead. Whoever writes the journal [takes](Engine::take_batch) what has been
 /// submitted, writes it, and has it [applied](Engine::settle), or [forgotten](Engine::abandon) if that failed.
 pub struct Engine {
@@ -167,6 +133,11 @@ pub struct Engine {
     free_sessions: Vec<SessionId>,
     pub(crate) woken: Vec<SessionId>,
     pub(crate) tombstones: usize,
+    /// Links that are still to be marked.
+    pub(crate) marking: Marking,
+    /// Removed objects that are still to be taken apart.
+    pub(crate) garbage: Garbage,
+    pub(crate) pace: Pace,
     pub(crate) pending: Pending,
     pub(crate) regions: Regions,
     pub(crate) stored: Stored,
@@ -180,6 +151,8 @@ pub struct Engine {
     pub(crate) room: u64,
     /// Scratch: what the last commit touched, the names on the way to a place.
     pub(crate) touched: Vec<PointId>,
+    /// Scratch: places beneath which the last commit changed everything.
+    pub(crate) beneath: Vec<PointId>,
     names: Vec<KeyId>,
 }
 
@@ -209,6 +182,9 @@ impl Engine {
             free_sessions: Vec::new(),
             woken: Vec::new(),
             tombstones: 0,
+            marking: Marking::default(),
+            garbage: Garbage::default(),
+            pace: Pace::default(),
             pending: Pending::default(),
             regions: Regions::default(),
             stored: Stored::default(),
@@ -219,6 +195,7 @@ impl Engine {
             own: None,
             room: crate::submit::EPHEMERAL_ROOM,
             touched: Vec::new(),
+            beneath: Vec::new(),
             names: Vec::new(),
         }
     }
@@ -263,6 +240,7 @@ impl Engine {
     /// What writes come to, if nothing speaks against them, and of each whether it creates something. `over`: what is written over the tree
     /// before.
     pub(crate) fn work_out(&self, writes: &[Write], over: &Change) -> Result<(Change, Vec<bool>), Refusal> {
+        write::check(writes, &self.limits)?;
         let base = Base::new(&self.root, over);
         let mut overlay = Overlay::new(base, &self.keys, &self.limits);
         let mut created = Vec::with_capacity(writes.len());
@@ -292,6 +270,9 @@ impl Engine {
             tombstones: &mut self.tombstones,
             forgotten: &mut self.stored.forgotten,
             notes: (self.walks > 0).then_some(&mut self.notes),
+            beneath: &mut self.beneath,
+            garbage: &mut self.garbage,
+            removals: REMOVALS_MAX,
             names: Vec::new(),
         };
         if applying.apply(&mut self.keys, &mut self.root, change, Some(interest::ROOT)) {
@@ -299,27 +280,7 @@ impl Engine {
             self.times.note(at, now);
             self.mark(now);
         }
-    }
-
-    /// Hands the idle links of all touched places to their sessions. A link that is pending already costs nothing.
-    pub(crate) fn mark(&mut self, now: Timestamp) {
-        for point in self.touched.drain(..) {
-            let mut id = self.interest.touch(point, self.revision);
-            while id != NIL {
-                let Link { session, next, .. } = self.links[id];
-                if mutants::is("mark-dropped") && id % 3 == 2 {
-                    id = next;
-                    continue;
-                }
-                if let Some(owner) = &mut self.sessions[session as usize] {
-                    owner.enqueue(&mut self.links, id, self.revision, now);
-                    if !std::mem::replace(&mut owner.woken, true) {
-                        self.woken.push(SessionId(session));
-                    }
-                }
-                id = next;
-            }
-        }
+        self.take_apart_some();
     }
 
     /// The sessions that have something to say since the last time this was asked.
@@ -331,6 +292,12 @@ impl Engine {
             }
         }
         woken
+    }
+
+    /// Length and revision of what is at a path. It costs the same whatever is there.
+    pub fn metadata(&self, path: &Path) -> Metadata {
+        let Found { value, changed } = self.find(path);
+        Metadata { len: value.map(Value::json_len), revision: changed }
     }
 
     /// What is at a path, `depth` levels of objects deep.
@@ -358,14 +325,7 @@ impl Engine {
             len if depth == u32::MAX => len <= max,
             _ => value.write_up_to(max, &self.keys, depth, &mut out).is_some(),
         };
-        match fits {
-            true => Ok(out),
-            false => Err(Refusal::Limit {
-                limit: "value_bytes",
-                max,
-                what: "the value is too large to be sent in one piece".into(),
-            }),
-        }
+        if fits { Ok(out) } else { Err(self.limits.value_too_large()) }
     }
 
     fn holds(&self, path: &Path, condition: &Condition, base: Base<'_>) -> bool {
@@ -431,12 +391,21 @@ impl Engine {
         id
     }
 
-    /// Closes a session and ends all its links.
-    pub fn close(&mut self, id: SessionId) {
-        let Some(session) = self.sessions[id.0 as usize].take() else { return };
-        let ids: Vec<LinkId> = session.links.values().copied().collect();
-        self.sessions[id.0 as usize] = Some(session);
+    /// Ends some links of a session that is to be closed. Says whether that were all.
+    pub fn end_links(&mut self, id: SessionId, max: usize) -> bool {
+        let Some(Some(session)) = self.sessions.get(id.0 as usize) else { return true };
+        let ids: Vec<LinkId> = session.links.values().take(max).copied().collect();
+        let are_all = ids.len() == session.links.len();
         ids.into_iter().for_each(|link| self.end(link));
+        are_all
+    }
+
+    /// Closes a session and ends all its links. If it has very many, they are better [ended](Engine::end_links) in portions before.
+    pub fn close(&mut self, id: SessionId) {
+        if self.sessions[id.0 as usize].is_none() {
+            return;
+        }
+        self.end_links(id, usize::MAX);
         self.sessions[id.0 as usize] = None;
         self.free_sessions.push(id);
         self.woken.retain(|woken| *woken != id);
@@ -514,7 +483,7 @@ impl Engine {
         let owner = self.sessions[session as usize].as_mut().expect("a link's session is open");
         owner.links.remove(&tag);
         match state {
-            State::Idle => self.links.take_from_idle(self.interest.idle(point), id),
+            State::Idle => self.leave_idle(point, id),
             State::Pending => owner.leave_line(&mut self.links, id),
             State::Waiting => owner.stop_waiting(&self.links, id),
         }
@@ -525,6 +494,16 @@ impl Engine {
         self.interest.leave(&mut self.keys, point);
         if self.interest.links(point) < 2 {
             self.sharing.forget(point);
+        }
+    }
+
+    /// Takes an idle link out of its list: of those that stay idle, or of those that are being put in line.
+    fn leave_idle(&mut self, point: PointId, id: LinkId) {
+        let (_, next) = self.links.unlink(id);
+        if *self.interest.idle(point) == id {
+            *self.interest.idle(point) = next;
+        } else if *self.interest.due(point) == id {
+            self.interest.set_due(point, next);
         }
     }
 
@@ -566,11 +545,6 @@ impl Engine {
         self.links.push_front(self.interest.idle(point), id);
     }
 
-    /// Whether every link of the session shows the newest state, as far as it is due.
-    pub fn is_synced(&self, session: SessionId) -> bool {
-        self.session(session).is_quiet()
-    }
-
     /// The cursor that resumes all links of a synced session: everything up to it has been shown. It does not go back.
     pub fn resume_point(&self, session: SessionId) -> Revision {
         let known = self.session(session).known().filter(|_| !mutants::is("resume-too-new"));
@@ -597,8 +571,10 @@ impl Engine {
             revision: self.revision,
             tree_bytes: self.root.json_len(),
             tombstones: self.tombstones,
+            tombstone_bytes: self.keys.buried_bytes(),
             names: self.keys.len(),
             walk_notes_bytes: self.notes.bytes(),
+            garbage: self.garbage.slots(),
             sessions: self.sessions.len() - self.free_sessions.len(),
             links: self.links.len(),
             places: self.interest.len(),
@@ -612,18 +588,11 @@ impl Engine {
     pub(crate) fn check(&self) {
         let Value::Object(root) = &self.root else { panic!("the root is an object") };
         root.check(&self.keys);
-        fn tombstones(object: &Object) -> usize {
-            let beneath = object.slots().iter().map(|m| match &m.value {
-                Value::Object(o) => tombstones(o),
-                _ => 0,
-            });
-            object.tombstones() + beneath.sum::<usize>()
-        }
-        assert_eq!(tombstones(root), self.tombstones);
+        assert_eq!(root.tombstones_beneath() + self.garbage.tombstones(), self.tombstones);
         if let Some(own) = &self.own {
             let Value::Object(value) = &own.value else { panic!("the server's own state is an object") };
             value.check(&self.keys);
-            assert_eq!(tombstones(value), own.tombstones);
+            assert_eq!(value.tombstones_beneath() + own.garbage.tombstones(), own.tombstones);
         }
     }
 }

@@ -29,6 +29,12 @@ struct Point {
     links: u32,
     /// Links here that have nothing to be told, as a list threaded through the links themselves.
     idle: u32,
+    /// Links that were idle when the place was touched and are not in line yet: a list of the same kind.
+    due: u32,
+    /// While some are: a commit since then has touched the place, so those that are idle by then come next.
+    again: bool,
+    /// All places beneath are to be touched, and that has not begun.
+    to_walk: bool,
     /// Commits that touched this place, to tell how many of them one frame stands for.
     touches: u32,
     /// The last of them: what was encoded for this place since then is still good.
@@ -41,6 +47,8 @@ pub(crate) struct Interest {
     children: HashMap<(PointId, KeyId), PointId>,
     /// Bytes that all places take.
     bytes: usize,
+    /// A walk over all places beneath one, which goes on between calls: its root, and the place that comes next.
+    walk: Option<(PointId, PointId)>,
 }
 
 /// Bytes that a place of this name takes.
@@ -56,7 +64,8 @@ pub(crate) fn way_bytes(path: &Path) -> usize {
 impl Interest {
     pub(crate) fn new() -> Interest {
         let root = Point::new(NIL, KeyId::NONE);
-        Interest { points: vec![root], free: Vec::new(), children: HashMap::new(), bytes: 0 }
+        let children = HashMap::new();
+        Interest { points: vec![root], free: Vec::new(), children, bytes: 0, walk: None }
     }
 
     /// The place of a path, made if need be. One link stands on it from now on; [`Interest::leave`] takes it away.
@@ -109,6 +118,11 @@ impl Interest {
             if links > 0 || first_child != NIL {
                 return;
             }
+            if let Some((root, next)) = self.walk
+                && next == point
+            {
+                self.walk = Some((root, self.after(point, root)));
+            }
             match previous {
                 NIL => self.points[parent as usize].first_child = next,
                 _ => self.points[previous as usize].next = next,
@@ -132,22 +146,71 @@ impl Interest {
         self.children.get(&(point, key)).copied()
     }
 
-    /// All places beneath this one.
-    pub(crate) fn beneath(&self, point: PointId, found: &mut Vec<PointId>) {
-        let mut child = self.points[point as usize].first_child;
-        while child != NIL {
-            found.push(child);
-            self.beneath(child, found);
-            child = self.points[child as usize].next;
+    /// All places beneath this one are to be touched. False when there are none, or when it is planned already.
+    pub(crate) fn plan_walk(&mut self, point: PointId) -> bool {
+        let point = &mut self.points[point as usize];
+        point.first_child != NIL && !std::mem::replace(&mut point.to_walk, true)
+    }
+
+    /// Begins to walk over all places beneath this one, if no walk is in progress. A place that is made meanwhile may be passed over.
+    pub(crate) fn begin_walk(&mut self, root: PointId) {
+        if self.walk.is_none() {
+            self.points[root as usize].to_walk = false;
+            self.walk = Some((root, self.points[root as usize].first_child));
         }
     }
 
-    /// A commit changed what is here. Returns the head of the list of idle links, which is empty from now on.
-    pub(crate) fn touch(&mut self, point: PointId, at: Revision) -> u32 {
+    /// The next place of the walk.
+    pub(crate) fn next_of_walk(&mut self) -> Option<PointId> {
+        let (root, next) = self.walk.filter(|(_, next)| *next != NIL)?;
+        let child = self.points[next as usize].first_child;
+        let after = if child == NIL { self.after(next, root) } else { child };
+        self.walk = Some((root, after));
+        Some(next)
+    }
+
+    pub(crate) fn end_walk(&mut self) {
+        self.walk = None;
+    }
+
+    /// The place that comes after this one and all beneath it, in a walk beneath `root`.
+    fn after(&self, mut point: PointId, root: PointId) -> PointId {
+        while point != root {
+            let Point { next, parent, .. } = self.points[point as usize];
+            if next != NIL {
+                return next;
+            }
+            point = parent;
+        }
+        NIL
+    }
+
+    /// A commit changed what is here. The idle links are to be put in line; false when there are none, or when others are being put in line
+    /// already and these come after them.
+    pub(crate) fn touch(&mut self, point: PointId, at: Revision) -> bool {
         let point = &mut self.points[point as usize];
         point.touches = point.touches.wrapping_add(1);
         point.touched = at;
-        std::mem::replace(&mut point.idle, NIL)
+        if point.due != NIL {
+            point.again = true;
+            return false;
+        }
+        point.due = std::mem::replace(&mut point.idle, NIL);
+        point.due != NIL
+    }
+
+    /// Head of the list of links that are to be put in line.
+    pub(crate) fn due(&mut self, point: PointId) -> &mut u32 {
+        &mut self.points[point as usize].due
+    }
+
+    /// The first of these is in line, or gone; this one is next.
+    pub(crate) fn set_due(&mut self, point: PointId, next: u32) {
+        let point = &mut self.points[point as usize];
+        point.due = next;
+        if next == NIL && std::mem::take(&mut point.again) {
+            point.due = std::mem::replace(&mut point.idle, NIL);
+        }
     }
 
     pub(crate) fn touches(&self, point: PointId) -> u32 {
@@ -218,6 +281,9 @@ impl Point {
             previous: NIL,
             links: 0,
             idle: NIL,
+            due: NIL,
+            again: false,
+            to_walk: false,
             touches: 0,
             touched: Revision::NONE,
         }

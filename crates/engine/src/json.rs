@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
     }
 
     fn object(&mut self) -> Result<Change, JsonErrorKind> {
-        let mut members = Members::new();
+        let mut members = Members::default();
         self.members(|reader, name| {
             let value = reader.value()?;
             Ok(members.insert(name.into(), value).is_some())
@@ -332,7 +332,7 @@ pub(crate) fn nesting(text: &str) -> usize {
 }
 
 /// Where the string that begins at `at` has its closing quote.
-fn string_end(bytes: &[u8], mut at: usize) -> usize {
+pub(crate) fn string_end(bytes: &[u8], mut at: usize) -> usize {
     at += 1;
     while bytes[at] != b'"' {
         at += if bytes[at] == b'\\' { 2 } else { 1 };

@@ -22,22 +22,44 @@ struct Entry {
     plain: bool,
 }
 
+/// Tables of names: so many that a million names are moved in portions that take a millisecond.
+const TABLES: usize = 64;
+
 /// All names in use, counted by their holders: members, tombstones and interest. Collections of alike documents are the common
 /// case, and theirs are stored once.
-#[derive(Default)]
 pub(crate) struct Keys {
     entries: Vec<Entry>,
     free: Vec<KeyId>,
-    table: HashTable<KeyId>,
+    /// By a part of the hash: when a table grows, all that is in it is put elsewhere, and everybody waits.
+    tables: [HashTable<KeyId>; TABLES],
     // Seeded per process: names come from strangers.
     hasher: DefaultHashBuilder,
+    /// Bytes of the names of tombstones, each as often as there are tombstones of that name.
+    buried_bytes: usize,
+}
+
+impl Default for Keys {
+    fn default() -> Keys {
+        Keys {
+            entries: Vec::new(),
+            free: Vec::new(),
+            tables: [const { HashTable::new() }; TABLES],
+            hasher: DefaultHashBuilder::default(),
+            buried_bytes: 0,
+        }
+    }
+}
+
+/// Which table has a name of this hash. The tables themselves go by its ends.
+fn table_of(hash: u64) -> usize {
+    (hash >> 32) as usize % TABLES
 }
 
 impl Keys {
     /// The name's number, if anyone holds it.
     pub(crate) fn find(&self, name: &str) -> Option<KeyId> {
         let hash = self.hasher.hash_one(name.as_bytes());
-        self.table.find(hash, |id| self.bytes(*id) == name.as_bytes()).copied()
+        self.tables[table_of(hash)].find(hash, |id| self.bytes(*id) == name.as_bytes()).copied()
     }
 
     /// Takes hold of a name. Every call is owed one [`Keys::release`].
@@ -57,9 +79,10 @@ impl Keys {
                 KeyId(self.entries.len() as u32 - 1)
             }
         };
-        let Keys { entries, table, hasher, .. } = self;
+        let Keys { entries, tables, hasher, .. } = self;
         let hash_of = |id: &KeyId| hasher.hash_one(entries[id.0 as usize].name.as_bytes());
-        table.insert_unique(hash_of(&id), id, hash_of);
+        let hash = hash_of(&id);
+        tables[table_of(hash)].insert_unique(hash, id, hash_of);
         id
     }
 
@@ -76,10 +99,25 @@ impl Keys {
         }
         let hash = self.hasher.hash_one(entry.name.as_bytes());
         entry.name = Text::new("");
-        if let Ok(found) = self.table.find_entry(hash, |other| *other == id) {
+        if let Ok(found) = self.tables[table_of(hash)].find_entry(hash, |other| *other == id) {
             found.remove();
         }
         self.free.push(id);
+    }
+
+    /// A holder of the name is a tombstone from now on.
+    pub(crate) fn bury(&mut self, id: KeyId) {
+        self.buried_bytes += self.bytes(id).len();
+    }
+
+    /// A holder of the name is a tombstone no more.
+    pub(crate) fn unbury(&mut self, id: KeyId) {
+        self.buried_bytes -= self.bytes(id).len();
+    }
+
+    /// Bytes of the names of tombstones.
+    pub(crate) fn buried_bytes(&self) -> usize {
+        self.buried_bytes
     }
 
     fn bytes(&self, id: KeyId) -> &[u8] {
@@ -115,7 +153,7 @@ impl Keys {
 
     /// Names in use.
     pub(crate) fn len(&self) -> usize {
-        self.table.len()
+        self.tables.iter().map(HashTable::len).sum()
     }
 }
 

@@ -15,16 +15,19 @@ mod cursor;
 mod delta;
 mod engine;
 mod frame;
+mod garbage;
 mod interest;
 mod json;
 mod key;
 mod limits;
 mod link;
+mod mark;
 #[cfg(not(feature = "mutants"))]
 mod mutants;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 mod notes;
+mod operate;
 mod overlay;
 mod own;
 mod patch;
@@ -34,9 +37,11 @@ mod record;
 mod refusal;
 mod region;
 mod restore;
+mod seen;
 mod serve;
 mod session;
 mod sharing;
+mod splice;
 mod standing;
 mod stored;
 mod submit;
@@ -44,11 +49,13 @@ mod text;
 mod times;
 mod tree;
 mod walk;
+mod write;
 
 pub use codec::Corrupt;
 pub use cursor::{Cursor, Epoch, Revision};
-pub use engine::{Action, Condition, Engine, Reading, States, Stats, Watch, Write, Written};
+pub use engine::{Engine, Metadata, Reading, Stats, Watch};
 pub use frame::{ENCODINGS, Frame, Kind, Update};
+pub use garbage::Husks;
 pub use json::{Json, JsonError, JsonErrorKind};
 pub use limits::Limits;
 pub use link::Priority;
@@ -64,6 +71,7 @@ pub use standing::{LinkStanding, Standing};
 pub use stored::{Checkpoint, Key, Row};
 pub use submit::Submitted;
 pub use times::Timestamp;
+pub use write::{Action, Condition, States, Write, Written};
 
 #[cfg(test)]
 mod tests;

@@ -162,7 +162,7 @@ impl Links {
     }
 
     /// Takes a link out of whatever list it is in; says what its ends are to be.
-    fn unlink(&mut self, id: LinkId) -> (LinkId, LinkId) {
+    pub(crate) fn unlink(&mut self, id: LinkId) -> (LinkId, LinkId) {
         let Link { previous, next, .. } = self[id];
         if previous != NIL {
             self[previous].next = next;
@@ -171,13 +171,6 @@ impl Links {
             self[next].previous = previous;
         }
         (previous, next)
-    }
-
-    pub(crate) fn take_from_idle(&mut self, head: &mut LinkId, id: LinkId) {
-        let (_, next) = self.unlink(id);
-        if *head == id {
-            *head = next;
-        }
     }
 
     pub(crate) fn take_from_line(&mut self, line: &mut Line, id: LinkId) {

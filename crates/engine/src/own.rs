@@ -7,11 +7,12 @@
 //! Its commits are not written to a journal, and yet their revisions are given out: after a crash they must not stand for anything else. So they are
 //! made only as far as the journal has [promised](Engine::lease_own) to go on after them, as it does for ephemeral regions.
 
-use crate::apply::Applying;
+use crate::apply::{Applying, REMOVALS_MAX};
 use crate::base::{Base, effective};
 use crate::change::Change;
 use crate::cursor::Revision;
 use crate::engine::Engine;
+use crate::garbage::Garbage;
 use crate::interest;
 use crate::json::Json;
 use crate::key::{KeyId, Keys};
@@ -36,6 +37,7 @@ pub(crate) struct Own {
     /// Up to which revision its commits may go.
     lease: Revision,
     pub(crate) tombstones: usize,
+    pub(crate) garbage: Garbage,
     limits: Limits,
 }
 
@@ -50,6 +52,7 @@ impl Engine {
             changed: self.revision,
             lease: if has_journal { Revision::NONE } else { Revision(u64::MAX) },
             tombstones: 0,
+            garbage: Garbage::default(),
             limits,
         }));
     }
@@ -80,6 +83,9 @@ impl Engine {
             // Nothing of it has rows.
             forgotten: &mut Vec::new(),
             notes: (self.walks > 0).then_some(&mut self.notes),
+            beneath: &mut self.beneath,
+            garbage: &mut own.garbage,
+            removals: REMOVALS_MAX,
             names: vec![own.key],
         };
         if applying.apply(&mut self.keys, &mut own.value, change.0.clone(), point) {
@@ -91,6 +97,7 @@ impl Engine {
             self.times.note(at, now);
             self.mark(now);
         }
+        self.take_apart_some();
         true
     }
 

@@ -47,6 +47,20 @@ impl Patch {
         operations.collect::<Result<_, _>>().map(Patch)
     }
 
+    /// Operations and the members of their values; counted up to a few more than `max`.
+    pub(crate) fn members_up_to(&self, max: usize) -> usize {
+        let mut count = self.0.len();
+        for operation in &self.0 {
+            if count > max {
+                break;
+            }
+            if let Action::Add(value) | Action::Replace(value) | Action::Test(value) = &operation.action {
+                count += value.members_up_to(max - count);
+            }
+        }
+        count
+    }
+
     /// Whether the patch can make something out of nothing: its first operation sets the whole document.
     pub(crate) fn starts_afresh(&self) -> bool {
         self.0.first().is_some_and(|o| o.path.is_empty() && matches!(o.action, Action::Add(_)))

@@ -121,9 +121,26 @@ impl Pending {
         Some(batch)
     }
 
-    /// The commits that were taken, which are durable now.
-    pub(crate) fn settle(&mut self) -> Vec<Waiting> {
-        let settled = self.commits.drain(..std::mem::take(&mut self.taken)).map(|c| c.waiting).collect();
+    /// Commits that were taken, which are durable now: the first of them, which write so many members, but one at least.
+    pub(crate) fn settle(&mut self, members: usize) -> Vec<Waiting> {
+        if self.taken == 0 {
+            return Vec::new();
+        }
+        let mut written = 0;
+        let within = |commit: &&InLine| {
+            written += match &commit.waiting {
+                Ok(prepared) => prepared.change.members_up_to(members),
+                Err(_) => 0,
+            };
+            written <= members
+        };
+        let count = self.commits.iter().take(self.taken).take_while(within).count().max(1);
+        self.taken -= count;
+        let settled = self.commits.drain(..count).map(|c| c.waiting).collect();
+        if self.taken > 0 {
+            // What is written over the tree has what is applied already, which makes no difference.
+            return settled;
+        }
         // What is applied is in the tree, and the rest is laid over that anew.
         (self.over, self.claims, self.added_bytes) = (Change::Keep, Claims::default(), 0);
         let rest = std::mem::take(&mut self.commits);

@@ -104,7 +104,7 @@ impl Restoring {
         };
         members.sort_by_key(|(place, _)| *place);
         let members = members.into_iter().map(|(_, member)| member).collect();
-        let mut object = Object::restored(&self.engine.keys, born, floor, members);
+        let mut object = Object::restored(&mut self.engine.keys, born, floor, members);
         object.has_rows_since = 1;
         let value = Value::Object(Box::new(object));
         if !self.open.is_empty() {
@@ -222,7 +222,7 @@ fn read_value(
             if names.windows(2).any(|pair| pair[0] == pair[1]) {
                 return corrupt("a row names a member twice");
             }
-            Ok(Value::Object(Box::new(Object::restored(&engine.keys, born, floor, members))))
+            Ok(Value::Object(Box::new(Object::restored(&mut engine.keys, born, floor, members))))
         }
         _ => corrupt("a row holds something unknown"),
     }
@@ -246,7 +246,7 @@ impl Losing<'_> {
                 Some(slot) => self.member(object, slot, rest),
                 None => {
                     let key = self.keys.hold(name);
-                    object.bury(key, self.at);
+                    object.bury(self.keys, key, self.at);
                 }
             },
             None => {

@@ -42,7 +42,8 @@ impl Engine {
         };
         let (tag, plain) = (link.tag, link.walk.is_none() && !link.resumed);
         let touched = self.interest.touched(wish.point);
-        let shared = plain && self.interest.links(wish.point) > 1;
+        // As long as some are to be touched, a place does not tell whether a frame is still good.
+        let shared = plain && self.interest.links(wish.point) > 1 && !self.marking.is_touching();
         if shared && let Some((frame, to)) = self.sharing.find(&wish, touched) {
             (self.links[id].cursor, self.links[id].gone) = (to, frame.kind == Kind::Gone);
             self.stats.frames_shared += 1;

@@ -28,6 +28,8 @@ pub(crate) struct Session {
     turns: u32,
     /// Whether its owner has been told to pull.
     pub(crate) woken: bool,
+    /// Whether it would have been called synced, had all links been marked.
+    pub(crate) asked: bool,
     /// Links with a rate whose time has not come. Rare, so it costs nothing to the others.
     waiting: Option<Box<Waiting>>,
     /// Frames that were taken, and updates that none of them stands for.
@@ -101,6 +103,7 @@ impl Session {
             turns: 0,
             links: HashMap::new(),
             woken: false,
+            asked: false,
             waiting: None,
             frames: 0,
             conflated: 0,

@@ -4,7 +4,7 @@ use crate::base::{Base, effective};
 use crate::change::Change;
 use crate::claims::Claims;
 use crate::cursor::Revision;
-use crate::engine::{Engine, Write, Written};
+use crate::engine::Engine;
 use crate::mutants;
 use crate::overlay;
 use crate::own;
@@ -14,6 +14,7 @@ use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::times::Timestamp;
 use crate::tree::Value;
+use crate::write::{Write, Written};
 
 /// Ephemeral commits that can be made while the journal writes one durable one. At a million a second it takes the journal long enough to
 /// be in trouble; and 2^64 revisions last for 2^48 durable commits.
@@ -116,8 +117,14 @@ impl Engine {
 
     /// The batch that was taken is durable: its commits are applied, and this is what became of each of them.
     pub fn settle(&mut self) -> Vec<Result<Vec<Written>, Refusal>> {
+        self.settle_some(usize::MAX)
+    }
+
+    /// The same for the first of its commits: as many as write so many members together, but one at least. When nothing is returned, all are
+    /// settled.
+    pub fn settle_some(&mut self, members: usize) -> Vec<Result<Vec<Written>, Refusal>> {
         debug_assert!(self.woken.is_empty(), "the woken sessions of the last call were not taken");
-        let settled = self.pending.settle();
+        let settled = self.pending.settle(members);
         settled.into_iter().map(|waiting| waiting.map(|prepared| self.perform(prepared))).collect()
     }
 

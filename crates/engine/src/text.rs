@@ -29,6 +29,17 @@ impl Text {
         }
     }
 
+    pub(crate) fn from_string(text: String) -> Text {
+        if text.len() <= SHORT { Text::new(&text) } else { Text::Long(Box::new(text.into_boxed_str())) }
+    }
+
+    pub(crate) fn into_string(self) -> String {
+        match self {
+            Text::Short { .. } => self.as_str().to_owned(),
+            Text::Long(text) => text.into_string(),
+        }
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
             Text::Short { len, bytes } => &bytes[..*len as usize],

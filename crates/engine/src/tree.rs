@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use crate::change::{Change, Members};
 use crate::cursor::Revision;
 use crate::key::{KeyId, Keys};
 use crate::mutants;
@@ -117,20 +116,6 @@ impl Value {
         }
         (out.len() <= max).then_some(nulls)
     }
-
-    /// A copy that writes can be worked out on.
-    pub(crate) fn to_change(&self, keys: &Keys) -> Change {
-        match self {
-            Value::Absent { .. } => Change::Remove,
-            Value::Leaf(text) => Change::Leaf(text.clone()),
-            Value::Object(object) => {
-                let live = object.members.iter().filter(|m| m.value.is_live());
-                let members: Members =
-                    live.map(|m| (keys.name(m.key).into(), m.value.to_change(keys))).collect();
-                Change::Object { anew: true, members }
-            }
-        }
-    }
 }
 
 impl Object {
@@ -166,7 +151,7 @@ impl Object {
     }
 
     /// An object as it was kept.
-    pub(crate) fn restored(keys: &Keys, born: Revision, floor: Revision, members: Vec<Member>) -> Object {
+    pub(crate) fn restored(keys: &mut Keys, born: Revision, floor: Revision, members: Vec<Member>) -> Object {
         let mut object = Object::new(born, 0);
         for member in &members {
             match member.value.is_live() {
@@ -174,7 +159,10 @@ impl Object {
                     object.live += 1;
                     object.content += keys.json_len(member.key) + 1 + member.value.json_len();
                 }
-                false => object.dead += 1,
+                false => {
+                    object.dead += 1;
+                    keys.bury(member.key);
+                }
             }
         }
         (object.floor, object.members) = (floor, members);
@@ -185,7 +173,8 @@ impl Object {
     }
 
     /// Remembers a member as removed that never had a slot. The object takes over the hold on the key.
-    pub(crate) fn bury(&mut self, key: KeyId, at: Revision) {
+    pub(crate) fn bury(&mut self, keys: &mut Keys, key: KeyId, at: Revision) {
+        keys.bury(key);
         self.members.push(Member { key, changed: at, value: Value::Absent { existed_since: at } });
         self.dead += 1;
         match &mut self.index {
@@ -284,10 +273,12 @@ impl Object {
             (true, false) => {
                 (self.live, self.dead) = (self.live - 1, self.dead + 1);
                 self.content -= name_len;
+                keys.bury(member.key);
             }
             (false, true) => {
                 (self.live, self.dead) = (self.live + 1, self.dead - 1);
                 self.content += name_len;
+                keys.unbury(member.key);
             }
             _ => {}
         }
@@ -306,17 +297,18 @@ impl Object {
         true
     }
 
-    /// Forgets the oldest tombstones until at most `max` are left. Returns how many went. `steps`: for readers in the middle of a walk,
-    /// who take over a hold on each name.
+    /// Forgets the oldest tombstones until at most `max` are left, and as long as the names of all are longer than `bytes_max`. Returns how
+    /// many went. `steps`: for readers in the middle of a walk, who take over a hold on each name.
     pub(crate) fn forget_tombstones(
         &mut self,
         keys: &mut Keys,
         max: usize,
+        bytes_max: usize,
         mut steps: Option<&mut Vec<Step>>,
         mut tell: impl FnMut(&Keys, KeyId),
     ) -> usize {
         let mut forgotten = 0;
-        while self.dead as usize > max {
+        while self.dead as usize > max || (self.dead > 0 && keys.buried_bytes() > bytes_max) {
             let oldest = match &mut self.index {
                 Some(index) => loop {
                     match index.graves.pop_front() {
@@ -336,6 +328,7 @@ impl Object {
                 self.floor = self.floor.max(member.changed);
             }
             tell(keys, member.key);
+            keys.unbury(member.key);
             match &mut steps {
                 Some(steps) => steps.push(Step::Forgotten { key: member.key }),
                 None => keys.release(member.key),
@@ -377,16 +370,45 @@ impl Object {
     pub(crate) fn release(&self, keys: &mut Keys) -> usize {
         let mut tombstones = self.dead as usize;
         for member in self.members.iter().filter(|m| m.key != KeyId::NONE) {
-            keys.release(member.key);
-            if let Value::Object(object) = &member.value {
-                tombstones += object.release(keys);
+            match &member.value {
+                Value::Object(object) => tombstones += object.release(keys),
+                Value::Absent { .. } => keys.unbury(member.key),
+                Value::Leaf(_) => {}
             }
+            keys.release(member.key);
         }
         tombstones
     }
 
+    /// Takes away the last slot. For an object that is being taken apart.
+    pub(crate) fn take_slot(&mut self) -> Option<Member> {
+        let member = self.members.pop()?;
+        match member.value.is_live() {
+            true => self.live -= 1,
+            false => self.dead -= u32::from(member.key != KeyId::NONE),
+        }
+        Some(member)
+    }
+
+    /// Whether giving back its memory takes longer than setting it aside.
+    pub(crate) fn is_large(&self) -> bool {
+        self.index.is_some()
+    }
+
+    /// Tombstones in it and all beneath.
+    #[cfg(test)]
+    pub(crate) fn tombstones_beneath(&self) -> usize {
+        let beneath = self.members.iter().map(|m| match &m.value {
+            Value::Object(object) => object.tombstones_beneath(),
+            _ => 0,
+        });
+        self.tombstones() + beneath.sum::<usize>()
+    }
+
     fn build_index(&mut self) {
-        let mut index = Index::default();
+        let len = self.members.len();
+        let mut index =
+            Index { slots: HashMap::with_capacity(len), log: Vec::with_capacity(len), ..Index::default() };
         for (slot, member) in self.members.iter().enumerate().filter(|(_, m)| m.key != KeyId::NONE) {
             index.slots.insert(member.key, slot as u32);
             index.log.push((member.changed, slot as u32));

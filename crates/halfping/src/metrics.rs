@@ -198,6 +198,18 @@ impl Metrics {
                 "Bytes of notes for readers of large states",
                 engine.walk_notes_bytes as u64,
             ),
+            (
+                "tombstone_bytes",
+                "gauge",
+                "Bytes of the names of removed members that are remembered",
+                engine.tombstone_bytes as u64,
+            ),
+            (
+                "garbage",
+                "gauge",
+                "Members of removed objects that are still in memory",
+                engine.garbage as u64,
+            ),
             ("member_names", "gauge", "Different member names in use", engine.names as u64),
             ("sessions", "gauge", "Open sessions", engine.sessions as u64),
             ("links", "gauge", "Links of all sessions", engine.links as u64),

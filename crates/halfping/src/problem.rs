@@ -249,8 +249,8 @@ impl From<Refusal> for Problem {
             Refusal::PatchFailed { .. } => Problem::new("patch-failed", detail),
             Refusal::Limit { limit, max, what } => {
                 let name = match limit {
-                    "json_depth" => "too-deep",
-                    "members_per_object" => "too-many-members",
+                    "json_depth" | "tree_depth" => "too-deep",
+                    "members_per_object" | "members_per_commit" => "too-many-members",
                     "tree_bytes" => "tree-full",
                     _ => "value-too-large",
                 };

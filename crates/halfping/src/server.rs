@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::response::IntoResponse;
@@ -49,6 +49,8 @@ const HTTP2_RESETS_MAX: usize = 20;
 const HTTP2_ERRORS_MAX: usize = 1024;
 /// Silence after which the kernel asks whether the other side is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
+/// A request that took longer than this is the last of its connection's turn.
+const TURN: Duration = Duration::from_micros(200);
 /// Connections beyond the limit that are told so; more are closed at once.
 const TURNED_AWAY_AT_ONCE: usize = 64;
 /// Connections that wait to be accepted.
@@ -199,7 +201,12 @@ async fn serve_http(
         let (front, found, connection) = (front.clone(), found.clone(), connection.clone());
         // Boxed, as it would be moved about otherwise.
         Box::pin(async move {
+            let begun = Instant::now();
             let response = front.answer(request.map(Body::new)).await;
+            // A client may send the next requests without waiting. hyper would go on with them at once, and others would wait for all.
+            if begun.elapsed() > TURN {
+                tokio::task::yield_now().await;
+            }
             if can_be_taken && response.extensions().get::<Endless>().is_some() {
                 *found.lock() = Some((response, connection));
                 std::future::pending::<()>().await;

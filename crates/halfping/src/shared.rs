@@ -4,13 +4,16 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
+use std::thread;
 
 use halfping_engine::{Cursor, Path, Revision};
 use halfping_engine::{
-    Engine, Epoch, Limits, Reading, Refusal, SessionId, Submitted, Tick, Update, Watch, Write, Written,
+    Engine, Epoch, Limits, Metadata, Reading, Refusal, SessionId, Submitted, Tick, Update, Watch, Write,
+    Written,
 };
 use halfping_journal::{Committer, Fault, FaultKind, Status, Store};
 use parking_lot::{Mutex, MutexGuard};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::access::is_own;
@@ -24,8 +27,12 @@ use crate::problem::Problem;
 use crate::room::Budget;
 use crate::writer::{Answer, Writer};
 
+/// Links of one that leaves that are ended before others have their turn: half a millisecond or so.
+const LINKS_AT_ONCE: usize = 2048;
+
 /// What every part of one server shares.
 pub(crate) struct Shared {
+    me: Weak<Shared>,
     state: Mutex<State>,
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
@@ -51,6 +58,8 @@ pub(crate) struct State {
     pub(crate) fault: Option<Fault>,
     /// Whom to tell, for each session.
     slots: Vec<Slot>,
+    /// A thread does what commits have left to be done.
+    is_worked_on: bool,
     /// Sessions so far.
     opened: u64,
 }
@@ -122,8 +131,16 @@ impl Shared {
 
     fn around(engine: Engine, keeps_own: bool, clock: Clock) -> Arc<Shared> {
         let limits = engine.limits().clone();
-        let state = State { engine, tickets: VecDeque::new(), fault: None, slots: Vec::new(), opened: 0 };
-        Arc::new(Shared {
+        let state = State {
+            engine,
+            tickets: VecDeque::new(),
+            fault: None,
+            slots: Vec::new(),
+            is_worked_on: false,
+            opened: 0,
+        };
+        Arc::new_cyclic(|me| Shared {
+            me: me.clone(),
             epoch: state.engine.cursor(state.engine.revision()).epoch,
             state: Mutex::new(state),
             own: keeps_own.then(|| Own::new(clock.now())),
@@ -170,14 +187,55 @@ impl Shared {
     /// A commit is done, or refused: whoever has to be told of it is.
     fn tell(
         &self,
-        mut state: MutexGuard<'_, State>,
+        state: MutexGuard<'_, State>,
         done: Result<Vec<Written>, Refusal>,
     ) -> Result<Vec<Written>, Failure> {
-        let woken = state.take_woken();
-        drop(state);
-        woken.tell();
+        self.deliver(state);
         self.metrics.commits.inc_by(u64::from(done.is_ok()));
         done.map_err(Failure::Refused)
+    }
+
+    /// Tells whoever has something to hear after a commit, and has done what the commit has left to be done.
+    pub(crate) fn deliver(&self, mut state: MutexGuard<'_, State>) {
+        let woken = state.take_woken();
+        let begins = state.engine.has_work() && !std::mem::replace(&mut state.is_worked_on, true);
+        drop(state);
+        woken.tell();
+        if begins {
+            self.work_aside();
+        }
+    }
+
+    /// Does what commits have left to be done, on a thread: no runtime may stop before it is.
+    fn work_aside(&self) {
+        let (shared, runtime) = (self.me.upgrade(), Handle::try_current().ok());
+        let spawned = thread::Builder::new().name("engine".into()).spawn(move || {
+            // Crowds are served by tasks.
+            let _runtime = runtime.as_ref().map(Handle::enter);
+            while shared.as_ref().is_some_and(|shared| shared.work()) {
+                thread::yield_now();
+            }
+        });
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "no thread for what commits have left to be done");
+            while self.work() {}
+        }
+    }
+
+    /// Does some of it. False when nothing is left.
+    fn work(&self) -> bool {
+        let mut state = self.state.lock();
+        if !state.engine.has_work() {
+            state.is_worked_on = false;
+            return false;
+        }
+        let husks = state.engine.work();
+        let woken = state.take_woken();
+        // Whoever waits comes first: this thread is back at once.
+        MutexGuard::unlock_fair(state);
+        drop(husks);
+        woken.tell();
+        true
     }
 
     fn submit(&self, writes: &[Write]) -> Next {
@@ -215,6 +273,10 @@ impl Shared {
         if let Some(writer) = self.writer.get() {
             writer.close().await;
         }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
     }
 
     pub(crate) fn with_state<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
@@ -261,6 +323,14 @@ impl Shared {
             len if len > bytes => Err(len),
             _ => Ok(engine.read(path, depth)),
         }
+    }
+
+    /// What is known of a path without reading what is there.
+    pub(crate) fn metadata(&self, path: &Path) -> Metadata {
+        if is_own(path) {
+            own::refresh(self);
+        }
+        self.state.lock().engine.metadata(path)
     }
 
     /// The name of a state, for clients.
@@ -449,6 +519,19 @@ impl Subscription {
         }
     }
 
+    /// Whether the resource of its link is in another state than `known`. If not, `waker` is woken by news. Makes no frame.
+    pub(crate) fn has_changed(&self, waker: &Waker, path: &Path, known: Revision) -> bool {
+        if self.shared.with_engine(|engine| engine.metadata(path).revision) != known {
+            return true;
+        }
+        let mut changed = false;
+        self.pull(waker, |_| {
+            changed = true;
+            false
+        });
+        changed
+    }
+
     /// Whether a commit has given the session something to say since it was pulled. If not, and it was synced then, the waker that it was
     /// pulled with still stands.
     pub(crate) fn has_news(&self) -> bool {
@@ -486,6 +569,9 @@ fn has_room_for(engine: &Engine, path: &Path) -> Result<(), Problem> {
 impl Drop for Subscription {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
+        while !state.engine.end_links(self.session, LINKS_AT_ONCE) {
+            MutexGuard::bump(&mut state);
+        }
         state.engine.close(self.session);
         state.slots[self.session.0 as usize] = Slot::default();
         drop(state);

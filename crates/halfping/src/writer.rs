@@ -22,6 +22,9 @@ const NAP: Duration = Duration::from_secs(1);
 /// How often a store that has failed is tried again: as often as clients are told to.
 const RETRY: Duration = Duration::from_secs(RETRY_AFTER_SECONDS);
 
+/// Members of which commits are applied before others have their turn: a millisecond or so.
+const SETTLED_AT_ONCE: usize = 4096;
+
 /// What became of a commit that had to be durable.
 pub(crate) type Answer = Result<Result<Vec<Written>, Refusal>, Fault>;
 
@@ -121,18 +124,29 @@ impl Work {
             shared.metrics.storage_fault(fault.kind);
             self.tried = Instant::now();
         }
-        let (settled, tickets, woken) = shared.with_state(|state| {
-            let settled = self.committer.end(&mut state.engine, transaction, outcome);
-            if let (Err(fault), None) = (&settled, &state.fault) {
-                state.fault = Some(fault.clone());
-            }
-            let answered = settled.as_ref().map_or(state.tickets.len(), Vec::len);
-            let tickets: Vec<_> = state.tickets.drain(..answered).collect();
-            (settled, tickets, state.take_woken())
-        });
-        woken.tell();
-        answer(shared, settled, tickets);
+        self.settle(shared, transaction, outcome);
         self.writer.turn.notify_waiters();
+    }
+
+    /// Has commits applied that are durable, a few at a time, or those answered that are not.
+    fn settle(&mut self, shared: &Arc<Shared>, transaction: &Transaction, outcome: Result<(), Fault>) {
+        let mut state = shared.lock();
+        if let Err(fault) = self.committer.confirm(&mut state.engine, transaction, outcome) {
+            state.fault.get_or_insert_with(|| fault.clone());
+            let tickets = state.tickets.drain(..).collect();
+            drop(state);
+            return answer(shared, Err(fault), tickets);
+        }
+        loop {
+            let settled = state.engine.settle_some(SETTLED_AT_ONCE);
+            if settled.is_empty() {
+                return;
+            }
+            let tickets = state.tickets.drain(..settled.len()).collect();
+            shared.deliver(state);
+            answer(shared, Ok(settled), tickets);
+            state = shared.lock();
+        }
     }
 
     /// A file that has been removed can be written like any other, and all of it would be gone with this process.

@@ -21,7 +21,7 @@ fn every_problem_of_the_table_is_reached() {
         limits.body_bytes = 300;
         limits.uri_bytes = 100;
         limits.links_per_connection = 2;
-        limits.patch_work_bytes = 500;
+        limits.patch_work_bytes = 2000;
     });
     let mut talk = server.talk();
     talk.check("PUT /o\n\n{\"leaf\":1}", "201");
@@ -269,4 +269,46 @@ fn a_full_tree_takes_no_more_and_can_be_emptied() {
     talk.check(&format!("PUT /b\n\n\"{body}\""), "507 tree-full\n\n\"limit\":\"tree_bytes\"\n\"max\":1000");
     talk.check("DELETE /a", "204");
     talk.check(&format!("PUT /b\n\n\"{body}\""), "201");
+}
+
+#[test]
+fn a_commit_of_too_many_members_is_to_be_sent_in_parts() {
+    // PROTOCOL W15
+    let server = serve_limited(|limits| limits.members_per_commit = 5);
+    let mut talk = server.talk();
+    let refused = "413 too-many-members\n\n\"limit\":\"members_per_commit\"\n\"max\":5\nin parts";
+    talk.check("PUT /a\n\n{\"a\":{\"a\":1,\"b\":2},\"b\":[{\"c\":1}]}", "201");
+    talk.check("PUT /a\n\n{\"a\":{\"a\":1,\"b\":2},\"b\":{\"c\":1}}", refused);
+    talk.check(&format!("PATCH /a\n{MERGE}\n\n{{\"c\":1,\"d\":null,\"e\":1,\"f\":1,\"g\":1}}"), refused);
+    let tests = "{\"op\":\"test\",\"path\":\"/a/a\",\"value\":1},".repeat(5);
+    talk.check(&format!("PATCH /a\n{PATCH}\n\n[{}]", tests.trim_end_matches(',')), refused);
+    let tests = "{\"op\":\"test\",\"path\":\"/a/a\",\"value\":1},".repeat(4);
+    talk.check(&format!("PATCH /a\n{PATCH}\n\n[{}]", tests.trim_end_matches(',')), "200");
+}
+
+#[test]
+fn the_tree_is_nested_no_deeper_than_parsers_go() {
+    // PROTOCOL W15: neither pointers nor paths lead deeper than bodies may.
+    let server = serve();
+    let mut talk = server.talk();
+    let deep = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+    let names = |levels: usize| "/n".repeat(levels);
+    // As deep as a path and a body together go.
+    talk.check(&format!("PUT {}\n\n{}", names(32), deep(64)), "201");
+    let patch = |at: &str, pointer: &str, value: &str| {
+        let add = format!("{{\"op\":\"add\",\"path\":\"{pointer}\",\"value\":{value}}}");
+        format!("PATCH {at}\n{PATCH}\n\n[{add}]")
+    };
+    let objects = |levels: usize| format!("{}{{}}{}", "{\"o\":".repeat(levels - 1), "}".repeat(levels - 1));
+    let refused = "413 too-deep\n\n\"limit\":\"tree_depth\"\n\"max\":96";
+    talk.check(&format!("PUT {}\n\n{}", "/o".repeat(32), objects(64)), "201");
+    let pointer = "/o".repeat(32);
+    // 32 + 32 + 64 would be more, whatever it is that is nested.
+    for value in [deep(64), objects(64), deep(33), objects(33)] {
+        talk.check(&patch(&"/o".repeat(32), &pointer, &value), refused);
+    }
+    talk.check(&patch(&"/o".repeat(32), &pointer, &deep(32)), "200");
+    talk.check(&patch(&"/o".repeat(32), &pointer, &objects(32)), "200");
+    let root = talk.check("GET /", "200").body;
+    serde_json::from_slice::<serde_json::Value>(&root).expect("common parsers read it");
 }

@@ -369,3 +369,42 @@ fn requests_can_follow_each_other_before_their_answers() {
     let statuses: Vec<u16> = requests.iter().map(|_| talk.connection.answer(false).status).collect();
     assert_eq!(statuses, [201, 200, 404, 204, 404]);
 }
+
+#[test]
+fn a_head_reads_no_value() {
+    // PROTOCOL R1, R5
+    let server = serve_limited(|limits| limits.value_bytes = 20);
+    let mut talk = server.talk();
+    talk.check("PUT /a\n\n{\"b\":{\"c\":1}}", "201");
+    talk.check("PUT /long\n\n{\"a\":{\"x\":1},\"b\":{\"x\":2},\"c\":3}", "201");
+    let head = talk.check("HEAD /a", "200\nContent-Type: application/json\nETag: \"*");
+    assert_eq!((head.header("content-length"), head.body.len()), (Some("13"), 0));
+    // The length is known before anything is read, and too much of it is refused like that.
+    talk.check("HEAD /long", "413 value-too-large");
+    talk.check("GET /long", "413 value-too-large");
+    // With a cut it is not worked out.
+    talk.check("GET /long?depth=1", "413 value-too-large");
+    for target in ["/a?depth=1", "/long?depth=1", "/long?depth=0"] {
+        let head = talk.check(&format!("HEAD {target}"), "200\nContent-Type: application/json\nETag: \"*");
+        assert_eq!((head.header("content-length"), head.body.len()), (None, 0), "{target}");
+    }
+    talk.check("GET /a", "200\n\n{\"b\":{\"c\":1}}");
+}
+
+#[test]
+fn what_is_not_sent_is_not_read() {
+    // PROTOCOL R3, R4, W6: a value that is too large to be read does not stand in the way of an answer without it.
+    let server = serve_limited(|limits| limits.value_bytes = 20);
+    let mut talk = server.talk();
+    let long = format!("\"{}\"", "x".repeat(30));
+    let cursor = talk.check(&format!("PUT /a\n\n{long}"), "201").cursor();
+    talk.check("GET /a", "413 value-too-large");
+    for method in ["GET", "HEAD"] {
+        let known = talk.check(&format!("{method} /a\nIf-None-Match: \"{cursor}\""), "304");
+        assert_eq!(known.cursor(), cursor);
+    }
+    let waited = talk.check(&format!("GET /a\nIf-None-Match: \"{cursor}\"\nPrefer: wait=0"), "304");
+    assert_eq!(waited.header("preference-applied"), Some("wait=0"));
+    let refused = talk.check("PUT /a\nIf-None-Match: *\n\n1", "412 precondition-failed\nETag: \"*");
+    assert_eq!(refused.cursor(), cursor);
+}

@@ -136,6 +136,17 @@ impl<J: Journal> Committer<J> {
         transaction: &Transaction,
         outcome: Result<(), Fault>,
     ) -> Settled {
+        self.confirm(engine, transaction, outcome)?;
+        Ok(engine.settle())
+    }
+
+    /// The first half of [`Committer::end`]: after it, what is durable has to be [settled](Engine::settle), at once or in parts.
+    pub fn confirm(
+        &mut self,
+        engine: &mut Engine,
+        transaction: &Transaction,
+        outcome: Result<(), Fault>,
+    ) -> Result<(), Fault> {
         if let Err(fault) = outcome {
             self.fail(engine, &fault);
             return Err(fault);
@@ -151,7 +162,7 @@ impl<J: Journal> Committer<J> {
         self.lease = transaction.lease.unwrap_or(self.lease);
         engine.lease_own(self.lease);
         self.ephemeral = None;
-        Ok(engine.settle())
+        Ok(())
     }
 
     /// Looks whether the journal is still there. When it is not, it has failed, and all that waits for it.

@@ -22,6 +22,8 @@ pub(crate) const MUTANTS: &[(&str, &str)] = &[
     ("notes-not-heeded", "engine: a walk takes slots for what they were before they were renumbered"),
     ("gone-told-last", "engine: a member in the place of a forgotten one is taken for it"),
     ("mark-dropped", "engine: a reader in three is not told that there is something"),
+    ("synced-too-early", "engine: a session is called synced while links are still being marked"),
+    ("work-forgotten", "engine: what a commit did not mark itself stays unmarked"),
     ("beneath-not-marked", "engine: readers beneath what is replaced are not told"),
     ("forgotten-not-told", "engine: a checkpoint does not name rows that go"),
     ("split-too-early", "engine: rows are taken to be on disk although the write failed"),

@@ -79,6 +79,8 @@ pub(crate) struct World {
     etags: Vec<(Names, Cursor)>,
     generations: u64,
     report: Report,
+    /// Operations so far.
+    turns: usize,
 }
 
 /// What happened, so that one can see whether it was worth it.
@@ -203,6 +205,7 @@ impl World {
             etags: Vec::new(),
             generations: 0,
             report: Report::default(),
+            turns: 0,
             wall: 1000,
             wall_max: 1000,
         };
@@ -235,6 +238,10 @@ impl World {
     }
 
     fn perform(&mut self, operation: &Operation) -> Outcome {
+        self.turns += 1;
+        if self.turns.is_multiple_of(2) {
+            self.work();
+        }
         match operation {
             Operation::Commit(writes) => self.commit(writes),
             Operation::Pair(n) => {
@@ -351,6 +358,8 @@ impl World {
         let Some(change) = json(next)?.over(&json(&self.own)?) else { return Ok(()) };
         let (at, last) = (Timestamp(self.wall), self.tree.revision);
         let engine = &mut self.server().engine;
+        // What others have left to be done is gone on with by any commit, and wakes others.
+        let had_work = engine.has_work();
         let is_done = engine.commit_own(&change, at);
         let (revision, woken) = (engine.revision().0, engine.take_woken());
         if !is_done {
@@ -367,7 +376,7 @@ impl World {
             let watches = client.links.values().any(is_own);
             let Some(connection) = &mut client.connection else { continue };
             let is_woken = woken.contains(&connection.session);
-            ensure(watches || !is_woken, || "who does not watch it is woken by it".to_owned())?;
+            ensure(watches || !is_woken || had_work, || "who does not watch it is woken by it".to_owned())?;
             connection.is_awake |= is_woken;
         }
         Ok(())
@@ -459,6 +468,16 @@ impl World {
             self.etags.swap_remove(self.now as usize % 200);
         }
         self.etags.push((path.to_vec(), self.cursor(revision.0)));
+    }
+
+    /// Does some of what commits have left to be done.
+    fn work(&mut self) {
+        let Some(server) = &mut self.server else { return };
+        if server.engine.has_work() {
+            drop(server.engine.work());
+            self.report.count("steps of work");
+            self.wake();
+        }
     }
 
     fn wake(&mut self) {
@@ -713,6 +732,7 @@ impl World {
         };
         let (mut engine, committer) = (opened.engine, opened.committer);
         engine.leave_room(self.settings.room);
+        engine.set_pace(self.settings.pace.0, self.settings.pace.1);
         if self.settings.own {
             engine.keep_own(true);
         }
@@ -977,9 +997,13 @@ impl World {
         let mut synced = None;
         if is_done {
             connection.is_awake = false;
-            ensure(engine.is_synced(connection.session), || {
-                "nothing is left, and it is not synced".to_owned()
-            })?;
+        }
+        // Who has nothing left to be told may still have a link that is not marked. It is woken when all are.
+        let is_synced = is_done && engine.is_synced(connection.session);
+        ensure(is_synced || !is_done || engine.has_work(), || {
+            "nothing is left, and it is not synced".to_owned()
+        })?;
+        if is_synced {
             let revision = engine.resume_point(connection.session);
             let waits = engine.due(connection.session).is_some();
             ensure(
@@ -1154,6 +1178,9 @@ impl World {
 
     /// Everything is delivered; then everybody has what there is.
     fn rest(&mut self) -> Outcome {
+        while self.server().engine.has_work() {
+            self.work();
+        }
         for number in 0..CLIENTS {
             for round in 0.. {
                 ensure(round < FRAMES, || "there is no end of messages".to_owned())?;

@@ -50,10 +50,15 @@ struct Description {
     updates: u64,
 }
 
+/// Members that one commit of the demo may write: those of more vehicles than it can be asked for.
+const FLEET_MEMBERS: usize = 1 << 20;
+
 pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     log::start(&args.log);
     probe(args.listen)?;
-    let options = Config::default().options(args.access.asked(false), args.listen);
+    let mut options = Config::default().options(args.access.asked(false), args.listen);
+    // A whole fleet moves in one commit.
+    options.limits.members_per_commit = FLEET_MEMBERS;
     warn_of(&options);
     let console = options.console;
     let mut stop = pin!(stop::requested());

@@ -6,8 +6,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::response::IntoResponse;
-use halfping_engine::{Path, Reading, States, Watch};
+use axum::response::{IntoResponse, Response};
+use halfping_engine::{Metadata, Path, Refusal, Revision, States, Watch};
 use halfping_websocket::Handshake;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
@@ -177,6 +177,7 @@ fn stream(
     Ok(streaming(Stream::of_frames(subscription, style, since.map(|c| c.revision))))
 }
 
+/// Answers a plain `GET` or `HEAD`. A value is read only if it is sent: the engine waits while it is copied.
 async fn plain(
     shared: &Arc<Shared>,
     access: &Access,
@@ -186,43 +187,46 @@ async fn plain(
     depth: u32,
 ) -> Answer {
     let known = condition(&request.headers)?;
-    let is_known = |reading: &Reading| match &known.is_not {
-        Some(States::These(cursors)) => cursors.contains(&shared.cursor(reading.revision)),
-        Some(States::Any) => reading.value.is_some(),
+    let is_known = |now: &Metadata| match &known.is_not {
+        Some(States::These(cursors)) => cursors.contains(&shared.cursor(now.revision)),
+        Some(States::Any) => now.len.is_some(),
         None => false,
     };
-    let (mut reading, room) = room::read(shared, connection, &path, depth).await?;
-    let mut room = Some(room);
+    let mut now = shared.metadata(&path);
     let mut applied = None;
-    if is_known(&reading)
+    if is_known(&now)
         && let Some(asked) = wait(&request.headers)?
     {
         access.may_subscribe()?;
         let seconds = asked.min(shared.limits.wait_seconds);
         applied = Some(seconds);
         if !shared.is_draining() {
-            // Nothing is held meanwhile.
-            drop((reading.value.take(), room.take()));
-            wait_for_change(shared, connection, &path, &reading, Duration::from_secs(seconds)).await?;
-            let now = room::read(shared, connection, &path, depth).await?;
-            (reading, room) = (now.0, Some(now.1));
+            let patience = Duration::from_secs(seconds);
+            wait_for_change(shared, connection, &path, now.revision, patience).await?;
+            now = shared.metadata(&path);
         }
     }
-    let mut response = match (&reading.value, room) {
-        _ if is_known(&reading) => StatusCode::NOT_MODIFIED.into_response(),
-        (Some(value), Some(room)) => {
-            let json = HeaderValue::from_static("application/json");
-            let body = answer::body(shared, connection, request.version, value.clone(), room);
+    let found = if is_known(&now) {
+        Some(StatusCode::NOT_MODIFIED.into_response())
+    } else if request.method == Method::HEAD {
+        without_value(shared, &now, depth)?
+    } else {
+        let (reading, room) = room::read(shared, connection, &path, depth).await?;
+        // It may have changed since.
+        now.revision = reading.revision;
+        let json = HeaderValue::from_static("application/json");
+        reading.value.map(|value| {
+            let body = answer::body(shared, connection, request.version, value, room);
             ([(header::CONTENT_TYPE, json)], body).into_response()
-        }
-        _ => {
-            let problem = Problem::new("not-found", format!("there is nothing at {path}"));
-            shared.metrics.refused(&problem);
-            problem.into_response()
-        }
+        })
     };
+    let mut response = found.unwrap_or_else(|| {
+        let problem = Problem::new("not-found", format!("there is nothing at {path}"));
+        shared.metrics.refused(&problem);
+        problem.into_response()
+    });
     let headers = response.headers_mut();
-    headers.insert(header::ETAG, etag(shared, reading.revision));
+    headers.insert(header::ETAG, etag(shared, now.revision));
     headers.insert(header::VARY, HeaderValue::from_static("Accept, Authorization"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if let Some(seconds) = applied {
@@ -232,25 +236,36 @@ async fn plain(
     Ok(response)
 }
 
+/// The answer to a `HEAD`; `None` when nothing is there. With a cut the length would have to be worked out, so it is left out.
+fn without_value(shared: &Shared, now: &Metadata, depth: u32) -> Result<Option<Response>, Refusal> {
+    let Some(len) = now.len else { return Ok(None) };
+    let json = HeaderValue::from_static("application/json");
+    let mut response = ([(header::CONTENT_TYPE, json)], Body::empty()).into_response();
+    if depth == u32::MAX {
+        if len > shared.limits.value_bytes {
+            return Err(shared.limits.value_too_large());
+        }
+        response.headers_mut().insert(header::CONTENT_LENGTH, len.into());
+    }
+    Ok(Some(response))
+}
+
 /// Waits until the resource is in another state than it was, or the time is over, or the server drains.
 async fn wait_for_change(
     shared: &Arc<Shared>,
     connection: &Arc<Connection>,
     path: &Path,
-    was: &Reading,
+    known: Revision,
     patience: Duration,
 ) -> Result<(), Problem> {
-    let since = Some(shared.cursor(was.revision));
+    let since = Some(shared.cursor(known));
     // Whatever the depth: the cursor changes with what is below the cut as well.
     let watch = Watch { since, ..Watch::new(path.clone()) };
     let subscription = Subscription::new(shared, connection, Transport::Poll, &[watch])?;
     let change = poll_fn(|cx| {
-        let mut changed = shared.is_draining();
-        subscription.pull(cx.waker(), |_| {
-            changed = true;
-            false
-        });
-        if changed { Poll::Ready(()) } else { Poll::Pending }
+        // Draining is looked at last: whoever drains wakes those who wait by then.
+        let changed = subscription.has_changed(cx.waker(), path, known);
+        if changed || shared.is_draining() { Poll::Ready(()) } else { Poll::Pending }
     });
     // Over or not: what is there now is what is told.
     let _ = tokio::time::timeout(patience, change).await;

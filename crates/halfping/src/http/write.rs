@@ -106,9 +106,9 @@ pub(crate) async fn commit(
             Ok((first.created, first.revision))
         }
         Err(Failure::Refused(refusal @ Refusal::Precondition(_))) => {
-            let now = shared.read(&path, 0)?;
+            let now = shared.metadata(&path);
             let mut problem = Problem::from(refusal).header(header::ETAG, etag(shared, now.revision));
-            if now.value.is_none() {
+            if now.len.is_none() {
                 problem = problem.hint("nothing is there; to create it, send If-None-Match: *");
             }
             Err(problem)

@@ -33,6 +33,8 @@ pub(super) struct Tree {
     bytes: usize,
     names: usize,
     tombstones: usize,
+    tombstone_bytes: usize,
+    garbage: usize,
 }
 
 #[derive(Serialize)]
@@ -105,7 +107,13 @@ pub(super) fn rate(count: u64, seconds: f64) -> f64 {
 
 impl Tree {
     pub(super) fn of(stats: &Stats) -> Tree {
-        Tree { bytes: stats.tree_bytes, names: stats.names, tombstones: stats.tombstones }
+        Tree {
+            bytes: stats.tree_bytes,
+            names: stats.names,
+            tombstones: stats.tombstones,
+            tombstone_bytes: stats.tombstone_bytes,
+            garbage: stats.garbage,
+        }
     }
 }
 

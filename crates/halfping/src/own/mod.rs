@@ -93,25 +93,20 @@ impl Own {
 /// Has it looked up, unless that was done a moment ago.
 pub(crate) fn refresh(shared: &Shared) {
     let Some(own) = &shared.own else { return };
-    let woken = {
-        let mut sampler = own.sampler.lock();
-        if sampler.looked.is_some_and(|looked| looked.elapsed() < FRESH) {
-            return;
-        }
-        let found = look(shared, own, &mut sampler);
-        let now = shared.clock.now();
-        let Some(change) = found.clone().over(&sampler.told) else { return };
-        let (done, woken) = shared.with_state(|state| {
-            let done = state.engine.commit_own(&change, now);
-            (done, state.take_woken())
-        });
-        // Without a revision for it, it is tried again the next time.
-        if done {
-            sampler.told = found;
-        }
-        woken
-    };
-    woken.tell();
+    let mut sampler = own.sampler.lock();
+    if sampler.looked.is_some_and(|looked| looked.elapsed() < FRESH) {
+        return;
+    }
+    let found = look(shared, own, &mut sampler);
+    let now = shared.clock.now();
+    let Some(change) = found.clone().over(&sampler.told) else { return };
+    let mut state = shared.lock();
+    // Without a revision for it, it is tried again the next time.
+    if state.engine.commit_own(&change, now) {
+        sampler.told = found;
+    }
+    drop(sampler);
+    shared.deliver(state);
 }
 
 /// A link stands there now: as long as one does, it is looked up once a second.

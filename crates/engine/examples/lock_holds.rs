@@ -1,0 +1,313 @@
+//! Longest times that one call keeps the engine to itself: what a server's other clients wait for at most.
+//!
+//! ```sh
+//! cargo run --release -p halfping-engine --example lock_holds
+//! ```
+//!
+//! Each line is a request that is as bad as the limits allow. Bodies are parsed before, as a server does without the lock. The first figure
+//! is the longest call, the second all calls together: those that go on with what was left of it. Both are times of the processor, so that
+//! what else the machine does makes no difference.
+
+#![allow(clippy::unwrap_used, reason = "a measurement ends when something is wrong")]
+
+use std::time::Duration;
+
+use halfping_engine::{
+    Action, Condition, Engine, Epoch, Json, Limits, Patch, Path, Submitted, Tick, Timestamp, Watch, Write,
+};
+use rustix::time::{ClockId, clock_gettime};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A name, and what is done.
+type Scenario = (&'static str, fn(&str));
+
+fn main() {
+    let only = std::env::args().nth(1).unwrap_or_default();
+    let scenarios: &[Scenario] = &[
+        ("heads", heads),
+        ("patches", patches),
+        ("appends", appends),
+        ("emptied", emptied),
+        ("crowd", crowd),
+        ("bodies", bodies),
+        ("singles", singles),
+    ];
+    for (name, scenario) in scenarios.iter().filter(|(name, _)| name.contains(&only)) {
+        scenario(name);
+    }
+}
+
+/// Time that this thread has had a processor.
+fn busy() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+fn engine() -> Engine {
+    Engine::new(limits(), Epoch::from_random(7), Timestamp(0))
+}
+
+fn limits() -> Limits {
+    Limits::default()
+}
+
+fn path(text: &str) -> Path {
+    Path::parse(text, &limits()).unwrap()
+}
+
+fn json(text: &str) -> Json {
+    Json::parse(text.as_bytes(), &limits()).unwrap()
+}
+
+fn patch(text: &str) -> Patch {
+    Patch::parse(text.as_bytes(), &limits()).unwrap()
+}
+
+fn write(at: &str, action: Action) -> Vec<Write> {
+    vec![Write { path: path(at), action, condition: Condition::default() }]
+}
+
+/// Does something, then all that is left of it.
+fn measure(scenario: &str, what: &str, engine: &mut Engine, act: impl FnOnce(&mut Engine) -> String) {
+    let begun = busy();
+    let outcome = act(engine);
+    let mut longest = busy() - begun;
+    let (mut all, mut steps) = (longest, 0);
+    engine.take_woken();
+    while engine.has_work() {
+        let begun = busy();
+        let husks = engine.work();
+        let took = busy() - begun;
+        (longest, all, steps) = (longest.max(took), all + took, steps + 1);
+        engine.take_woken();
+        drop(husks);
+    }
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    println!(
+        "{scenario:>8}  {what:<52} {:>9.2} ms, {:>9.2} ms in {} steps more  {outcome}",
+        ms(longest),
+        ms(all),
+        steps
+    );
+}
+
+fn commit(engine: &mut Engine, writes: &[Write]) -> String {
+    match engine.commit(writes, Timestamp(0)) {
+        Ok(_) => "done".into(),
+        Err(refusal) => refusal.to_string(),
+    }
+}
+
+/// A durable commit, from the time when it is worked out until it is applied.
+fn commit_durably(engine: &mut Engine, writes: &[Write]) -> String {
+    match engine.submit(writes, Timestamp(0)) {
+        Submitted::Waits => {
+            let batch = engine.take_batch().unwrap();
+            format!("{} bytes in the log, {} settled", batch.body.len(), engine.settle().len())
+        }
+        other => format!("{other:?}").chars().take(80).collect(),
+    }
+}
+
+/// Puts many members there, in parts that no limit refuses.
+fn fill(engine: &mut Engine, at: &str, members: usize, value: impl Fn(usize) -> String) {
+    const PART: usize = 4096;
+    for part in (0..members).step_by(PART) {
+        let names = part..(part + PART).min(members);
+        let text: Vec<String> = names.map(|i| format!("\"k{i}\":{}", value(i))).collect();
+        let merge = Action::Merge(json(&format!("{{{}}}", text.join(","))));
+        engine.commit(&write(at, merge), Timestamp(0)).unwrap();
+        engine.take_woken();
+    }
+}
+
+fn heads(name: &str) {
+    let mut engine = engine();
+    fill(&mut engine, "/f", 50_000, |i| format!("{{\"a\":{i},\"b\":\"{}\"}}", "x".repeat(1100)));
+    let len = engine.stats().tree_bytes;
+    measure(name, &format!("HEAD of {} MB", len >> 20), &mut engine, |engine| {
+        format!("{:?}", engine.metadata(&path("/f")).len)
+    });
+    measure(name, &format!("GET ?depth=40 of {} MB", len >> 20), &mut engine, |engine| {
+        engine.read(&path("/f"), 40).map_or_else(|e| e.to_string(), |r| format!("{}", r.value.unwrap().len()))
+    });
+    fill(&mut engine, "/g", 50_000, |i| format!("{{\"a\":{i},\"b\":\"{}\"}}", "x".repeat(1400)));
+    let len = engine.stats().tree_bytes;
+    measure(name, &format!("GET /?depth=40 of {} MB", len >> 20), &mut engine, |engine| {
+        engine.read(&path("/"), 40).map_or_else(|e| e.to_string(), |r| format!("{}", r.value.unwrap().len()))
+    });
+}
+
+fn patches(name: &str) {
+    let mut engine = engine();
+    fill(&mut engine, "/f", 100_000, |i| format!("{{\"a\":{i},\"b\":\"{}\"}}", "x".repeat(1100)));
+    fill(&mut engine, "/s", 500_000, |i| i.to_string());
+    for (at, text) in [
+        ("/", r#"[{"op":"test","path":"/f","value":1}]"#.to_owned()),
+        ("/", r#"[{"op":"copy","from":"/f","path":"/g"}]"#.to_owned()),
+        ("/", r#"[{"op":"move","from":"/f","path":"/g"}]"#.to_owned()),
+        ("/", r#"[{"op":"copy","from":"/s","path":"/t"}]"#.to_owned()),
+        (
+            "/s",
+            format!(
+                "[{}]",
+                vec![r#"{"op":"remove","path":""},{"op":"add","path":"","value":{}}"#; 60_000].join(",")
+            ),
+        ),
+    ] {
+        let action = Action::Patch(patch(&text));
+        let what = text.chars().take(44).collect::<String>();
+        measure(name, &what, &mut engine, |engine| commit(engine, &write(at, action)));
+    }
+    let many = |operation: &dyn Fn(usize) -> String, n: usize| {
+        format!("[{}]", (0..n).map(operation).collect::<Vec<_>>().join(","))
+    };
+    let texts = [
+        ("removes", many(&|i| format!(r#"{{"op":"remove","path":"/s/k{i}"}}"#), 100_000)),
+        ("adds", many(&|i| format!(r#"{{"op":"add","path":"/n/k{i}","value":1}}"#), 80_000)),
+        (
+            "tests",
+            many(
+                &|i| format!(r#"{{"op":"test","path":"/s/k{}","value":{}}}"#, i + 200_000, i + 200_000),
+                80_000,
+            ),
+        ),
+        ("moves", many(&|i| format!(r#"{{"op":"move","from":"/f/k{i}","path":"/n/f{i}"}}"#), 60_000)),
+    ];
+    engine.commit(&write("/n", Action::Put(json("{}"))), Timestamp(0)).unwrap();
+    for (what, text) in texts {
+        for n in [1000, usize::MAX] {
+            let part = match n {
+                usize::MAX => text.clone(),
+                n => format!("{}]", text.match_indices("},{").nth(n).map(|(i, _)| &text[..=i]).unwrap()),
+            };
+            let action = Action::Patch(patch(&part));
+            let what = format!("{} kB of {what}", part.len() >> 10);
+            measure(name, &what, &mut engine, |engine| commit(engine, &write("/", action)));
+        }
+    }
+}
+
+fn appends(name: &str) {
+    let mut engine = engine();
+    let array = |n: usize| format!("[{}]", vec!["1234567"; n].join(","));
+    for n in [1, 4, 30] {
+        for (what, operation) in [
+            ("add /-", r#"{"op":"add","path":"/-","value":1}"#),
+            ("add /0", r#"{"op":"add","path":"/0","value":1}"#),
+            ("replace /50000", r#"{"op":"replace","path":"/50000","value":[[1]]}"#),
+            ("remove /100", r#"{"op":"remove","path":"/100"}"#),
+        ] {
+            engine.commit(&write("/a", Action::Put(json(&array(125_000)))), Timestamp(0)).unwrap();
+            let action = Action::Patch(patch(&format!("[{}]", vec![operation; n].join(","))));
+            let what = format!("{n} x {what} on an array of 1 MB");
+            measure(name, &what, &mut engine, |engine| commit(engine, &write("/a", action)));
+        }
+    }
+}
+
+fn emptied(name: &str) {
+    for (what, durable) in [("in memory", false), ("durable", true)] {
+        for action in ["PUT {}", "PUT 1", "DELETE", "PUT of 1,000 of them", "merge of null", "patch"] {
+            let mut engine = engine();
+            fill(&mut engine, "/f/g", 1_000_000, |i| i.to_string());
+            let some: Vec<String> = (0..1000).map(|i| format!("\"k{i}\":{i}")).collect();
+            let writes = match action {
+                "PUT {}" => write("/f", Action::Put(json("{}"))),
+                "PUT 1" => write("/f/g", Action::Put(json("1"))),
+                "DELETE" => write("/f", Action::Delete),
+                "merge of null" => write("/", Action::Merge(json(r#"{"f":{"g":null}}"#))),
+                "patch" => write("/", Action::Patch(patch(r#"[{"op":"replace","path":"/f/g","value":{}}]"#))),
+                _ => write("/f/g", Action::Put(json(&format!("{{{}}}", some.join(","))))),
+            };
+            let what = format!("{action}, over a million members, {what}");
+            measure(name, &what, &mut engine, |engine| match durable {
+                true => commit_durably(engine, &writes),
+                false => commit(engine, &writes),
+            });
+            let stats = engine.stats();
+            println!("          {} names, {} tombstones", stats.names, stats.tombstones);
+        }
+    }
+}
+
+fn crowd(name: &str) {
+    for (what, apart) in [("on one place", false), ("each beneath it", true)] {
+        let mut engine = engine();
+        engine.commit(&write("/p", Action::Put(json("1"))), Timestamp(0)).unwrap();
+        engine.take_woken();
+        let sessions: Vec<_> = (0..8).map(|_| engine.open()).collect();
+        for (i, session) in sessions.iter().enumerate() {
+            for tag in 0..99_000 {
+                let at = if apart { format!("/p/{i}-{tag}") } else { "/p".to_owned() };
+                engine.watch(*session, tag, &Watch::new(path(&at)));
+            }
+            engine.take_woken();
+            while engine.next(*session, Tick(0)).is_some() {}
+        }
+        let what = format!("800,000 idle links {what}");
+        measure(name, &format!("a commit, {what}"), &mut engine, |engine| {
+            // What takes the place of an object, or of a leaf, is news for all beneath.
+            engine.commit(&write("/", Action::Merge(json(r#"{"p":{}}"#))), Timestamp(0)).unwrap();
+            engine.take_woken().len().to_string()
+        });
+        measure(name, &format!("a session leaves, {what}"), &mut engine, |engine| {
+            let _ = engine.end_links(sessions[0], 2048);
+            String::new()
+        });
+    }
+}
+
+fn bodies(name: &str) {
+    for n in [1_000, 4_000, 8_000, 16_000, 200_000] {
+        let object = |value: &dyn Fn(usize) -> String| {
+            let members: Vec<String> = (0..n).map(|i| format!("\"n{i}\":{}", value(i))).collect();
+            json(&format!("{{{}}}", members.join(",")))
+        };
+        for durable in [false, true] {
+            let mut engine = engine();
+            engine.commit(&write("/f", Action::Put(json("{}"))), Timestamp(0)).unwrap();
+            let mut timed = |what: &str, action: Action| {
+                let what = format!("{what} of {n}{}", if durable { ", durable" } else { "" });
+                let writes = write("/f", action);
+                measure(name, &what, &mut engine, |engine| match durable {
+                    true => commit_durably(engine, &writes),
+                    false => commit(engine, &writes),
+                });
+            };
+            timed("PUT of new members", Action::Put(object(&|i| i.to_string())));
+            timed("merge of other values", Action::Merge(object(&|i| (i + 1).to_string())));
+            timed("PUT of objects over them", Action::Put(object(&|_| "{}".into())));
+            timed("merge of nulls", Action::Merge(object(&|_| "null".into())));
+        }
+    }
+}
+
+/// What one small commit takes at worst while a tree grows and shrinks.
+fn singles(name: &str) {
+    let mut engine = engine();
+    let mut worst = Duration::ZERO;
+    let mut over = [0; 3];
+    let mut timed = |engine: &mut Engine, writes: &[Write]| {
+        let begun = busy();
+        engine.commit(writes, Timestamp(0)).unwrap();
+        let took = busy() - begun;
+        worst = worst.max(took);
+        for (over, ms) in over.iter_mut().zip([1, 5, 20]) {
+            *over += usize::from(took > Duration::from_millis(ms));
+        }
+        engine.take_woken();
+        while engine.has_work() {
+            engine.work();
+        }
+    };
+    for i in 0..999_999 {
+        timed(&mut engine, &write(&format!("/f/name-{i}"), Action::Put(json("1"))));
+    }
+    for i in 0..999_999 {
+        timed(&mut engine, &write(&format!("/f/name-{i}"), Action::Delete));
+    }
+    println!("{name:>8}  a million members come and go: worst {worst:?}; over 1, 5, 20 ms: {over:?}");
+}

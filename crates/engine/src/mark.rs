@@ -1,0 +1,214 @@
+//! Handing idle links to their sessions after a commit: at once for most commits, in steps where very many links stand.
+//!
+//! A commit touches places. Of each, the list of idle links is taken off in one move, and put in line link by link; beneath an object that was
+//! replaced, all places are touched, one after the other. What a commit does not get done is left as tasks. Until they are done, a link may look
+//! idle that has something to tell, so no session is called synced.
+
+use std::collections::VecDeque;
+
+use crate::cursor::Revision;
+use crate::engine::Engine;
+use crate::garbage::{Husks, SLOTS_AT_ONCE};
+use crate::interest::{NIL, PointId};
+use crate::link::Link;
+use crate::mutants;
+use crate::session::SessionId;
+use crate::times::Timestamp;
+
+/// Links put in line, or places touched, in one step: half a millisecond or so.
+const MARKS_AT_ONCE: usize = 8192;
+/// Slots of garbage that are taken apart in one step that has nothing else to do.
+const SLOTS_AT_A_TIME: usize = 4096;
+
+/// How much is done in one step, and by a commit itself.
+pub(crate) struct Pace {
+    pub(crate) marks: usize,
+    pub(crate) slots: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { marks: MARKS_AT_ONCE, slots: SLOTS_AT_A_TIME }
+    }
+}
+
+/// What is left to be marked.
+#[derive(Default)]
+pub(crate) struct Marking {
+    tasks: VecDeque<Task>,
+    /// Of these, such as touch places.
+    walks: usize,
+    /// Sessions that would have been called synced.
+    asked: Vec<SessionId>,
+}
+
+/// A place where marking goes on. If the place is given away meanwhile, there is nothing left to do there, and no harm in looking.
+struct Task {
+    point: PointId,
+    /// All places beneath it are to be touched; else the links that were idle here are to be put in line.
+    beneath: bool,
+    /// The commit that began it, and its time. Later ones may have joined.
+    at: Revision,
+    time: Timestamp,
+}
+
+impl Marking {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Whether a place may have changed without having been touched.
+    pub(crate) fn is_touching(&self) -> bool {
+        self.walks > 0
+    }
+}
+
+impl Engine {
+    /// Hands the idle links of all touched places to their sessions, or as many as one step does. A link that is pending already costs nothing.
+    pub(crate) fn mark(&mut self, now: Timestamp) {
+        let at = self.revision;
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.drain(..).for_each(|point| self.touch(point, at, now));
+        self.touched = touched;
+        let mut roots = std::mem::take(&mut self.beneath);
+        for point in roots.drain(..).filter(|point| self.interest.plan_walk(*point)) {
+            self.marking.walks += 1;
+            self.marking.tasks.push_back(Task { point, beneath: true, at, time: now });
+        }
+        self.beneath = roots;
+        self.mark_on();
+    }
+
+    /// Takes the idle links off a place.
+    fn touch(&mut self, point: PointId, at: Revision, time: Timestamp) {
+        if self.interest.touch(point, self.revision) {
+            self.marking.tasks.push_back(Task { point, beneath: false, at, time });
+        }
+    }
+
+    /// Goes on with the tasks, for one step.
+    fn mark_on(&mut self) {
+        let mut left = self.pace.marks;
+        while left > 0
+            && let Some(Task { point, beneath, at, time }) = self.marking.tasks.front()
+        {
+            let (point, beneath, at, time) = (*point, *beneath, *at, *time);
+            let is_done = match beneath {
+                true => self.walk_on(point, at, time, &mut left),
+                false => self.line_up_on(point, at, time, &mut left),
+            };
+            if is_done {
+                self.marking.tasks.pop_front();
+                self.marking.walks -= usize::from(beneath);
+            }
+        }
+        if self.marking.is_empty() {
+            for id in std::mem::take(&mut self.marking.asked) {
+                self.wake(id);
+            }
+        }
+    }
+
+    /// Touches places beneath one. Says whether that was the last.
+    fn walk_on(&mut self, root: PointId, at: Revision, time: Timestamp, left: &mut usize) -> bool {
+        self.interest.begin_walk(root);
+        while let Some(point) = self.interest.next_of_walk() {
+            *left = left.saturating_sub(1);
+            self.touch(point, at, time);
+            if *left == 0 {
+                return false;
+            }
+        }
+        self.interest.end_walk();
+        true
+    }
+
+    /// Puts links in line that were idle at a place. Says whether that was the last.
+    fn line_up_on(&mut self, point: PointId, at: Revision, time: Timestamp, left: &mut usize) -> bool {
+        while *left > 0 {
+            let id = *self.interest.due(point);
+            if id == NIL {
+                return true;
+            }
+            *left -= 1;
+            let Link { session, .. } = self.links[id];
+            let (_, next) = self.links.unlink(id);
+            self.interest.set_due(point, next);
+            if mutants::is("mark-dropped") && id % 3 == 2 {
+                continue;
+            }
+            if let Some(owner) = &mut self.sessions[session as usize] {
+                owner.enqueue(&mut self.links, id, at, time);
+                self.wake(SessionId(session));
+            }
+        }
+        *self.interest.due(point) == NIL
+    }
+
+    fn wake(&mut self, id: SessionId) {
+        if let Some(Some(session)) = self.sessions.get_mut(id.0 as usize) {
+            session.asked = false;
+            if !std::mem::replace(&mut session.woken, true) {
+                self.woken.push(id);
+            }
+        }
+    }
+
+    /// Whether every link of the session shows the newest state, as far as it is due. While links are still being marked, nobody can tell: the
+    /// session is woken when that is done.
+    pub fn is_synced(&mut self, id: SessionId) -> bool {
+        let session = self.sessions[id.0 as usize].as_mut().expect("the session is open");
+        if !session.is_quiet() {
+            return false;
+        }
+        if self.marking.is_empty() || mutants::is("synced-too-early") {
+            return true;
+        }
+        if !std::mem::replace(&mut session.asked, true) {
+            self.marking.asked.push(id);
+        }
+        false
+    }
+
+    /// Whether commits have left something to be done: links to be marked, or removed objects to be taken apart. [`Engine::work`] does it.
+    pub fn has_work(&self) -> bool {
+        !self.marking.is_empty() || self.has_garbage()
+    }
+
+    /// Does a part of what is left to be done that takes less than a millisecond. Sessions may have something to say because of it, as after a
+    /// commit. What it returns is memory to be given back: dropping it takes time for which nobody has to wait.
+    pub fn work(&mut self) -> Husks {
+        debug_assert!(self.woken.is_empty(), "the woken sessions of the last call were not taken");
+        match self.marking.is_empty() {
+            false if mutants::is("work-forgotten") => self.marking = Marking::default(),
+            false => self.mark_on(),
+            true => self.take_apart(self.pace.slots),
+        }
+        self.garbage.take_husks()
+    }
+
+    /// Marks so many links and takes apart so many slots at a time, where the defaults are more than a test could use up.
+    #[doc(hidden)]
+    pub fn set_pace(&mut self, marks: usize, slots: usize) {
+        self.pace = Pace { marks, slots };
+    }
+
+    fn has_garbage(&self) -> bool {
+        !self.garbage.is_empty() || self.own.as_ref().is_some_and(|own| !own.garbage.is_empty())
+    }
+
+    /// Takes apart so many slots of removed objects.
+    pub(crate) fn take_apart(&mut self, slots: usize) {
+        match &mut self.own {
+            Some(own) if self.garbage.is_empty() => {
+                own.garbage.take_apart(&mut self.keys, &mut own.tombstones, slots);
+            }
+            _ => self.garbage.take_apart(&mut self.keys, &mut self.tombstones, slots),
+        }
+    }
+
+    /// As a commit does before it is over.
+    pub(crate) fn take_apart_some(&mut self) {
+        self.take_apart(SLOTS_AT_ONCE.min(self.pace.slots));
+    }
+}

@@ -1,0 +1,255 @@
+//! A node as it will be, to be looked at: what a commit writes, over what is there without it.
+
+use crate::base::{Base, View};
+use crate::change::{Change, Members};
+use crate::json::{Json, elements};
+use crate::key::Keys;
+use crate::limits::Limits;
+use crate::refusal::Refusal;
+use crate::text::Text;
+
+/// What it costs to look at a member that is compared, as much as so many bytes that are scanned.
+const COMPARED_MEMBER: usize = 128;
+/// The same for one that is copied: it is also put into the tree.
+const COPIED_MEMBER: usize = 1024;
+/// Bytes that are copied, or found to be the same, while one is scanned.
+const BYTES_AT_ONCE: usize = 16;
+/// What it costs to take a byte of text apart into members.
+const PARSED_BYTE: usize = 8;
+
+/// What a JSON Patch may still do, in bytes that are scanned: a nanosecond or so each. It is charged before it is done.
+pub(crate) struct Work {
+    done: usize,
+    max: usize,
+}
+
+impl Work {
+    /// In the place of one that is in use.
+    pub(crate) const NONE: Work = Work { done: 0, max: 0 };
+
+    pub(crate) fn new(limits: &Limits) -> Work {
+        Work { done: 0, max: limits.patch_work_bytes }
+    }
+
+    /// Text is scanned.
+    pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.done = self.done.saturating_add(bytes);
+        match self.done > self.max {
+            false => Ok(()),
+            true => Err(Refusal::Limit {
+                limit: "patch_work_bytes",
+                max: self.max,
+                what: "the patch compares, copies and rewrites too much; send it in parts".into(),
+            }),
+        }
+    }
+
+    /// Text is copied.
+    pub(crate) fn charge_copy(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.charge(bytes / BYTES_AT_ONCE)
+    }
+}
+
+/// See [the module](self).
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'c> {
+    change: &'c Change,
+    base: Base<'c>,
+}
+
+impl<'c> Seen<'c> {
+    pub(crate) fn new(change: &'c Change, base: Base<'c>) -> Seen<'c> {
+        Seen { change, base }
+    }
+
+    pub(crate) fn exists(self) -> bool {
+        match self.change {
+            Change::Keep => self.base.exists(),
+            Change::Remove => false,
+            _ => true,
+        }
+    }
+
+    pub(crate) fn is_object(self) -> bool {
+        match self.change {
+            Change::Keep => self.base.is_object(),
+            Change::Object { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The text that is here, if it is no object.
+    pub(crate) fn leaf(self) -> Option<&'c Text> {
+        match (self.change, self.base.view()) {
+            (Change::Leaf(text), _) | (Change::Keep, View::Leaf(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// What is without the change; nothing, where an object is made anew.
+    fn base_of_members(self) -> Base<'c> {
+        match self.change {
+            Change::Object { anew: true, .. } => Base::NOTHING,
+            _ => self.base,
+        }
+    }
+
+    fn written(self) -> Option<&'c Members> {
+        if let Change::Object { members, .. } = self.change { Some(members) } else { None }
+    }
+
+    pub(crate) fn child(self, keys: &Keys, name: &str) -> Seen<'c> {
+        match self.change {
+            Change::Leaf(_) | Change::Remove => Seen::new(&Change::Keep, Base::NOTHING),
+            _ => {
+                let change = self.written().and_then(|members| members.get(name)).unwrap_or(&Change::Keep);
+                Seen::new(change, self.base_of_members().child(keys, name))
+            }
+        }
+    }
+
+    /// At least as many members as the object that is here has.
+    fn members_at_most(self) -> usize {
+        self.base_of_members().members_at_most() + self.written().map_or(0, Members::len)
+    }
+
+    /// Names of the members of the object that is here, in their order; and of some that are removed.
+    fn names(self, keys: &'c Keys) -> Vec<&'c str> {
+        let base = self.base_of_members();
+        let mut names = base.names(keys);
+        let written = self.written().into_iter().flat_map(Members::keys).map(|name| &**name);
+        names.extend(written.filter(|name| !base.child(keys, name).exists()));
+        names
+    }
+
+    /// Whether this is the value that a patch expects, as RFC 6902, section 4.6, has it: numbers by value, objects without order.
+    pub(crate) fn equals(self, expected: &Change, keys: &Keys, work: &mut Work) -> Result<bool, Refusal> {
+        let members = match (expected, self.leaf()) {
+            (Change::Leaf(expected), Some(text)) => {
+                return equal_texts(text.as_str(), expected.as_str(), work);
+            }
+            (Change::Object { members, .. }, None) if self.is_object() => members,
+            _ => return Ok(false),
+        };
+        // Each that is expected has to be there, and there must be no more.
+        let others = self.members_at_most();
+        if others < members.len() {
+            return Ok(false);
+        }
+        work.charge(COMPARED_MEMBER * members.len())?;
+        for (name, expected) in members {
+            if !self.child(keys, name).equals(expected, keys, work)? {
+                return Ok(false);
+            }
+        }
+        work.charge(COMPARED_MEMBER * self.overlaid())?;
+        Ok(self.members(keys) == members.len())
+    }
+
+    /// Members that are not simply those of the tree.
+    fn overlaid(self) -> usize {
+        self.base_of_members().overlaid() + self.written().map_or(0, Members::len)
+    }
+
+    fn members(self, keys: &Keys) -> usize {
+        let base = self.base_of_members();
+        let mut count = base.members(keys);
+        for (name, member) in self.written().into_iter().flatten() {
+            match (base.child(keys, name).exists(), member) {
+                (true, Change::Remove) => count -= 1,
+                (false, Change::Leaf(_) | Change::Object { .. }) => count += 1,
+                _ => {}
+            }
+        }
+        count
+    }
+
+    /// A copy.
+    pub(crate) fn copy(self, keys: &Keys, work: &mut Work) -> Result<Change, Refusal> {
+        if let Some(text) = self.leaf() {
+            work.charge_copy(text.len())?;
+            return Ok(Change::Leaf(text.clone()));
+        }
+        work.charge(COPIED_MEMBER * (self.members_at_most() + 1))?;
+        let mut members = Members::default();
+        for name in self.names(keys) {
+            let member = self.child(keys, name);
+            if member.exists() {
+                work.charge_copy(name.len())?;
+                members.insert(name.into(), member.copy(keys, work)?);
+            }
+        }
+        Ok(Change::Object { anew: true, members })
+    }
+}
+
+/// A copy of a value that is a part of an array's text. That has been checked when it came in, with a limit that may be wider than that for one
+/// body, so it is read without one.
+pub(crate) fn copy_text(text: &str, work: &mut Work) -> Result<Change, Refusal> {
+    if !text.starts_with('{') {
+        work.charge_copy(text.len())?;
+        return Ok(Change::Leaf(Text::new(text)));
+    }
+    work.charge(PARSED_BYTE * text.len())?;
+    let unbounded = Limits {
+        json_depth: usize::MAX,
+        members_per_object: usize::MAX,
+        key_bytes: usize::MAX,
+        ..Limits::default()
+    };
+    Ok(Json::known_good(text, &unbounded).map_or_else(|_| Change::Leaf(Text::new(text)), |json| json.0))
+}
+
+/// Whether a part of an array's text is the value that a patch expects.
+pub(crate) fn text_equals(text: &str, expected: &Change, work: &mut Work) -> Result<bool, Refusal> {
+    match expected {
+        Change::Leaf(expected) => equal_texts(text, expected.as_str(), work),
+        Change::Object { .. } if text.starts_with('{') => {
+            let value = copy_text(text, work)?;
+            Seen::new(&value, Base::NOTHING).equals(expected, &Keys::default(), work)
+        }
+        _ => Ok(false),
+    }
+}
+
+fn equal_texts(a: &str, b: &str, work: &mut Work) -> Result<bool, Refusal> {
+    if a.len() == b.len() {
+        work.charge_copy(a.len())?;
+        if a == b {
+            return Ok(true);
+        }
+    }
+    match (a.as_bytes()[0], b.as_bytes()[0]) {
+        (b'[', b'[') => {
+            work.charge(2 * (a.len() + b.len()))?;
+            let (a, b) = (elements(a), elements(b));
+            if a.len() != b.len() {
+                return Ok(false);
+            }
+            for (a, b) in a.iter().zip(b) {
+                if !equal_texts(a, b, work)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        (b'{', b'{') => {
+            let expected = copy_text(b, work)?;
+            text_equals(a, &expected, work)
+        }
+        (b'-' | b'0'..=b'9', b'-' | b'0'..=b'9') => {
+            work.charge(a.len() + b.len())?;
+            Ok(equal_numbers(a, b))
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Whether two numbers are the same. Integers are compared by their digits, since a double cannot tell large ones apart.
+fn equal_numbers(a: &str, b: &str) -> bool {
+    let integer = |text: &str| text.parse::<i128>().ok();
+    match (integer(a), integer(b)) {
+        (Some(a), Some(b)) => a == b,
+        _ => a.parse::<f64>().ok() == b.parse::<f64>().ok(),
+    }
+}

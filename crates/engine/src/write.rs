@@ -1,0 +1,77 @@
+//! What a commit is asked to do.
+
+use crate::cursor::{Cursor, Revision};
+use crate::json::Json;
+use crate::limits::Limits;
+use crate::patch::Patch;
+use crate::path::Path;
+use crate::refusal::Refusal;
+
+/// One write of a commit.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// Where.
+    pub path: Path,
+    /// What.
+    pub action: Action,
+    /// Only if the resource was in this state before the commit.
+    pub condition: Condition,
+}
+
+/// What a write does.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Make it exactly this.
+    Put(Json),
+    /// Apply an RFC 7396 merge patch.
+    Merge(Json),
+    /// Apply an RFC 6902 JSON Patch.
+    Patch(Patch),
+    /// Remove it.
+    Delete,
+}
+
+/// A comparison that has to hold, as HTTP's `If-Match` and `If-None-Match` (RFC 9110, section 13.1).
+#[derive(Clone, Debug, Default)]
+pub struct Condition {
+    /// The state must be one of these.
+    pub is: Option<States>,
+    /// The state must be none of these.
+    pub is_not: Option<States>,
+}
+
+/// States of a resource, as a condition names them.
+#[derive(Clone, Debug)]
+pub enum States {
+    /// Any, as long as there is something.
+    Any,
+    /// Those that these cursors name.
+    These(Vec<Cursor>),
+}
+
+/// What became of one write of a commit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Written {
+    /// Nothing was there before.
+    pub created: bool,
+    /// The resource's cursor now.
+    pub revision: Revision,
+}
+
+/// Holds writes to the limit on what one commit may write: the engine does nothing else meanwhile.
+pub(crate) fn check(writes: &[Write], limits: &Limits) -> Result<(), Refusal> {
+    let max = limits.members_per_commit;
+    let mut count = 0;
+    for write in writes {
+        count += 1 + match &write.action {
+            Action::Put(json) | Action::Merge(json) => json.0.members_up_to(max),
+            Action::Patch(patch) => patch.members_up_to(max),
+            Action::Delete => 0,
+        };
+        if count > max {
+            let what = "the commit writes too many members; send it in parts".into();
+            return Err(Refusal::Limit { limit: "members_per_commit", max, what });
+        }
+    }
+    Ok(())
+}
