@@ -346,7 +346,7 @@ impl Engine {
         condition.is.as_ref().is_none_or(among) && !condition.is_not.as_ref().is_some_and(among)
     }
 
-    fn find(&self, path: &Path) -> Found<'_> {
+    pub(crate) fn find(&self, path: &Path) -> Found<'_> {
         self.follow(path.segments().iter().map(|name| self.keys.find(name)))
     }
 

@@ -11,6 +11,7 @@ mod base;
 mod change;
 mod claims;
 mod codec;
+mod copy;
 mod cursor;
 mod delta;
 mod engine;
@@ -52,6 +53,7 @@ mod walk;
 mod write;
 
 pub use codec::Corrupt;
+pub use copy::{Copied, Copying, Read};
 pub use cursor::{Cursor, Epoch, Revision};
 pub use engine::{Engine, Metadata, Reading, Stats, Watch};
 pub use frame::{ENCODINGS, Frame, Kind, Update};

@@ -22,7 +22,7 @@ pub(crate) struct Note {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Step {
     /// A member that had left is forgotten. Its slot keeps its number.
-    Forgotten { key: KeyId },
+    Forgotten { key: KeyId, slot: u32 },
     /// These slots are no more, and those behind them have moved up. In ascending order.
     Renumbered(Box<[u32]>),
 }
@@ -140,7 +140,7 @@ impl Notes {
         self.bytes -= note.bytes();
         note.object.iter().for_each(|key| keys.release(*key));
         for step in &note.steps {
-            if let Step::Forgotten { key } = step {
+            if let Step::Forgotten { key, .. } = step {
                 keys.release(*key);
             }
         }

@@ -330,7 +330,7 @@ impl Object {
             tell(keys, member.key);
             keys.unbury(member.key);
             match &mut steps {
-                Some(steps) => steps.push(Step::Forgotten { key: member.key }),
+                Some(steps) => steps.push(Step::Forgotten { key: member.key, slot: slot as u32 }),
                 None => keys.release(member.key),
             }
             match &mut self.index {

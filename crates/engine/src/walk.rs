@@ -125,7 +125,7 @@ impl Walk {
             let path = path.filter(|path| is_same(object, path, note.born));
             while let (Some(path), Some(step)) = (path, note.steps.get(gone.read_to.steps())) {
                 gone.read_to.next_step();
-                if let Step::Forgotten { key } = step
+                if let Step::Forgotten { key, .. } = step
                     && !mutants::is("notes-not-told")
                 {
                     gone.bytes += keys.json_len(*key) + ":null,".len();

@@ -1,0 +1,361 @@
+//! Copies of large values, made in steps, none of which takes long.
+//!
+//! A copy goes through the slots of an object once. Then it goes on with what changed meanwhile, which is less each time, until it has
+//! everything as it is within one step. It keeps the text of each member with the revision of that text, so that only what changed is
+//! written again. Of members that are forgotten meanwhile it learns from the [notes](crate::notes), as readers of slices do.
+
+use bytes::Bytes;
+
+use crate::cursor::Revision;
+use crate::engine::{Engine, Found, Reading};
+use crate::key::{KeyId, Keys};
+use crate::notes::{Bookmark, Note, Step};
+use crate::path::Path;
+use crate::refusal::Refusal;
+use crate::times::Timestamp;
+use crate::tree::{Member, Object, Value};
+
+/// Bytes of text that one step writes, about: a fraction of a millisecond.
+const STEP_BYTES: usize = 256 << 10;
+/// A member costs a step as much as so many bytes, besides its text.
+const MEMBER_COST: usize = 64;
+/// A slot that is only looked at costs as much as so many bytes.
+const LOOK_COST: usize = 4;
+
+/// A value that is there at once, or one that has to be copied in steps.
+#[derive(Debug)]
+pub enum Read {
+    /// It was small enough.
+    Now(Reading),
+    /// [`Engine::copy_on`] copies it.
+    InSteps(Copying),
+}
+
+/// A copy of a large value on its way. [`Engine::end_copy`] ends it, whole or not.
+#[derive(Debug)]
+pub struct Copying {
+    path: Path,
+    depth: u32,
+    step_bytes: usize,
+    read: Bookmark,
+    root: Option<Copy>,
+    /// Bytes of text that it holds.
+    bytes: usize,
+}
+
+/// A whole copy: the value in one state.
+#[derive(Debug)]
+pub struct Copied(Whole);
+
+#[derive(Debug)]
+enum Whole {
+    /// It is large no more.
+    Reading(Reading),
+    Object {
+        root: Copy,
+        revision: Revision,
+        time: Timestamp,
+        bytes: usize,
+    },
+}
+
+/// The copy of an object.
+#[derive(Debug)]
+struct Copy {
+    born: Revision,
+    layout: u32,
+    /// Slots from here on have not been copied once.
+    next: usize,
+    /// What changed up to here, in slots that have been copied, is in the copy.
+    good: Revision,
+    /// By slot.
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    /// When the member last changed, as it was copied.
+    changed: Revision,
+    body: Body,
+}
+
+#[derive(Debug, Default)]
+enum Body {
+    #[default]
+    Nothing,
+    /// Name and value.
+    Text(Box<[u8]>),
+    /// A large object: its name, and itself.
+    Object(Box<(Box<[u8]>, Copy)>),
+}
+
+impl Engine {
+    /// What is at a path, `depth` levels of objects deep, if that is small; else the beginning of a copy of it.
+    pub fn read_in_steps(&mut self, path: &Path, depth: u32) -> Result<Read, Refusal> {
+        self.read_in_steps_of(path, depth, STEP_BYTES)
+    }
+
+    /// The same in smaller steps, for tests.
+    #[doc(hidden)]
+    pub fn read_in_steps_of(&mut self, path: &Path, depth: u32, step_bytes: usize) -> Result<Read, Refusal> {
+        let Found { value, changed } = self.find(path);
+        let is_small = match value {
+            Some(Value::Object(object)) if depth == u32::MAX => {
+                let (len, max) = (object.json_len(), self.limits.value_bytes);
+                if len > max {
+                    return Err(self.limits.value_too_large());
+                }
+                len <= step_bytes
+            }
+            // With a cut its length is not known before it is written.
+            Some(value @ Value::Object(_)) => {
+                let mut out = Vec::new();
+                let fits = value.write_up_to(step_bytes, &self.keys, depth, &mut out).is_some();
+                if fits {
+                    let time = self.times.of(changed);
+                    return Ok(Read::Now(Reading { value: Some(out.into()), revision: changed, time }));
+                }
+                false
+            }
+            _ => true,
+        };
+        if is_small {
+            return self.read(path, depth).map(Read::Now);
+        }
+        self.walks += 1;
+        let read = self.notes.end();
+        Ok(Read::InSteps(Copying { path: path.clone(), depth, step_bytes, read, root: None, bytes: 0 }))
+    }
+
+    /// Does a step of a copy. `None`: it is not whole yet.
+    pub fn copy_on(&mut self, copying: &mut Copying) -> Result<Option<Copied>, Refusal> {
+        let Found { value, changed } = self.find(&copying.path);
+        let time = self.times.of(changed);
+        let Some(Value::Object(object)) = value else {
+            // Something else took its place, or nothing.
+            let value = value.map(|value| self.write(value, copying.depth)).transpose()?.map(Bytes::from);
+            let reading = Reading { value, revision: changed, time };
+            return Ok(Some(Copied(Whole::Reading(reading))));
+        };
+        let is_same = copying.root.as_ref().is_some_and(|root| root.born == object.born);
+        if !is_same || !self.notes.reaches_back_to(copying.read) {
+            (copying.root, copying.bytes) = (None, 0);
+            copying.read = self.notes.end();
+        }
+        let root = copying.root.get_or_insert_with(|| Copy::of(object, self.revision));
+        let names: Vec<_> = copying.path.segments().iter().filter_map(|name| self.keys.find(name)).collect();
+        while let Some(note) = self.notes.at(copying.read) {
+            if let Some(path) = note.object.strip_prefix(&*names) {
+                copying.bytes -= root.heed(object, path, note);
+            }
+            copying.read.next_note();
+        }
+        let mut step = CopyStep {
+            keys: &self.keys,
+            now: self.revision,
+            budget: copying.step_bytes,
+            large: copying.step_bytes / 4,
+            bytes: copying.bytes,
+            scratch: Vec::new(),
+        };
+        let is_whole = step.copy(object, root, copying.depth);
+        copying.bytes = step.bytes;
+        if copying.bytes > self.limits.value_bytes {
+            return Err(self.limits.value_too_large());
+        }
+        let root = copying.root.take_if(|_| is_whole);
+        let bytes = copying.bytes;
+        Ok(root.map(|root| Copied(Whole::Object { root, revision: changed, time, bytes })))
+    }
+
+    /// Ends a copy, whole or not.
+    pub fn end_copy(&mut self, copying: Copying) {
+        self.walks -= 1;
+        self.forget_notes();
+        drop(copying);
+    }
+}
+
+impl Copied {
+    /// The value, as if it had been read at once. It takes the longer the larger it is, and needs no engine.
+    pub fn into_reading(self) -> Reading {
+        match self.0 {
+            Whole::Reading(reading) => reading,
+            Whole::Object { root, revision, time, bytes } => {
+                let mut out = Vec::with_capacity(bytes + bytes / 8 + 2);
+                root.write(&mut out);
+                Reading { value: Some(out.into()), revision, time }
+            }
+        }
+    }
+}
+
+impl Copy {
+    fn of(object: &Object, now: Revision) -> Copy {
+        let parts = Vec::with_capacity(object.slots().len());
+        Copy { born: object.born, layout: object.layout, next: 0, good: now, parts }
+    }
+
+    /// Forgets what the object has forgotten. Returns how many bytes went.
+    fn heed(&mut self, object: &Object, path: &[KeyId], note: &Note) -> usize {
+        // Slots that have been renumbered are copied anew.
+        if (self.born, self.layout) != (object.born, object.layout) {
+            return 0;
+        }
+        let Some((key, rest)) = path.split_first() else {
+            if object.born != note.born {
+                return 0;
+            }
+            let forgotten = note.steps.iter().filter_map(|step| match step {
+                Step::Forgotten { slot, .. } => Some(*slot as usize),
+                Step::Renumbered(_) => None,
+            });
+            return forgotten.map(|slot| self.parts.get_mut(slot).map_or(0, Part::clear)).sum();
+        };
+        let Some(slot) = object.find(*key) else { return 0 };
+        match (&object.slot(slot).value, self.parts.get_mut(slot).map(|part| &mut part.body)) {
+            (Value::Object(child), Some(Body::Object(copy))) => copy.1.heed(child, rest, note),
+            _ => 0,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.parts.iter().map(Part::bytes).sum()
+    }
+
+    fn write(self, out: &mut Vec<u8>) {
+        out.push(b'{');
+        let mut is_first = true;
+        for part in self.parts.into_iter().filter(|part| !matches!(part.body, Body::Nothing)) {
+            if !std::mem::take(&mut is_first) {
+                out.push(b',');
+            }
+            match part.body {
+                Body::Nothing => {}
+                Body::Text(text) => out.extend_from_slice(&text),
+                Body::Object(object) => {
+                    out.extend_from_slice(&object.0);
+                    object.1.write(out);
+                }
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+impl Part {
+    fn bytes(&self) -> usize {
+        match &self.body {
+            Body::Nothing => 0,
+            Body::Text(text) => text.len(),
+            Body::Object(object) => object.0.len() + object.1.bytes(),
+        }
+    }
+
+    fn clear(&mut self) -> usize {
+        let bytes = self.bytes();
+        self.body = Body::Nothing;
+        bytes
+    }
+}
+
+/// One step of a copy.
+struct CopyStep<'e> {
+    keys: &'e Keys,
+    now: Revision,
+    /// Bytes that it may still write.
+    budget: usize,
+    /// Bytes from which on an object is copied member by member.
+    large: usize,
+    /// Bytes of text that the copy holds.
+    bytes: usize,
+    scratch: Vec<u8>,
+}
+
+impl CopyStep<'_> {
+    /// Copies what is missing. True when nothing is.
+    fn copy(&mut self, object: &Object, copy: &mut Copy, depth: u32) -> bool {
+        if (copy.born, copy.layout) != (object.born, object.layout) {
+            self.bytes -= copy.bytes();
+            *copy = Copy::of(object, self.now);
+        }
+        // Slots that have not been copied yet.
+        while copy.next < object.slots().len() {
+            if self.budget == 0 {
+                return false;
+            }
+            if copy.parts.len() == copy.next {
+                copy.parts.push(Part::default());
+            }
+            if !self.copy_slot(object, copy, copy.next, depth) {
+                return false;
+            }
+            copy.next += 1;
+        }
+        // Those that have changed since they were.
+        for slot in object.slots_changed_since(copy.good) {
+            if self.budget == 0 || !self.copy_slot(object, copy, slot, depth) {
+                return false;
+            }
+        }
+        copy.good = self.now;
+        true
+    }
+
+    /// Brings the copy of a slot up to date. False when the budget does not suffice.
+    fn copy_slot(&mut self, object: &Object, copy: &mut Copy, slot: usize, depth: u32) -> bool {
+        self.budget = self.budget.saturating_sub(LOOK_COST);
+        let member = object.slot(slot);
+        let part = &mut copy.parts[slot];
+        let is_known = part.changed == member.changed;
+        if member.key == KeyId::NONE {
+            return true; // cleared when it was forgotten
+        }
+        match &member.value {
+            Value::Object(child)
+                if depth > 1 && (child.json_len() > self.large || is_object(part, child)) =>
+            {
+                if !is_object(part, child) {
+                    self.bytes -= part.clear();
+                    let name = self.name(member);
+                    part.body = Body::Object(Box::new((name, Copy::of(child, self.now))));
+                }
+                let Body::Object(object) = &mut part.body else { return false };
+                if !is_known || object.1.good < member.changed || object.1.next < child.slots().len() {
+                    if !self.copy(child, &mut object.1, depth - 1) {
+                        return false;
+                    }
+                    part.changed = member.changed;
+                }
+            }
+            _ if is_known => {}
+            value => {
+                self.bytes -= part.clear();
+                if value.is_live() {
+                    self.scratch.clear();
+                    self.keys.write(member.key, &mut self.scratch);
+                    self.scratch.push(b':');
+                    value.write(self.keys, depth - 1, &mut self.scratch);
+                    part.body = Body::Text(self.scratch.as_slice().into());
+                    self.bytes += self.scratch.len();
+                    self.budget = self.budget.saturating_sub(MEMBER_COST + self.scratch.len());
+                }
+                part.changed = member.changed;
+            }
+        }
+        true
+    }
+
+    fn name(&mut self, member: &Member) -> Box<[u8]> {
+        self.scratch.clear();
+        self.keys.write(member.key, &mut self.scratch);
+        self.scratch.push(b':');
+        self.bytes += self.scratch.len();
+        self.scratch.as_slice().into()
+    }
+}
+
+/// Whether a part is the copy of just this object.
+fn is_object(part: &Part, child: &Object) -> bool {
+    matches!(&part.body, Body::Object(copy) if copy.1.born == child.born)
+}
