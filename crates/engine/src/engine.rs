@@ -315,6 +315,11 @@ impl Engine {
     /// A value in one piece, if that is not too large.
     pub(crate) fn write(&self, value: &Value, depth: u32) -> Result<Vec<u8>, Refusal> {
         let max = self.limits.value_bytes;
+        self.write_up_to(max, value, depth).ok_or_else(|| self.limits.value_too_large())
+    }
+
+    /// A value in one piece; `None` when it has more bytes than that.
+    pub(crate) fn write_up_to(&self, max: usize, value: &Value, depth: u32) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         let fits = match value.json_len() {
             len if len <= max && depth == u32::MAX => {
@@ -325,7 +330,7 @@ impl Engine {
             len if depth == u32::MAX => len <= max,
             _ => value.write_up_to(max, &self.keys, depth, &mut out).is_some(),
         };
-        if fits { Ok(out) } else { Err(self.limits.value_too_large()) }
+        fits.then_some(out)
     }
 
     fn holds(&self, path: &Path, condition: &Condition, base: Base<'_>) -> bool {

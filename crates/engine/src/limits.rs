@@ -38,9 +38,12 @@ pub struct Limits {
     pub patch_work_bytes: usize,
     /// Bytes of one frame before it is cut into several.
     pub slice_bytes: usize,
-    /// Bytes of one value that is sent in one piece: a plain answer, or a frame of a stream without deltas. Larger ones can be
-    /// kept, and read in part, with a cut, or as a stream.
+    /// Bytes of one value that is sent in one piece: a plain answer. Larger ones can be kept, and read in part, with a cut, or as a
+    /// stream.
     pub value_bytes: usize,
+    /// Bytes of an object that is sent whole with each change, to readers without deltas. Whoever wants more of it takes deltas, or a
+    /// cut.
+    pub whole_frame_bytes: usize,
     /// Bytes of notes for readers in the middle of a large state: what left it meanwhile and is not remembered otherwise. Who takes
     /// nothing for so long that notes have to go begins anew.
     pub walk_notes_bytes: usize,
@@ -115,6 +118,7 @@ impl Default for Limits {
             patch_work_bytes: 4 << 20,
             slice_bytes: 64 << 10,
             value_bytes: 64 << 20,
+            whole_frame_bytes: 1 << 20,
             walk_notes_bytes: 16 << 20,
             shared_encoding_bytes: 64 << 20,
             body_bytes: 4 << 20,
@@ -166,6 +170,7 @@ impl Limits {
             ("path_depth", self.path_depth),
             ("patch_work_bytes", self.patch_work_bytes),
             ("value_bytes", self.value_bytes),
+            ("whole_frame_bytes", self.whole_frame_bytes),
             ("tree_bytes", self.tree_bytes),
             ("body_bytes", self.body_bytes),
             ("uri_bytes", self.uri_bytes),

@@ -179,16 +179,20 @@ impl Engine {
         }
         let Some(value) = value else { return Telling::Frame(Kind::Gone, b"null".to_vec()) };
         let max = self.limits.slice_bytes;
-        let snapshot = |value| match self.write(value, depth) {
-            Ok(body) => Telling::Frame(Kind::Snapshot, body),
-            Err(refusal) => Telling::Refused(refusal),
+        let Value::Object(object) = value else {
+            return match self.write(value, depth) {
+                Ok(body) => Telling::Frame(Kind::Snapshot, body),
+                Err(refusal) => Telling::Refused(refusal),
+            };
         };
-        let Value::Object(object) = value else { return snapshot(value) };
         let unknown = since == Revision::NONE || since < object.born || reader.may_hold_more_of(object);
         if whole {
             // A change below the cut is no change for this reader.
             let hidden = !unknown && depth != u32::MAX && is_hidden(self, object, reader);
-            return if hidden { Telling::Nothing } else { snapshot(value) };
+            return match hidden {
+                true => Telling::Nothing,
+                false => self.whole_frame(value, depth),
+            };
         }
         // With a cut, the value's length is not known before it is written.
         let fits = |max: usize| {
@@ -217,6 +221,21 @@ impl Engine {
             (Some(snapshot), _) => Telling::Frame(Kind::Snapshot, snapshot),
             (None, Form::Merge) => Telling::Frame(Kind::Merge, body),
             (None, Form::Patch) => Telling::Frame(Kind::Patch, body),
+        }
+    }
+}
+
+impl Engine {
+    /// An object for a reader without deltas.
+    fn whole_frame(&self, value: &Value, depth: u32) -> Telling {
+        let max = self.limits.whole_frame_bytes;
+        match self.write_up_to(max, value, depth) {
+            Some(body) => Telling::Frame(Kind::Snapshot, body),
+            None => Telling::Refused(Refusal::Limit {
+                limit: "whole_frame_bytes",
+                max,
+                what: "the value is too large to be sent whole with each change".into(),
+            }),
         }
     }
 }

@@ -259,6 +259,9 @@ impl From<Refusal> for Problem {
                     "value_bytes" => {
                         problem.hint("read a part of it, cut it with ?depth=, or watch it with deltas")
                     }
+                    "whole_frame_bytes" => {
+                        problem.hint("take deltas (leave out delta=false), or cut it with depth")
+                    }
                     _ => problem,
                 }
             }

@@ -222,7 +222,7 @@ fn more_commands_than_allowed_end_it() {
 #[test]
 fn without_a_link_there_is_nothing_to_wait_for() {
     // PROTOCOL M4: it ends, well, after all that there is to say.
-    let server = serve_limited(|limits| limits.value_bytes = 1000);
+    let server = serve_limited(|limits| limits.whole_frame_bytes = 1000);
     server.write(&["MERGE / {\"a\":\"1\"}"]);
     let too_large: serde_json::Map<String, Value> =
         (0..100).map(|n| (n.to_string(), json!("x".repeat(20)))).collect();

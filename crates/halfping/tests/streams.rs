@@ -465,7 +465,7 @@ fn slices_with_nulls_are_patches_that_apply_one_after_the_other() {
 #[test]
 fn a_value_too_large_for_one_frame_without_deltas_ends_the_stream() {
     // PROTOCOL S11
-    let server = serve_limited(|limits| limits.value_bytes = 1000);
+    let server = serve_limited(|limits| (limits.value_bytes, limits.whole_frame_bytes) = (1000, 1000));
     server.write(&[
         "PUT /a {}",
         &format!("PUT /a/x \"{}\"", "x".repeat(600)),
