@@ -168,15 +168,24 @@ impl Engine {
         Ok(root.map(|root| Copied(Whole::Object { root, revision: changed, time, bytes })))
     }
 
-    /// Ends a copy, whole or not.
-    pub fn end_copy(&mut self, copying: Copying) {
+    /// Ends a copy, whole or not. What it returns is to be dropped without the engine: that may take long.
+    #[must_use = "it is dropped once nobody waits for the engine"]
+    pub fn end_copy(&mut self, copying: Copying) -> Copying {
         self.walks -= 1;
         self.forget_notes();
-        drop(copying);
+        copying
     }
 }
 
 impl Copied {
+    /// Bytes of the value, about.
+    pub fn bytes(&self) -> usize {
+        match &self.0 {
+            Whole::Reading(reading) => reading.value.as_ref().map_or(0, Bytes::len),
+            Whole::Object { bytes, .. } => *bytes,
+        }
+    }
+
     /// The value, as if it had been read at once. It takes the longer the larger it is, and needs no engine.
     pub fn into_reading(self) -> Reading {
         match self.0 {

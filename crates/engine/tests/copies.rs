@@ -61,7 +61,7 @@ proptest! {
                         merge(&mut engine, patch);
                     }
                 };
-                engine.end_copy(copying);
+                drop(engine.end_copy(copying));
                 (copied.into_reading(), engine.read(&path, depth).unwrap())
             }
         };
@@ -94,7 +94,7 @@ fn a_copy_ends_although_much_is_written_after_each_step() {
         let churn: Value = come.chain(go).collect();
         merge(&mut engine, &json!({ "queue": churn }));
     };
-    engine.end_copy(copying);
+    drop(engine.end_copy(copying));
     assert!(steps <= 100, "{steps} steps, where 50 are enough at rest");
     assert_eq!(copied.into_reading().value, engine.read(&Path::ROOT, u32::MAX).unwrap().value);
 }
@@ -118,5 +118,5 @@ fn what_grows_too_large_meanwhile_is_refused() {
         }
     };
     assert!(matches!(refused, Refusal::Limit { limit: "value_bytes", .. }));
-    engine.end_copy(copying);
+    drop(engine.end_copy(copying));
 }

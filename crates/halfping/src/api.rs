@@ -302,7 +302,7 @@ impl Api {
 
     /// The value at a path; `None` when nothing is there.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Error> {
-        let reading = self.shared.read(&self.path(path)?, u32::MAX)?;
+        let reading = self.shared.read_here(&self.path(path)?, u32::MAX)?;
         reading.value.map(|value| typed(path, &value)).transpose()
     }
 

@@ -17,6 +17,7 @@ mod names;
 mod own;
 mod preface;
 mod problem;
+mod reading;
 mod room;
 mod server;
 mod shared;

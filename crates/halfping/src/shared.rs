@@ -8,8 +8,7 @@ use std::thread;
 
 use halfping_engine::{Cursor, Path, Revision};
 use halfping_engine::{
-    Engine, Epoch, Limits, Metadata, Reading, Refusal, SessionId, Submitted, Tick, Update, Watch, Write,
-    Written,
+    Engine, Epoch, Limits, Metadata, Refusal, SessionId, Submitted, Tick, Update, Watch, Write, Written,
 };
 use halfping_journal::{Committer, Fault, FaultKind, Status, Store};
 use parking_lot::{Mutex, MutexGuard};
@@ -299,30 +298,6 @@ impl Shared {
             (None, false) => serde_json::json!({ "status": "none" }),
         };
         (word, storage)
-    }
-
-    pub(crate) fn read(&self, path: &Path, depth: u32) -> Result<Reading, Refusal> {
-        if is_own(path) {
-            own::refresh(self);
-        }
-        self.state.lock().engine.read(path, depth)
-    }
-
-    /// The same, if that is not more than so many bytes; else how many it is, at most.
-    pub(crate) fn read_within(
-        &self,
-        path: &Path,
-        depth: u32,
-        bytes: usize,
-    ) -> Result<Result<Reading, Refusal>, usize> {
-        if is_own(path) {
-            own::refresh(self);
-        }
-        let engine = &self.state.lock().engine;
-        match engine.value_bytes(path).min(self.limits.value_bytes) {
-            len if len > bytes => Err(len),
-            _ => Ok(engine.read(path, depth)),
-        }
     }
 
     /// What is known of a path without reading what is there.

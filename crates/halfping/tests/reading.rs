@@ -2,11 +2,14 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::raw::Answer;
+use common::session::Session;
 use common::{Running, Talk, serve, serve_limited};
+use serde_json::{Value, json};
 
 /// Starts a long poll, and returns when the server has it.
 fn poll(server: &Running, request: &str) -> thread::JoinHandle<Answer> {
@@ -407,4 +410,50 @@ fn what_is_not_sent_is_not_read() {
     assert_eq!(waited.header("preference-applied"), Some("wait=0"));
     let refused = talk.check("PUT /a\nIf-None-Match: *\n\n1", "412 precondition-failed\nETag: \"*");
     assert_eq!(refused.cursor(), cursor);
+}
+
+#[test]
+fn a_large_value_is_one_state_although_it_changes_while_it_is_read() {
+    // PROTOCOL R1, L8: it is copied in steps, and yet it is one state of the tree.
+    let server = serve();
+    let filler = "x".repeat(1000);
+    let members = |names: std::ops::Range<usize>| -> Value {
+        names.map(|n| (format!("m{n}"), json!(filler))).collect()
+    };
+    server.write(&[
+        "PUT /queue {\"first\":0}",
+        &format!("MERGE /queue {}", members(0..2000)),
+        "MERGE /queue {\"last\":0}",
+    ]);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut talk = server.talk();
+            for n in 1.. {
+                // A member comes and one goes with each commit, and both ends say how many commits there were.
+                let commit =
+                    json!({ "first": n, (format!("q{n}")): n, (format!("q{}", n - 3)): null, "last": n });
+                talk.write(&[&format!("MERGE /queue {commit}")]);
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let check = |queue: &Value, of: &str| {
+            let n = queue["last"].as_i64().unwrap();
+            assert_eq!(queue["first"], queue["last"], "{of}");
+            let here = |n: i64| queue.get(format!("q{n}")).is_some();
+            assert!(n == 0 || here(n) && !here(n - 3) && !here(n + 1), "{of} {n}");
+            assert_eq!(queue["m1999"], json!(filler), "{of}");
+        };
+        let (mut talk, mut session) = (server.talk(), Session::open(server.address, "/"));
+        for _ in 0..10 {
+            check(&talk.ask("GET /queue").json(), "GET");
+            check(&talk.ask("GET /?depth=9").json()["queue"], "GET with a cut");
+            check(&session.ask(json!({ "get": "/queue" }))["value"], "session");
+            check(&server.api.get::<Value>("/queue").unwrap().unwrap(), "program");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(server.metric("halfping_walk_notes_bytes"), 0);
 }

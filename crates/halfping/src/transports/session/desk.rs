@@ -233,7 +233,7 @@ impl Desk {
                 if let Err(problem) = self.access.may_see(&path) {
                     return self.settle(number, Err(problem), out);
                 }
-                match self.shared().read_within(&path, depth, room::ANSWER_BYTES) {
+                match self.shared().read_small(&path, depth, room::ANSWER_BYTES) {
                     Ok(read) => {
                         let read = read.map_err(Problem::from);
                         let found = read.and_then(|reading| found(self.shared(), &path, reading));
