@@ -17,6 +17,8 @@ pub(crate) struct Note {
     pub(crate) object: Box<[KeyId]>,
     pub(crate) born: Revision,
     pub(crate) steps: Box<[Step]>,
+    /// What it takes, with the names that it alone may hold.
+    bytes: usize,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -99,8 +101,13 @@ impl Notes {
     /// Takes a note. The oldest go when there are too many bytes of them.
     pub(crate) fn push(&mut self, keys: &mut Keys, object: &[KeyId], born: Revision, steps: Vec<Step>) {
         object.iter().for_each(|key| keys.hold_again(*key));
-        let note = Note { object: object.into(), born, steps: steps.into() };
-        self.bytes += note.bytes();
+        let of_steps = steps.iter().map(|step| match step {
+            Step::Forgotten { key, .. } => size_of::<Step>() + keys.name(*key).len(),
+            Step::Renumbered(slots) => size_of::<Step>() + size_of_val(&**slots),
+        });
+        let bytes = size_of::<Note>() + size_of_val(object) + of_steps.sum::<usize>();
+        let note = Note { object: object.into(), born, steps: steps.into(), bytes };
+        self.bytes += bytes;
         self.notes.push_back(note);
         while self.bytes > self.max_bytes {
             self.drop_first(keys);
@@ -137,24 +144,13 @@ impl Notes {
     fn drop_first(&mut self, keys: &mut Keys) {
         let Some(note) = self.notes.pop_front() else { return };
         self.first += 1;
-        self.bytes -= note.bytes();
+        self.bytes -= note.bytes;
         note.object.iter().for_each(|key| keys.release(*key));
         for step in &note.steps {
             if let Step::Forgotten { key, .. } = step {
                 keys.release(*key);
             }
         }
-    }
-}
-
-impl Note {
-    /// What it takes, names not counted.
-    fn bytes(&self) -> usize {
-        let lists = self.steps.iter().map(|step| match step {
-            Step::Forgotten { .. } => 0,
-            Step::Renumbered(slots) => size_of_val(&**slots),
-        });
-        size_of::<Note>() + size_of_val(&*self.object) + size_of_val(&*self.steps) + lists.sum::<usize>()
     }
 }
 
