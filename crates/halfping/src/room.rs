@@ -1,4 +1,4 @@
-//! Room for what is held until a client has sent or taken all of it: bodies of requests, and answers (invariant A15).
+//! Room for what is held until a client has sent or taken all of it: bodies of requests, and answers (invariant A9).
 //!
 //! Who holds bytes for a client holds room for them, of its connection's share and of the server's. There is room again when the bytes are
 //! dropped, wherever they have got to by then.
