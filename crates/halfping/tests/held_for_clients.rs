@@ -27,7 +27,7 @@ fn with_value(bytes: usize, change: impl FnOnce(&mut halfping::Limits)) -> Runni
         change(limits);
     });
     let members: Vec<String> =
-        (0..bytes / 1024).map(|i| format!("\"m{i}\":\"{}\"", "x".repeat(1015))).collect();
+        (0..bytes / 4096).map(|i| format!("\"m{i}\":\"{}\"", "x".repeat(4087))).collect();
     server.write(&[&format!("PUT /a {{{}}}", members.join(","))]);
     server
 }
