@@ -109,8 +109,11 @@ impl Engine {
             }
             // With a cut its length is not known before it is written.
             Some(value @ Value::Object(_)) => {
-                let mut out = Vec::new();
-                let fits = value.write_up_to(step_bytes, &self.keys, depth, &mut out).is_some();
+                let (mut out, max) = (Vec::new(), self.limits.value_bytes);
+                let fits = value.write_up_to(step_bytes.min(max), &self.keys, depth, &mut out).is_some();
+                if !fits && max <= step_bytes {
+                    return Err(self.limits.value_too_large());
+                }
                 if fits {
                     let time = self.times.of(changed);
                     return Ok(Read::Now(Reading { value: Some(out.into()), revision: changed, time }));

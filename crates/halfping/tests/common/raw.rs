@@ -66,7 +66,7 @@ pub(crate) fn request(short: &str) -> Vec<u8> {
     let mut lines = head.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut text = format!("{} HTTP/1.1\r\n", lines.next().expect("a request line"));
     if !head.contains("\nHost:") {
-        text.push_str("Host: test\r\n");
+        text.push_str("Host: localhost\r\n");
     }
     for line in lines {
         text.push_str(line);
