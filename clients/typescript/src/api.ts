@@ -1,13 +1,13 @@
 /** The API that applications use: handlers, iterators and mirrors over one machine and one connection. */
 
-import { asFirst, type Change, newChange, since } from './change.js';
+import { type Change, newChange, since, type State } from './change.js';
 import { HalfpingError, type Problem } from './errors.js';
 import { Live } from './live.js';
 import { type Action, type Call, CLOSED, type Event, type Link, Machine, newLink, type Phase, type Transport } from './machine.js';
 import { type At, checked } from './paths.js';
 import type { Answer, Command, Shape } from './protocol.js';
-import type { Operation } from './value.js';
-import { MESSAGE_LENGTH_MAX, openEvents, openSocket, request, type Http, type Listener, type WebSocketConstructor, type Wire } from './wire.js';
+import { copied, type Operation } from './value.js';
+import { MESSAGE_LENGTH_MAX, openEvents, openSocket, problemOf, request, type Http, type Listener, type WebSocketConstructor, type Wire } from './wire.js';
 
 /** Bytes of state that may be on their way at most: what a proxy or a sleeping page can make stale. */
 const CREDIT_BYTES = 256 * 1024;
@@ -75,16 +75,13 @@ export interface Status {
 interface Subscriber {
   changed(change: Change): void;
   failed(error: HalfpingError): void;
+  /** Something. */
+  told?: boolean;
 }
 
 /** A link, and those who listen to it. */
 interface Feed extends Link {
-  readonly entries: Set<Entry>;
-}
-
-interface Entry {
-  readonly subscriber: Subscriber;
-  told: boolean;
+  readonly entries: Set<Subscriber>;
 }
 
 interface Pending extends Call {
@@ -113,16 +110,21 @@ export class Api<S = any> {
   readonly #pending = new Set<Call>();
   readonly #listeners = new Set<(status: Status) => void>();
   #wire: Wire | undefined;
+  /** Who hears of the connection that there is. */
+  #listener: Listener | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #flushing = false;
+  /** What is to be done, in this order. */
+  readonly #actions: Action[] = [];
+  #acting = false;
   #nextId = 1;
   #shown: Status;
   #requests: Promise<unknown> = Promise.resolve();
   readonly #listening = new AbortController();
 
-  constructor(url: string | URL | undefined, options: Options) {
+  constructor(url: string | URL = '/', options: Options) {
     this.#options = options;
-    const text = String(url ?? '/').replace(/^ws(?=s?:\/\/)/, 'http');
+    const text = String(url).replace(/^ws(?=s?:\/\/)/, 'http');
     const given = new URL(/^[\w.-]+:\d/.test(text) ? `http://${text}` : text, globalThis.location?.href);
     const root = new URL(given.pathname.replace(/\/?$/, '/'), given);
     this.url = root.href;
@@ -198,10 +200,10 @@ export class Api<S = any> {
             wake = () => resolve((woken = undefined));
           }));
         }
-        if (error) {
-          const thrown = error;
+        try {
+          if (error) throw error;
+        } finally {
           error = undefined;
-          throw thrown;
         }
         if (over) return { done: true, value: undefined };
         const value = news!;
@@ -232,23 +234,22 @@ export class Api<S = any> {
   /** @internal */
   subscribe(path: string, shape: Shape, subscriber: Subscriber): () => void {
     const key = keyOf(path, shape);
-    const entry: Entry = { subscriber, told: false };
     const known = this.#feeds.get(key);
     const feed: Feed = known ?? { ...newLink(this.#nextId++, path, key.slice(path.length)), entries: new Set() };
     const { entries } = feed;
-    entries.add(entry);
+    entries.add(subscriber);
     if (!known) {
       this.#feeds.set(key, feed);
       this.#dispatch({ type: 'watch', link: feed });
     } else if (known.known) {
       queueMicrotask(() => {
         const { value, rev, t } = feed;
-        if (!entry.told) this.#tell(feed, entry, since(undefined, { path, value, rev: rev!, t, synced: this.#machine.isInStep() }));
+        if (!subscriber.told) this.#tell(feed, subscriber, { path, value, rev: rev!, t, synced: this.#machine.isInStep() });
       });
     }
     this.#soon();
     return () => {
-      if (!entries.delete(entry) || entries.size > 0) return;
+      if (!entries.delete(subscriber) || entries.size > 0) return;
       this.#leaving.add(feed);
       this.#soon();
     };
@@ -299,9 +300,9 @@ export class Api<S = any> {
   #call(command: Command, writes: boolean): Promise<Answer> {
     return new Promise((resolve, reject) => {
       checked(Object.values(command)[0]);
-      // As it is now, whatever becomes of it before it is sent; without what is undefined. What is no JSON fails here, and not on the way.
-      const text = JSON.stringify(command);
-      const call: Pending = { command: JSON.parse(text) as Command, writes, isLong: text.length > MESSAGE_LENGTH_MAX, resolve, reject };
+      // As it is now, whatever becomes of it before it is sent.
+      if ('value' in command) command = { ...command, value: copied(command['value'], 'value') };
+      const call: Pending = { command, writes, isLong: JSON.stringify(command).length > MESSAGE_LENGTH_MAX, resolve, reject };
       call.timer = setTimeout(() => {
         if (this.#waiting.delete(call)) this.#break(call, 'offline');
         else this.#dispatch({ type: 'expire', call });
@@ -356,70 +357,56 @@ export class Api<S = any> {
   // ---- the machine's hands
 
   #dispatch(event: Event): void {
-    for (const action of this.#machine.handle(event, Date.now())) this.#perform(action);
+    this.#actions.push(...this.#machine.handle(event, Date.now()));
+    // Asked for within what is being done (a handler calls us): it is done after that.
+    if (!this.#acting) {
+      this.#acting = true;
+      for (let action; (action = this.#actions.shift()); ) this.guard(() => (this.#hands[action!.do] as (action: Action) => void)(action!));
+      this.#acting = false;
+    }
     this.#showStatus();
   }
 
-  #perform(action: Action): void {
-    switch (action.do) {
-      case 'connect':
-        return this.#open(action.transport);
-      case 'send':
-        return this.#wire?.send(action.commands);
-      case 'drop':
-        return this.#wire?.drop();
-      case 'timer':
-        clearTimeout(this.#timer);
-        if (action.ms !== undefined) this.#timer = setTimeout(() => this.#dispatch({ type: 'timer' }), action.ms);
-        return;
-      case 'told': {
-        const feed = action.link as Feed;
-        const change = newChange(feed.path, action.told);
-        for (const entry of [...feed.entries]) this.#tell(feed, entry, change);
-        return;
+  readonly #hands: { readonly [D in Action['do']]: (action: Extract<Action, { do: D }>) => void } = {
+    connect: ({ transport }) => {
+      const listener: Listener = (event) => {
+        if (this.#listener !== listener) return;
+        if (event.type === 'lost') this.#drop();
+        this.#dispatch(event);
+      };
+      this.#listener = listener;
+      this.#wire = undefined;
+      try {
+        this.#wire = transport === 'events' ? openEvents(this.#http, listener) : openSocket(this.#Socket!, this.#http, listener);
+      } catch (error) {
+        // Not within what is being done now.
+        queueMicrotask(() => listener({ type: 'lost', problem: problemOf(error) }));
       }
-      case 'failed':
-        return this.#end(action.link as Feed, HalfpingError.of(action.problem));
-      case 'request':
-        // One after the other, so that they arrive in the order in which they were made.
-        this.#waiting.add(action.call);
-        this.#requests = this.#requests.then(() => this.#request(action.call));
-        return;
-      case 'answered':
-        return this.#settle(action.call, action.answer);
-      case 'broken':
-        return this.#break(action.call, action.why, this.#machine.problem);
-    }
-  }
+    },
+    send: ({ commands }) => this.#wire?.send(commands),
+    drop: () => this.#drop(),
+    timer: ({ ms }) => {
+      clearTimeout(this.#timer);
+      if (ms !== undefined) this.#timer = setTimeout(() => this.#dispatch({ type: 'timer' }), ms);
+    },
+    told: ({ link, told }) => {
+      const change = newChange(link.path, told);
+      for (const subscriber of [...(link as Feed).entries]) this.#tell(link as Feed, subscriber, change);
+    },
+    failed: ({ link, problem }) => this.#end(link as Feed, HalfpingError.of(problem)),
+    request: ({ call }) => {
+      // One after the other, so that they arrive in the order in which they were made.
+      this.#waiting.add(call);
+      this.#requests = this.#requests.then(() => this.#request(call));
+    },
+    answered: ({ call, answer }) => this.#settle(call, answer),
+    broken: ({ call, why }) => this.#break(call, why, this.#machine.problem),
+  };
 
-  #open(transport: Transport): void {
-    let isOver = false;
-    const lost: Listener['lost'] = (loss) => {
-      if (isOver) return;
-      wire.drop();
-      this.#dispatch({ type: 'lost', ...loss });
-    };
-    const listener: Listener = {
-      opened: (token) => isOver || this.#dispatch({ type: 'opened', token }),
-      message: (text) => isOver || this.#dispatch({ type: 'message', text }),
-      lost,
-      denied: (error) => lost({ problem: problemOf(error), retryAfter: 0 }),
-    };
-    let inner: Wire | undefined;
-    const wire: Wire = {
-      send: (commands) => inner?.send(commands),
-      drop: () => {
-        isOver = true;
-        inner?.drop();
-      },
-    };
-    this.#wire = wire;
-    try {
-      inner = transport === 'events' ? openEvents(this.#http, listener) : openSocket(this.#Socket!, this.#http, listener);
-    } catch (error) {
-      // Not within what is being done now.
-      queueMicrotask(() => lost({ problem: problemOf(error) }));
-    }
+  /** Of this connection nothing more is heard. */
+  #drop(): void {
+    this.#listener = undefined;
+    this.#wire?.drop();
   }
 
   async #request(call: Call): Promise<void> {
@@ -477,14 +464,14 @@ export class Api<S = any> {
     this.#forget(feed);
     const entries = [...feed.entries];
     feed.entries.clear();
-    for (const { subscriber } of entries) this.guard(() => subscriber.failed(error));
+    for (const subscriber of entries) this.guard(() => subscriber.failed(error));
   }
 
-  #tell({ entries }: Feed, entry: Entry, change: Change): void {
-    if (!entries.has(entry)) return; // one before it may have ended it
-    const own = entry.told ? change : asFirst(change);
-    entry.told = true;
-    this.guard(() => entry.subscriber.changed(own));
+  #tell({ entries }: Feed, subscriber: Subscriber, change: State): void {
+    if (!entries.has(subscriber)) return; // one before it may have ended it
+    const own = subscriber.told ? (change as Change) : since(undefined, change);
+    subscriber.told = true;
+    this.guard(() => subscriber.changed(own));
   }
 
   /** @internal */
@@ -511,7 +498,7 @@ export class Api<S = any> {
     const machine = this.#machine;
     const { phase: state, transport, problem, blockedUntil } = machine;
     const hint = transport === 'events' && blockedUntil
-      ? `WebSockets do not get through to ${this.url}, so an event stream is used: let the proxy pass upgrades (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;)`
+      ? `WebSockets do not get through: let the proxy pass on the headers Upgrade and Connection`
       : problem?.hint;
     const error = problem && HalfpingError.of(problem);
     return {
@@ -530,7 +517,8 @@ export class Api<S = any> {
   #showStatus(): void {
     const shown = this.#shown;
     const status = this.#currentStatus();
-    if ((['state', 'synced', 'transport', 'hint'] as const).every((key) => status[key] === shown[key]) && status.error?.detail === shown.error?.detail) return;
+    const worthTelling = ({ state, synced, transport, hint, error }: Status) => `${[state, synced, transport, hint, error?.detail]}`;
+    if (worthTelling(status) === worthTelling(shown)) return;
     this.#shown = status;
     if (status.hint && status.hint !== shown.hint) console.warn(`halfping: ${status.hint}`);
     if (status.state === 'refused') this.report(status.error);
@@ -566,8 +554,6 @@ function brokenBy(why: 'offline' | 'unsure' | 'closed', url: string, problem?: P
   };
   return new HalfpingError(why, details[why], { hint: problem?.hint });
 }
-
-const problemOf = (error: unknown): Problem => ({ type: 'offline', detail: (error as Error).message });
 
 /** A token, if it comes in time. */
 function inTime<T>(token: () => Promise<T>): Promise<T> {

@@ -37,10 +37,10 @@ export function newChange(path: string, told: Told): Change {
   };
 }
 
-/** What a reader is told that knows a state already, or none. */
-export function since(previous: unknown, { path, value, rev, t, synced }: Pick<Change, 'path' | 'value' | 'rev' | 't' | 'synced'>): Change {
+/** What is there. */
+export type State = Pick<Change, 'path' | 'value' | 'rev' | 't' | 'synced'>;
+
+/** What a reader is told that knows another state already, or none. */
+export function since(previous: unknown, { path, value, rev, t, synced }: State): Change {
   return newChange(path, { rev, t, synced, value, previous, kind: value === undefined ? 'gone' : 'snapshot', body: value });
 }
-
-/** The same for a reader that was told of nothing yet. */
-export const asFirst = (change: Change): Change => (change.previous === undefined ? change : since(undefined, change));

@@ -61,15 +61,15 @@ export interface Link {
   /** The shape as text. */
   readonly kind: string;
   /** Its state, as of the last whole change. */
-  value: unknown;
+  value?: unknown;
   /** Whether there is a state yet. That may be that nothing is there. */
   known: boolean;
-  rev: string | undefined;
+  rev?: string | undefined;
   t: number;
   /** The cursor speaks for it: it may be resumed. */
   covered: boolean;
   /** What is being built of a change that comes in parts. */
-  parts: { value: unknown } | undefined;
+  parts?: { value: unknown } | undefined;
 }
 
 /** `kind` is the shape as JSON. */
@@ -78,12 +78,9 @@ export const newLink = (id: number, path: string, kind: string): Link => ({
   path,
   shape: JSON.parse(kind) as Shape,
   kind,
-  value: undefined,
   known: false,
-  rev: undefined,
   t: 0,
   covered: false,
-  parts: undefined,
 });
 
 /** A command with an answer. */
@@ -156,7 +153,7 @@ type Row = { readonly [T in Event['type']]: Cell<Of<T>> };
 
 /** What is to be said and has not been: a link is to be opened, the link of a number to be ended, a call to be made. */
 type Outgoing = Link | number | Call;
-const isCall = (one: Outgoing): one is Call => typeof one === 'object' && 'command' in one;
+const isCall = (one: Outgoing): one is Call => (one as Call).command !== undefined;
 
 /** See the module. */
 export class Machine {
@@ -335,7 +332,7 @@ export class Machine {
     const commands: Command[] = [];
     let links: Link[] = [];
     for (const one of [...outgoing, undefined]) {
-      const link = typeof one === 'object' && !isCall(one) ? one : undefined;
+      const link = (one as Link | undefined)?.kind ? (one as Link) : undefined;
       const [first] = links;
       if (first && (!link || kindOf(first) !== kindOf(link) || links.length === LINKS_PER_COMMAND)) {
         const ref = this.#nextRef();
@@ -442,14 +439,17 @@ export class Machine {
     this.#queued.clear();
   }
 
-  switchOff(): void {
+  #end(phase: 'idle' | 'off' | 'closed'): void {
     this.#drop();
-    this.#rest('off');
+    this.#rest(phase);
+  }
+
+  switchOff(): void {
+    this.#end('off');
   }
 
   close(): void {
-    this.#drop();
-    this.#rest('closed');
+    this.#end('closed');
   }
 
   #drop(): void {
@@ -458,11 +458,7 @@ export class Machine {
 
   /** Live, and the timer is over: nobody needs it, nothing was heard for long, or a probe was not answered. */
   look(): void {
-    if (this.#unneeded) {
-      this.#drop();
-      this.#rest('idle');
-      return;
-    }
+    if (this.#unneeded) return this.#end('idle');
     const silence = this.now - this.#heardAt;
     if (this.#probed) {
       this.#drop();
@@ -509,26 +505,15 @@ export class Machine {
   receive({ text }: Of<'message'>): void {
     this.#heardAt = this.now;
     this.#probed = false;
-    let message: Message;
     try {
-      message = JSON.parse(text) as Message;
+      const message = JSON.parse(text) as Message;
       if ('ref' in message) this.#answer(message as Answer);
       else if ('error' in message) this.#complain(message);
-      else this.#state(message as Extract<Message, { t: number }>);
+      else this.#state(message as Extract<Message, { t: number }>, text.length);
     } catch (error) {
       this.problem = { type: 'bad-answer', detail: `${(error as Error).message}: ${text.slice(0, 80)}` };
       this.#drop();
       this.lose({});
-      return;
-    }
-    const { credit } = this.settings;
-    if (credit > 0 && this.transport === 'websocket' && 'rev' in message && !('ref' in message)) {
-      // In halves, so that what follows is on its way while the first is being acknowledged.
-      this.#unacknowledged += text.length * 3; // bytes at most, in UTF-8
-      if (this.#unacknowledged >= credit / 2) {
-        this.#unacknowledged = 0;
-        this.#act({ do: 'send', commands: [{ ack: (message as { rev: string }).rev }] });
-      }
     }
   }
 
@@ -553,7 +538,7 @@ export class Machine {
     else if (id === undefined) this.problem = error;
   }
 
-  #state({ rev, t, set = [], synced = false }: Extract<Message, { t: number }>): void {
+  #state({ rev, t, set = [], synced = false }: Extract<Message, { t: number }>, length: number): void {
     if (typeof rev !== 'string') throw new TypeError('no rev');
     const told: [Link, Told][] = [];
     try {
@@ -577,6 +562,15 @@ export class Machine {
     }
     this.synced = synced;
     this.#inStep();
+    const { credit } = this.settings;
+    if (credit > 0 && this.transport === 'websocket') {
+      // In halves, so that what follows is on its way while the first is being acknowledged.
+      this.#unacknowledged += length * 3; // bytes at most, in UTF-8
+      if (this.#unacknowledged >= credit / 2) {
+        this.#unacknowledged = 0;
+        this.#act({ do: 'send', commands: [{ ack: rev }] });
+      }
+    }
   }
 
   #take(link: Link, [, kind, body, more]: Entry, stamp: Pick<Told, 'rev' | 't' | 'synced'>, told: [Link, Told][]): void {
@@ -642,7 +636,7 @@ export class Machine {
 const HELD_BACK: Problem = {
   type: 'offline',
   detail: 'no word within 10 s',
-  hint: 'a proxy may hold the stream back: switch its buffering off (nginx: proxy_buffering off)',
+  hint: 'a proxy may hold the stream back (nginx: proxy_buffering off)',
 };
 
 /** One command can open all links of a kind. */

@@ -39,9 +39,7 @@ export type Message =
 
 /** How long to wait before coming back after a close code: 'never', 'spread' over some seconds, at 'once', or a 'pause' that grows. */
 export function comeBack(code = 0): 'never' | 'spread' | 'once' | 'pause' | 'slower' {
-  if (code === 1002 || code === 1003 || code === 1007 || code === 1009) return 'never';
+  if (/^(100[2379]|44..)$/.test(`${code}`)) return 'never';
   if (code === 4000) return 'spread';
-  if (code > 4000 && code < 4100) return 'once';
-  if (code >= 4100 && code < 4200) return 'slower';
-  return code >= 4400 && code < 4500 ? 'never' : 'pause';
+  return code > 4199 || code < 4000 ? 'pause' : code < 4100 ? 'once' : 'slower';
 }

@@ -30,7 +30,7 @@ export function useLive<V = any>(path: string | null, shape: Shape = {}): V | un
   const api = useApi();
   const { rate, depth, delta, priority } = shape;
   const store = useMemo(
-    () => storeOf(api, path, JSON.parse(JSON.stringify({ rate, depth, delta, priority })) as Shape),
+    () => storeOf(api, path, { rate, depth, delta, priority } as Shape),
     [api, path, rate, depth, delta, priority],
   );
   const seen = useSyncExternalStore(store.subscribe, store.read, unseen);

@@ -3,6 +3,11 @@
  * `===` tells whether something changed, at every level.
  */
 
+import { HalfpingError } from './errors.js';
+
+/** Half of a character, which no UTF-8 has (PROTOCOL V2). */
+export const LONE_SURROGATE = /\p{Surrogate}/u;
+
 /** Any JSON value. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
@@ -19,39 +24,53 @@ type Members = { [key: string]: unknown };
 export const isObject = (value: unknown): value is Members =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-const has = (object: object, key: string): boolean => Object.hasOwn(object, key);
-
-/** Sets a member. `__proto__` is a name like any other, and an assignment would make something else of it. */
-function set(object: Members, key: string, value: unknown): void {
-  if (key === '__proto__') {
-    Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true });
-  } else {
-    object[key] = value;
-  }
+/** Sets a member. `__proto__` is a name like any other, and an assignment would make something else of it: then it is a copy that has it. */
+function set(object: Members, key: string, value: unknown): Members {
+  if (key === '__proto__') return { ...object, [key]: value };
+  object[key] = value;
+  return object;
 }
 
-const member = (object: Members, key: string): unknown => (has(object, key) ? object[key] : undefined);
+const member = (object: Members, key: string): unknown => (Object.hasOwn(object, key) ? object[key] : undefined);
+
+/**
+ * A copy as JSON has it, without members that are `undefined`. Of what else it has no form for it would make `null` or `{}`, which mean
+ * something: that is an error, which names the member.
+ */
+export function copied(given: any, name: string, above: readonly unknown[] = []): unknown {
+  const value = given?.toJSON?.() ?? given;
+  let kind = Object.prototype.toString.call(value).slice(8, -1);
+  const within = (inner: unknown, key: string | number) => copied(inner, `${name}.${key}`, [...above, value]);
+  if (above.includes(value)) kind = 'a cycle';
+  if (kind === 'Array') return Array.from(value, within);
+  if (kind === 'Object') {
+    let copy = {};
+    for (const key of Object.keys(value)) {
+      if (value[key] !== undefined) copy = set(copy, key, within(value[key], key));
+    }
+    return copy;
+  }
+  if (value === null || kind === 'Boolean' || Number.isFinite(value) || (kind === 'String' && !LONE_SURROGATE.test(value))) return value;
+  throw new HalfpingError('bad-json', `${name} is ${kind === 'String' ? 'ill-formed text' : kind === 'Number' ? value : kind}, which is no JSON`);
+}
 
 /** The newer value, with every part of the older one that is equal in place of its copy. */
 export function reuse(older: Maybe, newer: Maybe): Maybe {
   if (older === newer) return older;
-  if (Array.isArray(older) && Array.isArray(newer)) {
-    let same = older.length === newer.length;
-    newer.forEach((item, index) => {
-      newer[index] = reuse(older[index], item);
-      same &&= newer[index] === older[index];
-    });
-    return same ? older : newer;
-  }
-  if (!isObject(older) || !isObject(newer)) return newer;
-  const keys = Object.keys(newer);
-  let same = keys.length === Object.keys(older).length;
+  // Lists are alike: their members have numbers for names.
+  const isBoth = (is: (value: unknown) => boolean) => is(older) && is(newer);
+  if (!isBoth(isObject) && !isBoth(Array.isArray)) return newer;
+  const before = older as Members;
+  let after = newer as Members;
+  const keys = Object.keys(after);
+  let same = keys.length === Object.keys(before).length;
   for (const key of keys) {
-    const reused = reuse(member(older, key), newer[key]);
-    same &&= has(older, key) && reused === older[key];
-    set(newer, key, reused);
+    const old = member(before, key);
+    const reused = reuse(old, after[key]);
+    same &&= reused === old;
+    after = set(after, key, reused);
   }
-  return same ? older : newer;
+  return same ? older : after;
 }
 
 /** A merge patch applied (RFC 7396). */
@@ -65,7 +84,7 @@ export function merged(target: Maybe, patch: unknown): Maybe {
     if (now === old) continue; // also the removal of what is not there
     after ??= { ...before };
     if (now === undefined) delete after[key];
-    else set(after, key, now);
+    else after = set(after, key, now);
   }
   return after ?? target;
 }
@@ -92,36 +111,27 @@ function edited(value: Maybe, path: string[], operation: { op: string; value?: u
   if (old === undefined && !adds) return value;
   const now = edited(old, rest, operation);
   if (now === old) return value;
-  const copy = { ...value };
+  const copy = { ...value, [key]: now };
   if (now === undefined) delete copy[key];
-  else set(copy, key, now);
   return copy;
 }
 
+const KINDS = { snapshot: reuse, merge: merged, patch: patched, gone: () => undefined };
+
 /** What a frame makes of a value (PROTOCOL S2). */
 export function applied(value: Maybe, kind: string, body: unknown): Maybe {
-  switch (kind) {
-    case 'snapshot':
-      return reuse(value, body);
-    case 'merge':
-      return merged(value, body);
-    case 'patch':
-      return patched(value, body);
-    case 'gone':
-      return undefined;
-    default:
-      throw new TypeError(`kind ${kind}`);
-  }
+  if (!Object.hasOwn(KINDS, kind)) throw new TypeError(`kind ${kind}`);
+  return KINDS[kind as keyof typeof KINDS](value, body);
 }
 
 /** The members that differ between two values of one object; `undefined` when neither is an object. */
 export function changedKeys(previous: Maybe, value: Maybe, kind: string, body: unknown): string[] | undefined {
-  const [before, after] = [isObject(previous) ? previous : undefined, isObject(value) ? value : undefined];
-  if (!before && !after) return undefined;
-  const differs = (key: string) => member(before ?? {}, key) !== member(after ?? {}, key);
+  const before = isObject(previous) ? previous : {};
+  const after = isObject(value) ? value : {};
+  if (before !== previous && after !== value) return undefined;
   // A patch names what it changes: no need to look at thousands that it does not.
-  if (before && after && kind === 'merge' && isObject(body)) return Object.keys(body).filter(differs);
-  return [...new Set([...Object.keys(before ?? {}), ...Object.keys(after ?? {})])].filter(differs);
+  const names = kind === 'merge' && isObject(body) ? body : { ...before, ...after };
+  return Object.keys(names).filter((key) => member(before, key) !== member(after, key));
 }
 
 /** What is at these names, beneath a value. */

@@ -1,6 +1,7 @@
 /** The two ways to a server: one WebSocket, or a stream of events and requests of plain HTTP. */
 
 import type { Problem } from './errors.js';
+import type { Event } from './machine.js';
 import type { Answer, Command } from './protocol.js';
 
 /** Of a stream that is alive something is heard every 15 s (PROTOCOL E4). */
@@ -17,14 +18,17 @@ export interface Wire {
   drop(): void;
 }
 
-/** Who wants to know what becomes of a connection. */
-export interface Listener {
-  opened(token: string | undefined): void;
-  message(text: string): void;
-  lost(loss: { code?: number; retryAfter?: number; problem?: Problem }): void;
-  /** There is no token: it is not the way that is to blame. */
-  denied(error: Error): void;
-}
+/** Is told what becomes of a connection. */
+export type Listener = (event: Extract<Event, { type: 'opened' | 'message' | 'lost' }>) => void;
+
+export const problemOf = (error: unknown): Problem => ({ type: 'offline', detail: (error as Error).message });
+
+/** The token is there or not; in the second case it is not the way that is to blame. */
+const opening = (token: Promise<string | undefined>, listener: Listener): unknown =>
+  token.then(
+    (token) => listener({ type: 'opened', token }),
+    (error) => listener({ type: 'lost', problem: problemOf(error), retryAfter: 0 }),
+  );
 
 /** What this library needs of a WebSocket: the browser's, Node's, and that of the package `ws` have it. */
 export interface WebSocketLike {
@@ -41,9 +45,9 @@ export type WebSocketConstructor = new (url: string, protocol: string) => WebSoc
 export function openSocket(Socket: WebSocketConstructor, http: Http, listener: Listener): Wire {
   const socket = new Socket(http.root.href.replace('http', 'ws'), 'halfping.v1');
   const opened = new Promise((resolve) => (socket.onopen = resolve));
-  Promise.all([http.token(), opened]).then(([token]) => listener.opened(token), listener.denied);
-  socket.onmessage = ({ data }) => listener.message(String(data));
-  socket.onclose = ({ code, reason }) => listener.lost({ code, ...(reason && { problem: { type: 'ended', detail: reason } }) });
+  opening(Promise.all([http.token(), opened]).then(([token]) => token), listener);
+  socket.onmessage = ({ data }) => listener({ type: 'message', text: String(data) });
+  socket.onclose = ({ code, reason }) => listener({ type: 'lost', code, problem: reason && { type: 'ended', detail: reason } });
   socket.onerror = () => {}; // a close follows, and says more
   return {
     send: (commands) => {
@@ -82,7 +86,7 @@ export function openEvents(http: Http, listener: Listener): Wire {
       signal: abort.signal,
     });
     if (!response.ok || !response.headers.get('content-type')?.startsWith(STREAM)) {
-      return listener.lost({ problem: await problemOf(response), retryAfter: Number(response.headers.get('retry-after')) * 1000 || 0 });
+      return listener({ type: 'lost', problem: await documentOf(response), retryAfter: Number(response.headers.get('retry-after')) * 1000 || 0 });
     }
     const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
     let retryAfter = 0;
@@ -97,18 +101,18 @@ export function openEvents(http: Http, listener: Listener): Wire {
       for (const line of lines) {
         if (line.startsWith('data:')) {
           retryAfter = 0; // what is said at the start is meant for an EventSource, what is said last for us (E5)
-          listener.message(line.slice(5).trim());
-        } else if (line.startsWith('retry:')) retryAfter = Number(line.slice(6));
+          listener({ type: 'message', text: line.slice(5).trim() });
+        } else if (line.startsWith('retry:')) retryAfter = Number(line.slice(6)) || 0;
       }
     }
-    listener.lost({ retryAfter });
+    listener({ type: 'lost', retryAfter });
   };
-  http.token().then((given) => listener.opened((token = given)), listener.denied);
+  opening(http.token().then((given) => (token = given)), listener);
   return {
     send: (commands) =>
       void run(commands).catch(() => {
         clearTimeout(silence);
-        listener.lost({ problem: { type: 'offline', detail: `nothing answers at ${http.root}` } });
+        listener({ type: 'lost', problem: problemOf({ message: `nothing answers at ${http.root}` }) });
       }),
     drop: () => abort.abort(),
   };
@@ -138,7 +142,7 @@ export async function request(http: Http, token: string | undefined, command: Co
       accept: 'application/json',
       ...(type && { 'content-type': type }),
       ...(condition === null && { 'if-none-match': '*' }),
-      ...(typeof condition === 'string' && { 'if-match': condition === '*' ? condition : `"${condition}"` }),
+      ...(condition != null && { 'if-match': condition === '*' ? condition : `"${condition}"` }),
     },
     ...(type && { body: JSON.stringify(value) }),
     signal: AbortSignal.timeout(ANSWER_MS_MAX),
@@ -147,7 +151,7 @@ export async function request(http: Http, token: string | undefined, command: Co
   // A success without a cursor is somebody else's: a page to log in, or what a proxy has in place of what is missing.
   const status = response.ok && !rev ? 502 : response.status;
   const head = { ref: 0, status, ...(rev && { rev }) };
-  if (status >= 400) return { ...(await problemOf(response)), ...head };
+  if (status >= 400) return { ...(await documentOf(response)), ...head };
   // Whatever a proxy has made of what stands before it: the last name is the new one.
   const created = response.headers.get('location')?.split('/').pop();
   return { ...head, ...(created && { path: `${at.replace(/\/$/, '')}/${created}` }), ...(name === 'get' && { value: await response.json() }) };
@@ -158,7 +162,7 @@ function ask({ fetch, root }: Http, token: string | undefined, url: string, { he
   return fetch(new URL(url, root), { ...init, headers: all, cache: 'no-store' });
 }
 
-async function problemOf(response: Response): Promise<Problem> {
+async function documentOf(response: Response): Promise<Problem> {
   const document = (await response.json().catch(() => undefined)) as Problem | undefined;
   if (typeof document?.type === 'string') return document;
   return { type: 'bad-answer', status: response.status, detail: `${response.url} answered ${response.status}, and not as Halfping does` };

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { type Change, connect, HalfpingError, path, type Status } from '../src/index.js';
+import { type Api, type Change, connect, HalfpingError, path, type Status } from '../src/index.js';
 import { FakeSocket, open, settled } from './socket.js';
 
 beforeEach(() => void vi.useFakeTimers());
@@ -104,6 +104,84 @@ describe('a handler', () => {
   });
 });
 
+describe('everything can be called', () => {
+  /** A socket as the standard has it: until it is open, nothing can be sent. */
+  class StrictSocket extends FakeSocket {
+    #isOpen = false;
+    override async open() {
+      this.#isOpen = true;
+      await super.open();
+    }
+    override send(text: string) {
+      if (!this.#isOpen) throw new Error('it is still connecting');
+      if (this.closed === undefined) super.send(text);
+    }
+  }
+  type Called = (api: Api) => void;
+  const CALLS: Record<string, Called> = {
+    reconnect: (api) => api.reconnect(),
+    'disconnect and reconnect': (api) => (api.disconnect(), api.reconnect()),
+    disconnect: (api) => api.disconnect(),
+    close: (api) => api.close(),
+    on: (api) => api.on('/later', () => {}),
+    'on and off': (api) => api.on('/later', () => {})(),
+    put: (api) => void api.put('/later', 1).catch(() => {}),
+    get: (api) => void api.get('/later').catch(() => {}),
+  };
+  type Where = (call: () => void, api: Api) => void;
+  /** Where it is called. `/a` is there, `/_x` is refused, and more than the credit comes with each state. */
+  const FROM: Record<string, Where> = {
+    'a handler': (call, api) => api.on('/a', call),
+    'a handler of errors': (call, api) => api.on('/_x', () => {}, { onError: call }),
+    'the handler of what handlers throw': (_, api) => api.on('/a', () => { throw new Error('mine'); }),
+    'a handler of the status': (call, api) => api.onStatus(({ state }) => state !== 'idle' && call()),
+    'a wrapper of fetch': () => {},
+    'a token': () => {},
+  };
+  for (const [what, called] of Object.entries(CALLS)) {
+    test.each(Object.entries(FROM))(`${what}, from %s`, async (from, where) => {
+      const failed = vi.fn();
+      vi.spyOn(console, 'error').mockImplementation(failed);
+      vi.spyOn(console, 'warn').mockImplementation(() => {});
+      let times = 0;
+      const call = () => {
+        if (++times <= 3) called(api);
+      };
+      const { api, socket } = await open({
+        WebSocket: StrictSocket,
+        credit: 100,
+        onError: (error: any) => (error.message === 'mine' && from.startsWith('the handler of') ? call() : failed(error)),
+        token: () => (from === 'a token' && call(), 'me'),
+        fetch: async () => (call(), new Response()),
+      });
+      api.on('/b', () => {});
+      where(call, api);
+      if (from === 'a wrapper of fetch') void api.put('/long', 'x'.repeat(2 ** 21)).catch(() => {});
+      for (let round = 0; round < 5; round++) {
+        await vi.advanceTimersByTimeAsync(1_000);
+        const current = FakeSocket.all.at(-1);
+        if (!current || current.closed !== undefined) continue;
+        await current.open();
+        const refused = current.commands.flatMap(({ watch, path, ref }) => (Array.isArray(watch) ? watch : [[watch, path]]).map(([link, at]) => ({ ref, link, at })));
+        for (const { link, at } of refused) if (at === '/_x') current.say({ error: { type: 'urn:halfping:problem:reserved-path', ends: true }, link });
+        if (current.closed === undefined) current.serve({ '/a': 'x'.repeat(200) + round, '/b': round }, `e.${round}`);
+      }
+      expect(times).toBeGreaterThan(0);
+      expect(failed).not.toHaveBeenCalled();
+      if (what === 'close') return expect(api.status.state).toBe('closed');
+      // And all goes on from there.
+      times = Infinity;
+      api.reconnect();
+      await settled();
+      const last = socket();
+      await last.open();
+      last.serve({ '/b': 'news' }, 'e.99');
+      expect([FakeSocket.all.filter(({ closed }) => closed === undefined).length, api.status.state, api.peek('/b')]).toEqual([1, 'live', 'news']);
+      api.close();
+    });
+  }
+});
+
 describe('errors', () => {
   test('of a handler for errors disturb no other handler', async () => {
     const report = vi.spyOn(console, 'error').mockImplementation(() => {});
@@ -200,7 +278,6 @@ test('a path begins with a slash, and goes only down', async () => {
     expect(() => api.on(bad as never, () => {})).toThrow(HalfpingError);
     await expect(api.get(bad)).rejects.toMatchObject({ type: 'bad-path' });
   }
-  await expect(api.put('/a', 1n)).rejects.toThrow(TypeError);
   expect(path('orders', 42, 'a/b', 'ü')).toBe('/orders/42/a%2Fb/%C3%BC');
   expect(path()).toBe('/');
   expect(path('a...', '..b')).toBe('/a.../..b');
@@ -229,6 +306,52 @@ test('what is written is what was there when it was asked for', async () => {
   await settled();
   await socket().open();
   expect(socket().commands).toEqual([{ put: '/orders/42', value: { status: 'new' }, ref: 1 }]);
+});
+
+test('what JSON has no form for is refused before anything is sent, with the name of the member', async () => {
+  const { api } = await open();
+  const within: { [name: string]: unknown } = {};
+  within['self'] = { within };
+  for (const [value, said] of [
+    [{ speed: 0 / 0, pos: 2 }, 'value.speed is NaN'],
+    [{ a: { speed: -Infinity } }, 'value.a.speed is -Infinity'],
+    [{ list: [1, undefined] }, 'value.list.1 is Undefined'],
+    [[, 1], 'value.0 is Undefined'],
+    [{ m: new Map() }, 'value.m is Map'],
+    [new Set([1]), 'value is Set'],
+    [{ id: 1n }, 'value.id is BigInt'],
+    [{ f() {} }, 'value.f is Function'],
+    [{ s: Symbol('s') }, 'value.s is Symbol'],
+    [{ why: new TypeError('mine') }, 'value.why is Error'],
+    [{ at: new Date(Number.NaN) }, 'value.at is Date'],
+    [{ bytes: new Uint8Array(2) }, 'value.bytes is Uint8Array'],
+    [{ p: Promise.resolve() }, 'value.p is Promise'],
+    [{ text: 'half \ud800' }, 'value.text is ill-formed text'],
+    [within, 'value.self.within is a cycle'],
+    [undefined, 'value is Undefined'],
+  ] as const) {
+    for (const write of [api.put('/v', value), api.merge('/v', value), api.patch('/v', value as never), api.post('/v', value)]) {
+      await expect(write).rejects.toMatchObject({ name: 'HalfpingError', type: 'bad-json', detail: expect.stringContaining(said) });
+    }
+  }
+  await settled();
+  expect(FakeSocket.all).toEqual([]);
+});
+
+test('what JSON has a form for is written in it', async () => {
+  const { api, socket } = await open();
+  const twice = { x: 1 };
+  class Order {
+    status = 'new';
+    note = undefined;
+  }
+  const value = { order: new Order(), at: new Date(0), url: new URL('http://x.test/'), bare: Object.create(null), twice: [twice, twice], none: null, pair: '😀' };
+  void api.put('/a', Object.assign(value, JSON.parse('{"__proto__":{"x":1}}')));
+  void api.merge('/a', JSON.parse('{"__proto__":null}'));
+  await settled();
+  await socket().open();
+  expect(socket().messages.join()).toContain(JSON.stringify({ value: { ...value } }).slice(1, -1));
+  expect(socket().messages.join()).toContain('"value":{"__proto__":null}');
 });
 
 test('what is much goes in several messages, and what is very much by a request of its own', async () => {
