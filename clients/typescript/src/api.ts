@@ -3,7 +3,7 @@
 import { type Change, newChange, since, type State } from './change.js';
 import { HalfpingError, type Problem } from './errors.js';
 import { Live } from './live.js';
-import { type Action, type Call, CLOSED, type Event, type Link, Machine, newLink, type Phase, type Transport } from './machine.js';
+import { type Action, type Call, CLOSED, type Event, LINGER_MS, LINGER_MS_IN_PROCESS, type Link, Machine, newLink, type Phase, type Transport } from './machine.js';
 import { type At, checked } from './paths.js';
 import type { Answer, Command, Shape } from './protocol.js';
 import { copied, type Operation } from './value.js';
@@ -13,6 +13,8 @@ import { MESSAGE_LENGTH_MAX, openEvents, openSocket, problemOf, request, type Ht
 const CREDIT_BYTES = 256 * 1024;
 /** How long a call waits for a connection. */
 const CALL_MS_MAX = 10_000;
+/** A timer that is to wait for longer does not wait at all. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 /** How long a token may take: less than a connection may, so that the error says what it was that took so long. */
 const TOKEN_MS_MAX = 8_000;
 
@@ -33,7 +35,7 @@ export interface Options {
    * told; a connection carries about as many in a round trip.
    */
   readonly credit?: number;
-  /** How many milliseconds a read or a write may wait for a connection. 10,000 unless told. */
+  /** How many milliseconds a read or a write may wait for a connection; `Infinity` for 24 days. 10,000 unless told. */
   readonly timeout?: number;
   /** Takes what handlers throw, and what goes wrong with a link of which nobody takes errors. Reported as uncaught unless told. */
   readonly onError?: (error: unknown) => void;
@@ -125,7 +127,7 @@ export class Api<S = any> {
   constructor(url: string | URL = '/', options: Options) {
     this.#options = options;
     const text = String(url).replace(/^ws(?=s?:\/\/)/, 'http');
-    const given = new URL(/^[\w.-]+:\d/.test(text) ? `http://${text}` : text, globalThis.location?.href);
+    const given = new URL(/^(\[|[^/?#:]+:\d)/.test(text) ? `http://${text}` : text, globalThis.location?.href);
     const root = new URL(given.pathname.replace(/\/?$/, '/'), given);
     this.url = root.href;
     this.#http = {
@@ -138,13 +140,12 @@ export class Api<S = any> {
     this.#machine = new Machine({
       transports: transport !== 'auto' ? [transport] : this.#Socket ? ['websocket', 'events'] : ['events'],
       credit: options.credit ?? CREDIT_BYTES,
+      linger: globalThis.process ? LINGER_MS_IN_PROCESS : LINGER_MS,
       random: Math.random,
     });
     this.#shown = this.#currentStatus();
     const nudge = () => globalThis.document?.hidden || this.#dispatch({ type: 'nudge' });
-    const { signal } = this.#listening;
-    globalThis.addEventListener?.('online', nudge, { signal });
-    globalThis.document?.addEventListener('visibilitychange', nudge, { signal });
+    for (const type of ['online', 'visibilitychange']) globalThis.addEventListener?.(type, nudge, this.#listening);
   }
 
   // ---- being told
@@ -182,19 +183,18 @@ export class Api<S = any> {
       signal?.removeEventListener('abort', end);
       wake();
     };
-    const begin = () => {
-      signal?.addEventListener('abort', end);
-      return this.subscribe(path, shape, {
-        changed: (change) => {
-          news = news ? since(last, change) : change; // what was not taken is part of the next
-          wake();
-        },
-        failed: end,
-      });
-    };
     return {
       next: async () => {
-        if (!over) stop ??= begin();
+        if (!over && !stop) {
+          signal?.addEventListener('abort', end);
+          stop = this.subscribe(path, shape, {
+            changed: (change) => {
+              news = news ? since(last, change) : change; // what was not taken is part of the next
+              wake();
+            },
+            failed: end,
+          });
+        }
         while (!over && !news) {
           await (woken ??= new Promise((resolve) => {
             wake = () => resolve((woken = undefined));
@@ -306,7 +306,7 @@ export class Api<S = any> {
       call.timer = setTimeout(() => {
         if (this.#waiting.delete(call)) this.#break(call, 'offline');
         else this.#dispatch({ type: 'expire', call });
-      }, this.#options.timeout ?? CALL_MS_MAX);
+      }, Math.min(this.#options.timeout ?? CALL_MS_MAX, TIMER_MS_MAX));
       this.#pending.add(call);
       this.#dispatch({ type: 'call', call });
       this.#soon();

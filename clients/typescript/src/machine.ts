@@ -19,6 +19,8 @@ export const CALLS_OPEN_MS_MAX = 8_000;
 export const SILENCE_MS = 20_000;
 /** How long a connection is kept that nobody needs. */
 export const LINGER_MS = 5_000;
+/** The same where it keeps a process from ending. */
+export const LINGER_MS_IN_PROCESS = 250;
 /** The first pause after a loss; each further one may be twice as long. Half of each is chance. */
 export const PAUSE_MS_MIN = 250;
 export const PAUSE_MS_MAX = 10_000;
@@ -142,6 +144,8 @@ export interface Settings {
   readonly transports: readonly [Transport, ...Transport[]];
   /** Bytes of state that may be on their way (L10); 0 for any number. */
   readonly credit: number;
+  /** How long a connection is kept that nobody needs. */
+  readonly linger: number;
   /** A number in 0..1. */
   readonly random: () => number;
 }
@@ -335,7 +339,7 @@ export class Machine {
       const link = (one as Link | undefined)?.kind ? (one as Link) : undefined;
       const [first] = links;
       if (first && (!link || kindOf(first) !== kindOf(link) || links.length === LINKS_PER_COMMAND)) {
-        const ref = this.#nextRef();
+        const ref = ++this.#ref;
         this.#asked.set(ref, links);
         const what = links.length === 1 ? { watch: first.id, path: first.path } : { watch: links.map(({ id, path }) => [id, path]) };
         commands.push({ ...what, ...first.shape, ...(first.covered && { since: this.cursor }), ref });
@@ -343,20 +347,14 @@ export class Machine {
       }
       if (link) links.push(link);
       else if (typeof one === 'number') commands.push({ unwatch: one });
-      else if (one) commands.push(this.#calling(one as Call));
+      else if (one) {
+        const call = one as Call;
+        this.#queued.delete(call);
+        this.#sent.set(++this.#ref, call);
+        commands.push({ ...call.command, ref: this.#ref });
+      }
     }
     return commands;
-  }
-
-  #calling(call: Call): Command {
-    const ref = this.#nextRef();
-    this.#queued.delete(call);
-    this.#sent.set(ref, call);
-    return { ...call.command, ref };
-  }
-
-  #nextRef(): number {
-    return ++this.#ref;
   }
 
   #request(calls: readonly Call[]): void {
@@ -388,7 +386,7 @@ export class Machine {
     if (this.#isNeeded()) this.#unneeded = false;
     else if (!this.#unneeded && this.phase === 'live') {
       this.#unneeded = true;
-      this.#time(LINGER_MS);
+      this.#time(this.settings.linger);
     }
   }
 
@@ -483,7 +481,7 @@ export class Machine {
   /** A command that means nothing, and is answered. */
   #question(): Command {
     this.#unacknowledged = 0;
-    return { credit: this.settings.credit, ref: this.#nextRef() };
+    return { credit: this.settings.credit, ref: ++this.#ref };
   }
 
   // ---- what the server says

@@ -1,6 +1,7 @@
 /** Paths, and what stands at them, as types. */
 
 import { HalfpingError } from './errors.js';
+import { LONE_SURROGATE } from './value.js';
 
 type IsAny<T> = 0 extends 1 & T ? true : false;
 
@@ -34,15 +35,16 @@ export type PathOf<N extends readonly Name[]> = N extends readonly [infer K exte
     : string;
 
 /**
- * The path of these names: `path('orders', id)`. They may have any character in them. None may be empty, or `.` or `..`: the path would be that
- * of something else.
+ * The path of these names: `path('orders', id)`. They may have any character in them. None may be empty, or `.` or `..`, or neither text nor a
+ * finite number: the path would be that of something else.
  */
 export function path<const N extends readonly Name[]>(...names: N): PathOf<N> {
-  return checked(names.includes('') ? '' : `/${names.map(encodeURIComponent).join('/')}`) as PathOf<N>;
+  const isName = (name: unknown) => (typeof name === 'string' ? name && !LONE_SURROGATE.test(name) : Number.isFinite(name));
+  return checked(names.every(isName) ? `/${names.map(encodeURIComponent).join('/')}` : names) as PathOf<N>;
 }
 
 /** Of others a URL would make something else. */
 export function checked(path: unknown): string {
-  if (typeof path === 'string' && path.startsWith('/') && !/\/(\.|%2e){1,2}(\/|$)/i.test(path)) return path;
-  throw new HalfpingError('bad-path', `"${path}" is no path`, { hint: 'a path begins with /, and no name in it is empty, . or ..' });
+  if (typeof path === 'string' && path.startsWith('/') && !LONE_SURROGATE.test(path) && !/\/(\.|%2e){1,2}(\/|$)/i.test(path)) return path;
+  throw new HalfpingError('bad-path', `"${path}" is no path`, { hint: 'a path begins with /, and no name in it is missing, . or ..' });
 }

@@ -51,7 +51,7 @@ export function copied(given: any, name: string, above: readonly unknown[] = [])
     return copy;
   }
   if (value === null || kind === 'Boolean' || Number.isFinite(value) || (kind === 'String' && !LONE_SURROGATE.test(value))) return value;
-  throw new HalfpingError('bad-json', `${name} is ${kind === 'String' ? 'ill-formed text' : kind === 'Number' ? value : kind}, which is no JSON`);
+  throw new HalfpingError('bad-json', `${name} is ${kind === 'String' ? 'ill-formed text' : kind === 'Number' ? value : kind}: no JSON`);
 }
 
 /** The newer value, with every part of the older one that is equal in place of its copy. */

@@ -46,7 +46,7 @@ export function openSocket(Socket: WebSocketConstructor, http: Http, listener: L
   const socket = new Socket(http.root.href.replace('http', 'ws'), 'halfping.v1');
   const opened = new Promise((resolve) => (socket.onopen = resolve));
   opening(Promise.all([http.token(), opened]).then(([token]) => token), listener);
-  socket.onmessage = ({ data }) => listener({ type: 'message', text: String(data) });
+  socket.onmessage = ({ data }) => listener({ type: 'message', text: data });
   socket.onclose = ({ code, reason }) => listener({ type: 'lost', code, problem: reason && { type: 'ended', detail: reason } });
   socket.onerror = () => {}; // a close follows, and says more
   return {
@@ -85,7 +85,7 @@ export function openEvents(http: Http, listener: Listener): Wire {
       body: JSON.stringify(commands),
       signal: abort.signal,
     });
-    if (!response.ok || !response.headers.get('content-type')?.startsWith(STREAM)) {
+    if (!response.headers.get('content-type')?.startsWith(STREAM)) {
       return listener({ type: 'lost', problem: await documentOf(response), retryAfter: Number(response.headers.get('retry-after')) * 1000 || 0 });
     }
     const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
@@ -101,7 +101,7 @@ export function openEvents(http: Http, listener: Listener): Wire {
       for (const line of lines) {
         if (line.startsWith('data:')) {
           retryAfter = 0; // what is said at the start is meant for an EventSource, what is said last for us (E5)
-          listener({ type: 'message', text: line.slice(5).trim() });
+          listener({ type: 'message', text: line.slice(5) });
         } else if (line.startsWith('retry:')) retryAfter = Number(line.slice(6)) || 0;
       }
     }
@@ -139,7 +139,6 @@ export async function request(http: Http, token: string | undefined, command: Co
   const response = await ask(http, token, url, {
     method,
     headers: {
-      accept: 'application/json',
       ...(type && { 'content-type': type }),
       ...(condition === null && { 'if-none-match': '*' }),
       ...(condition != null && { 'if-match': condition === '*' ? condition : `"${condition}"` }),

@@ -274,7 +274,7 @@ describe('equal watches', () => {
 
 test('a path begins with a slash, and goes only down', async () => {
   const { api } = await open();
-  for (const bad of ['orders', '', '/a/../b', '/.', '/%2E%2e', '/a/.', undefined as unknown as string]) {
+  for (const bad of ['orders', '', '/a/../b', '/.', '/%2E%2e', '/a/.', '/half\ud800', undefined as unknown as string]) {
     expect(() => api.on(bad as never, () => {})).toThrow(HalfpingError);
     await expect(api.get(bad)).rejects.toMatchObject({ type: 'bad-path' });
   }
@@ -282,7 +282,8 @@ test('a path begins with a slash, and goes only down', async () => {
   expect(path()).toBe('/');
   expect(path('a...', '..b')).toBe('/a.../..b');
   // The path of another resource, and a delete would be another's too.
-  for (const bad of ['', '.', '..']) expect(() => path('orders', bad)).toThrow(HalfpingError);
+  for (const bad of ['', '.', '..', 'half\ud800', undefined, null, Number.NaN, {}]) expect(() => path('orders', bad as string)).toThrow(HalfpingError);
+  expect(path('pair', '😀', 0)).toBe('/pair/%F0%9F%98%80/0');
 });
 
 test('the root is that of the page’s origin unless told, or wherever one says', () => {
@@ -292,6 +293,9 @@ test('the root is that of the page’s origin unless told, or wherever one says'
   expect(url('wss://x.test')).toBe('https://x.test/');
   expect(url('x.test:7070')).toBe('http://x.test:7070/');
   expect(url('ws.test:7070')).toBe('http://ws.test:7070/');
+  expect(url('[::1]:7070')).toBe('http://[::1]:7070/');
+  expect(url('[::1]')).toBe('http://[::1]/');
+  expect(url('bücher.test:7070')).toBe('http://xn--bcher-kva.test:7070/');
   vi.stubGlobal('location', { href: 'https://x.test/orders/42?tab=1' });
   expect(connect().url).toBe('https://x.test/');
   expect(url('./live')).toBe('https://x.test/orders/live/');
@@ -647,6 +651,28 @@ describe('reading and writing', () => {
     const failed = expect(writing).rejects.toMatchObject({ type: 'offline', status: 0 });
     await vi.advanceTimersByTimeAsync(500);
     await failed;
+  });
+
+  test.each([Infinity, 2 ** 31])('wait for a connection for as long as they may: %s ms', async (timeout) => {
+    const { api, socket } = await open({ timeout });
+    const reading = api.get('/a');
+    await vi.advanceTimersByTimeAsync(5_000);
+    await socket().open();
+    socket().say({ ref: 1, status: 200, value: 1, rev: 'e.1' });
+    expect(await reading).toEqual({ value: 1, rev: 'e.1' });
+  });
+
+  test('that are all do not keep a process from ending', async () => {
+    const { api, socket } = await open();
+    const reading = api.get('/a');
+    await settled();
+    await socket().open();
+    socket().say({ ref: 1, status: 200, value: 1, rev: 'e.1' });
+    await reading;
+    await vi.advanceTimersByTimeAsync(249);
+    expect(socket().closed).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(socket().closed).toBe(1000);
   });
 
   test('are unsure when the connection breaks before the answer', async () => {

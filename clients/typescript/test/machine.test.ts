@@ -33,7 +33,7 @@ class Bench {
   #id = 0;
 
   constructor(settings: Partial<Settings> = {}) {
-    this.machine = new Machine({ transports: ['websocket'], credit: 0, random: () => this.chance, ...settings });
+    this.machine = new Machine({ transports: ['websocket'], credit: 0, linger: LINGER_MS, random: () => this.chance, ...settings });
   }
 
   do(event: Event): Action[] {
