@@ -498,7 +498,7 @@ export class Api<S = any> {
     const machine = this.#machine;
     const { phase: state, transport, problem, blockedUntil } = machine;
     const hint = transport === 'events' && blockedUntil
-      ? `WebSockets do not get through: let the proxy pass on the headers Upgrade and Connection`
+      ? `WebSockets do not get through: let the proxy pass Upgrade and Connection on`
       : problem?.hint;
     const error = problem && HalfpingError.of(problem);
     return {
@@ -542,7 +542,7 @@ export type Patch<V> = V extends readonly unknown[] ? V : V extends object ? { r
 
 /** Equal watches have equal keys. */
 function keyOf(path: string, { depth, rate, delta, priority }: Shape): string {
-  return checked(path) + JSON.stringify({ depth, rate, delta: delta === false ? delta : undefined, priority: priority || undefined });
+  return checked(path) + JSON.stringify({ depth, rate, delta: delta ? undefined : delta, priority: priority || undefined });
 }
 
 function brokenBy(why: 'offline' | 'unsure' | 'closed', url: string, problem?: Problem): HalfpingError {

@@ -232,21 +232,16 @@ export class Machine {
   }
 
   queue({ call }: Of<'call'>): void {
-    if (call.isLong) {
-      this.#request([call]);
-      return;
-    }
+    if (call.isLong) return this.#request(call);
     this.#queued.add(call);
     if (this.#greeted) this.#outgoing.push(call);
   }
 
   expire({ call }: Of<'expire'>): void {
-    if (!this.#queued.delete(call)) {
-      call.isLate = true; // it is on its way
-      return;
-    }
-    this.#outgoing = this.#outgoing.filter((one) => one !== call);
-    this.#break(call, 'offline');
+    if (this.#queued.delete(call)) {
+      this.#outgoing = this.#outgoing.filter((one) => one !== call);
+      this.#break(call, 'offline');
+    } else call.isLate = true; // it is on its way
   }
 
   #fail(link: Link, problem: Problem): void {
@@ -273,7 +268,7 @@ export class Machine {
     this.transport = transports.find((transport) => transport !== avoided) ?? transports[0];
     if (this.transport === 'events' && this.links.size === 0) {
       // Nothing to be told of: plain requests need no stream.
-      this.#request([...this.#queued]);
+      for (const call of this.#queued) this.#request(call);
       this.#rest('idle');
       return;
     }
@@ -357,11 +352,9 @@ export class Machine {
     return commands;
   }
 
-  #request(calls: readonly Call[]): void {
-    for (const call of calls) {
-      this.#queued.delete(call);
-      this.#act({ do: 'request', call });
-    }
+  #request(call: Call): void {
+    this.#queued.delete(call);
+    this.#act({ do: 'request', call });
   }
 
   /** Sends what has gathered. */
@@ -369,12 +362,13 @@ export class Machine {
     const outgoing = this.#outgoing;
     this.#outgoing = [];
     if (this.transport === 'events') {
-      const calls = outgoing.filter(isCall);
-      this.#request(calls);
-      // A stream cannot be told anything any more: another one takes its place.
-      if (calls.length < outgoing.length) {
-        this.restart();
+      for (const one of outgoing) {
+        if (isCall(one)) this.#request(one);
+        else this.#outgoing.push(one);
       }
+      // A stream cannot be told anything any more: another one takes its place, when it has brought what it was
+      // opened for: else links that come and go faster than that would never be told anything.
+      if (this.#outgoing.length > 0 && (this.synced || this.links.size === 0)) this.restart();
     } else if (outgoing.length > 0) {
       this.#act({ do: 'send', commands: this.#commands(outgoing) });
     }
@@ -394,13 +388,9 @@ export class Machine {
     const unheard = this.phase === 'opening';
     const isGood = !unheard && this.now - this.#liveAt >= STABLE_MS;
     if (isGood) this.#pause = PAUSE_MS_MIN;
-    if (problem) this.problem = problem;
     const kind = comeBack(code);
-    if (kind === 'never') {
-      if (!problem) this.problem = { type: 'ended', detail: `closed with code ${code}` };
-      this.#rest('refused');
-      return;
-    }
+    this.problem = problem ?? (kind === 'never' ? { type: 'ended', detail: `closed with code ${code}` } : this.problem);
+    if (kind === 'never') return this.#rest('refused');
     // Perhaps it is only this transport: the other is tried at once.
     if (unheard && this.settings.transports.length > 1 && this.#failed === undefined && retryAfter === undefined && --this.#patience <= 0) {
       this.#failed = this.transport;
@@ -560,8 +550,9 @@ export class Machine {
     }
     this.synced = synced;
     this.#inStep();
+    if (this.transport === 'events') return this.flush();
     const { credit } = this.settings;
-    if (credit > 0 && this.transport === 'websocket') {
+    if (credit > 0) {
       // In halves, so that what follows is on its way while the first is being acknowledged.
       this.#unacknowledged += length * 3; // bytes at most, in UTF-8
       if (this.#unacknowledged >= credit / 2) {
@@ -634,7 +625,7 @@ export class Machine {
 const HELD_BACK: Problem = {
   type: 'offline',
   detail: 'no word within 10 s',
-  hint: 'a proxy may hold the stream back (nginx: proxy_buffering off)',
+  hint: 'a proxy may hold it back (nginx: proxy_buffering off)',
 };
 
 /** One command can open all links of a kind. */

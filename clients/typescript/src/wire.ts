@@ -81,7 +81,7 @@ export function openEvents(http: Http, listener: Listener): Wire {
   const run = async (commands: readonly Command[]) => {
     const response = await ask(http, token, '_streams', {
       method: 'POST',
-      headers: { accept: STREAM, 'content-type': 'application/json' },
+      headers: { 'content-type': 'application/json', accept: STREAM },
       body: JSON.stringify(commands),
       signal: abort.signal,
     });
@@ -149,7 +149,7 @@ export async function request(http: Http, token: string | undefined, command: Co
   const rev = response.headers.get('etag')?.replace(/^(W\/)?"|"$/g, '');
   // A success without a cursor is somebody else's: a page to log in, or what a proxy has in place of what is missing.
   const status = response.ok && !rev ? 502 : response.status;
-  const head = { ref: 0, status, ...(rev && { rev }) };
+  const head = { ref: 0, status, rev } as Answer;
   if (status >= 400) return { ...(await documentOf(response)), ...head };
   // Whatever a proxy has made of what stands before it: the last name is the new one.
   const created = response.headers.get('location')?.split('/').pop();

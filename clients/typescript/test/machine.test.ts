@@ -855,6 +855,47 @@ describe('an event stream', () => {
     expect(bench.flush()).toEqual([]);
   });
 
+  test('is synced before another takes its place, however fast links come and go', () => {
+    const bench = stream();
+    const first = bench.watch('/a');
+    bench.flush();
+    let ref = 0;
+    for (let round = 1; round <= 20; round++) {
+      bench.opened();
+      // Faster than a round trip.
+      const [come, go] = [bench.watch(`/come/${round}`), bench.watch(`/go/${round}`)];
+      expect(kinds(bench.flush())).toEqual([]);
+      bench.hear({ ref: ++ref, status: 200 });
+      bench.do({ type: 'unwatch', link: go });
+      expect(kinds(bench.flush())).toEqual([]);
+      // Part of what it was opened for is not yet all of it.
+      expect(kinds(bench.hear({ rev: `e.${round}`, t: 5, set: [[first.id, 'snapshot', round, 'more']] }))).toEqual([]);
+      const call = bench.call();
+      expect(bench.flush()).toEqual([{ do: 'request', call }]);
+      const actions = bench.hear({ rev: `e.${round}`, t: 5, set: [[first.id, 'merge', { round }]], synced: true });
+      expect(kinds(actions)).toEqual(['told', 'drop', 'connect', 'timer']);
+      expect([first.value, first.covered, bench.machine.cursor]).toEqual([{ round }, true, `e.${round}`]);
+      bench.do({ type: 'unwatch', link: come });
+    }
+    // What is not needed any more is not waited for.
+    bench.opened();
+    bench.hear({ ref: ++ref, status: 200 });
+    bench.do({ type: 'unwatch', link: first });
+    expect(kinds(bench.flush())).toEqual(['drop', 'timer']);
+  });
+
+  test('stays when what came goes again before it is synced', () => {
+    const bench = stream();
+    bench.watch('/a');
+    bench.flush();
+    bench.opened();
+    const link = bench.watch('/b');
+    bench.flush();
+    bench.do({ type: 'unwatch', link });
+    bench.hear({ ref: 1, status: 200 });
+    expect(kinds(bench.hear({ rev: 'e.1', t: 5, set: [[1, 'gone']], synced: true }))).toEqual(['told']);
+  });
+
   test('ends when nothing is watched', () => {
     const bench = stream();
     const link = bench.live();
