@@ -19,9 +19,7 @@ fn serve_open() -> Running {
 /// Asks with a `Host` of its own.
 fn ask_as(server: &Running, host: &str, short: &str) -> common::raw::Answer {
     let mut connection = Connection::open(server.address);
-    let bytes = common::raw::request(short);
-    let text = String::from_utf8(bytes).unwrap().replacen("Host: test", &format!("Host: {host}"), 1);
-    connection.send(text.as_bytes());
+    connection.send(&common::raw::request(&format!("{short}\nHost: {host}")));
     connection.answer(false)
 }
 

@@ -147,7 +147,8 @@ fn when_the_client_goes_its_links_go() {
     drop(old);
     until_no_links(&server);
     // Who closes its own direction is taken to have left.
-    let stream = server.stream(&format!("POST /_streams\n\n{watch}"));
+    let mut stream = server.stream(&format!("POST /_streams\n\n{watch}"));
+    stream.synced();
     stream.connection().socket().shutdown(Shutdown::Write).unwrap();
     until_no_links(&server);
     let metrics = server.talk().ask("GET /_metrics");
