@@ -34,8 +34,8 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
         () = &mut stop => return Ok(()),
     };
     let server = with_pages(bind(listen, api.clone()).await?, console, false);
-    open_files::raise_for_connections(config.limits.connections);
     let url = announce(&server, args.log.log_format);
+    open_files::raise_for_connections(config.limits.connections);
     if args.log.log_format == LogFormat::Text {
         tell(format_args!("try: curl -N '{url}/?watch'"));
     }
