@@ -52,8 +52,7 @@ fn after_the_dust_settles_every_mirror_is_right_and_nothing_is_left() {
     let seed = seed();
     let size = size();
     // Small frames and short memories, so that all there is to a change happens.
-    let config =
-        "[limits]\nslice_bytes = 2048\ntombstones_per_object = 50\nmembers_per_commit = 1000000\n";
+    let config = "[limits]\nslice_bytes = 2048\ntombstones_per_object = 50\nmembers_per_commit = 1000000\n";
     let server = Halfping::serve("session_churn", config);
     let world = Arc::new(World::new(server.address, &size));
     let (links, sessions) = (server.metric("halfping_links"), server.metric("halfping_sessions"));

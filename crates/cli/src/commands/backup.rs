@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::Crc;
-use halfping::{Api, Commit, Options};
+use halfping::{Api, Commit, Limits, Options};
 use halfping_client::{Event, Frame, Kind, LINE_BYTES_MAX, Lost, WatchOptions};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
@@ -193,7 +193,10 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
             let _ = fs::remove_dir(&args.data);
         }
     };
-    let options = Options { limits: config.limits, ..Options::default() };
+    // Nobody else waits for the engine here, and what a server has sent may be as much as it liked.
+    let (members_per_commit, patch_work_bytes) = (usize::MAX, usize::MAX);
+    let limits = Limits { members_per_commit, patch_work_bytes, ..config.limits };
+    let options = Options { limits, ..Options::default() };
     let (api, _) = Api::open(&partial, options, |_| {}).map_err(|fault| {
         clear();
         storage::failure(&args.data, &fault)

@@ -96,6 +96,11 @@ impl Access {
         }
     }
 
+    /// The page of another origin that sent the request, if it was one and may not use the API.
+    pub(crate) fn stranger(&self) -> Option<&str> {
+        self.stranger.as_deref()
+    }
+
     pub(crate) fn is_read_only(&self) -> bool {
         self.read_only
     }

@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use futures_core::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use parking_lot::Mutex;
 use tower::Service;
 
 use super::answer;
@@ -27,6 +28,8 @@ const EXPOSED_HEADERS: HeaderValue =
     HeaderValue::from_static("etag,location,retry-after,allow,preference-applied");
 /// Seconds for which a browser may keep that in mind.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
+/// Origins of pages that the log names; of more, nothing is said.
+const NAMED_MAX: usize = 16;
 const ANY: HeaderValue = HeaderValue::from_static("*");
 /// Keeps an answer from pages of other origins that ask for it without CORS, as an image or a script: they could not read it, but learn whether
 /// it is there.
@@ -41,6 +44,8 @@ struct Inner {
     shared: Arc<Shared>,
     rules: Rules,
     beside: Option<Beside>,
+    /// Pages that were turned away and that the log has named.
+    named: Mutex<Vec<Box<str>>>,
 }
 
 /// What a server has beside the API: asked first about each request.
@@ -48,12 +53,15 @@ pub(crate) type Beside = Box<dyn Fn(&Request<Body>) -> Option<Response> + Send +
 
 impl Front {
     pub(crate) fn new(shared: Arc<Shared>, rules: Rules, beside: Option<Beside>) -> Front {
-        Front(Arc::new(Inner { shared, rules, beside }))
+        Front(Arc::new(Inner { shared, rules, beside, named: Mutex::default() }))
     }
 
     pub(crate) async fn answer(&self, request: Request<Body>) -> Response {
-        let Inner { shared, rules, beside } = &*self.0;
+        let Inner { shared, rules, beside, .. } = &*self.0;
         let access = Access::of(rules, &request);
+        if let Some(origin) = access.as_ref().ok().and_then(Access::stranger) {
+            self.name(origin);
+        }
         let beside = beside.as_ref().filter(|_| access.is_ok());
         if let Some(response) = beside.and_then(|beside| beside(&request)) {
             shared.metrics.requests.of(request.method().as_str()).inc();
@@ -64,6 +72,7 @@ impl Front {
             .get(header::ORIGIN)
             .filter(|origin| access.is_ok() && origin.to_str().is_ok_and(|origin| rules.cors.allows(origin)));
         let allowed = allowed.cloned();
+        let is_friend = access.as_ref().is_ok_and(|access| access.stranger().is_none());
         let is_preflight = *request.method() == Method::OPTIONS
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         let mut response = match &allowed {
@@ -73,8 +82,20 @@ impl Front {
             }
             _ => answer(shared.clone(), access, request).await,
         };
-        let_in(&rules.cors, allowed, response.headers_mut());
+        let_in(&rules.cors, allowed, is_friend, response.headers_mut());
         response
+    }
+
+    /// Names a page of another origin in the log, once: its browser does not tell it why it was turned away.
+    fn name(&self, origin: &str) {
+        let mut named = self.0.named.lock();
+        if named.len() < NAMED_MAX && !named.iter().any(|known| **known == *origin) {
+            named.push(origin.into());
+            tracing::warn!(
+                origin,
+                "a page of another origin asks and may not use the API; --cors ORIGIN, or [cors] origins, lets it in"
+            );
+        }
     }
 }
 
@@ -89,20 +110,25 @@ fn preflight(read_only: bool) -> Response {
     (StatusCode::OK, headers).into_response()
 }
 
-/// Says who may have an answer: the page of the `allowed` origin, if one asked.
-fn let_in(cors: &Cors, allowed: Option<HeaderValue>, headers: &mut HeaderMap) {
+/// Says who may have an answer: the page of the `allowed` origin, if one asked. `is_friend`: what it asked for was done.
+fn let_in(cors: &Cors, allowed: Option<HeaderValue>, mut is_friend: bool, headers: &mut HeaderMap) {
     if *cors == Cors::Any {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
         return;
     }
-    headers.insert(RESOURCE_POLICY, SAME_ORIGIN);
     if *cors != Cors::None {
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
     }
-    if let Some(origin) = allowed {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+    match allowed {
+        Some(origin) => {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+        }
+        None => is_friend = false,
+    }
+    if !is_friend {
+        headers.insert(RESOURCE_POLICY, SAME_ORIGIN);
     }
 }
 
