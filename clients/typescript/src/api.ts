@@ -126,7 +126,7 @@ export class Api<S = any> {
 
   constructor(url: string | URL = '/', options: Options) {
     this.#options = options;
-    const text = String(url).replace(/^ws(?=s?:\/\/)/, 'http');
+    const text = `${url}`.replace(/^ws(?=s?:\/\/)/, 'http');
     const given = new URL(/^(\[|[^/?#:]+:\d)/.test(text) ? `http://${text}` : text, globalThis.location?.href);
     const root = new URL(given.pathname.replace(/\/?$/, '/'), given);
     this.url = root.href;
@@ -422,21 +422,22 @@ export class Api<S = any> {
   }
 
   #settle(call: Call, answer: Answer): void {
-    const pending = this.#take(call);
+    const { resolve, reject } = this.#take(call);
     // That there is nothing is an answer too, if it is the server's.
     const isNothing = answer.status === 404 && 'get' in call.command && answer.rev;
-    if (answer.status >= 400 && !isNothing) pending?.reject(HalfpingError.of(answer));
-    else pending?.resolve(answer);
+    if (answer.status >= 400 && !isNothing) reject(HalfpingError.of(answer));
+    else resolve(answer);
   }
 
   #break(call: Call, why: 'offline' | 'unsure' | 'closed', problem?: Problem): void {
-    this.#take(call)?.reject(brokenBy(why, this.url, problem));
+    this.#take(call).reject(brokenBy(why, this.url, problem));
   }
 
-  #take(call: Call): Pending | undefined {
-    const { timer } = call as Pending;
-    clearTimeout(timer);
-    return this.#pending.delete(call) ? (call as Pending) : undefined;
+  /** Nobody waits for it any more. (What becomes of it after that changes nothing: a promise settles once.) */
+  #take(call: Call): Pending {
+    clearTimeout((call as Pending).timer);
+    this.#pending.delete(call);
+    return call as Pending;
   }
 
   /** When the application has said all that it has to say for now. */
@@ -498,7 +499,7 @@ export class Api<S = any> {
     const machine = this.#machine;
     const { phase: state, transport, problem, blockedUntil } = machine;
     const hint = transport === 'events' && blockedUntil
-      ? `WebSockets do not get through: let the proxy pass Upgrade and Connection on`
+      ? 'WebSockets do not get through: let the proxy pass upgrades (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade)'
       : problem?.hint;
     const error = problem && HalfpingError.of(problem);
     return {
@@ -549,7 +550,7 @@ function brokenBy(why: 'offline' | 'unsure' | 'closed', url: string, problem?: P
   const because = problem ? `: ${problem.detail}` : '';
   const details = {
     offline: `not sent: no connection to ${url}${because}`,
-    unsure: `no answer from ${url}, so it may have happened or not${because}`,
+    unsure: `no answer from ${url}: it may have happened or not${because}`,
     closed: CLOSED,
   };
   return new HalfpingError(why, details[why], { hint: problem?.hint });

@@ -461,11 +461,10 @@ export class Machine {
 
   /** Asks whether the server is there. (An event stream says so itself, every 15 s, or is found dead by its reader.) */
   probe(): void {
-    if (this.transport === 'websocket' && !this.#probed) {
-      this.#probed = true;
-      this.#act({ do: 'send', commands: [this.#question()] });
-    }
-    this.#time(this.transport === 'websocket' ? OPEN_MS_MAX : SILENCE_MS);
+    if (this.transport === 'events') return this.#time(SILENCE_MS);
+    if (!this.#probed) this.#act({ do: 'send', commands: [this.#question()] });
+    this.#probed = true;
+    this.#time(OPEN_MS_MAX);
   }
 
   /** A command that means nothing, and is answered. */
@@ -625,7 +624,7 @@ export class Machine {
 const HELD_BACK: Problem = {
   type: 'offline',
   detail: 'no word within 10 s',
-  hint: 'a proxy may hold it back (nginx: proxy_buffering off)',
+  hint: 'behind nginx: proxy_buffering off',
 };
 
 /** One command can open all links of a kind. */

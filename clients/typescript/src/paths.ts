@@ -46,5 +46,5 @@ export function path<const N extends readonly Name[]>(...names: N): PathOf<N> {
 /** Of others a URL would make something else. */
 export function checked(path: unknown): string {
   if (typeof path === 'string' && path.startsWith('/') && !LONE_SURROGATE.test(path) && !/\/(\.|%2e){1,2}(\/|$)/i.test(path)) return path;
-  throw new HalfpingError('bad-path', `"${path}" is no path`, { hint: 'a path begins with /, and no name in it is missing, . or ..' });
+  throw new HalfpingError('bad-path', `"${path}" is no path: begin it with /, and name nothing . or ..`);
 }
