@@ -21,6 +21,9 @@ const STEP_BYTES: usize = 256 << 10;
 const MEMBER_COST: usize = 64;
 /// A slot that is only looked at costs as much as so many bytes.
 const LOOK_COST: usize = 4;
+/// Steps after which each next one may write twice as much, when more is written to the value than copied; and how often.
+const STEPS_OF_A_SIZE: u32 = 64;
+const DOUBLINGS: u32 = 4;
 
 /// A value that is there at once, or one that has to be copied in steps.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub struct Copying {
     root: Option<Copy>,
     /// Bytes of text that it holds.
     bytes: usize,
+    /// Steps since all of it had been copied once.
+    late_steps: u32,
 }
 
 /// A whole copy: the value in one state.
@@ -127,7 +132,15 @@ impl Engine {
         }
         self.walks += 1;
         let read = self.notes.end();
-        Ok(Read::InSteps(Copying { path: path.clone(), depth, step_bytes, read, root: None, bytes: 0 }))
+        Ok(Read::InSteps(Copying {
+            path: path.clone(),
+            depth,
+            step_bytes,
+            read,
+            root: None,
+            bytes: 0,
+            late_steps: 0,
+        }))
     }
 
     /// Does a step of a copy. `None`: it is not whole yet.
@@ -156,13 +169,14 @@ impl Engine {
         let mut step = CopyStep {
             keys: &self.keys,
             now: self.revision,
-            budget: copying.step_bytes,
+            budget: copying.step_bytes << (copying.late_steps / STEPS_OF_A_SIZE).min(DOUBLINGS),
             large: copying.step_bytes / 4,
             bytes: copying.bytes,
             scratch: Vec::new(),
         };
         let is_whole = step.copy(object, root, copying.depth);
         copying.bytes = step.bytes;
+        copying.late_steps += u32::from(root.next >= object.slots().len());
         if copying.bytes > self.limits.value_bytes {
             return Err(self.limits.value_too_large());
         }
@@ -306,6 +320,10 @@ impl CopyStep<'_> {
         }
         // Those that have changed since they were.
         for slot in object.slots_changed_since(copy.good) {
+            // Of a large object they come in order of change: what comes before this one is done, and not looked at again.
+            if object.is_indexed() {
+                copy.good = copy.good.max(object.slot(slot).changed.previous());
+            }
             if self.budget == 0 || !self.copy_slot(object, copy, slot, depth) {
                 return false;
             }

@@ -189,6 +189,11 @@ impl Object {
         }
     }
 
+    /// Whether what changed in it is told in order of change.
+    pub(crate) fn is_indexed(&self) -> bool {
+        self.index.is_some()
+    }
+
     pub(crate) fn slots(&self) -> &[Member] {
         &self.members
     }

@@ -100,6 +100,40 @@ fn a_copy_ends_although_much_is_written_after_each_step() {
 }
 
 #[test]
+fn a_copy_ends_although_more_has_changed_than_one_step_can_look_at() {
+    let mut engine = Engine::new(Limits::default(), Epoch::from_random(1), Timestamp(0));
+    let members = |n: i64, range: std::ops::Range<i64>| -> Value {
+        range.map(|i| (format!("m{i}"), json!(n))).collect()
+    };
+    merge(&mut engine, &json!({ "queue": members(0, 0..2000) }));
+    let path = Path::parse("/queue", engine.limits()).unwrap();
+    // A step looks at 500 slots at most.
+    let Read::InSteps(mut copying) = engine.read_in_steps_of(&path, u32::MAX, 2000).unwrap() else {
+        panic!("20 kB are not small");
+    };
+    for n in 1.. {
+        assert!(engine.copy_on(&mut copying).unwrap().is_none(), "it has not been copied once");
+        if n == 60 {
+            break;
+        }
+    }
+    // All of it changes while the copy is on its way, in commits that each are less than a step.
+    for n in 0..20 {
+        merge(&mut engine, &json!({ "queue": members(n + 1, n * 100..n * 100 + 100) }));
+    }
+    let mut steps = 0;
+    let copied = loop {
+        if let Some(copied) = engine.copy_on(&mut copying).unwrap() {
+            break copied;
+        }
+        steps += 1;
+        assert!(steps < 500, "no end of steps");
+    };
+    drop(engine.end_copy(copying));
+    assert_eq!(copied.into_reading().value, engine.read(&path, u32::MAX).unwrap().value);
+}
+
+#[test]
 fn what_grows_too_large_meanwhile_is_refused() {
     let limits = Limits { value_bytes: 30_000, ..Limits::default() };
     let mut engine = Engine::new(limits, Epoch::from_random(1), Timestamp(0));

@@ -20,6 +20,9 @@ const UNIT: usize = 1 << 10;
 /// What any answer is counted as, small as it may be. A value of so many bytes is looked up without another look at its length.
 pub(crate) const ANSWER_BYTES: usize = 16 << 10;
 
+/// The share of `buffered_bytes` that small answers have beside it.
+const SMALL_SHARE: usize = 16;
+
 /// Bytes that may be held at once.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
@@ -33,6 +36,8 @@ pub(crate) struct Budget {
 pub(crate) struct Room {
     own: OwnedSemaphorePermit,
     all: OwnedSemaphorePermit,
+    /// It is part of what is kept for small answers and bodies.
+    is_small: bool,
 }
 
 fn units(bytes: usize) -> u32 {
@@ -43,6 +48,11 @@ impl Budget {
     /// What the whole server may hold.
     pub(crate) fn of_all(limits: &Limits) -> Budget {
         Budget::new("buffered_bytes", limits.buffered_bytes)
+    }
+
+    /// What small answers may hold beside that.
+    pub(crate) fn of_small(limits: &Limits) -> Budget {
+        Budget::new("buffered_bytes", limits.buffered_bytes / SMALL_SHARE)
     }
 
     /// What one connection may hold of that.
@@ -92,16 +102,21 @@ impl Room {
         let until = Instant::now() + Duration::from_millis(shared.limits.answer_timeout_ms);
         // First its own share: who waits for that keeps nothing from others.
         let own = connection.budget().take(bytes, until).await?;
-        Ok(Room { own, all: shared.budget.take(bytes, until).await? })
+        // Small answers do not wait behind large ones that others are waited for with.
+        let is_small = bytes <= ANSWER_BYTES;
+        Ok(Room { own, all: shared.budget_of(is_small).take(bytes, until).await?, is_small })
     }
 
-    /// Room for so many bytes, if there is any now.
+    /// Room for so many bytes, if there is any now. `at_most`: what it may grow to.
     pub(crate) fn try_reserve(
         shared: &Shared,
         connection: &Connection,
         bytes: usize,
+        at_most: usize,
     ) -> Result<Room, Problem> {
-        Ok(Room { own: connection.budget().try_take(bytes)?, all: shared.budget.try_take(bytes)? })
+        let own = connection.budget().try_take(bytes)?;
+        let is_small = at_most.max(bytes) <= ANSWER_BYTES;
+        Ok(Room { own, all: shared.budget_of(is_small).try_take(bytes)?, is_small })
     }
 
     /// Takes room for so many more bytes, if there is any now.
@@ -111,7 +126,8 @@ impl Room {
         connection: &Connection,
         bytes: usize,
     ) -> Result<(), Problem> {
-        for (permit, budget) in [(&mut self.own, connection.budget()), (&mut self.all, &shared.budget)] {
+        let all = shared.budget_of(self.is_small);
+        for (permit, budget) in [(&mut self.own, connection.budget()), (&mut self.all, all)] {
             // Who has all of it already is alone.
             let left = units(budget.max) as usize - permit.num_permits();
             if left > 0 {
@@ -125,7 +141,9 @@ impl Room {
     pub(crate) fn split(&mut self, bytes: usize) -> Option<Room> {
         let units = units(bytes) as usize;
         let has_more = self.own.num_permits() > units && self.all.num_permits() > units;
-        has_more.then(|| Some(Room { own: self.own.split(units)?, all: self.all.split(units)? }))?
+        has_more.then(|| {
+            Some(Room { own: self.own.split(units)?, all: self.all.split(units)?, is_small: self.is_small })
+        })?
     }
 
     /// Gives back what is not needed for so many bytes.

@@ -41,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) own: Option<Own>,
     /// What may be held for all clients.
     pub(crate) budget: Budget,
+    pub(crate) small_budget: Budget,
     /// Stands in for the connection of requests that came through somebody else's server.
     pub(crate) foreign: Arc<Connection>,
     draining: AtomicBool,
@@ -148,6 +149,7 @@ impl Shared {
             names: Names::default(),
             foreign: Arc::new(Connection::foreign(&limits)),
             budget: Budget::of_all(&limits),
+            small_budget: Budget::of_small(&limits),
             draining: AtomicBool::new(false),
             writer: OnceLock::new(),
             limits,
@@ -272,6 +274,16 @@ impl Shared {
         if let Some(writer) = self.writer.get() {
             writer.close().await;
         }
+    }
+
+    /// Bytes that are held for clients.
+    pub(crate) fn held(&self) -> usize {
+        self.budget.taken() + self.small_budget.taken()
+    }
+
+    /// Room for what is small, or for the rest.
+    pub(crate) fn budget_of(&self, is_small: bool) -> &Budget {
+        if is_small { &self.small_budget } else { &self.budget }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {

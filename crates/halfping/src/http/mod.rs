@@ -190,9 +190,9 @@ fn health(shared: &Shared) -> Response {
 fn metrics(shared: &Arc<Shared>, connection: &Arc<Connection>, version: Version) -> Answer {
     let stats = shared.with_engine(halfping_engine::Engine::stats);
     let text = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    shared.metrics.buffered_bytes.set(shared.budget.taken() as i64);
+    shared.metrics.buffered_bytes.set(shared.held() as i64);
     let metrics = shared.metrics.text(&stats, shared.storage_fault().is_none());
-    let room = Room::try_reserve(shared, connection, metrics.len())?;
+    let room = Room::try_reserve(shared, connection, metrics.len(), metrics.len())?;
     let body = answer::body(shared, connection, version, metrics.into(), room);
     Ok(([(header::CONTENT_TYPE, text), (header::CACHE_CONTROL, "no-store")], body).into_response())
 }

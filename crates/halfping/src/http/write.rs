@@ -204,7 +204,7 @@ async fn read_body(
     let collect = async {
         let mut bytes = BytesMut::with_capacity(declared.unwrap_or_default().min(FORESEEN_MAX));
         // To wait for room would be to wait for others whose bytes may be behind these on the connection.
-        let mut room = Room::try_reserve(shared, connection, bytes.capacity())?;
+        let mut room = Room::try_reserve(shared, connection, bytes.capacity(), declared.unwrap_or(max))?;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|e| Problem::new("bad-body", format!("the body broke off: {e}")))?;
             if let Some(data) = frame.data_ref() {

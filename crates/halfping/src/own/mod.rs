@@ -181,7 +181,7 @@ fn look(shared: &Shared, own: &Own, sampler: &mut Sampler) -> Json {
         storage,
         memory_bytes: memory_bytes(),
         tree: Tree::of(&stats),
-        counts: Counts::of(&stats, metrics, shared.budget.taken()),
+        counts: Counts::of(&stats, metrics, shared.held()),
         totals,
         rates: sampler.rates,
         age_ms: sampler.age_ms,
