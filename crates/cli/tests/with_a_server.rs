@@ -405,11 +405,11 @@ fn with_open_files(soft: u32, hard: u32, arguments: &[&str]) -> Running {
 fn as_many_connections_are_taken_as_the_system_allows() {
     let serve = ["serve", "--memory", "--listen", "127.0.0.1:0"];
     let mut server = with_open_files(64, 400, &serve);
+    let line = server.says("listening on http://");
+    let address = line.split_once("listening on http://").unwrap().1.trim().to_owned();
     // Fewer than are configured: that is said.
     let warning = server.says("open files");
     assert!(warning.contains("allows 400") && warning.contains("limits.connections"), "{warning}");
-    let line = server.says("listening on http://");
-    let address = line.split_once("listening on http://").unwrap().1.trim().to_owned();
     let mut connections = Vec::new();
     for number in 0..300 {
         let mut stream = std::net::TcpStream::connect(&address).unwrap();
@@ -426,7 +426,8 @@ fn as_many_connections_are_taken_as_the_system_allows() {
     for line in server.stderr.by_ref() {
         let line = line.unwrap();
         assert!(!line.contains("open files"), "{line}");
-        if line.contains("listening on") {
+        // The last that is said at start.
+        if line.contains("try: ") {
             break;
         }
     }
