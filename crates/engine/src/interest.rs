@@ -199,6 +199,12 @@ impl Interest {
         point.due != NIL
     }
 
+    /// Whether links that were idle here are still to be put in line.
+    pub(crate) fn is_marking(&self, point: PointId) -> bool {
+        let point = &self.points[point as usize];
+        point.due != NIL || point.again
+    }
+
     /// Head of the list of links that are to be put in line.
     pub(crate) fn due(&mut self, point: PointId) -> &mut u32 {
         &mut self.points[point as usize].due

@@ -2,7 +2,7 @@
 //!
 //! A commit touches places. Of each, the list of idle links is taken off in one move, and put in line link by link; beneath an object that was
 //! replaced, all places are touched, one after the other. What a commit does not get done is left as tasks. Until they are done, a link may look
-//! idle that has something to tell, so no session is called synced.
+//! idle that has something to tell, so no session that could have one is called synced.
 
 use std::collections::VecDeque;
 
@@ -17,6 +17,8 @@ use crate::times::Timestamp;
 
 /// Links put in line, or places touched, in one step: half a millisecond or so.
 const MARKS_AT_ONCE: usize = 8192;
+/// Links of one session that are looked at to tell whether marking concerns it.
+const LINKS_LOOKED_AT: usize = 256;
 /// Slots of garbage that are taken apart in one step that has nothing else to do.
 const SLOTS_AT_A_TIME: usize = 4096;
 
@@ -161,13 +163,24 @@ impl Engine {
         if !session.is_quiet() {
             return false;
         }
-        if self.marking.is_empty() || mutants::is("synced-too-early") {
+        if self.marking.is_empty() || mutants::is("synced-too-early") || self.is_elsewhere(id) {
             return true;
         }
+        let session = self.sessions[id.0 as usize].as_mut().expect("the session is open");
         if !std::mem::replace(&mut session.asked, true) {
             self.marking.asked.push(id);
         }
         false
+    }
+
+    /// Whether none of the session's links stands where links are still to be marked: it has nothing to wait for. Of sessions with many
+    /// links, and beneath replaced objects, that is not found out.
+    fn is_elsewhere(&self, id: SessionId) -> bool {
+        let Some(Some(session)) = self.sessions.get(id.0 as usize) else { return false };
+        let mut links = session.links.values().map(|link| self.links[*link].point);
+        !self.marking.is_touching()
+            && session.links.len() <= LINKS_LOOKED_AT
+            && links.all(|point| !self.interest.is_marking(point))
     }
 
     /// Whether commits have left something to be done: links to be marked, or removed objects to be taken apart. [`Engine::work`] does it.
