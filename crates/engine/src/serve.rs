@@ -113,7 +113,8 @@ impl Engine {
                 walk.tell_apart(&gone);
                 return removal();
             }
-            match (self.tell(value, changed, reader, &gone, link.whole), &mut *walking) {
+            let max = walking.as_ref().map_or(budget, |walk| walk.delta_bytes(budget));
+            match (self.tell(value, changed, reader, &gone, max, link.whole), &mut *walking) {
                 (Telling::Slices { anew: false }, Some(walk)) => {
                     if !walk.begin_round(&gone, self.revision, &self.notes) {
                         return removal();
@@ -171,6 +172,7 @@ impl Engine {
         changed: Revision,
         reader: Reader,
         gone: &Gone,
+        max: usize,
         whole: bool,
     ) -> Telling {
         let Reader { since, depth, .. } = reader;
@@ -178,7 +180,6 @@ impl Engine {
             return Telling::Nothing;
         }
         let Some(value) = value else { return Telling::Frame(Kind::Gone, b"null".to_vec()) };
-        let max = self.limits.slice_bytes;
         let Value::Object(object) = value else {
             return match self.write(value, depth) {
                 Ok(body) => Telling::Frame(Kind::Snapshot, body),

@@ -15,6 +15,9 @@ use crate::mutants;
 use crate::notes::{Bookmark, Gone, Note, Notes, Step};
 use crate::tree::{Object, Value};
 
+/// How often the delta that completes a state may become twice as long: sixteen slices in the end.
+const DOUBLINGS: u32 = 4;
+
 /// A walk of one link.
 pub(crate) struct Walk {
     /// What the reader has, apart from what this round has sent.
@@ -31,6 +34,8 @@ pub(crate) struct Walk {
     heeded: Bookmark,
     /// Notes that the reader has been told.
     told: Bookmark,
+    /// Rounds after the first.
+    rounds: u32,
     /// Just now, between two rounds, it was told all notes up to here.
     told_at: Option<Revision>,
 }
@@ -65,8 +70,15 @@ impl Walk {
             notes_since: now,
             heeded: notes.end(),
             told: notes.end(),
+            rounds: 0,
             told_at: None,
         }
+    }
+
+    /// Bytes of the delta that completes the state. After some rounds it may be longer than a slice: where as much changes as the
+    /// connection carries, no round would be the last.
+    pub(crate) fn delta_bytes(&self, slice_bytes: usize) -> usize {
+        slice_bytes << self.rounds.min(DOUBLINGS)
     }
 
     /// Whether it can go on: what stands there is what it began with, and it has missed no note.
@@ -94,6 +106,7 @@ impl Walk {
         match start {
             Some(start) => {
                 (self.start, self.position) = (start, Some(Position::default()));
+                self.rounds += 1;
                 self.heeded = notes.end();
             }
             None => {

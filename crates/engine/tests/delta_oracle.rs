@@ -462,6 +462,35 @@ fn a_slow_reader_of_a_queue_is_in_step_after_twice_the_frames_that_it_needs_at_r
 }
 
 #[test]
+fn a_slow_reader_of_what_is_overwritten_again_and_again_is_in_step_at_last() {
+    let limits = Limits { slice_bytes: 1024, ..Limits::default() };
+    let mut world = World::new(limits);
+    // Ten slices, all of which change between two frames.
+    let write = |world: &mut World, n: u64| {
+        let members: Value = (0..100).map(|i| (format!("m{i}"), Value::from(format!("{n:080}")))).collect();
+        let body = serde_json::json!({ "o": members }).to_string();
+        let json = Json::parse(body.as_bytes(), &Limits::default()).unwrap();
+        commit(&mut world.engine, Action::Merge(json), n);
+    };
+    write(&mut world, 0);
+    let session = world.engine.open();
+    let watch = world.watch(&["o"], None, u32::MAX);
+    world.engine.watch(session, 0, &watch);
+    world.engine.take_woken();
+    let mut state = None;
+    for n in 1..200 {
+        write(&mut world, n);
+        let frame = world.engine.next(session, Tick(0)).unwrap().frame.unwrap();
+        apply(&mut state, &frame, true);
+        if frame.revision.is_some() {
+            assert_eq!(state, view(&root(&world.engine), &["o"], u32::MAX));
+            return;
+        }
+    }
+    panic!("not in step after 200 frames");
+}
+
+#[test]
 fn who_missed_a_note_begins_anew() {
     let limits =
         Limits { tombstones_per_object: 0, slice_bytes: 4096, walk_notes_bytes: 1, ..Limits::default() };
