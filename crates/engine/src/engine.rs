@@ -21,6 +21,7 @@ use crate::path::Path;
 use crate::pending::Pending;
 use crate::refusal::Refusal;
 use crate::region::Regions;
+use crate::serve::Quiet;
 use crate::session::{Session, SessionId, Tick};
 use crate::sharing::Sharing;
 use crate::stored::Stored;
@@ -129,6 +130,7 @@ pub struct Engine {
     pub(crate) interest: Interest,
     pub(crate) links: Links,
     pub(crate) sharing: Sharing,
+    pub(crate) quiet: Option<Quiet>,
     pub(crate) sessions: Vec<Option<Session>>,
     free_sessions: Vec<SessionId>,
     pub(crate) woken: Vec<SessionId>,
@@ -178,6 +180,7 @@ impl Engine {
             interest: Interest::new(),
             links: Links::default(),
             sharing: Sharing::new(limits.shared_encoding_bytes),
+            quiet: None,
             sessions: Vec::new(),
             free_sessions: Vec::new(),
             woken: Vec::new(),
@@ -499,6 +502,7 @@ impl Engine {
         self.interest.leave(&mut self.keys, point);
         if self.interest.links(point) < 2 {
             self.sharing.forget(point);
+            self.quiet = None;
         }
     }
 

@@ -15,6 +15,14 @@ use crate::sharing::Wish;
 use crate::tree::{Object, Value};
 use crate::walk::Walk;
 
+/// Word that nothing has changed that such a reader can see, for those who ask next: what is hidden from one is hidden from all of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Quiet {
+    wish: Wish,
+    touched: Revision,
+    to: Revision,
+}
+
 /// What a link is to be told.
 enum Telling {
     /// Nothing that it can see has changed.
@@ -49,7 +57,16 @@ impl Engine {
             self.stats.frames_shared += 1;
             return Some(Update { tag, frame: Ok(frame), conflated });
         }
+        if let (true, Some(quiet)) = (shared, self.quiet)
+            && (quiet.wish, quiet.touched) == (wish, touched)
+        {
+            self.links[id].cursor = quiet.to;
+            return None;
+        }
         let made = self.make(id, names);
+        if shared && made.is_none() && !self.links[id].gone {
+            self.quiet = Some(Quiet { wish, touched, to: self.links[id].cursor });
+        }
         self.links[id].resumed = false;
         let frame = match made? {
             Ok(frame) => frame,
