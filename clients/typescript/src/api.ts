@@ -140,7 +140,7 @@ export class Api<S = any> {
     this.#machine = new Machine({
       transports: transport !== 'auto' ? [transport] : this.#Socket ? ['websocket', 'events'] : ['events'],
       credit: options.credit ?? CREDIT_BYTES,
-      linger: globalThis.process ? LINGER_MS_IN_PROCESS : LINGER_MS,
+      linger: 'process' in globalThis ? LINGER_MS_IN_PROCESS : LINGER_MS,
       random: Math.random,
     });
     this.#shown = this.#currentStatus();
