@@ -10,6 +10,8 @@ pub(super) const VALUE: &str = "/attack/value";
 pub(super) const LARGE_VALUE_BYTES: u64 = 58_000_000;
 /// Bytes of one body.
 const BODY_BYTES: usize = 3 << 20;
+/// Members of one body: records have nine members themselves, and a commit may write 16,384.
+const PUSHES: u64 = 1600;
 /// Bytes of one record, and records of one object.
 const RECORD_BYTES: usize = 250;
 const GROUP: u64 = 100_000;
@@ -60,11 +62,13 @@ pub(super) fn members(
     body_bytes: usize,
     push: impl Fn(&mut Vec<u8>, u64) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut body = Vec::new();
+    let (mut body, mut pushed) = (Vec::new(), 0);
     for number in 0..count {
         body.push(if body.is_empty() { b'{' } else { b',' });
         push(&mut body, number)?;
-        if body.len() >= body_bytes || number + 1 == count {
+        pushed += 1;
+        if body.len() >= body_bytes || pushed == PUSHES || number + 1 == count {
+            pushed = 0;
             body.push(b'}');
             expect(&plain.merge(path, &body)?)?;
             body.clear();
