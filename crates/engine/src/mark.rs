@@ -19,6 +19,8 @@ use crate::times::Timestamp;
 const MARKS_AT_ONCE: usize = 8192;
 /// Links of one session that are looked at to tell whether marking concerns it.
 const LINKS_LOOKED_AT: usize = 256;
+/// Links of one place that are put in line before another place has its turn.
+const MARKS_IN_TURN: usize = 1024;
 /// Slots of garbage that are taken apart in one step that has nothing else to do.
 const SLOTS_AT_A_TIME: usize = 4096;
 
@@ -95,13 +97,19 @@ impl Engine {
             && let Some(Task { point, beneath, at, time }) = self.marking.tasks.front()
         {
             let (point, beneath, at, time) = (*point, *beneath, *at, *time);
+            let mut turn = if beneath { left } else { left.min(MARKS_IN_TURN) };
+            left -= turn;
             let is_done = match beneath {
-                true => self.walk_on(point, at, time, &mut left),
-                false => self.line_up_on(point, at, time, &mut left),
+                true => self.walk_on(point, at, time, &mut turn),
+                false => self.line_up_on(point, at, time, &mut turn),
             };
+            left += turn;
             if is_done {
                 self.marking.tasks.pop_front();
                 self.marking.walks -= usize::from(beneath);
+            } else if !beneath {
+                // Places take turns: few links do not wait for many.
+                self.marking.tasks.rotate_left(1);
             }
         }
         if self.marking.is_empty() {
