@@ -11,17 +11,9 @@ use crate::link::LinkId;
 use crate::mutants;
 use crate::notes::Gone;
 use crate::refusal::Refusal;
-use crate::sharing::Wish;
+use crate::sharing::{Quiet, Wish};
 use crate::tree::{Object, Value};
 use crate::walk::Walk;
-
-/// Word that nothing has changed that such a reader can see, for those who ask next: what is hidden from one is hidden from all of them.
-#[derive(Clone, Copy)]
-pub(crate) struct Quiet {
-    wish: Wish,
-    touched: Revision,
-    to: Revision,
-}
 
 /// What a link is to be told.
 enum Telling {

@@ -20,6 +20,14 @@ pub(crate) struct Wish {
     pub(crate) from: Revision,
 }
 
+/// Word that nothing has changed that such a reader can see, for those who ask next: what is hidden from one is hidden from all of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Quiet {
+    pub(crate) wish: Wish,
+    pub(crate) touched: Revision,
+    pub(crate) to: Revision,
+}
+
 struct Kept {
     wish: Wish,
     /// The last change of the resource when the frame was made: it is good until the next.
