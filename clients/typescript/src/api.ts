@@ -3,11 +3,12 @@
 import { type Change, newChange, since, type State } from './change.js';
 import { HalfpingError, type Problem } from './errors.js';
 import { Live } from './live.js';
-import { type Action, type Call, CLOSED, type Event, LINGER_MS, LINGER_MS_IN_PROCESS, type Link, Machine, newLink, type Phase, type Transport } from './machine.js';
+import { Machine } from './machine.js';
+import { type Action, type Call, CLOSED, type Event, LINGER_MS, LINGER_MS_IN_PROCESS, type Link, newLink, type Phase, type Transport } from './terms.js';
 import { type At, checked } from './paths.js';
 import type { Answer, Command, Shape } from './protocol.js';
 import { copied, type Operation } from './value.js';
-import { MESSAGE_LENGTH_MAX, openEvents, openSocket, problemOf, request, type Http, type Listener, type WebSocketConstructor, type Wire } from './wire.js';
+import { openEvents, openSocket, problemOf, request, type Http, type Listener, type WebSocketConstructor, type Wire } from './wire.js';
 
 /** Bytes of state that may be on their way at most: what a proxy or a sleeping page can make stale. */
 const CREDIT_BYTES = 256 * 1024;
@@ -90,6 +91,17 @@ interface Pending extends Call {
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: HalfpingError) => void;
   timer?: ReturnType<typeof setTimeout>;
+}
+
+let wall = 0;
+let ran = 0;
+let passed = 0;
+/** A clock that does not go back, as the system's may, and does not stand still while the machine sleeps, as the browser's may. */
+function now(): number {
+  const [wallBefore, ranBefore] = [wall, ran];
+  wall = Date.now();
+  ran = performance.now();
+  return (passed += Math.max(wall - wallBefore, ran - ranBefore));
 }
 
 /** Opens nothing yet: the connection is made when something is first asked for. */
@@ -228,7 +240,13 @@ export class Api<S = any> {
 
   /** What is known of a resource that is being watched in this shape already. */
   peek<const P extends string>(path: P, shape: Shape = {}): At<S, P> | undefined {
-    return this.#feeds.get(keyOf(path, shape))?.value as At<S, P> | undefined;
+    return this.state(path, shape)?.value as At<S, P> | undefined;
+  }
+
+  /** @internal The state of a resource that is being watched in this shape, if it is known yet. */
+  state(path: string, shape: Shape): Readonly<Link> | undefined {
+    const feed = this.#feeds.get(keyOf(path, shape));
+    return feed?.known ? feed : undefined;
   }
 
   /** @internal */
@@ -264,8 +282,8 @@ export class Api<S = any> {
   }
 
   /**
-   * Makes the resource exactly this. Writes are made in the order in which they are asked for. One of more than a million characters is a
-   * request of its own: wait for it before you write the same again.
+   * Makes the resource exactly this. Writes are made in the order in which they are asked for. One of more than a million characters, or of more than
+   * the server or a gateway takes in a message, is a request of its own: wait for it before you write the same again.
    */
   put<const P extends string>(path: P, value: At<S, P>, options?: WriteOptions): Promise<Written> {
     return this.#write({ put: path, value }, options);
@@ -302,7 +320,7 @@ export class Api<S = any> {
       checked(Object.values(command)[0]);
       // As it is now, whatever becomes of it before it is sent.
       if ('value' in command) command = { ...command, value: copied(command['value'], 'value') };
-      const call: Pending = { command, writes, isLong: JSON.stringify(command).length > MESSAGE_LENGTH_MAX, resolve, reject };
+      const call: Pending = { command, writes, length: JSON.stringify(command).length, resolve, reject };
       call.timer = setTimeout(() => {
         if (this.#waiting.delete(call)) this.#break(call, 'offline');
         else this.#dispatch({ type: 'expire', call });
@@ -332,7 +350,7 @@ export class Api<S = any> {
    * something changed, and 20 s, after which the server is asked. `Infinity` before the first time.
    */
   age(): number {
-    return Math.max(0, Date.now() - (this.#shown.inStepAt ?? -Infinity));
+    return now() - (this.#machine.inStepAt ?? -Infinity);
   }
 
   /** Ends the connection and stays away. What is watched stays so, and comes up to date after {@link reconnect}. */
@@ -357,7 +375,7 @@ export class Api<S = any> {
   // ---- the machine's hands
 
   #dispatch(event: Event): void {
-    this.#actions.push(...this.#machine.handle(event, Date.now()));
+    this.#actions.push(...this.#machine.handle(event, now()));
     // Asked for within what is being done (a handler calls us): it is done after that.
     if (!this.#acting) {
       this.#acting = true;
@@ -508,7 +526,7 @@ export class Api<S = any> {
       transport,
       // It is to be read, and not worth telling by itself.
       get inStepAt() {
-        return machine.inStepAt;
+        return machine.inStepAt && Date.now() - now() + machine.inStepAt;
       },
       error,
       hint,

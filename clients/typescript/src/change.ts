@@ -1,6 +1,6 @@
 /** What handlers are told. */
 
-import type { Told } from './machine.js';
+import type { Told } from './terms.js';
 import { changedKeys } from './value.js';
 
 /** What became of a resource. */

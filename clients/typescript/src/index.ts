@@ -16,7 +16,7 @@ export type { Change } from './change.js';
 export { HalfpingError } from './errors.js';
 export type { ErrorType, Problem } from './errors.js';
 export { Live } from './live.js';
-export type { Phase, Transport } from './machine.js';
+export type { Phase, Transport } from './terms.js';
 export { path } from './paths.js';
 export type { At, Name, PathOf } from './paths.js';
 export type { Shape } from './protocol.js';

@@ -3,7 +3,7 @@
 import type { Api, Handler, WatchOptions } from './api.js';
 import type { Change } from './change.js';
 import { HalfpingError } from './errors.js';
-import { CLOSED } from './machine.js';
+import { CLOSED } from './terms.js';
 import { at } from './value.js';
 
 /** What is at a path, kept up to date until {@link Live.close}. Values are never written to: what did not change stays `===`. */
@@ -41,7 +41,12 @@ export class Live<V = any> {
     this.ready.catch(() => {}); // who does not wait for it need not know
   }
 
-  /** What is there; `undefined` when nothing is, or it is not known yet. */
+  /** Whether its state is known yet. Until then `value` is `undefined`, as it is where nothing is. */
+  get known(): boolean {
+    return this.#change !== undefined;
+  }
+
+  /** What is there; `undefined` when nothing is, or it is not {@link Live.known} yet. */
   get value(): V | undefined {
     return this.#change?.value;
   }
@@ -51,9 +56,10 @@ export class Live<V = any> {
     return at(this.value, keys);
   }
 
-  /** The cursor of the state that it shows. */
+  /** The cursor of the state that it shows, the newest one: it may have changed and changed back. */
   get rev(): string | undefined {
-    return this.#change?.rev;
+    const { known, path } = this;
+    return (known && this.#stops.size > 0 && this.#api.state(path, this.#options)?.rev) || this.#change?.rev;
   }
 
   /** When that was committed: milliseconds since 1970, by the server's clock. */
@@ -63,7 +69,7 @@ export class Live<V = any> {
 
   /** Whether it is up to date, as far as anybody here can know. */
   get synced(): boolean {
-    return this.#change !== undefined && this.#api.status.synced;
+    return this.known && this.#api.status.synced;
   }
 
   /** Calls the handler with the state, and whenever it has changed. Returns what ends it. */

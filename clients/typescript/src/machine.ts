@@ -7,148 +7,10 @@
  */
 
 import type { Problem } from './errors.js';
-import type { Answer, Command, Entry, Message, Shape } from './protocol.js';
+import type { Answer, Command, Entry, Message } from './protocol.js';
 import { comeBack } from './protocol.js';
+import { type Action, answerMs, ATTEMPTS_BEFORE_OTHER, BLOCKED_MS, type Call, CALLS_OPEN_MS_MAX, CLOSED, type Event, type Link, MESSAGE_LENGTH_MAX, OPEN_MS_MAX, PACKED_LENGTH_MAX, PAUSE_MS_MAX, PAUSE_MS_MIN, type Phase, RETRY_AFTER_MS_MAX, type Settings, SILENCE_MS, SPREAD_MS, STABLE_MS, type Told, type Transport } from './terms.js';
 import { applied } from './value.js';
-
-/** How long a connection may take until the server's first word, and any answer to a probe. */
-export const OPEN_MS_MAX = 10_000;
-/** The same where only calls wait. */
-export const CALLS_OPEN_MS_MAX = 8_000;
-/** After so much silence the server is asked whether it is still there. It pings too, but a page is not told of pings. */
-export const SILENCE_MS = 20_000;
-/** How long a connection is kept that nobody needs. */
-export const LINGER_MS = 5_000;
-/** The same where it keeps a process from ending. */
-export const LINGER_MS_IN_PROCESS = 250;
-/** The first pause after a loss; each further one may be twice as long. Half of each is chance. */
-export const PAUSE_MS_MIN = 250;
-export const PAUSE_MS_MAX = 10_000;
-/** Over how long the clients of a server that stops spread their return. */
-export const SPREAD_MS = 5_000;
-/** How long the event stream is preferred after WebSockets did not get through. */
-export const BLOCKED_MS = 600_000;
-/** Attempts in a row that have to fail, of a transport that got through before, until the other is tried. */
-export const ATTEMPTS_BEFORE_OTHER = 4;
-/** The longest wait that a server may ask for. */
-export const RETRY_AFTER_MS_MAX = 300_000;
-/** A connection that lived so long is taken for a good one: after its loss the pauses begin anew. */
-export const STABLE_MS = 3_000;
-/** Links that one command opens: their list stays well below what a server takes in one message. */
-export const LINKS_PER_COMMAND = 1_000;
-
-export const CLOSED = 'it has been closed here';
-
-export type Phase =
-  /** Nothing is needed. */
-  | 'idle'
-  /** On the way: no word from the server yet. */
-  | 'opening'
-  | 'live'
-  /** The connection is gone; another try will follow. */
-  | 'waiting'
-  /** Switched off by the application. */
-  | 'off'
-  /** The server's last word was that coming back makes no sense. */
-  | 'refused'
-  | 'closed';
-
-export type Transport = 'websocket' | 'events';
-
-/** A resource that is watched. */
-export interface Link {
-  readonly id: number;
-  readonly path: string;
-  readonly shape: Shape;
-  /** The shape as text. */
-  readonly kind: string;
-  /** Its state, as of the last whole change. */
-  value?: unknown;
-  /** Whether there is a state yet. That may be that nothing is there. */
-  known: boolean;
-  rev?: string | undefined;
-  t: number;
-  /** The cursor speaks for it: it may be resumed. */
-  covered: boolean;
-  /** What is being built of a change that comes in parts. */
-  parts?: { value: unknown } | undefined;
-}
-
-/** `kind` is the shape as JSON. */
-export const newLink = (id: number, path: string, kind: string): Link => ({
-  id,
-  path,
-  shape: JSON.parse(kind) as Shape,
-  kind,
-  known: false,
-  t: 0,
-  covered: false,
-});
-
-/** A command with an answer. */
-export interface Call {
-  readonly command: Command;
-  /** Whether it changes anything, so that it may not be done twice. */
-  readonly writes: boolean;
-  /** Too long for a message: it goes by a request of its own. */
-  readonly isLong?: boolean;
-  /** It has waited for as long as it may: if it has to be sent again, it is not. */
-  isLate?: boolean;
-}
-
-/** One change of a link, as it came. */
-export interface Told {
-  readonly previous: unknown;
-  readonly value: unknown;
-  readonly kind: 'snapshot' | 'merge' | 'patch' | 'gone';
-  readonly body: unknown;
-  readonly rev: string;
-  readonly t: number;
-  readonly synced: boolean;
-}
-
-export type Event =
-  | { readonly type: 'watch'; readonly link: Link }
-  | { readonly type: 'unwatch'; readonly link: Link }
-  | { readonly type: 'call'; readonly call: Call }
-  /** A call has waited long enough for a connection. */
-  | { readonly type: 'expire'; readonly call: Call }
-  /** All that is wanted for now has been said. */
-  | { readonly type: 'flush' }
-  | { readonly type: 'opened'; readonly token: string | undefined }
-  | { readonly type: 'message'; readonly text: string }
-  | { readonly type: 'lost'; readonly code?: number | undefined; readonly retryAfter?: number | undefined; readonly problem?: Problem | undefined }
-  | { readonly type: 'timer' }
-  /** Something happened that makes a look worth while: the network came back, the page is shown. */
-  | { readonly type: 'nudge' }
-  | { readonly type: 'disconnect' }
-  | { readonly type: 'reconnect' }
-  | { readonly type: 'close' };
-
-export type Action =
-  | { readonly do: 'connect'; readonly transport: Transport }
-  | { readonly do: 'send'; readonly commands: readonly Command[] }
-  /** Of this connection nothing more is to be heard. */
-  | { readonly do: 'drop' }
-  /** There is one timer: this replaces it. */
-  | { readonly do: 'timer'; readonly ms: number | undefined }
-  | { readonly do: 'told'; readonly link: Link; readonly told: Told }
-  | { readonly do: 'failed'; readonly link: Link; readonly problem: Problem }
-  /** Over HTTP, since this transport cannot carry it. */
-  | { readonly do: 'request'; readonly call: Call }
-  | { readonly do: 'answered'; readonly call: Call; readonly answer: Answer }
-  | { readonly do: 'broken'; readonly call: Call; readonly why: 'offline' | 'unsure' | 'closed' };
-
-export interface Settings {
-  /** The transports that there are, the preferred one first. */
-  readonly transports: readonly [Transport, ...Transport[]];
-  /** Bytes of state that may be on their way (L10); 0 for any number. */
-  readonly credit: number;
-  /** How long a connection is kept that nobody needs. */
-  readonly linger: number;
-  /** A number in 0..1. */
-  readonly random: () => number;
-}
 
 type Of<T extends Event['type']> = Extract<Event, { type: T }>;
 /** The name of a method of the machine that takes this event. */
@@ -171,6 +33,10 @@ export class Machine {
   problem: Problem | undefined;
   /** Until when the event stream is preferred, since WebSockets did not get through although the server is there. */
   blockedUntil = 0;
+  /** UTF-16 units of the longest call that gets through as a message. A longer one goes by a request of its own. */
+  lengthMax = MESSAGE_LENGTH_MAX;
+  /** UTF-16 units of the longest call that got through. A longer one is tried alone: nothing is lost with it if it does not. */
+  #proven = PACKED_LENGTH_MAX;
   readonly links = new Map<number, Link>();
 
   now = 0;
@@ -231,8 +97,8 @@ export class Machine {
     else if (this.#greeted) this.#outgoing.push(link.id);
   }
 
-  queue({ call }: Of<'call'>): void {
-    if (call.isLong) return this.#request(call);
+  queue({ call }: Omit<Of<'call'>, 'type'>): void {
+    if (call.length > this.lengthMax) return this.#request(call);
     this.#queued.add(call);
     if (this.#greeted) this.#outgoing.push(call);
   }
@@ -317,7 +183,7 @@ export class Machine {
     const all = [...this.links.values()];
     const links = [...new Set(all.map(kindOf))].flatMap((kind) => all.filter((link) => kindOf(link) === kind));
     const commands = this.#commands(isSocket ? [...links, ...this.#queued] : links);
-    this.#outgoing.push(...this.#queued); // on a stream: what a socket was told is not queued any more
+    this.#outgoing.push(...this.#queued); // on a stream, or those that wait until another was tried
     this.#greeted = true;
     // Without a question there is no answer.
     if (isSocket && commands.length === 0) commands.push(this.#question());
@@ -330,20 +196,31 @@ export class Machine {
   #commands(outgoing: readonly Outgoing[]): Command[] {
     const commands: Command[] = [];
     let links: Link[] = [];
+    let length = 0;
+    let waits = false;
     for (const one of [...outgoing, undefined]) {
       const link = (one as Link | undefined)?.kind ? (one as Link) : undefined;
       const [first] = links;
-      if (first && (!link || kindOf(first) !== kindOf(link) || links.length === LINKS_PER_COMMAND)) {
+      if (first && (!link || kindOf(first) !== kindOf(link) || length > PACKED_LENGTH_MAX)) {
         const ref = ++this.#ref;
         this.#asked.set(ref, links);
         const what = links.length === 1 ? { watch: first.id, path: first.path } : { watch: links.map(({ id, path }) => [id, path]) };
         commands.push({ ...what, ...first.shape, ...(first.covered && { since: this.cursor }), ref });
         links = [];
+        length = 0;
       }
-      if (link) links.push(link);
-      else if (typeof one === 'number') commands.push({ unwatch: one });
+      if (link) {
+        links.push(link);
+        length += link.path.length + 16; // its number, and what stands between
+      } else if (typeof one === 'number') commands.push({ unwatch: one });
       else if (one) {
         const call = one as Call;
+        for (const sent of this.#sent.values()) {
+          // (If one is being tried, it is the only one.)
+          waits ||= Math.max(sent.length, call.length) > this.#proven;
+          break;
+        }
+        if (waits) continue;
         this.#queued.delete(call);
         this.#sent.set(++this.#ref, call);
         commands.push({ ...call.command, ref: this.#ref });
@@ -370,7 +247,16 @@ export class Machine {
       // opened for: else links that come and go faster than that would never be told anything.
       if (this.#outgoing.length > 0 && (this.synced || this.links.size === 0)) this.restart();
     } else if (outgoing.length > 0) {
-      this.#act({ do: 'send', commands: this.#commands(outgoing) });
+      const commands = this.#commands(outgoing);
+      this.#outgoing.push(...this.#queued); // they wait until another was tried
+      if (commands.length > 0) this.#act({ do: 'send', commands });
+      if (!this.#probed && this.#sent.size > 0) {
+        // A call is answered, and so asks as well whether the server is there.
+        this.#probed = true;
+        let all = 0;
+        for (const { length } of this.#sent.values()) all += length;
+        this.#time(answerMs(all));
+      }
     }
     this.#linger();
   }
@@ -385,10 +271,11 @@ export class Machine {
   }
 
   lose({ code, retryAfter, problem }: Omit<Of<'lost'>, 'type'>): void {
-    const unheard = this.phase === 'opening';
+    const isShortened = code === TOO_LONG && this.#shorten();
+    const unheard = this.phase === 'opening' && !isShortened;
     const isGood = !unheard && this.now - this.#liveAt >= STABLE_MS;
     if (isGood) this.#pause = PAUSE_MS_MIN;
-    const kind = comeBack(code);
+    const kind = isShortened ? 'once' : comeBack(code);
     this.problem = problem ?? (kind === 'never' ? { type: 'ended', detail: `closed with code ${code}` } : this.problem);
     if (kind === 'never') return this.#rest('refused');
     // Perhaps it is only this transport: the other is tried at once.
@@ -402,10 +289,26 @@ export class Machine {
     this.phase = 'waiting';
     if (kind === 'slower') this.#pause = PAUSE_MS_MAX;
     const chance = this.settings.random();
-    let ms = kind === 'once' && isGood ? 0 : kind === 'spread' ? SPREAD_MS * chance : (this.#pause / 2) * (1 + chance);
+    let ms = isShortened || (kind === 'once' && isGood) ? 0 : kind === 'spread' ? SPREAD_MS * chance : (this.#pause / 2) * (1 + chance);
     this.#pause = Math.min(this.#pause * 2, PAUSE_MS_MAX);
     ms += Math.min(retryAfter ?? 0, RETRY_AFTER_MS_MAX);
     this.#time(ms);
+  }
+
+  /**
+   * A message was too long for the server, or for what is on the way to it: the call that was tried. It goes by a request, and so will others like it.
+   * False if it was something else.
+   */
+  #shorten(): boolean {
+    const [call] = this.#sent.values();
+    if (!call || call.length <= this.#proven) return false;
+    this.lengthMax = Math.max(this.#proven, call.length / 2);
+    if (!call.isLate) {
+      this.#sent.clear();
+      this.#request(call);
+    }
+    for (const call of this.#queued) if (call.length > this.lengthMax) this.#request(call);
+    return true;
   }
 
   /** Opening, and the timer is over. */
@@ -451,8 +354,7 @@ export class Machine {
     if (this.#probed) {
       this.#drop();
       this.lose({});
-    } else if (Math.abs(silence) >= SILENCE_MS) {
-      // (Somebody may have set the clock back.)
+    } else if (silence >= SILENCE_MS) {
       this.probe();
     } else {
       this.#time(SILENCE_MS - silence);
@@ -509,13 +411,17 @@ export class Machine {
     const call = this.#sent.get(answer.ref);
     this.#asked.delete(answer.ref);
     this.#sent.delete(answer.ref);
-    if (call) this.#act({ do: 'answered', call, answer });
+    if (call) {
+      this.#proven = Math.max(this.#proven, call.length);
+      this.#act({ do: 'answered', call, answer });
+    }
     for (const link of links ?? []) {
       if (answer.status >= 400 && (answer.link ?? link.id) === link.id) this.#fail(link, answer);
       else if (this.links.has(link.id) && !link.covered) this.#fresh.add(link);
     }
     // All that was asked for is covered by the cursor already: nothing more will be said.
     this.#inStep();
+    if (call) this.flush();
     this.#linger();
   }
 
@@ -626,6 +532,9 @@ const HELD_BACK: Problem = {
   detail: 'no word within 10 s',
   hint: 'behind nginx: proxy_buffering off',
 };
+
+/** A message was too long (RFC 6455). */
+const TOO_LONG = 1009;
 
 /** One command can open all links of a kind. */
 const kindOf = ({ covered, kind }: Link): string => covered + kind;

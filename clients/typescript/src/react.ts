@@ -22,11 +22,11 @@ export function useApi<S = any>(): Api<S> {
 }
 
 /**
- * What is at a path, now and whenever it changes; `undefined` when nothing is there, or it is not known yet. Parts that did not change keep
- * their identity, so that memoised components beneath are not rendered again. `null` as the path watches nothing. An error of the link is
- * thrown where the component renders, for the nearest error boundary.
+ * What is at a path, now and whenever it changes; `undefined` when nothing is there, and `initial` until that is known: `initial: null` tells
+ * loading from absent. Parts that did not change keep their identity, so that memoised components beneath are not rendered again. `null` as the
+ * path watches nothing. An error of the link is thrown where the component renders, for the nearest error boundary.
  */
-export function useLive<V = any>(path: string | null, shape: Shape = {}): V | undefined {
+export function useLive<V = any, I = undefined>(path: string | null, { initial, ...shape }: LiveOptions<I> = {}): V | I | undefined {
   const api = useApi();
   const { rate, depth, delta, priority } = shape;
   const store = useMemo(
@@ -35,18 +35,25 @@ export function useLive<V = any>(path: string | null, shape: Shape = {}): V | un
   );
   const seen = useSyncExternalStore(store.subscribe, store.read, unseen);
   if (seen.error) throw seen.error;
-  return seen.value as V | undefined;
+  return seen === NOTHING ? initial : (seen.value as V | undefined);
+}
+
+/** How {@link useLive} is to be told, and what it returns before. */
+export interface LiveOptions<I = undefined> extends Shape {
+  /** Returned until the state is known, also where a server renders the page. `undefined` unless told. */
+  readonly initial?: I;
 }
 
 /** The hooks of an API whose state has the shape `S`: the path says what the value is. */
 export interface Hooks<S> {
   useApi(): Api<S>;
-  useLive<const P extends string>(path: P | null, shape?: Shape): At<S, P> | undefined;
+  useLive<const P extends string, I = undefined>(path: P | null, options?: LiveOptions<I>): At<S, P> | I | undefined;
+  useStatus(): Status;
 }
 
 /** `const { useLive } = hooksOf<Schema>()`: the same hooks, for the compiler. */
 export function hooksOf<S>(): Hooks<S> {
-  return { useApi, useLive };
+  return { useApi, useLive, useStatus };
 }
 
 /** The state of the connection. */
@@ -68,8 +75,8 @@ const IDLE: Status = { state: 'idle', synced: false, transport: undefined, inSte
 
 function storeOf(api: Api, path: string | null, shape: Shape) {
   // Another component may watch the same already: then there is no first render without it.
-  const known = path === null ? undefined : api.peek(path, shape);
-  let seen: Seen = known === undefined ? NOTHING : { value: known };
+  const known = path === null ? undefined : api.state(path, shape);
+  let seen: Seen = known ? { value: known.value } : NOTHING;
   return {
     read: () => seen,
     subscribe: (changed: () => void) => {
@@ -78,7 +85,7 @@ function storeOf(api: Api, path: string | null, shape: Shape) {
         seen = next;
         changed();
       };
-      return api.on(path, (value) => value !== seen.value && see({ value }), { ...shape, onError: (error) => see({ error }) });
+      return api.on(path, (value) => (seen === NOTHING || value !== seen.value) && see({ value }), { ...shape, onError: (error) => see({ error }) });
     },
   };
 }

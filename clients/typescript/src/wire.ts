@@ -1,15 +1,13 @@
 /** The two ways to a server: one WebSocket, or a stream of events and requests of plain HTTP. */
 
 import type { Problem } from './errors.js';
-import type { Event } from './machine.js';
+import { answerMs, PACKED_LENGTH_MAX, type Event } from './terms.js';
 import type { Answer, Command } from './protocol.js';
 
 /** Of a stream that is alive something is heard every 15 s (PROTOCOL E4). */
 const STREAM_SILENCE_MS_MAX = 40_000;
-/** How long a plain request may take until its answer. */
-const ANSWER_MS_MAX = 30_000;
-/** UTF-16 units of one message, in UTF-8 three bytes each at most: a server takes 4 MiB (`message_bytes`) unless told. */
-export const MESSAGE_LENGTH_MAX = 1 << 20;
+/** How long it may take to read something by a plain request: all of it, also where much comes slowly. */
+const READ_MS_MAX = 30_000;
 
 /** A connection. */
 export interface Wire {
@@ -21,7 +19,10 @@ export interface Wire {
 /** Is told what becomes of a connection. */
 export type Listener = (event: Extract<Event, { type: 'opened' | 'message' | 'lost' }>) => void;
 
-export const problemOf = (error: unknown): Problem => ({ type: 'offline', detail: (error as Error).message });
+export const problemOf = (error: unknown): Problem => {
+  const { message, hint } = error as Error & Problem;
+  return { type: 'offline', detail: message, hint };
+};
 
 /** The token is there or not; in the second case it is not the way that is to blame. */
 const opening = (token: Promise<string | undefined>, listener: Listener): unknown =>
@@ -47,7 +48,7 @@ export function openSocket(Socket: WebSocketConstructor, http: Http, listener: L
   const opened = new Promise((resolve) => (socket.onopen = resolve));
   opening(Promise.all([http.token(), opened]).then(([token]) => token), listener);
   socket.onmessage = ({ data }) => listener({ type: 'message', text: data });
-  socket.onclose = ({ code, reason }) => listener({ type: 'lost', code, problem: reason && { type: 'ended', detail: reason } });
+  socket.onclose = ({ code, reason }) => listener({ type: 'lost', code, problem: reason ? { type: 'ended', detail: reason } : undefined });
   socket.onerror = () => {}; // a close follows, and says more
   return {
     send: (commands) => {
@@ -55,7 +56,7 @@ export function openSocket(Socket: WebSocketConstructor, http: Http, listener: L
       let texts = '';
       for (const command of commands) {
         const text = JSON.stringify(command);
-        if (texts && texts.length + text.length > MESSAGE_LENGTH_MAX) {
+        if (texts && texts.length + text.length > PACKED_LENGTH_MAX) {
           socket.send(`[${texts}]`);
           texts = '';
         }
@@ -110,9 +111,9 @@ export function openEvents(http: Http, listener: Listener): Wire {
   opening(http.token().then((given) => (token = given)), listener);
   return {
     send: (commands) =>
-      void run(commands).catch(() => {
+      void run(commands).catch((error) => {
         clearTimeout(silence);
-        listener({ type: 'lost', problem: problemOf({ message: `nothing answers at ${http.root}` }) });
+        listener({ type: 'lost', problem: problemOf(error) });
       }),
     drop: () => abort.abort(),
   };
@@ -136,6 +137,7 @@ export async function request(http: Http, token: string | undefined, command: Co
   const at = command[name] as string;
   // A name may have these, and a URL would take them for something else, or leave them out.
   const url = `.${at.replace(/[\0- ?#\\]/g, encodeURIComponent)}${depth === undefined ? '' : `?depth=${depth}`}`;
+  const body = JSON.stringify(value) as string | undefined;
   const response = await ask(http, token, url, {
     method,
     headers: {
@@ -143,8 +145,8 @@ export async function request(http: Http, token: string | undefined, command: Co
       ...(condition === null && { 'if-none-match': '*' }),
       ...(condition != null && { 'if-match': condition === '*' ? condition : `"${condition}"` }),
     },
-    ...(type && { body: JSON.stringify(value) }),
-    signal: AbortSignal.timeout(ANSWER_MS_MAX),
+    ...(body !== undefined && { body }),
+    signal: AbortSignal.timeout(name === 'get' ? READ_MS_MAX : answerMs(body?.length ?? 0)),
   });
   const rev = response.headers.get('etag')?.replace(/^(W\/)?"|"$/g, '');
   // A success without a cursor is somebody else's: a page to log in, or what a proxy has in place of what is missing.
@@ -158,7 +160,14 @@ export async function request(http: Http, token: string | undefined, command: Co
 
 function ask({ fetch, root }: Http, token: string | undefined, url: string, { headers, ...init }: RequestInit): Promise<Response> {
   const all = { ...headers, ...(token !== undefined && { authorization: `Bearer ${token}` }) };
-  return fetch(new URL(url, root), { ...init, headers: all, cache: 'no-store' });
+  return fetch(new URL(url, root), { ...init, headers: all, cache: 'no-store' }).catch(({ message }: Error) => {
+    const origin = globalThis.location?.origin;
+    throw {
+      message: `nothing answers at ${root} (${message})`,
+      // A browser does not tell a page of another origin that it was refused.
+      hint: origin && origin !== root.origin ? `if a server is there, it does not let in pages of ${origin}: --cors ${origin === 'null' ? 'any' : origin}` : undefined,
+    };
+  });
 }
 
 async function documentOf(response: Response): Promise<Problem> {

@@ -104,6 +104,31 @@ describe('a handler', () => {
   });
 });
 
+describe('a mirror', () => {
+  test('tells loading from absent', async () => {
+    const { api, socket } = await open();
+    const live = api.live('/none');
+    expect([live.known, live.value]).toEqual([false, undefined]);
+    await settled();
+    await socket().open();
+    socket().serve({});
+    expect([live.known, live.value]).toEqual([true, undefined]);
+    live.close();
+    expect(live.known).toBe(true);
+  });
+
+  test('has the cursor of what it shows also when that changed and changed back', async () => {
+    const { api, socket } = await live({ '/a': 1 }, '/a');
+    const mirror = api.live('/a');
+    await settled();
+    socket().say({ rev: 'e.3', t: 6, set: [[1, 'snapshot', 1]], synced: true });
+    expect([mirror.rev, mirror.value]).toEqual(['e.3', 1]);
+    mirror.close();
+    socket().say({ rev: 'e.4', t: 7, set: [[1, 'snapshot', 2]], synced: true });
+    expect([mirror.rev, mirror.value]).toEqual(['e.1', 1]);
+  });
+});
+
 describe('everything can be called', () => {
   /** A socket as the standard has it: until it is open, nothing can be sent. */
   class StrictSocket extends FakeSocket {
@@ -370,9 +395,11 @@ test('what is much goes in several messages, and what is very much by a request 
   await expect(large).rejects.toMatchObject({ type: 'body-too-large', status: 413 });
   expect(asked).toEqual(['PUT 5000002']);
   await socket().open();
+  expect(socket().commands.map(({ put }) => put)).toEqual(['/a/0']); // none so long has got through yet
+  socket().say({ ref: 1, status: 200, rev: 'e.1' });
   expect(socket().commands.map(({ put }) => put)).toEqual(['/a/0', '/a/1', '/a/2', '/a/3', '/a/4']);
-  expect(socket().messages).toHaveLength(3);
-  expect(api.status.state).toBe('opening');
+  expect(socket().messages).toHaveLength(6); // what is long is a message of its own
+  expect(api.status.state).toBe('live');
 });
 
 describe('an iterator', () => {
@@ -743,6 +770,65 @@ describe('the connection', () => {
     socket().onclose?.({ code: 1006 });
     await vi.advanceTimersByTimeAsync(50);
     expect(api.age()).toBe(750);
+  });
+
+  test('tells that also when the clock is set back, and does not stay with an event stream for that', async () => {
+    vi.spyOn(console, 'warn').mockImplementation(() => {});
+    const { api, socket } = await open({ transport: 'auto', fetch: () => new Promise(() => {}) });
+    api.on('/a', () => {});
+    await settled();
+    await socket().open();
+    socket().serve({});
+    await vi.advanceTimersByTimeAsync(700);
+    expect(api.age()).toBeCloseTo(700);
+    vi.setSystemTime(Date.now() - 3_600_000);
+    expect(api.age()).toBeCloseTo(700);
+    await vi.advanceTimersByTimeAsync(300);
+    expect(api.age()).toBeCloseTo(1_000);
+    expect(api.status.inStepAt).toBeCloseTo(Date.now() - 1_000);
+    // The server is still asked whether it is there.
+    const { length } = socket().messages;
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(socket().messages.slice(length).join()).toContain('"credit":');
+    api.close();
+    // Calls alone found WebSockets blocked, a minute long.
+    const other = await open({ transport: 'auto', fetch: async () => new Response('1', { headers: { etag: '"e.1"' } }) });
+    const first = other.api.get('/a');
+    await vi.advanceTimersByTimeAsync(8_000);
+    await first;
+    vi.setSystemTime(Date.now() - 86_400_000);
+    await other.api.get('/a');
+    expect(FakeSocket.all).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(61_000);
+    void other.api.get('/a').catch(() => {});
+    await settled();
+    expect(FakeSocket.all).toHaveLength(2);
+    other.api.close();
+  });
+
+  test('that is refused says by whom and what to do, also after the next attempt', async () => {
+    vi.spyOn(console, 'warn').mockImplementation(() => {});
+    const problem = { type: 'urn:halfping:problem:forbidden-origin', status: 403, detail: 'pages of https://app.test may not follow anything here', hint: '--cors' };
+    const { api, socket } = await open({ transport: 'auto', fetch: async () => Response.json(problem, { status: 403 }) });
+    api.on('/a', () => {});
+    for (let attempt = 1; attempt <= 2; attempt++) {
+      await settled();
+      socket().onclose?.({ code: 1006, reason: '' });
+      expect(api.status.error?.type, 'until it is told anew').toBe(attempt === 1 ? undefined : 'forbidden-origin');
+      await settled();
+      expect(api.status).toMatchObject({ state: 'waiting', error: { type: 'forbidden-origin', status: 403 }, hint: '--cors' });
+      await vi.advanceTimersByTimeAsync(1_000);
+    }
+    expect(FakeSocket.all).toHaveLength(3);
+    api.close();
+  });
+
+  test('that is dead is found out by a write within seconds', async () => {
+    const { api } = await live({ '/a': 1 }, '/a');
+    const failed = expect(api.put('/a', 2)).rejects.toMatchObject({ type: 'unsure' });
+    await vi.advanceTimersByTimeAsync(8_001);
+    await failed;
+    expect(api.status.state).toBe('waiting');
   });
 
   test('tells its listeners in order, also when one of them changes it', async () => {

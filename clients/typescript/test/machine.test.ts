@@ -1,17 +1,19 @@
 import { describe, expect, test } from 'vitest';
+import { Machine, TABLE } from '../src/machine.js';
 import {
   type Action,
+  ANSWER_MS_MAX,
   ATTEMPTS_BEFORE_OTHER,
   BLOCKED_MS,
   CALLS_OPEN_MS_MAX,
   type Call,
   type Event,
   LINGER_MS,
-  LINKS_PER_COMMAND,
   type Link,
-  Machine,
+  MESSAGE_LENGTH_MAX,
   newLink,
   OPEN_MS_MAX,
+  PACKED_LENGTH_MAX,
   PAUSE_MS_MAX,
   PAUSE_MS_MIN,
   type Phase,
@@ -20,8 +22,8 @@ import {
   SILENCE_MS,
   SPREAD_MS,
   STABLE_MS,
-  TABLE,
-} from '../src/machine.js';
+  UNITS_PER_MS,
+} from '../src/terms.js';
 import { comeBack, type Shape } from '../src/protocol.js';
 
 /** A machine with a clock, and all that it did. */
@@ -48,8 +50,8 @@ class Bench {
     return link;
   }
 
-  call(command: object = { put: '/a', value: 1 }, writes = true): Call {
-    const call = { command: command as Call['command'], writes };
+  call(command: object = { put: '/a', value: 1 }, writes = true, length = 0): Call {
+    const call = { command: command as Call['command'], writes, length };
     this.do({ type: 'call', call });
     return call;
   }
@@ -103,8 +105,8 @@ function inPhase(phase: Phase): Bench {
 const EVENTS: { [T in Event['type']]: Extract<Event, { type: T }> } = {
   watch: { type: 'watch', link: newLink(99, '/z', '{}') },
   unwatch: { type: 'unwatch', link: newLink(98, '/y', '{}') },
-  call: { type: 'call', call: { command: { get: '/a' }, writes: false } },
-  expire: { type: 'expire', call: { command: { get: '/b' }, writes: false } },
+  call: { type: 'call', call: { command: { get: '/a' }, writes: false, length: 0 } },
+  expire: { type: 'expire', call: { command: { get: '/b' }, writes: false, length: 0 } },
   flush: { type: 'flush' },
   opened: { type: 'opened', token: undefined },
   message: { type: 'message', text: '{"rev":"e.2","t":6,"synced":true}' },
@@ -172,14 +174,17 @@ describe('links', () => {
 
   test('that are many do not go into one command', () => {
     const bench = new Bench();
-    for (let n = 0; n <= LINKS_PER_COMMAND; n++) bench.watch(`/${n}`);
+    for (let n = 0; n < 3_000; n++) bench.watch(`/${'long'.repeat(n % 10)}/${n}`);
     bench.flush();
-    expect(sent(bench.opened()).map((command) => (command['watch'] as unknown[]).length ?? 1)).toEqual([LINKS_PER_COMMAND, 1]);
+    const commands = sent(bench.opened());
+    for (const command of commands) expect(JSON.stringify(command).length).toBeLessThan(PACKED_LENGTH_MAX + 100);
+    expect(commands.flatMap((command) => command['watch'])).toHaveLength(3_000);
+    expect(commands.length).toBeLessThan(15);
   });
 
   test('on a stream go into one request, however many', () => {
     const bench = new Bench({ transports: ['events'] });
-    for (let n = 0; n <= LINKS_PER_COMMAND; n++) bench.watch(`/${n}`);
+    for (let n = 0; n <= 3_000; n++) bench.watch(`/${n}`);
     bench.flush();
     expect(bench.opened().filter((action) => action.do === 'send')).toHaveLength(1);
   });
@@ -665,13 +670,114 @@ describe('calls', () => {
 
   test('that are too long for a message go by a request at once, with a connection or without', () => {
     const bench = new Bench();
-    const call = { command: { put: '/a', value: 1 }, writes: true, isLong: true };
+    const call = { command: { put: '/a', value: 1 }, writes: true, length: MESSAGE_LENGTH_MAX + 1 };
     expect(bench.do({ type: 'call', call })).toEqual([{ do: 'request', call }]);
     bench.live();
     expect(bench.do({ type: 'call', call })).toEqual([{ do: 'request', call }]);
     expect(bench.flush()).toEqual([]);
     bench.do({ type: 'disconnect' });
     expect(bench.do({ type: 'call', call })).toEqual([{ do: 'broken', call, why: 'offline' }]);
+  });
+
+  test('that were too long for the server or a gateway go by a request, and disturb nothing else', () => {
+    const bench = new Bench();
+    const link = bench.live();
+    const before = bench.call({ put: '/b', value: 1 });
+    const long = bench.call({ put: '/a', value: 1 }, true, 100_000);
+    const after = bench.call({ put: '/c', value: 1 });
+    const other = bench.call({ put: '/d', value: 1 }, true, 60_000);
+    // What is longer than anything that got through is tried alone.
+    expect(sent(bench.flush())).toEqual([{ put: '/b', value: 1, ref: 2 }]);
+    expect(sent(bench.flush())).toEqual([]);
+    const answer = { ref: 2, status: 200 };
+    expect(bench.hear(answer)).toEqual([
+      { do: 'answered', call: before, answer },
+      { do: 'send', commands: [{ put: '/a', value: 1, ref: 3 }] },
+      { do: 'timer', ms: ANSWER_MS_MAX + 100_000 / UNITS_PER_MS },
+    ]);
+    expect(bench.lose({ code: 1009 })).toEqual([{ do: 'request', call: long }, { do: 'request', call: other }, { do: 'timer', ms: 0 }]);
+    expect([bench.machine.phase, link.known]).toEqual(['waiting', true]);
+    bench.after(0);
+    expect(sent(bench.opened())).toEqual([{ watch: 1, path: '/a', since: 'e.1', ref: 4 }, { put: '/c', value: 1, ref: 5 }]);
+    bench.hear({ ref: 4, status: 200 });
+    expect(bench.hear({ ref: 5, status: 200 })).toContainEqual({ do: 'answered', call: after, answer: { ref: 5, status: 200 } });
+    // From now on it is known.
+    const next = { command: { put: '/a', value: 2 }, writes: true, length: 60_000 };
+    expect(bench.do({ type: 'call', call: next })).toEqual([{ do: 'request', call: next }]);
+    bench.call({ put: '/a', value: 3 }, true, 40_000);
+    expect(sent(bench.flush())).toMatchObject([{ put: '/a', value: 3 }]);
+  });
+
+  test('that are as long as one that got through need not wait for each other', () => {
+    const bench = new Bench();
+    bench.live();
+    bench.call({ put: '/a', value: 1 }, true, 100_000);
+    for (const path of ['/b', '/c']) bench.call({ put: path, value: 1 }, true, 90_000);
+    const last = bench.call({ put: '/d', value: 1 });
+    expect(sent(bench.flush())).toMatchObject([{ put: '/a' }]);
+    // One that is called off meanwhile is not sent.
+    expect(bench.do({ type: 'expire', call: last })).toEqual([{ do: 'broken', call: last, why: 'offline' }]);
+    expect(sent(bench.hear({ ref: 2, status: 200 }))).toMatchObject([{ put: '/b' }, { put: '/c' }]);
+  });
+
+  test('that were too long with the first message leave the transport as it is', () => {
+    const bench = new Bench({ transports: ['websocket', 'events'] });
+    bench.watch();
+    bench.flush();
+    const long = bench.call({ put: '/a', value: 1 }, true, 100_000);
+    bench.call({ put: '/b', value: 1 });
+    expect(sent(bench.opened())).toMatchObject([{ watch: 1 }, { put: '/a' }]);
+    expect(bench.lose({ code: 1009 })).toEqual([{ do: 'request', call: long }, { do: 'timer', ms: 0 }]);
+    expect(bench.after(0)).toContainEqual({ do: 'connect', transport: 'websocket' });
+    expect(sent(bench.opened())).toMatchObject([{ watch: 1 }, { put: '/b' }]);
+  });
+
+  test('that waited long enough already are not sent a second time when they were too long', () => {
+    const bench = new Bench();
+    bench.live();
+    const long = bench.call({ put: '/a', value: 1 }, true, 100_000);
+    bench.flush();
+    bench.do({ type: 'expire', call: long });
+    expect(bench.lose({ code: 1009 })).toEqual([{ do: 'broken', call: long, why: 'unsure' }, { do: 'timer', ms: 0 }]);
+  });
+
+  test('that are short are not to blame for a message that was too long', () => {
+    const bench = new Bench();
+    bench.live();
+    bench.call();
+    bench.flush();
+    bench.lose({ code: 1009 });
+    expect(bench.machine.phase).toBe('refused');
+  });
+
+  test('find out soon that the connection is dead', () => {
+    const bench = new Bench();
+    bench.live();
+    const call = bench.call();
+    expect(timer(bench.flush())).toBe(ANSWER_MS_MAX);
+    // Others do not put that off.
+    bench.now += 5_000;
+    bench.call();
+    expect(timer(bench.flush())).toBeUndefined();
+    expect(bench.after(ANSWER_MS_MAX - 5_000)).toContainEqual({ do: 'broken', call, why: 'unsure' });
+    expect(bench.machine.phase).toBe('waiting');
+  });
+
+  test('that are long take their time on a slow network', () => {
+    const bench = new Bench();
+    bench.live();
+    bench.call({ put: '/a', value: 1 }, true, 500_000);
+    expect(timer(bench.flush())).toBe(ANSWER_MS_MAX + 500_000 / UNITS_PER_MS);
+  });
+
+  test('that are slow are waited for as long as anything is heard', () => {
+    const bench = new Bench();
+    bench.live();
+    bench.call();
+    bench.flush();
+    bench.hear({ rev: 'e.2', t: 6, synced: true });
+    expect(bench.after(ANSWER_MS_MAX)).toEqual([{ do: 'timer', ms: SILENCE_MS - ANSWER_MS_MAX }]);
+    expect(bench.machine.phase).toBe('live');
   });
 
   test('that were cut off are unsure if they write, and asked again if they read', () => {
@@ -720,8 +826,9 @@ describe('calls', () => {
     expect(timer(bench.flush())).toBe(LINGER_MS);
     bench.now += 1000;
     bench.call();
-    bench.flush();
-    expect(timer(bench.after(LINGER_MS - 1000))).toBe(SILENCE_MS - LINGER_MS);
+    expect(timer(bench.flush())).toBe(ANSWER_MS_MAX);
+    bench.hear({ rev: 'e.2', t: 6, synced: true });
+    expect(timer(bench.after(ANSWER_MS_MAX))).toBe(SILENCE_MS - ANSWER_MS_MAX);
     expect(bench.machine.phase).toBe('live');
   });
 });
@@ -831,15 +938,6 @@ describe('credit', () => {
     bench.do({ type: 'nudge' });
     expect(sent(bench.hear(half))).toEqual([]);
     expect(sent(bench.hear(half))).toEqual([{ ack: 'e.2' }]);
-  });
-});
-
-describe('a clock', () => {
-  test('that is set back does not keep the machine from asking whether the server is there', () => {
-    const bench = new Bench();
-    bench.live();
-    bench.now -= 3_600_000;
-    expect(sent(bench.do({ type: 'timer' }))).toEqual([{ credit: 0, ref: 2 }]);
   });
 });
 

@@ -4,7 +4,7 @@ import { createRoot, hydrateRoot, type Root } from 'react-dom/client';
 import { renderToString } from 'react-dom/server';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Api } from '../src/index.js';
-import { HalfpingProvider, useApi, useLive, useStatus } from '../src/react.js';
+import { HalfpingProvider, hooksOf, useApi, useLive, useStatus } from '../src/react.js';
 import { FakeSocket, open } from './socket.js';
 
 (globalThis as any).IS_REACT_ACT_ENVIRONMENT = true;
@@ -80,6 +80,30 @@ test('a component that goes ends its link, one that watches the same has its val
   await show(api, <Value path={null} />);
   expect(place.textContent).toBe('undefined');
   expect(socket().commands.at(-1)).toEqual({ unwatch: 2 });
+});
+
+test('a component can tell loading from absent', async () => {
+  const { api, socket } = await open();
+  const { useLive: useTyped, useStatus: useTypedStatus } = hooksOf<{ a: number }>();
+  const Value = ({ path }: { path: '/a' | '/b' }) => <b>{String(useTyped(path, { initial: null }))}</b>;
+  const State = () => <i>{useTypedStatus().state}</i>;
+  const all = <><Value path="/a" /><Value path="/b" /><State /></>;
+  expect(renderToString(<HalfpingProvider api={api}>{all}</HalfpingProvider>)).toBe('<b>null</b><b>null</b><i>idle</i>');
+  await show(api, all);
+  expect(place.innerHTML).toBe('<b>null</b><b>null</b><i>opening</i>');
+  await act(async () => {
+    await socket().open();
+    socket().serve({ '/a': 1 });
+  });
+  expect(place.innerHTML).toBe('<b>1</b><b>undefined</b><i>live</i>');
+  // One that comes later knows it from the start.
+  const seen: unknown[] = [];
+  const Late = () => {
+    seen.push(useLive('/b', { initial: null }));
+    return null;
+  };
+  await show(api, <><Value path="/b" /><Late /></>);
+  expect(seen).not.toContain(null);
 });
 
 test('an error of the link reaches the nearest boundary', async () => {

@@ -4,7 +4,10 @@ import { connect, type Options } from '../src/index.js';
 import { settled } from './socket.js';
 
 beforeEach(() => void vi.useFakeTimers());
-afterEach(() => void vi.useRealTimers());
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
 
 interface Asked {
   readonly method: string;
@@ -105,6 +108,23 @@ test('whose answer never came may have been done, if they write', async () => {
     asked.at(-1)!.fail();
     expect(await result).toMatchObject({ type, detail: expect.stringContaining('failed to fetch') });
   }
+});
+
+test('of a page of another origin that nobody answers say that it may have been refused', async () => {
+  for (const [origin, option] of [['https://app.test', 'https://app.test'], ['null', 'any']]) {
+    vi.stubGlobal('location', { origin });
+    const { api, asked } = server();
+    const failed = expect(api.put('/a', 1)).rejects.toMatchObject({ type: 'unsure', hint: expect.stringContaining(`pages of ${origin}: --cors ${option}`) });
+    await settled();
+    asked[0]!.fail();
+    await failed;
+  }
+  vi.stubGlobal('location', { origin: 'http://server.test' });
+  const { api, asked } = server();
+  const failed = expect(api.put('/a', 1)).rejects.toMatchObject({ detail: expect.stringContaining('nothing answers'), hint: undefined });
+  await settled();
+  asked[0]!.fail();
+  await failed;
 });
 
 test.each([
