@@ -18,8 +18,8 @@ await import("${script}");
 window.evaluated = true;
 </script></body>`;
 
-const sources = [`${root}crates/halfping/examples/axum.rs`, `${root}crates/client/src/lib.rs`]
-  .map((path) => readFileSync(path, 'utf8').replaceAll(/^\/\/! ?/gm, ''))
+const sources = ['halfping/examples/axum.rs', 'client/src/lib.rs', 'pages/src/lib.rs']
+  .map((path) => readFileSync(`${root}crates/${path}`, 'utf8').replaceAll(/^\/\/! ?/gm, ''))
   .join('\n');
 
 const python = [`${root}.tools/docs/bin/python`, 'python3'].find((program) => !program.includes('/') || existsSync(program));

@@ -6,7 +6,7 @@
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::post;
-use halfping::{Api, Commit, Options};
+use halfping::{Api, Commit, Error, Options, Refusal};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -18,18 +18,36 @@ struct Order {
 /// Business logic writes what it decides; everybody who watches the order, the list or the count is told.
 async fn ship(State(api): State<Api>, Path(id): Path<u32>) -> Result<StatusCode, (StatusCode, String)> {
     let path = format!("/orders/{id}");
-    let refused = |error: halfping::Error| (StatusCode::CONFLICT, error.to_string());
-    let order: Option<Order> = api.get(&path).map_err(refused)?;
-    let shipped: u32 = api.get("/shipped").map_err(refused)?.unwrap_or(0);
-    match order {
-        Some(order) if order.status == "packed" => {
-            let commit =
-                Commit::new().put(&format!("{path}/status"), "shipped").put("/shipped", &(shipped + 1));
-            api.commit(commit).await.map_err(refused)?;
-            Ok(StatusCode::NO_CONTENT)
+    let refused = |error: Error| (StatusCode::CONFLICT, error.to_string());
+    loop {
+        let order = api.read::<Order>(&path).map_err(refused)?;
+        let count = api.read::<u32>("/shipped").map_err(refused)?;
+        let shipped = match &order.value {
+            Some(Order { status, items }) if status == "packed" => {
+                Order { status: "shipped".into(), items: *items }
+            }
+            _ => return Err((StatusCode::CONFLICT, format!("order {id} is not packed\n"))),
+        };
+        // Compare and set: both are as they were read, or nothing is written.
+        let commit = Commit::new()
+            .put(&path, &shipped)
+            .if_unchanged(&order)
+            .put("/shipped", &(count.value.unwrap_or(0) + 1))
+            .if_unchanged(&count);
+        match api.commit(commit).await {
+            Ok(_) => return Ok(StatusCode::NO_CONTENT),
+            Err(Error::Refused(Refusal::Precondition(_))) => {} // somebody was faster: look again
+            Err(error) => return Err(refused(error)),
         }
-        _ => Err((StatusCode::CONFLICT, format!("order {id} is not packed\n"))),
     }
+}
+
+/// Your routes, and the live resources beside them.
+pub(crate) fn app(api: &Api) -> axum::Router {
+    axum::Router::new()
+        .route("/orders/{id}/ship", post(ship))
+        .nest_service("/live", api.router())
+        .with_state(api.clone())
 }
 
 #[tokio::main]
@@ -37,13 +55,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let api = Api::new(Options::default());
     api.put("/orders/42", &Order { status: "packed".into(), items: 3 }).await?;
 
-    let app = axum::Router::new()
-        .route("/orders/{id}/ship", post(ship))
-        .nest_service("/live", api.router())
-        .with_state(api);
-
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".into());
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    Ok(axum::serve(listener, app).await?)
+    let stop = async { drop(tokio::signal::ctrl_c().await) };
+    Ok(axum::serve(listener, app(&api)).with_graceful_shutdown(api.drain_on(stop)).await?)
 }

@@ -1,22 +1,21 @@
 //! The API as a Rust program sees it.
 
-use std::future::poll_fn;
+use std::future::{IntoFuture, poll_fn};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::Poll;
 
 use axum::Router;
-use halfping_engine::{
-    Action, Condition, Json, JsonError, Limits, Patch, Path, PathError, Pattern, Refusal, Regions,
-    Watch as Spec, Write,
-};
+use futures_core::future::BoxFuture;
+use halfping_engine::{Limits, Path, Pattern, Regions, Watch as Spec};
 use halfping_journal::{Fault, FaultKind, Progress, Store};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use thiserror::Error;
 
 use crate::access::{Console, Cors, Hosts, Rules};
 use crate::clock::Clock;
+use crate::commit::{Commit, Reading, Written};
+use crate::error::{Error, parse_path};
 use crate::http::Front;
 use crate::own::Transport;
 use crate::problem::Problem;
@@ -82,104 +81,37 @@ pub struct Api {
     rules: Arc<Rules>,
 }
 
-/// Why a call of [`Api`] did nothing.
-#[derive(Clone, Debug, Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The path is none. A mistake of the caller.
-    #[error("{path:?} is no path: {source}")]
-    Path {
-        /// What was given.
-        path: String,
-        /// What is wrong with it.
-        source: PathError,
-    },
-    /// The value cannot be written as JSON, or not as JSON that is accepted here. A mistake of the caller.
-    #[error("the value cannot be kept: {0}")]
-    Value(String),
-    /// What is there is not what was asked for.
-    #[error("the value at {path} is another than the type asked for: {why}")]
-    Type {
-        /// Where.
-        path: String,
-        /// What the type's deserialiser says.
-        why: String,
-    },
-    /// An expected no. Nothing has changed.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// It could not be made durable. It has not happened as far as anybody was told; after a crash it may turn out to have.
-    #[error("the write could not be made durable: {0}")]
-    Storage(#[from] Fault),
-    /// Too many links are open.
-    #[error("too many links are open")]
-    TooManyLinks,
-    /// The server is stopping.
-    #[error("the server is about to stop")]
-    Draining,
+/// One write, done when it is awaited. Before that it takes conditions.
+#[must_use = "nothing is written before it is awaited"]
+pub struct Writing {
+    api: Api,
+    commit: Commit,
 }
 
-/// What became of a write.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Written {
-    /// Nothing was there before.
-    pub created: bool,
-    /// The resource's cursor now: what HTTP clients see as its `ETag`.
-    pub cursor: String,
-}
-
-/// Several writes that happen together or not at all.
-#[derive(Clone, Debug, Default)]
-pub struct Commit {
-    writes: Vec<(String, Draft)>,
-}
-
-#[derive(Clone, Debug)]
-enum Draft {
-    Put(Result<Vec<u8>, String>),
-    Merge(Result<Vec<u8>, String>),
-    Patch(Result<Vec<u8>, String>),
-    Delete,
-}
-
-impl Commit {
-    /// A commit without writes.
-    pub fn new() -> Commit {
-        Commit::default()
+impl Writing {
+    /// Write only under the condition of [`Commit::if_match`].
+    pub fn if_match(self, cursor: &str) -> Writing {
+        Writing { commit: self.commit.if_match(cursor), ..self }
     }
 
-    /// Make the resource exactly this value.
-    #[must_use]
-    pub fn put<T: Serialize + ?Sized>(self, path: &str, value: &T) -> Commit {
-        self.with(path, Draft::Put(to_json(value)))
+    /// Write only under the condition of [`Commit::if_none_match`].
+    pub fn if_none_match(self, cursor: &str) -> Writing {
+        Writing { commit: self.commit.if_none_match(cursor), ..self }
     }
 
-    /// Apply an RFC 7396 merge patch: members that are `null` go, others are set, the rest stays.
-    #[must_use]
-    pub fn merge<T: Serialize + ?Sized>(self, path: &str, patch: &T) -> Commit {
-        self.with(path, Draft::Merge(to_json(patch)))
-    }
-
-    /// Apply RFC 6902 operations, all or none.
-    #[must_use]
-    pub fn patch<T: Serialize + ?Sized>(self, path: &str, operations: &T) -> Commit {
-        self.with(path, Draft::Patch(to_json(operations)))
-    }
-
-    /// Remove the resource. The commit fails if there is none.
-    #[must_use]
-    pub fn delete(self, path: &str) -> Commit {
-        self.with(path, Draft::Delete)
-    }
-
-    fn with(mut self, path: &str, draft: Draft) -> Commit {
-        self.writes.push((path.to_owned(), draft));
-        self
+    /// Write only under the condition of [`Commit::if_unchanged`].
+    pub fn if_unchanged<T>(self, read: &Reading<T>) -> Writing {
+        Writing { commit: self.commit.if_unchanged(read), ..self }
     }
 }
 
-fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, String> {
-    serde_json::to_vec(value).map_err(|e| e.to_string())
+impl IntoFuture for Writing {
+    type Output = Result<Written, Error>;
+    type IntoFuture = BoxFuture<'static, Result<Written, Error>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { Ok(self.api.commit(self.commit).await?.remove(0)) })
+    }
 }
 
 impl Api {
@@ -254,44 +186,27 @@ impl Api {
     }
 
     /// Makes the resource exactly this value. Readers are told what differs.
-    pub async fn put<T: Serialize + ?Sized>(&self, path: &str, value: &T) -> Result<Written, Error> {
-        self.one(Commit::new().put(path, value)).await
+    pub fn put<T: Serialize + ?Sized>(&self, path: &str, value: &T) -> Writing {
+        self.writing(Commit::new().put(path, value))
     }
 
     /// Applies an RFC 7396 merge patch.
-    pub async fn merge<T: Serialize + ?Sized>(&self, path: &str, patch: &T) -> Result<Written, Error> {
-        self.one(Commit::new().merge(path, patch)).await
+    pub fn merge<T: Serialize + ?Sized>(&self, path: &str, patch: &T) -> Writing {
+        self.writing(Commit::new().merge(path, patch))
     }
 
     /// Removes a resource.
-    pub async fn delete(&self, path: &str) -> Result<Written, Error> {
-        self.one(Commit::new().delete(path)).await
+    pub fn delete(&self, path: &str) -> Writing {
+        self.writing(Commit::new().delete(path))
     }
 
-    async fn one(&self, commit: Commit) -> Result<Written, Error> {
-        Ok(self.commit(commit).await?.remove(0))
+    fn writing(&self, commit: Commit) -> Writing {
+        Writing { api: self.clone(), commit }
     }
 
     /// Applies several writes as one commit; the answers are in their order.
     pub async fn commit(&self, commit: Commit) -> Result<Vec<Written>, Error> {
-        let limits = &self.shared.limits;
-        let mut writes = Vec::with_capacity(commit.writes.len());
-        for (path, draft) in commit.writes {
-            let json = |body: Result<Vec<u8>, String>| {
-                Json::parse(&body.map_err(Error::Value)?, limits)
-                    .map_err(|e: JsonError| Error::Value(e.to_string()))
-            };
-            let action = match draft {
-                Draft::Put(body) => Action::Put(json(body)?),
-                Draft::Merge(body) => Action::Merge(json(body)?),
-                Draft::Patch(body) => Action::Patch(
-                    Patch::parse(&body.map_err(Error::Value)?, limits)
-                        .map_err(|error| Error::Value(error.to_string()))?,
-                ),
-                Draft::Delete => Action::Delete,
-            };
-            writes.push(Write { path: self.path(&path)?, action, condition: Condition::default() });
-        }
+        let writes = commit.writes(&self.shared.limits)?;
         let written = self.shared.commit(&writes).await.map_err(|failure| match failure {
             Failure::Refused(refusal) => Error::Refused(refusal),
             Failure::Storage(fault) => Error::Storage(fault),
@@ -302,8 +217,15 @@ impl Api {
 
     /// The value at a path; `None` when nothing is there.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Error> {
-        let reading = self.shared.read_here(&self.path(path)?, u32::MAX)?;
-        reading.value.map(|value| typed(path, &value)).transpose()
+        Ok(self.read(path)?.value)
+    }
+
+    /// The value at a path with its cursor, for a write that depends on it
+    /// ([`Commit::if_unchanged`]).
+    pub fn read<T: DeserializeOwned>(&self, path: &str) -> Result<Reading<T>, Error> {
+        let read = self.shared.read_here(&self.path(path)?, u32::MAX)?;
+        let value = read.value.map(|value| typed(path, &value)).transpose()?;
+        Ok(Reading { value, cursor: self.shared.cursor(read.revision).to_string() })
     }
 
     /// Follows a resource, whether or not anything is there yet.
@@ -321,9 +243,28 @@ impl Api {
     }
 
     /// Ends all streams in a way that brings their readers back elsewhere, and turns new ones away. [`Server`](crate::Server) does this by
-    /// itself; call it when your own server stops.
+    /// itself; a server of your own does with [`drain_on`](Api::drain_on).
     pub fn drain(&self) {
         self.shared.drain();
+    }
+
+    /// The signal for the graceful shutdown of a server of your own. It [drains](Api::drain) when
+    /// `stop` is ready; without that, the server would wait until its last reader leaves.
+    ///
+    /// ```no_run
+    /// # use std::io::Result;
+    /// # async fn run<S>(api: halfping::Api, app: axum::Router, stop: S) -> Result<()>
+    /// # where S: Future<Output = ()> + Send + 'static {
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    /// axum::serve(listener, app).with_graceful_shutdown(api.drain_on(stop)).await
+    /// # }
+    /// ```
+    pub fn drain_on<S: Future<Output = ()>>(&self, stop: S) -> impl Future<Output = ()> + use<S> {
+        let api = self.clone();
+        async move {
+            stop.await;
+            api.drain();
+        }
     }
 
     pub(crate) fn front(&self) -> Front {
@@ -339,7 +280,7 @@ impl Api {
     }
 
     fn path(&self, path: &str) -> Result<Path, Error> {
-        Path::parse(path, &self.shared.limits).map_err(|source| Error::Path { path: path.to_owned(), source })
+        parse_path(path, &self.shared.limits)
     }
 }
 

@@ -415,7 +415,9 @@ fn where_nothing_can_be_written_nothing_is() {
     let options =
         Options { read_only: true, cors: Cors::Loopback, console: Console::On, ..Options::default() };
     let server = serve_exactly(options);
-    let put = |path: &'static str, value: Value| runtime().block_on(server.api.put(path, &value)).unwrap();
+    let put = |path: &'static str, value: Value| {
+        runtime().block_on(server.api.put(path, &value).into_future()).unwrap()
+    };
     put("/a", json!({ "x": 1 }));
     let before = ask_as(server.address, "localhost", "GET /").cursor();
     let merge = "Content-Type: application/merge-patch+json";

@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use common::raw::{DEADLINE, Stream};
 use common::{Talk, runtime, serve, serve_with};
-use halfping::{Api, Commit, Cors, Error, Limits, Options};
+use halfping::{Api, Commit, Cors, Error, Limits, Options, Refusal};
 use serde::{Deserialize, Serialize};
 
 /// Serves a router of somebody else's; it ends with the runtime.
@@ -109,6 +109,30 @@ fn somebody_elses_server_can_drain_it() {
     api.drain();
     stream.expect_end();
     assert_eq!(stream.retries.len(), 2);
+}
+
+#[test]
+fn a_graceful_shutdown_of_somebody_elses_server_ends_while_readers_follow() {
+    // PROTOCOL E5
+    let api = Api::new(Options::default());
+    let runtime = runtime();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (address, server) = runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = Router::new().nest_service("/live", api.router());
+        let signal = api.drain_on(async { drop(stopped.await) });
+        let serving = axum::serve(listener, app).with_graceful_shutdown(signal);
+        (address, tokio::spawn(serving.into_future()))
+    });
+    let mut streams = [
+        Stream::open(address, "GET /live/a\nAccept: text/event-stream"),
+        Stream::open(address, "GET /live/a?watch"),
+    ];
+    streams.iter_mut().for_each(|stream| drop(stream.expect(&["gone", "synced"])));
+    stop.send(()).unwrap();
+    streams.iter_mut().for_each(Stream::expect_end);
+    runtime.block_on(in_time(server)).unwrap().unwrap();
 }
 
 #[test]
@@ -243,6 +267,38 @@ fn values_are_typed_in_rust() {
 }
 
 #[test]
+fn a_write_in_rust_depends_on_what_was_read() {
+    // PROTOCOL W6, C2
+    let api = Api::new(Options::default());
+    let is_refused = |result| matches!(result, Err(Error::Refused(Refusal::Precondition(_))));
+    runtime().block_on(async {
+        let nothing = api.read::<u32>("/n").unwrap();
+        assert_eq!(nothing.value, None);
+        let first = api.put("/n", &1).if_unchanged(&nothing).await.unwrap();
+        assert!(is_refused(api.put("/n", &2).if_unchanged(&nothing).await), "something is there now");
+        assert!(is_refused(api.put("/n", &2).if_none_match("*").await));
+        assert!(is_refused(api.put("/m", &2).if_match("*").await), "nothing is there");
+        let one = api.read::<u32>("/n").unwrap();
+        assert_eq!((one.value, &one.cursor), (Some(1), &first.cursor));
+        let second = api.merge("/n", &2).if_match(&one.cursor).await.unwrap();
+        assert!(is_refused(api.delete("/n").if_unchanged(&one).await));
+        assert!(is_refused(api.put("/n", &3).if_none_match(&second.cursor).await));
+        assert!(is_refused(api.put("/n", &3).if_match("another.1").await), "no cursor of ours");
+        api.put("/n", &3).if_match(&first.cursor).if_match(&second.cursor).await.unwrap();
+        assert_eq!(api.get::<u32>("/n").unwrap(), Some(3));
+
+        // Of a commit, each condition is that of the write before it, and one that fails is enough.
+        let (three, a) = (api.read::<u32>("/n").unwrap(), api.put("/a", &1).await.unwrap());
+        let commit =
+            |cursor: &str| Commit::new().put("/n", &4).if_unchanged(&three).delete("/a").if_match(cursor);
+        assert!(is_refused(api.commit(commit(&three.cursor)).await.map(|mut all| all.remove(0))));
+        assert_eq!(api.get::<u32>("/n").unwrap(), Some(3));
+        api.commit(commit(&a.cursor)).await.unwrap();
+        assert_eq!((api.get::<u32>("/n").unwrap(), api.get::<u32>("/a").unwrap()), (Some(4), None));
+    });
+}
+
+#[test]
 fn a_watch_in_rust_has_the_newest_value_and_queues_none() {
     // PROTOCOL S3, S1, M3
     let api = Api::new(Options::default());
@@ -281,7 +337,7 @@ fn http_and_rust_see_the_same_tree() {
     let runtime = runtime();
     let mut stream = server.ndjson("/a");
     stream.expect(&["gone", "synced"]);
-    let written = runtime.block_on(server.api.put("/a", &1)).unwrap();
+    let written = runtime.block_on(server.api.put("/a", &1).into_future()).unwrap();
     assert_eq!(stream.next().rev.as_ref(), Some(&written.cursor));
     assert_eq!(server.talk().ask("GET /a").cursor(), written.cursor);
     let mut watch = server.api.watch::<u32>("/a").unwrap();

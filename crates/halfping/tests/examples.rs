@@ -1,9 +1,19 @@
 //! The examples run, as their first lines say.
 
+#[path = "../examples/axum.rs"]
+#[allow(dead_code)] // Its `main` is run as a program.
+mod axum_example;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use axum::body::Body;
+use halfping::{Api, Options};
+use http::Request;
+use serde_json::json;
+use tower::ServiceExt;
 
 struct Running(Child);
 
@@ -60,4 +70,37 @@ fn the_axum_example_tells_a_watcher_what_business_logic_decided() {
     let mut again = request(&address, "POST /orders/42/ship HTTP/1.1\nHost: x\nConnection: close\n\n");
     again.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 409"), "{answer}");
+}
+
+/// Ships so many orders at once, and returns the application's count of them.
+async fn ship_at_once(api: &Api, orders: u32) -> u32 {
+    for id in 0..orders {
+        api.put(&format!("/orders/{id}"), &json!({"status": "packed", "items": 1}))
+            .await
+            .expect("it is kept");
+    }
+    let app = axum_example::app(api);
+    let ship = |id| {
+        let request = Request::post(format!("/orders/{id}/ship")).body(Body::empty()).expect("a request");
+        tokio::spawn(app.clone().oneshot(request))
+    };
+    let shipping: Vec<_> = (0..orders).map(ship).collect();
+    for answer in shipping {
+        let answer = answer.await.expect("no panic").expect("an answer");
+        assert_eq!(answer.status(), 204);
+    }
+    api.get("/shipped").expect("a number").expect("it is there")
+}
+
+#[test]
+fn the_axum_example_counts_a_hundred_orders_that_are_shipped_at_once() {
+    let folder = std::env::temp_dir().join(format!("halfping-axum-{}", std::process::id()));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        assert_eq!(ship_at_once(&Api::new(Options::default()), 100).await, 100, "in memory");
+        let (api, _) = Api::open(&folder, Options::default(), |_| {}).expect("a new store");
+        assert_eq!(ship_at_once(&api, 100).await, 100, "on disk");
+        api.close().await;
+    });
+    std::fs::remove_dir_all(&folder).expect("it was made above");
 }

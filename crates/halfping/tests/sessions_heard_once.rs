@@ -334,7 +334,7 @@ fn a_client_that_does_not_read_is_owed_nothing_but_the_newest_state() {
     let runtime = runtime();
     let commits = 4000;
     for n in 1..=commits {
-        runtime.block_on(server.api.put("/a", &json!([n, text]))).unwrap();
+        runtime.block_on(server.api.put("/a", &json!([n, text])).into_future()).unwrap();
     }
     // What the kernel takes is bounded too; all that was written would be 16 MB.
     let sent = server.metric("halfping_stream_bytes_total") - before;

@@ -349,7 +349,7 @@ fn at_most_so_many_updates_a_second_and_the_newest_of_them() {
     });
     fn runtime_put(api: &halfping::Api, n: u32) {
         thread_local!(static RUNTIME: tokio::runtime::Runtime = runtime());
-        RUNTIME.with(|runtime| runtime.block_on(api.put("/n", &n)).map(drop).unwrap());
+        RUNTIME.with(|runtime| runtime.block_on(api.put("/n", &n).into_future()).map(drop).unwrap());
     }
     let last = writer.join().unwrap();
     assert!(last > 100, "{last}");
@@ -500,7 +500,7 @@ fn a_reader_that_does_not_read_is_owed_nothing_but_the_newest_state() {
     let runtime = runtime();
     let commits = 4000;
     for n in 1..=commits {
-        runtime.block_on(server.api.put("/a", &json!([n, text]))).unwrap();
+        runtime.block_on(server.api.put("/a", &json!([n, text])).into_future()).unwrap();
     }
     // What the kernel takes is bounded too; all that was written would be 16 MB.
     let sent = server.metric("halfping_stream_bytes_total") - before;

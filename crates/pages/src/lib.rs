@@ -1,15 +1,20 @@
 //! The pages in the binary, served from memory: the console at `/_console/`, the demo at `/_demo/`, and what both are made of beneath
 //! `/_assets/`. Their sources are in `web/`; `build.rs` builds them.
 //!
-//! A page knows the API by relative addresses only, so all of it works beneath a prefix as well:
+//! A page knows the API by relative addresses only, so all of it works beneath a prefix as well.
+//! With the router of a `halfping::Api`, the console is at `/live/_console/`:
 //!
 //! ```
+//! use axum::Router;
 //! use halfping_pages::Pages;
 //!
-//! let pages = Pages { console: true, demo: false };
-//! let app: axum::Router = axum::Router::new().nest_service("/live", pages.router(axum::Router::new()));
+//! fn app(api: Router) -> Router {
+//!     Router::new().nest_service("/live", Pages { console: true, demo: false }.router(api))
+//! }
 //! # let _ = app;
 //! ```
+//!
+//! What the console shows of the server itself, `Options::console` lets it show.
 
 use std::convert::Infallible;
 
