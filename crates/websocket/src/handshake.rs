@@ -9,6 +9,9 @@ use tungstenite::handshake::derive_accept_key;
 const VERSION: &str = "13";
 /// Without context takeover, compressors belong to threads and not to connections.
 const DEFLATE: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+/// The same for a client that asked for a window of so many bits, which is the usual one.
+const DEFLATE_WINDOW: &str =
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=15";
 
 /// A request to become a WebSocket.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,6 +22,8 @@ pub struct Handshake {
     pub protocols: Vec<String>,
     /// Whether the client can read compressed messages.
     pub deflate: bool,
+    /// The client asked for the usual window, and is to be told that it gets it (RFC 7692, section 7.1.2.1).
+    names_window: bool,
 }
 
 /// Why a request cannot become a WebSocket although it asks for it.
@@ -34,6 +39,9 @@ pub enum HandshakeError {
     /// Not a GET.
     #[error("a WebSocket begins with a GET")]
     Method,
+    /// A body, whose bytes would be taken for frames, or frames for a body.
+    #[error("the request of a WebSocket has no body")]
+    Body,
 }
 
 impl Handshake {
@@ -62,9 +70,13 @@ impl Handshake {
         if only(headers, header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
             return Err(HandshakeError::Version);
         }
+        if has_body(headers) {
+            return Err(HandshakeError::Body);
+        }
         let protocols = list(headers, header::SEC_WEBSOCKET_PROTOCOL).map(str::to_owned).collect();
-        let deflate = list(headers, header::SEC_WEBSOCKET_EXTENSIONS).any(is_usable_offer);
-        Ok(Some(Handshake { accept, protocols, deflate }))
+        let offer = list(headers, header::SEC_WEBSOCKET_EXTENSIONS).find_map(usable_offer);
+        let names_window = offer.is_some_and(|names_window| names_window);
+        Ok(Some(Handshake { accept, protocols, deflate: offer.is_some(), names_window }))
     }
 
     /// The answer that makes it one.
@@ -80,7 +92,8 @@ impl Handshake {
         let protocol = protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok());
         headers.extend(protocol.map(|protocol| (header::SEC_WEBSOCKET_PROTOCOL, protocol)));
         if self.deflate {
-            headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(DEFLATE));
+            let agreed = if self.names_window { DEFLATE_WINDOW } else { DEFLATE };
+            headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(agreed));
         }
         *response.status_mut() = match self.accept {
             Some(_) => StatusCode::SWITCHING_PROTOCOLS,
@@ -106,24 +119,39 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     list(headers, name).any(|element| element.eq_ignore_ascii_case(token))
 }
 
-/// Whether an offer can be accepted as it is. A client that cannot read the usual window is not compressed for.
-fn is_usable_offer(offer: &str) -> bool {
+/// Whether a request says that a body comes, as far as HTTP/1.1 and HTTP/2 have headers for that.
+fn has_body(headers: &HeaderMap) -> bool {
+    let mut lens = headers.get_all(header::CONTENT_LENGTH).into_iter();
+    headers.contains_key(header::TRANSFER_ENCODING) || lens.any(|len| len != "0")
+}
+
+/// Whether an offer that can be accepted as it is names the window. A client that cannot read the usual one is not compressed for.
+fn usable_offer(offer: &str) -> Option<bool> {
     let mut parts = offer.split(';').map(str::trim);
     let mut seen: Vec<&str> = Vec::new();
-    parts.next() == Some("permessage-deflate")
+    let is_usable = parts.next() == Some("permessage-deflate")
         && parts.all(|part| {
-            let (name, value) = part.split_once('=').map_or((part, None), |(n, v)| (n, Some(v)));
+            let (name, value) =
+                part.split_once('=').map_or((part, None), |(n, v)| (n.trim(), Some(v.trim())));
             let twice = seen.contains(&name);
             seen.push(name);
-            let bits = value.map(|value| value.trim_matches('"').parse::<u8>());
             !twice
                 && match name {
                     "server_no_context_takeover" | "client_no_context_takeover" => value.is_none(),
-                    "client_max_window_bits" => matches!(bits, None | Some(Ok(8..=15))),
-                    "server_max_window_bits" => matches!(bits, Some(Ok(15))),
+                    "client_max_window_bits" => value.is_none_or(|value| bits(value).is_some()),
+                    "server_max_window_bits" => value.and_then(bits) == Some(15),
                     _ => false,
                 }
-        })
+        });
+    is_usable.then(|| seen.contains(&"server_max_window_bits"))
+}
+
+/// The bits of a window: 8 to 15, without leading zeros, perhaps in quotes.
+fn bits(value: &str) -> Option<u8> {
+    let inside = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    let digits = inside.unwrap_or(value);
+    let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+    digits.parse().ok().filter(|bits| is_plain && (8..=15).contains(bits))
 }
 
 #[cfg(test)]
@@ -185,10 +213,46 @@ mod tests {
             ("permessage-deflate; who_knows", false),
             ("permessage-deflate; client_max_window_bits=7", false),
             ("permessage-deflate; client_max_window_bits; client_max_window_bits", false),
+            ("permessage-deflate; client_max_window_bits=015", false),
+            ("permessage-deflate; client_max_window_bits=+15", false),
+            ("permessage-deflate; server_max_window_bits=\"15", false),
+            ("permessage-deflate; server_max_window_bits", false),
             ("x-webkit-deflate-frame", false),
         ] {
             let headers = [&USUAL[..], &[("sec-websocket-extensions", offers)]].concat();
             assert_eq!(read(&headers).unwrap().unwrap().deflate, agreed, "{offers}");
+        }
+    }
+
+    #[test]
+    fn a_window_that_was_asked_for_is_named_in_the_answer() {
+        for (offers, is_named) in [
+            ("permessage-deflate", false),
+            ("permessage-deflate; client_max_window_bits=15", false),
+            ("permessage-deflate; server_max_window_bits=15", true),
+            ("permessage-deflate; server_max_window_bits = \"15\"; client_max_window_bits", true),
+            ("permessage-deflate; server_max_window_bits=10, permessage-deflate", false),
+            ("permessage-deflate, permessage-deflate; server_max_window_bits=15", false),
+        ] {
+            let headers = [&USUAL[..], &[("sec-websocket-extensions", offers)]].concat();
+            let response: Response<()> = read(&headers).unwrap().unwrap().response(None);
+            let agreed = response.headers()["sec-websocket-extensions"].to_str().unwrap();
+            assert_eq!(agreed.contains("; server_max_window_bits=15"), is_named, "{offers}");
+            assert!(agreed.starts_with(DEFLATE), "{agreed}");
+        }
+    }
+
+    #[test]
+    fn a_request_with_a_body_becomes_no_websocket() {
+        for (name, value, has_body) in [
+            ("content-length", "0", false),
+            ("content-length", "1", true),
+            ("content-length", "00", true),
+            ("transfer-encoding", "chunked", true),
+            ("transfer-encoding", "identity", true),
+        ] {
+            let refused = read(&[&USUAL[..], &[(name, value)]].concat());
+            assert_eq!(refused == Err(HandshakeError::Body), has_body, "{name}: {value}");
         }
     }
 }
