@@ -52,8 +52,11 @@ pub struct Limits {
 
     /// Bytes of one request body.
     pub body_bytes: usize,
-    /// Milliseconds in which a request's body has to arrive.
+    /// Milliseconds without enough of a body, or of a session's message, before it is refused: patience that runs out with time, comes back
+    /// with the bytes that arrive, and never is more than this.
     pub body_timeout_ms: u64,
+    /// Bytes of a body, or of a session's message, that bring back a second of that patience: what is slower for long is refused.
+    pub body_bytes_per_second: usize,
     /// Milliseconds in which a request's header has to arrive, also the next one of a connection that is kept open.
     pub header_timeout_ms: u64,
     /// Bytes of a request's path and query.
@@ -95,9 +98,17 @@ pub struct Limits {
     pub buffered_bytes: usize,
     /// The same of one connection. Its requests wait for their turn beyond that, and others do not.
     pub buffered_bytes_per_connection: usize,
-    /// Milliseconds in which a client has to take something of an answer, before the answer is given up; and in which there has to be room for
-    /// an answer before the request is refused.
+    /// Milliseconds in which there has to be room for an answer before the request is refused; and for which a client may take nothing of
+    /// an answer whose room others want, before it is given up. This patience comes back with the bytes that are taken.
     pub answer_timeout_ms: u64,
+    /// Bytes of an answer that bring back a second of that patience: what is taken more slowly for long is given up when others want its room.
+    pub answer_bytes_per_second: usize,
+    /// Milliseconds after which an answer of which nothing is taken is given up, whether others want its room or not.
+    pub answer_idle_ms: u64,
+    /// Bytes of requests over HTTP/2 that are not answered yet, over all connections: their heads as they are in memory, and 2 KiB for each.
+    pub heads_bytes: usize,
+    /// The same of one connection.
+    pub heads_bytes_per_connection: usize,
     /// Milliseconds that a drain waits for requests in progress.
     pub drain_ms: u64,
 }
@@ -123,6 +134,7 @@ impl Default for Limits {
             shared_encoding_bytes: 64 << 20,
             body_bytes: 4 << 20,
             body_timeout_ms: 30_000,
+            body_bytes_per_second: 2 << 10,
             header_timeout_ms: 10_000,
             uri_bytes: 8 << 10,
             connections: 65_536,
@@ -143,6 +155,10 @@ impl Default for Limits {
             buffered_bytes: 1 << 30,
             buffered_bytes_per_connection: 64 << 20,
             answer_timeout_ms: 30_000,
+            answer_bytes_per_second: 16 << 10,
+            answer_idle_ms: 600_000,
+            heads_bytes: 512 << 20,
+            heads_bytes_per_connection: 32 << 20,
             drain_ms: 5_000,
         }
     }
@@ -182,6 +198,8 @@ impl Limits {
             ("http2_streams_per_connection", self.http2_streams_per_connection as usize),
             ("writes_per_second", self.writes_per_second as usize),
             ("body_timeout_ms", self.body_timeout_ms as usize),
+            ("body_bytes_per_second", self.body_bytes_per_second),
+            ("answer_bytes_per_second", self.answer_bytes_per_second),
             ("header_timeout_ms", self.header_timeout_ms as usize),
             ("message_bytes", self.message_bytes),
             ("message_bytes_per_second", self.message_bytes_per_second as usize),
@@ -198,10 +216,13 @@ impl Limits {
             ("tree_depth", self.tree_depth, 1, JSON_DEPTH_MAX + PATH_DEPTH_MAX),
             ("slice_bytes", self.slice_bytes, 1 << 10, 16 << 20),
             ("ahead_bytes", self.ahead_bytes, 8 << 10, 1 << 20),
-            // Half of it is the time between two looks.
-            ("answer_timeout_ms", self.answer_timeout_ms as usize, 2, 86_400_000),
+            // A part of it is the time between two looks.
+            ("answer_timeout_ms", self.answer_timeout_ms as usize, 8, 86_400_000),
+            ("answer_idle_ms", self.answer_idle_ms as usize, self.answer_timeout_ms as usize, 86_400_000),
             ("buffered_bytes_per_connection", self.buffered_bytes_per_connection, 64 << 10, 1 << 40),
             ("buffered_bytes", self.buffered_bytes, self.buffered_bytes_per_connection, 1 << 40),
+            ("heads_bytes_per_connection", self.heads_bytes_per_connection, 64 << 10, 1 << 40),
+            ("heads_bytes", self.heads_bytes, self.heads_bytes_per_connection, 1 << 40),
             ("unsent_bytes", self.unsent_bytes as usize, 4 << 10, u32::MAX as usize),
             // A slot of an object is numbered in 32 bits.
             ("members_per_object", self.members_per_object, 1, 1 << 30),

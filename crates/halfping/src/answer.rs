@@ -1,4 +1,5 @@
-//! Plain answers on their way: handed over in pieces, as the client takes them, and given up when it takes none.
+//! Plain answers on their way: handed over in pieces, as the client takes them, and given up when it takes too little while others wait for
+//! their room, or nothing for long.
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -7,19 +8,21 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use halfping_engine::Limits;
 use http::Version;
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 
 use crate::connection::Connection;
-use crate::room::Room;
+use crate::patience::Taking;
+use crate::room::{Room, Wanted};
 use crate::shared::Shared;
 
 /// Bytes that are handed over at once, as a copy: what is below keeps a piece until the connection has room for it, and would keep all of
 /// the answer with it.
 const PIECE_BYTES: usize = 16 << 10;
-/// Looks at a connection's answers in the time in which one has to be taken.
-const LOOKS: u32 = 2;
+/// Looks at a connection's answers in the time for which a client may take nothing while others wait.
+const LOOKS: u32 = 8;
 /// Answers of a connection that may have been given up and are not closed yet. HTTP/2 has no way to do that while the client lets nothing
 /// through, and each may keep a piece.
 const GIVEN_UP_MAX: usize = 64;
@@ -43,8 +46,9 @@ struct Answer {
 struct State {
     /// `None` when all was handed over, or it was given up.
     rest: Option<Rest>,
-    /// Looks since somebody last asked for more.
-    looks: u32,
+    taking: Taking,
+    is_small: bool,
+    is_given_up: bool,
 }
 
 /// The answers of one connection that are not taken yet, by their numbers.
@@ -84,7 +88,9 @@ pub(crate) fn body(
     let left = bytes.len();
     let mut answers = connection.answers();
     let number = answers.next();
-    let state = Mutex::new(State { rest: Some(Rest { bytes, room }), looks: 0 });
+    let (taking, is_small) = (Taking::new(&shared.limits), room.is_small());
+    let rest = Some(Rest { bytes, room });
+    let state = Mutex::new(State { rest, taking, is_small, is_given_up: false });
     let answer = Arc::new(Answer { connection: connection.clone(), number, state });
     answers.slots[number] = Some(Arc::downgrade(&answer));
     if !std::mem::replace(&mut answers.is_watched, true) {
@@ -121,20 +127,20 @@ impl Drop for Answer {
 }
 
 impl State {
-    /// Gives the answer up if nobody has asked for more since the looks before. Says whether it is given up now, and was before.
-    fn look(&mut self) -> (bool, bool) {
-        let was = self.looks > LOOKS;
-        self.looks += 1;
-        let is = self.looks > LOOKS;
-        if is {
-            self.rest = None;
+    /// Gives the answer up if it is taken too slowly. `is_wanted`: others wait for room that is large, or small, as it has.
+    fn look(&mut self, limits: &Limits, is_wanted: [bool; 2]) -> Option<&'static str> {
+        if self.is_given_up {
+            return None;
         }
-        (is, was)
+        let limit = self.taking.ended_by(limits, is_wanted[usize::from(self.is_small)])?;
+        (self.is_given_up, self.rest) = (true, None);
+        Some(limit)
     }
 }
 
 /// Looks after a connection's answers until there are none. Beyond so many that were given up, the connection ends.
 async fn watch(shared: Weak<Shared>, connection: Weak<Connection>, given_up_max: usize) {
+    let mut wanted = Wanted::default();
     let Some(patience) = shared.upgrade().map(|shared| shared.limits.answer_timeout_ms) else { return };
     let pause = Duration::from_millis(patience) / LOOKS;
     loop {
@@ -148,13 +154,14 @@ async fn watch(shared: Weak<Shared>, connection: Weak<Connection>, given_up_max:
             }
             answers.slots.iter().flatten().filter_map(Weak::upgrade).collect()
         };
+        let is_wanted = wanted.look(&shared, &connection);
         let mut given_up = 0;
         for answer in &open {
-            let (is, was) = answer.state.lock().look();
-            given_up += usize::from(is);
-            if is && !was {
-                shared.metrics.limit_hit("answer_timeout_ms");
+            let mut state = answer.state.lock();
+            if let Some(limit) = state.look(&shared.limits, is_wanted) {
+                shared.metrics.limit_hit(limit);
             }
+            given_up += usize::from(state.is_given_up);
         }
         if given_up > given_up_max {
             connection.cut.notify_one();
@@ -180,7 +187,6 @@ impl http_body::Body for Handing {
             return Poll::Ready(None);
         }
         let mut state = self.answer.state.lock();
-        state.looks = 0;
         let Some(mut rest) = state.rest.take() else { return Poll::Ready(Some(Err(GivenUp))) };
         let (bytes, room) = match rest.bytes.len() > PIECE_BYTES {
             false => (rest.bytes, Some(rest.room)),
@@ -191,6 +197,7 @@ impl http_body::Body for Handing {
                 (bytes, room)
             }
         };
+        state.taking.took(bytes.len());
         drop(state);
         self.left -= bytes.len();
         let piece = Piece { bytes, _room: room, _answer: self.answer.clone() };

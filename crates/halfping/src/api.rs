@@ -12,12 +12,12 @@ use halfping_journal::{Fault, FaultKind, Progress, Store};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::access::{Console, Cors, Hosts, Rules};
+use crate::access::{Console, Cors, Hosts, Rules, is_own};
 use crate::clock::Clock;
 use crate::commit::{Commit, Reading, Written};
 use crate::error::{Error, parse_path};
 use crate::http::Front;
-use crate::own::Transport;
+use crate::own::{self, Transport};
 use crate::problem::Problem;
 use crate::shared::{Failure, Shared, Subscription};
 
@@ -231,6 +231,9 @@ impl Api {
     /// Follows a resource, whether or not anything is there yet.
     pub fn watch<T: DeserializeOwned>(&self, path: &str) -> Result<Watch<T>, Error> {
         let spec = Spec { whole: true, ..Spec::new(self.path(path)?) };
+        if is_own(&spec.path) {
+            own::refresh_here(&self.shared);
+        }
         let subscription = Subscription::new(&self.shared, &self.shared.foreign, Transport::Program, &[spec]);
         let subscription = subscription.map_err(|_: Problem| Error::TooManyLinks)?;
         Ok(Watch { subscription, path: path.to_owned(), value: PhantomData })

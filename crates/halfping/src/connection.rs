@@ -33,6 +33,7 @@ pub(crate) struct Connection {
     /// Made when the first request needs it, which a stream does not.
     held: OnceLock<Box<Held>>,
     buffered_max: usize,
+    heads_max: usize,
     /// It is to end: an answer was given up that others cannot come behind.
     pub(crate) cut: Notify,
 }
@@ -42,6 +43,8 @@ pub(crate) struct Connection {
 struct Held {
     /// How much that may be.
     budget: Budget,
+    /// The same of heads of its requests.
+    heads: Budget,
     /// Answers that it has not taken yet.
     answers: Mutex<Answers>,
 }
@@ -115,6 +118,7 @@ impl Connection {
             turns: Turns::default(),
             held: OnceLock::new(),
             buffered_max: limits.buffered_bytes_per_connection,
+            heads_max: limits.heads_bytes_per_connection,
             cut: Notify::new(),
         }
     }
@@ -128,13 +132,19 @@ impl Connection {
     fn held(&self) -> &Held {
         self.held.get_or_init(|| {
             let budget = Budget::of_connection(self.buffered_max);
-            Box::new(Held { budget, answers: Mutex::default() })
+            let heads = Budget::of_heads_of_connection(self.heads_max);
+            Box::new(Held { budget, heads, answers: Mutex::default() })
         })
     }
 
     /// What may be held for it.
     pub(crate) fn budget(&self) -> &Budget {
         &self.held().budget
+    }
+
+    /// What heads of its requests may take.
+    pub(crate) fn heads(&self) -> &Budget {
+        &self.held().heads
     }
 
     /// Answers that it has not taken yet.

@@ -17,6 +17,7 @@ mod http;
 mod metrics;
 mod names;
 mod own;
+mod patience;
 mod preface;
 mod problem;
 mod reading;

@@ -74,6 +74,7 @@ const TABLE: &[(&str, u16, &str)] = &[
     ("command-rate", 429, "Too many commands"),
     ("too-many-links", 429, "Too many links"),
     ("internal", 500, "An error of the server's own"),
+    ("unsupported-transfer-coding", 501, "The body is in a transfer coding that cannot be read here"),
     ("tree-full", 507, "The tree has no room left"),
     ("storage-full", 507, "The disk has no room left"),
     ("storage-failed", 503, "Nothing can be made durable"),

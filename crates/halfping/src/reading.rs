@@ -1,4 +1,7 @@
-//! Reading once. A large value is copied in steps, so that nobody waits long for the engine (see `copy.rs` in the engine).
+//! Reading once. A large value is copied in steps, so that nobody waits long for the engine (see `copy.rs` in the engine), and aside: of
+//! many small members a copy takes several times its text, so few are made at a time.
+
+use std::sync::Arc;
 
 use halfping_engine::{Copied, Copying, Path, Read, Reading, Refusal};
 use parking_lot::MutexGuard;
@@ -8,6 +11,9 @@ use crate::aside::{Turns, aside};
 use crate::own;
 use crate::shared::Shared;
 
+/// Bytes that the engine reads at once.
+const AT_ONCE_BYTES: usize = 256 << 10;
+
 /// A copy on its way, which ends with its owner.
 struct Copy<'s> {
     shared: &'s Shared,
@@ -15,26 +21,21 @@ struct Copy<'s> {
 }
 
 impl Shared {
-    /// The value at a path, if that is not more than so many bytes, which are few; else how many it is, at most.
+    /// The value at a path, if that is not more than so many bytes, which are few.
     pub(crate) fn read_small(
         &self,
         path: &Path,
         depth: u32,
         bytes: usize,
-    ) -> Result<Result<Reading, Refusal>, usize> {
-        if is_own(path) {
-            own::refresh(self);
-        }
+    ) -> Option<Result<Reading, Refusal>> {
         let engine = &self.lock().engine;
-        match engine.value_bytes(path).min(self.limits.value_bytes) {
-            len if len > bytes => Err(len),
-            _ => Ok(engine.read(path, depth)),
-        }
+        let is_small = engine.value_bytes(path).min(self.limits.value_bytes) <= bytes;
+        is_small.then(|| engine.read(path, depth))
     }
 
-    /// The same for any number of bytes. `client`: in whose turn a large value is put together.
+    /// The same for any number of bytes; else how many it is, at most. `client`: in whose turn a large value is copied.
     pub(crate) async fn read_within(
-        &self,
+        self: &Arc<Self>,
         client: &Turns,
         path: &Path,
         depth: u32,
@@ -44,41 +45,44 @@ impl Shared {
         if len > bytes {
             return Err(len);
         }
-        Ok(self.read(client, path, depth).await)
+        // With a cut it may be little.
+        if (len <= AT_ONCE_BYTES || depth != u32::MAX)
+            && let Some(reading) = self.read_at_once(path, depth)
+        {
+            return Ok(reading);
+        }
+        let (shared, path) = (self.clone(), path.clone());
+        Ok(aside(client, len, move || shared.copy(&path, depth)).await)
     }
 
-    async fn read(&self, client: &Turns, path: &Path, depth: u32) -> Result<Reading, Refusal> {
+    /// The value at a path, for a program's own thread, which waits for it.
+    pub(crate) fn read_here(&self, path: &Path, depth: u32) -> Result<Reading, Refusal> {
+        if is_own(path) {
+            own::refresh_here(self);
+        }
+        self.copy(path, depth)
+    }
+
+    /// The value at a path, if no copy has to be made of it.
+    fn read_at_once(&self, path: &Path, depth: u32) -> Option<Result<Reading, Refusal>> {
+        self.begin_to_read(path, depth).map(Result::ok).transpose()
+    }
+
+    fn copy(&self, path: &Path, depth: u32) -> Result<Reading, Refusal> {
         let mut copy = match self.begin_to_read(path, depth)? {
             Ok(reading) => return Ok(reading),
             Err(copy) => copy,
         };
         let copied = loop {
-            tokio::task::yield_now().await;
             if let Some(copied) = copy.go_on()? {
                 break copied;
             }
         };
         drop(copy);
-        Ok(aside(client, copied.bytes(), move || copied.into_reading()).await)
-    }
-
-    /// The value at a path, for a program's own thread, which waits for it.
-    pub(crate) fn read_here(&self, path: &Path, depth: u32) -> Result<Reading, Refusal> {
-        let mut copy = match self.begin_to_read(path, depth)? {
-            Ok(reading) => return Ok(reading),
-            Err(copy) => copy,
-        };
-        loop {
-            if let Some(copied) = copy.go_on()? {
-                return Ok(copied.into_reading());
-            }
-        }
+        Ok(copied.into_reading())
     }
 
     fn begin_to_read(&self, path: &Path, depth: u32) -> Result<Result<Reading, Copy<'_>>, Refusal> {
-        if is_own(path) {
-            own::refresh(self);
-        }
         match self.with_state(|state| state.engine.read_in_steps(path, depth))? {
             Read::Now(reading) => Ok(Ok(reading)),
             Read::InSteps(copying) => Ok(Err(Copy { shared: self, copying: Some(copying) })),
@@ -91,7 +95,7 @@ impl Copy<'_> {
         let Some(copying) = &mut self.copying else { return Ok(None) };
         let mut state = self.shared.lock();
         let done = state.engine.copy_on(copying);
-        // Whoever waits comes first: this task is back at once.
+        // Whoever waits comes first: this thread is back at once.
         MutexGuard::unlock_fair(state);
         done
     }

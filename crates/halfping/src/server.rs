@@ -30,6 +30,7 @@ use crate::direct::{Direct, Endless};
 use crate::http::{Beside, Front};
 use crate::preface::{self, Speaks};
 use crate::problem::Problem;
+use crate::room::HeadRoom;
 use crate::shared::Shared;
 use crate::transports::{SSE, farewell};
 
@@ -192,17 +193,27 @@ async fn serve_http(
     let cut = connection.clone();
     let requests = Arc::new(AtomicUsize::new(0));
     let (asked, endless) = (requests.clone(), Arc::new(Mutex::new(None)));
-    let found = endless.clone();
+    let (found, counted) = (endless.clone(), shared.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         // What was answered before may still be in hyper's buffer, so only the first answer of a connection can be taken from it.
         let is_first = requests.fetch_add(1, Ordering::Relaxed) == 0;
         let can_be_taken = is_first && request.version() == Version::HTTP_11;
+        // Of HTTP/1 there is one at a time.
+        let head = (request.version() == Version::HTTP_2)
+            .then(|| HeadRoom::try_reserve(&counted, &connection, &request))
+            .transpose()
+            .inspect_err(|problem| counted.metrics.refused(problem));
         request.extensions_mut().insert(connection.clone());
+        // What has no room is not kept until its turn.
+        let admitted = head.map(|head| (head, request));
         let (front, found, connection) = (front.clone(), found.clone(), connection.clone());
         // Boxed, as it would be moved about otherwise.
         Box::pin(async move {
             let begun = Instant::now();
-            let response = front.answer(request.map(Body::new)).await;
+            let response = match admitted {
+                Ok((_head, request)) => front.answer(request.map(Body::new)).await,
+                Err(problem) => problem.into_response(),
+            };
             // A client may send the next requests without waiting. hyper would go on with them at once, and others would wait for all.
             if begun.elapsed() > TURN {
                 tokio::task::yield_now().await;

@@ -42,6 +42,7 @@ pub(crate) struct Shared {
     /// What may be held for all clients.
     pub(crate) budget: Budget,
     pub(crate) small_budget: Budget,
+    pub(crate) heads_budget: Budget,
     /// Stands in for the connection of requests that came through somebody else's server.
     pub(crate) foreign: Arc<Connection>,
     draining: AtomicBool,
@@ -150,6 +151,7 @@ impl Shared {
             foreign: Arc::new(Connection::foreign(&limits)),
             budget: Budget::of_all(&limits),
             small_budget: Budget::of_small(&limits),
+            heads_budget: Budget::of_heads(&limits),
             draining: AtomicBool::new(false),
             writer: OnceLock::new(),
             limits,
@@ -314,9 +316,6 @@ impl Shared {
 
     /// What is known of a path without reading what is there.
     pub(crate) fn metadata(&self, path: &Path) -> Metadata {
-        if is_own(path) {
-            own::refresh(self);
-        }
         self.state.lock().engine.metadata(path)
     }
 
@@ -395,9 +394,6 @@ impl Subscription {
         let places_bytes = watches.iter().map(|watch| Engine::link_bytes(&watch.path)).sum();
         connection.add_links(watches.len(), places_bytes)?;
         let has_own = watches.iter().any(|watch| is_own(&watch.path));
-        if has_own {
-            own::refresh(shared);
-        }
         let since = shared.clock.now();
         let mut state = shared.state.lock();
         let session = state.engine.open();
@@ -437,9 +433,6 @@ impl Subscription {
         let bytes = Engine::link_bytes(&watch.path);
         self.seen.connection.add_links(1, bytes)?;
         let has_own = is_own(&watch.path);
-        if has_own {
-            own::refresh(&self.shared);
-        }
         let mut state = self.shared.state.lock();
         let opened =
             has_room_for(&state.engine, &watch.path).map(|()| state.engine.watch(self.session, tag, watch));

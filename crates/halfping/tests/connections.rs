@@ -468,3 +468,61 @@ fn http2_streams_end_when_the_server_stops() {
     let took = server.stop();
     assert!(took < Duration::from_secs(4), "{took:?}");
 }
+
+#[test]
+fn the_handshake_of_a_websocket_has_no_body() {
+    // PROTOCOL O3
+    let server = serve();
+    let handshake = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    for (body, status) in [
+        ("\r\n", 101),
+        ("Content-Length: 0\r\n\r\n", 101),
+        ("Content-Length: 2\r\n\r\nab", 400),
+        ("Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n", 400),
+        ("Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    ] {
+        let mut connection = Connection::open(server.address);
+        connection.send(format!("{handshake}{body}").as_bytes());
+        let (answered, headers) = connection.head();
+        assert_eq!(answered, status, "{body:?}");
+        if status == 400 {
+            let problem = connection.body(answered, headers, false);
+            assert!(problem.text().contains("bad-header"), "{problem:?}");
+            // PROTOCOL X2: the connection goes on.
+            assert_eq!(connection.ask("GET /").status, 200);
+        }
+    }
+}
+
+#[test]
+fn transfer_codings_other_than_chunked_are_refused() {
+    // PROTOCOL O3, X1: `unsupported-transfer-coding`
+    let server = serve();
+    for (codings, status) in [
+        ("chunked", 201),
+        ("Chunked", 200),
+        ("gzip, chunked", 501),
+        ("gzip\r\nTransfer-Encoding: chunked", 501),
+        ("identity, chunked", 501),
+        ("x-unknown,chunked", 501),
+    ] {
+        let mut connection = Connection::open(server.address);
+        let head = format!("PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: {codings}\r\n\r\n");
+        connection.send(format!("{head}1\r\n1\r\n0\r\n\r\n").as_bytes());
+        let answer = connection.answer(false);
+        assert_eq!(answer.status, status, "{codings}: {answer:?}");
+        if status == 501 {
+            assert!(answer.text().contains("unsupported-transfer-coding"), "{answer:?}");
+            assert_eq!(connection.ask("GET /a").text(), "1");
+        }
+    }
+    // The last one is not `chunked`: nobody knows where such a body ends.
+    for codings in ["gzip", "chunked, gzip", "chunked;q=1"] {
+        let mut connection = Connection::open(server.address);
+        let head = format!("PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: {codings}\r\n\r\n");
+        connection.send(format!("{head}1\r\n2\r\n0\r\n\r\n").as_bytes());
+        assert_eq!(connection.head().0, 400, "{codings}");
+    }
+    server.talk().check("GET /a", "200\n\n1");
+}

@@ -42,6 +42,16 @@ fn hits(server: &Running, limit: &str) -> u64 {
     metrics.text().lines().find_map(|line| line.strip_prefix(&start)?.parse().ok()).unwrap_or(0)
 }
 
+/// The next answer of a session.
+fn answer(session: &mut Session) -> serde_json::Value {
+    loop {
+        let message = session.next();
+        if message.get("ref").is_some() {
+            return message;
+        }
+    }
+}
+
 #[track_caller]
 fn until(what: &str, mut is: impl FnMut() -> bool) {
     let until = Instant::now() + DEADLINE;
@@ -99,16 +109,19 @@ fn answers_that_nobody_takes_are_bounded_and_given_up() {
     assert!(
         refused.iter().all(|(status, answer)| *status == 503 && answer.headers().contains_key("retry-after"))
     );
-    // What was begun is given up although the connection goes on.
-    until("no more than a piece of each is held", || held(&server) <= taken.len() * (16 << 10));
-    assert!(hits(&server, "answer_timeout_ms") >= 3);
+    // What was begun is given up when its room is wanted, although the connection goes on.
+    until("no more than a piece of each is held", || {
+        let request = http::Request::get(format!("http://{}/a", server.address));
+        runtime.spawn(requests.send_request(request.body(Empty::new()).unwrap()));
+        hits(&server, "answer_timeout_ms") >= 3
+    });
     assert!(hits(&server, "buffered_bytes_per_connection") >= 1);
     assert!(requests.is_ready());
 }
 
 #[test]
 fn a_connection_on_which_many_answers_are_given_up_ends() {
-    let server = with_value(1024, |limits| limits.answer_timeout_ms = 200);
+    let server = with_value(1024, |limits| (limits.answer_timeout_ms, limits.answer_idle_ms) = (100, 200));
     let runtime = runtime();
     let mut requests = runtime.block_on(closed_windows(server.address));
     let asked: Vec<_> = (0..100)
@@ -142,30 +155,151 @@ fn a_slow_reader_of_a_large_answer_gets_all_of_it_while_it_takes_something() {
 }
 
 #[test]
+fn a_reader_that_pauses_keeps_its_answer_while_nobody_wants_its_room() {
+    // PROTOCOL O12
+    let server = with_value(15 * MB, |limits| limits.answer_timeout_ms = 50);
+    let value = server.talk().ask("GET /a").body;
+    let (mut paused, mut session) = (Connection::open(server.address), Session::open(server.address, "/"));
+    paused.send(&raw::request("GET /a"));
+    session.say(&json!({ "get": "/a", "ref": 1 }));
+    until("both are held", || held(&server) >= 12 * MB);
+    // Many times as long as it would have if others wanted its room; these find some.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(1) {
+        assert_eq!(server.talk().ask("GET /a/m1").status, 200);
+    }
+    let mut read = Vec::new();
+    let mut bytes = vec![0; 256 << 10];
+    while read.len() < value.len() || !read.ends_with(&value) {
+        let count = paused.socket().read(&mut bytes).unwrap();
+        assert!(count > 0, "the connection ended after {} bytes", read.len());
+        read.extend_from_slice(&bytes[..count]);
+    }
+    assert_eq!(answer(&mut session)["value"].as_object().unwrap().len(), 15 * MB / 4096);
+    assert_eq!(hits(&server, "answer_timeout_ms"), 0);
+}
+
+/// A server with room for one of its values at a time, and a reader that takes some of one.
+fn with_room_for_one(limits: impl FnOnce(&mut halfping::Limits)) -> (Running, Connection) {
+    let server = with_value(16 * MB, |own| {
+        (own.buffered_bytes_per_connection, own.buffered_bytes) = (20 * MB, 20 * MB);
+        limits(own);
+    });
+    let mut reader = Connection::open(server.address);
+    reader.send(&raw::request("GET /a"));
+    until("it is held", || held(&server) >= 10 * MB);
+    (server, reader)
+}
+
+#[test]
+fn a_reader_that_takes_nothing_is_given_up_when_its_room_is_wanted() {
+    // PROTOCOL O12
+    let (server, mut idle) = with_room_for_one(|limits| limits.answer_timeout_ms = 400);
+    // Who wants it waits for as long as the other may take nothing, so it may have to ask again.
+    until("another has its room", || server.talk().ask("GET /a").status == 200);
+    assert_eq!(hits(&server, "answer_timeout_ms"), 1);
+    assert!(idle.closed().len() < 16 * MB);
+}
+
+#[test]
+fn a_trickle_does_not_keep_room_that_is_wanted() {
+    // PROTOCOL O12
+    let (server, slow) = with_room_for_one(|limits| {
+        (limits.answer_timeout_ms, limits.answer_bytes_per_second) = (400, 64 * MB);
+    });
+    let trickle = std::thread::spawn(move || {
+        let (mut bytes, mut read) = ([0; 16 << 10], 0);
+        loop {
+            std::thread::sleep(Duration::from_millis(5));
+            match slow.socket().read(&mut bytes) {
+                Ok(0) | Err(_) => return read,
+                Ok(count) => read += count,
+            }
+        }
+    });
+    until("another has its room", || server.talk().ask("GET /a").status == 200);
+    assert_eq!(hits(&server, "answer_timeout_ms"), 1);
+    assert!(trickle.join().unwrap() < 16 * MB);
+}
+
+#[test]
+fn a_reader_that_is_fast_enough_keeps_room_that_is_wanted() {
+    // PROTOCOL O12
+    let (server, steady) = with_room_for_one(|limits| limits.answer_timeout_ms = 1000);
+    let (mut bytes, mut read, address) = (vec![0; 256 << 10], 0, server.address);
+    let others = std::thread::spawn(move || raw::Connection::open(address).ask("GET /a").status);
+    while read < 16 * MB {
+        // In all, it takes several times as long as it may take nothing.
+        std::thread::sleep(Duration::from_millis(50));
+        let count = steady.socket().read(&mut bytes).unwrap();
+        assert!(count > 0, "the connection ended after {read} bytes");
+        read += count;
+    }
+    assert!([200, 503].contains(&others.join().unwrap()));
+    assert_eq!(hits(&server, "answer_timeout_ms"), 0);
+}
+
+#[test]
+fn a_body_that_comes_steadily_may_take_longer_than_the_timeout() {
+    // PROTOCOL O13
+    let server = serve_limited(|limits| limits.body_timeout_ms = 300);
+    let text = format!("\"{}\"", "x".repeat(40 << 10));
+    let mut slow = Connection::open(server.address);
+    slow.send(format!("PUT /a HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", text.len()).as_bytes());
+    let mut session = Session::open(server.address, "/");
+    let message = json!({ "ref": 1, "put": "/b", "value": "x".repeat(40 << 10) }).to_string();
+    let len = u16::try_from(message.len()).unwrap().to_be_bytes();
+    let frame = [&[0x81, 0x80 | 126][..], &len, &[0; 4], message.as_bytes()].concat();
+    for (body, message) in text.as_bytes().chunks(2 << 10).zip(frame.chunks(2 << 10)) {
+        std::thread::sleep(Duration::from_millis(50));
+        slow.send(body);
+        session.stream().write_all(message).unwrap();
+    }
+    assert_eq!(slow.answer(false).status, 201);
+    assert_eq!(answer(&mut session)["status"], 201);
+}
+
+#[test]
+fn a_trickle_of_a_body_is_refused() {
+    // PROTOCOL O13
+    let server = serve_limited(|limits| limits.body_timeout_ms = 300);
+    let mut slow = Connection::open(server.address);
+    slow.send(b"PUT /a HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\n");
+    let until_refused = Instant::now() + DEADLINE;
+    while hits(&server, "body_timeout_ms") == 0 {
+        assert!(Instant::now() < until_refused, "a byte a millisecond is enough");
+        let _ = (&mut slow.socket()).write_all(b" ");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(slow.answer(false).status, 408);
+    until("nothing is held", || held(&server) < 64 << 10);
+}
+
+#[test]
 fn a_connection_that_takes_nothing_of_its_answer_ends() {
     let server = with_value(16 * MB, |limits| {
-        limits.answer_timeout_ms = 300;
+        (limits.answer_timeout_ms, limits.answer_idle_ms) = (100, 300);
         limits.buffered_bytes_per_connection = 64 * MB;
     });
     let mut idle = Connection::open(server.address);
     idle.send(&raw::request("GET /a"));
     until("it is held", || held(&server) >= 8 * MB);
     until("it is given up", || held(&server) < 64 << 10);
-    assert_eq!(hits(&server, "answer_timeout_ms"), 1);
+    assert_eq!(hits(&server, "answer_idle_ms"), 1);
     assert!(idle.closed().len() < 16 * MB);
 }
 
 #[test]
 fn a_session_that_takes_nothing_of_a_large_answer_ends() {
     let server = with_value(8 * MB, |limits| {
-        limits.answer_timeout_ms = 300;
-        limits.ping_ms = 100;
+        (limits.answer_timeout_ms, limits.answer_idle_ms) = (100, 300);
+        limits.ping_ms = 50;
     });
     let mut session = Session::open(server.address, "/");
     session.say(&json!({ "get": "/a", "ref": 1 }));
     until("it is held", || held(&server) >= 4 * MB);
     until("it is given up", || held(&server) < 64 << 10 && server.metric("halfping_sessions") == 0);
-    assert_eq!(hits(&server, "answer_timeout_ms"), 1);
+    assert_eq!(hits(&server, "answer_idle_ms"), 1);
     // One that takes its answer has it.
     let mut other = Session::open(server.address, "/");
     assert_eq!(other.ask(json!({ "get": "/a" }))["status"], 200);
@@ -234,4 +368,55 @@ fn places_of_links_are_bounded_by_what_their_names_take() {
     let _six: Vec<_> = (0..6).map(|i| server.sse(&format!("/n{i}"))).collect();
     server.until_links(6);
     other.check("GET /n?watch", "429 too-many-links\nRetry-After: *\n\nat most 6");
+}
+
+#[test]
+fn heads_of_requests_that_wait_are_bounded() {
+    // PROTOCOL O14
+    let (own, all) = (256 << 10, 384 << 10);
+    let server = serve_limited(|limits| {
+        (limits.heads_bytes_per_connection, limits.heads_bytes) = (own, all);
+    });
+    let cursor = server.talk().check("PUT /a\n\n1", "201").cursor();
+    let runtime = runtime();
+    // Long polls of more than 6 KiB each: 2 KiB, and the places of forty headers.
+    let ask = |requests: &mut http2::SendRequest<Empty<Bytes>>| {
+        let mut request = http::Request::get(format!("http://{}/a", server.address));
+        for number in 0..40 {
+            request = request.header(format!("x-{number}"), "y");
+        }
+        let request = request.header("if-none-match", format!("\"{cursor}\"")).header("prefer", "wait=60");
+        runtime.spawn(requests.send_request(request.body(Empty::new()).unwrap()))
+    };
+    let open = || {
+        runtime.block_on(async {
+            let socket = tokio::net::TcpStream::connect(server.address).await.unwrap();
+            let (requests, connection) =
+                http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+            tokio::spawn(connection);
+            requests
+        })
+    };
+    let mut first = open();
+    let asked: Vec<_> = (0..60).map(|_| ask(&mut first)).collect();
+    let refused = || asked.iter().filter(|answer| answer.is_finished()).count();
+    until("its share is taken", || server.metric("halfping_links") as usize + refused() == asked.len());
+    let waiting = asked.len() - refused();
+    assert!((10..=own / (6 << 10)).contains(&waiting), "{waiting} wait");
+    assert!(hits(&server, "heads_bytes_per_connection") as usize == refused());
+    // Others have what is left of all.
+    let mut second = open();
+    let of_second: Vec<_> = (0..60).map(|_| ask(&mut second)).collect();
+    until("all is taken", || hits(&server, "heads_bytes") > 0);
+    assert!(of_second.iter().filter(|answer| !answer.is_finished()).count() < waiting);
+    for answer in asked.into_iter().chain(of_second).filter(tokio::task::JoinHandle::is_finished) {
+        let answer = runtime.block_on(answer).unwrap().unwrap();
+        assert_eq!(answer.status(), 503);
+        assert!(answer.headers().contains_key("retry-after"));
+    }
+    // When they are answered, there is room again.
+    server.write(&["PUT /a 2"]);
+    until("none waits", || server.metric("halfping_links") == 0);
+    let answer = ask(&mut first);
+    assert_eq!(runtime.block_on(answer).unwrap().unwrap().status(), 200);
 }

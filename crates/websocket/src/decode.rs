@@ -122,6 +122,12 @@ impl Decoder {
         self.progress.as_ref().map(|_| self.begun)
     }
 
+    /// Bytes of it that have come, as far as they are a message's.
+    pub(crate) fn in_progress_bytes(&self) -> usize {
+        let message = self.progress.as_ref().and_then(|progress| progress.message.as_ref());
+        message.map_or(0, |message| message.payload.len())
+    }
+
     /// The violation that ended decoding.
     pub(crate) fn violation(&self) -> Option<Violation> {
         self.violation

@@ -148,6 +148,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         self.decoder.in_progress()
     }
 
+    /// Bytes of the message that the client has begun and not finished yet.
+    pub fn in_progress_bytes(&self) -> usize {
+        self.decoder.in_progress_bytes()
+    }
+
     /// Whether the connection has taken all that was written; if not, it is being told to wake the task when it takes more.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {

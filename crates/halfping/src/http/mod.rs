@@ -6,14 +6,13 @@ mod read;
 pub(crate) mod write;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
 use halfping_engine::{OWN, Path, PathError, Refusal};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
@@ -21,6 +20,7 @@ use self::negotiate::Query;
 use crate::access::Access;
 use crate::answer;
 use crate::connection::Connection;
+use crate::patience::Patience;
 use crate::problem::Problem;
 use crate::room::Room;
 use crate::shared::Shared;
@@ -57,13 +57,13 @@ async fn answer(shared: Arc<Shared>, access: Result<Access, Problem>, request: R
 async fn dispatch(shared: &Arc<Shared>, access: Result<Access, Problem>, request: Request<Body>) -> Answer {
     let (mut request, mut body) = request.into_parts();
     let upgrade = request.extensions.remove::<OnUpgrade>();
-    let answer = match access {
+    let answer = match access.and_then(|access| transfer_coding(&request.headers).map(|()| access)) {
         Ok(access) => route(shared, &access, &request, &mut body, upgrade).await,
         Err(problem) => Err(problem),
     };
     if answer.is_err() && !body.is_end_stream() {
         // Beside the answer: a client may be waiting for it before it sends its body.
-        tokio::spawn(write::discard(Duration::from_millis(shared.limits.body_timeout_ms), body));
+        tokio::spawn(write::discard(Patience::for_body(&shared.limits), body));
     }
     answer
 }
@@ -105,7 +105,8 @@ async fn route(
                 Problem::new("reserved-path", format!("there is no session at /{name}")).hint("connect to /")
             );
         }
-        return read::session(shared, access, own_connection.cloned(), request, path, &handshake, upgrade);
+        return read::session(shared, access, own_connection.cloned(), request, path, &handshake, upgrade)
+            .await;
     }
     match (&request.method, own) {
         (&Method::GET | &Method::HEAD, Some("_health")) if path.segments().len() == 1 => {
@@ -117,7 +118,7 @@ async fn route(
             metrics(shared, &connection, request.version)
         }
         (&Method::GET | &Method::HEAD, Some("_streams")) if path.segments().len() == 1 => {
-            read::many(shared, access, &connection, request)
+            read::many(shared, access, &connection, request).await
         }
         (&Method::POST, Some("_streams")) if path.segments().len() == 1 => {
             read::once(shared, access, &connection, request, body).await
@@ -148,6 +149,18 @@ async fn route(
         }
         _ => Err(not_allowed(&request.method, allow)),
     }
+}
+
+/// Refuses a body in other transfer codings than `chunked`: it would be taken for what it is not (RFC 9112, section 6.1).
+fn transfer_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    for line in headers.get_all(header::TRANSFER_ENCODING) {
+        let mut codings = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        if codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"chunked")) {
+            let detail = format!("a body with Transfer-Encoding: {}", line.as_bytes().escape_ascii());
+            return Err(Problem::new("unsupported-transfer-coding", detail).hint("send it uncompressed"));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a request asks for what is there. `CONNECT` may ask for a session.

@@ -18,7 +18,7 @@ use super::{Answer, etag, write};
 use crate::access::{self, Access};
 use crate::answer;
 use crate::connection::Connection;
-use crate::own::Transport;
+use crate::own::{self, Transport};
 use crate::problem::Problem;
 use crate::room;
 use crate::shared::{Shared, Subscription};
@@ -40,7 +40,7 @@ pub(super) async fn one(
     match representation {
         Representation::Stream(format) => {
             access.may_subscribe()?;
-            stream(shared, connection, request, query, format, vec![path], None)
+            stream(shared, connection, request, query, format, vec![path], None).await
         }
         Representation::Json => {
             if let Some(name) = query.of_streams {
@@ -56,7 +56,7 @@ pub(super) async fn one(
 }
 
 /// Streams many resources at once.
-pub(super) fn many(
+pub(super) async fn many(
     shared: &Arc<Shared>,
     access: &Access,
     connection: &Arc<Connection>,
@@ -90,11 +90,11 @@ pub(super) fn many(
         paths.push(path);
     }
     let spelled = spelled.into_iter().map(Into::into).collect();
-    stream(shared, connection, request, query, format, paths, Some(spelled))
+    stream(shared, connection, request, query, format, paths, Some(spelled)).await
 }
 
 /// Opens a session, with a first link if `?watch` asks for one.
-pub(super) fn session(
+pub(super) async fn session(
     shared: &Arc<Shared>,
     access: &Access,
     connection: Option<Arc<Connection>>,
@@ -119,6 +119,9 @@ pub(super) fn session(
                 "connect to / and send {\"watch\":1,\"path\":\"…\"}, or add ?watch to begin with a link here",
             ));
         }
+    }
+    if watch.is_some() {
+        own::refresh(shared, &path).await;
     }
     session::open(shared, access, connection, upgrade, handshake, watch.as_ref())
 }
@@ -155,7 +158,7 @@ fn sent_away(shared: &Shared, format: Format) -> Option<Answer> {
     })
 }
 
-fn stream(
+async fn stream(
     shared: &Arc<Shared>,
     connection: &Arc<Connection>,
     request: &Parts,
@@ -169,6 +172,9 @@ fn stream(
     }
     if request.method == Method::HEAD {
         return Ok(response(format, Body::empty()));
+    }
+    for path in &paths {
+        own::refresh(shared, path).await;
     }
     let since = since(&request.headers, &query);
     let watches: Vec<Watch> = paths.into_iter().map(|path| query.watch(path, since)).collect();
@@ -192,6 +198,7 @@ async fn plain(
         Some(States::Any) => now.len.is_some(),
         None => false,
     };
+    own::refresh(shared, &path).await;
     let mut now = shared.metadata(&path);
     let mut applied = None;
     if is_known(&now)
@@ -203,6 +210,7 @@ async fn plain(
         if !shared.is_draining() {
             let patience = Duration::from_secs(seconds);
             wait_for_change(shared, connection, &path, now.revision, patience).await?;
+            own::refresh(shared, &path).await;
             now = shared.metadata(&path);
         }
     }

@@ -1,7 +1,6 @@
 //! `PUT`, `PATCH`, `POST` and `DELETE`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::OriginalUri;
@@ -11,11 +10,13 @@ use halfping_engine::{Action, Condition, Json, Limits, Patch, Path, Refusal, Sta
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt;
+use tokio::time::timeout_at;
 
 use super::negotiate::{Query, condition};
 use super::{ACCEPT_PATCH, Answer, etag};
 use crate::aside::aside;
 use crate::connection::Connection;
+use crate::patience::Patience;
 use crate::problem::Problem;
 use crate::room::Room;
 use crate::shared::{Failure, Shared};
@@ -186,7 +187,7 @@ async fn read<T: Send + 'static>(
 /// Bytes of a body that memory is set aside for before they are there: to announce many costs a client nothing.
 const FORESEEN_MAX: usize = 64 << 10;
 
-/// The whole body, if it is not too large, arrives in time, and there is room for it.
+/// The whole body, if it is not too large, arrives fast enough, and there is room for it.
 async fn read_body(
     shared: &Shared,
     connection: &Connection,
@@ -200,51 +201,53 @@ async fn read_body(
     if declared.is_some_and(|len| len > max) {
         return Err(too_large());
     }
-    let patience = Duration::from_millis(shared.limits.body_timeout_ms);
-    let collect = async {
-        let mut bytes = BytesMut::with_capacity(declared.unwrap_or_default().min(FORESEEN_MAX));
-        // To wait for room would be to wait for others whose bytes may be behind these on the connection.
-        let mut room = Room::try_reserve(shared, connection, bytes.capacity(), declared.unwrap_or(max))?;
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|e| Problem::new("bad-body", format!("the body broke off: {e}")))?;
-            if let Some(data) = frame.data_ref() {
-                if bytes.len() + data.len() > max {
-                    return Err(too_large());
-                }
-                let before = bytes.capacity();
-                bytes.extend_from_slice(data);
-                if bytes.capacity() > before {
-                    room.try_grow(shared, connection, bytes.capacity() - before)?;
-                }
+    let mut patience = Patience::for_body(&shared.limits);
+    let mut bytes = BytesMut::with_capacity(declared.unwrap_or_default().min(FORESEEN_MAX));
+    // To wait for room would be to wait for others whose bytes may be behind these on the connection.
+    let mut room = Room::try_reserve(shared, connection, bytes.capacity(), declared.unwrap_or(max))?;
+    loop {
+        let frame = timeout_at(patience.until(), body.frame()).await.map_err(|_| too_slow(&shared.limits))?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|e| Problem::new("bad-body", format!("the body broke off: {e}")))?;
+        if let Some(data) = frame.data_ref() {
+            if bytes.len() + data.len() > max {
+                return Err(too_large());
+            }
+            let before = bytes.capacity();
+            bytes.extend_from_slice(data);
+            if bytes.capacity() > before {
+                room.try_grow(shared, connection, bytes.capacity() - before)?;
+            }
+            if !patience.earn(data.len()) {
+                return Err(too_slow(&shared.limits));
             }
         }
-        shared.metrics.bytes_in.inc_by(bytes.len() as u64);
-        Ok((bytes.freeze(), room))
-    };
-    match tokio::time::timeout(patience, collect).await {
-        Ok(collected) => collected,
-        Err(_) => Err(Problem::limit(
-            "body-timeout",
-            "body_timeout_ms",
-            shared.limits.body_timeout_ms as usize,
-            "milliseconds for a body to arrive",
-        )),
     }
+    shared.metrics.bytes_in.inc_by(bytes.len() as u64);
+    Ok((bytes.freeze(), room))
+}
+
+fn too_slow(limits: &Limits) -> Problem {
+    let max = limits.body_timeout_ms as usize;
+    let problem =
+        Problem::limit("body-timeout", "body_timeout_ms", max, "milliseconds without enough of a body");
+    problem.hint(format!(
+        "send at least {} bytes a second (body_bytes_per_second)",
+        limits.body_bytes_per_second
+    ))
 }
 
 /// Bytes of a refused body that are read and thrown away, so that the connection can be used again.
 const DISCARDED_MAX: usize = 64 << 20;
 
 /// Reads what is left of the body of a request that was refused.
-pub(super) async fn discard(patience: Duration, mut body: Body) {
-    let read = async {
-        let mut discarded = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            discarded += frame.data_ref().map_or(0, Bytes::len);
-            if discarded > DISCARDED_MAX {
-                break;
-            }
+pub(super) async fn discard(mut patience: Patience, mut body: Body) {
+    let mut discarded = 0;
+    while let Ok(Some(Ok(frame))) = timeout_at(patience.until(), body.frame()).await {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        discarded += bytes;
+        if !patience.earn(bytes) || discarded > DISCARDED_MAX {
+            break;
         }
-    };
-    let _ = tokio::time::timeout(patience, read).await;
+    }
 }

@@ -11,11 +11,12 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use halfping_engine::{Json, Limits, SessionId, Standing, Timestamp};
+use halfping_engine::{Json, Limits, Path, SessionId, Standing, Timestamp};
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use self::document::{AgeMs, Counts, Document, Session, SessionRates, Totals, Tree, rate};
+use crate::access::is_own;
 use crate::metrics::Ages;
 use crate::shared::Shared;
 
@@ -37,12 +38,14 @@ const LINKS_SHOWN_IN_ALL: usize = 10_000;
 /// What is kept for it.
 pub(crate) struct Own {
     started: Timestamp,
+    /// When it was last looked up.
+    looked: Mutex<Option<Instant>>,
+    /// Whose turn it is to have it looked up; others wait for that without a thread.
+    turn: tokio::sync::Mutex<()>,
     sampler: Mutex<Sampler>,
 }
 
 struct Sampler {
-    /// When it was last looked up.
-    looked: Option<Instant>,
     /// What was found then, which is what the engine has.
     told: Json,
     /// A thread looks it up.
@@ -78,7 +81,6 @@ impl Own {
             sessions: HashMap::new(),
         };
         let sampler = Sampler {
-            looked: None,
             told: Json::empty(),
             runs: false,
             since,
@@ -86,15 +88,47 @@ impl Own {
             age_ms: AgeMs::default(),
             session_rates: HashMap::new(),
         };
-        Own { started, sampler: Mutex::new(sampler) }
+        let (looked, turn) = (Mutex::new(None), tokio::sync::Mutex::new(()));
+        Own { started, looked, turn, sampler: Mutex::new(sampler) }
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.looked.lock().is_some_and(|looked| looked.elapsed() < FRESH)
     }
 }
 
-/// Has it looked up, unless that was done a moment ago.
-pub(crate) fn refresh(shared: &Shared) {
+/// Has it looked up if a path leads there, unless that was done a moment ago. With many sessions it takes some time, so another thread does.
+pub(crate) async fn refresh(shared: &Arc<Shared>, path: &Path) {
+    let Some(own) = shared.own.as_ref().filter(|own| is_own(path) && !own.is_fresh()) else { return };
+    let _turn = own.turn.lock().await;
+    if own.is_fresh() {
+        return;
+    }
+    let shared = shared.clone();
+    // It ends early only with the runtime.
+    let _ = tokio::task::spawn_blocking(move || refresh_here(&shared)).await;
+}
+
+/// The same where a task cannot wait: its thread does, and the others that are served there move to another one. Nobody waits for a look that
+/// is on its way, since who follows is told what it finds.
+pub(crate) fn refresh_in_place(shared: &Shared, path: &Path) {
+    let Some(own) = shared.own.as_ref().filter(|own| is_own(path) && !own.is_fresh()) else { return };
+    let turn = own.turn.try_lock();
+    if turn.is_err() && own.looked.lock().is_some() {
+        return;
+    }
+    let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    match flavor {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(|| refresh_here(shared)),
+        _ => refresh_here(shared),
+    }
+}
+
+/// The same for a thread that may wait, whatever the path.
+pub(crate) fn refresh_here(shared: &Shared) {
     let Some(own) = &shared.own else { return };
     let mut sampler = own.sampler.lock();
-    if sampler.looked.is_some_and(|looked| looked.elapsed() < FRESH) {
+    if own.is_fresh() {
         return;
     }
     let found = look(shared, own, &mut sampler);
@@ -141,7 +175,7 @@ fn run(shared: &Weak<Shared>) {
                 return;
             }
         }
-        refresh(&shared);
+        refresh_here(&shared);
     }
 }
 
@@ -188,7 +222,7 @@ fn look(shared: &Shared, own: &Own, sampler: &mut Sampler) -> Json {
         limits: &shared.limits,
         sessions,
     };
-    sampler.looked = Some(Instant::now());
+    *own.looked.lock() = Some(Instant::now());
     let text = serde_json::to_vec(&document).expect("it has only text for names");
     // The limits are there for what others write.
     Json::parse(&text, &Limits::default()).expect("what was written just now can be read")
@@ -226,4 +260,44 @@ fn memory_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     Some(kib.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One thread serves all; while this test has the sampler, whoever looks it up waits.
+    #[tokio::test]
+    async fn others_are_served_while_it_is_looked_up() {
+        let shared = Shared::new(Limits::default(), true);
+        let own = shared.own.as_ref().expect("it is kept");
+        let path = Path::parse("/_server", &shared.limits).expect("a path");
+        let ask = || {
+            let (shared, path) = (shared.clone(), path.clone());
+            tokio::spawn(async move { refresh(&shared, &path).await })
+        };
+        let (held, hold) = std::sync::mpsc::channel::<()>();
+        let (has, holds) = tokio::sync::oneshot::channel();
+        let holder = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                let _sampler = shared.own.as_ref().map(|own| own.sampler.lock());
+                let _ = has.send(());
+                // Or until who waits for it has given up.
+                let _ = hold.recv_timeout(Duration::from_secs(10));
+            })
+        };
+        holds.await.expect("it is held");
+        let asked: Vec<_> = (0..100).map(|_| ask()).collect();
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!own.is_fresh() && asked.iter().all(|asked| !asked.is_finished()));
+        assert!(!holder.is_finished(), "this thread waited for it");
+        held.send(()).expect("somebody holds it");
+        for asked in asked {
+            asked.await.expect("it is looked up");
+        }
+        assert!(shared.with_engine(|engine| engine.metadata(&path).len.is_some()));
+    }
 }

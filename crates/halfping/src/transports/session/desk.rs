@@ -12,12 +12,13 @@ use super::close::Close;
 use super::command::{Act, Commands, Ref, Step};
 use super::credit::Credit;
 use super::message::{self, Answer, State};
-use crate::access::Access;
+use crate::access::{Access, is_own};
 use crate::aside::{LARGE_BYTES, aside};
 use crate::connection::{Connection, Pace};
 use crate::delivery::Deliver;
 use crate::http::etag;
 use crate::http::write::{commit, creation};
+use crate::own;
 use crate::problem::Problem;
 use crate::room::{self, Room};
 use crate::shared::{Shared, Subscription};
@@ -156,6 +157,10 @@ impl Desk {
         self.room.is_some()
     }
 
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// Whether all that the client asked for has been done.
     pub(super) fn is_free(&self) -> bool {
         self.work.is_none()
@@ -233,15 +238,20 @@ impl Desk {
                 if let Err(problem) = self.access.may_see(&path) {
                     return self.settle(number, Err(problem), out);
                 }
-                match self.shared().read_small(&path, depth, room::ANSWER_BYTES) {
-                    Ok(read) => {
+                let small = match is_own(&path) {
+                    true => None,
+                    false => self.shared().read_small(&path, depth, room::ANSWER_BYTES),
+                };
+                match small {
+                    Some(read) => {
                         let read = read.map_err(Problem::from);
                         let found = read.and_then(|reading| found(self.shared(), &path, reading));
                         self.settle(number, found, out);
                     }
-                    Err(_) => {
+                    None => {
                         let (shared, connection) = (self.shared().clone(), self.connection.clone());
                         let future = Box::pin(async move {
+                            own::refresh(&shared, &path).await;
                             let (reading, room) = room::read(&shared, &connection, &path, depth).await?;
                             Ok(Answer { room: Some(room), ..found(&shared, &path, reading)? })
                         });
@@ -266,6 +276,7 @@ impl Desk {
 
     fn watch(&mut self, link: u32, watch: &Watch) -> Result<(), Problem> {
         self.access.may_see(&watch.path)?;
+        own::refresh_in_place(self.shared(), &watch.path);
         self.subscription.watch(link, watch)
     }
 

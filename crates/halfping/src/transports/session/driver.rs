@@ -16,6 +16,8 @@ use super::desk::{Desk, Outbox};
 use super::message::State;
 use crate::connection::Pace;
 use crate::delivery::{Deliver, Drive};
+use crate::patience::{Patience, Taking};
+use crate::room::Wanted;
 
 /// The shared encoding of a message that carries one frame, and the next one is the same compressed.
 const ENCODING: usize = 4;
@@ -44,11 +46,20 @@ pub(super) struct Driver<I> {
     pace: Pace,
     /// When its next message is read, if that is not now: it has sent more than it may.
     resumes: Option<Instant>,
-    /// The number of the message that is not whole yet, and when it began.
-    begun: Option<(u32, Instant)>,
-    /// Bytes of a large answer that are not sent, and since when none have been.
-    stuck: Option<(usize, Instant)>,
+    /// The message that is not whole yet.
+    begun: Option<Begun>,
+    /// Bytes of a large answer that are not sent, and how they are taken.
+    unsent: Option<(usize, Taking)>,
+    wanted: Wanted,
     phase: Phase,
+}
+
+/// A message that is not whole yet.
+#[derive(Clone, Copy)]
+struct Begun {
+    number: u32,
+    bytes: usize,
+    patience: Patience,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -103,7 +114,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             pings: 0,
             resumes: None,
             begun: None,
-            stuck: None,
+            unsent: None,
+            wanted: Wanted::default(),
             phase: Phase::Open,
         }
     }
@@ -124,9 +136,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             }
             let mut idle = true;
             let was_full = socket.unsent_bytes() >= ANSWERS_BYTES_MAX;
-            if let (true, Some((_, begun))) = (was_full, &mut self.begun) {
+            if let (true, Some(begun)) = (was_full, &mut self.begun) {
                 // Nobody reads the rest of its message meanwhile.
-                *begun = Instant::now();
+                begun.patience.renew();
             }
             while steps_left > 0 && socket.unsent_bytes() < ANSWERS_BYTES_MAX {
                 match desk.poll_step(cx, socket) {
@@ -149,10 +161,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                     (idle, steps_left) = (false, steps_left - 1);
                 }
                 // A message goes on through the control frames that come between its own.
-                self.begun = match (socket.in_progress(), self.begun) {
-                    (Some(number), Some(begun)) if begun.0 == number => Some(begun),
-                    (number, _) => number.map(|number| (number, Instant::now())),
-                };
+                self.begun = socket.in_progress().map(|number| {
+                    let before = self.begun.filter(|begun| begun.number == number);
+                    let patience = || Patience::for_body(&desk.shared().limits);
+                    let mut begun =
+                        before.unwrap_or_else(|| Begun { number, bytes: 0, patience: patience() });
+                    let bytes = socket.in_progress_bytes();
+                    begun.patience.earn(bytes.saturating_sub(begun.bytes));
+                    Begun { bytes, ..begun }
+                });
                 match next {
                     Poll::Ready(Ok(Incoming::Text(text))) => {
                         let bytes = text.len().max(MESSAGE_BYTES_MIN);
@@ -202,8 +219,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             let limits = &desk.shared().limits;
             let ping = Duration::from_millis(limits.ping_ms);
             let silence = self.heard + Duration::from_millis(limits.silence_ms);
-            let patience = Duration::from_millis(limits.body_timeout_ms);
-            let whole = self.begun.map(|(_, begun)| begun + patience);
+            let whole = self.begun.map(|begun| begun.patience.until());
             let due = desk.due().map(|tick| Instant::from_std(desk.shared().clock.instant(tick)));
             let next_ping = self.heard + ping * (self.pings + 1);
             let next = [Some(next_ping.min(silence)), whole, due, self.resumes].into_iter().flatten().min();
@@ -223,14 +239,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                 return Poll::Ready(End::Close(Close::MessageTimeout));
             }
             let unsent = socket.unsent_bytes();
-            let is_stuck = desk.has_room() && unsent > 0;
-            self.stuck = is_stuck.then_some(match self.stuck {
-                Some((before, since)) if before == unsent => (before, since),
-                _ => (unsent, now),
-            });
-            let patience = Duration::from_millis(limits.answer_timeout_ms);
-            if self.stuck.is_some_and(|(_, since)| now >= since + patience) {
-                desk.shared().metrics.limit_hit("answer_timeout_ms");
+            let is_large = desk.has_room() && unsent > 0;
+            let looked = is_large.then(|| look_at(desk, unsent, self.unsent, &mut self.wanted));
+            self.unsent = looked.map(|(taking, _)| (unsent, taking));
+            if let Some(limit) = looked.and_then(|(_, ended_by)| ended_by) {
+                desk.shared().metrics.limit_hit(limit);
                 return Poll::Ready(End::Gone);
             }
             if unsent > 0 || self.resumes.is_some() {
@@ -276,6 +289,22 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         self.timer.as_mut().reset(Instant::now() + CLOSE_PATIENCE);
         Some(phase)
     }
+}
+
+/// Looks how a large answer is taken, of which so many bytes are not sent; and by which limit it is given up, if it is.
+fn look_at(
+    desk: &Desk,
+    unsent: usize,
+    before: Option<(usize, Taking)>,
+    wanted: &mut Wanted,
+) -> (Taking, Option<&'static str>) {
+    let limits = &desk.shared().limits;
+    let is_wanted = wanted.look(desk.shared(), desk.connection());
+    let (before, mut taking) = before.unwrap_or_else(|| (unsent, Taking::new(limits)));
+    if unsent < before {
+        taking.took(before - unsent);
+    }
+    (taking, taking.ended_by(limits, is_wanted[0]))
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drive for Driver<I> {

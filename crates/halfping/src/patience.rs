@@ -1,0 +1,131 @@
+//! Patience with clients that are slow: it runs out with time, and comes back with what they send or take.
+
+use std::time::Duration;
+
+use halfping_engine::Limits;
+use tokio::time::Instant;
+
+/// Patience with a client that is to move bytes at a least rate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// When it is over, if nothing moves until then.
+    until: Instant,
+    /// How long it is at most.
+    most: Duration,
+    bytes_per_second: usize,
+}
+
+/// How a client takes an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taking {
+    patience: Patience,
+    /// When it last took something.
+    last: Instant,
+}
+
+impl Patience {
+    /// With a body, or a message, that is on its way.
+    pub(crate) fn for_body(limits: &Limits) -> Patience {
+        Patience::new(limits.body_timeout_ms, limits.body_bytes_per_second)
+    }
+
+    fn new(most_ms: u64, bytes_per_second: usize) -> Patience {
+        let most = Duration::from_millis(most_ms);
+        Patience { until: Instant::now() + most, most, bytes_per_second }
+    }
+
+    pub(crate) fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// Bytes have moved. False when it was over all the same: what came too late is no new beginning.
+    pub(crate) fn earn(&mut self, bytes: usize) -> bool {
+        let now = Instant::now();
+        self.earn_at(now, bytes);
+        now < self.until
+    }
+
+    fn earn_at(&mut self, now: Instant, bytes: usize) {
+        let time = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
+        self.until = (self.until + time.min(self.most)).min(now + self.most);
+    }
+
+    /// It is not the client whom others wait for.
+    pub(crate) fn renew(&mut self) {
+        self.until = Instant::now() + self.most;
+    }
+}
+
+impl Taking {
+    /// An answer that begins to be taken now.
+    pub(crate) fn new(limits: &Limits) -> Taking {
+        let patience = Patience::new(limits.answer_timeout_ms, limits.answer_bytes_per_second);
+        Taking { patience, last: Instant::now() }
+    }
+
+    /// Bytes were taken.
+    pub(crate) fn took(&mut self, bytes: usize) {
+        self.last = Instant::now();
+        // While nobody wanted its room, it could be as slow as it liked.
+        self.patience.until = self.patience.until.max(self.last);
+        self.patience.earn_at(self.last, bytes);
+    }
+
+    /// The limit by which the answer is to be given up, if it is. `is_wanted`: its room is.
+    pub(crate) fn ended_by(&self, limits: &Limits, is_wanted: bool) -> Option<&'static str> {
+        let now = Instant::now();
+        if is_wanted && now >= self.patience.until {
+            return Some("answer_timeout_ms");
+        }
+        let idle = Duration::from_millis(limits.answer_idle_ms);
+        (now >= self.last + idle).then_some("answer_idle_ms")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// When patience of ten seconds is over for who moves so many bytes each second, of a hundred that are enough.
+    fn over_after(seconds: u32, bytes: impl Fn(u32) -> usize) -> Option<u32> {
+        let mut patience = Patience::new(10_000, 100);
+        let begun = patience.until - patience.most;
+        (1..seconds).find(|second| {
+            let now = begun + SECOND * *second;
+            let is_over = now >= patience.until();
+            patience.earn_at(now, bytes(*second));
+            is_over
+        })
+    }
+
+    #[test]
+    fn who_is_fast_enough_is_waited_for_as_long_as_it_takes() {
+        assert_eq!(over_after(1000, |_| 100), None);
+        // Also one who rests now and then.
+        assert_eq!(over_after(1000, |second| if second % 9 == 0 { 1000 } else { 0 }), None);
+    }
+
+    #[test]
+    fn who_sends_nothing_or_little_is_not_waited_for() {
+        assert_eq!(over_after(1000, |_| 0), Some(10));
+        assert_eq!(over_after(1000, |_| 50), Some(19));
+        assert_eq!(over_after(1000, |_| 1), Some(11));
+    }
+
+    #[test]
+    fn a_byte_now_and_then_does_not_put_off_the_end() {
+        let mut patience = Patience::new(0, 100);
+        let end = patience.until();
+        for _ in 0..1000 {
+            assert!(!patience.earn(0));
+        }
+        assert_eq!(patience.until(), end);
+    }
+
+    #[test]
+    fn to_be_fast_at_first_buys_no_more_than_the_usual_patience() {
+        assert_eq!(over_after(1000, |second| if second < 5 { 1 << 40 } else { 0 }), Some(14));
+    }
+}
