@@ -13,7 +13,8 @@
 use std::time::Duration;
 
 use halfping_engine::{
-    Action, Condition, Engine, Epoch, Json, Limits, Patch, Path, Submitted, Tick, Timestamp, Watch, Write,
+    Action, Condition, Cursor, Engine, Epoch, Json, Limits, Patch, Path, Revision, SessionId, Submitted,
+    Tick, Timestamp, Watch, Write,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -33,6 +34,12 @@ fn main() {
         ("crowd", crowd),
         ("bodies", bodies),
         ("singles", singles),
+        ("rewrites", rewrites),
+        ("returns", returns),
+        ("due", due),
+        ("queue", queue),
+        ("rows", rows),
+        ("sharing", sharing),
     ];
     for (name, scenario) in scenarios.iter().filter(|(name, _)| name.contains(&only)) {
         scenario(name);
@@ -310,4 +317,177 @@ fn singles(name: &str) {
         timed(&mut engine, &write(&format!("/f/name-{i}"), Action::Delete));
     }
     println!("{name:>8}  a million members come and go: worst {worst:?}; over 1, 5, 20 ms: {over:?}");
+}
+
+/// Pulls a session until it has nothing more to say, as a server does: each time until it has taken
+/// so many bytes, or the engine says that others come first.
+fn pull(name: &str, what: &str, engine: &mut Engine, session: SessionId, now: Tick) {
+    const AHEAD_BYTES: usize = 16 << 10;
+    let (mut longest, mut all) = (Duration::ZERO, Duration::ZERO);
+    let (mut pulls, mut frames) = (0, 0);
+    loop {
+        let begun = busy();
+        let mut bytes = 0;
+        while bytes < AHEAD_BYTES
+            && let Some(update) = engine.next(session, now)
+        {
+            bytes += update.frame.map_or(0, |frame| frame.body.len()) + 64;
+            frames += 1;
+        }
+        let is_synced = engine.is_synced(session);
+        let took = busy() - begun;
+        (longest, all, pulls) = (longest.max(took), all + took, pulls + 1);
+        engine.take_woken();
+        if is_synced {
+            break;
+        }
+    }
+    println!("{name:>8}  {what:<52} {longest:>9.2?}, {all:>9.2?} in {pulls} pulls, {frames} frames");
+}
+
+/// Readers that come back to an object of which few members were written very often.
+fn rewrites(name: &str) {
+    for hot in [1, 2000, 300_000] {
+        let mut engine = engine();
+        fill(&mut engine, "/f", 1_000_000, |_| "0".into());
+        let before = engine.revision();
+        let mut worst = Duration::ZERO;
+        for i in 0..950_000_usize {
+            let at = format!("/f/k{}", i * 7919 % hot);
+            let write = write(&at, Action::Put(json(&(i + 1).to_string())));
+            let begun = busy();
+            engine.commit(&write, Timestamp(0)).unwrap();
+            worst = worst.max(busy() - begun);
+            engine.take_woken();
+        }
+        println!("{name:>8}  950,000 writes to {hot} of a million members: worst {worst:?}");
+        let session = engine.open();
+        for tag in 0..2000 {
+            let revision = Revision(before.0 + u64::from(tag));
+            let since = Some(Cursor { epoch: Epoch::from_random(7), revision });
+            engine.watch(session, tag, &Watch { since, depth: 1, ..Watch::new(path("/f")) });
+        }
+        engine.take_woken();
+        pull(name, &format!("2,000 readers that come back, {hot} members"), &mut engine, session, Tick(0));
+    }
+}
+
+/// A reader that was told of an object in whose place there is another, a large one.
+fn returns(name: &str) {
+    let mut engine = engine();
+    fill(&mut engine, "/f/g", 1000, |i| i.to_string());
+    let since = Some(engine.cursor(engine.revision()));
+    engine.commit(&write("/f/g", Action::Put(json("1"))), Timestamp(0)).unwrap();
+    fill(&mut engine, "/f/g", 500_000, |_| format!("\"{}\"", "x".repeat(100)));
+    let session = engine.open();
+    engine.watch(session, 0, &Watch { since, ..Watch::new(path("/f")) });
+    engine.take_woken();
+    pull(name, "a reader of what was replaced by 60 MB", &mut engine, session, Tick(0));
+}
+
+/// Links with a rate, all due at once.
+fn due(name: &str) {
+    let mut engine = engine();
+    let session = engine.open();
+    for tag in 0..99_000 {
+        let watch = Watch { interval_ms: 10, ..Watch::new(path(&format!("/p/{tag}"))) };
+        engine.watch(session, tag, &watch);
+    }
+    engine.take_woken();
+    while engine.next(session, Tick(0)).is_some() || !engine.take_woken().is_empty() {}
+    fill(&mut engine, "/p", 1, |i| i.to_string());
+    while engine.has_work() {
+        engine.work();
+        engine.take_woken();
+    }
+    pull(name, "99,000 links whose time has come", &mut engine, session, Tick(100));
+}
+
+/// Large durable commits, and more that come while they are written.
+fn queue(name: &str) {
+    let mut engine = engine();
+    let merge = |i: usize| {
+        let members: Vec<String> = (0..16_000).map(|n| format!("\"n{}\":{i}", n + i * 16_000)).collect();
+        write("/f", Action::Merge(json(&format!("{{{}}}", members.join(",")))))
+    };
+    let longest = |what: &str, took: &[Duration]| {
+        println!("{name:>8}  {what:<52} {:>9.2?}", took.iter().max().unwrap());
+    };
+    let timed = |engine: &mut Engine, act: &mut dyn FnMut(&mut Engine)| {
+        let begun = busy();
+        act(engine);
+        busy() - begun
+    };
+    let submit = |engine: &mut Engine, writes: &[usize]| -> Vec<Duration> {
+        let writes = writes.iter().map(|i| merge(*i));
+        let submit = |write: Vec<Write>| {
+            timed(engine, &mut |engine| assert_eq!(engine.submit(&write, Timestamp(0)), Submitted::Waits))
+        };
+        writes.map(submit).collect()
+    };
+    submit(&mut engine, &(0..24).collect::<Vec<_>>());
+    longest("24 large commits are taken", &[timed(&mut engine, &mut |engine| drop(engine.take_batch()))]);
+    longest("24 more get in line", &submit(&mut engine, &(24..48).collect::<Vec<_>>()));
+    let mut settled = Vec::new();
+    loop {
+        let mut count = 0;
+        settled.push(timed(&mut engine, &mut |engine| count = engine.settle_some(4096).len()));
+        engine.take_woken();
+        if count == 0 {
+            break;
+        }
+    }
+    longest("24 large commits are applied, one by one", &settled);
+}
+
+/// A checkpoint of many rows.
+fn rows(name: &str) {
+    let mut engine = engine();
+    let row = |i: usize| format!("{{\"a\":{i},\"b\":\"{}\"}}", "x".repeat(4000));
+    for part in 0..16 {
+        let members: Vec<String> =
+            (0..1000).map(|i| format!("\"k{}\":{}", part * 1000 + i, row(i))).collect();
+        let merge = Action::Merge(json(&format!("{{{}}}", members.join(","))));
+        engine.commit(&write("/f", merge), Timestamp(0)).unwrap();
+        engine.take_woken();
+    }
+    let begun = busy();
+    let checkpoint = engine.checkpoint();
+    println!("{name:>8}  {:<52} {:>9.2?}", format!("{} rows of 4 kB", checkpoint.rows.len()), busy() - begun);
+}
+
+/// Frames that are kept for others, when there are too many.
+fn sharing(name: &str) {
+    let mut engine = engine();
+    let sessions = [engine.open(), engine.open()];
+    for session in sessions {
+        for tag in 0..60_000 {
+            engine.watch(session, tag, &Watch::new(path(&format!("/p/{tag}"))));
+        }
+    }
+    engine.take_woken();
+    let mut worst = Duration::ZERO;
+    for round in 0..24 {
+        for part in 0..60 {
+            let value = format!("\"{round}-{}\"", "x".repeat(100));
+            let members = (0..1000).map(|i| format!("\"{}\":{value}", part * 1000 + i));
+            let members = members.collect::<Vec<_>>().join(",");
+            engine
+                .commit(&write("/p", Action::Merge(json(&format!("{{{members}}}")))), Timestamp(0))
+                .unwrap();
+            engine.take_woken();
+            loop {
+                let begun = busy();
+                let update = engine.next(sessions[0], Tick(0));
+                worst = worst.max(busy() - begun);
+                if update.is_none() && engine.take_woken().is_empty() {
+                    break;
+                }
+            }
+            while engine.has_work() {
+                drop(engine.work());
+            }
+        }
+    }
+    println!("{name:>8}  {:<52} {worst:>9.2?}", "frames of 100 bytes that are kept: the worst");
 }

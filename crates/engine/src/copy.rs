@@ -7,6 +7,7 @@
 use bytes::Bytes;
 
 use crate::cursor::Revision;
+use crate::delta::LOOKS_MAX;
 use crate::engine::{Engine, Found, Reading};
 use crate::key::{KeyId, Keys};
 use crate::notes::{Bookmark, Note, Step};
@@ -160,7 +161,12 @@ impl Engine {
         }
         let root = copying.root.get_or_insert_with(|| Copy::of(object, self.revision));
         let names: Vec<_> = copying.path.segments().iter().filter_map(|name| self.keys.find(name)).collect();
+        let mut looks = LOOKS_MAX;
         while let Some(note) = self.notes.at(copying.read) {
+            if looks == 0 {
+                return Ok(None);
+            }
+            looks = looks.saturating_sub(1 + note.steps.len());
             if let Some(path) = note.object.strip_prefix(&*names) {
                 copying.bytes -= root.heed(object, path, note);
             }
@@ -319,13 +325,18 @@ impl CopyStep<'_> {
             copy.next += 1;
         }
         // Those that have changed since they were.
-        for slot in object.slots_changed_since(copy.good) {
+        for (changed, slot) in object.slots_changed_since(copy.good) {
             // Of a large object they come in order of change: what comes before this one is done, and not looked at again.
             if object.is_indexed() {
-                copy.good = copy.good.max(object.slot(slot).changed.previous());
+                copy.good = copy.good.max(changed.previous());
             }
-            if self.budget == 0 || !self.copy_slot(object, copy, slot, depth) {
+            if self.budget == 0 {
                 return false;
+            }
+            match slot {
+                Some(slot) if !self.copy_slot(object, copy, slot, depth) => return false,
+                Some(_) => {}
+                None => self.budget = self.budget.saturating_sub(LOOK_COST),
             }
         }
         copy.good = self.now;

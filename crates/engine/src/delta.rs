@@ -5,12 +5,15 @@
 //! operations are chosen to apply without fault to the state at the cursor, and by lenient readers to any state since.
 //! A state too large for one frame goes out in slices: see [`walk`](crate::walk).
 
+use std::cell::Cell;
+
 use crate::cursor::Revision;
 use crate::key::{KeyId, Keys};
 use crate::notes::Left;
 use crate::tree::{Member, Object, Value};
 
-/// Members that one frame may look at without finding anything to say: what the lock is held for is bounded even so.
+/// Members that one frame may look at without finding anything to say, and entries of their order
+/// that say nothing any more: what the lock is held for is bounded even so.
 pub(crate) const LOOKS_MAX: usize = 1 << 15;
 
 /// The object that a reader has where an object is.
@@ -64,24 +67,25 @@ impl Reader {
 
 /// Writes all that changed in an object since a revision, as a merge patch or else as a JSON Patch. `None` when that is longer than
 /// `max`; an empty body when nothing that can be seen at this depth has changed. `left`: members that are forgotten, which the reader may
-/// have.
+/// have. `looked`: looks are counted there.
 pub(crate) fn delta(
     keys: &Keys,
     object: &Object,
     reader: Reader,
     left: Option<&Left>,
     max: usize,
+    looked: &Cell<usize>,
 ) -> Option<(Form, Vec<u8>)> {
     let mut merge = Merge::new(false);
-    if changes(keys, object, reader, left, max, &mut merge) {
+    if changes(keys, object, reader, left, max, &mut merge, looked) {
         let body = merge.finish();
         return Some((Form::Merge, if body.len() == 2 { Vec::new() } else { body }));
     }
     if !merge.failed() {
         return None;
     }
-    let mut patch = Patch::new(reader.exact);
-    changes(keys, object, reader, left, max, &mut patch).then(|| (Form::Patch, patch.finish()))
+    let mut patch = Patch::new(reader.exact, max);
+    changes(keys, object, reader, left, max, &mut patch, looked).then(|| (Form::Patch, patch.finish()))
 }
 
 /// How a delta is written.
@@ -99,8 +103,12 @@ fn changes(
     left: Option<&Left>,
     max: usize,
     writer: &mut impl Writer,
+    looked: &Cell<usize>,
 ) -> bool {
-    Changes { keys, reader, max, looks: LOOKS_MAX, writer }.of(object, reader.depth, left)
+    let mut changes = Changes { keys, reader, max, looks: LOOKS_MAX, writer };
+    let complete = changes.of(object, reader.depth, left);
+    looked.update(|looks| looks + LOOKS_MAX - changes.looks);
+    complete
 }
 
 /// A merge patch that removes these.
@@ -136,9 +144,11 @@ impl<W: Writer> Changes<'_, W> {
         if depth == 0 {
             return true;
         }
-        let changed = object.changed_since(self.reader.since).all(|member| {
+        let changed = object.slots_changed_since(self.reader.since).all(|(_, slot)| {
             let looks = self.looks.checked_sub(1);
             self.looks = looks.unwrap_or_default();
+            let Some(slot) = slot else { return looks.is_some() };
+            let member = object.slot(slot);
             let left = left.and_then(|left| left.beneath(member.key));
             let goes_on = looks.is_some() && self.member(member, depth - 1, left);
             goes_on && self.writer.len() <= self.max && !self.writer.failed()
@@ -268,11 +278,13 @@ pub(crate) struct Patch {
     open: Vec<usize>,
     /// What was there at the cursor is there still.
     exact: bool,
+    /// It is of no use when it has more bytes.
+    max: usize,
 }
 
 impl Patch {
-    pub(crate) fn new(exact: bool) -> Patch {
-        Patch { out: vec![b'['], pointer: Vec::new(), open: Vec::new(), exact }
+    pub(crate) fn new(exact: bool, max: usize) -> Patch {
+        Patch { out: vec![b'['], pointer: Vec::new(), open: Vec::new(), exact, max }
     }
 
     fn push(&mut self, keys: &Keys, key: KeyId) {
@@ -337,8 +349,10 @@ impl Writer for Patch {
     }
 
     fn set(&mut self, keys: &Keys, key: KeyId, value: &Value, depth: u32) {
+        let max = self.max;
         self.add(keys, key, |out| {
-            value.write(keys, depth, out);
+            // Given up, it is longer than may be.
+            let _ = value.write_up_to(max, keys, depth, out);
         });
     }
 
@@ -360,5 +374,29 @@ impl Writer for Patch {
 
     fn failed(&self) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::Text;
+
+    #[test]
+    fn a_patch_that_is_of_no_use_is_not_written_to_its_end() {
+        let mut keys = Keys::default();
+        let mut object = Object::new(Revision(1), 0);
+        for i in 0..10_000 {
+            let key = keys.hold(&format!("k{i}"));
+            object.push(&keys, key, Value::Leaf(Text::new("1")), Revision(1));
+        }
+        let value = Value::Object(Box::new(object));
+        let key = keys.hold("f");
+        for max in [100, 1 << 20] {
+            let mut patch = Patch::new(true, max);
+            patch.replace(&keys, key, &value, u32::MAX);
+            assert_eq!(patch.len() > max, max == 100, "whether it is of use");
+            assert!(patch.len() < max + 100, "{}", patch.len());
+        }
     }
 }

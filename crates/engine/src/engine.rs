@@ -1,12 +1,13 @@
 //! The machine: commits in, frames out.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 
 use crate::apply::{Applying, REMOVALS_MAX};
 use crate::base::Base;
 use crate::change::Change;
 use crate::cursor::{Cursor, Epoch, Revision};
-use crate::frame::Update;
 use crate::garbage::Garbage;
 use crate::interest::{self, Interest, NIL, PointId};
 use crate::key::{KeyId, Keys};
@@ -111,7 +112,7 @@ pub struct Stats {
 /// # The law of use
 /// Every call that can give a session something to say ([`Engine::commit`], [`Engine::watch`]) is followed by
 /// [`Engine::take_woken`], and each session in it is pulled with [`Engine::next`] when its connection can take bytes, until it
-/// returns `None`. Several calls under one exclusive borrow see one state.
+/// returns `None`; that is followed by [`Engine::take_woken`] as well. Several calls under one exclusive borrow see one state.
 ///
 /// No call takes long. What would is left, and done by [`Engine::work`], to be called (and followed by [`Engine::take_woken`]) as long as
 /// [`Engine::has_work`] says so, with room for other calls in between.
@@ -150,11 +151,13 @@ pub struct Engine {
     pub(crate) own: Option<Box<Own>>,
     /// See [`EPHEMERAL_ROOM`].
     pub(crate) room: u64,
+    /// Looks of the turn that is on its way (see [`Engine::next`]).
+    pub(crate) looked: Cell<usize>,
     /// Scratch: what the last commit touched, the names on the way to a place.
     pub(crate) touched: Vec<PointId>,
     /// Scratch: places beneath which the last commit changed everything.
     pub(crate) beneath: Vec<PointId>,
-    names: Vec<KeyId>,
+    pub(crate) names: Vec<KeyId>,
 }
 
 /// What a path leads to.
@@ -196,6 +199,7 @@ impl Engine {
             limits,
             own: None,
             room: crate::submit::EPHEMERAL_ROOM,
+            looked: Cell::new(0),
             touched: Vec::new(),
             beneath: Vec::new(),
             names: Vec::new(),
@@ -258,7 +262,7 @@ impl Engine {
                 Action::Delete => overlay.delete(&write.path)?,
             }
         }
-        overlay.check(self.root.json_len() + self.pending.added_bytes)?;
+        overlay.check(self.root.json_len() + self.pending.laid.added_bytes)?;
         Ok((overlay.change, created))
     }
 
@@ -513,44 +517,6 @@ impl Engine {
         } else if *self.interest.due(point) == id {
             self.interest.set_due(point, next);
         }
-    }
-
-    /// The next frame of a session, made now. `None`: it has been told everything that is due.
-    pub fn next(&mut self, session: SessionId, now: Tick) -> Option<Update> {
-        self.sessions[session.0 as usize].as_mut()?.promote(&mut self.links, now);
-        loop {
-            let owner = self.sessions[session.0 as usize].as_mut()?;
-            let id = owner.give_turn(&mut self.links)?;
-            let mut names = std::mem::take(&mut self.names);
-            let made = self.serve(id, &mut names);
-            self.names = names;
-            self.rest(session, id, now, made.is_some());
-            if let Some(update) = made {
-                let conflated = u64::from(update.conflated);
-                self.stats.frames += 1;
-                self.stats.conflated += conflated;
-                let owner = self.sessions[session.0 as usize].as_mut()?;
-                owner.frames += 1;
-                owner.conflated += conflated;
-                return Some(update);
-            }
-        }
-    }
-
-    /// A link has had its turn: it goes back in line if there is more of it, else it is idle.
-    fn rest(&mut self, session: SessionId, id: LinkId, now: Tick, served: bool) {
-        let link = &mut self.links[id];
-        let owner = self.sessions[session.0 as usize].as_mut().expect("its link was just served");
-        if link.walk.is_some() {
-            owner.line_up(&mut self.links, id);
-            return;
-        }
-        if let (true, Some(rate)) = (served, &mut link.rate) {
-            rate.due = Tick(now.0 + rate.interval_ms);
-        }
-        link.state = State::Idle;
-        let point = link.point;
-        self.links.push_front(self.interest.idle(point), id);
     }
 
     /// The cursor that resumes all links of a synced session: everything up to it has been shown. It does not go back.

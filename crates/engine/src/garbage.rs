@@ -15,13 +15,13 @@ pub(crate) struct Garbage {
     objects: Vec<Object>,
     /// Slots of these.
     slots: usize,
-    /// What is left of large objects: memory that nothing is in.
+    /// What is left of large objects: memory that nothing is in. And what else takes long to drop.
     husks: Husks,
 }
 
 /// Memory that is to be given back where nobody waits for it.
 #[derive(Default)]
-pub struct Husks(Vec<Object>);
+pub struct Husks(Vec<Box<dyn Send>>);
 
 impl Garbage {
     pub(crate) fn add(&mut self, object: Object) {
@@ -29,8 +29,18 @@ impl Garbage {
         self.objects.push(object);
     }
 
+    /// Sets something aside that takes long to drop.
+    pub(crate) fn add_husk(&mut self, husk: impl Send + 'static) {
+        self.husks.0.push(Box::new(husk));
+    }
+
+    /// Whether there is nothing left to be taken apart.
     pub(crate) fn is_empty(&self) -> bool {
         self.objects.is_empty()
+    }
+
+    pub(crate) fn has_husks(&self) -> bool {
+        !self.husks.0.is_empty()
     }
 
     /// Slots of the objects that are here, without those beneath them.
@@ -46,7 +56,7 @@ impl Garbage {
                 if let Some(object) = self.objects.pop()
                     && object.is_large()
                 {
-                    self.husks.0.push(object);
+                    self.add_husk(object);
                 }
                 continue;
             };

@@ -29,6 +29,7 @@ mod mutants;
 pub mod mutants;
 mod notes;
 mod operate;
+mod order;
 mod overlay;
 mod own;
 mod patch;

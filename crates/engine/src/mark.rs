@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::cursor::Revision;
+use crate::delta::LOOKS_MAX;
 use crate::engine::Engine;
 use crate::garbage::{Husks, SLOTS_AT_ONCE};
 use crate::interest::{NIL, PointId};
@@ -21,6 +22,12 @@ const MARKS_AT_ONCE: usize = 8192;
 const LINKS_LOOKED_AT: usize = 256;
 /// Links of one place that are put in line before another place has its turn.
 const MARKS_IN_TURN: usize = 1024;
+/// Looks at members after which a session's turn is over: a millisecond or so.
+const LOOKS_IN_TURN: usize = 2 * LOOKS_MAX;
+/// To serve a link, or to put one in line whose time has come, counts as so many looks.
+pub(crate) const LINK_LOOKS: usize = 32;
+/// Links of a session that are put in line together when their time has come.
+pub(crate) const PROMOTED_AT_ONCE: usize = 256;
 /// Slots of garbage that are taken apart in one step that has nothing else to do.
 const SLOTS_AT_A_TIME: usize = 4096;
 
@@ -28,11 +35,13 @@ const SLOTS_AT_A_TIME: usize = 4096;
 pub(crate) struct Pace {
     pub(crate) marks: usize,
     pub(crate) slots: usize,
+    /// In one turn of a session.
+    pub(crate) looks: usize,
 }
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace { marks: MARKS_AT_ONCE, slots: SLOTS_AT_A_TIME }
+        Pace { marks: MARKS_AT_ONCE, slots: SLOTS_AT_A_TIME, looks: LOOKS_IN_TURN }
     }
 }
 
@@ -155,7 +164,7 @@ impl Engine {
         *self.interest.due(point) == NIL
     }
 
-    fn wake(&mut self, id: SessionId) {
+    pub(crate) fn wake(&mut self, id: SessionId) {
         if let Some(Some(session)) = self.sessions.get_mut(id.0 as usize) {
             session.asked = false;
             if !std::mem::replace(&mut session.woken, true) {
@@ -208,14 +217,17 @@ impl Engine {
         self.garbage.take_husks()
     }
 
-    /// Marks so many links and takes apart so many slots at a time, where the defaults are more than a test could use up.
+    /// Marks so many links and takes apart so many slots at a time, and ends the turn of a session after so many looks, where the defaults
+    /// are more than a test could use up.
     #[doc(hidden)]
-    pub fn set_pace(&mut self, marks: usize, slots: usize) {
-        self.pace = Pace { marks, slots };
+    pub fn set_pace(&mut self, marks: usize, slots: usize, looks: usize) {
+        self.pace = Pace { marks, slots, looks };
     }
 
     fn has_garbage(&self) -> bool {
-        !self.garbage.is_empty() || self.own.as_ref().is_some_and(|own| !own.garbage.is_empty())
+        !self.garbage.is_empty()
+            || self.garbage.has_husks()
+            || self.own.as_ref().is_some_and(|own| !own.garbage.is_empty())
     }
 
     /// Takes apart so many slots of removed objects.
@@ -223,6 +235,9 @@ impl Engine {
         match &mut self.own {
             Some(own) if self.garbage.is_empty() => {
                 own.garbage.take_apart(&mut self.keys, &mut own.tombstones, slots);
+                if own.garbage.has_husks() {
+                    self.garbage.add_husk(own.garbage.take_husks());
+                }
             }
             _ => self.garbage.take_apart(&mut self.keys, &mut self.tombstones, slots),
         }

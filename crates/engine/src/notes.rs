@@ -52,6 +52,8 @@ pub(crate) struct Gone {
     pub(crate) bytes: usize,
     /// There are more notes than that.
     pub(crate) is_full: bool,
+    /// Notes that were looked at.
+    pub(crate) looks: usize,
     pub(crate) read_to: Bookmark,
 }
 

@@ -14,19 +14,31 @@ use crate::path::Path;
 use crate::refusal::Refusal;
 use crate::times::Timestamp;
 
+/// Members that are laid over the tree from which on they are dropped where nobody waits.
+const LARGE_MEMBERS: usize = 1024;
+
 #[derive(Default)]
 pub(crate) struct Pending {
     commits: VecDeque<InLine>,
     /// How many of them, from the first, the journal is working on.
     taken: usize,
-    /// All of them, one written over the other.
+    /// All of them, laid over the tree.
+    pub(crate) laid: Laid,
+    /// The same of those that the journal is not working on yet: what is left when the others are applied.
+    rest: Laid,
+    /// The revision of the newest that has one.
+    last: Revision,
+}
+
+/// Commits laid over the tree.
+#[derive(Default)]
+pub(crate) struct Laid {
+    /// One written over the other.
     pub(crate) over: Change,
     /// What all of them claim.
     claims: Claims,
     /// Bytes that they add to the tree, at most.
     pub(crate) added_bytes: usize,
-    /// The revision of the newest that has one.
-    last: Revision,
 }
 
 struct InLine {
@@ -63,6 +75,21 @@ pub struct Batch {
     pub body: Vec<u8>,
 }
 
+impl Laid {
+    /// Whether dropping it takes longer than setting it aside.
+    pub(crate) fn is_large(&self) -> bool {
+        self.over.members_up_to(LARGE_MEMBERS) >= LARGE_MEMBERS
+    }
+
+    fn add(&mut self, commit: &InLine) {
+        self.claims.add(&commit.claims);
+        if let Ok(prepared) = &commit.waiting {
+            self.over.then(&prepared.change);
+            self.added_bytes += prepared.change.added_bytes();
+        }
+    }
+}
+
 impl Pending {
     pub(crate) fn is_empty(&self) -> bool {
         self.commits.is_empty()
@@ -84,21 +111,16 @@ impl Pending {
             self.last = self.last.max(prepared.revision);
         }
         let commit = InLine { claims, waiting };
-        self.lay_over(&commit);
-        self.commits.push_back(commit);
-    }
-
-    fn lay_over(&mut self, commit: &InLine) {
-        self.claims.add(&commit.claims);
-        if let Ok(prepared) = &commit.waiting {
-            self.over.then(&prepared.change);
-            self.added_bytes += prepared.change.added_bytes();
+        self.laid.add(&commit);
+        if self.taken > 0 {
+            self.rest.add(&commit);
         }
+        self.commits.push_back(commit);
     }
 
     /// Whether one of them reads or writes at, above or beneath a place.
     pub(crate) fn meet(&self, names: &[Box<str>]) -> bool {
-        self.claims.meet(names)
+        self.laid.claims.meet(names)
     }
 
     /// All commits that have not been taken before.
@@ -121,10 +143,11 @@ impl Pending {
         Some(batch)
     }
 
-    /// Commits that were taken, which are durable now: the first of them, which write so many members, but one at least.
-    pub(crate) fn settle(&mut self, members: usize) -> Vec<Waiting> {
+    /// Commits that were taken, which are durable now: the first of them, which write so many members, but one at least. After the last,
+    /// also what they were when laid over the tree: to drop that may take long.
+    pub(crate) fn settle(&mut self, members: usize) -> (Vec<Waiting>, Option<Laid>) {
         if self.taken == 0 {
-            return Vec::new();
+            return (Vec::new(), None);
         }
         let mut written = 0;
         let within = |commit: &&InLine| {
@@ -137,24 +160,21 @@ impl Pending {
         let count = self.commits.iter().take(self.taken).take_while(within).count().max(1);
         self.taken -= count;
         let settled = self.commits.drain(..count).map(|c| c.waiting).collect();
-        if self.taken > 0 {
-            // What is written over the tree has what is applied already, which makes no difference.
-            return settled;
-        }
-        // What is applied is in the tree, and the rest is laid over that anew.
-        (self.over, self.claims, self.added_bytes) = (Change::Keep, Claims::default(), 0);
-        let rest = std::mem::take(&mut self.commits);
-        rest.iter().for_each(|commit| self.lay_over(commit));
-        self.commits = rest;
-        settled
+        // As long as some are left, what is laid over the tree has what is applied already, which makes no difference.
+        let done = (self.taken == 0).then(|| {
+            let rest = std::mem::take(&mut self.rest);
+            std::mem::replace(&mut self.laid, rest)
+        });
+        (settled, done)
     }
 
     /// Forgets all of them.
     pub(crate) fn abandon(&mut self) -> usize {
         let over = match mutants::is("abandon-keeps") {
-            true => std::mem::take(&mut self.over),
+            true => std::mem::take(&mut self.laid.over),
             false => Change::Keep,
         };
-        std::mem::replace(self, Pending { over, ..Pending::default() }).commits.len()
+        let laid = Laid { over, ..Laid::default() };
+        std::mem::replace(self, Pending { laid, ..Pending::default() }).commits.len()
     }
 }

@@ -7,10 +7,12 @@ use crate::delta::{Form, Reader, delta, removal};
 use crate::engine::{Engine, Found};
 use crate::frame::{Frame, Kind, Update};
 use crate::key::KeyId;
-use crate::link::LinkId;
+use crate::link::{LinkId, State};
+use crate::mark::{LINK_LOOKS, PROMOTED_AT_ONCE};
 use crate::mutants;
 use crate::notes::Gone;
 use crate::refusal::Refusal;
+use crate::session::{SessionId, Tick};
 use crate::sharing::{Quiet, Wish};
 use crate::tree::{Object, Value};
 use crate::walk::Walk;
@@ -28,8 +30,59 @@ enum Telling {
 }
 
 impl Engine {
+    /// The next frame of a session, made now. `None`: it has been told everything that is due; or its turn is over, since finding out took
+    /// long, and it is woken at once to go on.
+    pub fn next(&mut self, session: SessionId, now: Tick) -> Option<Update> {
+        loop {
+            let owner = self.sessions[session.0 as usize].as_mut()?;
+            let promoted = owner.promote(&mut self.links, now, PROMOTED_AT_ONCE);
+            self.looked.update(|looks| looks + promoted * LINK_LOOKS);
+            if self.looked.get() >= self.pace.looks && !owner.is_quiet() {
+                self.looked.set(0);
+                if !mutants::is("turn-forgotten") {
+                    self.wake(session);
+                }
+                return None;
+            }
+            let Some(id) = owner.give_turn(&mut self.links) else {
+                self.looked.set(0);
+                return None;
+            };
+            self.looked.update(|looks| looks + LINK_LOOKS);
+            let mut names = std::mem::take(&mut self.names);
+            let made = self.serve(id, &mut names);
+            self.names = names;
+            self.rest(session, id, now, made.is_some());
+            if let Some(update) = made {
+                let conflated = u64::from(update.conflated);
+                self.stats.frames += 1;
+                self.stats.conflated += conflated;
+                let owner = self.sessions[session.0 as usize].as_mut()?;
+                owner.frames += 1;
+                owner.conflated += conflated;
+                return Some(update);
+            }
+        }
+    }
+
+    /// A link has had its turn: it goes back in line if there is more of it, else it is idle.
+    fn rest(&mut self, session: SessionId, id: LinkId, now: Tick, served: bool) {
+        let link = &mut self.links[id];
+        let owner = self.sessions[session.0 as usize].as_mut().expect("its link was just served");
+        if link.walk.is_some() {
+            owner.line_up(&mut self.links, id);
+            return;
+        }
+        if let (true, Some(rate)) = (served, &mut link.rate) {
+            rate.due = Tick(now.0 + rate.interval_ms);
+        }
+        link.state = State::Idle;
+        let point = link.point;
+        self.links.push_front(self.interest.idle(point), id);
+    }
+
     /// Makes the next frame of a link, and moves its cursor. `None` when it has nothing to be told.
-    pub(crate) fn serve(&mut self, id: LinkId, names: &mut Vec<KeyId>) -> Option<Update> {
+    fn serve(&mut self, id: LinkId, names: &mut Vec<KeyId>) -> Option<Update> {
         let link = &mut self.links[id];
         let touches = self.interest.touches(link.point);
         let conflated = touches.wrapping_sub(link.touches).saturating_sub(1);
@@ -66,7 +119,8 @@ impl Engine {
         };
         self.links[id].gone = frame.kind == Kind::Gone;
         if shared && frame.revision.is_some() {
-            self.sharing.keep(&wish, touched, &frame, self.links[id].cursor);
+            let gone = self.sharing.keep(&wish, touched, &frame, self.links[id].cursor);
+            gone.into_iter().for_each(|frames| self.garbage.add_husk(frames));
         }
         // A reader's first frame stands for its state, not for updates that it missed.
         let conflated = if wish.from == Revision::NONE { 0 } else { conflated };
@@ -116,6 +170,7 @@ impl Engine {
                 }
                 _ => Gone::default(),
             };
+            self.looked.update(|looks| looks + gone.looks);
             let removal =
                 || Some(Ok(Frame::new(Kind::Merge, removal(&self.keys, &gone.members), None, time)));
             if let (Some(walk), true) = (&mut *walking, gone.is_full) {
@@ -158,7 +213,7 @@ impl Engine {
         let Some(Value::Object(object)) = value else { return None };
         walk.heed(&self.notes, names);
         let is_value = walk.first && walk.base == Revision::NONE;
-        let (form, body, done) = walk.next_slice(&self.keys, object, depth, budget);
+        let (form, body, done) = walk.next_slice(&self.keys, object, depth, budget, &self.looked);
         let kind = match form {
             Form::Merge if is_value => Kind::Snapshot,
             Form::Merge => Kind::Merge,
@@ -217,7 +272,7 @@ impl Engine {
                 None => Telling::Slices { anew: true },
             };
         }
-        let (form, body) = match delta(&self.keys, object, reader, Some(&gone.members), max) {
+        let (form, body) = match delta(&self.keys, object, reader, Some(&gone.members), max, &self.looked) {
             Some((_, body)) if body.is_empty() => return Telling::Nothing,
             Some(delta) => delta,
             None => {
@@ -251,6 +306,6 @@ impl Engine {
 }
 
 fn is_hidden(engine: &Engine, object: &Object, reader: Reader) -> bool {
-    delta(&engine.keys, object, reader, None, engine.limits.slice_bytes)
+    delta(&engine.keys, object, reader, None, engine.limits.slice_bytes, &engine.looked)
         .is_some_and(|(_, body)| body.is_empty())
 }

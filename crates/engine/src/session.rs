@@ -175,15 +175,19 @@ impl Session {
         self.queue(links[id].priority).remove(links, id);
     }
 
-    /// Lines up the links whose time has come.
-    pub(crate) fn promote(&mut self, links: &mut Links, now: Tick) {
-        while let Some(waiting) = &mut self.waiting
+    /// Lines up links whose time has come: so many at most. Returns how many.
+    pub(crate) fn promote(&mut self, links: &mut Links, now: Tick, max: usize) -> usize {
+        let mut promoted = 0;
+        while promoted < max
+            && let Some(waiting) = &mut self.waiting
             && let Some((due, id)) = waiting.by_due.first().copied()
             && due <= now
         {
             self.stop_waiting(links, id);
             self.line_up(links, id);
+            promoted += 1;
         }
+        promoted
     }
 
     pub(crate) fn stop_waiting(&mut self, links: &Links, id: LinkId) {

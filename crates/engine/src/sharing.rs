@@ -36,48 +36,110 @@ struct Kept {
     frame: Arc<Frame>,
 }
 
+/// See [the module](self). When the newer half is full, the older one goes.
 pub(crate) struct Sharing {
+    newer: Frames,
+    older: Frames,
+    bytes_max: usize,
+}
+
+/// Frames by their places.
+#[derive(Default)]
+pub(crate) struct Frames {
     kept: HashMap<PointId, Vec<Kept>>,
     bytes: usize,
-    bytes_max: usize,
 }
 
 impl Sharing {
     pub(crate) fn new(bytes_max: usize) -> Sharing {
-        Sharing { kept: HashMap::new(), bytes: 0, bytes_max }
+        Sharing { newer: Frames::default(), older: Frames::default(), bytes_max }
     }
 
     /// The frame that another reader with the same wish was sent, and the cursor after it.
     pub(crate) fn find(&self, wish: &Wish, touched: Revision) -> Option<(Arc<Frame>, Revision)> {
-        let kept = self.kept.get(&wish.point)?.iter().find(|k| k.wish == *wish && k.touched == touched)?;
+        let kept = [&self.newer, &self.older].into_iter().filter_map(|half| half.kept.get(&wish.point));
+        let kept = kept.flatten().find(|k| k.wish == *wish && k.touched == touched)?;
         Some((kept.frame.clone(), kept.to))
     }
 
-    pub(crate) fn keep(&mut self, wish: &Wish, touched: Revision, frame: &Arc<Frame>, to: Revision) {
-        let len = frame.body.len();
-        if len > self.bytes_max {
-            return;
+    /// Keeps a frame for others. Returns frames that had to go, to be dropped where nobody waits.
+    #[must_use = "there may be very many of them"]
+    pub(crate) fn keep(
+        &mut self,
+        wish: &Wish,
+        touched: Revision,
+        frame: &Arc<Frame>,
+        to: Revision,
+    ) -> Option<Frames> {
+        let (len, half) = (frame.body.len(), self.bytes_max / 2);
+        if len > half {
+            return None;
         }
-        if self.bytes + len > self.bytes_max {
-            (self.kept, self.bytes) = (HashMap::new(), 0);
-        }
-        let kept = self.kept.entry(wish.point).or_default();
+        let is_full = self.newer.bytes + len > half;
+        let gone = is_full.then(|| {
+            let full = std::mem::take(&mut self.newer);
+            std::mem::replace(&mut self.older, full)
+        });
+        self.newer.keep(Kept { wish: *wish, touched, to, frame: frame.clone() });
+        gone
+    }
+
+    /// Nobody is left to share with.
+    pub(crate) fn forget(&mut self, point: PointId) {
+        self.newer.forget(point);
+        self.older.forget(point);
+    }
+}
+
+impl Frames {
+    fn keep(&mut self, frame: Kept) {
+        let kept = self.kept.entry(frame.wish.point).or_default();
         kept.retain(|k| {
-            let good = k.touched == touched;
+            let good = k.touched == frame.touched;
             self.bytes -= if good { 0 } else { k.frame.body.len() };
             good
         });
         if kept.len() == FRAMES_PER_POINT {
             self.bytes -= kept.remove(0).frame.body.len();
         }
-        self.bytes += len;
-        kept.push(Kept { wish: *wish, touched, to, frame: frame.clone() });
+        self.bytes += frame.frame.body.len();
+        kept.push(frame);
     }
 
-    /// Nobody is left to share with.
-    pub(crate) fn forget(&mut self, point: PointId) {
+    fn forget(&mut self, point: PointId) {
         for kept in self.kept.remove(&point).unwrap_or_default() {
             self.bytes -= kept.frame.body.len();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Kind;
+    use crate::times::Timestamp;
+
+    #[test]
+    fn when_it_is_full_the_older_half_goes() {
+        let mut sharing = Sharing::new(10_000);
+        let now = Revision(1);
+        let wish = |point| Wish { point: point, depth: 1, whole: false, from: now };
+        let mut gone = Vec::new();
+        for point in 0..100 {
+            let frame = Frame::new(Kind::Merge, vec![b' '; 100], Some(now), Timestamp(0));
+            gone.extend(sharing.keep(&wish(point), now, &frame, now));
+            let kept = (0..=point).filter(|point| sharing.find(&wish(*point), now).is_some());
+            let kept: Vec<_> = kept.collect();
+            assert!(kept.len() * 100 <= 10_000, "{}", kept.len());
+            assert!(kept.len() > 49 || kept.len() as u32 == point + 1, "{}", kept.len());
+            assert_eq!(kept.last(), Some(&point));
+        }
+        let bytes: usize = gone.iter().map(|frames| frames.bytes).sum();
+        assert_eq!(bytes + sharing.newer.bytes + sharing.older.bytes, 100 * 100);
+        // One that would take more than half is not kept, and takes nothing from others.
+        let large = Frame::new(Kind::Merge, vec![b' '; 5001], Some(now), Timestamp(0));
+        assert!(sharing.keep(&wish(7), now, &large, now).is_none());
+        sharing.forget(99);
+        assert!(sharing.find(&wish(99), now).is_none() && sharing.find(&wish(98), now).is_some());
     }
 }

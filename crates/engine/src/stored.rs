@@ -203,7 +203,7 @@ impl Walk<'_> {
             object.has_rows_since = self.made;
         }
         let since = if is_known { self.since } else { Revision::NONE };
-        let mut slots: Vec<usize> = object.slots_changed_since(since).collect();
+        let mut slots: Vec<usize> = object.slots_changed_since(since).filter_map(|(_, slot)| slot).collect();
         slots.sort_unstable();
         for slot in slots {
             let member = object.slot_mut(slot);

@@ -9,7 +9,7 @@ use crate::mutants;
 use crate::overlay;
 use crate::own;
 use crate::path::Path;
-use crate::pending::{Batch, Prepared};
+use crate::pending::{Batch, Laid, Prepared};
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::times::Timestamp;
@@ -75,7 +75,7 @@ impl Engine {
     /// Applies an ephemeral commit at once, before those in line. Objects need room for its members beside theirs.
     fn commit_between(&mut self, writes: &[Write], now: Timestamp) -> Result<Vec<Written>, Refusal> {
         let worked_out = self.work_out(writes, &Change::Keep)?;
-        let base = Base::new(&self.root, &self.pending.over);
+        let base = Base::new(&self.root, &self.pending.laid.over);
         overlay::check(&worked_out.0, base, &self.keys, &self.limits, &mut Vec::new())?;
         Ok(self.carry_out(writes, worked_out, now))
     }
@@ -89,13 +89,13 @@ impl Engine {
     }
 
     fn prepare(&self, writes: &[Write], now: Timestamp) -> Result<Prepared, Refusal> {
-        let (change, created) = self.work_out(writes, &self.pending.over)?;
-        let change = effective(&self.keys, change, Base::new(&self.root, &self.pending.over));
+        let (change, created) = self.work_out(writes, &self.pending.laid.over)?;
+        let change = effective(&self.keys, change, Base::new(&self.root, &self.pending.laid.over));
         let revision = match change {
             Change::Keep => Revision::NONE,
             _ => Revision(self.newest_given().0 + 1 + self.ephemeral_room()),
         };
-        let base = Base::new(&self.root, &self.pending.over);
+        let base = Base::new(&self.root, &self.pending.laid.over);
         let record = match self.regions.durable_part(&self.keys, &change, base) {
             Change::Keep => None,
             durable => Some(Record::write(revision, now, &durable)),
@@ -124,7 +124,10 @@ impl Engine {
     /// settled.
     pub fn settle_some(&mut self, members: usize) -> Vec<Result<Vec<Written>, Refusal>> {
         debug_assert!(self.woken.is_empty(), "the woken sessions of the last call were not taken");
-        let settled = self.pending.settle(members);
+        let (settled, laid) = self.pending.settle(members);
+        if let Some(laid) = laid.filter(Laid::is_large) {
+            self.garbage.add_husk(laid);
+        }
         settled.into_iter().map(|waiting| waiting.map(|prepared| self.perform(prepared))).collect()
     }
 

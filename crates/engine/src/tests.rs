@@ -247,7 +247,7 @@ fn an_object_that_loses_very_many_members_is_replaced_and_taken_apart_in_steps()
     ] {
         for durable in [false, true] {
             let mut engine = engine(Limits::default());
-            engine.set_pace(8192, 100);
+            engine.set_pace(8192, 100, usize::MAX);
             let empty = engine.stats();
             engine.commit(&[merge("/f/g", 0..MEMBERS, r#"{"deep":{"x":1,"y":2}}"#)], Timestamp(0)).unwrap();
             engine.commit(&[merge("/f/g", 0..50, r#"{"deep":null}"#)], Timestamp(0)).unwrap();
@@ -297,7 +297,7 @@ fn many_idle_links_are_marked_in_steps_and_nobody_is_synced_before() {
     // Links on the place that a commit touches, and on places beneath it, which it replaces.
     for beneath in [false, true] {
         let mut engine = engine(Limits::default());
-        engine.set_pace(5, 5);
+        engine.set_pace(5, 5, usize::MAX);
         let put = |engine: &mut Engine, value: &str| {
             engine.commit(&[write("/p", Action::Put(json(value)))], Timestamp(0)).unwrap();
         };

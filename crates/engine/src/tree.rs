@@ -12,6 +12,7 @@ use crate::cursor::Revision;
 use crate::key::{KeyId, Keys};
 use crate::mutants;
 use crate::notes::Step;
+use crate::order::{Order, is_current};
 use crate::text::Text;
 
 /// Slots up to which a scan is cheaper than an index.
@@ -64,9 +65,8 @@ pub(crate) struct Object {
 #[derive(Debug, Default)]
 struct Index {
     slots: HashMap<KeyId, u32>,
-    /// Every change in order. An entry counts if the slot still has that revision; when half do not, the log is compacted.
-    log: Vec<(Revision, u32)>,
-    /// Tombstones in order of removal, read the same way.
+    order: Order,
+    /// Tombstones in order of removal. An entry counts if the slot still has that revision.
     graves: VecDeque<(Revision, u32)>,
 }
 
@@ -181,7 +181,7 @@ impl Object {
             Some(index) => {
                 let slot = self.members.len() as u32 - 1;
                 index.slots.insert(key, slot);
-                index.log.push((at, slot));
+                index.order.push(at, slot, &self.members, (self.live + self.dead) as usize);
                 index.graves.push_back((at, slot));
             }
             None if self.members.len() > SCAN_MAX => self.build_index(),
@@ -219,22 +219,20 @@ impl Object {
         self.member(keys, name).map(|m| &m.value).filter(|v| v.is_live())
     }
 
-    /// Members that changed after `since`: of a large object in order of change, of a small one in order of slots.
-    pub(crate) fn changed_since(&self, since: Revision) -> impl Iterator<Item = &Member> {
-        self.slots_changed_since(since).map(|slot| &self.members[slot])
-    }
-
-    /// The same, by their slots.
-    pub(crate) fn slots_changed_since(&self, since: Revision) -> impl Iterator<Item = usize> {
-        let (log, scan) = match &self.index {
-            Some(index) => (&index.log[index.log.partition_point(|(r, _)| *r <= since)..], 0),
-            None => (&[][..], self.members.len()),
-        };
-        let logged = log.iter().filter_map(|(revision, slot)| {
-            let member = self.members.get(*slot as usize)?;
-            (member.changed == *revision && member.key != KeyId::NONE).then_some(*slot as usize)
+    /// What changed after `since`: of a large object in order of change, of a small one in order of slots. With each slot, when that
+    /// was; none for what is stale, which costs a look all the same.
+    pub(crate) fn slots_changed_since(
+        &self,
+        since: Revision,
+    ) -> impl Iterator<Item = (Revision, Option<usize>)> {
+        let scan = if self.index.is_some() { 0 } else { self.members.len() };
+        let ordered = self.index.iter().flat_map(move |index| index.order.since(since));
+        let ordered = ordered.map(|(revision, slot)| {
+            (revision, is_current(&self.members, revision, slot).then_some(slot as usize))
         });
-        logged.chain((0..scan).filter(move |slot| self.members[*slot].changed > since))
+        let scanned =
+            self.members[..scan].iter().enumerate().filter(move |(_, member)| member.changed > since);
+        ordered.chain(scanned.map(|(slot, member)| (member.changed, Some(slot))))
     }
 
     pub(crate) fn slot_mut(&mut self, slot: usize) -> &mut Member {
@@ -250,7 +248,7 @@ impl Object {
         match &mut self.index {
             Some(index) => {
                 index.slots.insert(key, slot);
-                index.log.push((at, slot));
+                index.order.push(at, slot, &self.members, (self.live + self.dead) as usize);
             }
             None if self.members.len() > SCAN_MAX => self.build_index(),
             None => {}
@@ -288,12 +286,9 @@ impl Object {
             _ => {}
         }
         if let Some(index) = &mut self.index {
-            index.log.push((at, slot as u32));
+            index.order.push(at, slot as u32, &self.members, (self.live + self.dead) as usize);
             if !is_live {
                 index.graves.push_back((at, slot as u32));
-            }
-            if index.log.len() > 2 * self.members.len() {
-                index.log.retain(|(r, slot)| self.members[*slot as usize].changed == *r);
             }
             if index.graves.len() > 2 * self.dead as usize + SCAN_MAX {
                 index.graves.retain(|(r, slot)| is_grave(&self.members, *r, *slot));
@@ -412,16 +407,16 @@ impl Object {
 
     fn build_index(&mut self) {
         let len = self.members.len();
-        let mut index =
-            Index { slots: HashMap::with_capacity(len), log: Vec::with_capacity(len), ..Index::default() };
+        let mut index = Index { slots: HashMap::with_capacity(len), ..Index::default() };
+        let mut order = Vec::with_capacity(len);
         for (slot, member) in self.members.iter().enumerate().filter(|(_, m)| m.key != KeyId::NONE) {
             index.slots.insert(member.key, slot as u32);
-            index.log.push((member.changed, slot as u32));
+            order.push((member.changed, slot as u32));
             if !member.value.is_live() {
                 index.graves.push_back((member.changed, slot as u32));
             }
         }
-        index.log.sort_unstable();
+        index.order = Order::new(order);
         index.graves.make_contiguous().sort_unstable();
         self.index = Some(Box::new(index));
     }
@@ -437,10 +432,8 @@ impl Object {
         assert_eq!(content, self.content);
         for (slot, member) in self.members.iter().enumerate().filter(|(_, m)| m.key != KeyId::NONE) {
             assert_eq!(self.find(member.key), Some(slot));
-            assert_eq!(
-                self.changed_since(Revision(member.changed.0 - 1)).filter(|m| m.key == member.key).count(),
-                1
-            );
+            let changed = self.slots_changed_since(member.changed.previous());
+            assert_eq!(changed.filter(|(_, changed)| *changed == Some(slot)).count(), 1);
             if let Value::Object(object) = &member.value {
                 object.check(keys);
             }

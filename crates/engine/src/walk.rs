@@ -8,6 +8,8 @@
 //! the state. A name may have been used again since it was forgotten: then its member has changed since the start of the round, so the
 //! next one brings it after that.
 
+use std::cell::Cell;
+
 use crate::cursor::Revision;
 use crate::delta::{Changes, Form, Has, LOOKS_MAX, Merge, Patch, Reader, Writer};
 use crate::key::{KeyId, Keys};
@@ -134,6 +136,11 @@ impl Walk {
     ) -> Gone {
         let mut gone = Gone { read_to: self.told, ..Gone::default() };
         while let Some(note) = notes.at(gone.read_to) {
+            gone.looks += 1;
+            if gone.looks > LOOKS_MAX {
+                gone.is_full = true;
+                return gone;
+            }
             let path = note.object.strip_prefix(point).filter(|path| path.len() < depth as usize);
             let path = path.filter(|path| is_same(object, path, note.born));
             while let (Some(path), Some(step)) = (path, note.steps.get(gone.read_to.steps())) {
@@ -171,13 +178,14 @@ impl Walk {
         }
     }
 
-    /// Writes the next slice, about `budget` bytes of it. Returns whether that was the rest.
+    /// Writes the next slice, about `budget` bytes of it. Returns whether that was the rest. `looked`: looks are counted there.
     pub(crate) fn next_slice(
         &mut self,
         keys: &Keys,
         object: &Object,
         depth: u32,
         budget: usize,
+        looked: &Cell<usize>,
     ) -> (Form, Vec<u8>, bool) {
         let reader = self.reader(depth);
         // Who has nothing yet is sent the first slice as the value that it leads to.
@@ -186,14 +194,14 @@ impl Walk {
         let position = self.position.get_or_insert_default();
         let start = position.0.clone();
         let mut merge = Merge::new(is_value);
-        let done = Slice::new(keys, reader, budget, position, &mut merge).write(object);
+        let done = Slice::new(keys, reader, budget, position, &mut merge).write(object, looked);
         if !merge.failed() {
             return (Form::Merge, merge.finish(), done);
         }
         position.0 = start;
         // What is removed may have been removed before.
-        let mut patch = Patch::new(false);
-        let done = Slice::new(keys, reader, budget, position, &mut patch).write(object);
+        let mut patch = Patch::new(false, usize::MAX);
+        let done = Slice::new(keys, reader, budget, position, &mut patch).write(object, looked);
         (Form::Patch, patch.finish(), done)
     }
 }
@@ -250,12 +258,14 @@ impl<'a, W: Writer> Slice<'a, W> {
     }
 
     /// Walks on from the position, or from the start. False when the writer has `budget` bytes before the end.
-    fn write(mut self, object: &Object) -> bool {
+    fn write(mut self, object: &Object, looked: &Cell<usize>) -> bool {
         let here = self.position.0.first();
         if here.is_none_or(|s| s.born != object.born) {
             self.enter(object, KeyId::NONE, 0, self.changes.reader.since);
         }
-        self.of(object, self.changes.reader.depth, 0)
+        let done = self.of(object, self.changes.reader.depth, 0);
+        looked.update(|looks| looks + LOOKS_MAX - self.looks);
+        done
     }
 
     /// Walks on in an object that has been entered at this level, in order of slots.

@@ -58,20 +58,31 @@ pub struct Written {
     pub revision: Revision,
 }
 
+impl Write {
+    /// Members that the writes of a commit write, and one more for each of them; counted up to a few
+    /// more than `max`.
+    pub fn members_up_to(writes: &[Write], max: usize) -> usize {
+        let mut count = 0;
+        for write in writes {
+            if count > max {
+                break;
+            }
+            count += 1 + match &write.action {
+                Action::Put(json) | Action::Merge(json) => json.0.members_up_to(max),
+                Action::Patch(patch) => patch.members_up_to(max),
+                Action::Delete => 0,
+            };
+        }
+        count
+    }
+}
+
 /// Holds writes to the limit on what one commit may write: the engine does nothing else meanwhile.
 pub(crate) fn check(writes: &[Write], limits: &Limits) -> Result<(), Refusal> {
     let max = limits.members_per_commit;
-    let mut count = 0;
-    for write in writes {
-        count += 1 + match &write.action {
-            Action::Put(json) | Action::Merge(json) => json.0.members_up_to(max),
-            Action::Patch(patch) => patch.members_up_to(max),
-            Action::Delete => 0,
-        };
-        if count > max {
-            let what = "the commit writes too many members; send it in parts".into();
-            return Err(Refusal::Limit { limit: "members_per_commit", max, what });
-        }
+    if Write::members_up_to(writes, max) > max {
+        let what = "the commit writes too many members; send it in parts".into();
+        return Err(Refusal::Limit { limit: "members_per_commit", max, what });
     }
     Ok(())
 }

@@ -492,11 +492,16 @@ impl Subscription {
             Waiter::Task(known) if known.will_wake(waker) => {}
             waiter => *waiter = Waiter::Task(waker.clone()),
         }
-        Pulled {
+        let pulled = Pulled {
             revision: state.engine.revision(),
             synced: synced.then(|| state.engine.resume_point(self.session)),
             due: state.engine.due(self.session),
-        }
+        };
+        // Its turn may be over before it has been told everything. Then it goes on when others have had theirs.
+        let woken = state.take_woken();
+        drop(state);
+        woken.wake();
+        pulled
     }
 
     /// Whether the resource of its link is in another state than `known`. If not, `waker` is woken by news. Makes no frame.

@@ -23,6 +23,7 @@ pub(crate) const MUTANTS: &[(&str, &str)] = &[
     ("gone-told-last", "engine: a member in the place of a forgotten one is taken for it"),
     ("mark-dropped", "engine: a reader in three is not told that there is something"),
     ("synced-too-early", "engine: a session is called synced while links are still being marked"),
+    ("turn-forgotten", "engine: a session whose turn is over is not woken to go on"),
     ("work-forgotten", "engine: what a commit did not mark itself stays unmarked"),
     ("beneath-not-marked", "engine: readers beneath what is replaced are not told"),
     ("forgotten-not-told", "engine: a checkpoint does not name rows that go"),

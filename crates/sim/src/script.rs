@@ -23,7 +23,7 @@ pub(crate) struct Settings {
     /// Revisions left free for ephemeral commits before each durable one.
     pub(crate) room: u64,
     /// Links marked, and slots of garbage taken apart, at a time.
-    pub(crate) pace: (usize, usize),
+    pub(crate) pace: (usize, usize, usize),
     /// Bytes on their way to one client.
     pub(crate) window: usize,
     /// The server keeps its own state.
@@ -170,7 +170,7 @@ pub(crate) fn generate(seed: u64) -> Script {
         room: *random.pick(&[1 << 16, 3, 1]),
         window: *random.pick(&[1 << 16, 2000, 100, 1]),
         own: seed.is_multiple_of(3),
-        pace: [(8192, 4096), (1, 1), (3, 2)][(seed % 5 % 3) as usize],
+        pace: [(8192, 4096, 65_536), (1, 1, 1), (3, 2, 70)][(seed % 5 % 3) as usize],
     };
     // Some worlds are calm, so that much is written between restarts; in some hardly anything works.
     let trouble = match theme {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use halfping_engine::{
     Action, Condition, Cursor, Engine, Epoch, Json, OWN, Patch, Path, Pattern, Priority, Refusal, Regions,
-    Revision, States, Submitted, Tick, Timestamp, Watch, Write, Written,
+    Revision, SessionId, States, Submitted, Tick, Timestamp, Update, Watch, Write, Written,
 };
 use halfping_journal::{Committer, Fault, Status, Transaction, open};
 use serde_json::Value;
@@ -489,6 +489,18 @@ impl World {
         }
     }
 
+    /// The next frame of a session whose reader takes turn after turn.
+    fn next(&mut self, session: SessionId) -> Option<Update> {
+        let tick = self.tick();
+        let engine = &mut self.server().engine;
+        loop {
+            let update = engine.next(session, tick);
+            if update.is_some() || engine.take_woken().is_empty() {
+                return update;
+            }
+        }
+    }
+
     fn begin(&mut self) -> Outcome {
         if self.transaction.is_some() {
             return Ok(());
@@ -732,7 +744,8 @@ impl World {
         };
         let (mut engine, committer) = (opened.engine, opened.committer);
         engine.leave_room(self.settings.room);
-        engine.set_pace(self.settings.pace.0, self.settings.pace.1);
+        let (marks, slots, looks) = self.settings.pace;
+        engine.set_pace(marks, slots, looks);
         if self.settings.own {
             engine.keep_own(true);
         }
@@ -955,10 +968,11 @@ impl World {
         let mut frames = Vec::new();
         let mut newest = self.newest;
         let mut is_done = false;
-        while !is_done && frames.len() < frames_max {
+        while frames.len() < frames_max {
             let Some(update) = engine.next(connection.session, tick) else {
-                is_done = true;
-                continue;
+                // Its turn is over; if it has not been told everything, it is woken.
+                is_done = engine.take_woken().is_empty();
+                break;
             };
             let Some(link) = client.links.get(&update.tag) else {
                 return Err(format!("a frame for tag {}, which is not watched", update.tag));
@@ -1150,7 +1164,7 @@ impl World {
         };
         let session = self.server().engine.open();
         self.open_link(session, 0, &link, Some(known.cursor))?;
-        let (tick, epoch) = (self.tick(), Epoch::from_random(self.epoch));
+        let epoch = Epoch::from_random(self.epoch);
         let told = |what: String| {
             format!(
                 "a reader of {} resumes with {} and {}: {what}",
@@ -1160,7 +1174,7 @@ impl World {
             )
         };
         for _ in 0..FRAMES {
-            let Some(update) = self.server().engine.next(session, tick) else {
+            let Some(update) = self.next(session) else {
                 check_mirror(&link, &self.seen()).map_err(told)?;
                 self.server().engine.close(session);
                 self.wake();

@@ -55,13 +55,13 @@ impl World {
             if !self.write_now(&queue, Act::Merge(churn(turn)))? {
                 in_step = true; // a journal that fails, or a limit: then there is no queue
             }
-            let (tick, epoch) = (self.tick(), Epoch::from_random(self.epoch));
+            let epoch = Epoch::from_random(self.epoch);
             if in_step {
                 break;
             }
             let mut taken = 0;
             while taken < TAKEN && !in_step {
-                let Some(update) = self.server().engine.next(session, tick) else {
+                let Some(update) = self.next(session) else {
                     return Err("a reader of what has changed is told nothing".to_owned());
                 };
                 let frame = update.frame.map_err(|refusal| refusal.to_string())?;
