@@ -20,8 +20,12 @@ const SHORT_BYTES: usize = 512 << 10;
 /// Work of any length is at it on half of the processors at most.
 static QUEUE: LazyLock<Queue> = LazyLock::new(|| {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    Queue::new((processors / 2).max(1))
+    Queue::new((processors / 2).max(1), 1)
 });
+
+/// Large commits keep the engine to themselves for some milliseconds, so they come one by one: who
+/// waits for the engine waits behind one of them at most.
+static COMMITS: LazyLock<Queue> = LazyLock::new(|| Queue::new(1, 0));
 
 /// Does something that takes the longer the more bytes it is about.
 ///
@@ -35,10 +39,30 @@ pub(crate) async fn aside<T: Send + 'static>(
     if bytes < LARGE_BYTES {
         return work();
     }
-    let room = QUEUE.enter(client, bytes).await;
+    in_turn(&QUEUE, client, bytes, work).await.0
+}
+
+/// Works on a large commit, which writes so many members. It is the turn of the next when the
+/// place that comes with the outcome is dropped.
+pub(crate) async fn one_by_one<T: Send + 'static>(
+    client: &Turns,
+    members: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> (T, Room) {
+    in_turn(&COMMITS, client, members, work).await
+}
+
+async fn in_turn<T: Send + 'static>(
+    queue: &'static Queue,
+    client: &Turns,
+    cost: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> (T, Room) {
+    let room = queue.enter(client, cost).await;
     let work = move || {
-        let _room = room;
-        work()
+        // What panics gives it back as well.
+        let room = room;
+        (work(), room)
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
@@ -105,7 +129,7 @@ const ANY: usize = 0;
 const SHORT: usize = 1;
 
 /// A place where work is done; it is somebody else's when this is dropped.
-struct Room {
+pub(crate) struct Room {
     queue: &'static Queue,
     lane: usize,
 }
@@ -119,8 +143,9 @@ struct Wait<'a> {
 }
 
 impl Queue {
-    fn new(places: usize) -> Queue {
-        Queue { state: Mutex::new(State { free: [places, 1], ..State::default() }) }
+    /// `short`: places for short work beside those for work of any length.
+    fn new(places: usize, short: usize) -> Queue {
+        Queue { state: Mutex::new(State { free: [places, short], ..State::default() }) }
     }
 
     /// Waits for the turn of work on so many bytes.
@@ -221,7 +246,20 @@ mod tests {
     const SMALL: usize = 100 << 10;
 
     fn queue() -> &'static Queue {
-        Box::leak(Box::new(Queue::new(1)))
+        Box::leak(Box::new(Queue::new(1, 1)))
+    }
+
+    #[test]
+    fn large_commits_come_one_by_one_however_large() {
+        let commits: &Queue = Box::leak(Box::new(Queue::new(1, 0)));
+        let mut first = Job::new(commits, "first", client(), 1024);
+        let mut second = Job::new(commits, "second", client(), 1024);
+        let mut third = Job::new(commits, "third", client(), MB);
+        assert!(first.look() && !second.look() && !third.look());
+        drop(first);
+        assert!(second.look() && !third.look());
+        drop(second);
+        assert!(third.look());
     }
 
     /// Work that waits in a queue, or has its place there.

@@ -30,6 +30,8 @@ pub(crate) struct Connection {
     writes: Mutex<Pace>,
     /// Its turns where long work is done.
     pub(crate) turns: Turns,
+    /// Its turns where large commits are made.
+    pub(crate) commits: Turns,
     /// Made when the first request needs it, which a stream does not.
     held: OnceLock<Box<Held>>,
     buffered_max: usize,
@@ -116,6 +118,7 @@ impl Connection {
             places_bytes_max: limits.places_bytes_per_connection,
             writes: Mutex::new(Pace::new(limits.writes_per_second)),
             turns: Turns::default(),
+            commits: Turns::default(),
             held: OnceLock::new(),
             buffered_max: limits.buffered_bytes_per_connection,
             heads_max: limits.heads_bytes_per_connection,
@@ -126,7 +129,12 @@ impl Connection {
     /// What stands for the connections of somebody else's server, which are not known: only the bound for all of them holds.
     pub(crate) fn foreign(limits: &Limits) -> Connection {
         let buffered_max = limits.buffered_bytes;
-        Connection { turns: Turns::of_many(), buffered_max, ..Connection::new(limits) }
+        Connection {
+            turns: Turns::of_many(),
+            commits: Turns::of_many(),
+            buffered_max,
+            ..Connection::new(limits)
+        }
     }
 
     fn held(&self) -> &Held {

@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::access::is_own;
+use crate::aside::{Room, Turns, one_by_one};
 use crate::clock::Clock;
 use crate::connection::Connection;
 use crate::delivery::{Deliver, Waiter, Woken};
@@ -28,6 +29,9 @@ use crate::writer::{Answer, Writer};
 
 /// Links of one that leaves that are ended before others have their turn: half a millisecond or so.
 const LINKS_AT_ONCE: usize = 2048;
+
+/// Members from which on a commit is large: what is smaller is made in less than half a millisecond.
+const LARGE_COMMIT: usize = 1024;
 
 /// What every part of one server shares.
 pub(crate) struct Shared {
@@ -159,15 +163,17 @@ impl Shared {
     }
 
     /// Applies writes as one commit, and wakes whoever has something to say because of it. What is to be durable is so when this returns.
-    pub(crate) async fn commit(&self, writes: &[Write]) -> Result<Vec<Written>, Failure> {
+    /// `client`: in whose turn a large commit is made.
+    pub(crate) async fn commit(&self, client: &Turns, writes: Vec<Write>) -> Result<Vec<Written>, Failure> {
+        let writes = Arc::new(writes);
         let Some(writer) = self.writer.get() else {
-            let mut state = self.state.lock();
-            let done = state.engine.commit(writes, self.clock.now());
-            return self.tell(state, done);
+            return self.in_turn(client, writes, Shared::commit_in_memory).await.0;
         };
         loop {
             let turn = writer.turn.notified();
-            match self.submit(writes) {
+            // Until a large commit is applied no other gets in line, where it would be laid over the tree with all before it.
+            let (next, _room) = self.in_turn(client, writes.clone(), Shared::submit).await;
+            match next {
                 Next::Done(done) => return done,
                 Next::Durable(answer) => {
                     writer.wake();
@@ -185,6 +191,27 @@ impl Shared {
                 Next::Turn => turn.await,
             }
         }
+    }
+
+    /// Works on a commit: at once if it is small, else when it is its turn among the large ones.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        client: &Turns,
+        writes: Arc<Vec<Write>>,
+        work: fn(&Shared, &[Write]) -> T,
+    ) -> (T, Option<Room>) {
+        let members = Write::members_up_to(&writes, self.limits.members_per_commit);
+        // Outside of any runtime there is no thread to do it on; then it is the caller's.
+        let shared = self.me.upgrade().filter(|_| members >= LARGE_COMMIT && Handle::try_current().is_ok());
+        let Some(shared) = shared else { return (work(self, &writes), None) };
+        let (done, room) = one_by_one(client, members, move || work(&shared, &writes)).await;
+        (done, Some(room))
+    }
+
+    fn commit_in_memory(&self, writes: &[Write]) -> Result<Vec<Written>, Failure> {
+        let mut state = self.state.lock();
+        let done = state.engine.commit(writes, self.clock.now());
+        self.tell(state, done)
     }
 
     /// A commit is done, or refused: whoever has to be told of it is.

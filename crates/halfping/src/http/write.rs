@@ -39,7 +39,7 @@ pub(super) async fn one(
     let write = |action| Write { path: path.clone(), action, condition: condition.clone() };
     match method {
         Method::DELETE => {
-            let revision = commit(shared, write(Action::Delete)).await?.1;
+            let revision = commit(shared, connection, write(Action::Delete)).await?.1;
             Ok((StatusCode::NO_CONTENT, [(header::ETAG, etag(shared, revision))]).into_response())
         }
         Method::PATCH => {
@@ -61,27 +61,34 @@ pub(super) async fn one(
                     ));
                 }
             };
-            answer(shared, commit(shared, write(action)).await?)
+            answer(shared, commit(shared, connection, write(action)).await?)
         }
         _ => {
             check_json(media)?;
             let (value, _room) = read(shared, connection, request, body, Json::parse).await?;
             let value = value?;
             if method == Method::PUT {
-                return answer(shared, commit(shared, write(Action::Put(value))).await?);
+                return answer(shared, commit(shared, connection, write(Action::Put(value))).await?);
             }
-            post(shared, &path, &target, condition, value).await
+            post(shared, connection, &path, &target, condition, value).await
         }
     }
 }
 
 /// Creates a member under a new name.
-async fn post(shared: &Arc<Shared>, path: &Path, target: &str, condition: Condition, value: Json) -> Answer {
+async fn post(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    path: &Path,
+    target: &str,
+    condition: Condition,
+    value: Json,
+) -> Answer {
     if condition.is.is_some() || condition.is_not.is_some() {
         return Err(Problem::new("bad-header", "POST makes something new: there is nothing to compare with"));
     }
     let (name, write) = creation(shared, path, value);
-    let mut response = answer(shared, commit(shared, write).await?)?;
+    let mut response = answer(shared, commit(shared, connection, write).await?)?;
     let location = format!("{}/{name}", target.trim_end_matches('/'));
     let location = HeaderValue::from_str(&location).map_err(|e| Problem::new("internal", e.to_string()))?;
     response.headers_mut().insert(header::LOCATION, location);
@@ -98,10 +105,11 @@ pub(crate) fn creation(shared: &Shared, path: &Path, value: Json) -> (String, Wr
 
 pub(crate) async fn commit(
     shared: &Shared,
+    connection: &Connection,
     write: Write,
 ) -> Result<(bool, halfping_engine::Revision), Problem> {
     let path = write.path.clone();
-    match shared.commit(&[write]).await {
+    match shared.commit(&connection.commits, vec![write]).await {
         Ok(written) => {
             let first = written.first().expect("one write has one result");
             Ok((first.created, first.revision))

@@ -334,9 +334,9 @@ impl Desk {
         if let Err(problem) = self.may_write() {
             return self.settle(number, Err(problem), out);
         }
-        let shared = self.shared().clone();
+        let (shared, connection) = (self.shared().clone(), self.connection.clone());
         let future = Box::pin(async move {
-            let (created, revision) = commit(&shared, Write { path, action, condition }).await?;
+            let (created, revision) = commit(&shared, &connection, Write { path, action, condition }).await?;
             let status = match (is_delete, created) {
                 (true, _) => 204,
                 (false, true) => 201,
@@ -362,11 +362,11 @@ impl Desk {
         if let Err(problem) = self.may_write() {
             return self.settle(number, Err(problem), out);
         }
-        let shared = self.shared().clone();
+        let (shared, connection) = (self.shared().clone(), self.connection.clone());
         let future = Box::pin(async move {
             let (_, write) = creation(&shared, &path, value);
             let path = Some(write.path.to_string());
-            let (_, revision) = commit(&shared, write).await?;
+            let (_, revision) = commit(&shared, &connection, write).await?;
             Ok(Answer { status: 201, revision: Some(revision), path, ..Answer::default() })
         });
         self.call(Call { number, future });
