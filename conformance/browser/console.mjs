@@ -84,6 +84,32 @@ export async function digits(look) {
   await inConsole(look, '#/t/big', `{"big":${BIG},"nested":${nested}}`, use, /status of 412/);
 }
 
+/** What would be gone for everybody is asked about, once and for one resource. */
+export async function deletion(look) {
+  await inConsole(look, '#/t/a', '{"a":1,"b":2}', async (page, url) => {
+    const state = async () => (await send('GET', `${url}/t`)).text;
+    const button = page.locator('.write [type=submit]');
+    await page.getByRole('tab', { name: 'Write' }).click();
+    await page.locator('.methods label', { hasText: /^DELETE$/ }).click();
+    await button.click();
+    await page.getByRole('alert').getByText('/t/a and everything beneath it').waitFor();
+    assert.equal(await button.innerText(), 'Yes, delete /t/a');
+    await page.getByRole('button', { name: 'Keep it' }).click();
+    assert.equal(await button.innerText(), 'DELETE');
+    await button.click();
+    // The question was about another.
+    await hash(page, '#/t/b');
+    await until(page, 'the other', () => window.halfpingConsole.state().value === 2);
+    await page.locator('.methods label', { hasText: /^DELETE$/ }).click();
+    assert.equal(await button.innerText(), 'DELETE');
+    assert.equal(await state(), '{"a":1,"b":2}');
+    await button.click();
+    await button.click();
+    await page.locator('.done').getByText('Deleted').waitFor();
+    assert.equal(await state(), '{"a":1}');
+  });
+}
+
 /** What the server would refuse is said before it is asked. */
 export async function mistakes(look) {
   await inConsole(look, '#/t', '{}', async (page) => {

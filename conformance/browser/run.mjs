@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { send } from '../lib/http.mjs';
 import { startServer } from '../lib/server.mjs';
-import { digits, mistakes, narrow, unaddressed } from './console.mjs';
+import { deletion, digits, mistakes, narrow, unaddressed } from './console.mjs';
 import { browser, inPage, until, withDemo } from './page.mjs';
 import { strangers } from './strangers.mjs';
 
@@ -40,6 +40,10 @@ async function city(look) {
       const { freeze } = await demo(page);
       assert.ok(freeze.ms_to_step < 3_000, `in step ${freeze.ms_to_step} ms after a freeze`);
       assert.ok(freeze.updates > 50, `${freeze.updates} updates were made meanwhile`);
+      // Beside what it took stands what so much time brings without a freeze.
+      const told = await page.innerText('#freeze-report');
+      assert.match(told, /came in [\d,]+ messages.* Without a freeze, so much time brings about [\d.]+ [KM]?B/);
+      assert.ok(!told.includes('backlog') && freeze.usual_bytes > 0, told);
       await until(page, 'it goes on', (written) => window.halfpingDemo.state().updates > written, written);
 
       await page.click('#cut');
@@ -60,8 +64,44 @@ async function city(look) {
       await page.click('#slow');
       await until(page, 'slower', () => window.halfpingDemo.state().rate === 0.2);
       await until(page, 'in step all the while', () => window.halfpingDemo.state().in_step);
+      // Vehicles move each second, and are shown as they were up to 5 s ago.
+      await until(page, 'what is shown is older', () => window.halfpingDemo.state().shown_ms > 1_500);
+      assert.match(await page.innerText('#shown-age'), /^[1-4]\.\d s$/);
+
+      await chosen(page, known.slice(0, 300));
     }),
   );
+}
+
+/** What is chosen can be seen, on the map and as a value; a name that nothing has chooses nothing. */
+async function chosen(page, ids) {
+  const { width, height } = page.viewportSize();
+  await page.evaluate(() => window.halfpingDemo.select('bus-017'));
+  await page.locator('.inspector .json').waitFor();
+  const covered = await page.evaluate((ids) => {
+    const [map, box] = ['#map', '.inspector'].map((name) => document.querySelector(name).getBoundingClientRect());
+    return ids.filter((id) => {
+      const { x, y } = window.halfpingDemo.place(id) ?? {};
+      return x + map.left > box.left && x + map.left < box.right && y + map.top > box.top && y + map.top < box.bottom;
+    });
+  }, ids);
+  assert.ok(covered.length > 0 || width < 1_000, 'the panel lies over some of them');
+  for (const id of [...covered.slice(0, 3), 'bus-017']) {
+    await page.evaluate((id) => window.halfpingDemo.select(id), id);
+    await until(page, `${id} is on the map, and nothing lies over it`, (id) => {
+      const [map, box] = ['#map', '.inspector'].map((name) => document.querySelector(name).getBoundingClientRect());
+      const place = window.halfpingDemo.place(id);
+      const [x, y] = [place.x + map.left, place.y + map.top];
+      const isIn = ({ left, right, top, bottom }) => x > left && x < right && y > top && y < bottom;
+      return isIn(map) && !isIn(box);
+    }, id);
+    const { y } = await page.locator('.inspector .json').boundingBox();
+    assert.ok(y > 0 && y < height - 40, `the value of ${id} begins at ${y} of ${height}`);
+  }
+  await page.fill('#pick', 'horse-1');
+  await page.press('#pick', 'Enter');
+  await until(page, 'nothing is chosen', () => window.halfpingDemo.state().selected === undefined && window.halfpingDemo.state().said.includes('no horse-1'));
+  assert.equal(await page.locator('.inspector .json').count(), 0);
 }
 
 /** A file of twelve boats that tell where they are sixty times, so far apart. */
@@ -128,6 +168,7 @@ async function theConsole(look) {
 
       for (const [view, text] of [['Server', 'memory'], ['Sessions', 'websocket']]) {
         await page.getByRole('link', { name: view }).or(page.getByRole('tab', { name: view })).or(page.getByRole('button', { name: view })).first().click();
+        if (view === 'Server') await page.locator('.plot-empty').first().waitFor();
         await until(page, `the view ${view}`, (text) => document.body.innerText.toLowerCase().includes(text), text);
       }
       if (process.env.SHOTS) await page.screenshot({ path: join(process.env.SHOTS, `${look.name}-sessions.png`) });
@@ -188,6 +229,7 @@ const tests = {
   'console, dark': () => theConsole({ name: 'console-dark', colorScheme: 'dark' }),
   'console, closed': closedConsole,
   'console, digits': () => digits({ name: 'console-digits' }),
+  'console, deletion': () => deletion({ name: 'console-deletion' }),
   'console, mistakes': () => mistakes({ name: 'console-mistakes' }),
   'console, names without an address': () => unaddressed({ name: 'console-unaddressed' }),
   'console, narrow': () => narrow({ name: 'console-narrow', viewport: { width: 400, height: 800 } }),

@@ -47,7 +47,8 @@ export const summary = signal<Record<string, unknown> | undefined>(undefined);
 export const hasConsole = signal(false);
 export const wished = signal<number | undefined>(undefined);
 export const busy = signal<'freeze' | 'cut' | undefined>(undefined);
-export const frozen = signal<Report | undefined>(undefined);
+/** `usual_bytes`: what so much time brings when nothing is frozen, as it was just before. */
+export const frozen = signal<(Report & { usual_bytes: number }) | undefined>(undefined);
 export const cut = signal<Report | undefined>(undefined);
 export const slow = signal(false);
 export const selected = signal<{ id: string; value: unknown; change: Change | undefined } | undefined>(undefined);
@@ -130,7 +131,7 @@ function sample(): void {
   if (inStep) inStepAt = at;
   const behindMs = inStep ? 0 : at - (network.heldSince ?? inStepAt ?? at);
   const ageMs = age();
-  meter.sample({ at, updates: fleet?.updates ?? 0, bytes: network.bytesIn }, Number.isFinite(ageMs) ? ageMs : 0);
+  meter.sample({ at, updates: fleet?.updates ?? 0, bytes: network.bytesIn }, Number.isFinite(ageMs) ? ageMs : 0, (fleet?.heldBack(at) ?? 0) + behindMs);
   if (sampled++ % 4 === 0) fleet?.gauge();
   const frozenMs = network.frozenAt === undefined ? undefined : at - network.frozenAt;
   batch(() => {
@@ -153,8 +154,9 @@ export async function freeze(): Promise<void> {
   if (busy.peek() || network.busy) return;
   busy.value = 'freeze';
   said.value = `This tab's network is frozen for ${FREEZE_MS / 1000} s.`;
+  const usual_bytes = (meter.bytes_per_s * FREEZE_MS) / 1000;
   const report = await network.freeze(FREEZE_MS, written);
-  frozen.value = report;
+  frozen.value = { ...report, usual_bytes };
   busy.value = undefined;
   said.value = `In step again ${duration(report.ms_to_step)} after the freeze.`;
 }
@@ -204,6 +206,7 @@ const halfpingDemo = {
     behind_ms: now.value.behindMs,
     age_ms: age(),
     delay_ms: meter.delay_ms,
+    shown_ms: meter.shown_ms,
     entities: fleet?.entities.size ?? 0,
     links: (fleet?.links ?? 0) + 2,
     updates: fleet?.updates ?? 0,
@@ -223,6 +226,7 @@ const halfpingDemo = {
     said: said.value,
   }),
   value: (id: string) => fleet?.entities.get(id)?.value,
+  place: (id: string) => map?.placeOf(id),
   select,
 };
 declare global {

@@ -31,6 +31,8 @@ export interface Entity {
   offY: number;
   /** When it said so: milliseconds of `performance.now()`; 0 for never. */
   at: number;
+  /** When it was told last, whatever that was: milliseconds of `performance.now()`. */
+  toldAt: number;
   heading: number;
   speed: number;
   /** x and y, the oldest first. */
@@ -106,6 +108,20 @@ export class Fleet {
     return this.#rate;
   }
 
+  /**
+   * How old what is shown is because of the rate that was asked for, on average: milliseconds. Since it was told last, a thing may have changed; if
+   * nothing has come when its turn was over, it has not.
+   */
+  heldBack(now: number): number {
+    if (this.#rate === undefined || this.entities.size === 0) return 0;
+    let sum = 0;
+    for (const { toldAt } of this.entities.values()) {
+      const ms = now - toldAt;
+      if (ms < 1000 / this.#rate) sum += ms;
+    }
+    return sum / this.entities.size;
+  }
+
   /** Looks again what is slow and what is fast. */
   gauge(): void {
     const speeds = Float64Array.from([...this.entities.values()].filter(({ speed }) => speed > 0), ({ speed }) => speed).sort();
@@ -130,7 +146,7 @@ export class Fleet {
       path: `${this.collection}/${encodeURIComponent(id)}`,
       value: undefined,
       change: undefined,
-      ...{ x: 0, y: 0, vx: 0, vy: 0, offX: 0, offY: 0, at: 0, heading: 0, speed: 0 },
+      ...{ x: 0, y: 0, vx: 0, vy: 0, offX: 0, offY: 0, at: 0, toldAt: 0, heading: 0, speed: 0 },
       trail: [],
       stop: () => {},
     };
@@ -152,6 +168,7 @@ export class Fleet {
     const isFirst = entity.change === undefined;
     entity.value = value;
     entity.change = change;
+    entity.toldAt = performance.now();
     if (change.t > this.newest) this.newest = change.t;
     if (!isFirst) this.updates++;
     const place = placeOf(value);

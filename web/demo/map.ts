@@ -15,6 +15,9 @@ const FADE_MS = 12_000;
 const NEAR_PX = 18;
 /** Pixels of the layer that is drawn for each frame: on a very large screen they are larger. */
 const PIXELS_MAX = 4_000_000;
+/** Between what is selected, with its name, and what may not lie over it. */
+const CLEAR_PX = 30;
+const NAME_PX = 110;
 const PAN_KEYS: Readonly<Record<string, readonly [dx: number, dy: number]>> = {
   ArrowLeft: [-1, 0],
   ArrowRight: [1, 0],
@@ -81,6 +84,28 @@ export class LiveMap {
   select(id: string | undefined): void {
     this.selected = id;
     this.onSelect(id);
+  }
+
+  /** Moves the view where a box lies over what is selected; one that `isNew`, also to where it can be seen at all. */
+  uncover(box: DOMRect, isNew: boolean): void {
+    const place = this.placeOf(this.selected);
+    if (!place) return;
+    const { left, top, right, bottom } = this.host.getBoundingClientRect();
+    const [x, y] = [place.x + left, place.y + top];
+    const isSeen = x > left && x < right && y > top && y < bottom;
+    const isCovered = x > box.left - NAME_PX && x < box.right && y > box.top - CLEAR_PX && y < box.bottom + CLEAR_PX;
+    if (isSeen ? !isCovered : !isNew) return;
+    const end = box.left > left && box.left < right && box.top < bottom ? box.left : right;
+    this.view.pan((left + end) / 2 - x, isSeen ? 0 : (top + bottom) / 2 - y);
+    this.#viewed();
+  }
+
+  /** Where an entity is drawn, in pixels of the map. */
+  placeOf(id: string | undefined): { x: number; y: number } | undefined {
+    const entity = id === undefined ? undefined : this.fleet.entities.get(id);
+    if (!entity || entity.at === 0) return undefined;
+    const at = this.fleet.shown(entity, performance.now());
+    return { x: this.view.x(at.x), y: this.view.y(at.y) };
   }
 
   reset(): void {

@@ -21,12 +21,15 @@ export class Meter {
   bytes_per_s = 0;
   /** From commit to this page, of the changes of the last few seconds. */
   delay_ms: number | undefined;
+  /** How old what is shown is, on average over the same time. */
+  shown_ms: number | undefined;
   /** The bytes of one poll; undefined until one was tried. */
   poll_bytes: number | undefined;
   readonly ages: number[] = [];
   readonly bytes: number[] = [];
   #samples: Totals[] = [];
   #delays: { at: number; ms: number }[] = [];
+  #late: { at: number; ms: number }[] = [];
   /** By how much the server's clock is ahead of ours, as far as it shows. */
   #ahead = 0;
   #polledAt = -Infinity;
@@ -52,7 +55,8 @@ export class Meter {
     this.#delays.push({ at, ms: Math.max(0, ms) });
   }
 
-  sample(totals: Totals, age_ms: number): void {
+  /** `late_ms`: how old what is shown is besides, on average: held back by the rate, or since the page was last in step. */
+  sample(totals: Totals, age_ms: number, late_ms: number): void {
     const since = totals.at - this.window_ms;
     this.#samples.push(totals);
     while (this.#samples.length > 2 && this.#samples[1]!.at <= since) this.#samples.shift();
@@ -63,6 +67,9 @@ export class Meter {
     this.#delays = this.#delays.filter(({ at }) => at > since);
     const delays = this.#delays.map(({ ms }) => ms).sort((a, b) => a - b);
     this.delay_ms = delays[delays.length >> 1];
+    this.#late = this.#late.filter(({ at }) => at > since);
+    this.#late.push({ at: totals.at, ms: late_ms });
+    this.shown_ms = this.delay_ms === undefined ? undefined : this.delay_ms + this.#late.reduce((sum, { ms }) => sum + ms, 0) / this.#late.length;
     const push = (points: number[], value: number) => {
       if (points.push(value) > POINTS) points.shift();
     };

@@ -1,6 +1,7 @@
 /** What stands beside the map. */
 
 import type { ComponentChildren } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
 import * as demo from './demo';
 import { Json } from './json';
 import type { Report } from './network';
@@ -84,7 +85,7 @@ function Figure({ id, value, label }: { id: string; value: string; label: string
 
 function Costs() {
   const { links } = demo.now.value;
-  const { updates_per_s, bytes_per_s, poll_bytes, delay_ms } = demo.meter;
+  const { updates_per_s, bytes_per_s, poll_bytes, shown_ms } = demo.meter;
   const collection = demo.description.value?.collection ?? '';
   const times = poll_bytes !== undefined && bytes_per_s > 0 ? poll_bytes / bytes_per_s : undefined;
   return (
@@ -105,7 +106,7 @@ function Costs() {
           </tr>
           <tr>
             <th scope="row">age, on average</th>
-            <td>{delay_ms === undefined ? '–' : duration(delay_ms)}</td>
+            <td id="shown-age">{shown_ms === undefined ? '–' : duration(shown_ms)}</td>
             <td>500 ms</td>
           </tr>
           <tr>
@@ -141,8 +142,9 @@ function Costs() {
           second; also without compression, and as if an answer took no time. What it shows is then 0 to 1,000 ms old: 500 on average, 1,000 at worst.
         </p>
         <p>
-          <b>Age:</b> from the commit on the server until the page has it, the median of 3 s. If the server's clock is not this one's, as far as can
-          be told from what comes.
+          <b>Age:</b> that of what is shown: from the commit on the server until the page has it, the median of 3 s; and, where updates are held back
+          (<i>Slow</i>, a frozen network), for how long an entity has been shown that may have changed since. If the server's clock is not this one's, as far as
+          can be told from what comes.
         </p>
       </details>
     </section>
@@ -185,7 +187,8 @@ function Controls() {
                 Meanwhile <b>{count(report.updates)}</b> updates happened on the server;
               </>
             )}{' '}
-            <b>{bytes(report.bytes)}</b> came in {count(report.messages)} messages: what was on its way, then the newest state, and no backlog.
+            <b id="freeze-bytes">{bytes(report.bytes)}</b> came in {count(report.messages)} messages: what was on its way, then the newest state. Without a freeze, so much time
+            brings about <b id="usual-bytes">{bytes(report.usual_bytes)}</b>.
           </>
         )}
       </Told>
@@ -205,7 +208,7 @@ function Controls() {
   );
 }
 
-function Told({ report, id, title, children }: { report: Report | undefined; id: string; title: string; children: (report: Report) => ComponentChildren }) {
+function Told<R extends Report>({ report, id, title, children }: { report: R | undefined; id: string; title: string; children: (report: R) => ComponentChildren }) {
   if (!report) return null;
   return (
     <div class="report" id={id}>
@@ -220,14 +223,22 @@ export function Selected() {
   const found = demo.selected.value;
   const entity = found && demo.fleet?.entities.get(found.id);
   const change = found?.change;
+  const box = useRef<HTMLElement>(null);
+  const shownId = useRef<string | undefined>(undefined);
+  useEffect(() => {
+    if (found) demo.map?.uncover(box.current!.getBoundingClientRect(), found.id !== shownId.current);
+    shownId.current = found?.id;
+  }, [found]);
   const pick = (event: SubmitEvent) => {
     event.preventDefault();
     const input = (event.currentTarget as HTMLFormElement).elements.namedItem('id') as HTMLInputElement;
     const id = input.value.trim();
-    if (!demo.select(id)) demo.said.value = `There is no ${id} now.`;
+    if (demo.select(id)) return;
+    demo.select(undefined);
+    demo.said.value = `There is no ${id} now.`;
   };
   return (
-    <section aria-label="Selected entity" class="inspector">
+    <section ref={box} aria-label="Selected entity" class="inspector">
       <form onSubmit={pick}>
         <label for="pick">Entity</label>
         <input id="pick" name="id" autocomplete="off" spellcheck={false} placeholder="click one, or type its name" value={found?.id ?? ''} />

@@ -18,10 +18,13 @@ export function WriteBox({ path }: { path: Path }) {
   const guarded = useSignal(false);
   const busy = useSignal(false);
   const outcome = useSignal<Outcome>(undefined);
+  /** Of what it was asked once to be deleted. */
+  const asked = useSignal<Path | undefined>(undefined);
   const editor = useRef<HTMLTextAreaElement>(null);
 
   const info = METHODS.find((entry) => entry.method === method.value)!;
   const mistake = check(method.value, text.value);
+  const isSure = asked.value === path;
   const ready = !busy.value && !mistake && (!hasBody(method.value) || text.value.trim() !== '');
 
   const attempt = async (action: () => Promise<Outcome>) => {
@@ -53,12 +56,20 @@ export function WriteBox({ path }: { path: Path }) {
   };
   const send = () => {
     if (!ready) return;
+    // Everything beneath it goes, and nothing brings it back.
+    asked.value = method.value === 'delete' && !isSure ? path : undefined;
+    if (asked.value !== undefined) return;
     void attempt(async () => {
       const done = await write(api, method.value, path, text.value, guarded.value ? base.value : undefined);
       // The next write is compared with what this one made.
       if (method.value !== 'post') base.value = { rev: done.rev, present: method.value !== 'delete' };
       return { ...done, when: Date.now() };
     });
+  };
+
+  const choose = (other: Method) => {
+    method.value = other;
+    asked.value = undefined;
   };
 
   return (
@@ -72,7 +83,7 @@ export function WriteBox({ path }: { path: Path }) {
       <div class="methods" role="radiogroup" aria-label="How to write">
         {METHODS.map((entry) => (
           <label key={entry.method} class={entry.method === method.value ? 'on' : ''}>
-            <input type="radio" name="method" checked={entry.method === method.value} onChange={() => (method.value = entry.method)} />
+            <input type="radio" name="method" checked={entry.method === method.value} onChange={() => choose(entry.method)} />
             {entry.name}
           </label>
         ))}
@@ -98,8 +109,13 @@ export function WriteBox({ path }: { path: Path }) {
       {mistake && <MistakeLine mistake={mistake} editor={() => editor.current} />}
       <div class="write-actions">
         <button type="submit" class={`primary ${method.value === 'delete' ? 'danger' : ''}`} disabled={!ready} title="Ctrl+Enter">
-          {info.name}
+          {isSure ? `Yes, delete ${path}` : info.name}
         </button>
+        {isSure && (
+          <button type="button" onClick={() => (asked.value = undefined)}>
+            Keep it
+          </button>
+        )}
         {hasBody(method.value) && (
           <button type="button" onClick={fill} disabled={busy.value} title="Fills the box with the present value, whole">
             Load value
@@ -112,6 +128,11 @@ export function WriteBox({ path }: { path: Path }) {
           </label>
         )}
       </div>
+      {isSure && (
+        <p class="note" role="alert">
+          {path} and everything beneath it is deleted for everybody. Sure?
+        </p>
+      )}
       <OutcomeLine outcome={outcome.value} />
     </form>
   );

@@ -58,6 +58,8 @@ export function Chart({ name, series, data, format, height, fromZero = false, gr
 
   useEffect(() => plot.current?.setData(data as uPlot.AlignedData), [data]);
 
+  // A line has two ends.
+  const isEmpty = data.slice(1).every((values) => values.filter((value) => value !== null).length < 2);
   const at = hovered !== null && hovered < data[0].length ? hovered : data[0].length - 1;
   return (
     <figure class="chart">
@@ -73,6 +75,7 @@ export function Chart({ name, series, data, format, height, fromZero = false, gr
           );
         })}
       </figcaption>
+      {isEmpty && <p class="plot-empty dim">Nothing to show yet: it is drawn from now on.</p>}
       <div ref={box} class="plot" style={{ height: `${height}px` }} aria-hidden="true" />
     </figure>
   );
