@@ -27,8 +27,11 @@ fn path(text: &str) {
     }
 }
 
-/// PROTOCOL P2 and P3, once more.
+/// PROTOCOL P2, P3 and P8, once more.
 fn segments(text: &str, limits: &Limits) -> Option<Vec<String>> {
+    if text.contains(['?', '#']) {
+        return None;
+    }
     if text == "/" {
         return Some(Vec::new());
     }

@@ -139,6 +139,9 @@ fn holds(headers: &header::HeaderMap, is_there: bool, current: Option<&HeaderVal
             (Some(value), None) => {
                 let cursor = value.to_str().ok()?.strip_prefix('"')?.strip_suffix('"')?;
                 let is_one = cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
+                if is_there && current != Some(value) && since(cursor, current?) {
+                    return None; // of a later state (PROTOCOL C5), or of one to come
+                }
                 is_one.then_some(Some(is_there && current == Some(value)))
             }
             _ => None,
@@ -146,6 +149,16 @@ fn holds(headers: &header::HeaderMap, is_there: bool, current: Option<&HeaderVal
     };
     let (is, is_not) = (matches(&header::IF_MATCH)?, matches(&header::IF_NONE_MATCH)?);
     Some(is.unwrap_or(true) && !is_not.unwrap_or(false))
+}
+
+/// Whether a cursor is later than another of its epoch.
+fn since(cursor: &str, other: &HeaderValue) -> bool {
+    let parts = |text: &str| {
+        let (epoch, revision) = text.trim_matches('"').split_once('.')?;
+        Some((epoch.to_owned(), revision.parse::<u64>().ok()?))
+    };
+    let (cursor, other) = (parts(cursor), other.to_str().ok().and_then(parts));
+    cursor.zip(other).is_some_and(|(a, b)| a.0 == b.0 && a.1 > b.1)
 }
 
 /// Any body as one of a type that can be named.

@@ -211,10 +211,17 @@ impl World {
             return Ok(Condition::default());
         }
         let (value, current) = self.read(path);
-        let (states, is_among) = match input.int_in_range(0..=2u8)? {
+        // PROTOCOL C5: any state since the last change, none before it, and none that is to come.
+        let newest = self.engine.revision();
+        let (states, is_among) = match input.int_in_range(0..=4u8)? {
             0 => (States::Any, true),
             1 => (States::These(vec![self.engine.cursor(current)]), true),
-            _ => (States::These(vec![self.engine.cursor(Revision(current.0 + 1))]), false),
+            2 => (States::These(vec![self.engine.cursor(newest)]), true),
+            3 => (States::These(vec![self.engine.cursor(newest.next())]), false),
+            _ => {
+                let before = Revision(current.0.saturating_sub(1));
+                (States::These(vec![self.engine.cursor(before)]), false)
+            }
         };
         let is_among = is_among && value.is_some();
         Ok(match input.arbitrary()? {

@@ -5,6 +5,7 @@
 use thiserror::Error;
 
 use crate::cursor::Revision;
+use crate::key::escape_breaks;
 use crate::text::Text;
 
 /// Bytes that this engine did not write, or not in this version.
@@ -90,7 +91,9 @@ impl<'a> Input<'a> {
 
     pub(crate) fn text(&mut self) -> Result<Text, Corrupt> {
         let text = self.str()?;
-        if text.is_empty() { corrupt("a value is empty") } else { Ok(Text::new(text)) }
+        // A store of an older version may have them as they are.
+        let text = escape_breaks(text);
+        if text.is_empty() { corrupt("a value is empty") } else { Ok(Text::new(&text)) }
     }
 
     /// A revision as it is. None comes near to what cannot be counted on from.

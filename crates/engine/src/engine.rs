@@ -27,7 +27,7 @@ use crate::sharing::{Quiet, Sharing};
 use crate::stored::Stored;
 use crate::times::{Times, Timestamp};
 use crate::tree::{Object, Value};
-use crate::write::{self, Action, Condition, States, Write, Written};
+use crate::write::{self, Action, Write, Written};
 
 /// What is at a path.
 #[derive(Clone, Debug)]
@@ -337,24 +337,6 @@ impl Engine {
             _ => value.write_up_to(max, &self.keys, depth, &mut out).is_some(),
         };
         fits.then_some(out)
-    }
-
-    fn holds(&self, path: &Path, condition: &Condition, base: Base<'_>) -> bool {
-        if condition.is.is_none() && condition.is_not.is_none() {
-            return true;
-        }
-        let found = path.segments().iter().fold(base, |base, name| base.child(&self.keys, name));
-        let among = |states: &States| match states {
-            States::Any => found.exists(),
-            // What is not durable yet has no name that a client could know.
-            States::These(cursors) => {
-                let now = self.cursor(self.find(path).changed);
-                found.exists()
-                    && (!found.is_written_over() || mutants::is("etag-too-early"))
-                    && cursors.contains(&now)
-            }
-        };
-        condition.is.as_ref().is_none_or(among) && !condition.is_not.as_ref().is_some_and(among)
     }
 
     pub(crate) fn find(&self, path: &Path) -> Found<'_> {

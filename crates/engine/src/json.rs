@@ -7,7 +7,7 @@
 use thiserror::Error;
 
 use crate::change::{Change, Members};
-use crate::key::write_json_string;
+use crate::key::{escape_breaks, write_json_string};
 use crate::limits::Limits;
 use crate::text::Text;
 
@@ -244,7 +244,7 @@ impl<'a> Reader<'a> {
             let string = self.string()?;
             let raw = &self.text[start..self.at];
             if raw.len() == string.len() + 2 {
-                return Ok(Text::new(raw)); // no escapes
+                return Ok(Text::new(&escape_breaks(raw))); // it has no escapes
             }
             let mut out = Vec::with_capacity(raw.len());
             write_json_string(&string, &mut out);
@@ -361,6 +361,9 @@ mod tests {
             (r#" { "b" : 1 , "a" : [ 1 , { "x" : [ ] } ] } "#, r#"{"b":1,"a":[1,{"x":[]}]}"#),
             (r#""\u0041\/\n\u00e4""#, r#""A/\nä""#),
             (r#""\ud83d\ude00""#, r#""😀""#),
+            (r#""\u2028\u007F\u0085""#, r#""\u2028\u007f\u0085""#),
+            ("\"\u{2028}\u{7f}\u{85}\"", r#""\u2028\u007f\u0085""#),
+            ("[{\"\u{2029}\":[\"\u{9f}°\"]}]", r#"[{"\u2029":["\u009f°"]}]"#),
             (r#"{"":{}}"#, r#"{"":{}}"#),
             (r#"{"\u0061":"\""}"#, r#"{"a":"\""}"#),
             ("[\"a,]\\\"\", [[]] ]", "[\"a,]\\\"\",[[]]]"),

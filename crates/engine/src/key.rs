@@ -1,5 +1,6 @@
 //! Member names, each stored once.
 
+use std::borrow::Cow;
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -158,19 +159,52 @@ impl Keys {
 }
 
 fn is_plain(name: &str) -> bool {
-    name.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\')
+    name.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') && !has_breaks(name)
 }
 
-/// Writes a string as JSON with no escape that is not needed.
-pub(crate) fn write_json_string(text: &str, out: &mut Vec<u8>) {
+/// Writes a string as JSON with no escape that is not needed; those of [`escape_breaks`] are.
+pub fn write_json_string(text: &str, out: &mut Vec<u8>) {
     if is_plain(text) {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
+    } else if has_breaks(text) {
+        // A `str` is always JSON.
+        let json = serde_json::to_string(text).unwrap_or_default();
+        out.extend_from_slice(escape_breaks(&json).as_bytes());
     } else {
-        // Writing to a vector does not fail, and a `str` is always JSON.
+        // Writing to a vector does not fail.
         let _ = serde_json::to_writer(out, text);
     }
+}
+
+/// JSON text in which U+007F to U+009F, U+2028 and U+2029 are written as escapes (PROTOCOL V6).
+/// JSON does not ask for that, but there are readers that end a line at U+0085, U+2028 and U+2029,
+/// and terminals that obey the others.
+pub fn escape_breaks(json: &str) -> Cow<'_, str> {
+    if !has_breaks(json) {
+        return json.into();
+    }
+    let mut escaped = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
+                escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            _ => escaped.push(c),
+        }
+    }
+    escaped.into()
+}
+
+/// Whether there is something for [`escape_breaks`] to do. Most text has none of the first bytes of
+/// such characters, which is found out for many bytes at once.
+fn has_breaks(text: &str) -> bool {
+    let may_begin = |b: &u8| (*b == 0x7f) | (*b == 0xc2) | (*b == 0xe2);
+    let (blocks, rest) = text.as_bytes().as_chunks::<32>();
+    let in_block = |block: &[u8; 32]| block.iter().fold(false, |may, b| may | may_begin(b));
+    let may = blocks.iter().any(in_block) || rest.iter().any(may_begin);
+    may && text.chars().any(|c| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}'))
 }
 
 #[cfg(test)]
@@ -192,12 +226,38 @@ mod tests {
     #[test]
     fn lengths_are_those_of_the_written_text() {
         let mut keys = Keys::default();
-        for name in ["", "plain", "quo\"te", "new\nline", "käse", "\u{0}", "back\\slash", "\u{7f}"] {
+        for name in
+            ["", "plain", "quo\"te", "new\nline", "käse", "\u{0}", "back\\slash", "\u{7f}", "a\n\u{2028}"]
+        {
             let id = keys.hold(name);
             let mut text = Vec::new();
             keys.write(id, &mut text);
             assert_eq!(text.len(), keys.json_len(id));
             assert_eq!(serde_json::from_slice::<String>(&text).unwrap(), name);
         }
+    }
+
+    #[test]
+    fn what_some_readers_take_for_the_end_of_a_line_is_escaped() {
+        // PROTOCOL V6
+        let written = |text: &str| {
+            let mut out = Vec::new();
+            write_json_string(text, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        for c in ('\0'..='\u{2100}').filter(|c| !matches!(c, '"' | '\\' | '\0'..='\u{1f}')) {
+            let is_break = matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}');
+            // Beyond what is looked at together as well.
+            for before in ["", &"x".repeat(63), &"°“".repeat(40)] {
+                let text = match is_break {
+                    true => format!("\"{before}\\u{:04x}\"", u32::from(c)),
+                    false => format!("\"{before}{c}\""),
+                };
+                assert_eq!(written(&format!("{before}{c}")), text);
+            }
+        }
+        assert_eq!(written("\\\u{2028}\n"), r#""\\\u2028\n""#);
+        assert_eq!(escape_breaks("[\"\u{85}\"]"), r#"["\u0085"]"#);
+        assert!(matches!(escape_breaks("[\"ä°…\"]"), Cow::Borrowed(_)));
     }
 }

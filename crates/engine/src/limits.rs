@@ -165,11 +165,28 @@ impl Default for Limits {
 }
 
 /// Nesting beyond which no setting may go: the engine walks values by recursion.
-const JSON_DEPTH_MAX: usize = 512;
-/// The same for paths.
-const PATH_DEPTH_MAX: usize = 256;
+const DEPTH_MAX: usize = 768;
+/// The same for members of an object: a slot is numbered in 32 bits.
+const MEMBERS_MAX: usize = 1 << 30;
 
 impl Limits {
+    /// The widest bounds of what a tree holds: for what was let in already, by whatever bounds
+    /// there were.
+    pub fn widest() -> Limits {
+        Limits {
+            json_depth: DEPTH_MAX,
+            tree_depth: DEPTH_MAX,
+            members_per_object: MEMBERS_MAX,
+            key_bytes: usize::MAX,
+            path_depth: DEPTH_MAX,
+            tree_bytes: usize::MAX,
+            members_per_commit: usize::MAX,
+            patch_work_bytes: usize::MAX,
+            value_bytes: usize::MAX,
+            ..Limits::default()
+        }
+    }
+
     /// The refusal of a value that is longer than `value_bytes`.
     pub fn value_too_large(&self) -> Refusal {
         let what = "the value is too large to be sent in one piece".into();
@@ -211,9 +228,9 @@ impl Limits {
             return Err(format!("limits.{name} must be at least 1"));
         }
         let ranges = [
-            ("json_depth", self.json_depth, 1, JSON_DEPTH_MAX),
-            ("path_depth", self.path_depth, 1, PATH_DEPTH_MAX),
-            ("tree_depth", self.tree_depth, 1, JSON_DEPTH_MAX + PATH_DEPTH_MAX),
+            ("json_depth", self.json_depth, 1, DEPTH_MAX),
+            ("path_depth", self.path_depth, 1, DEPTH_MAX),
+            ("tree_depth", self.tree_depth, 1, DEPTH_MAX),
             ("slice_bytes", self.slice_bytes, 1 << 10, 16 << 20),
             ("ahead_bytes", self.ahead_bytes, 8 << 10, 1 << 20),
             // A part of it is the time between two looks.
@@ -224,8 +241,7 @@ impl Limits {
             ("heads_bytes_per_connection", self.heads_bytes_per_connection, 64 << 10, 1 << 40),
             ("heads_bytes", self.heads_bytes, self.heads_bytes_per_connection, 1 << 40),
             ("unsent_bytes", self.unsent_bytes as usize, 4 << 10, u32::MAX as usize),
-            // A slot of an object is numbered in 32 bits.
-            ("members_per_object", self.members_per_object, 1, 1 << 30),
+            ("members_per_object", self.members_per_object, 1, MEMBERS_MAX),
         ];
         for (name, value, min, max) in ranges {
             if value < min || value > max {

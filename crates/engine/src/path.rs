@@ -50,6 +50,9 @@ pub enum PathError {
     /// A `%` that is not followed by two hexadecimal digits.
     #[error("segment {0} of the path has a '%' that is not followed by two hexadecimal digits")]
     Escape(usize),
+    /// A `?` or `#` as it is: what follows would be a query or a fragment.
+    #[error("the path has a '{0}' that is not percent-encoded")]
+    Query(char),
     /// Bytes that are not text.
     #[error("segment {0} of the path is not UTF-8")]
     Utf8(usize),
@@ -74,6 +77,9 @@ impl Path {
     /// Reads a path as it stands in a URL: percent-encoded, one trailing slash ignored (PROTOCOL P2, P3).
     pub fn parse(text: &str, limits: &Limits) -> Result<Path, PathError> {
         let inner = text.strip_prefix('/').ok_or(PathError::NoSlash)?;
+        if let Some(mark) = inner.chars().find(|c| matches!(c, '?' | '#')) {
+            return Err(PathError::Query(mark));
+        }
         let inner = inner.strip_suffix('/').unwrap_or(inner);
         let mut segments = Vec::new();
         if inner.is_empty() && text.len() <= 1 {

@@ -45,7 +45,7 @@ pub struct Condition {
 pub enum States {
     /// Any, as long as there is something.
     Any,
-    /// Those that these cursors name.
+    /// Those in which the resource was as it was in a state that one of these cursors names.
     These(Vec<Cursor>),
 }
 

@@ -8,7 +8,7 @@ use std::task::Poll;
 use axum::Router;
 use futures_core::future::BoxFuture;
 use halfping_engine::{Limits, Path, Pattern, Regions, Watch as Spec};
-use halfping_journal::{Fault, FaultKind, Progress, Store};
+use halfping_journal::{Fault, FaultKind, Progress, Store, close_to_others};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -42,7 +42,7 @@ pub struct Options {
 impl Options {
     fn rules(&self) -> Arc<Rules> {
         let Options { cors, console, hosts, read_only, .. } = self.clone();
-        Arc::new(Rules { cors, console, hosts, read_only })
+        Arc::new(Rules { cors, console, hosts, read_only }.canonical())
     }
 }
 
@@ -146,6 +146,16 @@ impl Api {
         let (rules, keeps_own) = (options.rules(), options.console != Console::Off);
         let epoch = getrandom::u64().map_err(|error| Fault::new(FaultKind::Io, error.to_string()))?;
         let store = Store::open(directory, epoch)?;
+        match close_to_others(directory) {
+            Ok(None) => {}
+            Ok(Some(mode)) => {
+                let was = format!("{mode:04o}");
+                tracing::warn!(was, "others could use the store's file; now only its owner can");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "others can use the store's file, and that cannot be changed");
+            }
+        }
         let is_all_durable = options.ephemeral.is_empty();
         let (regions, clock) = (Regions::new(options.ephemeral), Clock::new());
         let mut opened = halfping_journal::open(store, options.limits, regions, clock.now(), &mut tell)?;

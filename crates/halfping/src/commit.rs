@@ -1,9 +1,10 @@
 //! Commits as a Rust program writes them down.
 
-use halfping_engine::{Action, Condition, Cursor, Json, JsonError, Limits, Patch, States, Write};
+use halfping_engine::{Action, Condition, Json, JsonError, Limits, Patch, States, Write};
 use serde::Serialize;
 
 use crate::error::{Error, parse_path};
+use crate::tag;
 
 /// Several writes that happen together or not at all.
 ///
@@ -99,7 +100,7 @@ impl Commit {
         self.with(path, Kind::Delete, Ok(Vec::new()))
     }
 
-    /// Condition as `If-Match`: the resource is in the state of this cursor, or `"*"`: there is
+    /// Condition as `If-Match`: the resource is as it was at this cursor, or `"*"`: there is
     /// anything. With several, one has to hold.
     ///
     /// # Panics
@@ -110,7 +111,7 @@ impl Commit {
         self
     }
 
-    /// Condition as `If-None-Match`: the resource is not in the state of this cursor, or `"*"`:
+    /// Condition as `If-None-Match`: the resource is not as it was at this cursor, or `"*"`:
     /// there is nothing. With several, all have to hold.
     ///
     /// # Panics
@@ -169,7 +170,7 @@ impl Draft {
 fn name_state(states: &mut Option<States>, cursor: &str) {
     match states.get_or_insert(States::These(Vec::new())) {
         named if cursor == "*" => *named = States::Any,
-        States::These(cursors) => cursors.extend(Cursor::parse(cursor.trim_matches('"'))),
+        States::These(cursors) => cursors.extend(tag::cursor(cursor)),
         States::Any => {}
     }
 }

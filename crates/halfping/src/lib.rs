@@ -20,14 +20,16 @@ mod own;
 mod patience;
 mod preface;
 mod problem;
+mod process;
 mod reading;
 mod room;
 mod server;
 mod shared;
+mod tag;
 mod transports;
 mod writer;
 
-pub use access::{Console, Cors, Hosts};
+pub use access::{Console, Cors, Hosts, NameError};
 pub use api::{Api, Options, Restored, Watch, Writing, check};
 pub use commit::{Commit, Reading, Written};
 pub use error::Error;

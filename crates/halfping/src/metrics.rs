@@ -1,5 +1,7 @@
 //! What the operator can count, in the Prometheus text format.
 
+use std::collections::HashSet;
+use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use halfping_engine::{Kind, Stats};
@@ -12,6 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::problem::Problem;
+use crate::process::Process;
 
 type Label = [(&'static str, &'static str); 1];
 
@@ -181,8 +184,9 @@ impl Metrics {
         self.limits_hit.get_or_create(&[("limit", limit)]).inc();
     }
 
-    /// All numbers, with those of the engine and the store as they are now.
-    pub(crate) fn text(&self, engine: &Stats, storage_works: bool) -> String {
+    /// All numbers as OpenMetrics, with those of the engine, the store and the process as they are
+    /// now.
+    pub(crate) fn text(&self, engine: &Stats, storage_works: bool, process: &Process) -> String {
         let mut out = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut out, &self.registry);
@@ -224,12 +228,51 @@ impl Metrics {
                 engine.conflated,
             ),
         ] {
-            let total = if kind == "counter" { "_total" } else { "" };
-            out.push_str(&format!(
-                "# HELP halfping_{name} {help}.\n# TYPE halfping_{name} {kind}\nhalfping_{name}{total} {value}\n"
-            ));
+            push(&mut out, &format!("halfping_{name}"), kind, help, value);
+        }
+        // Names as Prometheus' own libraries have them.
+        for (name, kind, help, value) in [
+            ("cpu_seconds", "counter", "Processor time in seconds", process.cpu_seconds),
+            ("resident_memory_bytes", "gauge", "Memory in use", process.resident_bytes.map(|n| n as f64)),
+            ("virtual_memory_bytes", "gauge", "Addresses in use", process.virtual_bytes.map(|n| n as f64)),
+            ("open_fds", "gauge", "Open files and sockets", process.open_fds.map(|n| n as f64)),
+            ("max_fds", "gauge", "How many of these there may be", process.max_fds.map(|n| n as f64)),
+            (
+                "start_time_seconds",
+                "gauge",
+                "When the process was started, in seconds since 1970",
+                process.start_time_seconds,
+            ),
+        ] {
+            let Some(value) = value else { continue };
+            push(&mut out, &format!("process_{name}"), kind, help, value);
         }
         out.push_str("# EOF\n");
         out
     }
+}
+
+/// Adds a family of one number.
+fn push(out: &mut String, name: &str, kind: &str, help: &str, value: impl Display) {
+    let total = if kind == "counter" { "_total" } else { "" };
+    out.push_str(&format!("# HELP {name} {help}.\n# TYPE {name} {kind}\n{name}{total} {value}\n"));
+}
+
+/// The same numbers in the text format that Prometheus had before (version 0.0.4): there a
+/// counter's family is named as its lines are, and there is no end.
+pub(crate) fn in_plain_text(openmetrics: &str) -> String {
+    let is_counter = |line: &&str| line.starts_with("# TYPE ") && line.ends_with(" counter");
+    let counters: HashSet<&str> =
+        openmetrics.lines().filter(is_counter).filter_map(|line| line.split(' ').nth(2)).collect();
+    let mut out = String::with_capacity(openmetrics.len());
+    for line in openmetrics.lines().filter(|line| *line != "# EOF" && !line.starts_with("# UNIT ")) {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some(kind), Some(name), Some(rest)) if counters.contains(name) => {
+                out.push_str(&format!("# {kind} {name}_total {rest}\n"));
+            }
+            _ => out.push_str(&format!("{line}\n")),
+        }
+    }
+    out
 }

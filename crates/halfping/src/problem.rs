@@ -1,7 +1,7 @@
 //! Errors as clients see them: one table from what went wrong to an RFC 9457 problem document.
 
 use axum::response::{IntoResponse, Response};
-use halfping_engine::{JsonError, JsonErrorKind, PatchError, PathError, Refusal};
+use halfping_engine::{JsonError, JsonErrorKind, PatchError, PathError, Refusal, escape_breaks};
 use halfping_journal::{Fault, FaultKind};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -152,7 +152,9 @@ impl Problem {
     }
 
     pub(crate) fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.0).unwrap_or_default()
+        let json = serde_json::to_string(&self.0).unwrap_or_default();
+        // It stands in lines as well (PROTOCOL V6), and repeats what clients said.
+        escape_breaks(&json).into_owned().into_bytes()
     }
 
     /// As an `error` frame carries it (PROTOCOL S11).
@@ -185,6 +187,9 @@ impl From<PathError> for Problem {
                 Problem::limit("key-too-long", "key_bytes", max, format!("too many bytes of segment {place}"))
             }
             PathError::Empty(_) => Problem::new("bad-path", detail).hint("write each '/' once"),
+            PathError::Query(_) => Problem::new("bad-path", detail).hint(
+                "in a name they are %3F and %23; what shapes a link or a request stands beside its path",
+            ),
             PathError::Escape(_) => Problem::new("bad-path", detail).hint("a '%' itself is written %25"),
             _ => Problem::new("bad-path", detail),
         }

@@ -1,6 +1,7 @@
 //! The accept loop. It is our own because every socket has to be set up so that nothing stale waits in it (invariant A3), and
 //! because streams never end by themselves when a server wants to stop.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::response::IntoResponse;
-use http::{Request, Response, Version, header};
+use http::{Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -20,8 +21,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::Api;
 use crate::connection::{Connection, Place};
@@ -52,7 +53,8 @@ const HTTP2_ERRORS_MAX: usize = 1024;
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// A request that took longer than this is the last of its connection's turn.
 const TURN: Duration = Duration::from_micros(200);
-/// Connections beyond the limit that are told so; more are closed at once.
+/// Connections beyond the limit that are told so, and may ask for `/_health`. Where there are more,
+/// the one that has waited longest is closed: who asks at once is answered, whatever the others do.
 const TURNED_AWAY_AT_ONCE: usize = 64;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -105,7 +107,7 @@ impl Server {
         let front = Front::new(shared.clone(), self.api.rules().at(self.address), self.beside);
         let places = shared.limits.connections.min(PLACES_MAX);
         let room = Arc::new(Semaphore::new(places));
-        let waiting_room = Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE));
+        let mut turned_away: VecDeque<AbortHandle> = VecDeque::new();
         let (drain, draining) = watch::channel(());
         let mut connections = JoinSet::new();
         let mut stop = std::pin::pin!(stop);
@@ -135,9 +137,14 @@ impl Server {
             } else {
                 let problem = too_many(&shared);
                 shared.metrics.refused(&problem);
-                if let Ok(permit) = waiting_room.clone().try_acquire_owned() {
-                    connections.spawn(turn_away(stream, shared.clone(), draining.clone(), permit));
+                turned_away.retain(|task| !task.is_finished());
+                if turned_away.len() >= TURNED_AWAY_AT_ONCE
+                    && let Some(longest) = turned_away.pop_front()
+                {
+                    longest.abort();
                 }
+                let task = turn_away(stream, shared.clone(), front.clone(), draining.clone());
+                turned_away.push_back(connections.spawn(task));
             }
         }
         drop(self.listener);
@@ -246,19 +253,26 @@ async fn serve_http(
     }
 }
 
-/// Answers the first request of a connection that there is no room for, in words that its client understands.
-async fn turn_away(
-    stream: TcpStream,
-    shared: Arc<Shared>,
-    draining: watch::Receiver<()>,
-    _permit: OwnedSemaphorePermit,
-) {
+/// Answers the first request of a connection that there is no room for, in words that its client
+/// understands. Whether the server is well is told all the same: who is not told so restarts it.
+async fn turn_away(stream: TcpStream, shared: Arc<Shared>, front: Front, draining: watch::Receiver<()>) {
     let problem = too_many(&shared);
     let service = service_fn(move |request: Request<Incoming>| {
-        let accept = request.headers().get(header::ACCEPT).and_then(|a| a.to_str().ok()).unwrap_or_default();
-        let mut response = if accept.contains(SSE) { farewell() } else { problem.clone().into_response() };
-        response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
-        std::future::ready(Ok::<_, std::convert::Infallible>(response))
+        let (front, problem) = (front.clone(), problem.clone());
+        // Boxed, so that it can be moved about.
+        Box::pin(async move {
+            let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+            let accept = request.headers().get(header::ACCEPT).and_then(|a| a.to_str().ok());
+            let mut response = if is_read && request.uri().path() == "/_health" {
+                front.answer(request.map(Body::new)).await
+            } else if accept.is_some_and(|accept| accept.contains(SSE)) {
+                farewell()
+            } else {
+                problem.into_response()
+            };
+            response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+            Ok::<_, std::convert::Infallible>(response)
+        })
     });
     let patience = Duration::from_millis(shared.limits.header_timeout_ms);
     let _ = tokio::time::timeout(patience, run(stream, &shared, draining, service, || false)).await;

@@ -89,7 +89,19 @@ fn the_server_tells_how_it_is() {
             continue;
         }
         let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line:?}"));
-        assert!(name.starts_with("halfping_") && value.parse::<f64>().is_ok(), "{line:?}");
+        let is_ours = name.starts_with("halfping_") || name.starts_with("process_");
+        assert!(is_ours && value.parse::<f64>().is_ok(), "{line:?}");
+    }
+    #[cfg(target_os = "linux")]
+    for name in [
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "process_virtual_memory_bytes",
+        "process_open_fds",
+        "process_max_fds",
+        "process_start_time_seconds",
+    ] {
+        assert!(metrics.text().contains(&format!("\n{name} ")), "{name} in {}", metrics.text());
     }
     // A scrape of the text format (version 0.0.4) or of OpenMetrics; the answer has to say which it is.
     assert!(
@@ -97,6 +109,45 @@ fn the_server_tells_how_it_is() {
             .iter()
             .any(|t| metrics.header("content-type").unwrap().starts_with(t))
     );
+}
+
+#[test]
+fn metrics_are_in_the_format_that_is_asked_for() {
+    // PROTOCOL O2
+    let server = serve();
+    let mut talk = server.talk();
+    let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let plain = "text/plain; version=0.0.4; charset=utf-8";
+    for (accept, expect) in [
+        ("*/*", openmetrics),
+        ("text/html,application/xml;q=0.9,*/*;q=0.8", openmetrics),
+        (
+            "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1",
+            openmetrics,
+        ),
+        ("text/plain;version=0.0.4", plain),
+        ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", plain),
+        ("text/*", plain),
+        ("application/openmetrics-text;q=0.2, text/plain", plain),
+    ] {
+        let answer = talk.ask(&format!("GET /_metrics\nAccept: {accept}"));
+        assert_eq!(answer.header("content-type"), Some(expect), "{accept}");
+    }
+    let answer = talk.ask("GET /_metrics\nAccept: text/plain");
+    let mut counters = 0;
+    for line in answer.text().lines() {
+        assert!(line != "# EOF", "{}", answer.text());
+        // In this format a family is named as its lines are.
+        if let Some(family) = line.strip_prefix("# TYPE ").and_then(|rest| rest.strip_suffix(" counter")) {
+            assert!(family.ends_with("_total"), "{line}");
+            assert!(answer.text().contains(&format!("# HELP {family} ")), "{line}");
+            let is_of = |line: &str| {
+                line.starts_with(&format!("{family} ")) || line.starts_with(&format!("{family}{{"))
+            };
+            counters += usize::from(answer.text().lines().any(is_of));
+        }
+    }
+    assert!(counters >= 8, "{}", answer.text());
 }
 
 #[test]
@@ -241,6 +292,14 @@ fn connections_beyond_the_limit_are_told_so() {
     assert_eq!((sse.status, sse.retries.len()), (200, 1));
     let mut ndjson = server.talk();
     compare("watch", &ndjson.ask("GET /a?watch"), "503 too-many-connections", false);
+    // Whether the server is well is told all the same (PROTOCOL O1), however many there are that
+    // only wait.
+    let _silent: Vec<Connection> = (0..200).map(|_| Connection::open(server.address)).collect();
+    for short in ["GET /_health", "HEAD /_health"] {
+        compare(short, &server.talk().ask(short), "200\nConnection: close", short.starts_with("HEAD"));
+    }
+    compare("DELETE", &server.talk().ask("DELETE /_health"), "503 too-many-connections", false);
+    compare("metrics", &server.talk().ask("GET /_metrics"), "503 too-many-connections", false);
     // Those that have a place keep it, and a place that is given up can be had.
     talk.check("PUT /a\n\n2", "200");
     stream.expect(&["snapshot 2"]);

@@ -36,7 +36,7 @@ fn every_problem_of_the_table_is_reached() {
         ("GET /o?depth=x".into(), "400 bad-parameter\n\ndepth"),
         ("GET /o?deep=1".into(), "400 unknown-parameter\n\ndid you mean 'depth'?"),
         ("GET /o?rate=1".into(), "400 not-a-stream\n\nhint"),
-        ("GET /o\nIf-None-Match: *\nPrefer: wait=x".into(), "400 bad-header"),
+        ("POST /o\nIf-Match: *\n\n1".into(), "400 bad-header"),
         ("PUT /_x\n\n1".into(), "403 reserved-path"),
         ("GET /none".into(), "404 not-found"),
         ("DELETE /none".into(), "404 not-found"),

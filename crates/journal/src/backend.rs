@@ -26,6 +26,24 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
 /// The name of a store's file in its directory.
 pub const FILE: &str = "halfping.redb";
 
+/// Takes away what others than its owner may do with the file of the store in a directory. Returns
+/// its mode before, if that was more.
+pub fn close_to_others(directory: &Path) -> io::Result<Option<u32>> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let path = directory.join(FILE);
+        let mode = fs::metadata(&path)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode & 0o700))?;
+            return Ok(Some(mode));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = directory;
+    Ok(None)
+}
+
 /// Where a store's bytes are.
 pub trait Backend: Send {
     /// What reads and writes them.

@@ -15,7 +15,7 @@ mod memory;
 mod open;
 mod store;
 
-pub use backend::{Backend, FILE, FileIn};
+pub use backend::{Backend, FILE, FileIn, close_to_others};
 pub use committer::{Committer, Settled, Status};
 pub use faulty::{Faulty, Plan};
 pub use journal::{Contents, Fault, FaultKind, Header, Journal, Transaction};

@@ -62,12 +62,14 @@ pub fn open<J: Journal>(
     };
     journal.read(&mut reading)?;
     reading.rows_end()?;
-    let Reading { header, limits, restoring, held_back: last, mut replayed, bytes, .. } = reading;
+    let Reading { header, restoring, held_back: last, mut replayed, bytes, .. } = reading;
     let Some(mut restoring) = restoring else {
         return Err(Corrupt("the journal says nothing of itself".into()).into());
     };
 
-    let was_ephemeral = header.ephemeral.iter().map(|text| Pattern::parse(text, &limits));
+    // The limits may be tighter than they were.
+    let widest = Limits::widest();
+    let was_ephemeral = header.ephemeral.iter().map(|text| Pattern::parse(text, &widest));
     let was_ephemeral: Vec<Pattern> = was_ephemeral
         .collect::<Result<_, _>>()
         .map_err(|error| Corrupt(format!("an ephemeral region has no path: {error}")))?;
@@ -107,7 +109,7 @@ pub fn check(directory: &Path, tell: &mut dyn FnMut(Progress)) -> Result<Opened<
     let mut store = Store::open_to_read(directory)?;
     store.check_pages()?;
     // No limit of a configuration that may be another by now.
-    let limits = Limits { json_depth: 512, path_depth: 256, tombstones: usize::MAX, ..Limits::default() };
+    let limits = Limits { tombstones: usize::MAX, ..Limits::widest() };
     open(store, limits, Regions::default(), Timestamp::default(), tell)
 }
 

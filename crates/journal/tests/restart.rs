@@ -217,6 +217,27 @@ fn what_was_ephemeral_is_gone_after_a_restart_and_its_readers_are_told() {
 }
 
 #[test]
+fn a_condition_that_held_before_a_restart_holds_after_it_for_what_is_still_there() {
+    // PROTOCOL C5
+    let regions = || Regions::new(vec![Pattern::parse("/v/*/p", &limits()).unwrap()]);
+    let mut opened = open(Memory::new(EPOCH), limits(), regions(), Timestamp(0), &mut |_| {}).unwrap();
+    opened.committer.start(&mut opened.engine).unwrap();
+    let (mut engine, mut committer) = (opened.engine, opened.committer);
+    let put = |at: &str, value: &str| [write(at, Action::Put(json(value)))];
+    for (at, value) in [("/v", r#"{"a":{"p":1,"q":2}}"#), ("/d", "1"), ("/e", "1"), ("/v/a/p", "9")] {
+        commit(&mut engine, &mut committer, &put(at, value), Timestamp(1));
+    }
+    let seen = engine.cursor(engine.revision());
+    let holds = |engine: &Engine, at: &str| engine.is_among(&[seen], engine.metadata(&path(at)).revision);
+    let all = ["/d", "/v/a/q", "/v/a/p", "/v/a", "/v", "/"];
+    assert!(all.iter().all(|at| holds(&engine, at)));
+
+    let opened = open(committer.into_journal(), limits(), regions(), Timestamp(2), &mut |_| {}).unwrap();
+    let holding: Vec<&str> = all.into_iter().filter(|at| holds(&opened.engine, at)).collect();
+    assert_eq!(holding, ["/d", "/v/a/q"], "the others have lost what was ephemeral");
+}
+
+#[test]
 fn what_came_back_to_hold_what_was_ephemeral_is_left_without_it() {
     let regions = || Regions::new(vec![Pattern::parse("/v/*/p", &limits()).unwrap()]);
     let reopen = |journal| with_regions(journal, regions());

@@ -34,6 +34,7 @@ pub(crate) const MUTANTS: &[(&str, &str)] = &[
     ("not-buried", "engine: nobody is told that what was ephemeral is gone"),
     ("claims-ignored", "engine: an ephemeral commit overtakes those in line that write in the same place"),
     ("etag-too-early", "engine: a condition compares with what is not durable"),
+    ("cursor-before-the-change", "engine: a condition holds with the cursor of the state before"),
     ("resume-too-new", "engine: a session's cursor promises what links with a rate have not told"),
     ("own-wakes-root", "engine: the server's own state is taken for a part of the tree"),
     ("checkpoint-marks-all", "engine: a checkpoint that failed counts as done"),

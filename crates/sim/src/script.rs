@@ -50,6 +50,8 @@ pub(crate) enum If {
     Current,
     /// It has an ETag that was given for it once.
     Former(usize),
+    /// It has not changed since the newest state that anybody was told of.
+    Newest,
     /// It does not have the ETag that it has now.
     NotCurrent,
 }
@@ -416,6 +418,7 @@ impl Maker<'_> {
             2 => If::Current,
             3 => If::Former(self.random.below(64)),
             4 => If::NotCurrent,
+            5 => If::Newest,
             _ => If::Nothing,
         };
         Writing { path, act, condition }

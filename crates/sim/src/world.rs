@@ -160,7 +160,13 @@ impl InLine {
                 .map(|revision| Cursor { epoch: Epoch::from_random(epoch), revision: Revision(*revision) });
             let among = |states: &States| match states {
                 States::Any => exists,
-                States::These(cursors) => exists && now.is_some_and(|now| cursors.contains(&now)),
+                // PROTOCOL C5. Nobody was told of a cursor that is ahead.
+                States::These(cursors) => {
+                    let is_as_in = |c: &Cursor| {
+                        now.is_some_and(|now| c.epoch == now.epoch && c.revision >= now.revision)
+                    };
+                    exists && cursors.iter().any(is_as_in)
+                }
             };
             if !condition.is.as_ref().is_none_or(among) || condition.is_not.as_ref().is_some_and(among) {
                 return Err(No::Precondition);
@@ -395,6 +401,7 @@ impl World {
             If::Absent => (None, Some(States::Any)),
             If::Current => (these(self.cursor(now)), None),
             If::NotCurrent => (None, these(self.cursor(now))),
+            If::Newest => (these(self.cursor(self.newest.max(1))), None),
             If::Former(nth) => {
                 let own: Vec<Cursor> =
                     self.etags.iter().filter(|(path, _)| *path == writing.path).map(|(_, c)| *c).collect();

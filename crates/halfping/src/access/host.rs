@@ -22,7 +22,53 @@ pub enum Hosts {
     Named(Vec<String>),
 }
 
+/// A text that names no host, or no origin, that a request could ever have.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("`{text}` is not {what}: {why}")]
+pub struct NameError {
+    pub(super) text: String,
+    pub(super) what: &'static str,
+    pub(super) why: &'static str,
+}
+
+/// Says why no browser could ever mean this host, if that is so for a reason that can be told.
+pub(super) fn never_a_host(text: &str) -> Option<&'static str> {
+    let name = text.split(':').next().unwrap_or_default().trim_end_matches('.');
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_number = last.starts_with("0x") || !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit());
+    if text.contains('*') {
+        Some("there are no patterns; name each that is meant")
+    } else if !text.is_ascii() {
+        Some("browsers write such names in ASCII, beginning with xn--")
+    } else if is_number && name.parse::<Ipv4Addr>().is_err() {
+        Some("browsers write an IPv4 address with four numbers")
+    } else {
+        None
+    }
+}
+
 impl Hosts {
+    /// A name as requests are compared with it, from one that means the same: without a port, an
+    /// IPv6 address in brackets.
+    pub fn name(text: &str) -> Result<String, NameError> {
+        let what = "the name of a host, such as app.example.org";
+        let wrong = |why| NameError { text: text.to_owned(), what, why };
+        if let Ok(address) = text.parse::<Ipv6Addr>() {
+            return Ok(format!("[{address}]"));
+        }
+        if text.contains('/') {
+            return Err(wrong("a host has no scheme and no path"));
+        }
+        if let Some(why) = never_a_host(text) {
+            return Err(wrong(why));
+        }
+        match Host::parse(text) {
+            Some(host) if host.name.len() == text.len() => Ok(host.canonical_name()),
+            Some(_) => Err(wrong("leave out the port: any is meant")),
+            None => Err(wrong("it is neither a name nor an address")),
+        }
+    }
+
     pub(super) fn check(&self, host: Host<'_>) -> Result<(), Problem> {
         let is_known = match self {
             Hosts::ByAddress | Hosts::Any => true,
@@ -103,7 +149,18 @@ impl<'a> Host<'a> {
         self.name.eq_ignore_ascii_case(other.name)
     }
 
+    /// The name in small letters, or the address as it is usually written.
+    pub(super) fn canonical_name(self) -> String {
+        match self.address() {
+            Some(IpAddr::V6(address)) => format!("[{address}]"),
+            _ => self.name.to_ascii_lowercase(),
+        }
+    }
+
     fn is_named(self, name: &str) -> bool {
+        if let (Some(ours), Some(theirs)) = (self.address(), Host::parse(name).and_then(Host::address)) {
+            return ours == theirs;
+        }
         let plain = |name: &'_ str| name.strip_suffix('.').unwrap_or(name).len();
         let (ours, theirs) = (&self.name[..plain(self.name)], &name[..plain(name)]);
         ours.eq_ignore_ascii_case(theirs)
@@ -213,11 +270,40 @@ mod tests {
     }
 
     #[test]
+    fn names_are_refused_that_no_request_has() {
+        for (text, expect) in [
+            ("App.Example", "app.example"),
+            ("a.example.", "a.example."),
+            ("10.0.0.1", "10.0.0.1"),
+            ("::1", "[::1]"),
+            ("[FE80:0::1]", "[fe80::1]"),
+        ] {
+            assert_eq!(Hosts::name(text).as_deref().ok(), Some(expect), "{text}");
+        }
+        for (text, why) in [
+            ("a:80", "leave out the port"),
+            ("[::1]:80", "leave out the port"),
+            ("https://a", "no scheme"),
+            ("a/b", "no path"),
+            ("*.a.example", "no patterns"),
+            ("bücher.example", "xn--"),
+            ("10.1", "four numbers"),
+            ("", "neither"),
+            ("a b", "neither"),
+        ] {
+            let error = Hosts::name(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
     fn names_are_compared_without_case_port_and_last_dot() {
         let hosts = Hosts::Named(vec!["app.example".to_owned(), "10.0.0.1".to_owned()]);
         for known in ["app.example", "APP.example.:80", "10.0.0.1:7070", "localhost:1", "127.0.0.1"] {
             assert!(hosts.check(Host::parse(known).unwrap()).is_ok(), "{known}");
         }
+        let six = Hosts::Named(vec!["[FE80:0::1]".to_owned()]);
+        assert!(six.check(Host::parse("[fe80::1]:80").unwrap()).is_ok());
         for unknown in ["app.example.org", "xapp.example", "x.app.example", "10.0.0.2", "app.example.."] {
             assert!(hosts.check(Host::parse(unknown).unwrap()).is_err(), "{unknown}");
         }

@@ -14,7 +14,7 @@ use crate::problem::Problem;
 
 pub use console::Console;
 use host::Host;
-pub use host::Hosts;
+pub use host::{Hosts, NameError};
 pub use origin::Cors;
 use origin::Page;
 
@@ -28,6 +28,28 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
+    /// The same with origins and names as they are compared. What could never match is told.
+    pub(crate) fn canonical(self) -> Rules {
+        let each = |texts: Vec<String>, canonical: fn(&str) -> Result<String, NameError>| {
+            let one = |text: String| {
+                canonical(&text).unwrap_or_else(|error| {
+                    tracing::warn!("{error}: it lets nobody in");
+                    text
+                })
+            };
+            texts.into_iter().map(one).collect()
+        };
+        let cors = match self.cors {
+            Cors::Origins(origins) => Cors::Origins(each(origins, Cors::origin)),
+            cors => cors,
+        };
+        let hosts = match self.hosts {
+            Hosts::Named(names) => Hosts::Named(each(names, Hosts::name)),
+            hosts => hosts,
+        };
+        Rules { cors, hosts, ..self }
+    }
+
     /// The same for a listener at an address.
     pub(crate) fn at(&self, address: SocketAddr) -> Rules {
         let hosts = match &self.hosts {

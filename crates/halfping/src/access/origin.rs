@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, header};
 
-use super::host::Host;
+use super::host::{Host, NameError, never_a_host};
 use crate::problem::Problem;
 
 /// What browsers say of where a request comes from, in relation to where it goes. No page can set it.
@@ -23,6 +23,32 @@ pub enum Cors {
 }
 
 impl Cors {
+    /// An origin as browsers write it, from one that means the same: `HTTPS://A.example:443/` is
+    /// `https://a.example`.
+    pub fn origin(text: &str) -> Result<String, NameError> {
+        let wrong =
+            |why| NameError { text: text.to_owned(), what: "an origin, such as https://a.example", why };
+        let (scheme, rest) = text.split_once("://").ok_or(wrong("it begins with no scheme"))?;
+        let scheme = scheme.to_ascii_lowercase();
+        if let Some(why) = never_a_host(rest) {
+            return Err(wrong(why));
+        }
+        let usual_port = match scheme.as_str() {
+            "http" => 80,
+            "https" => 443,
+            // An application's own scheme: what follows is the application's business.
+            _ if scheme.is_empty() || rest.is_empty() || rest.contains(['/', '@', '?', '#', ' ']) => {
+                return Err(wrong("a host follows the scheme, perhaps a port, and nothing else"));
+            }
+            _ => return Ok(format!("{scheme}://{rest}")),
+        };
+        let host =
+            Host::parse(rest).ok_or(wrong("a host follows the scheme, perhaps a port, and nothing else"))?;
+        let port = host.port.filter(|port| *port != usual_port);
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        Ok(format!("{scheme}://{}{port}", host.canonical_name()))
+    }
+
     /// Whether pages of an origin may use the API although it is another's.
     pub(crate) fn allows(&self, origin: &str) -> bool {
         match self {
@@ -146,6 +172,36 @@ mod tests {
             ("", "a"),
         ] {
             assert!(!is_own(origin, host), "{origin} {host}");
+        }
+    }
+
+    #[test]
+    fn origins_are_written_as_browsers_write_them() {
+        for (text, expect) in [
+            ("https://a.example", "https://a.example"),
+            ("HTTPS://X.org", "https://x.org"),
+            ("https://z.org:443", "https://z.org"),
+            ("http://z.org:80", "http://z.org"),
+            ("http://z.org:443", "http://z.org:443"),
+            ("http://LOCALHOST:3000", "http://localhost:3000"),
+            ("http://[0:0::1]:8080", "http://[::1]:8080"),
+            ("capacitor://localhost", "capacitor://localhost"),
+        ] {
+            assert_eq!(Cors::origin(text).as_deref().ok(), Some(expect), "{text}");
+        }
+        for (text, why) in [
+            ("https://*.y.org", "no patterns"),
+            ("https://bücher.example", "xn--"),
+            ("a.example", "no scheme"),
+            ("null", "no scheme"),
+            ("https://a/", "nothing else"),
+            ("https://user@a", "nothing else"),
+            ("https://", "nothing else"),
+            ("https://a:99999", "nothing else"),
+            ("https://127.1", "four numbers"),
+        ] {
+            let error = Cors::origin(text).unwrap_err().to_string();
+            assert!(error.contains(text) && error.contains(why), "{error}");
         }
     }
 

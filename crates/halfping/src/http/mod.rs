@@ -12,7 +12,7 @@ use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
 use halfping_engine::{OWN, Path, PathError, Refusal};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
@@ -20,8 +20,10 @@ use self::negotiate::Query;
 use crate::access::Access;
 use crate::answer;
 use crate::connection::Connection;
+use crate::metrics::in_plain_text;
 use crate::patience::Patience;
 use crate::problem::Problem;
+use crate::process::Process;
 use crate::room::Room;
 use crate::shared::Shared;
 use crate::transports::session;
@@ -115,7 +117,7 @@ async fn route(
         }
         (&Method::GET | &Method::HEAD, Some("_metrics")) if path.segments().len() == 1 => {
             Query::parse(uri.query(), &[])?;
-            metrics(shared, &connection, request.version)
+            metrics(shared, &connection, request).await
         }
         (&Method::GET | &Method::HEAD, Some("_streams")) if path.segments().len() == 1 => {
             read::many(shared, access, &connection, request).await
@@ -200,14 +202,21 @@ fn health(shared: &Shared) -> Response {
     (status, json, format!("{{\"status\":\"{word}\",\"storage\":{storage}}}")).into_response()
 }
 
-fn metrics(shared: &Arc<Shared>, connection: &Arc<Connection>, version: Version) -> Answer {
+async fn metrics(shared: &Arc<Shared>, connection: &Arc<Connection>, request: &Parts) -> Answer {
+    // Of files: nobody else has to wait for them.
+    let process = tokio::task::spawn_blocking(Process::now).await.unwrap_or_default();
     let stats = shared.with_engine(halfping_engine::Engine::stats);
-    let text = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     shared.metrics.buffered_bytes.set(shared.held() as i64);
-    let metrics = shared.metrics.text(&stats, shared.storage_fault().is_none());
+    let metrics = shared.metrics.text(&stats, shared.storage_fault().is_none(), &process);
+    let (content_type, metrics) = match negotiate::prefers_plain_metrics(&request.headers)? {
+        true => ("text/plain; version=0.0.4; charset=utf-8", in_plain_text(&metrics)),
+        false => ("application/openmetrics-text; version=1.0.0; charset=utf-8", metrics),
+    };
     let room = Room::try_reserve(shared, connection, metrics.len(), metrics.len())?;
-    let body = answer::body(shared, connection, version, metrics.into(), room);
-    Ok(([(header::CONTENT_TYPE, text), (header::CACHE_CONTROL, "no-store")], body).into_response())
+    let body = answer::body(shared, connection, request.version, metrics.into(), room);
+    let headers =
+        [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-store"), (header::VARY, "Accept")];
+    Ok((headers, body).into_response())
 }
 
 /// A cursor as an `ETag`.

@@ -6,6 +6,7 @@ use halfping_engine::{Condition, Cursor, Path, Priority, States, Watch};
 use http::{HeaderMap, HeaderName, header};
 
 use crate::problem::Problem;
+use crate::tag;
 use crate::transports::{Format, interval_ms};
 
 /// How a resource is to be represented.
@@ -19,36 +20,55 @@ pub(super) enum Representation {
 pub(super) fn accept(headers: &HeaderMap) -> Result<Representation, Problem> {
     let mut best: Option<(f32, Representation)> = None;
     let mut refused = Vec::new();
-    let mut any = false;
-    for value in headers.get_all(header::ACCEPT) {
-        for range in text(&header::ACCEPT, value)?.split(',').map(str::trim).filter(|r| !r.is_empty()) {
-            any = true;
-            let mut parts = range.split(';').map(str::trim);
-            let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-            let quality = parts.find_map(|p| p.strip_prefix("q=")).map_or(Ok(1.0), str::parse::<f32>);
-            let representation = match name.as_str() {
-                "*/*" | "application/*" | "application/json" => Representation::Json,
-                "text/event-stream" | "text/*" => Representation::Stream(Format::Sse),
-                "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
-                    Representation::Stream(Format::Ndjson)
-                }
-                _ => continue,
-            };
-            let quality = quality.unwrap_or(0.0);
-            if quality == 0.0 && !name.contains('*') {
-                refused.push(representation);
+    let ranges = ranges(headers)?;
+    for (name, quality) in &ranges {
+        let representation = match name.as_str() {
+            "*/*" | "application/*" | "application/json" => Representation::Json,
+            "text/event-stream" | "text/*" => Representation::Stream(Format::Sse),
+            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
+                Representation::Stream(Format::Ndjson)
             }
-            if quality > 0.0 && best.is_none_or(|(q, _)| quality > q) {
-                best = Some((quality, representation));
-            }
+            _ => continue,
+        };
+        if *quality == 0.0 && !name.contains('*') {
+            refused.push(representation);
+        }
+        if *quality > 0.0 && best.is_none_or(|(q, _)| *quality > q) {
+            best = Some((*quality, representation));
         }
     }
     match best {
         Some((_, representation)) if !refused.contains(&representation) => Ok(representation),
-        None if !any => Ok(Representation::Json),
+        None if ranges.is_empty() => Ok(Representation::Json),
         _ => Err(Problem::new("not-acceptable", "Accept names nothing that can be had here")
             .hint("application/json, text/event-stream or application/x-ndjson")),
     }
+}
+
+/// What `Accept` names, in small letters and in its order, with how much it is liked.
+fn ranges(headers: &HeaderMap) -> Result<Vec<(String, f32)>, Problem> {
+    let mut ranges = Vec::new();
+    for value in headers.get_all(header::ACCEPT) {
+        for range in text(&header::ACCEPT, value)?.split(',').map(str::trim).filter(|r| !r.is_empty()) {
+            let mut parts = range.split(';').map(str::trim);
+            let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let quality = parts.find_map(|p| p.strip_prefix("q=")).map_or(Ok(1.0), str::parse::<f32>);
+            ranges.push((name, quality.unwrap_or(0.0)));
+        }
+    }
+    Ok(ranges)
+}
+
+/// Whether `Accept` likes the older text format of metrics better than OpenMetrics (PROTOCOL O2).
+pub(super) fn prefers_plain_metrics(headers: &HeaderMap) -> Result<bool, Problem> {
+    let ranges = ranges(headers)?;
+    // The most specific name counts.
+    let liked = |names: &[&str]| {
+        let quality = |name: &&str| ranges.iter().find(|(range, _)| range == name).map(|(_, q)| *q);
+        names.iter().find_map(quality).unwrap_or(0.0)
+    };
+    let plain = liked(&["text/plain", "text/*", "*/*"]);
+    Ok(plain > liked(&["application/openmetrics-text", "application/*", "*/*"]))
 }
 
 /// The query parameters.
@@ -151,7 +171,8 @@ fn unknown(name: &str, known: &[&'static str]) -> Problem {
 
 /// The known name that was probably meant.
 pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    let likeness = known.iter().map(|known| (strsim::jaro_winkler(name, known), *known));
+    let name = name.to_lowercase();
+    let likeness = known.iter().map(|known| (strsim::jaro_winkler(&name, known), *known));
     let (likeness, near) = likeness.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (likeness > 0.7).then_some(near)
 }
@@ -168,23 +189,39 @@ pub(crate) fn shorten(text: &str) -> String {
 pub(super) fn since(headers: &HeaderMap, query: &Query) -> Option<Cursor> {
     let header = headers.get("last-event-id").and_then(|v| v.to_str().ok());
     let text = header.filter(|h| !h.is_empty()).or(query.since.as_deref())?;
-    Cursor::parse(text.trim_matches('"'))
+    tag::cursor(text)
 }
 
-/// `Prefer: wait=N` (RFC 7240), in seconds.
-pub(super) fn wait(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let prefer = HeaderName::from_static("prefer");
-    for value in headers.get_all(&prefer) {
-        for preference in text(&prefer, value)?.split([',', ';']).map(str::trim) {
-            if let Some(seconds) = preference.to_ascii_lowercase().strip_prefix("wait=") {
-                let seconds = seconds.trim_matches('"').parse();
-                return seconds
-                    .map(Some)
-                    .map_err(|_| Problem::new("bad-header", "Prefer: wait= takes a number of seconds"));
-            }
+/// `Prefer: wait=N` (RFC 7240), in seconds. What cannot be read is ignored, as section 2 of it
+/// asks: a preference is no demand.
+pub(super) fn wait(headers: &HeaderMap) -> Option<u64> {
+    let fields = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    // Only the first of a name counts.
+    let mut preferences = fields.flat_map(|field| outside_quotes(field, ','));
+    let word = preferences.find_map(|preference| {
+        let preference = outside_quotes(preference, ';').next().unwrap_or_default();
+        let (name, word) = preference.split_once('=').unwrap_or((preference, ""));
+        name.trim().eq_ignore_ascii_case("wait").then(|| word.trim())
+    })?;
+    let quoted = word.strip_prefix('"').and_then(|word| word.strip_suffix('"'));
+    let digits = quoted.unwrap_or(word);
+    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    // More than can be counted is a long time as well.
+    is_number.then(|| digits.parse().unwrap_or(u64::MAX))
+}
+
+/// The parts of a header's text between separators that are not in quotes.
+fn outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    text.split(move |c| {
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            _ => return c == separator && !is_quoted,
         }
-    }
-    Ok(None)
+        false
+    })
 }
 
 /// `If-Match` and `If-None-Match`.
@@ -206,9 +243,8 @@ fn states(headers: &HeaderMap, name: &HeaderName) -> Result<Option<States>, Prob
             if tag == "*" {
                 return Ok(Some(States::Any));
             }
-            // Ours are strong; a proxy that compresses may have made them weak. Foreign ones match nothing.
-            let tag = tag.strip_prefix("W/").unwrap_or(tag);
-            cursors.extend(Cursor::parse(tag.trim_matches('"')));
+            // Foreign ones match nothing.
+            cursors.extend(tag::cursor(tag));
         }
     }
     Ok(Some(States::These(cursors)))
@@ -246,9 +282,44 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_that_cannot_be_read_is_ignored() {
+        // PROTOCOL R4; RFC 7240, section 2
+        let check = |fields: &[&str], seconds: Option<u64>| {
+            let mut headers = HeaderMap::new();
+            for field in fields {
+                headers.append("prefer", field.parse().unwrap());
+            }
+            assert_eq!(wait(&headers), seconds, "{fields:?}");
+        };
+        for field in ["wait=5", "wait = 5", "WAIT=5", "wait=\"5\"", " wait\t=\t5 ; x=\";,\"", "a, wait=5"] {
+            check(&[field], Some(5));
+        }
+        for field in [
+            "",
+            "wait",
+            "wait=",
+            "wait=-1",
+            "wait=+1",
+            "wait=1.5",
+            "wait=1e20",
+            "wait=soon",
+            "waits=5",
+            "a=\"x, wait=5\"",
+            "a=\"x\\\", wait=5\"",
+            "a; wait=5",
+            "wait=x, wait=5",
+        ] {
+            check(&[field], None);
+        }
+        check(&["wait=99999999999999999999999"], Some(u64::MAX));
+        check(&["respond-async", "wait=7, wait=8"], Some(7));
+    }
+
+    #[test]
     fn a_parameter_that_is_almost_known_is_named() {
         let problem = Query::parse(Some("dept=1"), OF_ONE).unwrap_err();
         assert!(String::from_utf8(problem.to_json()).unwrap().contains("did you mean 'depth'?"));
+        assert_eq!(nearest("Watch", &["patch", "watch"]), Some("watch"));
         for query in
             ["depth=x", "depth=-1", "rate=0", "rate=-1", "rate=NaN", "delta=maybe", "depth=1&depth=2"]
         {

@@ -194,7 +194,7 @@ async fn plain(
 ) -> Answer {
     let known = condition(&request.headers)?;
     let is_known = |now: &Metadata| match &known.is_not {
-        Some(States::These(cursors)) => cursors.contains(&shared.cursor(now.revision)),
+        Some(States::These(cursors)) => shared.with_engine(|engine| engine.is_among(cursors, now.revision)),
         Some(States::Any) => now.len.is_some(),
         None => false,
     };
@@ -202,7 +202,7 @@ async fn plain(
     let mut now = shared.metadata(&path);
     let mut applied = None;
     if is_known(&now)
-        && let Some(asked) = wait(&request.headers)?
+        && let Some(asked) = wait(&request.headers)
     {
         access.may_subscribe()?;
         let seconds = asked.min(shared.limits.wait_seconds);

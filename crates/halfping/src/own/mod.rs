@@ -18,6 +18,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use self::document::{AgeMs, Counts, Document, Session, SessionRates, Totals, Tree, rate};
 use crate::access::is_own;
 use crate::metrics::Ages;
+use crate::process;
 use crate::shared::Shared;
 
 pub(crate) use seen::{Seen, Transport};
@@ -213,7 +214,7 @@ fn look(shared: &Shared, own: &Own, sampler: &mut Sampler) -> Json {
         now: now.0,
         status,
         storage,
-        memory_bytes: memory_bytes(),
+        memory_bytes: process::resident_bytes(),
         tree: Tree::of(&stats),
         counts: Counts::of(&stats, metrics, shared.held()),
         totals,
@@ -250,16 +251,6 @@ impl Sampler {
         }
         (self.since.at, self.since.totals, self.since.ages) = (Instant::now(), *totals, ages);
     }
-}
-
-/// Memory of this process that is in use, where the system tells.
-fn memory_bytes() -> Option<u64> {
-    if !cfg!(target_os = "linux") {
-        return None;
-    }
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(kib.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
 }
 
 #[cfg(test)]

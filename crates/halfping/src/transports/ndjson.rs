@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use halfping_engine::{Frame, Kind, Revision, Timestamp};
+use halfping_engine::{Frame, Kind, Revision, Timestamp, write_json_string};
 
 use super::Envelope;
 use crate::shared::Shared;
@@ -16,8 +16,7 @@ pub(super) fn envelope<'a>(frame: &Frame, path: Option<&'a str>, resume: Option<
 fn path_member(path: Option<&str>, out: &mut Vec<u8>) {
     if let Some(path) = path {
         out.extend_from_slice(b"\"path\":");
-        // Writing to a vector does not fail, and a `str` is always JSON.
-        let _ = serde_json::to_writer(&mut *out, path);
+        write_json_string(path, out);
         out.push(b',');
     }
 }

@@ -12,6 +12,7 @@ use crate::access::is_own;
 use crate::aside::LARGE_BYTES;
 use crate::http::negotiate::{nearest, shorten};
 use crate::problem::Problem;
+use crate::tag;
 use crate::transports::interval_ms;
 
 /// The number that a client gave a command, to know its answer by.
@@ -170,11 +171,15 @@ impl Commands {
                 self.large.pop_front();
             }
             let (from, to) = element(&self.text, at)?;
-            self.at = Some(match self.place {
+            let next = match self.place {
                 Some(_) => after(&self.text, to, b','),
                 None => self.text.len(),
-            });
-            self.steps = one(&self.text[from..to], self.place, self.once, limits);
+            };
+            self.at = Some(next);
+            // The only one needs no number to be known by.
+            let is_alone = self.place == Some(0) && self.text[next..].starts_with(']');
+            let place = self.place.filter(|_| !is_alone);
+            self.steps = one(&self.text[from..to], place, self.once, limits);
             self.place = self.place.map(|place| place + 1);
         }
     }
@@ -315,7 +320,8 @@ fn one(text: &str, place: Option<usize>, once: bool, limits: &Limits) -> Steps {
         Err(error) => Err((explain(text).unwrap_or_else(|| bad(without_place(&error))), None)),
     };
     done.unwrap_or_else(|(problem, link)| {
-        let problem = match place {
+        // A command with a `ref` is known by that.
+        let problem = match place.filter(|_| number.is_none()) {
             Some(place) => problem.in_element(place),
             None => problem,
         };
@@ -365,7 +371,8 @@ impl Members<'_> {
             if number.is_none() {
                 return Err(whole(bad("'get' needs a 'ref' for its answer to carry")));
             }
-            vec![Act::Get(readable(path, limits).map_err(whole)?, self.depth.unwrap_or(u32::MAX))]
+            let path = gettable(path, limits).map_err(whole)?;
+            vec![Act::Get(path, self.depth.unwrap_or(u32::MAX))]
         } else if let Some(path) = &self.put {
             vec![Act::Write(resource(path)?, Action::Put(json()?), condition)]
         } else if let Some(path) = &self.merge {
@@ -381,8 +388,7 @@ impl Members<'_> {
         } else if let Some(bytes) = self.credit {
             vec![Act::Credit(bytes as usize), Act::Done]
         } else if let Some(cursor) = &self.ack {
-            let cursor =
-                Cursor::parse(cursor).ok_or_else(|| whole(bad("'ack' is the 'rev' of a message")))?;
+            let cursor = tag::cursor(cursor).ok_or_else(|| whole(bad("'ack' is the 'rev' of a message")))?;
             vec![Act::Ack(cursor), Act::Done]
         } else if let Some(token) = self.auth {
             check_token(token).map_err(whole)?;
@@ -404,7 +410,7 @@ impl Members<'_> {
         };
         let model = Watch {
             // One that cannot be read is as good as none (PROTOCOL C4).
-            since: self.since.as_deref().and_then(Cursor::parse),
+            since: self.since.as_deref().and_then(tag::cursor),
             depth: self.depth.unwrap_or(u32::MAX),
             whole: self.delta == Some(false),
             interval_ms: self.rate.map_or(0, interval_ms),
@@ -480,7 +486,7 @@ impl Members<'_> {
             None => Condition { is_not: Some(States::Any), ..Condition::default() },
             Some("*") => Condition { is: Some(States::Any), ..Condition::default() },
             Some(cursor) => {
-                let cursors = Cursor::parse(cursor.trim_matches('"')).into_iter().collect();
+                let cursors = tag::cursor(cursor).into_iter().collect();
                 Condition { is: Some(States::These(cursors)), ..Condition::default() }
             }
         })
@@ -516,6 +522,19 @@ fn check_token(token: &RawValue) -> Result<(), Problem> {
 fn readable(text: &str, limits: &Limits) -> Result<Path, Problem> {
     let path = Path::parse(text, limits)?;
     if is_own(&path) { Ok(path) } else { resource(text, limits) }
+}
+
+/// The path of a resource that can be read once: of what is the server's own and not there, HTTP
+/// says no more than that either (PROTOCOL P4).
+fn gettable(text: &str, limits: &Limits) -> Result<Path, Problem> {
+    let path = Path::parse(text, limits)?;
+    match path.segments().first() {
+        Some(name) if name.starts_with('_') && !is_own(&path) => {
+            let problem = Problem::new("not-found", format!("a session has nothing of its own at {path}"));
+            Err(problem.hint("it has /_server; /_health and /_metrics are read with a plain GET"))
+        }
+        _ => Ok(path),
+    }
 }
 
 /// The path of a resource that is not the server's own.
@@ -630,9 +649,14 @@ mod tests {
         for (text, name, says) in [
             ("{", "bad-json", "line 1"),
             ("7", "bad-command", "a command is a JSON object"),
-            ("[7]", "bad-command", "element 0"),
+            ("[7]", "bad-command", "\"detail\":\"a command is a JSON object\""),
             ("{}", "unknown-command", "watch, unwatch"),
             (r#"{"wacth":1,"path":"/a"}"#, "unknown-command", "did you mean 'watch'?"),
+            (r#"{"Watch":1}"#, "unknown-command", "did you mean 'watch'?"),
+            (r#"{"watch":1,"path":"/n?x"}"#, "bad-path", "%3F"),
+            (r##"{"watch":1,"path":"/n#x"}"##, "bad-path", "%23"),
+            (r#"{"put":"/n?depth=1","value":1}"#, "bad-path", "'?'"),
+            (r#"{"get":"/_nope","ref":1}"#, "not-found", "/_nope"),
             (r#"{"watch":1,"path":"/a","dept":1}"#, "bad-command", "did you mean 'depth'?"),
             (r#"{"watch":1}"#, "bad-command", "no 'path'"),
             (r#"{"watch":"1","path":"/a"}"#, "bad-command", "an integer"),

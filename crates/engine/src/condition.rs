@@ -1,0 +1,41 @@
+//! Conditions of writes: whether a resource is in the state that a client means.
+
+use crate::base::Base;
+use crate::cursor::{Cursor, Revision};
+use crate::engine::Engine;
+use crate::mutants;
+use crate::path::Path;
+use crate::write::{Condition, States};
+
+impl Engine {
+    /// Whether one of these cursors names a state in which what last changed at `changed` was as it
+    /// is now (PROTOCOL C5). A cursor that is ahead names no state yet.
+    pub fn is_among(&self, cursors: &[Cursor], changed: Revision) -> bool {
+        let first = match mutants::is("cursor-before-the-change") {
+            true => changed.previous(),
+            false => changed,
+        };
+        let names_it = |cursor: &Cursor| {
+            cursor.epoch == self.epoch && (first..=self.revision).contains(&cursor.revision)
+        };
+        cursors.iter().any(names_it)
+    }
+
+    /// Whether a condition holds for a resource, with what commits before it write over the tree.
+    pub(crate) fn holds(&self, path: &Path, condition: &Condition, base: Base<'_>) -> bool {
+        if condition.is.is_none() && condition.is_not.is_none() {
+            return true;
+        }
+        let found = path.segments().iter().fold(base, |base, name| base.child(&self.keys, name));
+        let among = |states: &States| match states {
+            States::Any => found.exists(),
+            // What is not durable yet has no name that a client could know.
+            States::These(cursors) => {
+                found.exists()
+                    && (!found.is_written_over() || mutants::is("etag-too-early"))
+                    && self.is_among(cursors, self.find(path).changed)
+            }
+        };
+        condition.is.as_ref().is_none_or(among) && !condition.is_not.as_ref().is_some_and(among)
+    }
+}
