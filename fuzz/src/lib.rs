@@ -28,6 +28,9 @@ pub use session_command::session_command;
 pub use websocket_frames::websocket_frames;
 pub use writes::writes;
 
+#[path = "../../crates/cli/src/units.rs"]
+mod units;
+
 /// What the CLI's own modules, which are compiled into this crate as they are, know as `crate::report`.
 mod report {
     pub(crate) use crate::config::{Blame, Failure};

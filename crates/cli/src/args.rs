@@ -5,10 +5,11 @@ mod bench;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
-use clap::builder::{BoolishValueParser, NonEmptyStringValueParser, TypedValueParser};
-use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use clap::builder::{BoolishValueParser, NonEmptyStringValueParser, Resettable, TypedValueParser};
+use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::config::Asked;
+use crate::config::{Asked, alone};
+use crate::report::{Blame, Failure};
 use crate::target::Target;
 pub(crate) use bench::*;
 
@@ -37,6 +38,20 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
+impl Args {
+    /// Reads the command line of this process, and what its environment says where that says
+    /// nothing. An empty variable is as good as none: there are places where none can be unset.
+    pub(crate) fn read() -> Args {
+        let command = Args::command().mut_subcommands(|command| {
+            command.mut_args(|arg| match arg.get_env().and_then(std::env::var_os) {
+                Some(value) if value.is_empty() => arg.env(Resettable::Reset),
+                _ => arg,
+            })
+        });
+        Args::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Serve(Serve),
@@ -55,7 +70,8 @@ pub(crate) enum Command {
 
 /// Serve an API
 ///
-/// Options win over environment variables, and those over the configuration file.
+/// Options win over environment variables, and those over the configuration file. An empty variable
+/// is as good as none.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
@@ -63,8 +79,9 @@ Examples:
   halfping serve --listen 0.0.0.0:8080 --data /var/lib/halfping --log-format json
   halfping serve --memory
   halfping serve --config halfping.toml
+  halfping serve --port 7071
   halfping serve --read-only --cors https://app.example.org
-  halfping serve --limit body_bytes=1000000 --limit connections=100
+  halfping serve --limit body_bytes=1MB --limit connections=100
 
 A configuration file may hold:
   listen = \"127.0.0.1:7070\"
@@ -74,15 +91,19 @@ A configuration file may hold:
   [regions]
   ephemeral = [\"/vehicles/*/position\"] # kept in memory only: not there any more after a restart
   [limits]                              # a refusal names the one it met
-  body_bytes = 1000000
+  body_bytes = \"1MB\"
   [cors]
   origins = [\"https://example.org\"]   # or [\"*\"]; without it: loopback origins on a loopback address, none elsewhere
   [console]
   enabled = false                       # without it: on a loopback address, for requests to localhost")]
 pub(crate) struct Serve {
     /// Where to listen [default: 127.0.0.1:7070]
-    #[arg(long, value_name = "ADDRESS", env = "HALFPING_LISTEN", value_parser = address)]
+    #[arg(long, value_name = "ADDRESS|PORT", env = "HALFPING_LISTEN", value_parser = address)]
     pub(crate) listen: Option<SocketAddr>,
+
+    /// Listen on this port of the same address
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
 
     #[command(flatten)]
     pub(crate) storage: Storage,
@@ -94,11 +115,8 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) access: Access,
 
-    /// Serve what is in the store already: nobody can write through HTTP
-    #[arg(long, env = "HALFPING_READ_ONLY", value_parser = BoolishValueParser::new())]
-    pub(crate) read_only: bool,
-
-    /// Set a limit, as in the configuration file's [limits]; wins over it. Can be given many times
+    /// Set a limit, as in the configuration file's [limits]; wins over it. Sizes and times may have
+    /// units (5MB, 64KiB, 30s). Can be given many times
     #[arg(long, value_name = "NAME=VALUE", value_parser = limit)]
     pub(crate) limit: Vec<(String, u64)>,
 
@@ -125,8 +143,7 @@ fn star(text: &str) -> &str {
 
 fn limit(text: &str) -> Result<(String, u64), String> {
     let (name, value) = text.split_once('=').ok_or("a limit is NAME=VALUE, such as body_bytes=1000000")?;
-    let value = value.parse().map_err(|_| format!("the value of {name} is a number, not `{value}`"))?;
-    Ok((name.to_owned(), value))
+    Ok((name.to_owned(), crate::units::amount(name, value)?))
 }
 
 /// Serve a made-up city of moving vehicles, to look at and to try things on
@@ -143,8 +160,12 @@ Examples:
   halfping demo --data-file aircraft.ndjson.gz --memory")]
 pub(crate) struct Demo {
     /// Where to listen
-    #[arg(long, value_name = "ADDRESS", env = "HALFPING_LISTEN", default_value = "127.0.0.1:7070", value_parser = address)]
+    #[arg(long, value_name = "ADDRESS|PORT", env = "HALFPING_LISTEN", default_value = "127.0.0.1:7070", value_parser = address)]
     pub(crate) listen: SocketAddr,
+
+    /// Listen on this port of the same address
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
 
     /// How many vehicles
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -193,14 +214,26 @@ pub(crate) struct Access {
     #[arg(long, value_name = "NAME", env = "HALFPING_ALLOWED_HOSTS", value_delimiter = ',', value_parser = host)]
     pub(crate) allowed_host: Vec<String>,
 
+    /// Nobody can write through HTTP: they read what is in the store, or what the demo does
+    #[arg(long, env = "HALFPING_READ_ONLY", value_parser = BoolishValueParser::new())]
+    pub(crate) read_only: bool,
+
     /// Show at /_server what the server is doing and for whom [default: on a loopback address, to requests for localhost; elsewhere off]
     #[arg(long, value_name = "on|off", env = "HALFPING_CONSOLE", value_parser = BoolishValueParser::new(), hide_possible_values = true)]
     pub(crate) console: Option<bool>,
 }
 
 impl Access {
-    pub(crate) fn asked(&self, read_only: bool) -> Asked<'_> {
-        Asked { cors: &self.cors, hosts: &self.allowed_host, console: self.console, read_only }
+    pub(crate) fn asked(&self) -> Result<Asked<'_>, Failure> {
+        let Access { cors, allowed_host: hosts, console, read_only } = self;
+        let contradicts = [
+            ("--cors", alone(cors, "*", "any").and_then(|()| alone(cors, "none", "none"))),
+            ("--allowed-host", alone(hosts, "*", "any")),
+        ];
+        for (flag, checked) in contradicts {
+            checked.map_err(|why| Failure::new(Blame::Usage, format!("{flag}: {why}")))?;
+        }
+        Ok(Asked { cors, hosts, console: *console, read_only: *read_only })
     }
 }
 
@@ -333,7 +366,8 @@ pub(crate) struct Backup {
 
 /// Make a store from a backup
 ///
-/// It begins a new history: clients that come with a cursor from before are sent the whole state, as they should be.
+/// Whatever limits the server had, and will have. It begins a new history: clients that come with a
+/// cursor from before are sent the whole state, as they should be.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
@@ -346,10 +380,6 @@ pub(crate) struct Restore {
     /// The directory of the new store. There must be none in it yet
     #[arg(value_name = "DIR")]
     pub(crate) data: PathBuf,
-
-    /// Read limits from this file (TOML), as the server does that will use the store
-    #[arg(long, value_name = "FILE", env = "HALFPING_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
 }
 
 /// Print what changes, as it changes
@@ -435,9 +465,12 @@ fn times(text: &str) -> Result<f64, &'static str> {
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok((std::net::Ipv4Addr::LOCALHOST, port).into());
+    }
     let found: Vec<SocketAddr> = text
         .to_socket_addrs()
-        .map_err(|_| "expected an address of this machine and a port, such as 127.0.0.1:7070")?
+        .map_err(|_| "expected an address of this machine and a port, such as 127.0.0.1:7070, or a port")?
         .collect();
     // A name may stand for both kinds of address; most clients try the older one as well.
     let first = found.iter().find(|a| a.is_ipv4()).or(found.first());

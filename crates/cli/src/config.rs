@@ -1,12 +1,18 @@
 //! The configuration file.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use halfping::{Console, Cors, Hosts, Limits, Options, Pattern};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
+use toml::de::{DeTable, DeValue};
 
 use crate::report::{Blame, Failure};
+use crate::units;
+
+/// Where a port is listened on when nobody says anything else.
+const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// What the command line says of whom the server lets in, and to what. Where it says nothing, the file's word counts.
 #[derive(Clone, Copy, Default)]
@@ -24,6 +30,7 @@ pub(crate) struct Asked<'a> {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
     /// Where to listen.
+    #[serde(deserialize_with = "listen")]
     pub(crate) listen: Option<SocketAddr>,
     /// Where state is kept.
     pub(crate) data: Option<PathBuf>,
@@ -70,20 +77,64 @@ impl Config {
             })?,
             None => String::new(),
         };
-        let config = parse(&text).map_err(|failure| match file {
+        let at = |failure: Failure| match file {
             Some(file) => failure.at(file.display()),
             None => failure,
-        })?;
+        };
+        let config = parse(&text).map_err(at)?;
         if limits.is_empty() {
             return Ok(config);
         }
-        with_limits(&text, limits).map_err(|why| Failure::new(Blame::Usage, format!("--limit: {why}")))
+        config.with_limits(limits).map_err(|failure| failure.at("--limit"))
+    }
+
+    /// The same with other limits. What the file says has to be possible with them as well.
+    fn with_limits(mut self, limits: &[(String, u64)]) -> Result<Config, Failure> {
+        let wrong = |error: serde_json::Error| {
+            let message = error.to_string();
+            said(Failure::new(Blame::Usage, &*message), &message)
+        };
+        let mut all = serde_json::to_value(&self.limits).map_err(wrong)?;
+        limits.iter().for_each(|(name, value)| all[name] = (*value).into());
+        self.limits = serde_json::from_value(all).map_err(wrong)?;
+        self.check(Blame::Usage)?;
+        Ok(self)
     }
 
     /// What is kept in memory only.
     pub(crate) fn ephemeral(&self) -> Vec<Pattern> {
-        // They were looked at when the file was read.
-        self.regions.ephemeral.iter().filter_map(|text| Pattern::parse(text, &self.limits).ok()).collect()
+        let patterns = self.regions.ephemeral.iter().map(|text| Pattern::parse(text, &self.limits));
+        patterns.collect::<Result<_, _>>().expect("all are looked at with the limits that count")
+    }
+
+    /// Refuses what a server could not work with, or what would come to nothing.
+    fn check(&self, blame: Blame) -> Result<(), Failure> {
+        self.limits.check().map_err(|why| Failure::new(blame, why))?;
+        if self.data.as_ref().is_some_and(|data| data.as_os_str().is_empty()) {
+            return Err(Failure::new(
+                blame,
+                "data: it names no directory; without it, that is ./halfping-data",
+            ));
+        }
+        for text in &self.regions.ephemeral {
+            Pattern::parse(text, &self.limits).map_err(|error| {
+                let why = format!(
+                    "regions.ephemeral: `{text}` is not a pattern such as /vehicles/*/position: {error}"
+                );
+                Failure::new(blame, why)
+            })?;
+        }
+        if let Some(CorsSection { origins }) = &self.cors {
+            let origins = origins.iter().map(|text| origin(text)).collect::<Result<Vec<_>, _>>();
+            let checked = origins.and_then(|origins| alone(&origins, "*", "*"));
+            checked.map_err(|why| Failure::new(blame, format!("cors.origins: {why}")))?;
+        }
+        if let Some(names) = &self.allowed_hosts {
+            let names = names.iter().map(|text| host(text)).collect::<Result<Vec<_>, _>>();
+            let checked = names.and_then(|names| alone(&names, "*", "*"));
+            checked.map_err(|why| Failure::new(blame, format!("allowed_hosts: {why}")))?;
+        }
+        Ok(())
     }
 
     /// Options of a server that listens at `listen`, with the command line's word first, and `read_only` if either says so.
@@ -110,7 +161,7 @@ impl Config {
 /// Whose pages a browser lets in. Without a word about it: on a loopback address pages of loopback origins, elsewhere nobody's.
 fn cors(origins: Option<&[String]>, listen: SocketAddr) -> Cors {
     match origins {
-        Some(origins) if origins.iter().any(|origin| origin == "*") => Cors::Any,
+        Some([any]) if any == "*" => Cors::Any,
         Some([]) => Cors::None,
         Some([none]) if none == "none" => Cors::None,
         Some(origins) => Cors::Origins(origins.to_vec()),
@@ -121,7 +172,7 @@ fn cors(origins: Option<&[String]>, listen: SocketAddr) -> Cors {
 
 fn hosts(names: Option<&[String]>) -> Hosts {
     match names {
-        Some(names) if names.iter().any(|name| name == "*") => Hosts::Any,
+        Some([any]) if any == "*" => Hosts::Any,
         Some(names) => Hosts::Named(names.to_vec()),
         None => Hosts::ByAddress,
     }
@@ -138,68 +189,139 @@ fn console(asked: Option<bool>, listen: SocketAddr) -> Console {
 }
 
 fn parse(text: &str) -> Result<Config, Failure> {
+    let text = &in_plain_numbers(text)?;
     let config: Config = toml::from_str(text).map_err(|error| {
-        let failure = Failure::new(Blame::Input, error.message().replace('\n', ", "));
+        let failure = Failure::new(Blame::Input, plain(error.message()));
         // The message alone says what is wrong with a value, not whose value it is: the line does.
-        match error.span().and_then(|span| line_at(text, span.start)) {
-            Some((number, line)) => failure.at(format!("line {number} (`{line}`)")),
+        let failure = match error.span() {
+            Some(span) => at_line(failure, text, span.start),
             None => failure,
-        }
+        };
+        said(failure, error.message())
     })?;
-    config.limits.check().map_err(|why| Failure::new(Blame::Input, why))?;
-    if config.data.as_ref().is_some_and(|data| data.as_os_str().is_empty()) {
-        return Err(Failure::new(
-            Blame::Input,
-            "data: it names no directory; without it, that is ./halfping-data",
-        ));
-    }
-    for text in &config.regions.ephemeral {
-        Pattern::parse(text, &config.limits).map_err(|error| {
-            let why =
-                format!("regions.ephemeral: `{text}` is not a pattern such as /vehicles/*/position: {error}");
-            Failure::new(Blame::Input, why)
-        })?;
-    }
-    for text in config.cors.iter().flat_map(|cors| &cors.origins) {
-        origin(text).map_err(|why| Failure::new(Blame::Input, format!("cors.origins: {why}")))?;
-    }
-    for text in config.allowed_hosts.iter().flatten() {
-        host(text).map_err(|why| Failure::new(Blame::Input, format!("allowed_hosts: {why}")))?;
-    }
+    config.check(Blame::Input)?;
     Ok(config)
 }
 
-fn with_limits(text: &str, limits: &[(String, u64)]) -> Result<Config, String> {
-    let said = |error: toml::de::Error| error.message().replace('\n', ", ");
-    let mut table: toml::Table = text.parse().map_err(said)?;
-    let of_file = table.entry("limits").or_insert_with(|| toml::Table::new().into());
+/// The same text with plain numbers in place of limits that have units: `"5MB"`.
+fn in_plain_numbers(text: &str) -> Result<String, Failure> {
+    let mut plain = text.to_owned();
+    // What is no TOML is told by whoever reads all of it.
+    let Ok(table) = DeTable::parse(text) else { return Ok(plain) };
+    let limits = table.get_ref().iter().find(|(name, _)| name.get_ref() == "limits");
+    let Some(DeValue::Table(limits)) = limits.map(|(_, limits)| limits.get_ref()) else {
+        return Ok(plain);
+    };
+    let mut found = Vec::new();
     for (name, value) in limits {
-        let value = i64::try_from(*value).map_err(|error| format!("{name}: {error}"))?;
-        of_file.as_table_mut().ok_or("[limits] is no table")?.insert(name.clone(), value.into());
+        if let DeValue::String(amount) = value.get_ref() {
+            let number = units::amount(name.get_ref(), amount)
+                .map_err(|why| at_line(Failure::new(Blame::Input, why), text, value.span().start))?;
+            found.push((value.span(), number.to_string()));
+        }
     }
-    let config: Config = table.try_into().map_err(said)?;
-    config.limits.check()?;
-    Ok(config)
+    // From the end, so that places before stay where they are.
+    found.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
+    found.into_iter().for_each(|(span, number)| plain.replace_range(span, &number));
+    Ok(plain)
 }
 
-/// An origin as browsers write it, since others would never match: scheme, host and perhaps a port, and nothing after them; or `*`.
+/// What the crate toml says, in one line.
+fn plain(message: &str) -> String {
+    message.replace('\n', ", ")
+}
+
+/// Adds a hint if what is wrong is a name that is almost a known one, or one of another section.
+fn said(failure: Failure, message: &str) -> Failure {
+    let Some(names) = message.strip_prefix("unknown field ") else { return failure };
+    let mut names = names.split('`').skip(1).step_by(2);
+    let Some(name) = names.next() else { return failure };
+    let known: Vec<&str> = names.collect();
+    let is_limit = serde_json::to_value(Limits::default()).is_ok_and(|all| all.get(name).is_some());
+    let of_others = SECTIONS.iter().find(|(_, names)| names.contains(&name)).map(|(section, _)| *section);
+    match if is_limit { Some("limits") } else { of_others } {
+        Some("") => failure.hint(format!("`{name}` stands before the first [section]")),
+        Some(section) => failure.hint(format!("`{name}` stands in [{section}]")),
+        None => match nearest(name, &known) {
+            Some(near) => failure.hint(format!("did you mean `{near}`?")),
+            None => failure,
+        },
+    }
+}
+
+/// Names of settings by their sections; those of `[limits]` are members of [`Limits`].
+const SECTIONS: [(&str, &[&str]); 4] = [
+    ("", &["listen", "data", "allowed_hosts", "read_only"]),
+    ("regions", &["ephemeral"]),
+    ("cors", &["origins"]),
+    ("console", &["enabled"]),
+];
+
+/// The known name that was probably meant.
+fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    let name = name.to_lowercase().replace('-', "_");
+    let likeness = known.iter().map(|known| (strsim::jaro_winkler(&name, known), *known));
+    let (likeness, near) = likeness.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (likeness > 0.8).then_some(near)
+}
+
+/// An address and a port, or a port of this machine alone: `"127.0.0.1:7070"`, `7070`.
+fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    struct Listen;
+
+    impl de::Visitor<'_> for Listen {
+        type Value = SocketAddr;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an address and a port, such as \"127.0.0.1:7070\", or a port")
+        }
+
+        fn visit_i64<E: de::Error>(self, port: i64) -> Result<SocketAddr, E> {
+            let wrong = |_| E::invalid_value(de::Unexpected::Signed(port), &self);
+            Ok((LOOPBACK, u16::try_from(port).map_err(wrong)?).into())
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<SocketAddr, E> {
+            let port = text.parse().map(|port: u16| (LOOPBACK, port).into());
+            port.or_else(|_| text.parse()).map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+        }
+    }
+
+    deserializer.deserialize_any(Listen).map(Some)
+}
+
+/// An origin as browsers write it (`https://app.example.org`), however it is written here; or `*`.
 pub(crate) fn origin(text: &str) -> Result<String, String> {
-    let is_origin = text.split_once("://").is_some_and(|(scheme, host)| {
-        !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '@', '?', '#', ' '])
-    });
-    match is_origin || text == "*" {
-        true => Ok(text.to_owned()),
-        false => Err(format!("`{text}` is not an origin, such as https://example.org")),
+    match text {
+        "*" => Ok(text.to_owned()),
+        "any" => Err("any origin is written `*` here".to_owned()),
+        "none" => Err("no origin at all is written [] here".to_owned()),
+        text => Cors::origin(text).map_err(|why| why.to_string()),
     }
 }
 
 /// A host without scheme and port; or `*`.
 pub(crate) fn host(text: &str) -> Result<String, String> {
-    let is_name = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-    let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    match is_name || inside.is_some_and(|inside| inside.parse::<Ipv6Addr>().is_ok()) || text == "*" {
-        true => Ok(text.to_owned()),
-        false => Err(format!("`{text}` is not the name of a host, such as app.example.org, without a port")),
+    match text {
+        "*" => Ok(text.to_owned()),
+        "any" => Err("any name is written `*` here".to_owned()),
+        text => Hosts::name(text).map_err(|why| why.to_string()),
+    }
+}
+
+/// Refuses a word beside others, where it would make them meaningless. `shown`: as the user writes
+/// it.
+pub(crate) fn alone(words: &[String], word: &str, shown: &str) -> Result<(), String> {
+    match words.len() > 1 && words.iter().any(|other| other == word) {
+        true => Err(format!("`{shown}` stands alone, and not beside others")),
+        false => Ok(()),
+    }
+}
+
+fn at_line(failure: Failure, text: &str, offset: usize) -> Failure {
+    match line_at(text, offset) {
+        Some((number, line)) => failure.at(format!("line {number} (`{line}`)")),
+        None => failure,
     }
 }
 
@@ -261,14 +383,85 @@ mod tests {
     fn the_command_line_wins_over_the_file() {
         let file = "listen = \"127.0.0.1:80\"\n[limits]\nbody_bytes = 10\nuri_bytes = 11";
         let limits = [("body_bytes".to_owned(), 20), ("ping_ms".to_owned(), 30)];
-        let Config { limits, listen, .. } = with_limits(file, &limits).ok().unwrap();
+        let Config { limits, listen, .. } = parse(file).ok().unwrap().with_limits(&limits).ok().unwrap();
         assert_eq!((limits.body_bytes, limits.uri_bytes, limits.ping_ms), (20, 11, 30));
         assert!(listen.is_some());
         for (name, value, says) in
             [("speed", 1, "unknown field `speed`"), ("body_bytes", 0, "limits.body_bytes must be at least 1")]
         {
-            let why = with_limits("", &[(name.to_owned(), value)]).err().unwrap();
-            assert!(why.contains(says), "{why}");
+            let why = Config::default().with_limits(&[(name.to_owned(), value)]).err().unwrap();
+            assert!(why.message().contains(says), "{why:?}");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_tightens_paths_drops_no_ephemeral_region() {
+        let config = || parse("[regions]\nephemeral = [\"/a/*/c\", \"/longer\"]").ok().unwrap();
+        let with = |name: &str, value| config().with_limits(&[(name.to_owned(), value)]);
+        assert_eq!(with("path_depth", 3).ok().unwrap().ephemeral().len(), 2);
+        for (name, value) in [("path_depth", 2), ("key_bytes", 5)] {
+            let why = with(name, value).err().unwrap();
+            assert!(why.message().contains("regions.ephemeral: `/"), "{why:?}");
+        }
+        check(
+            "[limits]\npath_depth = 1\n[regions]\nephemeral = [\"/a/b\"]",
+            LOOPBACK,
+            "`/a/b` is not a pattern",
+        );
+    }
+
+    #[test]
+    fn sizes_and_times_have_units_and_a_port_is_an_address() {
+        let text =
+            "listen = 7071\n[limits]\nbody_bytes = \"5MB\" # so many\ndrain_ms = \"2s\"\nlinks = \"7\"";
+        let Config { limits, listen, .. } = parse(text).ok().unwrap();
+        assert_eq!((limits.body_bytes, limits.drain_ms, limits.links), (5_000_000, 2000, 7));
+        assert_eq!(listen, "127.0.0.1:7071".parse().ok());
+        check("listen = \"7071\"", LOOPBACK, "Some(127.0.0.1:7071)");
+        check("listen = 70710", LOOPBACK, "line 1 (`listen = 70710`)");
+        check(
+            "\n[limits]\nbody_bytes = \"5s\"",
+            LOOPBACK,
+            "line 3 (`body_bytes = \\\"5s\\\"`): the value of",
+        );
+        check("limits = 5", LOOPBACK, "line 1 (`limits = 5`): invalid type");
+    }
+
+    #[test]
+    fn a_name_that_is_almost_known_or_in_another_section_has_a_hint() {
+        check("[limits]\nbody_byte = 1", LOOPBACK, "did you mean `body_bytes`?");
+        check("[limits]\nbody-bytes = 1", LOOPBACK, "did you mean `body_bytes`?");
+        check("Listen = 1", LOOPBACK, "did you mean `listen`?");
+        check("[cors]\norigin = []", LOOPBACK, "did you mean `origins`?");
+        check("[limit]\nbody_bytes = 1", LOOPBACK, "did you mean `limits`?");
+        check("body_bytes = 1", LOOPBACK, "`body_bytes` stands in [limits]");
+        check("[limits]\nlisten = 1", LOOPBACK, "`listen` stands before the first [section]");
+        check("[limits]\norigins = []", LOOPBACK, "`origins` stands in [cors]");
+        let why = Config::default().with_limits(&[("body_byte".to_owned(), 1)]).err().unwrap();
+        assert!(format!("{why:?}").contains("did you mean `body_bytes`?"), "{why:?}");
+    }
+
+    #[test]
+    fn who_is_let_in_is_written_so_that_it_can_match() {
+        let origins = |list: &str| format!("[cors]\norigins = [{list}]");
+        let hosts = |list: &str| format!("allowed_hosts = [{list}]");
+        check(&origins("\"HTTPS://X.org\", \"https://z.org:443\""), LOOPBACK, "Origins");
+        for (list, says) in [
+            ("\"https://*.y.org\"", "patterns"),
+            ("\"*\", \"https://a\"", "stands alone"),
+            ("\"none\"", "[]"),
+            ("\"any\"", "`*`"),
+            ("\"a.example\"", "is not an origin"),
+        ] {
+            check(&origins(list), LOOPBACK, says);
+        }
+        for (list, says) in [
+            ("\"*.y.org\"", "patterns"),
+            ("\"*\", \"a\"", "stands alone"),
+            ("\"https://a\"", "scheme"),
+            ("\"any\"", "`*`"),
+        ] {
+            check(&hosts(list), LOOPBACK, says);
         }
     }
 
@@ -308,7 +501,7 @@ mod tests {
 
     #[test]
     fn a_mistake_is_found_on_its_line() {
-        check("\n\nlisten = 7070", LOOPBACK, "line 3 (`listen = 7070`): invalid type: integer `7070`");
+        check("\n\nlisten = true", LOOPBACK, "line 3 (`listen = true`): invalid type: boolean `true`");
         check(
             "[cors]\norigin = 1",
             LOOPBACK,

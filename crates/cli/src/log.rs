@@ -1,13 +1,23 @@
 //! Log lines, on stderr.
 
 use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::args::{Log, LogFormat, LogLevel};
 
+/// Whether what is said on stderr is read by a program.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Whether all that is said on stderr has to be a log line, since each is a JSON object.
+pub(crate) fn is_json() -> bool {
+    IS_JSON.load(Ordering::Relaxed)
+}
+
 /// Sends log lines to stderr from here on.
 pub(crate) fn start(log: &Log) {
+    IS_JSON.store(log.log_format == LogFormat::Json, Ordering::Relaxed);
     let level = match log.log_level {
         LogLevel::Off => LevelFilter::OFF,
         LogLevel::Error => LevelFilter::ERROR,
@@ -21,6 +31,9 @@ pub(crate) fn start(log: &Log) {
         tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).log_internal_errors(false);
     match log.log_format {
         LogFormat::Text => lines.with_target(false).with_ansi(io::stderr().is_terminal()).init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
+        LogFormat::Json => {
+            lines.json().flatten_event(true).init();
+            std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a thread panicked")));
+        }
     }
 }

@@ -16,16 +16,15 @@ mod report;
 mod stop;
 mod storage;
 mod target;
+mod units;
 
 use std::process::ExitCode;
-
-use clap::Parser;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match commands::run(args::Args::parse().command) {
+    match commands::run(args::Args::read().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report::say(&failure),
     }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use halfping_client::{BaseError, Family, PathError, PeerFault, Refusal, RequestError, WatchError};
 
+use crate::log;
 use crate::print::printable;
 use crate::target::Target;
 
@@ -122,7 +123,10 @@ pub(crate) fn tell(what: fmt::Arguments<'_>) {
 
 /// Says it on stderr, and turns it into the exit code.
 pub(crate) fn say(failure: &Failure) -> ExitCode {
-    if failure.blame != Blame::Reader {
+    if failure.blame != Blame::Reader && log::is_json() {
+        let (message, hint) = (printable(&failure.message), failure.hint.as_deref().map(printable));
+        tracing::error!(hint = hint.as_deref(), "{message}");
+    } else if failure.blame != Blame::Reader {
         tell(format_args!("error: {}", printable(&failure.message)));
         if let Some(hint) = &failure.hint {
             tell(format_args!("hint: {}", printable(hint)));

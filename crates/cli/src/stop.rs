@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::log;
 use crate::report::tell;
 
 /// Ends this process when its stdin does: however the process that holds the other side goes away, nothing is left behind.
@@ -15,7 +16,10 @@ pub(crate) fn with_stdin() {
 /// Resolves when the server is asked to stop. A second request ends the process at once.
 pub(crate) async fn requested() {
     signal().await;
-    tell(format_args!("stopping; again to stop at once"));
+    match log::is_json() {
+        true => tracing::info!("stopping; again to stop at once"),
+        false => tell(format_args!("stopping; again to stop at once")),
+    }
     tokio::spawn(async {
         signal().await;
         std::process::exit(130); // What a shell reports for a process ended by Ctrl-C.

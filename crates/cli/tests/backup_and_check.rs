@@ -147,7 +147,7 @@ fn a_backup_is_a_state_that_was_there() {
 
         let restored = run(&["restore", text(&file), text(&data)]);
         assert!(restored.status.success(), "{restored:?}");
-        fails(&["restore", text(&file), text(&data)], 2, "is not empty");
+        fails(&["restore", text(&file), text(&data)], INPUT, "is not empty");
         let (_, cursor) = tree(address);
         let other = Start::new(&data, disk::address()).serve();
         let (found, now) = tree(other.address);
@@ -188,9 +188,64 @@ fn a_backup_is_for_its_owner_only_and_follows_no_link() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&file), mode(&data.join("halfping.redb"))), (0o600, 0o600));
     assert!(server.stop().success());
+    // A store that others could read is closed to them when it is opened.
+    let store = data.join("halfping.redb");
+    fs::set_permissions(&store, fs::Permissions::from_mode(0o644)).unwrap();
+    let server = Start::new(&data, disk::address()).serve();
+    assert_eq!(mode(&store), 0o600);
+    assert!(server.stop().success());
     let restored = at.join("restored");
     assert!(run(&["restore", text(&file), text(&restored)]).status.success());
     assert_eq!((mode(&restored), mode(&restored.join("halfping.redb"))), (0o700, 0o600));
+}
+
+#[test]
+fn whatever_a_tree_holds_is_restored_with_any_limits() {
+    let at = disk::directory("wider_limits");
+    let (file, config) = (at.join("backup"), at.join("wide.toml"));
+    let nested = |levels: usize| format!("{}1{}", "{\"n\":".repeat(levels), "}".repeat(levels));
+    let array = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let many: Vec<String> = (0..30_000).map(|n| format!("\"m{n}\":{n}")).collect();
+    let (long, many) = (format!("/{}", "k".repeat(3000)), format!("{{{}}}", many.join(",")));
+    let cases = [
+        // With the limits of a server that nobody has told anything: its values are counted from
+        // where they are put.
+        ("", vec![("/one".to_owned(), nested(64)), ("/two/three".to_owned(), array(64))]),
+        (
+            "[limits]\njson_depth = 300\ntree_depth = 500\npath_depth = 100\nkey_bytes = 3000\nmembers_per_commit = 100000\n",
+            vec![
+                ("/deep".to_owned(), nested(300)),
+                ("/list".to_owned(), array(300)),
+                ("/p".repeat(100), "1".to_owned()),
+                (long, "1".to_owned()),
+                ("/many".to_owned(), many),
+            ],
+        ),
+    ];
+    for (case, (limits, puts)) in cases.into_iter().enumerate() {
+        fs::write(&config, limits).unwrap();
+        let (data, restored) = (at.join(format!("data{case}")), at.join(format!("restored{case}")));
+        let mut start = Start::new(&data, disk::address());
+        start.config = Some(config.clone());
+        let server = start.serve();
+        let mut http = Http::new(server.address);
+        for (path, value) in puts {
+            let answer = http.ask("PUT", &path, &[], &value).unwrap();
+            assert_eq!(answer.status, 201, "{}: {answer:?}", &path[..path.len().min(40)]);
+        }
+        let before = http.ask("GET", "/", &[], "").unwrap().body;
+        let made = run(&["backup", &server.address.to_string(), text(&file)]);
+        assert!(made.status.success(), "{made:?}");
+        assert!(server.stop().success());
+        let made = run(&["restore", text(&file), text(&restored)]);
+        assert!(made.status.success(), "{made:?}");
+        assert!(run(&["check", text(&restored)]).status.success());
+        let server = Start::new(&restored, disk::address()).serve();
+        let after = Http::new(server.address).ask("GET", "/", &[], "").unwrap().body;
+        assert!(before == after, "{} bytes, and {} after", before.len(), after.len());
+        assert!(server.stop().success());
+        fs::remove_file(&file).unwrap();
+    }
 }
 
 #[test]

@@ -386,6 +386,54 @@ fn logs_can_be_json_and_settings_a_file() {
     let line: serde_json::Value = serde_json::from_str(&server.says("listening")).unwrap();
     assert_eq!(line["level"], "INFO");
     assert!(line["address"].as_str().unwrap().starts_with("127.0.0.1:"));
+    // To the last line, and that says that all is over.
+    server.signal("-TERM");
+    let mut rest = Vec::new();
+    for line in server.stderr.by_ref().map_while(Result::ok) {
+        rest.push(serde_json::from_str::<serde_json::Value>(&line).unwrap_or_else(|_| panic!("{line}")));
+    }
+    let message = |line: &serde_json::Value| line["message"].as_str().map(str::to_owned);
+    let is_stopping = |said: String| said.starts_with("stopping");
+    assert!(rest.iter().filter_map(message).any(is_stopping), "{rest:?}");
+    assert_eq!(rest.last().and_then(message).as_deref(), Some("stopped"), "{rest:?}");
+    assert_eq!(server.ends(), 0);
+    // Also where it fails.
+    let bad = config.with_file_name("bad.toml");
+    std::fs::write(&bad, "listn = 1\n").unwrap();
+    let failed = run(&["serve", "--config", bad.to_str().unwrap(), "--log-format", "json"], b"");
+    let line: serde_json::Value = serde_json::from_slice(&failed.stderr).unwrap();
+    assert_eq!((line["level"].as_str(), failed.status.code()), (Some("ERROR"), Some(4)));
+    assert!(line["hint"].as_str().unwrap().contains("`listen`"), "{line}");
+}
+
+#[test]
+fn the_demo_keeps_its_state_with_the_user_and_out_of_where_it_is_tried() {
+    let home = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo-home");
+    let _ = std::fs::remove_dir_all(&home);
+    let here = home.join("checkout");
+    std::fs::create_dir_all(&here).unwrap();
+    let mut command = halfping(&["demo", "--listen", "0", "--vehicles", "1"]);
+    command.current_dir(&here).env("HOME", &home).env_remove("XDG_STATE_HOME").env_remove("HALFPING_DATA");
+    let mut child = command.spawn().unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut demo = Running { child, stderr };
+    demo.says("listening on http://127.0.0.1:");
+    assert!(home.join(".local/state/halfping/demo/halfping.redb").is_file());
+    assert_eq!(std::fs::read_dir(&here).unwrap().count(), 0);
+    demo.signal("-INT");
+    assert_eq!(demo.ends(), 0);
+}
+
+#[test]
+fn a_demo_that_is_read_only_cannot_be_written() {
+    let mut command = halfping(&["demo", "--memory", "--listen", "0", "--vehicles", "1"]);
+    let mut child = command.env("HALFPING_READ_ONLY", "1").spawn().unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut demo = Running { child, stderr };
+    let line = demo.says("listening on http://");
+    let address = line.rsplit("http://").next().unwrap().to_owned();
+    check(&["put", &format!("{address}/demo/vehicles"), "5"], b"", 1, "405 read-only");
+    until(&format!("{address}/fleet"), "{\"vehicles\":1,");
 }
 
 /// A server that is started with these limits of open files.

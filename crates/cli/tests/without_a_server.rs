@@ -2,17 +2,24 @@
 
 #![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 /// Runs `halfping` and compares its exit code; each of `expect` has to be somewhere in what it says.
 #[track_caller]
 fn check(args: &[&str], stdin: &str, code: i32, expect: &[&str]) {
+    check_in(&[], args, stdin, code, expect);
+}
+
+/// The same with variables of the environment.
+#[track_caller]
+fn check_in(environment: &[(&str, &str)], args: &[&str], stdin: &str, code: i32, expect: &[&str]) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_halfping"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HALFPING_")) {
         command.env_remove(name);
     }
+    command.envs(environment.iter().copied());
     let mut child = command
         .args(args)
         .stdin(Stdio::piped())
@@ -68,6 +75,102 @@ fn a_wrong_command_line_is_2() {
 }
 
 #[test]
+fn who_is_let_in_is_said_so_that_it_can_be_true() {
+    for (args, says) in [
+        (["--cors", "any,none"], "--cors: `any` stands alone"),
+        (["--cors", "none,https://a.example"], "--cors: `none` stands alone"),
+        (["--cors", "any,https://a.example"], "--cors: `any` stands alone"),
+        (["--cors", "https://*.a.example"], "there are no patterns"),
+        (["--cors", "a.example"], "it begins with no scheme"),
+        (["--allowed-host", "any,a"], "--allowed-host: `any` stands alone"),
+        (["--allowed-host", "*.a.example"], "there are no patterns"),
+        (["--allowed-host", "a.example:80"], "leave out the port"),
+        (["--limit", "body_bytes=5s"], "a size such as 64KiB or 5MB"),
+        (["--limit", "body_byte=5"], "did you mean `body_bytes`?"),
+        (["--listen", "70711"], "or a port"),
+    ] {
+        check(&[&["serve", "--memory"], &args[..]].concat(), "", 2, &[says]);
+    }
+    for args in [["--cors", "any,none"], ["--allowed-host", "any,a"]] {
+        check(&[&["demo", "--memory"], &args[..]].concat(), "", 2, &["stands alone"]);
+    }
+}
+
+#[test]
+fn an_empty_variable_is_as_good_as_none() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let names = [
+        "HALFPING_LISTEN",
+        "HALFPING_CONFIG",
+        "HALFPING_DATA",
+        "HALFPING_CORS",
+        "HALFPING_ALLOWED_HOSTS",
+        "HALFPING_CONSOLE",
+        "HALFPING_READ_ONLY",
+        "HALFPING_LOG",
+        "HALFPING_LOG_FORMAT",
+    ];
+    let empty = names.map(|name| (name, ""));
+    // It gets as far as to find that the address is taken.
+    for command in ["serve", "demo"] {
+        let args = [command, "--memory", "--listen", &address];
+        check_in(&empty, &args, "", 3, &["cannot listen on"]);
+    }
+    let port = address.rsplit(':').next().unwrap();
+    check_in(&empty, &["serve", "--memory", "--port", port], "", 3, &[&format!("127.0.0.1:{port}")]);
+    check_in(&empty, &["serve", "--memory", "--listen", port], "", 3, &[&format!("127.0.0.1:{port}")]);
+    check_in(&[("HALFPING_LISTEN", port)], &["demo", "--memory"], "", 3, &["cannot listen on"]);
+}
+
+#[test]
+fn what_is_no_halfping_server_is_3() {
+    // A site that answers everything with a page.
+    let site = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = site.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in site.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head);
+            let page = "<html></html>";
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close";
+            let _ = write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{page}", page.len());
+        }
+    });
+    let hint = "hint: is it a Halfping server?";
+    check(&["get", &address], "", 3, &["answered with text/html rather than JSON", hint]);
+    check(&["put", &address, "1"], "", 3, &["without the cursor", hint]);
+    check(&["delete", &format!("{address}/a")], "", 3, &["without the cursor", hint]);
+    check(&["watch", &address], "", 3, &["rather than a stream", hint]);
+    check(&["backup", &address, "-"], "", 3, &["rather than a stream"]);
+}
+
+#[test]
+fn no_proxy_is_asked_for_what_is_on_this_machine() {
+    let (nowhere, proxy) = (nowhere(), nowhere());
+    let proxy = format!("http://{proxy}");
+    let environment = ["http_proxy", "HTTP_PROXY", "all_proxy"].map(|name| (name, proxy.as_str()));
+    let said = format!("cannot reach http://{nowhere}: no connection: Connection refused");
+    check_in(&environment, &["get", &nowhere], "", 3, &[&said]);
+    // A proxy that is there would have answered for another machine.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = [0; 4096];
+        let len = stream.read(&mut head).unwrap();
+        let _ =
+            stream.write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        String::from_utf8_lossy(&head[..len]).into_owned()
+    });
+    let environment = [("http_proxy", proxy.as_str()), ("no_proxy", ""), ("NO_PROXY", "")];
+    check_in(&environment, &["get", &nowhere], "", 3, &["Connection refused"]);
+    check_in(&environment, &["get", "http://halfping.invalid/a"], "", 3, &["502"]);
+    assert!(asked.join().unwrap().starts_with("GET http://halfping.invalid/a"));
+}
+
+#[test]
 fn a_server_that_is_not_there_is_3() {
     let nowhere = nowhere();
     let said = format!("cannot reach http://{nowhere}: no connection: Connection refused");
@@ -110,6 +213,13 @@ fn bad_input_is_4() {
         &["serve", "--config", &config],
         "",
         4,
-        &["wrong.toml: line 4 (`origin = []`): unknown field `origin`"],
+        &["wrong.toml: line 4 (`origin = []`): unknown field `origin`", "hint: did you mean `origins`?"],
+    );
+    let tight = file("tight.toml", "[regions]\nephemeral = [\"/a/b/c\"]\n");
+    check(
+        &["serve", "--memory", "--config", &tight, "--limit", "path_depth=2"],
+        "",
+        2,
+        &["--limit: regions.ephemeral: `/a/b/c` is not a pattern"],
     );
 }

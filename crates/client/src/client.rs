@@ -1,5 +1,6 @@
 //! Single requests: read and write one resource.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -60,7 +61,12 @@ impl Client {
             return Err(BaseError::HasQuery { base: base.to_owned() });
         }
         let tls = |error: &dyn std::error::Error| BaseError::Tls { why: error.to_string() };
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder();
+        if is_loopback(&url) {
+            // A proxy's loopback is another machine's.
+            http = http.no_proxy();
+        }
+        let http = http
             .tls_backend_preconfigured(tls::config(url.scheme()).map_err(|error| tls(&error))?)
             .user_agent(concat!("halfping-client/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_WAIT_MAX)
@@ -77,6 +83,10 @@ impl Client {
         let request =
             self.http.get(self.url(path)?).header(ACCEPT, "application/json").timeout(REQUEST_WAIT_MAX);
         let answer = send(request).await?;
+        let content_type = content_type(answer.headers());
+        if content_type != "application/json" {
+            return Err(PeerFault::NotJson { content_type: content_type.to_owned() }.into());
+        }
         let cursor = cursor(answer.headers());
         let json = String::from_utf8(body(answer, BODY_BYTES_MAX).await?).map_err(|_| PeerFault::NotText)?;
         Ok(Reading { json, cursor })
@@ -110,11 +120,12 @@ impl Client {
         let answer = send(request).await?;
         let written =
             Written { created: answer.status() == StatusCode::CREATED, cursor: cursor(answer.headers()) };
+        let is_ours = written.cursor.is_some();
         // A connection goes back to the pool once its answer was read to the end, and its own task has had a turn: without
         // that, the next write may find none idle and open another.
         self::body(answer, PROBLEM_BYTES_MAX).await?;
         tokio::task::yield_now().await;
-        Ok(written)
+        if is_ours { Ok(written) } else { Err(PeerFault::NoCursor.into()) }
     }
 
     /// The URL of `path` below the base.
@@ -148,6 +159,15 @@ impl Client {
 
     pub(crate) fn http(&self) -> &reqwest::Client {
         &self.http
+    }
+}
+
+/// Whether a URL leads to this machine, whatever the environment says of proxies.
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
     }
 }
 
@@ -191,6 +211,13 @@ async fn body(mut answer: Response, max: usize) -> Result<Vec<u8>, RequestError>
     Ok(bytes)
 }
 
+/// The media type, without what follows it.
+fn content_type(headers: &HeaderMap) -> &str {
+    let text =
+        headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("nothing that it names");
+    text.split(';').next().unwrap_or_default().trim()
+}
+
 fn cursor(headers: &HeaderMap) -> Option<Cursor> {
     headers.get(ETAG).and_then(|etag| etag.to_str().ok()).map(Cursor::from_etag)
 }
@@ -217,6 +244,23 @@ mod tests {
         check("http://h:1", "a", "the path `a` does not begin with `/`");
         check("http://h:1", "/a/%2E./b", "the path `/a/%2E./b` has a `.` or `..` segment");
         check("http://h:1", "/a#b", "the path `/a#b` has a `#`; as part of a name it is written %23");
+    }
+
+    #[test]
+    fn this_machine_is_reached_without_a_proxy() {
+        for (base, expect) in [
+            ("http://localhost:1", true),
+            ("http://LOCALHOST.", true),
+            ("http://a.localhost", true),
+            ("http://127.1.2.3", true),
+            ("http://[::1]:1", true),
+            ("http://[::ffff:127.0.0.1]", true),
+            ("http://localhost.example", false),
+            ("http://128.0.0.1", false),
+            ("http://[::2]", false),
+        ] {
+            assert_eq!(is_loopback(&Url::parse(base).unwrap()), expect, "{base}");
+        }
     }
 
     #[test]

@@ -201,6 +201,15 @@ pub enum PeerFault {
         /// The answer's content type.
         content_type: String,
     },
+    /// A resource was answered, but with something else than JSON.
+    #[error("the server answered with {content_type} rather than JSON")]
+    NotJson {
+        /// The answer's content type.
+        content_type: String,
+    },
+    /// A write was answered, but without a cursor.
+    #[error("the server answered a write without the cursor that Halfping gives it")]
+    NoCursor,
     /// A body beyond all bounds.
     #[error("the server's answer is longer than {max} bytes")]
     TooLong {

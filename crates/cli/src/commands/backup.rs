@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::args::{Backup, Check, Restore};
-use crate::config::Config;
 use crate::report::{Blame, Failure, tell};
 use crate::storage::{self, Bar, summary};
 
@@ -167,7 +166,6 @@ impl End {
 }
 
 pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
-    let config = Config::read(args.config.as_deref(), &[])?;
     // What a restoring left that was killed is in nobody's way, nor is what every file system has.
     let is_in_the_way = |name: &OsStr| name != PARTIAL && name != "lost+found";
     let is_new = !args.data.exists();
@@ -175,7 +173,7 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
         .is_ok_and(|entries| entries.flatten().any(|entry| is_in_the_way(&entry.file_name())));
     if occupied {
         let why = format!("{} is not empty: a backup is not written over what is there", args.data.display());
-        return Err(Failure::new(Blame::Usage, why).hint("give it a new directory"));
+        return Err(Failure::new(Blame::Input, why).hint("give it a new directory"));
     }
     let cannot = |error: io::Error| {
         Failure::new(Blame::Input, format!("cannot read {}: {error}", args.file.display()))
@@ -193,10 +191,8 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
             let _ = fs::remove_dir(&args.data);
         }
     };
-    // Nobody else waits for the engine here, and what a server has sent may be as much as it liked.
-    let (members_per_commit, patch_work_bytes) = (usize::MAX, usize::MAX);
-    let limits = Limits { members_per_commit, patch_work_bytes, ..config.limits };
-    let options = Options { limits, ..Options::default() };
+    // What a server had was let in by its limits; nobody else waits for the engine here.
+    let options = Options { limits: Limits::widest(), ..Options::default() };
     let (api, _) = Api::open(&partial, options, |_| {}).map_err(|fault| {
         clear();
         storage::failure(&args.data, &fault)

@@ -5,6 +5,7 @@
 mod city;
 mod player;
 
+use std::path::PathBuf;
 use std::pin::pin;
 
 use halfping::{Api, Limits};
@@ -12,7 +13,7 @@ use serde::Serialize;
 use tracing::warn;
 
 use crate::args::{Demo, LogFormat};
-use crate::commands::serve::{announce, bind, probe, run, warn_of, with_pages};
+use crate::commands::serve::{announce, at_port, bind, probe, run, warn_of, with_pages};
 use crate::config::Config;
 use crate::fleet::Streets;
 use crate::log;
@@ -55,8 +56,9 @@ const FLEET_MEMBERS: usize = 1 << 20;
 
 pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     log::start(&args.log);
-    probe(args.listen)?;
-    let mut options = Config::default().options(args.access.asked(false), args.listen);
+    let listen = at_port(args.listen, args.port);
+    let mut options = Config::default().options(args.access.asked()?, listen);
+    probe(listen)?;
     // A whole fleet moves in one commit.
     options.limits.members_per_commit = FLEET_MEMBERS;
     warn_of(&options);
@@ -66,11 +68,12 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
         begun = Life::begin(&args) => begun?,
         () = &mut stop => return Ok(()),
     };
+    let data = data();
     let api = tokio::select! {
-        opened = storage::open(&args.storage, None, options) => opened?,
+        opened = storage::open(&args.storage, Some(&data), options) => opened?,
         () = &mut stop => return Ok(()),
     };
-    let server = bind(args.listen, api.clone()).await?;
+    let server = bind(listen, api.clone()).await?;
     open_files::raise_for_connections(Limits::default().connections);
     let server = with_pages(server, console, true);
     life.populate(&api).await?;
@@ -85,6 +88,19 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
         outcome = run(server, &api, stop) => outcome,
         failure = life.drive(&api) => Err(failure),
     }
+}
+
+/// Where the demo keeps its state when nobody says anything else: not in the directory where
+/// somebody happens to try it.
+fn data() -> PathBuf {
+    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let of_user = match cfg!(windows) {
+        true => named("LOCALAPPDATA"),
+        false => named("XDG_STATE_HOME").or_else(|| named("HOME").map(|home| home.join(".local/state"))),
+    };
+    // Others may write there as well, so what it is called is this process's alone.
+    let of_nobody = || std::env::temp_dir().join(format!("halfping-demo-{}", std::process::id()));
+    of_user.map_or_else(of_nobody, |state| state.join("halfping/demo"))
 }
 
 /// What moves.

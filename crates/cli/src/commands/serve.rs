@@ -16,14 +16,14 @@ use crate::{open_files, stop, storage};
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7070);
 
 pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
+    log::start(&args.log);
     let config = Config::read(args.config.as_deref(), &args.limit)?;
     if args.until_stdin_ends {
         stop::with_stdin();
     }
-    log::start(&args.log);
-    let listen = args.listen.or(config.listen).unwrap_or(LISTEN);
+    let listen = at_port(args.listen.or(config.listen).unwrap_or(LISTEN), args.port);
+    let options = config.options(args.access.asked()?, listen);
     probe(listen)?;
-    let options = config.options(args.access.asked(args.read_only), listen);
     warn_of(&options);
     let console = options.console;
     // One and the same all along: a request between two would be heard by neither.
@@ -40,6 +40,12 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
         tell(format_args!("try: curl -N '{url}/?watch'"));
     }
     run(server, &api, stop).await
+}
+
+/// The same address with another port, if one is asked for.
+pub(crate) fn at_port(mut listen: SocketAddr, port: Option<u16>) -> SocketAddr {
+    listen.set_port(port.unwrap_or(listen.port()));
+    listen
 }
 
 /// Says at the start what lets others in, or keeps everybody from writing.
@@ -101,7 +107,9 @@ pub(crate) fn announce(server: &Server, format: LogFormat) -> String {
 pub(crate) async fn run(server: Server, api: &Api, stop: impl Future<Output = ()>) -> Result<(), Failure> {
     let served = server.run(stop).await;
     api.close().await;
-    served.map_err(|error| Failure::new(Blame::Peer, format!("the server failed: {error}")))
+    served.map_err(|error| Failure::new(Blame::Peer, format!("the server failed: {error}")))?;
+    info!("stopped");
+    Ok(())
 }
 
 /// "Every address" is one to listen on, not one to connect to.
