@@ -39,7 +39,7 @@ export const api = connect(ROOT, { WebSocket: network.Socket, credit: CREDIT_BYT
 export const meter = new Meter();
 
 /** How things are, a few times a second. */
-export const now = signal({ state: 'idle' as Status['state'], inStep: false, behindMs: 0, ageMs: Infinity, entities: 0, links: 0, frozenMs: undefined as number | undefined });
+export const now = signal({ state: 'idle' as Status['state'], inStep: false, behindMs: 0, ageMs: Infinity, entities: 0, links: 0, frozenMs: undefined as number | undefined, hint: undefined as string | undefined });
 export const description = signal<Description | undefined>(undefined);
 /** The value of `/fleet`. */
 export const summary = signal<Record<string, unknown> | undefined>(undefined);
@@ -124,6 +124,13 @@ function show(host: HTMLElement, demo: Description): void {
 /** How old what is shown is: since the newest change in it was committed. */
 const age = () => (fleet && fleet.newest > 0 ? Math.max(0, meter.now() - fleet.newest) : Infinity);
 
+/** What went wrong and what somebody could do about it, such as a proxy that asks by a name which the server does not know. */
+function trouble(): string | undefined {
+  const { hint, error, state } = api.status;
+  if (hint) return hint;
+  return (state === 'waiting' || state === 'refused') && error ? [error.detail, error.hint].filter(Boolean).join(' ') : undefined;
+}
+
 function sample(): void {
   const at = performance.now();
   const { state, synced } = api.status;
@@ -134,8 +141,9 @@ function sample(): void {
   meter.sample({ at, updates: fleet?.updates ?? 0, bytes: network.bytesIn }, Number.isFinite(ageMs) ? ageMs : 0, (fleet?.heldBack(at) ?? 0) + behindMs);
   if (sampled++ % 4 === 0) fleet?.gauge();
   const frozenMs = network.frozenAt === undefined ? undefined : at - network.frozenAt;
+  const hint = inStep || frozenMs !== undefined ? undefined : trouble();
   batch(() => {
-    now.value = { state, inStep, behindMs, ageMs, entities: fleet?.entities.size ?? 0, links: (fleet?.links ?? 0) + 2, frozenMs };
+    now.value = { state, inStep, behindMs, ageMs, entities: fleet?.entities.size ?? 0, links: (fleet?.links ?? 0) + 2, frozenMs, hint };
   });
   if (fleet && inStep && !busy.peek()) void meter.poll(new URL(`.${fleet.collection}`, ROOT), fleet.entities.size);
 }

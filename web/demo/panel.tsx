@@ -53,7 +53,7 @@ const STATES: Record<string, string> = {
 };
 
 function Freshness() {
-  const { inStep, behindMs, ageMs, frozenMs, state } = demo.now.value;
+  const { inStep, behindMs, ageMs, frozenMs, state, hint } = demo.now.value;
   const delay = demo.meter.delay_ms;
   const word = inStep ? 'In step' : frozenMs !== undefined ? 'Frozen' : (STATES[state] ?? state);
   return (
@@ -63,6 +63,11 @@ function Freshness() {
         <strong id="status">{word}</strong>
         {!inStep && behindMs > 0 && <span>for {duration(behindMs)}</span>}
       </div>
+      {hint && (
+        <p id="hint" class="said" role="note">
+          {hint}
+        </p>
+      )}
       <div class="pair">
         <Figure id="delay" value={inStep && delay !== undefined ? duration(delay) : '–'} label="from commit to this page" />
         <Figure id="age" value={duration(ageMs)} label="age of the newest change shown" />
