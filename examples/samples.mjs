@@ -24,12 +24,11 @@ const sources = ['halfping/examples/axum.rs', 'client/src/lib.rs', 'pages/src/li
 
 const python = [`${root}.tools/docs/bin/python`, 'python3'].find((program) => !program.includes('/') || existsSync(program));
 
-/** Every block of code that stands in a page itself: others are taken from files that are run. */
+/** Every block of code, but for those of files (`title="FOLDER/FILE"`), which are run by themselves. */
 const all = readdirSync(`${root}docs`, { recursive: true })
   .filter((name) => name.endsWith('.md') && !name.startsWith('adr'))
   .sort()
-  .flatMap((file) => [...blocks(readFileSync(`${root}docs/${file}`, 'utf8'))].map((block) => ({ ...block, name: `docs/${file}:${block.line}` })))
-  .filter(({ text }) => !text.includes('--8<--'));
+  .flatMap((file) => [...blocks(readFileSync(`${root}docs/${file}`, 'utf8'))].map((block) => ({ ...block, name: `docs/${file}:${block.line}` })));
 
 /** Those whose types are to be checked. */
 export const typedSamples = () => all.filter(({ kind }) => kind === 'ts');
@@ -94,6 +93,6 @@ function* blocks(text) {
     else if (block) {
       yield { kind: block.kind, line: block.line, text: block.lines.join('\n') };
       block = undefined;
-    } else block = { kind: fence[1].split(' ')[0], line: number + 1, lines: [] };
+    } else block = { kind: fence[1].includes('/') ? 'file' : fence[1].split(' ')[0], line: number + 1, lines: [] };
   }
 }

@@ -11,6 +11,7 @@ import { connect } from 'halfping';
 import { chromium } from 'playwright-core';
 import { build } from 'vite';
 import { binary, startProgram } from '../conformance/lib/server.mjs';
+import { installations } from './install.mjs';
 import { proxies, RESOLVED } from './proxies.mjs';
 import { samples, typedSamples } from './samples.mjs';
 
@@ -28,10 +29,11 @@ const browser = await chromium.launch({
 
 // Pages have another origin than the API, as they do for whoever tries them.
 const texts = new Map(); // what is served besides files, by path
+let pageOfReact = made; // where the page in React was built
 const files = createServer((request, answer) => {
   const path = new URL(request.url, 'http://here').pathname;
   try {
-    const body = texts.get(path) ?? readFileSync(path.startsWith('/react/') ? join(made, path.slice(7) || 'index.html') : join(here, path));
+    const body = texts.get(path) ?? readFileSync(path.startsWith('/react/') ? join(pageOfReact, path.slice(7) || 'index.html') : join(here, path));
     const type = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.css': 'text/css' }[extname(path)] ?? 'text/html';
     answer.writeHead(200, { 'content-type': `${type}; charset=utf-8` }).end(body);
   } catch {
@@ -73,9 +75,9 @@ async function becomes(path, wanted) {
 }
 
 /** Runs a program to its end, or until its output is `enough`; gives what it printed. */
-function run(program, words, { enough = () => false, env = {} } = {}) {
+function run(program, words, { enough = () => false, env = {}, cwd = here, msMax = MS_MAX } = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, words, { cwd: here, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    const child = spawn(program, words, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
     let out = '';
     let errors = '';
     let done = false;
@@ -84,7 +86,7 @@ function run(program, words, { enough = () => false, env = {} } = {}) {
         process.kill(-child.pid, 'SIGTERM'); // with all that it started
       } catch {} // gone already
     };
-    const timer = setTimeout(end, MS_MAX);
+    const timer = setTimeout(end, msMax);
     child.stderr.on('data', (bytes) => (errors += bytes));
     child.stdout.on('data', (bytes) => {
       out += bytes;
@@ -102,6 +104,24 @@ function run(program, words, { enough = () => false, env = {} } = {}) {
   });
 }
 
+/** Looks at the page in React that was built into a folder. */
+async function usesReact(folder) {
+  pageOfReact = folder;
+  await inPage('/react/', async (page) => {
+    await page.waitForFunction(() => Number(document.querySelector('#moving')?.textContent) > 0);
+    await shows(page, '#bus', 'next stop ');
+    await page.fill('input', 'lost umbrella');
+    await page.click('button');
+    await becomes('/vehicles/bus-017/note', (note) => note === 'lost umbrella');
+    await shows(page, 'output', 'lost umbrella');
+    await api.delete('/vehicles/bus-017/note');
+    await shows(page, 'output', 'none');
+    await shows(page, '#state', 'in step');
+  });
+}
+
+const installed = installations({ run, usesPage: usesReact });
+
 const tests = {
   async 'eventsource.html'() {
     await inPage('/eventsource.html', async (page) => {
@@ -117,17 +137,7 @@ const tests = {
 
   async react() {
     await build({ root: join(here, 'react'), base: './', logLevel: 'warn', build: { outDir: made, emptyOutDir: true } });
-    await inPage('/react/', async (page) => {
-      await page.waitForFunction(() => Number(document.querySelector('#moving')?.textContent) > 0);
-      await shows(page, '#bus', 'next stop ');
-      await page.fill('input', 'lost umbrella');
-      await page.click('button');
-      await becomes('/vehicles/bus-017/note', (note) => note === 'lost umbrella');
-      await shows(page, 'output', 'lost umbrella');
-      await api.delete('/vehicles/bus-017/note');
-      await shows(page, 'output', 'none');
-      await shows(page, '#state', 'in step');
-    });
+    await usesReact(made);
   },
 
   async 'worker.mjs'() {
@@ -181,6 +191,7 @@ const tests = {
   },
 
   ...samples({ url: server.url, run, inPage, texts }),
+  ...installed.tests,
   ...proxies({ browser, halfping: texts.get('/halfping.js') }),
 };
 
@@ -197,6 +208,7 @@ await browser.close();
 api.close();
 files.close();
 await server.stop();
+installed.end();
 rmSync(made, { recursive: true, force: true });
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed || !passed ? 1 : 0;

@@ -38,6 +38,35 @@ fn relative_links_in_documents_lead_somewhere() {
 }
 
 #[test]
+fn samples_of_files_stand_whole_in_the_pages_and_are_those_of_the_files() {
+    let mut found = 0;
+    for (path, text) in checkout::files("docs", &["md"]) {
+        let lines: Vec<&str> = text.lines().collect();
+        for (number, line) in lines.iter().enumerate() {
+            let at = format!("{}:{}", path.display(), number + 1);
+            assert!(
+                !line.contains("--8<--") || line.ends_with(".svg\""),
+                "{at}: whoever reads the checkout sees no sample"
+            );
+            // Other titles are for people.
+            let titled = line.split_once(" title=\"").filter(|(_, title)| title.contains('/'));
+            let Some((fence, file)) = titled else { continue };
+            let Some((indent, _)) = fence.split_once("```") else { continue };
+            let file = file.trim_end_matches('"');
+            let of_file = std::fs::read_to_string(checkout::root().join(file));
+            let of_file = of_file.unwrap_or_else(|error| panic!("{at}: {file}: {error}"));
+            let end = format!("{indent}```");
+            let block = lines[number + 1..].iter().take_while(|line| **line != end);
+            let block: Vec<&str> = block.map(|line| line.strip_prefix(indent).unwrap_or(line)).collect();
+            let is_whole = of_file.ends_with(&format!("{}\n", block.join("\n")));
+            assert!(is_whole, "{at}: it is not what {file} has to its end; copy it from there");
+            found += 1;
+        }
+    }
+    assert!(found > 10, "only {found} samples of files were found: does this test still read them?");
+}
+
+#[test]
 fn rules_of_the_protocol_are_numbered_once() {
     let rules = rules();
     let once: BTreeSet<&String> = rules.iter().collect();
