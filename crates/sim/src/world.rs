@@ -1242,7 +1242,11 @@ impl World {
         ensure(stats.revision.0 == self.tree.revision, || {
             format!("the tree is at {:?}, not {}", stats.revision, self.tree.revision)
         })?;
-        let bytes = self.tree.root.to_string().len();
+        let is_escaped = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}');
+        let text = self.tree.root.to_string();
+        // PROTOCOL V6: such a character takes six bytes.
+        let bytes =
+            text.len() + text.chars().filter(|c| is_escaped(*c)).map(|c| 6 - c.len_utf8()).sum::<usize>();
         ensure(stats.tree_bytes == bytes, || format!("{} bytes, not {bytes}", stats.tree_bytes))?;
         let (limits, most) = (&self.settings.limits, most_members(&self.tree.root));
         ensure(bytes <= limits.tree_bytes.max(2), || format!("{bytes} bytes, and {limits:?}"))?;
