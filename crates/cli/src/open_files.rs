@@ -14,8 +14,10 @@ pub(crate) fn raise(needed: u64) -> Option<u64> {
     {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let limit = getrlimit(Resource::Nofile);
+        let is_less =
+            |count: Option<u64>| limit.current.is_some_and(|now| count.is_none_or(|count| now < count));
         for current in [limit.maximum, Some(needed)] {
-            if limit.current != current
+            if is_less(current)
                 && setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum }).is_ok()
             {
                 break;
@@ -39,5 +41,16 @@ pub(crate) fn raise_for_connections(connections: usize) {
             "the system allows {allowed} open files: about {reached} connections, and not {connections} (limits.connections); \
              raise it (`ulimit -Hn {needed}`, LimitNOFILE={needed} in systemd), or lower limits.connections"
         );
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_is_larger_than_what_is_needed_stays() {
+        let most = raise(1);
+        assert_eq!(raise(1), most, "it is the most that is allowed already");
     }
 }

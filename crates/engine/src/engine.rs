@@ -496,7 +496,7 @@ impl Engine {
         let (_, next) = self.links.unlink(id);
         if *self.interest.idle(point) == id {
             *self.interest.idle(point) = next;
-        } else if *self.interest.due(point) == id {
+        } else if self.interest.due(point) == Some(id) {
             self.interest.set_due(point, next);
         }
     }

@@ -1,6 +1,6 @@
 //! Where links stand: a tree of places, kept apart from the state, since a link may stand where nothing is yet.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::cursor::Revision;
 use crate::key::{KeyId, Keys};
@@ -18,6 +18,9 @@ pub(crate) const NIL: u32 = u32::MAX;
 /// Bytes that a place takes besides its name, at most: itself, what leads to it, and the record of its name, in tables that grow by doubling.
 const PLACE_BYTES: usize = 200;
 
+/// Places for which room is kept while links are being put in line at none.
+const DUE_KEPT: usize = 64;
+
 struct Point {
     parent: PointId,
     key: KeyId,
@@ -29,22 +32,30 @@ struct Point {
     links: u32,
     /// Links here that have nothing to be told, as a list threaded through the links themselves.
     idle: u32,
-    /// Links that were idle when the place was touched and are not in line yet: a list of the same kind.
-    due: u32,
-    /// While some are: a commit since then has touched the place, so those that are idle by then come next.
-    again: bool,
-    /// All places beneath are to be touched, and that has not begun.
-    to_walk: bool,
     /// Commits that touched this place, to tell how many of them one frame stands for.
     touches: u32,
     /// The last of them: what was encoded for this place since then is still good.
     touched: Revision,
 }
 
+const _: () = assert!(std::mem::size_of::<Point>() == 40);
+
+/// Links that were idle when a place was touched, and are not in line yet.
+struct Due {
+    /// Head of a list of the same kind as that of idle links. There is one.
+    first: u32,
+    /// A commit since then has touched the place, so those that are idle by then come next.
+    again: bool,
+}
+
 pub(crate) struct Interest {
     points: Vec<Point>,
     free: Vec<PointId>,
     children: HashMap<(PointId, KeyId), PointId>,
+    /// Places where links are being put in line.
+    due: HashMap<PointId, Due>,
+    /// Places beneath which all are to be touched, where that has not begun.
+    to_walk: HashSet<PointId>,
     /// Bytes that all places take.
     bytes: usize,
     /// A walk over all places beneath one, which goes on between calls: its root, and the place that comes next.
@@ -64,8 +75,15 @@ pub(crate) fn way_bytes(path: &Path) -> usize {
 impl Interest {
     pub(crate) fn new() -> Interest {
         let root = Point::new(NIL, KeyId::NONE);
-        let children = HashMap::new();
-        Interest { points: vec![root], free: Vec::new(), children, bytes: 0, walk: None }
+        Interest {
+            points: vec![root],
+            free: Vec::new(),
+            children: HashMap::new(),
+            due: HashMap::new(),
+            to_walk: HashSet::new(),
+            bytes: 0,
+            walk: None,
+        }
     }
 
     /// The place of a path, made if need be. One link stands on it from now on; [`Interest::leave`] takes it away.
@@ -131,6 +149,7 @@ impl Interest {
                 self.points[next as usize].previous = previous;
             }
             self.children.remove(&(parent, key));
+            self.to_walk.remove(&point);
             self.bytes -= bytes_of(keys.name(key));
             keys.release(key);
             self.free.push(point);
@@ -148,14 +167,13 @@ impl Interest {
 
     /// All places beneath this one are to be touched. False when there are none, or when it is planned already.
     pub(crate) fn plan_walk(&mut self, point: PointId) -> bool {
-        let point = &mut self.points[point as usize];
-        point.first_child != NIL && !std::mem::replace(&mut point.to_walk, true)
+        self.points[point as usize].first_child != NIL && self.to_walk.insert(point)
     }
 
     /// Begins to walk over all places beneath this one, if no walk is in progress. A place that is made meanwhile may be passed over.
     pub(crate) fn begin_walk(&mut self, root: PointId) {
         if self.walk.is_none() {
-            self.points[root as usize].to_walk = false;
+            self.to_walk.remove(&root);
             self.walk = Some((root, self.points[root as usize].first_child));
         }
     }
@@ -187,35 +205,43 @@ impl Interest {
 
     /// A commit changed what is here. The idle links are to be put in line; false when there are none, or when others are being put in line
     /// already and these come after them.
-    pub(crate) fn touch(&mut self, point: PointId, at: Revision) -> bool {
-        let point = &mut self.points[point as usize];
+    pub(crate) fn touch(&mut self, id: PointId, at: Revision) -> bool {
+        let point = &mut self.points[id as usize];
         point.touches = point.touches.wrapping_add(1);
         point.touched = at;
-        if point.due != NIL {
-            point.again = true;
+        if let Some(due) = self.due.get_mut(&id) {
+            due.again = true;
             return false;
         }
-        point.due = std::mem::replace(&mut point.idle, NIL);
-        point.due != NIL
+        let first = std::mem::replace(&mut point.idle, NIL);
+        if first != NIL {
+            self.due.insert(id, Due { first, again: false });
+        }
+        first != NIL
     }
 
     /// Whether links that were idle here are still to be put in line.
     pub(crate) fn is_marking(&self, point: PointId) -> bool {
-        let point = &self.points[point as usize];
-        point.due != NIL || point.again
+        self.due.contains_key(&point)
     }
 
-    /// Head of the list of links that are to be put in line.
-    pub(crate) fn due(&mut self, point: PointId) -> &mut u32 {
-        &mut self.points[point as usize].due
+    /// The first of the links that are to be put in line, if there are any.
+    pub(crate) fn due(&self, point: PointId) -> Option<u32> {
+        self.due.get(&point).map(|due| due.first)
     }
 
-    /// The first of these is in line, or gone; this one is next.
+    /// The first of these is in line, or gone; this one is next, if there is one.
     pub(crate) fn set_due(&mut self, point: PointId, next: u32) {
-        let point = &mut self.points[point as usize];
-        point.due = next;
-        if next == NIL && std::mem::take(&mut point.again) {
-            point.due = std::mem::replace(&mut point.idle, NIL);
+        let Some(due) = self.due.get_mut(&point) else { return };
+        due.first = next;
+        if next == NIL && std::mem::take(&mut due.again) {
+            due.first = std::mem::replace(&mut self.points[point as usize].idle, NIL);
+        }
+        if due.first == NIL {
+            self.due.remove(&point);
+            if self.due.is_empty() {
+                self.due.shrink_to(DUE_KEPT);
+            }
         }
     }
 
@@ -287,9 +313,6 @@ impl Point {
             previous: NIL,
             links: 0,
             idle: NIL,
-            due: NIL,
-            again: false,
-            to_walk: false,
             touches: 0,
             touched: Revision::NONE,
         }

@@ -10,7 +10,7 @@ use crate::cursor::Revision;
 use crate::delta::LOOKS_MAX;
 use crate::engine::Engine;
 use crate::garbage::{Husks, SLOTS_AT_ONCE};
-use crate::interest::{NIL, PointId};
+use crate::interest::PointId;
 use crate::link::Link;
 use crate::mutants;
 use crate::session::SessionId;
@@ -145,10 +145,7 @@ impl Engine {
     /// Puts links in line that were idle at a place. Says whether that was the last.
     fn line_up_on(&mut self, point: PointId, at: Revision, time: Timestamp, left: &mut usize) -> bool {
         while *left > 0 {
-            let id = *self.interest.due(point);
-            if id == NIL {
-                return true;
-            }
+            let Some(id) = self.interest.due(point) else { return true };
             *left -= 1;
             let Link { session, .. } = self.links[id];
             let (_, next) = self.links.unlink(id);
@@ -161,7 +158,7 @@ impl Engine {
                 self.wake(SessionId(session));
             }
         }
-        *self.interest.due(point) == NIL
+        !self.interest.is_marking(point)
     }
 
     pub(crate) fn wake(&mut self, id: SessionId) {

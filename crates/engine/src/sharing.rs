@@ -123,7 +123,7 @@ mod tests {
     fn when_it_is_full_the_older_half_goes() {
         let mut sharing = Sharing::new(10_000);
         let now = Revision(1);
-        let wish = |point| Wish { point: point, depth: 1, whole: false, from: now };
+        let wish = |point| Wish { point, depth: 1, whole: false, from: now };
         let mut gone = Vec::new();
         for point in 0..100 {
             let frame = Frame::new(Kind::Merge, vec![b' '; 100], Some(now), Timestamp(0));

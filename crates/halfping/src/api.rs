@@ -217,7 +217,7 @@ impl Api {
     /// Applies several writes as one commit; the answers are in their order.
     pub async fn commit(&self, commit: Commit) -> Result<Vec<Written>, Error> {
         let writes = commit.writes(&self.shared.limits)?;
-        let client = &self.shared.foreign.commits;
+        let client = self.shared.foreign.commits();
         let written = self.shared.commit(client, writes).await.map_err(|failure| match failure {
             Failure::Refused(refusal) => Error::Refused(refusal),
             Failure::Storage(fault) => Error::Storage(fault),

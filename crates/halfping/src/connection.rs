@@ -1,8 +1,8 @@
 //! What is counted per connection: its links and its writes.
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 use halfping_engine::Limits;
@@ -28,14 +28,13 @@ pub(crate) struct Connection {
     places_bytes: AtomicUsize,
     places_bytes_max: usize,
     writes: Mutex<Pace>,
-    /// Its turns where long work is done.
-    pub(crate) turns: Turns,
-    /// Its turns where large commits are made.
-    pub(crate) commits: Turns,
+    writes_per_second: u32,
     /// Made when the first request needs it, which a stream does not.
     held: OnceLock<Box<Held>>,
     buffered_max: usize,
     heads_max: usize,
+    /// It stands for many that cannot be told apart.
+    of_many: bool,
     /// It is to end: an answer was given up that others cannot come behind.
     pub(crate) cut: Notify,
 }
@@ -49,6 +48,10 @@ struct Held {
     heads: Budget,
     /// Answers that it has not taken yet.
     answers: Mutex<Answers>,
+    /// Its turns where long work is done.
+    turns: Turns,
+    /// Its turns where large commits are made.
+    commits: Turns,
 }
 
 /// One of the connections that a server has room for; it is free again when this is dropped.
@@ -73,37 +76,42 @@ impl Drop for Place {
 }
 
 /// Something that may happen so many times a second, sustained (the generic cell rate algorithm).
-#[derive(Debug)]
+///
+/// Every session has some of these, so they take no more room than they need: how many those are is
+/// told with each.
+#[derive(Debug, Default)]
 pub(crate) struct Pace {
-    per_second: u32,
-    /// When the next would be due if they came evenly.
-    next: Option<Instant>,
+    /// When the next would be due if they came evenly, in nanoseconds since [`START`].
+    next: u64,
 }
+
+/// The time from which paces count.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Pace {
     /// How far ahead of an even pace they may run.
     const BURST: Duration = Duration::from_secs(1);
 
-    pub(crate) fn new(per_second: u32) -> Pace {
-        Pace { per_second, next: None }
-    }
-
     /// Accounts for one. False, and not accounted for, when it comes too early.
-    pub(crate) fn keep(&mut self, now: Instant) -> bool {
-        let is_early = self.next.is_some_and(|next| next > now + Self::BURST);
-        if !is_early {
-            self.charge(1, now);
+    pub(crate) fn keep(&mut self, per_second: u32, now: Instant) -> bool {
+        let is_on_time = self.resumes(now).is_none();
+        if is_on_time {
+            self.charge(1, per_second, now);
         }
-        !is_early
+        is_on_time
     }
 
-    /// Accounts for many, whenever they come. Returns when there may be more, if that is later than
-    /// now.
-    pub(crate) fn charge(&mut self, count: usize, now: Instant) -> Option<Instant> {
-        let nanoseconds = count as u64 * 1_000_000_000 / u64::from(self.per_second);
-        let next = self.next.unwrap_or(now).max(now) + Duration::from_nanos(nanoseconds);
-        self.next = Some(next);
-        next.checked_sub(Self::BURST).filter(|early| *early > now)
+    /// Accounts for many, whenever they come.
+    pub(crate) fn charge(&mut self, count: usize, per_second: u32, now: Instant) {
+        let since_start = now.saturating_duration_since(*START).as_nanos() as u64;
+        let takes = count as u64 * 1_000_000_000 / u64::from(per_second);
+        self.next = self.next.max(since_start) + takes;
+    }
+
+    /// When there may be more, if that is later than now.
+    pub(crate) fn resumes(&self, now: Instant) -> Option<Instant> {
+        let resumes = (*START + Duration::from_nanos(self.next)).checked_sub(Self::BURST)?;
+        (resumes > now).then_some(resumes)
     }
 }
 
@@ -116,12 +124,12 @@ impl Connection {
             links_max: limits.links_per_connection,
             places_bytes: AtomicUsize::new(0),
             places_bytes_max: limits.places_bytes_per_connection,
-            writes: Mutex::new(Pace::new(limits.writes_per_second)),
-            turns: Turns::default(),
-            commits: Turns::default(),
+            writes: Mutex::default(),
+            writes_per_second: limits.writes_per_second,
             held: OnceLock::new(),
             buffered_max: limits.buffered_bytes_per_connection,
             heads_max: limits.heads_bytes_per_connection,
+            of_many: false,
             cut: Notify::new(),
         }
     }
@@ -129,19 +137,18 @@ impl Connection {
     /// What stands for the connections of somebody else's server, which are not known: only the bound for all of them holds.
     pub(crate) fn foreign(limits: &Limits) -> Connection {
         let buffered_max = limits.buffered_bytes;
-        Connection {
-            turns: Turns::of_many(),
-            commits: Turns::of_many(),
-            buffered_max,
-            ..Connection::new(limits)
-        }
+        Connection { of_many: true, buffered_max, ..Connection::new(limits) }
     }
 
     fn held(&self) -> &Held {
         self.held.get_or_init(|| {
             let budget = Budget::of_connection(self.buffered_max);
             let heads = Budget::of_heads_of_connection(self.heads_max);
-            Box::new(Held { budget, heads, answers: Mutex::default() })
+            let [turns, commits] = std::array::from_fn(|_| match self.of_many {
+                true => Turns::of_many(),
+                false => Turns::default(),
+            });
+            Box::new(Held { budget, heads, answers: Mutex::default(), turns, commits })
         })
     }
 
@@ -153,6 +160,16 @@ impl Connection {
     /// What heads of its requests may take.
     pub(crate) fn heads(&self) -> &Budget {
         &self.held().heads
+    }
+
+    /// Its turns where long work is done.
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.held().turns
+    }
+
+    /// Its turns where large commits are made.
+    pub(crate) fn commits(&self) -> &Turns {
+        &self.held().commits
     }
 
     /// Answers that it has not taken yet.
@@ -189,13 +206,12 @@ impl Connection {
 
     /// Accounts for one write.
     pub(crate) fn write(&self) -> Result<(), Problem> {
-        let mut writes = self.writes.lock();
-        match writes.keep(Instant::now()) {
+        match self.writes.lock().keep(self.writes_per_second, Instant::now()) {
             true => Ok(()),
             false => Err(Problem::limit(
                 "write-rate",
                 "writes_per_second",
-                writes.per_second as usize,
+                self.writes_per_second as usize,
                 "the connection writes faster than it may",
             )),
         }
@@ -208,15 +224,18 @@ mod tests {
 
     #[test]
     fn a_pace_lets_a_second_come_at_once() {
-        let now = Instant::now();
-        let mut pace = Pace::new(1000);
-        assert!((0..1001).all(|_| pace.keep(now)));
-        assert!(!pace.keep(now));
-        assert!(pace.keep(now + Duration::from_millis(1)));
-        let mut pace = Pace::new(1000);
-        assert_eq!(pace.charge(1000, now), None);
-        let wait = pace.charge(3000, now);
-        assert_eq!(wait, Some(now + Duration::from_secs(3)));
-        assert_eq!(pace.charge(1, now + Duration::from_secs(9)), None);
+        let now = *START + Duration::from_secs(1);
+        let mut pace = Pace::default();
+        assert!((0..1001).all(|_| pace.keep(1000, now)));
+        assert!(!pace.keep(1000, now));
+        assert!(pace.keep(1000, now + Duration::from_millis(1)));
+        let mut pace = Pace::default();
+        pace.charge(1000, 1000, now);
+        assert_eq!(pace.resumes(now), None);
+        pace.charge(3000, 1000, now);
+        assert_eq!(pace.resumes(now), Some(now + Duration::from_secs(3)));
+        let later = now + Duration::from_secs(9);
+        pace.charge(1, 1000, later);
+        assert_eq!(pace.resumes(later), None);
     }
 }

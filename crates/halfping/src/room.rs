@@ -262,7 +262,7 @@ pub(crate) async fn read(
     let mut bytes = ANSWER_BYTES;
     loop {
         let mut room = Room::reserve(shared, connection, bytes).await?;
-        match shared.read_within(&connection.turns, path, depth, bytes).await {
+        match shared.read_within(connection.turns(), path, depth, bytes).await {
             Ok(reading) => {
                 let reading = reading?;
                 room.shrink(reading.value.as_ref().map_or(0, Bytes::len));

@@ -66,7 +66,8 @@ pub(crate) struct Decoder {
     progress: Option<Box<Progress>>,
     /// The number of messages and lone control frames that have begun so far.
     begun: u32,
-    violation: Option<Violation>,
+    /// It is rare, and so is not given room by everybody.
+    violation: Option<Box<Violation>>,
 }
 
 /// What a client may send.
@@ -130,7 +131,7 @@ impl Decoder {
 
     /// The violation that ended decoding.
     pub(crate) fn violation(&self) -> Option<Violation> {
-        self.violation
+        self.violation.as_deref().copied()
     }
 
     /// Passes over messages from now on, without keeping or inflating them.
@@ -147,12 +148,12 @@ impl Decoder {
         if self.violation.is_none() {
             self.violation = match self.try_next(input) {
                 Ok(next) => return Ok(next),
-                Err(violation) => Some(violation),
+                Err(violation) => Some(Box::new(violation)),
             };
             self.progress = None;
         }
         *input = &[];
-        self.violation.map_or(Ok(None), Err)
+        self.violation().map_or(Ok(None), Err)
     }
 
     fn try_next(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, Violation> {

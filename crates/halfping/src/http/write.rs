@@ -109,7 +109,7 @@ pub(crate) async fn commit(
     write: Write,
 ) -> Result<(bool, halfping_engine::Revision), Problem> {
     let path = write.path.clone();
-    match shared.commit(&connection.commits, vec![write]).await {
+    match shared.commit(connection.commits(), vec![write]).await {
         Ok(written) => {
             let first = written.first().expect("one write has one result");
             Ok((first.created, first.revision))
@@ -188,7 +188,7 @@ async fn read<T: Send + 'static>(
 ) -> Result<(T, Room), Problem> {
     let (bytes, room) = read_body(shared, connection, request, body).await?;
     let shared = shared.clone();
-    let parsed = aside(&connection.turns, bytes.len(), move || parse(&bytes, &shared.limits)).await;
+    let parsed = aside(connection.turns(), bytes.len(), move || parse(&bytes, &shared.limits)).await;
     Ok((parsed, room))
 }
 

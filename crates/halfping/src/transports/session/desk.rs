@@ -32,7 +32,7 @@ pub(super) struct Desk {
     pace: Pace,
     credit: Option<Box<Credit>>,
     /// What the last answer has until it is sent, if it is a large one.
-    room: Option<Room>,
+    room: Option<Box<Room>>,
     /// Everything that was due has been told, and news will wake the task.
     at_rest: bool,
     /// A link was opened since `synced` was last said.
@@ -89,7 +89,7 @@ impl Work {
                     let step = commands.next(&shared.limits);
                     (commands, step)
                 };
-                Box::pin(async move { aside(&connection.turns, bytes, read).await })
+                Box::pin(async move { aside(connection.turns(), bytes, read).await })
             });
         }
         let Some(reading) = &mut self.reading else { return Poll::Ready(None) };
@@ -111,7 +111,7 @@ impl Desk {
         Desk {
             connection,
             work: None,
-            pace: Pace::new(subscription.shared().limits.commands_per_second),
+            pace: Pace::default(),
             credit: None,
             room: None,
             at_rest: false,
@@ -201,8 +201,9 @@ impl Desk {
         };
         if !matches!(step.act, Act::Done) {
             self.shared().metrics.commands.inc();
-            if !self.pace.keep(Instant::now()) {
-                let (limit, max) = ("commands_per_second", self.shared().limits.commands_per_second as usize);
+            let per_second = self.shared().limits.commands_per_second;
+            if !self.pace.keep(per_second, Instant::now()) {
+                let (limit, max) = ("commands_per_second", per_second as usize);
                 let problem =
                     Problem::limit("command-rate", limit, max, "too many commands a second of one session");
                 out.put(|out| message::error(&problem, None, false, out));
@@ -301,7 +302,7 @@ impl Desk {
         match (number, done) {
             (Some(number), Ok(mut answer)) => {
                 out.put(|out| message::answer(shared, number, &answer, out));
-                self.room = answer.room.take();
+                self.room = answer.room.take().map(Box::new);
             }
             (None, Ok(_)) => {}
             (number, Err(problem)) => {

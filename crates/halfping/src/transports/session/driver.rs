@@ -44,22 +44,27 @@ pub(super) struct Driver<I> {
     pings: u32,
     /// Bytes of messages that it may send.
     pace: Pace,
-    /// When its next message is read, if that is not now: it has sent more than it may.
-    resumes: Option<Instant>,
+    /// It has sent more than it may: its next message is read later.
+    is_ahead: bool,
     /// The message that is not whole yet.
-    begun: Option<Begun>,
-    /// Bytes of a large answer that are not sent, and how they are taken.
-    unsent: Option<(usize, Taking)>,
-    wanted: Wanted,
+    begun: Option<Box<Begun>>,
+    /// A large answer of which not all is sent.
+    unsent: Option<Box<Unsent>>,
     phase: Phase,
 }
 
 /// A message that is not whole yet.
-#[derive(Clone, Copy)]
 struct Begun {
     number: u32,
     bytes: usize,
     patience: Patience,
+}
+
+/// A large answer of which not all is sent.
+struct Unsent {
+    bytes: usize,
+    taking: Taking,
+    wanted: Wanted,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -105,17 +110,16 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         let limits = &desk.shared().limits;
         let timer = Box::pin(sleep_until(now + Duration::from_millis(limits.ping_ms)));
         Driver {
-            pace: Pace::new(limits.message_bytes_per_second),
             socket,
             desk,
             timer,
             is_timed: false,
             heard: now,
             pings: 0,
-            resumes: None,
+            pace: Pace::default(),
+            is_ahead: false,
             begun: None,
             unsent: None,
-            wanted: Wanted::default(),
             phase: Phase::Open,
         }
     }
@@ -147,8 +151,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                     Poll::Pending => break,
                 }
             }
-            self.resumes = self.resumes.filter(|resumes| *resumes > Instant::now());
-            if !desk.is_free() || self.resumes.is_some() {
+            self.is_ahead = self.is_ahead && self.pace.resumes(Instant::now().into_std()).is_some();
+            if !desk.is_free() || self.is_ahead {
                 // Nothing is done for a client that has left.
                 if socket.poll_left(cx).is_ready() {
                     return Poll::Ready(End::Gone);
@@ -161,20 +165,25 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                     (idle, steps_left) = (false, steps_left - 1);
                 }
                 // A message goes on through the control frames that come between its own.
+                let before = self.begun.take();
                 self.begun = socket.in_progress().map(|number| {
-                    let before = self.begun.filter(|begun| begun.number == number);
-                    let patience = || Patience::for_body(&desk.shared().limits);
-                    let mut begun =
-                        before.unwrap_or_else(|| Begun { number, bytes: 0, patience: patience() });
+                    let mut begun = before.filter(|begun| begun.number == number).unwrap_or_else(|| {
+                        let patience = Patience::for_body(&desk.shared().limits);
+                        Box::new(Begun { number, bytes: 0, patience })
+                    });
                     let bytes = socket.in_progress_bytes();
                     begun.patience.earn(bytes.saturating_sub(begun.bytes));
-                    Begun { bytes, ..begun }
+                    begun.bytes = bytes;
+                    begun
                 });
                 match next {
                     Poll::Ready(Ok(Incoming::Text(text))) => {
                         let bytes = text.len().max(MESSAGE_BYTES_MIN);
-                        self.resumes = self.pace.charge(bytes, self.heard.into_std()).map(Instant::from_std);
-                        if self.resumes.is_some() {
+                        let (now, per_second) =
+                            (self.heard.into_std(), desk.shared().limits.message_bytes_per_second);
+                        self.pace.charge(bytes, per_second, now);
+                        self.is_ahead = self.pace.resumes(now).is_some();
+                        if self.is_ahead {
                             desk.shared().metrics.limit_hit("message_bytes_per_second");
                         }
                         desk.receive(text);
@@ -219,10 +228,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             let limits = &desk.shared().limits;
             let ping = Duration::from_millis(limits.ping_ms);
             let silence = self.heard + Duration::from_millis(limits.silence_ms);
-            let whole = self.begun.map(|begun| begun.patience.until());
+            let whole = self.begun.as_ref().map(|begun| begun.patience.until());
+            let resumes = if self.is_ahead { self.pace.resumes(Instant::now().into_std()) } else { None };
+            let resumes = resumes.map(Instant::from_std);
             let due = desk.due().map(|tick| Instant::from_std(desk.shared().clock.instant(tick)));
             let next_ping = self.heard + ping * (self.pings + 1);
-            let next = [Some(next_ping.min(silence)), whole, due, self.resumes].into_iter().flatten().min();
+            let next = [Some(next_ping.min(silence)), whole, due, resumes].into_iter().flatten().min();
             let next = next.unwrap_or(silence);
             if self.timer.deadline() > next || self.timer.is_elapsed() {
                 self.timer.as_mut().reset(next);
@@ -240,13 +251,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             }
             let unsent = socket.unsent_bytes();
             let is_large = desk.has_room() && unsent > 0;
-            let looked = is_large.then(|| look_at(desk, unsent, self.unsent, &mut self.wanted));
-            self.unsent = looked.map(|(taking, _)| (unsent, taking));
-            if let Some(limit) = looked.and_then(|(_, ended_by)| ended_by) {
+            if !is_large {
+                self.unsent = None;
+            } else if let Some(limit) = look_at(desk, unsent, &mut self.unsent) {
                 desk.shared().metrics.limit_hit(limit);
                 return Poll::Ready(End::Gone);
             }
-            if unsent > 0 || self.resumes.is_some() {
+            if unsent > 0 || self.is_ahead {
                 // A client that does not take what it is sent cannot hear pings: it is slow, not gone (PROTOCOL L11).
                 // Nor is one that is not listened to.
                 (self.heard, self.pings) = (now, 0);
@@ -260,8 +271,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             if is_due {
                 desk.look_again();
             }
-            let resumes = self.resumes.is_some_and(|resumes| resumes <= now);
-            if is_due || resumes || self.socket.unsent_bytes() > 0 {
+            let may_go_on = self.is_ahead && self.pace.resumes(now.into_std()).is_none();
+            if is_due || may_go_on || self.socket.unsent_bytes() > 0 {
                 // What was written here, or has become due, is sent on the next round.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -292,19 +303,16 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
 }
 
 /// Looks how a large answer is taken, of which so many bytes are not sent; and by which limit it is given up, if it is.
-fn look_at(
-    desk: &Desk,
-    unsent: usize,
-    before: Option<(usize, Taking)>,
-    wanted: &mut Wanted,
-) -> (Taking, Option<&'static str>) {
+fn look_at(desk: &Desk, unsent: usize, before: &mut Option<Box<Unsent>>) -> Option<&'static str> {
     let limits = &desk.shared().limits;
-    let is_wanted = wanted.look(desk.shared(), desk.connection());
-    let (before, mut taking) = before.unwrap_or_else(|| (unsent, Taking::new(limits)));
-    if unsent < before {
-        taking.took(before - unsent);
+    let new = || Unsent { bytes: unsent, taking: Taking::new(limits), wanted: Wanted::default() };
+    let answer = before.get_or_insert_with(|| Box::new(new()));
+    let is_wanted = answer.wanted.look(desk.shared(), desk.connection());
+    if unsent < answer.bytes {
+        answer.taking.took(answer.bytes - unsent);
     }
-    (taking, taking.ended_by(limits, is_wanted[0]))
+    answer.bytes = unsent;
+    answer.taking.ended_by(limits, is_wanted[0])
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drive for Driver<I> {
