@@ -55,6 +55,18 @@ export type ErrorType =
   | 'storage-failed'
   | 'draining'
   | 'too-many-connections'
+  | 'unknown-parameter'
+  | 'not-a-stream'
+  | 'unknown-link'
+  | 'read-only'
+  | 'not-acceptable'
+  | 'body-timeout'
+  | 'link-in-use'
+  | 'unsupported-media-type'
+  | 'misdirected-request'
+  | 'websocket-version'
+  | 'unsupported-transfer-coding'
+  | 'buffers-full'
   | 'internal'
   | (string & {});
 

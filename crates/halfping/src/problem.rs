@@ -304,4 +304,13 @@ mod tests {
         ours.sort();
         assert_eq!(listed, ours);
     }
+
+    #[test]
+    fn the_typescript_client_knows_all_names() {
+        let types = include_str!("../../../clients/typescript/src/errors.ts");
+        let is_known = |name: &str| types.contains(&format!("  | '{name}'\n"));
+        let unknown: Vec<&str> =
+            TABLE.iter().map(|(name, ..)| *name).filter(|name| !is_known(name)).collect();
+        assert_eq!(unknown, [""; 0]);
+    }
 }
