@@ -612,7 +612,13 @@ fn nothing_acknowledged_is_lost_and_nobody_has_to_begin_anew() {
         if round > rounds {
             break;
         }
+        let before = world.acknowledged.load(Ordering::Relaxed);
         thread::sleep(Duration::from_millis(100 + random.below(500)));
+        // A busy machine may have done little by then.
+        let patience = Instant::now() + PATIENCE;
+        while world.acknowledged.load(Ordering::Relaxed) <= before + 100 && Instant::now() < patience {
+            thread::sleep(Duration::from_millis(10));
+        }
         up.send_replace(false);
         match random.below(5) {
             0 => {

@@ -30,8 +30,9 @@ use crate::writer::{Answer, Writer};
 /// Links of one that leaves that are ended before others have their turn: half a millisecond or so.
 const LINKS_AT_ONCE: usize = 2048;
 
-/// Members from which on a commit is large: what is smaller is made in less than half a millisecond.
-const LARGE_COMMIT: usize = 1024;
+/// Members from which on a commit is large. Many clients with smaller ones at once do not keep
+/// others waiting: each is made in a tenth of a millisecond or so.
+const LARGE_COMMIT: usize = 256;
 
 /// What every part of one server shares.
 pub(crate) struct Shared {
