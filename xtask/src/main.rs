@@ -20,10 +20,14 @@ fn main() -> ExitCode {
             print!("{}", help());
             ExitCode::SUCCESS
         }
-        ["test", names @ ..] => match steps::named(names) {
-            Ok(steps) => run::run(&steps),
-            Err(unknown) => misuse(&format!("there is no step `{unknown}`")),
-        },
+        ["test", words @ ..] => {
+            let (options, names): (Vec<&str>, Vec<&str>) =
+                words.iter().partition(|word| **word == "--fail-fast");
+            match steps::named(&names) {
+                Ok(steps) => run::run(&steps, !options.is_empty()),
+                Err(unknown) => misuse(&format!("there is no step `{unknown}`")),
+            }
+        }
         ["sim", arguments @ ..] => run::sim(arguments),
         ["fuzz", words @ ..] => fuzz::run(words).unwrap_or_else(|wrong| misuse(&wrong)),
         [unknown, ..] => misuse(&format!("there is no command `{unknown}`")),
@@ -37,8 +41,10 @@ fn misuse(what: &str) -> ExitCode {
 
 fn help() -> String {
     let mut help = String::from(
-        "cargo xtask test            everything that CI runs, in this order; stops at the first failure\n\
+        "cargo xtask test            everything that CI runs, in this order; sums up at the end\n\
          cargo xtask test STEP...    some of it\n\
+         cargo xtask test --fail-fast [STEP]...\n\
+         \x20                           the same, and stops at the first failure\n\
          cargo xtask sim ...         the simulator: --seeds N [--from N], --seed N, --mutants [NAME]\n\
          cargo xtask fuzz [TARGET]... [--seconds N]\n\
          \x20                           fuzzing: all targets, or these, each for a minute or N seconds\n\n\

@@ -14,6 +14,8 @@ pub(crate) struct World {
     pub(crate) root: PathBuf,
     /// Whether a machine asks (`CI=true`): then nothing may be left out.
     pub(crate) ci: bool,
+    /// Whether the first failure is the last thing that is looked at.
+    pub(crate) fail_fast: bool,
     cargo: OsString,
 }
 
@@ -23,6 +25,7 @@ impl World {
         World {
             root: root.to_owned(),
             ci: std::env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1"),
+            fail_fast: false,
             cargo: std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
         }
     }
@@ -84,37 +87,56 @@ pub(crate) fn sim(arguments: &[&str]) -> ExitCode {
     }
 }
 
+#[derive(Clone, PartialEq, Eq, Debug)]
 enum Outcome {
     Passed,
     Failed(String),
     Skipped(String),
 }
 
-/// Runs the steps, stops at the first failure, and prints the summary.
-pub(crate) fn run(steps: &[&Step]) -> ExitCode {
-    let world = World::new();
-    let mut done: Vec<(&Step, Outcome, Duration)> = Vec::new();
-    let mut built = false;
-    let mut failed_at = None;
-    for &step in steps {
-        let started = Instant::now();
-        let outcome = if let Some(name) = failed_at {
-            Outcome::Skipped(format!("not reached, as {name} failed"))
-        } else if step.needs_binary && !built {
-            match run_step(&world, &BUILD) {
-                Outcome::Passed => run_step(&world, step),
-                otherwise => otherwise,
-            }
-        } else {
-            run_step(&world, step)
-        };
-        built |= matches!(outcome, Outcome::Passed) && (step.name == BUILD.name || step.needs_binary);
-        if let Outcome::Failed(_) = outcome {
-            failed_at = Some(step.name);
-        }
-        done.push((step, outcome, started.elapsed()));
+/// What became of a step, and how long it took.
+type Done<'a> = (&'a Step, Outcome, Duration);
+
+/// Runs the steps and prints the summary. A step that fails keeps none from running but those that
+/// need what it builds, unless `fail_fast`.
+pub(crate) fn run(steps: &[&Step], fail_fast: bool) -> ExitCode {
+    let done = perform(&World { fail_fast, ..World::new() }, steps, &BUILD);
+    print!("\n{}", summary(&done));
+    if done.iter().any(|(_, outcome, _)| matches!(outcome, Outcome::Failed(_))) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
     }
-    summary(&done)
+}
+
+/// Runs the steps, and `build` before the first that needs the binary.
+fn perform<'a>(world: &World, steps: &[&'a Step], build: &'a Step) -> Vec<Done<'a>> {
+    let mut done: Vec<Done<'_>> = Vec::new();
+    let perform_one = |done: &mut Vec<Done<'a>>, step: &'a Step| {
+        let started = Instant::now();
+        let outcome = match reason_not_to(world, step, build, done) {
+            Some(reason) => Outcome::Skipped(reason),
+            None => run_step(world, step),
+        };
+        done.push((step, outcome, started.elapsed()));
+    };
+    for &step in steps {
+        if step.needs_binary && done.iter().all(|(done, ..)| done.name != build.name) {
+            perform_one(&mut done, build);
+        }
+        perform_one(&mut done, step);
+    }
+    done
+}
+
+/// The failure before it that a step cannot do without, or is not to be run after.
+fn reason_not_to(world: &World, step: &Step, build: &Step, done: &[Done<'_>]) -> Option<String> {
+    let is_reason = |(before, outcome, _): &&Done<'_>| {
+        let counts = world.fail_fast || (step.needs_binary && before.name == build.name);
+        counts && matches!(outcome, Outcome::Failed(_))
+    };
+    let (before, ..) = done.iter().find(is_reason)?;
+    Some(format!("not run, as {} failed", before.name))
 }
 
 fn run_step(world: &World, step: &Step) -> Outcome {
@@ -137,9 +159,10 @@ fn run_step(world: &World, step: &Step) -> Outcome {
     Outcome::Failed(format!("{ended}\n   to repeat: cargo xtask test {}\n   or: {typed}", step.name))
 }
 
-fn summary(done: &[(&Step, Outcome, Duration)]) -> ExitCode {
+/// The verdict on each step and its time, a line each; then how many there are of each verdict.
+fn summary(done: &[Done<'_>]) -> String {
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    println!();
+    let mut lines = String::new();
     for (step, outcome, took) in done {
         let (count, word, reason) = match outcome {
             Outcome::Passed => (&mut passed, "passed", ""),
@@ -148,10 +171,10 @@ fn summary(done: &[(&Step, Outcome, Duration)]) -> ExitCode {
         };
         *count += 1;
         let line = format!("{:13} {word:8} {:6.1} s  {reason}", step.name, took.as_secs_f64());
-        println!("{}", line.trim_end());
+        lines.push_str(line.trim_end());
+        lines.push('\n');
     }
-    println!("{passed} passed, {failed} failed, {skipped} skipped");
-    if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    lines + &format!("{passed} passed, {failed} failed, {skipped} skipped\n")
 }
 
 /// A command as one would type it in the checkout.
@@ -165,4 +188,82 @@ pub(crate) fn typed(command: &Command) -> String {
     words.push(program.to_string_lossy().into_owned());
     words.extend(command.get_args().map(|argument| argument.to_string_lossy().into_owned()));
     words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSES: Step = Step {
+        name: "passes",
+        about: "",
+        prepare: |_| Ok(()),
+        command: |world| world.command("true", &[]),
+        needs_binary: false,
+    };
+    const FAILS: Step = Step { name: "fails", command: |world| world.command("false", &[]), ..PASSES };
+    const NEEDS: Step = Step { name: "needs", needs_binary: true, ..PASSES };
+    const BUILDS: Step = Step { name: "builds", ..PASSES };
+    const DOES_NOT_BUILD: Step = Step { name: "builds", ..FAILS };
+
+    /// Names and verdicts.
+    fn verdicts(steps: &[&Step], build: &Step, fail_fast: bool) -> Vec<String> {
+        let done = perform(&World { fail_fast, ..World::new() }, steps, build);
+        let show = |(step, outcome, _): &Done<'_>| match outcome {
+            Outcome::Passed => format!("{} passed", step.name),
+            Outcome::Failed(_) => format!("{} failed", step.name),
+            Outcome::Skipped(reason) => format!("{} {reason}", step.name),
+        };
+        done.iter().map(show).collect()
+    }
+
+    #[test]
+    fn a_step_that_fails_hides_none_after_it() {
+        assert_eq!(
+            verdicts(&[&FAILS, &PASSES, &NEEDS], &BUILDS, false),
+            ["fails failed", "passes passed", "builds passed", "needs passed"]
+        );
+    }
+
+    #[test]
+    fn nothing_is_run_after_the_first_failure_if_that_is_asked_for() {
+        assert_eq!(
+            verdicts(&[&PASSES, &FAILS, &PASSES, &BUILDS, &NEEDS], &BUILDS, true),
+            [
+                "passes passed",
+                "fails failed",
+                "passes not run, as fails failed",
+                "builds not run, as fails failed",
+                "needs not run, as fails failed"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_needs_a_build_that_fails_is_not_run_and_it_is_not_built_again() {
+        assert_eq!(
+            verdicts(&[&NEEDS, &PASSES, &NEEDS], &DOES_NOT_BUILD, false),
+            [
+                "builds failed",
+                "needs not run, as builds failed",
+                "passes passed",
+                "needs not run, as builds failed"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_summary_has_a_verdict_and_a_time_for_each() {
+        let second = Duration::from_secs(1);
+        let done = [
+            (&PASSES, Outcome::Passed, second),
+            (&FAILS, Outcome::Failed("exit status: 1".to_owned()), 90 * second),
+            (&NEEDS, Outcome::Skipped("no Node".to_owned()), Duration::ZERO),
+        ];
+        let lines = "passes        passed      1.0 s\n\
+                     fails         FAILED     90.0 s  exit status: 1\n\
+                     needs         SKIPPED     0.0 s  no Node\n\
+                     1 passed, 1 failed, 1 skipped\n";
+        assert_eq!(summary(&done), lines);
+    }
 }

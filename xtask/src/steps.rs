@@ -43,7 +43,10 @@ pub(crate) const STEPS: &[Step] = &[
         name: "unit",
         about: "unit, property, integration and doc tests",
         prepare: nothing,
-        command: |world| world.cargo_locked(&["test", "--workspace"], &[]),
+        command: |world| {
+            let last: &[&str] = if world.fail_fast { &[] } else { &["--no-fail-fast"] };
+            world.cargo_locked(&["test", "--workspace"], last)
+        },
         needs_binary: false,
     },
     Step {
