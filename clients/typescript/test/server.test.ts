@@ -1,5 +1,5 @@
 /** What only a real server shows. Against the real binary. */
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 // @ts-expect-error: it has no types
 import { startServer } from '../../../conformance/lib/server.mjs';
@@ -36,4 +36,20 @@ test('a write that is too long for a message of the server disturbs nothing', as
   states.clear();
   await api.put('/a/again', long);
   expect(states).not.toContain('waiting');
+});
+
+test('the cursor of a mirror compares, whatever else was written, and what was changed back has changed', async () => {
+  const api = await served([]);
+  await api.put('/doc', 1);
+  await api.put('/other', 1);
+  const live = api.live('/doc');
+  await live.ready;
+  await api.put('/doc', 2, { ifMatch: live.rev! });
+  await vi.waitFor(() => expect(live.value).toBe(2));
+  const before = live.rev!;
+  await api.put('/doc', 3);
+  await api.put('/doc', 2);
+  await expect(api.put('/doc', 4, { ifMatch: before })).rejects.toMatchObject({ type: 'precondition-failed' });
+  await vi.waitFor(() => expect([live.value, live.rev !== before]).toEqual([2, true]));
+  await api.put('/doc', 4, { ifMatch: live.rev! });
 });
