@@ -439,6 +439,11 @@ fn where_nothing_can_be_written_nothing_is() {
     for other in ["TRACE /a", "LOCK /a", "QUERY /a", "PUT /_streams\n\n1", "DELETE /_streams"] {
         assert_eq!(ask_as(server.address, "localhost", other).status, 405, "{other}");
     }
+    // Who wants to read at the wrong place is told so (PROTOCOL P9), unless it is a page that may not.
+    let stray = "POST /live/_streams\n\n{\"watch\":1,\"path\":\"/a\"}";
+    check_as(&server, "localhost", stray, "403 reserved-path");
+    let stranger = stray.replace("\n\n", "\nOrigin: http://evil.example\n\n");
+    check_as(&server, "localhost", &stranger, "403 forbidden-origin");
     // What is said of it is true.
     for path in ["/", "/a", "/new", "/_server"] {
         let short = format!("OPTIONS {path}");

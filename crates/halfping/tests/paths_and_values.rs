@@ -2,7 +2,9 @@
 
 mod common;
 
+use common::session::Session;
 use common::{serve, serve_limited};
+use serde_json::json;
 
 #[test]
 fn a_path_names_a_node_and_the_root_is_an_object() {
@@ -134,6 +136,31 @@ fn writing_to_a_name_that_the_server_has_is_refused_as_every_write_there() {
     for name in ["_health", "_metrics", "_streams"] {
         talk.check(&format!("PUT /{name}\n\n1"), "403 reserved-path");
     }
+}
+
+#[test]
+fn who_asks_for_a_stream_beside_the_root_of_the_api_writes_nothing() {
+    // PROTOCOL P9
+    let server = serve();
+    let mut talk = server.talk();
+    let before = talk.ask("GET /").cursor();
+    let commands = "{\"watch\":1,\"path\":\"/fleet\"}";
+    for path in ["/live/_streams", "/a/b/_streams/", "/live/%5Fstreams", "/_x/_streams", "/_streams/_streams"]
+    {
+        for accept in ["text/event-stream", "application/json"] {
+            let post = format!("POST {path}\nAccept: {accept}\n\n{commands}");
+            let answer = talk.check(&post, "403 reserved-path");
+            assert!(answer.text().contains("the URL of its root"), "{path}: {}", answer.text());
+        }
+    }
+    let mut session = Session::open(server.address, "/");
+    let answer = session.ask(json!({ "post": "/live/_streams", "value": 1 }));
+    assert_eq!(answer["type"], json!("urn:halfping:problem:reserved-path"));
+    assert_eq!(talk.ask("GET /").cursor(), before);
+    // The name by itself is like any other.
+    talk.check("PUT /live/_streams\n\n{}", "201");
+    talk.check("POST /live/_streams/x\n\n1", "201");
+    talk.check("POST /live/streams\n\n1", "201");
 }
 
 #[test]

@@ -125,6 +125,10 @@ async fn route(
         (&Method::POST, Some("_streams")) if path.segments().len() == 1 => {
             read::once(shared, access, &connection, request, body).await
         }
+        (&Method::POST, _) if write::is_misplaced(&path) => {
+            access.may_subscribe()?;
+            Err(write::misplaced(&path))
+        }
         (&Method::GET | &Method::HEAD, Some(OWN)) => {
             read::one(shared, access, &connection, request, path).await
         }

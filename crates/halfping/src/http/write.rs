@@ -95,6 +95,19 @@ async fn post(
     Ok(response)
 }
 
+/// Whether a path is that of `/_streams` with more before it: whoever posts there wants to read
+/// (PROTOCOL P9).
+pub(crate) fn is_misplaced(path: &Path) -> bool {
+    path.segments().last().is_some_and(|name| &**name == "_streams")
+}
+
+/// The refusal of such a request.
+pub(crate) fn misplaced(path: &Path) -> Problem {
+    let detail = format!("nothing is posted to {path}: only the root of the API has _streams");
+    Problem::new("reserved-path", detail)
+        .hint("the API begins at another path: give the client the URL of its root")
+}
+
 /// The write that creates a member under a new name, and that name.
 pub(crate) fn creation(shared: &Shared, path: &Path, value: Json) -> (String, Write) {
     let name = shared.names.next(shared.clock.now());

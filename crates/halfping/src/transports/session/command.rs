@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::access::is_own;
 use crate::aside::LARGE_BYTES;
 use crate::http::negotiate::{nearest, shorten};
+use crate::http::write::{is_misplaced, misplaced};
 use crate::problem::Problem;
 use crate::tag;
 use crate::transports::interval_ms;
@@ -384,7 +385,11 @@ impl Members<'_> {
         } else if let Some(path) = &self.delete {
             vec![Act::Write(resource(path)?, Action::Delete, condition)]
         } else if let Some(path) = &self.post {
-            vec![Act::Post(resource(path)?, json()?)]
+            let path = resource(path)?;
+            if is_misplaced(&path) {
+                return Err(whole(misplaced(&path)));
+            }
+            vec![Act::Post(path, json()?)]
         } else if let Some(bytes) = self.credit {
             vec![Act::Credit(bytes as usize), Act::Done]
         } else if let Some(cursor) = &self.ack {
@@ -664,6 +669,7 @@ mod tests {
             (r#"{"watch":null,"path":"/a"}"#, "bad-command", "an integer"),
             (r#"{"watch":4294967296,"path":"/a"}"#, "bad-command", "an integer"),
             (r#"{"watch":1,"path":"/_x"}"#, "reserved-path", "/_x"),
+            (r#"{"post":"/a/_streams","value":1}"#, "reserved-path", "/a/_streams"),
             (r#"{"watch":1,"path":"a"}"#, "bad-path", "begins with"),
             (r#"{"watch":1,"path":7}"#, "bad-command", "'path' is the path"),
             (r#"{"watch":1,"path":"/a","rate":0}"#, "bad-command", "positive"),
