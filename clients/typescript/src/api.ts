@@ -517,7 +517,7 @@ export class Api<S = any> {
     const machine = this.#machine;
     const { phase: state, transport, problem, blockedUntil } = machine;
     const hint = transport === 'events' && blockedUntil
-      ? 'WebSockets do not get through: let the proxy pass upgrades (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade)'
+      ? "WebSockets do not get through: let the proxy pass upgrades (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade), or, if it must not, say { transport: 'events' }"
       : problem?.hint;
     const error = problem && HalfpingError.of(problem);
     return {

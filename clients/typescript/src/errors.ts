@@ -89,7 +89,9 @@ export class HalfpingError extends Error {
     /** The document that says so, as it came if it was the server's. */
     readonly problem: Problem = {},
   ) {
-    const { hint, status = 0, rev } = problem;
+    const { status = 0, rev } = problem;
+    // The server speaks of a header; here it is an option.
+    const hint = problem.hint?.replace('send If-None-Match: *', 'say { ifMatch: null }');
     super(hint ? `${detail} (${hint})` : detail);
     this.status = status;
     this.hint = hint;

@@ -270,12 +270,12 @@ export class Machine {
     }
   }
 
-  lose({ code, retryAfter, problem }: Omit<Of<'lost'>, 'type'>): void {
+  lose({ code, retryAfter, problem, isFinal }: Omit<Of<'lost'>, 'type'>): void {
     const isShortened = code === TOO_LONG && this.#shorten();
     const unheard = this.phase === 'opening' && !isShortened;
     const isGood = !unheard && this.now - this.#liveAt >= STABLE_MS;
     if (isGood) this.#pause = PAUSE_MS_MIN;
-    const kind = isShortened ? 'once' : comeBack(code);
+    const kind = isFinal ? 'never' : isShortened ? 'once' : comeBack(code);
     this.problem = problem ?? (kind === 'never' ? { type: 'ended', detail: `closed with code ${code}` } : this.problem);
     if (kind === 'never') return this.#rest('refused');
     // Perhaps it is only this transport: the other is tried at once.

@@ -117,7 +117,7 @@ export type Event =
   | { readonly type: 'flush' }
   | { readonly type: 'opened'; readonly token: string | undefined }
   | { readonly type: 'message'; readonly text: string }
-  | { readonly type: 'lost'; readonly code?: number | undefined; readonly retryAfter?: number | undefined; readonly problem?: Problem | undefined }
+  | { readonly type: 'lost'; readonly code?: number | undefined; readonly retryAfter?: number | undefined; readonly problem?: Problem | undefined; readonly isFinal?: boolean }
   | { readonly type: 'timer' }
   /** Something happened that makes a look worth while: the network came back, the page is shown. */
   | { readonly type: 'nudge' }

@@ -45,7 +45,12 @@ export type WebSocketConstructor = new (url: string, protocol: string) => WebSoc
 /** What `listener` is told after a `drop` it has to ignore. */
 export function openSocket(Socket: WebSocketConstructor, http: Http, listener: Listener): Wire {
   const socket = new Socket(http.root.href.replace('http', 'ws'), 'halfping.v1');
-  const opened = new Promise((resolve) => (socket.onopen = resolve));
+  const opened = new Promise<void>((resolve) => {
+    socket.onopen = () => {
+      http.letIn = true;
+      resolve();
+    };
+  });
   opening(Promise.all([http.token(), opened]).then(([token]) => token), listener);
   socket.onmessage = ({ data }) => listener({ type: 'message', text: data });
   socket.onclose = ({ code, reason }) => listener({ type: 'lost', code, problem: reason ? { type: 'ended', detail: reason } : undefined });
@@ -72,6 +77,8 @@ export interface Http {
   readonly fetch: typeof fetch;
   readonly root: URL;
   readonly token: () => Promise<string | undefined>;
+  /** The server has answered before: it lets in this page. */
+  letIn?: boolean;
 }
 
 /** The same; its one message is the body of a request. */
@@ -87,7 +94,11 @@ export function openEvents(http: Http, listener: Listener): Wire {
       signal: abort.signal,
     });
     if (!response.headers.get('content-type')?.startsWith(STREAM)) {
-      return listener({ type: 'lost', problem: await documentOf(response), retryAfter: Number(response.headers.get('retry-after')) * 1000 || 0 });
+      const problem = await documentOf(response);
+      // Not the root of an API: it is a resource, or (P9) could be one.
+      const isFinal = response.status === 201 || problem.type === 'urn:halfping:problem:reserved-path';
+      const retryAfter = Number(response.headers.get('retry-after')) * 1000 || 0;
+      return listener({ type: 'lost', problem: isFinal ? { hint: ELSEWHERE, ...problem } : problem, retryAfter, isFinal });
     }
     const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
     let retryAfter = 0;
@@ -120,6 +131,7 @@ export function openEvents(http: Http, listener: Listener): Wire {
 }
 
 const STREAM = 'text/event-stream';
+const ELSEWHERE = 'the API begins at another path: connect() takes the URL of its root';
 const METHODS: { readonly [command: string]: readonly [method: string, type?: string] } = {
   get: ['GET'],
   put: ['PUT', 'application/json'],
@@ -158,16 +170,21 @@ export async function request(http: Http, token: string | undefined, command: Co
   return { ...head, ...(created && { path: `${at.replace(/\/$/, '')}/${created}` }), ...(name === 'get' && { value: await response.json() }) };
 }
 
-function ask({ fetch, root }: Http, token: string | undefined, url: string, { headers, ...init }: RequestInit): Promise<Response> {
+async function ask(http: Http, token: string | undefined, url: string, { headers, ...init }: RequestInit): Promise<Response> {
   const all = { ...headers, ...(token !== undefined && { authorization: `Bearer ${token}` }) };
-  return fetch(new URL(url, root), { ...init, headers: all, cache: 'no-store' }).catch(({ message }: Error) => {
+  const { fetch, root } = http;
+  try {
+    const response = await fetch(new URL(url, root), { ...init, headers: all, cache: 'no-store' });
+    http.letIn = true;
+    return response;
+  } catch (error) {
     const origin = globalThis.location?.origin;
     throw {
-      message: `nothing answers at ${root} (${message})`,
+      message: `nothing answers at ${root} (${(error as Error).message})`,
       // A browser does not tell a page of another origin that it was refused.
-      hint: origin && origin !== root.origin ? `if a server is there, it does not let in pages of ${origin}: --cors ${origin === 'null' ? 'any' : origin}` : undefined,
+      hint: !http.letIn && origin && origin !== root.origin ? `if a server is there, it does not let in pages of ${origin}: --cors ${origin === 'null' ? 'any' : origin}` : undefined,
     };
-  });
+  }
 }
 
 async function documentOf(response: Response): Promise<Problem> {

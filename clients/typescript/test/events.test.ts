@@ -1,7 +1,7 @@
 /** The way without WebSockets, against the real binary: the same API, the same state. */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 // @ts-expect-error: it has no types
 import { startServer } from '../../../conformance/lib/server.mjs';
 import { type Api, connect } from '../src/index.js';
@@ -68,6 +68,22 @@ test('links come and go, and what was there stays', async () => {
   expect(seen).toEqual([undefined, { n: 1, m: 1 }, { n: 2, m: 1 }, { n: 3, m: 1 }]);
   expect(api.status).toMatchObject({ state: 'live', transport: 'events', hint: undefined });
   stop();
+});
+
+test('a client that reads at a wrong path writes nothing, and says what is wrong', async () => {
+  const before = (await api.get('/')).rev;
+  const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
+  for (const transport of ['auto', 'events'] as const) {
+    const errors: any[] = [];
+    const stray = connect(`${server.url}/wrong`, { transport, onError: (error) => errors.push(error) });
+    stray.on('/fleet', () => {});
+    await vi.waitFor(() => expect(stray.status.state).toBe('refused'), 10_000);
+    expect(stray.status).toMatchObject({ error: { type: 'reserved-path', status: 403 }, hint: expect.stringContaining('the API begins at another path') });
+    expect(errors).toHaveLength(1);
+    stray.close();
+  }
+  warned.mockRestore();
+  expect((await api.get('/')).rev).toBe(before);
 });
 
 describe('what is no Halfping', () => {

@@ -127,6 +127,48 @@ test('of a page of another origin that nobody answers say that it may have been 
   await failed;
 });
 
+test('of a page that was let in before do not say that it may have been refused', async () => {
+  vi.stubGlobal('location', { origin: 'https://app.test' });
+  const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
+  const { api, asked } = server();
+  const first = api.put('/a', 1);
+  await settled();
+  asked[0]!.answer(done());
+  await first;
+  const failed = expect(api.put('/a', 2)).rejects.toMatchObject({ type: 'unsure', detail: expect.stringContaining('nothing answers'), hint: undefined });
+  await settled();
+  asked[1]!.fail();
+  await failed;
+  expect(warned).not.toHaveBeenCalled();
+});
+
+test('to create what is not there are told of the option for it', async () => {
+  const { api, asked } = server();
+  const failed = expect(api.put('/a', 1, { ifMatch: 'e.1' })).rejects.toMatchObject({ type: 'precondition-failed', hint: 'nothing is there; to create it, say { ifMatch: null }' });
+  await settled();
+  const problem = { type: 'urn:halfping:problem:precondition-failed', status: 412, detail: '/a differs', hint: 'nothing is there; to create it, send If-None-Match: *' };
+  asked[0]!.answer(Response.json(problem, { status: 412, headers: { etag: '"e.2"' } }));
+  await failed;
+});
+
+test.each([
+  ['a resource of a server of before', new Response(null, { status: 201, headers: { etag: '"e.1"', location: '/live/_streams/x' } }), 'bad-answer', 'the API begins at another path: connect() takes the URL of its root'],
+  ['a server that says so', Response.json({ type: 'urn:halfping:problem:reserved-path', status: 403, detail: 'nothing is posted', hint: 'the URL of its root' }, { status: 403 }), 'reserved-path', 'the URL of its root'],
+])('for a stream at the wrong path end with the first one: %s', async (_, answer, type, hint) => {
+  vi.spyOn(console, 'warn').mockImplementation(() => {});
+  const errors: any[] = [];
+  const { api, asked } = server({ onError: (error) => errors.push(error) }, 'http://server.test/live');
+  api.on('/fleet', () => {});
+  await settled();
+  expect(asked.map(({ method, url }) => [method, url])).toEqual([['POST', 'http://server.test/live/_streams']]);
+  asked[0]!.answer(answer);
+  await vi.advanceTimersByTimeAsync(600_000);
+  expect(asked).toHaveLength(1);
+  expect(api.status).toMatchObject({ state: 'refused', error: { type }, hint });
+  expect(errors).toMatchObject([{ type, hint }]);
+  api.close();
+});
+
 test.each([
   ['/a?b#c', '/live/a%3Fb%23c'],
   ['/a\\b', '/live/a%5Cb'],
