@@ -1,5 +1,5 @@
 // The code in the documentation's pages, as tests: `sh`, `python` and `html` are run as they stand, `js` and `ts` as modules of a page,
-// `rust` is compared with sources that Cargo compiles. Blocks of another kind (`console`, `text`, configurations) are not run.
+// `rust` is compared with sources that Cargo compiles, the types of `ts` and `tsx` are checked. Blocks of another kind (`console`, `text`, configurations) are not run.
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -31,7 +31,7 @@ const all = readdirSync(`${root}docs`, { recursive: true })
   .flatMap((file) => [...blocks(readFileSync(`${root}docs/${file}`, 'utf8'))].map((block) => ({ ...block, name: `docs/${file}:${block.line}` })));
 
 /** Those whose types are to be checked. */
-export const typedSamples = () => all.filter(({ kind }) => kind === 'ts');
+export const typedSamples = () => all.filter(({ kind }) => kind === 'ts' || kind === 'tsx');
 
 /** Tests, by name: file and line. */
 export function samples({ url, run, inPage, texts }) {

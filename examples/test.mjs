@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { connect } from 'halfping';
 import { chromium } from 'playwright-core';
 import { build } from 'vite';
@@ -135,6 +135,17 @@ const tests = {
     });
   },
 
+  async 'eventsource.html, opened as a file'() {
+    const page = await browser.newPage();
+    page.setDefaultTimeout(MS_MAX);
+    try {
+      await page.goto(`${pathToFileURL(join(here, 'eventsource.html'))}?api=${encodeURIComponent(server.url)}`);
+      await shows(page, '#state', '--cors any');
+    } finally {
+      await page.close();
+    }
+  },
+
   async react() {
     await build({ root: join(here, 'react'), base: './', logLevel: 'warn', build: { outDir: made, emptyOutDir: true } });
     await usesReact(made);
@@ -155,9 +166,10 @@ const tests = {
     const folder = join(here, 'node_modules/.samples'); // where `halfping` is found from
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder, { recursive: true });
-    const typed = typedSamples().map(({ text }, n) => {
-      writeFileSync(join(folder, `${n}.ts`), text);
-      return join(folder, `${n}.ts`);
+    const typed = typedSamples().map(({ kind, text }, n) => {
+      const file = join(folder, `${n}.${kind}`);
+      writeFileSync(file, text);
+      return file;
     });
     const options = '--noEmit --strict --skipLibCheck --target es2022 --module esnext --moduleResolution bundler --jsx react-jsx'.split(' ');
     await run('npx', ['tsc', ...options, ...typed, 'react/main.tsx']);
