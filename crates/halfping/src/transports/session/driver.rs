@@ -261,9 +261,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                 // A client that does not take what it is sent cannot hear pings: it is slow, not gone (PROTOCOL L11).
                 // Nor is one that is not listened to.
                 (self.heard, self.pings) = (now, 0);
-            } else if silence <= now {
-                return Poll::Ready(End::Close(Close::Silence));
-            } else if next_ping <= now {
+            } else if silence.min(next_ping) <= now {
+                // Time that the server itself slept through, as on a machine that was suspended, is not the
+                // client's silence: it has been asked nothing (PROTOCOL L11).
+                self.heard += now - silence.min(next_ping);
+                if silence <= next_ping {
+                    return Poll::Ready(End::Close(Close::Silence));
+                }
                 socket.write_ping();
                 self.pings += 1;
             }
