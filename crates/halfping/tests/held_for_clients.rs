@@ -17,6 +17,7 @@ use hyper::body::Bytes;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
+use tokio::task::JoinHandle;
 
 const MB: usize = 1 << 20;
 
@@ -370,6 +371,11 @@ fn places_of_links_are_bounded_by_what_their_names_take() {
     other.check("GET /n?watch", "429 too-many-links\nRetry-After: *\n\nat most 6");
 }
 
+/// How many have their answer.
+fn answered<T>(asked: &[JoinHandle<T>]) -> usize {
+    asked.iter().filter(|answer| answer.is_finished()).count()
+}
+
 #[test]
 fn heads_of_requests_that_wait_are_bounded() {
     // PROTOCOL O14
@@ -399,17 +405,17 @@ fn heads_of_requests_that_wait_are_bounded() {
     };
     let mut first = open();
     let asked: Vec<_> = (0..60).map(|_| ask(&mut first)).collect();
-    let refused = || asked.iter().filter(|answer| answer.is_finished()).count();
-    until("its share is taken", || server.metric("halfping_links") as usize + refused() == asked.len());
-    let waiting = asked.len() - refused();
+    let links = || server.metric("halfping_links") as usize;
+    until("its share is taken", || links() + answered(&asked) == asked.len());
+    let waiting = asked.len() - answered(&asked);
     assert!((10..=own / (6 << 10)).contains(&waiting), "{waiting} wait");
-    assert!(hits(&server, "heads_bytes_per_connection") as usize == refused());
+    assert!(hits(&server, "heads_bytes_per_connection") as usize == answered(&asked));
     // Others have what is left of all.
     let mut second = open();
     let of_second: Vec<_> = (0..60).map(|_| ask(&mut second)).collect();
-    until("all is taken", || hits(&server, "heads_bytes") > 0);
-    assert!(of_second.iter().filter(|answer| !answer.is_finished()).count() < waiting);
-    for answer in asked.into_iter().chain(of_second).filter(tokio::task::JoinHandle::is_finished) {
+    until("all is taken", || links() + answered(&of_second) == waiting + of_second.len());
+    assert!(hits(&server, "heads_bytes") > 0 && of_second.len() - answered(&of_second) < waiting);
+    for answer in asked.into_iter().chain(of_second).filter(JoinHandle::is_finished) {
         let answer = runtime.block_on(answer).unwrap().unwrap();
         assert_eq!(answer.status(), 503);
         assert!(answer.headers().contains_key("retry-after"));

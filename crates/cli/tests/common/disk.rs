@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,6 +33,23 @@ pub(crate) fn address() -> SocketAddr {
         if TcpListener::bind(address).is_ok() {
             return address;
         }
+    }
+}
+
+/// Waits until something is so.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < until, "it never came to be: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits for so many more; as long as it takes, if there is always a next.
+pub(crate) fn more(what: &str, counted: &AtomicU64, count: u64) {
+    let before = counted.load(Ordering::Relaxed);
+    for next in 1..=count {
+        until(what, || counted.load(Ordering::Relaxed) >= before + next);
     }
 }
 
@@ -165,6 +182,10 @@ impl Drop for Durable {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking() {
+            let said: Vec<String> = self.lines.iter().collect();
+            eprintln!("the server of the test that failed had said last:\n{}", said.join("\n"));
+        }
     }
 }
 

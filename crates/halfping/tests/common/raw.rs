@@ -431,6 +431,7 @@ impl Stream {
                 {
                     return Err(NoLine::Yet);
                 }
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(_) => self.cut = true,
             }
         }

@@ -121,6 +121,7 @@ impl Session {
                         return Told::Nothing;
                     }
                 }
+                Err(Error::Io(e)) if e.kind() == ErrorKind::Interrupted => {}
                 Err(Error::Protocol(
                     error @ tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
                 )) => {
