@@ -37,6 +37,8 @@ export function installations({ run, usesPage }) {
     CARGO_INSTALL_ROOT: join(folder, 'cargo'),
     CARGO_TARGET_DIR: `${root}/target`,
     PATH: `${join(folder, 'cargo/bin')}:${process.env.PATH}`,
+    // Building pages in this process has set it to 'production', and then npm leaves out what builds the client.
+    NODE_ENV: 'development',
     npm_config_prefer_offline: 'true',
     npm_config_audit: 'false',
   };
