@@ -5,7 +5,7 @@ mod bench;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
-use clap::builder::{BoolishValueParser, NonEmptyStringValueParser, Resettable, TypedValueParser};
+use clap::builder::{NonEmptyStringValueParser, Resettable, TypedValueParser};
 use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Asked, alone};
@@ -118,7 +118,7 @@ pub(crate) struct Serve {
     /// Set a limit, as in the configuration file's [limits]; wins over it. Sizes and times may have
     /// units (5MB, 64KiB, 30s). Can be given many times
     #[arg(long, value_name = "NAME=VALUE", value_parser = limit)]
-    pub(crate) limit: Vec<(String, u64)>,
+    pub(crate) limit: Vec<(String, String)>,
 
     #[command(flatten)]
     pub(crate) log: Log,
@@ -129,21 +129,23 @@ pub(crate) struct Serve {
 }
 
 fn origin(text: &str) -> Result<String, String> {
-    if text == "none" { Ok(text.to_owned()) } else { crate::config::origin(star(text)) }
+    if text == "none" { Ok(text.to_owned()) } else { crate::config::origin(text) }
 }
 
-fn host(text: &str) -> Result<String, String> {
-    crate::config::host(star(text))
+/// The two halves of a limit. Which names there are is the configuration's business.
+fn limit(text: &str) -> Result<(String, String), &'static str> {
+    let halves = text.split_once('=');
+    let (name, value) = halves.ok_or("a limit is NAME=VALUE, such as body_bytes=1000000")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
-/// The configuration's word for any; a shell may have its own idea of it.
-fn star(text: &str) -> &str {
-    if text == "any" { "*" } else { text }
-}
-
-fn limit(text: &str) -> Result<(String, u64), String> {
-    let (name, value) = text.split_once('=').ok_or("a limit is NAME=VALUE, such as body_bytes=1000000")?;
-    Ok((name.to_owned(), crate::units::amount(name, value)?))
+/// A switch, in the words that people have for its two positions.
+fn switch(text: &str) -> Result<bool, &'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "on" | "true" | "t" | "yes" | "y" | "1" => Ok(true),
+        "off" | "false" | "f" | "no" | "n" | "0" => Ok(false),
+        _ => Err("expected on or off"),
+    }
 }
 
 /// Serve a made-up city of moving vehicles, to look at and to try things on
@@ -152,6 +154,7 @@ fn limit(text: &str) -> Result<(String, u64), String> {
 /// sums them up, and /demo/vehicles is how many are wished: write another number there, and the fleet grows or shrinks. The page at
 /// /_demo/ shows all of it.
 #[derive(Debug, Group)]
+#[command(mut_arg("data", |data| data.help(DEMO_DATA)))]
 #[command(after_help = "\
 Examples:
   halfping demo --open
@@ -201,6 +204,15 @@ pub(crate) struct Demo {
     pub(crate) log: Log,
 }
 
+/// The demo's help for `--data`, with its own default (`commands::demo::data`).
+#[cfg(not(windows))]
+const DEMO_DATA: &str = "Keep state in this directory: what was acknowledged is there again after a crash \
+    [env: HALFPING_DATA] [default: $XDG_STATE_HOME/halfping/demo, without that variable \
+    ~/.local/state/halfping/demo]";
+#[cfg(windows)]
+const DEMO_DATA: &str = "Keep state in this directory: what was acknowledged is there again after a crash \
+    [env: HALFPING_DATA] [default: %LOCALAPPDATA%\\halfping\\demo]";
+
 /// Whom the server lets in, and to what.
 #[derive(Debug, Group)]
 pub(crate) struct Access {
@@ -211,15 +223,15 @@ pub(crate) struct Access {
 
     /// Answer requests for this host, or for `any`, as Host names it; can be given many times [default: on a loopback address, loopback
     /// names; elsewhere any]
-    #[arg(long, value_name = "NAME", env = "HALFPING_ALLOWED_HOSTS", value_delimiter = ',', value_parser = host)]
+    #[arg(long, value_name = "NAME", env = "HALFPING_ALLOWED_HOSTS", value_delimiter = ',', value_parser = crate::config::host)]
     pub(crate) allowed_host: Vec<String>,
 
     /// Nobody can write through HTTP: they read what is in the store, or what the demo does
-    #[arg(long, env = "HALFPING_READ_ONLY", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "HALFPING_READ_ONLY", value_parser = switch)]
     pub(crate) read_only: bool,
 
     /// Show at /_server what the server is doing and for whom [default: on a loopback address, to requests for localhost; elsewhere off]
-    #[arg(long, value_name = "on|off", env = "HALFPING_CONSOLE", value_parser = BoolishValueParser::new(), hide_possible_values = true)]
+    #[arg(long, value_name = "on|off", env = "HALFPING_CONSOLE", value_parser = switch)]
     pub(crate) console: Option<bool>,
 }
 
@@ -350,7 +362,7 @@ pub(crate) struct Check {
 /// Write the whole state of a running server to a file
 ///
 /// What is written is a stream of the URL's resource (the root, unless the URL says otherwise) up to its first `synced`, one JSON frame a line: the state at one moment, taken while the server
-/// goes on.
+/// goes on. `restore` makes that resource the root of the new store, wherever it was.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
@@ -367,7 +379,8 @@ pub(crate) struct Backup {
 /// Make a store from a backup
 ///
 /// Whatever limits the server had, and will have. It begins a new history: clients that come with a
-/// cursor from before are sent the whole state, as they should be.
+/// cursor from before are sent the whole state, as they should be. The resource of which the backup
+/// was taken becomes the root: a backup of /orders has the orders at /, and not at /orders.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:

@@ -70,7 +70,7 @@ struct CorsSection {
 
 impl Config {
     /// What a file says, if there is one, with limits of the command line in place of the file's.
-    pub(crate) fn read(file: Option<&Path>, limits: &[(String, u64)]) -> Result<Config, Failure> {
+    pub(crate) fn read(file: Option<&Path>, limits: &[(String, String)]) -> Result<Config, Failure> {
         let text = match file {
             Some(file) => std::fs::read_to_string(file).map_err(|error| {
                 Failure::new(Blame::Input, format!("cannot read {}: {error}", file.display()))
@@ -89,13 +89,19 @@ impl Config {
     }
 
     /// The same with other limits. What the file says has to be possible with them as well.
-    fn with_limits(mut self, limits: &[(String, u64)]) -> Result<Config, Failure> {
+    fn with_limits(mut self, limits: &[(String, String)]) -> Result<Config, Failure> {
         let wrong = |error: serde_json::Error| {
             let message = error.to_string();
             said(Failure::new(Blame::Usage, &*message), &message)
         };
         let mut all = serde_json::to_value(&self.limits).map_err(wrong)?;
-        limits.iter().for_each(|(name, value)| all[name] = (*value).into());
+        for (name, text) in limits {
+            all[name] = match is_limit(name) {
+                true => units::amount(name, text).map_err(|why| Failure::new(Blame::Usage, why))?.into(),
+                // Whoever reads all of them names it.
+                false => serde_json::Value::Null,
+            };
+        }
         self.limits = serde_json::from_value(all).map_err(wrong)?;
         self.check(Blame::Usage)?;
         Ok(self)
@@ -161,7 +167,7 @@ impl Config {
 /// Whose pages a browser lets in. Without a word about it: on a loopback address pages of loopback origins, elsewhere nobody's.
 fn cors(origins: Option<&[String]>, listen: SocketAddr) -> Cors {
     match origins {
-        Some([any]) if any == "*" => Cors::Any,
+        Some([any]) if is_any(any) => Cors::Any,
         Some([]) => Cors::None,
         Some([none]) if none == "none" => Cors::None,
         Some(origins) => Cors::Origins(origins.to_vec()),
@@ -172,7 +178,7 @@ fn cors(origins: Option<&[String]>, listen: SocketAddr) -> Cors {
 
 fn hosts(names: Option<&[String]>) -> Hosts {
     match names {
-        Some([any]) if any == "*" => Hosts::Any,
+        Some([any]) if is_any(any) => Hosts::Any,
         Some(names) => Hosts::Named(names.to_vec()),
         None => Hosts::ByAddress,
     }
@@ -189,6 +195,7 @@ fn console(asked: Option<bool>, listen: SocketAddr) -> Console {
 }
 
 fn parse(text: &str) -> Result<Config, Failure> {
+    sections_are_tables(text)?;
     let text = &in_plain_numbers(text)?;
     let config: Config = toml::from_str(text).map_err(|error| {
         let failure = Failure::new(Blame::Input, plain(error.message()));
@@ -203,6 +210,20 @@ fn parse(text: &str) -> Result<Config, Failure> {
     Ok(config)
 }
 
+/// Refuses a section that is written as a value: `cors = ["*"]`.
+fn sections_are_tables(text: &str) -> Result<(), Failure> {
+    let Ok(table) = DeTable::parse(text) else { return Ok(()) };
+    for (name, value) in table.get_ref() {
+        let section = SECTIONS.iter().find(|section| section.name == &**name.get_ref());
+        if let (Some(Section { name, example, .. }), false) = (section, value.get_ref().is_table()) {
+            let failure = Failure::new(Blame::Input, format!("`{name}` is a section"));
+            let failure = failure.hint(format!("write [{name}], and on the line below it {example}"));
+            return Err(at_line(failure, text, value.span().start));
+        }
+    }
+    Ok(())
+}
+
 /// The same text with plain numbers in place of limits that have units: `"5MB"`.
 fn in_plain_numbers(text: &str) -> Result<String, Failure> {
     let mut plain = text.to_owned();
@@ -214,7 +235,9 @@ fn in_plain_numbers(text: &str) -> Result<String, Failure> {
     };
     let mut found = Vec::new();
     for (name, value) in limits {
-        if let DeValue::String(amount) = value.get_ref() {
+        if let DeValue::String(amount) = value.get_ref()
+            && is_limit(name.get_ref())
+        {
             let number = units::amount(name.get_ref(), amount)
                 .map_err(|why| at_line(Failure::new(Blame::Input, why), text, value.span().start))?;
             found.push((value.span(), number.to_string()));
@@ -237,24 +260,56 @@ fn said(failure: Failure, message: &str) -> Failure {
     let mut names = names.split('`').skip(1).step_by(2);
     let Some(name) = names.next() else { return failure };
     let known: Vec<&str> = names.collect();
-    let is_limit = serde_json::to_value(Limits::default()).is_ok_and(|all| all.get(name).is_some());
-    let of_others = SECTIONS.iter().find(|(_, names)| names.contains(&name)).map(|(section, _)| *section);
-    match if is_limit { Some("limits") } else { of_others } {
+    let of_others = SECTIONS.iter().find(|section| section.settings.contains(&name));
+    let of_others = of_others.map(|section| section.name);
+    match if is_limit(name) { Some("limits") } else { of_others } {
         Some("") => failure.hint(format!("`{name}` stands before the first [section]")),
         Some(section) => failure.hint(format!("`{name}` stands in [{section}]")),
-        None => match nearest(name, &known) {
-            Some(near) => failure.hint(format!("did you mean `{near}`?")),
-            None => failure,
+        None => match (elsewhere(name, &known), nearest(name, &known)) {
+            (Some(hint), _) => failure.hint(hint),
+            (None, Some(near)) => failure.hint(format!("did you mean `{near}`?")),
+            (None, None) => failure,
         },
     }
 }
 
-/// Names of settings by their sections; those of `[limits]` are members of [`Limits`].
-const SECTIONS: [(&str, &[&str]); 4] = [
-    ("", &["listen", "data", "allowed_hosts", "read_only"]),
-    ("regions", &["ephemeral"]),
-    ("cors", &["origins"]),
-    ("console", &["enabled"]),
+/// Where a word of the command line belongs that stands before the first section.
+fn elsewhere(name: &str, known: &[&str]) -> Option<&'static str> {
+    let (_, hint) = ELSEWHERE.iter().find(|(word, _)| *word == name.replace('-', "_"))?;
+    known.contains(&"listen").then_some(hint)
+}
+
+fn is_limit(name: &str) -> bool {
+    serde_json::to_value(Limits::default()).is_ok_and(|all| all.get(name).is_some())
+}
+
+/// A part of the file with a name. What stands before the first has none.
+struct Section {
+    name: &'static str,
+    settings: &'static [&'static str],
+    /// A line of it.
+    example: &'static str,
+}
+
+/// All sections. The settings of `[limits]` are the members of [`Limits`].
+const SECTIONS: [Section; 5] = [
+    Section {
+        name: "",
+        settings: &["listen", "data", "allowed_hosts", "read_only"],
+        example: "listen = 7070",
+    },
+    Section { name: "regions", settings: &["ephemeral"], example: "ephemeral = [\"/vehicles/*/position\"]" },
+    Section { name: "limits", settings: &[], example: "body_bytes = \"1MB\"" },
+    Section { name: "cors", settings: &["origins"], example: "origins = [\"*\"]" },
+    Section { name: "console", settings: &["enabled"], example: "enabled = true" },
+];
+
+/// Words of the command line that the file has otherwise, or not at all.
+const ELSEWHERE: [(&str, &str); 4] = [
+    ("port", "a port is written `listen = 7171`, or with its address `listen = \"127.0.0.1:7171\"`"),
+    ("memory", "only the command line has it: --memory"),
+    ("log", "only the command line has it (--log), and the environment: HALFPING_LOG"),
+    ("log_format", "only the command line has it (--log-format), and the environment: HALFPING_LOG_FORMAT"),
 ];
 
 /// The known name that was probably meant.
@@ -290,11 +345,15 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAdd
     deserializer.deserialize_any(Listen).map(Some)
 }
 
+/// Both words for any: a shell may have its own idea of `*`.
+fn is_any(text: &str) -> bool {
+    matches!(text, "*" | "any")
+}
+
 /// An origin as browsers write it (`https://app.example.org`), however it is written here; or `*`.
 pub(crate) fn origin(text: &str) -> Result<String, String> {
     match text {
-        "*" => Ok(text.to_owned()),
-        "any" => Err("any origin is written `*` here".to_owned()),
+        any if is_any(any) => Ok("*".to_owned()),
         "none" => Err("no origin at all is written [] here".to_owned()),
         text => Cors::origin(text).map_err(|why| why.to_string()),
     }
@@ -303,8 +362,7 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
 /// A host without scheme and port; or `*`.
 pub(crate) fn host(text: &str) -> Result<String, String> {
     match text {
-        "*" => Ok(text.to_owned()),
-        "any" => Err("any name is written `*` here".to_owned()),
+        any if is_any(any) => Ok("*".to_owned()),
         text => Hosts::name(text).map_err(|why| why.to_string()),
     }
 }
@@ -375,21 +433,26 @@ mod tests {
         check("allowed_hosts = [\"*\"]\nread_only = true", LOOPBACK, "Loopback Any true");
         check("listen = \"127.0.0.1:80\"\n[limits]\n", EVERYWHERE, "Some(127.0.0.1:80) None");
         check("[cors]\norigins = []", LOOPBACK, "None None");
-        check("[cors]\norigins = [\"*\"]", EVERYWHERE, "None Any");
+        for any in ["*", "any"] {
+            check(&format!("[cors]\norigins = [\"{any}\"]"), EVERYWHERE, "None Any");
+            check(&format!("allowed_hosts = [\"{any}\"]"), LOOPBACK, "Loopback Any");
+        }
         check("[cors]\norigins = [\"https://a\"]", LOOPBACK, "Origins([\"https://a\"])");
     }
 
     #[test]
     fn the_command_line_wins_over_the_file() {
         let file = "listen = \"127.0.0.1:80\"\n[limits]\nbody_bytes = 10\nuri_bytes = 11";
-        let limits = [("body_bytes".to_owned(), 20), ("ping_ms".to_owned(), 30)];
+        let limits = [("body_bytes".to_owned(), "20".to_owned()), ("ping_ms".to_owned(), "30ms".to_owned())];
         let Config { limits, listen, .. } = parse(file).ok().unwrap().with_limits(&limits).ok().unwrap();
         assert_eq!((limits.body_bytes, limits.uri_bytes, limits.ping_ms), (20, 11, 30));
         assert!(listen.is_some());
-        for (name, value, says) in
-            [("speed", 1, "unknown field `speed`"), ("body_bytes", 0, "limits.body_bytes must be at least 1")]
-        {
-            let why = Config::default().with_limits(&[(name.to_owned(), value)]).err().unwrap();
+        for (name, value, says) in [
+            ("speed", "1", "unknown field `speed`"),
+            ("body_bytes", "0", "limits.body_bytes must be at least 1"),
+        ] {
+            let limits = [(name.to_owned(), value.to_owned())];
+            let why = Config::default().with_limits(&limits).err().unwrap();
             assert!(why.message().contains(says), "{why:?}");
         }
     }
@@ -397,9 +460,9 @@ mod tests {
     #[test]
     fn a_limit_that_tightens_paths_drops_no_ephemeral_region() {
         let config = || parse("[regions]\nephemeral = [\"/a/*/c\", \"/longer\"]").ok().unwrap();
-        let with = |name: &str, value| config().with_limits(&[(name.to_owned(), value)]);
-        assert_eq!(with("path_depth", 3).ok().unwrap().ephemeral().len(), 2);
-        for (name, value) in [("path_depth", 2), ("key_bytes", 5)] {
+        let with = |name: &str, value: &str| config().with_limits(&[(name.to_owned(), value.to_owned())]);
+        assert_eq!(with("path_depth", "3").ok().unwrap().ephemeral().len(), 2);
+        for (name, value) in [("path_depth", "2"), ("key_bytes", "5")] {
             let why = with(name, value).err().unwrap();
             assert!(why.message().contains("regions.ephemeral: `/"), "{why:?}");
         }
@@ -424,7 +487,21 @@ mod tests {
             LOOPBACK,
             "line 3 (`body_bytes = \\\"5s\\\"`): the value of",
         );
-        check("limits = 5", LOOPBACK, "line 1 (`limits = 5`): invalid type");
+    }
+
+    #[test]
+    fn a_section_that_is_written_as_a_value_is_told_how_it_is_written() {
+        for (text, line) in [
+            ("cors = [\"any\"]", "origins = [\\\"*\\\"]"),
+            ("console = true", "enabled = true"),
+            ("limits = 5", "body_bytes"),
+            ("regions = []", "ephemeral"),
+            ("[[cors]]\norigins = []", "origins"),
+        ] {
+            check(text, LOOPBACK, " is a section");
+            check(text, LOOPBACK, &format!("and on the line below it {line}"));
+        }
+        check("\n\ncors = [\"any\"]", LOOPBACK, "line 3 (`cors = [\\\"any\\\"]`): `cors` is");
     }
 
     #[test]
@@ -437,8 +514,23 @@ mod tests {
         check("body_bytes = 1", LOOPBACK, "`body_bytes` stands in [limits]");
         check("[limits]\nlisten = 1", LOOPBACK, "`listen` stands before the first [section]");
         check("[limits]\norigins = []", LOOPBACK, "`origins` stands in [cors]");
-        let why = Config::default().with_limits(&[("body_byte".to_owned(), 1)]).err().unwrap();
-        assert!(format!("{why:?}").contains("did you mean `body_bytes`?"), "{why:?}");
+        check("port = 7171", LOOPBACK, "a port is written `listen = 7171`");
+        check("memory = true", LOOPBACK, "--memory");
+        check("log-format = \"json\"", LOOPBACK, "--log-format");
+        check("[cors]\nport = 1", LOOPBACK, "hint: None");
+    }
+
+    #[test]
+    fn a_misspelt_limit_with_a_unit_is_told_its_name_and_not_its_value() {
+        for value in ["\"1MB\"", "\"30s\"", "\"x\"", "1"] {
+            let text = format!("[limits]\nbody_byte = {value}");
+            check(&text, LOOPBACK, "unknown field `body_byte`");
+            check(&text, LOOPBACK, "did you mean `body_bytes`?");
+            let limit = ("body_byte".to_owned(), value.trim_matches('"').to_owned());
+            let why = Config::default().with_limits(&[limit]).err().unwrap();
+            assert!(why.message().contains("unknown field `body_byte`"), "{why:?}");
+            assert!(format!("{why:?}").contains("did you mean `body_bytes`?"), "{why:?}");
+        }
     }
 
     #[test]
@@ -450,7 +542,7 @@ mod tests {
             ("\"https://*.y.org\"", "patterns"),
             ("\"*\", \"https://a\"", "stands alone"),
             ("\"none\"", "[]"),
-            ("\"any\"", "`*`"),
+            ("\"any\", \"https://a\"", "stands alone"),
             ("\"a.example\"", "is not an origin"),
         ] {
             check(&origins(list), LOOPBACK, says);
@@ -459,7 +551,7 @@ mod tests {
             ("\"*.y.org\"", "patterns"),
             ("\"*\", \"a\"", "stands alone"),
             ("\"https://a\"", "scheme"),
-            ("\"any\"", "`*`"),
+            ("\"any\", \"a\"", "stands alone"),
         ] {
             check(&hosts(list), LOOPBACK, says);
         }

@@ -17,7 +17,7 @@ const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// What is said to somebody whose file is something else.
 const LINE: &str = r#"a line of a recording is like {"t":1533099600000,"path":"/a","value":{"x":1}}"#;
 /// How gzip begins.
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// One line of a recording: at `t_ms`, the resource at `path` had this value.
 #[derive(Debug, Deserialize)]

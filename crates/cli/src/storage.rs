@@ -31,6 +31,7 @@ pub(crate) async fn open(
     let named = std::env::var_os("HALFPING_DATA").filter(|named| !named.is_empty()).map(PathBuf::from);
     let directory = args.data.clone().or(named).or(configured.map(Path::to_owned));
     let directory = directory.unwrap_or_else(|| DATA.into());
+    is_as_meant(&directory)?;
     let began = Instant::now();
     let (at, runtime) = (directory.clone(), tokio::runtime::Handle::current());
     let opened = tokio::task::spawn_blocking(move || {
@@ -39,7 +40,15 @@ pub(crate) async fn open(
         Api::open(&at, options, |progress| bar.show(progress))
     });
     let opened = opened.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-    let (api, restored) = opened.map_err(|fault| failure(&directory, &fault))?;
+    let (api, restored) = opened.map_err(|fault| {
+        let failure = failure(&directory, &fault);
+        match fault.kind {
+            FaultKind::InUse => {
+                failure.hint("stop that first; --data DIR takes another directory, --memory none")
+            }
+            _ => failure,
+        }
+    })?;
     info!(
         data = %directory.display(),
         revision = restored.revision,
@@ -50,6 +59,15 @@ pub(crate) async fn open(
         "state is kept on disk"
     );
     Ok(api)
+}
+
+/// Refuses a `~` that no shell has replaced: it would be a directory of that name.
+pub(crate) fn is_as_meant(directory: &Path) -> Result<(), Failure> {
+    if !directory.as_os_str().as_encoded_bytes().starts_with(b"~") {
+        return Ok(());
+    }
+    let why = format!("{}: only a shell knows what `~` stands for", directory.display());
+    Err(Failure::new(Blame::Input, why).hint("write the directory whole, such as /home/me/halfping-data"))
 }
 
 /// A store that cannot be used.

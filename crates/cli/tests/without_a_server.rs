@@ -61,6 +61,40 @@ fn help_has_examples_and_exit_codes() {
 }
 
 #[test]
+fn help_says_where_each_command_keeps_its_state_and_what_restore_makes_the_root() {
+    check(&["serve", "--help"], "", 0, &["[default: ./halfping-data]"]);
+    check(&["demo", "--help"], "", 0, &["[default: $XDG_STATE_HOME/halfping/demo"]);
+    let help = Command::new(env!("CARGO_BIN_EXE_halfping")).args(["demo", "--help"]).output().unwrap();
+    assert!(!String::from_utf8_lossy(&help.stdout).contains("./halfping-data"));
+    check(&["backup", "--help"], "", 0, &["`restore` makes that resource the root"]);
+    check(&["restore", "--help"], "", 0, &["at /, and not at /orders"]);
+}
+
+#[test]
+fn a_tilde_that_no_shell_has_replaced_is_refused() {
+    let config = file("tilde.toml", "data = \"~/x\"\n");
+    let says = ["~/x: only a shell knows what `~` stands for", "hint: write the directory whole"];
+    check(&["serve", "--listen", "0", "--config", &config], "", 4, &says);
+    for command in ["serve", "demo"] {
+        check(&[command, "--listen", "0", "--data=~/x"], "", 4, &says);
+        check_in(&[("HALFPING_DATA", "~/x")], &[command, "--listen", "0"], "", 4, &says);
+    }
+    check(&["restore", "-", "~/x"], "", 4, &says);
+    assert!(!std::path::Path::new("~").exists());
+}
+
+#[test]
+fn a_backup_that_gzip_has_compressed_is_told_how_to_be_restored() {
+    let target = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (backup, store) = (target.join("backup.ndjson.gz"), target.join("of-gzip"));
+    std::fs::write(&backup, b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03").unwrap();
+    let (file, data) = (backup.to_str().unwrap(), store.to_str().unwrap());
+    let hint = format!("hint: gunzip < {file} | halfping restore - {data}");
+    check(&["restore", file, data], "", 4, &["is compressed with gzip", &hint]);
+    assert!(!store.exists());
+}
+
+#[test]
 fn a_wrong_command_line_is_2() {
     check(&[], "", 2, &["Usage: halfping <COMMAND>"]);
     check(&["put", "h"], "", 2, &["<JSON>"]);
@@ -87,6 +121,9 @@ fn who_is_let_in_is_said_so_that_it_can_be_true() {
         (["--allowed-host", "a.example:80"], "leave out the port"),
         (["--limit", "body_bytes=5s"], "a size such as 64KiB or 5MB"),
         (["--limit", "body_byte=5"], "did you mean `body_bytes`?"),
+        (["--limit", "body_byte=1MB"], "did you mean `body_bytes`?"),
+        (["--limit", "body_bytes"], "a limit is NAME=VALUE"),
+        (["--console", "maybe"], "expected on or off"),
         (["--listen", "70711"], "or a port"),
     ] {
         check(&[&["serve", "--memory"], &args[..]].concat(), "", 2, &[says]);
@@ -190,7 +227,7 @@ fn an_address_that_is_taken_is_3() {
         &["serve", "--memory", "--listen", &address],
         "",
         3,
-        &["cannot listen on", "hint: another server runs there"],
+        &["cannot listen on", "hint: another server runs there; --port "],
     );
 }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::args::{Backup, Check, Restore};
+use crate::recording::GZIP_MAGIC;
 use crate::report::{Blame, Failure, tell};
 use crate::storage::{self, Bar, summary};
 
@@ -166,6 +167,7 @@ impl End {
 }
 
 pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
+    storage::is_as_meant(&args.data)?;
     // What a restoring left that was killed is in nobody's way, nor is what every file system has.
     let is_in_the_way = |name: &OsStr| name != PARTIAL && name != "lost+found";
     let is_new = !args.data.exists();
@@ -178,10 +180,19 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
     let cannot = |error: io::Error| {
         Failure::new(Blame::Input, format!("cannot read {}: {error}", args.file.display()))
     };
-    let lines: Box<dyn BufRead> = match args.file == Path::new("-") {
+    let mut lines: Box<dyn BufRead> = match args.file == Path::new("-") {
         true => Box::new(BufReader::new(io::stdin())),
         false => Box::new(BufReader::new(File::open(&args.file).map_err(cannot)?)),
     };
+    if lines.fill_buf().map_err(cannot)?.starts_with(&GZIP_MAGIC) {
+        let (file, data) = (args.file.display(), args.data.display());
+        let why = format!("{file} is compressed with gzip");
+        let hint = match args.file == Path::new("-") {
+            true => format!("gunzip | halfping restore - {data}"),
+            false => format!("gunzip < {file} | halfping restore - {data}"),
+        };
+        return Err(Failure::new(Blame::Input, why).hint(hint));
+    }
     // In a place of its own until it is whole. The directory itself may be where a file system is mounted, so it stays.
     let partial = args.data.join(PARTIAL);
     let _ = fs::remove_dir_all(&partial);

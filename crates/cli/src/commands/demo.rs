@@ -61,7 +61,7 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     probe(listen)?;
     // A whole fleet moves in one commit.
     options.limits.members_per_commit = FLEET_MEMBERS;
-    warn_of(&options);
+    warn_of(&options, listen);
     let console = options.console;
     let mut stop = pin!(stop::requested());
     let mut life = tokio::select! {

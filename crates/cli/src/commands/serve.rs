@@ -24,7 +24,7 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
     let listen = at_port(args.listen.or(config.listen).unwrap_or(LISTEN), args.port);
     let options = config.options(args.access.asked()?, listen);
     probe(listen)?;
-    warn_of(&options);
+    warn_of(&options, listen);
     let console = options.console;
     // One and the same all along: a request between two would be heard by neither.
     let mut stop = pin!(stop::requested());
@@ -49,7 +49,12 @@ pub(crate) fn at_port(mut listen: SocketAddr, port: Option<u16>) -> SocketAddr {
 }
 
 /// Says at the start what lets others in, or keeps everybody from writing.
-pub(crate) fn warn_of(options: &Options) {
+pub(crate) fn warn_of(options: &Options, listen: SocketAddr) {
+    if !options.read_only && !listen.ip().to_canonical().is_loopback() {
+        warn!(
+            "anybody who reaches {listen} may read and write: --read-only, or a proxy that asks who they are"
+        );
+    }
     if options.cors == Cors::Any {
         let what = if options.read_only { "read" } else { "read and write" };
         warn!("CORS is open: any page that somebody opens in a browser may {what} here");
@@ -71,7 +76,10 @@ pub(crate) fn probe(listen: SocketAddr) -> Result<(), Failure> {
 fn cannot_listen(listen: SocketAddr, error: &std::io::Error) -> Failure {
     let failure = Failure::new(Blame::Peer, format!("cannot listen on {listen}: {error}"));
     if error.kind() == std::io::ErrorKind::AddrInUse {
-        failure.hint("another server runs there; --listen 127.0.0.1:0 takes any free port")
+        let other = listen.port().checked_add(1).unwrap_or(7070);
+        failure.hint(format!(
+            "another server runs there; --port {other} takes another port, --port 0 any that is free"
+        ))
     } else {
         failure
     }
