@@ -271,8 +271,9 @@ fn on_a_loopback_address_only_loopback_names_lead_here() {
             "GET /?watch",
             "DELETE /a",
             "PUT /a\n\n2",
-            "GET /_health",
             "GET /_metrics",
+            "GET /_health/",
+            "PUT /_health\n\n1",
             "GET /_console/",
             "OPTIONS /",
             preflight,
@@ -349,9 +350,27 @@ fn a_host_is_one_and_valid() {
     check_as(&server, "evil.example", "GET http://localhost/", "400 bad-header");
     check_as(&server, "evil.example", "GET http://evil.example/", "421 misdirected-request");
     assert_eq!(status_of(server.address, "GET /_health HTTP/1.0\n\n"), 200);
-    assert_eq!(status_of(server.address, "GET http://evil.example/_health HTTP/1.0\n\n"), 421);
-    assert_eq!(status_of(server.address, "GET /_health HTTP/1.0\nHost: evil.example\n\n"), 421);
+    assert_eq!(status_of(server.address, "GET http://evil.example/_metrics HTTP/1.0\n\n"), 421);
+    assert_eq!(status_of(server.address, "GET /_metrics HTTP/1.0\nHost: evil.example\n\n"), 421);
     assert_eq!(status_of(server.address, "GET / HTTP/1.1\nConnection: close\n\n"), 400);
+}
+
+#[test]
+fn health_is_told_by_whatever_name_it_is_asked_for() {
+    // PROTOCOL O15: load balancers ask by address, and it says nothing that is kept from anybody.
+    let hosts = Hosts::Named(vec!["api.example.org".to_owned()]);
+    let server = serve_exactly(Options { hosts, ..Options::default() });
+    for name in OURS.iter().chain(THEIRS).chain(&["10.0.0.5:7070"]) {
+        let well = "200\n\n{\"status\":\"ok\",\"storage\":{\"status\":\"none\"}}";
+        check_as(&server, name, "GET /_health", well);
+        check_as(&server, name, "HEAD /_health", "200");
+    }
+    // Nothing else is, however it is spelled; nor is what names no host, or two.
+    for other in ["GET /_healthy", "GET /%5Fhealth", "GET /_health/x", "POST /_health\n\n1", "GET /"] {
+        check_as(&server, "10.0.0.5", other, "421 misdirected-request\n\nallowed_hosts");
+    }
+    check_as(&server, "a b", "GET /_health", "400 bad-header");
+    check_as(&server, "a.example\nHost: a.example", "GET /_health", "400 bad-header");
 }
 
 #[test]

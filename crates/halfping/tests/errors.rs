@@ -39,6 +39,8 @@ fn every_problem_of_the_table_is_reached() {
         ("POST /o\nIf-Match: *\n\n1".into(), "400 bad-header"),
         ("PUT /_x\n\n1".into(), "403 reserved-path"),
         ("GET /none".into(), "404 not-found"),
+        ("GET /_x".into(), "404 not-found\n\n/_server, and the binary /_console/"),
+        ("GET /_demo/".into(), "404 not-found\n\n`halfping demo` has it"),
         ("DELETE /none".into(), "404 not-found"),
         ("BREW /o".into(), "405 method-not-allowed\nAllow: *"),
         ("GET /o\nAccept: text/html".into(), "406 not-acceptable\n\nhint"),
@@ -66,7 +68,7 @@ fn every_problem_of_the_table_is_reached() {
         ("PUT /a/b/c/d/e\n\n1".into(), "414 path-too-deep\n\n\"limit\":\"path_depth\"\n\"max\":4"),
         (format!("GET /o?{}", "x".repeat(100)), "414 path-too-long\n\n\"limit\":\"uri_bytes\"\n\"max\":100"),
         ("PUT /o\nContent-Type: text/plain\n\n1".into(), "415 unsupported-media-type\n\nhint"),
-        ("PATCH /o\n\n1".into(), "415 unsupported-media-type\nAccept-Patch: *"),
+        ("PATCH /o\n\n1".into(), "415 unsupported-media-type\nAccept-Patch: *\n\nhint"),
         ("PUT /o\n\n1e400".into(), "422 number-out-of-range\n\nline 1"),
         (
             "GET /_streams?path=/a&path=/b&path=/c".into(),

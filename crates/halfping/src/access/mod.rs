@@ -71,10 +71,10 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Finds out, or refuses a request that is not for this server, or does not say for which.
+    /// Finds out, or refuses a request that is not for this server, or does not say for which. `/_health` is for all.
     pub(crate) fn of<B>(rules: &Rules, request: &Request<B>) -> Result<Access, Problem> {
         let host = Host::of(request)?;
-        if let Some(host) = host {
+        if let Some(host) = host.filter(|_| !asks_for_health(request)) {
             rules.hosts.check(host)?;
         }
         let headers = request.headers();
@@ -114,7 +114,7 @@ impl Access {
         match self.read_only {
             false => Ok(()),
             true => Err(Problem::new("read-only", "nothing can be written here")
-                .hint("write by the way that the server's owner keeps for it; this one is set to read_only")),
+                .hint("this server is read-only; ask whoever runs it")),
         }
     }
 
@@ -134,6 +134,11 @@ impl Access {
              Host",
         ))
     }
+}
+
+/// Whether a request asks whether the server is well, which load balancers do by its address (PROTOCOL O15).
+fn asks_for_health<B>(request: &Request<B>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD) && request.uri().path() == "/_health"
 }
 
 /// Whether a path leads to the server's own state.

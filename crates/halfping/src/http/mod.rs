@@ -138,7 +138,7 @@ async fn route(
                 access.may_see_console()?;
             }
             Err(Problem::new("not-found", format!("the server has nothing of its own at {path}"))
-                .hint("it has /_health, /_metrics and /_streams"))
+                .hint(instead_of(name)))
         }
         (&Method::GET | &Method::HEAD, None) => read::one(shared, access, &connection, request, path).await,
         (&Method::OPTIONS, _) => Ok(options(allow)),
@@ -154,6 +154,15 @@ async fn route(
             }
         }
         _ => Err(not_allowed(&request.method, allow)),
+    }
+}
+
+/// Where to look instead, for a name of the server's own under which it has nothing.
+fn instead_of(name: &str) -> &'static str {
+    match name {
+        "_demo" => "`halfping demo` has it",
+        "_console" => "the binary has it; a program that has the library serves it with halfping-pages",
+        _ => "it has /_health, /_metrics, /_streams and /_server, and the binary /_console/ too",
     }
 }
 

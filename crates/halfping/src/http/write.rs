@@ -55,7 +55,11 @@ pub(super) async fn one(
                 }
                 _ => {
                     let detail = format!("PATCH takes {ACCEPT_PATCH}; this body is {}", named(&media));
-                    return Err(Problem::new("unsupported-media-type", detail).header(
+                    let problem = Problem::new("unsupported-media-type", detail).hint(
+                        "send Content-Type: application/merge-patch+json for members that change, or \
+                         application/json-patch+json for an array of operations; PUT writes a value whole",
+                    );
+                    return Err(problem.header(
                         "accept-patch".parse().expect("a header name"),
                         HeaderValue::from_static(ACCEPT_PATCH),
                     ));
