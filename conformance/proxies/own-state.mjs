@@ -1,4 +1,4 @@
-// The server's own state (PROTOCOL O5, O8) is shown to requests for localhost, and every documented configuration passes on the name of the site:
+// The server's own state (PROTOCOL O5, O8) is shown to requests for localhost, and its metrics (O2) to whoever reaches it, and every documented configuration passes on the name of the site:
 // whatever strangers say, they do not see it, and by another name they see nothing. The server's console is as it is by default.
 import { readFileSync } from 'node:fs';
 import { ask, askStream, openSession } from './request.mjs';
@@ -8,7 +8,7 @@ const { targets, bodies, hosts } = JSON.parse(readFileSync(new URL('own-state.js
 const SSE = { accept: 'text/event-stream' };
 
 /** What of the server's own state, or its console, an answer shows. */
-const shows = ({ status, text }) => /"transport"|"totals"/.exec(text)?.[0] ?? (status === 200 ? /<html/i.exec(text)?.[0] : undefined);
+const shows = ({ status, text }) => /"transport"|"totals"|# TYPE /.exec(text)?.[0] ?? (status === 200 ? /<html/i.exec(text)?.[0] : undefined);
 const isSynced = (text) => text.includes('synced');
 
 export const ownState = Object.fromEntries(
@@ -16,8 +16,12 @@ export const ownState = Object.fromEntries(
     `the server's own state through ${file}`,
     () =>
       behind(file, [], async ({ proxy, direct, must }) => {
-        const own = await ask(direct, 'GET', '/_server');
-        must(shows(own) !== undefined, 'GET /_server at the server itself', 'that it is shown', own.status);
+        for (const target of ['/_server', '/_metrics']) {
+          const own = await ask(direct, 'GET', target);
+          must(shows(own) !== undefined, `GET ${target} at the server itself`, 'that it is shown', own.status);
+        }
+        const { status: health } = await ask(proxy, 'GET', `${mount}/_health`);
+        must(health === 200, `GET ${mount}/_health`, 200, health);
         const here = (text) => text.replace('HOST', proxy.host).replace('MOUNT', mount);
         for (const host of hosts.map(here)) {
           const hidden = (answer, what) => must(!shows(answer), `${what} with Host: ${host}`, 'nothing of the server itself', shows(answer));

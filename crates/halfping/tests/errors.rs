@@ -93,6 +93,26 @@ fn every_problem_of_the_table_is_reached() {
 }
 
 #[test]
+fn metrics_that_the_page_on_operating_names_are_there() {
+    // PROTOCOL O2. Those with labels show a line once something was counted.
+    let page = include_str!("../../../docs/guides/operating.md");
+    let server = serve_limited(|limits| limits.body_bytes = 10);
+    let mut talk = server.talk();
+    talk.check("PUT /o\n\n\"longer than that\"", "413 body-too-large");
+    let metrics = talk.ask("GET /_metrics");
+    assert!(metrics.text().contains("\nhalfping_limits_hit_total{limit=\"body_bytes\"} 1\n"));
+    let words = page.split(|c: char| !c.is_ascii_lowercase() && c != '_');
+    let is_metric = |word: &&str| word.starts_with("halfping_") || word.starts_with("process_");
+    let named: Vec<&str> = words.filter(is_metric).filter(|word| !word.ends_with('_')).collect();
+    assert!(named.len() > 10, "the page names metrics: {named:?}");
+    for name in named {
+        // Process metrics are there where the system tells them.
+        let is_there = metrics.text().lines().any(|line| line.starts_with(name));
+        assert!(is_there || name.starts_with("process_") && !cfg!(target_os = "linux"), "{name}");
+    }
+}
+
+#[test]
 fn limits_in_a_patch_document_are_the_settings() {
     // PROTOCOL X1: `max` is the setting's, wherever the limit is met.
     let server = serve_limited(|limits| limits.json_depth = 4);
