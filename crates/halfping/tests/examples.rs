@@ -50,6 +50,22 @@ fn request(address: &str, text: &str) -> TcpStream {
     stream
 }
 
+/// Services and containers are stopped by it; the streams of readers end, and the program says that all is well.
+#[cfg(unix)]
+#[test]
+fn the_axum_example_stops_on_sigterm_and_lets_its_watchers_go() {
+    let (mut running, address) = start("axum");
+    let mut watcher = request(&address, "GET /live/orders/42?watch HTTP/1.1\nHost: x\n\n");
+    let mut first = [0; 1];
+    watcher.read_exact(&mut first).expect("the stream begins");
+    let id = running.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill runs").success());
+    let mut rest = Vec::new();
+    watcher.read_to_end(&mut rest).expect("the stream is ended, and not cut");
+    assert!(rest.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
+    assert!(running.0.wait().expect("it is there").success());
+}
+
 #[test]
 fn the_axum_example_tells_a_watcher_what_business_logic_decided() {
     let (_running, address) = start("axum");
