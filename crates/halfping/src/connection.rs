@@ -14,7 +14,7 @@ use crate::answer::Answers;
 use crate::aside::Turns;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
-use crate::room::Budget;
+use crate::room::{Budget, Share};
 
 /// One client connection, as far as its bounds go. It is open as long as anybody holds this.
 #[derive(Debug)]
@@ -42,8 +42,8 @@ pub(crate) struct Connection {
 /// What is held for a connection.
 #[derive(Debug)]
 struct Held {
-    /// How much that may be.
-    budget: Budget,
+    /// How much that may be of large answers and bodies, and of small ones.
+    shares: [Share; 2],
     /// The same of heads of its requests.
     heads: Budget,
     /// Answers that it has not taken yet.
@@ -142,19 +142,19 @@ impl Connection {
 
     fn held(&self) -> &Held {
         self.held.get_or_init(|| {
-            let budget = Budget::of_connection(self.buffered_max);
+            let shares = [false, true].map(|is_small| Share::new(self.buffered_max, is_small));
             let heads = Budget::of_heads_of_connection(self.heads_max);
             let [turns, commits] = std::array::from_fn(|_| match self.of_many {
                 true => Turns::of_many(),
                 false => Turns::default(),
             });
-            Box::new(Held { budget, heads, answers: Mutex::default(), turns, commits })
+            Box::new(Held { shares, heads, answers: Mutex::default(), turns, commits })
         })
     }
 
-    /// What may be held for it.
-    pub(crate) fn budget(&self) -> &Budget {
-        &self.held().budget
+    /// What may be held for it of small answers and bodies, or of the rest.
+    pub(crate) fn share(&self, is_small: bool) -> &Share {
+        &self.held().shares[usize::from(is_small)]
     }
 
     /// What heads of its requests may take.

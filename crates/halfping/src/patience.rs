@@ -34,6 +34,17 @@ impl Patience {
         Patience { until: Instant::now() + most, most, bytes_per_second }
     }
 
+    /// Whether it is over: while the room of what has moved is wanted, a quarter of it is all.
+    pub(crate) fn is_over(&self, is_wanted: bool) -> bool {
+        let renounced = if is_wanted { self.most / 4 * 3 } else { Duration::ZERO };
+        Instant::now() >= self.until - renounced
+    }
+
+    /// Time between two looks whether room is wanted.
+    pub(crate) fn between_looks(&self) -> Duration {
+        self.most / 16
+    }
+
     pub(crate) fn until(&self) -> Instant {
         self.until
     }

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use halfping_engine::{Limits, Path, Reading};
-use http::Request;
+use http::request::Parts;
+use http::{HeaderMap, Request, header};
+use parking_lot::Mutex;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
@@ -19,11 +21,16 @@ use crate::shared::Shared;
 
 /// Bytes that are counted as one.
 const UNIT: usize = 1 << 10;
-/// What any answer is counted as, small as it may be. A value of so many bytes is looked up without another look at its length.
-pub(crate) const ANSWER_BYTES: usize = 16 << 10;
+/// Answers and bodies of so many bytes are small: they have room of their own.
+pub(crate) const SMALL_BYTES: usize = 16 << 10;
 
-/// The share of `buffered_bytes` that small answers have beside it.
+/// The share of `buffered_bytes` that small answers and bodies have beside it, and of
+/// `buffered_bytes_per_connection` that those of one connection have.
 const SMALL_SHARE: usize = 16;
+
+/// Bytes that are kept for each connection, whatever others hold: for small answers and bodies, and
+/// as many for heads. A connection that holds less does not depend on what is left of all.
+const KEPT_BYTES: usize = 64 << 10;
 
 /// Bytes that may be held at once.
 #[derive(Debug)]
@@ -42,22 +49,37 @@ struct Waits<'a>(&'a Budget);
 
 /// Looks whether room is wanted that somebody has: how often others were left without, at the look before.
 #[derive(Debug, Default)]
-pub(crate) struct Wanted([u64; 3]);
+pub(crate) struct Wanted(Option<[u64; 4]>);
 
 /// Room that somebody has; it is free again when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Room {
     own: OwnedSemaphorePermit,
     all: OwnedSemaphorePermit,
-    /// It is part of what is kept for small answers and bodies.
+    /// It is part of the room for small answers and bodies.
     is_small: bool,
 }
 
-/// Room for the head of a request over HTTP/2, until that is answered.
+/// What one connection may hold of answers and bodies, large or small.
 #[derive(Debug)]
-pub(crate) struct HeadRoom {
-    _own: OwnedSemaphorePermit,
-    _all: OwnedSemaphorePermit,
+pub(crate) struct Share {
+    budget: Budget,
+    /// Held by the one of its requests that waits for room of all, so that connections have their
+    /// turns one after the other.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// Room for the head of a request over HTTP/2, for as long as any of that is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct HeadRoom(Arc<Mutex<HeadPermits>>);
+
+#[derive(Debug)]
+struct HeadPermits {
+    own: OwnedSemaphorePermit,
+    /// `None` while the connection holds little.
+    all: Option<OwnedSemaphorePermit>,
+    /// What is left without the headers.
+    without_headers: usize,
 }
 
 /// What a request is counted as besides its head.
@@ -80,9 +102,11 @@ impl Budget {
         Budget::new("buffered_bytes", limits.buffered_bytes / SMALL_SHARE)
     }
 
-    /// What one connection may hold of that.
-    pub(crate) fn of_connection(max: usize) -> Budget {
-        Budget::new("buffered_bytes_per_connection", max)
+    /// What is kept for connections that hold little: enough for all of them, and for what stands
+    /// for those of somebody else's server.
+    pub(crate) fn of_kept(limits: &Limits) -> Budget {
+        let connections = limits.connections.saturating_add(1);
+        Budget::new("buffered_bytes", connections.saturating_mul(KEPT_BYTES))
     }
 
     /// What heads of requests may take, over all connections.
@@ -128,6 +152,11 @@ impl Budget {
         taken.ok().and_then(Result::ok).ok_or_else(|| self.is_full())
     }
 
+    /// What is kept for a connection that holds little, when it holds so many bytes more.
+    fn take_kept(&self, own: &Budget, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        (own.taken() <= KEPT_BYTES).then(|| self.try_take(bytes).ok()).flatten()
+    }
+
     /// How often somebody was left without, which grows with each look while somebody waits.
     fn denied(&self) -> u64 {
         let is_waited_for = self.waiting.load(Ordering::Relaxed) > 0;
@@ -157,13 +186,14 @@ impl Drop for Waits<'_> {
 }
 
 impl Wanted {
-    /// Whether room of this connection was wanted since the look before: what is large, and what is small.
+    /// Whether room of this connection was wanted since the look before: what is large, and what is
+    /// small.
     pub(crate) fn look(&mut self, shared: &Shared, connection: &Connection) -> [bool; 2] {
-        let budgets = [connection.budget(), shared.budget_of(false), shared.budget_of(true)];
+        let [own_large, own_small] = [false, true].map(|is_small| &connection.share(is_small).budget);
+        let budgets = [own_large, shared.budget_of(false), own_small, shared.budget_of(true)];
         let now = budgets.map(Budget::denied);
-        let before = std::mem::replace(&mut self.0, now);
-        let [own, large, small] = std::array::from_fn(|which| now[which] != before[which]);
-        [own || large, own || small]
+        let before = self.0.replace(now).unwrap_or(now);
+        [0, 2].map(|which| now[which..which + 2] != before[which..which + 2])
     }
 }
 
@@ -179,13 +209,49 @@ impl HeadRoom {
         let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
         let places = headers.capacity().max(headers.len());
         let bytes = REQUEST_BYTES + HEADER_BYTES * places + texts + target;
-        let own = connection.heads().try_take(bytes)?;
-        Ok(HeadRoom { _own: own, _all: shared.heads_budget.try_take(bytes)? })
+        let heads = connection.heads();
+        let own = heads.try_take(bytes)?;
+        let is_kept = heads.taken() <= KEPT_BYTES;
+        let all = (!is_kept).then(|| shared.heads_budget.try_take(bytes)).transpose()?;
+        // Who answers later needs to know whom, and to whom it is no news.
+        let known = [header::ORIGIN, header::IF_NONE_MATCH];
+        let known = known.iter().flat_map(|name| headers.get_all(name));
+        let known: usize = known.map(http::HeaderValue::len).sum();
+        let without_headers = REQUEST_BYTES + known + target;
+        Ok(HeadRoom(Arc::new(Mutex::new(HeadPermits { own, all, without_headers }))))
+    }
+
+    /// Drops the headers of a request that is going to wait for long, and gives back their room.
+    pub(crate) fn drop_headers(request: &mut Parts) {
+        request.headers = HeaderMap::new();
+        if let Some(HeadRoom(permits)) = request.extensions.get::<HeadRoom>() {
+            let permits = &mut *permits.lock();
+            let kept = permits.without_headers;
+            [Some(&mut permits.own), permits.all.as_mut()]
+                .into_iter()
+                .flatten()
+                .for_each(|permit| shrink(permit, kept));
+        }
+    }
+}
+
+/// Gives back what is not needed for so many bytes.
+fn shrink(permit: &mut OwnedSemaphorePermit, bytes: usize) {
+    drop(permit.split(permit.num_permits().saturating_sub(units(bytes) as usize)));
+}
+
+impl Share {
+    /// Of a connection that may hold so many bytes.
+    pub(crate) fn new(max: usize, is_small: bool) -> Share {
+        // A few small ones have room at once, in whatever small parts they come.
+        let max = if is_small { (max / SMALL_SHARE).max(KEPT_BYTES) } else { max };
+        let budget = Budget::new("buffered_bytes_per_connection", max);
+        Share { budget, turn: tokio::sync::Mutex::default() }
     }
 }
 
 impl Room {
-    /// Whether it is part of what is kept for small answers and bodies.
+    /// Whether it is part of the room for small answers and bodies.
     pub(crate) fn is_small(&self) -> bool {
         self.is_small
     }
@@ -197,38 +263,54 @@ impl Room {
         bytes: usize,
     ) -> Result<Room, Problem> {
         let until = Instant::now() + Duration::from_millis(shared.limits.answer_timeout_ms);
-        // First its own share: who waits for that keeps nothing from others.
-        let own = connection.budget().take(bytes, until).await?;
         // Small answers do not wait behind large ones that others are waited for with.
-        let is_small = bytes <= ANSWER_BYTES;
-        Ok(Room { own, all: shared.budget_of(is_small).take(bytes, until).await?, is_small })
+        let is_small = bytes <= SMALL_BYTES;
+        let share = connection.share(is_small);
+        // First its own share: who waits for that keeps nothing from others.
+        let own = share.budget.take(bytes, until).await?;
+        if is_small && let Some(all) = shared.kept_budget.take_kept(&share.budget, bytes) {
+            return Ok(Room { own, all, is_small });
+        }
+        let budget = shared.budget_of(is_small);
+        let turn = timeout_at(until, share.turn.lock()).await;
+        let _turn = turn.map_err(|_| budget.is_full())?;
+        Ok(Room { own, all: budget.take(bytes, until).await?, is_small })
     }
 
-    /// Room for so many bytes, if there is any now. `at_most`: what it may grow to.
+    /// Room for so many bytes, if there is any now. `at_most`: what it is going to be, if that is
+    /// known.
     pub(crate) fn try_reserve(
         shared: &Shared,
         connection: &Connection,
         bytes: usize,
         at_most: usize,
     ) -> Result<Room, Problem> {
-        let own = connection.budget().try_take(bytes)?;
-        let is_small = at_most.max(bytes) <= ANSWER_BYTES;
-        Ok(Room { own, all: shared.budget_of(is_small).try_take(bytes)?, is_small })
+        let is_small = at_most.max(bytes) <= SMALL_BYTES;
+        let own_budget = &connection.share(is_small).budget;
+        let own = own_budget.try_take(bytes)?;
+        let kept = is_small.then(|| shared.kept_budget.take_kept(own_budget, bytes)).flatten();
+        let all = kept.map_or_else(|| shared.budget_of(is_small).try_take(bytes), Ok)?;
+        Ok(Room { own, all, is_small })
     }
 
-    /// Takes room for so many more bytes, if there is any now.
+    /// Becomes room for so many bytes, if there is any now.
     pub(crate) fn try_grow(
         &mut self,
         shared: &Shared,
         connection: &Connection,
         bytes: usize,
     ) -> Result<(), Problem> {
-        let all = shared.budget_of(self.is_small);
-        for (permit, budget) in [(&mut self.own, connection.budget()), (&mut self.all, all)] {
+        if self.is_small {
+            // It may be large by now.
+            *self = Room::try_reserve(shared, connection, bytes, bytes)?;
+            return Ok(());
+        }
+        let own = &connection.share(false).budget;
+        for (permit, budget) in [(&mut self.own, own), (&mut self.all, shared.budget_of(false))] {
             // Who has all of it already is alone.
-            let left = units(budget.max) as usize - permit.num_permits();
-            if left > 0 {
-                permit.merge(budget.try_take(bytes.min(UNIT * left))?);
+            let more = (budget.share(bytes) as usize).saturating_sub(permit.num_permits());
+            if more > 0 {
+                permit.merge(budget.try_take(UNIT * more)?);
             }
         }
         Ok(())
@@ -245,21 +327,21 @@ impl Room {
 
     /// Gives back what is not needed for so many bytes.
     pub(crate) fn shrink(&mut self, bytes: usize) {
-        let kept = units(bytes) as usize;
         for permit in [&mut self.own, &mut self.all] {
-            drop(permit.split(permit.num_permits().saturating_sub(kept)));
+            shrink(permit, bytes);
         }
     }
 }
 
-/// Reads a value when there is room for it.
+/// Reads a value when there is room for it. `foreseen`: its length a moment ago.
 pub(crate) async fn read(
     shared: &Arc<Shared>,
     connection: &Connection,
     path: &Path,
     depth: u32,
+    foreseen: Option<usize>,
 ) -> Result<(Reading, Room), Problem> {
-    let mut bytes = ANSWER_BYTES;
+    let mut bytes = foreseen.unwrap_or(0).min(shared.limits.value_bytes);
     loop {
         let mut room = Room::reserve(shared, connection, bytes).await?;
         match shared.read_within(connection.turns(), path, depth, bytes).await {

@@ -212,13 +212,16 @@ async fn serve_http(
             .inspect_err(|problem| counted.metrics.refused(problem));
         request.extensions_mut().insert(connection.clone());
         // What has no room is not kept until its turn.
-        let admitted = head.map(|head| (head, request));
+        let admitted = head.map(|head| {
+            head.map(|head| request.extensions_mut().insert(head));
+            request
+        });
         let (front, found, connection) = (front.clone(), found.clone(), connection.clone());
         // Boxed, as it would be moved about otherwise.
         Box::pin(async move {
             let begun = Instant::now();
             let response = match admitted {
-                Ok((_head, request)) => front.answer(request.map(Body::new)).await,
+                Ok(request) => front.answer(request.map(Body::new)).await,
                 Err(problem) => problem.into_response(),
             };
             // A client may send the next requests without waiting. hyper would go on with them at once, and others would wait for all.

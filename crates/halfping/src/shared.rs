@@ -47,6 +47,7 @@ pub(crate) struct Shared {
     /// What may be held for all clients.
     pub(crate) budget: Budget,
     pub(crate) small_budget: Budget,
+    pub(crate) kept_budget: Budget,
     pub(crate) heads_budget: Budget,
     /// Stands in for the connection of requests that came through somebody else's server.
     pub(crate) foreign: Arc<Connection>,
@@ -156,6 +157,7 @@ impl Shared {
             foreign: Arc::new(Connection::foreign(&limits)),
             budget: Budget::of_all(&limits),
             small_budget: Budget::of_small(&limits),
+            kept_budget: Budget::of_kept(&limits),
             heads_budget: Budget::of_heads(&limits),
             draining: AtomicBool::new(false),
             writer: OnceLock::new(),
@@ -308,7 +310,7 @@ impl Shared {
 
     /// Bytes that are held for clients.
     pub(crate) fn held(&self) -> usize {
-        self.budget.taken() + self.small_budget.taken()
+        [&self.budget, &self.small_budget, &self.kept_budget].map(Budget::taken).iter().sum()
     }
 
     /// Room for what is small, or for the rest.

@@ -7,13 +7,15 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use common::raw::{self, Connection, DEADLINE};
 use common::session::Session;
 use common::{Running, runtime, serve_limited};
 use http_body_util::Empty;
-use hyper::body::Bytes;
+use hyper::body::{Body, Bytes, Frame};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
@@ -62,12 +64,30 @@ fn until(what: &str, mut is: impl FnMut() -> bool) {
     }
 }
 
+/// A body of which nothing ever comes.
+struct Never;
+
+impl Body for Never {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::convert::Infallible>>> {
+        Poll::Pending
+    }
+}
+
 /// HTTP/2 whose answers nobody reads: their windows are closed.
-async fn closed_windows(address: SocketAddr) -> http2::SendRequest<Empty<Bytes>> {
+async fn closed_windows<B>(address: SocketAddr) -> http2::SendRequest<B>
+where
+    B: Body<Data = Bytes, Error = std::convert::Infallible> + Send + Unpin + 'static,
+{
     let socket = tokio::net::TcpStream::connect(address).await.unwrap();
     let (requests, connection) = http2::Builder::new(TokioExecutor::new())
         .initial_stream_window_size(0)
-        .initial_max_send_streams(1000)
+        .initial_max_send_streams(10_000)
         .handshake(TokioIo::new(socket))
         .await
         .unwrap();
@@ -118,6 +138,151 @@ fn answers_that_nobody_takes_are_bounded_and_given_up() {
     });
     assert!(hits(&server, "buffered_bytes_per_connection") >= 1);
     assert!(requests.is_ready());
+}
+
+/// Asks, over HTTP/2, and takes nothing of the answer.
+fn asks(
+    requests: &mut http2::SendRequest<Empty<Bytes>>,
+    target: String,
+) -> impl Future<Output = Option<u16>> + use<> {
+    let request = http::Request::get(target).body(Empty::new()).unwrap();
+    let answer = requests.send_request(request);
+    async move {
+        // The body is kept.
+        let answer = answer.await.ok()?;
+        let status = answer.status().as_u16();
+        std::mem::forget(answer);
+        Some(status)
+    }
+}
+
+/// Requests of this method so far.
+fn asked(server: &Running, method: &str) -> usize {
+    server.metric(&format!("halfping_requests_total{{method=\"{method}\"}}")) as usize
+}
+
+#[test]
+fn bodies_that_are_announced_and_do_not_come_hold_no_room() {
+    // PROTOCOL O11
+    let server = serve_limited(|limits| {
+        (limits.buffered_bytes_per_connection, limits.buffered_bytes) = (MB, 2 * MB);
+    });
+    let runtime = runtime();
+    let kept: Vec<_> = (0..3)
+        .map(|_| {
+            let mut requests = runtime.block_on(closed_windows(server.address));
+            for number in 0..100 {
+                // Small ones and large ones.
+                let length = if number % 2 == 0 { 16 << 10 } else { 64 << 10 };
+                let request = http::Request::put(format!("http://{}/b", server.address))
+                    .header("content-type", "application/json")
+                    .header("content-length", length);
+                runtime.spawn(requests.send_request(request.body(Never).unwrap()));
+            }
+            requests
+        })
+        .collect();
+    until("all were asked", || asked(&server, "PUT") >= 300);
+    assert!(held(&server) < 64 << 10, "{} bytes are held", held(&server));
+    let large = format!("\"{}\"", "x".repeat(500_000));
+    server.write(&["PUT /a 1", &format!("PUT /c {large}")]);
+    assert_eq!(server.talk().ask("GET /a").status, 200);
+    assert_eq!(server.talk().ask("GET /c").status, 200);
+    drop(kept);
+}
+
+#[test]
+fn small_answers_that_nobody_takes_keep_no_room_from_connections_that_hold_little() {
+    // PROTOCOL O11
+    let server = serve_limited(|limits| {
+        (limits.buffered_bytes_per_connection, limits.buffered_bytes) = (8 * MB, 8 * MB);
+    });
+    server.write(&[&format!("PUT /a \"{}\"", "x".repeat(16_000))]);
+    let runtime = runtime();
+    let target = format!("http://{}/a", server.address);
+    // Half a megabyte of one connection, and as much of all.
+    let kept: Vec<_> = (0..3)
+        .map(|_| {
+            let mut requests = runtime.block_on(closed_windows(server.address));
+            for _ in 0..200 {
+                runtime.spawn(asks(&mut requests, target.clone()));
+            }
+            requests
+        })
+        .collect();
+    until("all were asked, and all of the room is taken", || {
+        asked(&server, "GET") >= 600 && held(&server) >= 500 << 10
+    });
+    assert!(held(&server) <= (512 + 5 * 64) << 10, "{} bytes are held", held(&server));
+    // Each of them would wait for half a minute.
+    for _ in 0..3 {
+        assert_eq!(server.talk().ask("GET /a").status, 200);
+        server.write(&["PUT /b \"little\""]);
+    }
+    assert_eq!(hits(&server, "answer_timeout_ms"), 0);
+    drop(kept);
+}
+
+#[test]
+fn who_waits_for_room_waits_behind_one_answer_of_each_other_connection() {
+    // PROTOCOL O11
+    let (server, reader) = with_room_for_one(|limits| limits.answer_timeout_ms = 4000);
+    let members: Vec<String> = (0..256).map(|i| format!("\"m{i}\":\"{}\"", "x".repeat(4087))).collect();
+    server.write(&[&format!("PUT /b {{{}}}", members.join(","))]);
+    let runtime = runtime();
+    let mut many = runtime.block_on(closed_windows(server.address));
+    let before = asked(&server, "GET");
+    for _ in 0..40 {
+        runtime.spawn(asks(&mut many, format!("http://{}/b", server.address)));
+    }
+    until("many wait", || asked(&server, "GET") >= before + 40);
+    let address = server.address;
+    let other = std::thread::spawn(move || raw::Connection::open(address).ask("GET /b").status);
+    let before = asked(&server, "GET");
+    until("another waits", || asked(&server, "GET") > before + 1 || other.is_finished());
+    std::thread::sleep(Duration::from_millis(200));
+    // There is room for some of the many now, and all of these keep it.
+    drop(reader);
+    assert_eq!(other.join().unwrap(), 200);
+    drop(many);
+}
+
+#[test]
+fn a_body_that_stalls_gives_way_when_its_room_is_wanted() {
+    // PROTOCOL O13
+    let server = serve_limited(|limits| {
+        (limits.buffered_bytes_per_connection, limits.buffered_bytes) = (MB, MB);
+        limits.body_timeout_ms = 8000;
+    });
+    let put = |length: usize, part: usize| {
+        let mut connection = Connection::open(server.address);
+        let head = format!("PUT /a HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n\"");
+        connection.send(head.as_bytes());
+        connection.send(&vec![b'x'; part]);
+        connection
+    };
+    // Begun before, but nobody wants its room.
+    let mut small = put(1000, 497);
+    let mut stalled = put(900 << 10, 600 << 10);
+    until("it is held", || held(&server) >= 600 << 10);
+    while hits(&server, "body_timeout_ms") == 0 {
+        // A refused one may be closed to more.
+        let mut other = Connection::open(server.address);
+        let text = format!("\"{}\"", "y".repeat(600_000));
+        let head = format!("PUT /b HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", text.len());
+        other.send(head.as_bytes());
+        let _ = (&mut other.socket()).write_all(text.as_bytes());
+        assert_eq!(other.head().0, 503);
+        std::thread::sleep(Duration::from_millis(20));
+        if hits(&server, "buffered_bytes") + hits(&server, "buffered_bytes_per_connection") > 10_000 {
+            panic!("it keeps its room");
+        }
+    }
+    assert_eq!(stalled.answer(false).status, 408);
+    small.send(&[b'x'; 501]);
+    small.send(b"\"");
+    assert_eq!(small.answer(false).status, 201);
+    assert_eq!(hits(&server, "body_timeout_ms"), 1);
 }
 
 #[test]
@@ -371,58 +536,96 @@ fn places_of_links_are_bounded_by_what_their_names_take() {
     other.check("GET /n?watch", "429 too-many-links\nRetry-After: *\n\nat most 6");
 }
 
-/// How many have their answer.
-fn answered<T>(asked: &[JoinHandle<T>]) -> usize {
-    asked.iter().filter(|answer| answer.is_finished()).count()
+/// A request over HTTP/2 whose head takes more than 6 KiB: 2 KiB, and the places of forty headers.
+fn large_head(server: &Running, method: &str) -> http::request::Builder {
+    let request = http::Request::builder().method(method).uri(format!("http://{}/a", server.address));
+    (0..40).fold(request, |request, number| request.header(format!("x-{number}"), "y"))
 }
+
+type Answered = JoinHandle<hyper::Result<http::Response<hyper::body::Incoming>>>;
 
 #[test]
 fn heads_of_requests_that_wait_are_bounded() {
     // PROTOCOL O14
-    let (own, all) = (256 << 10, 384 << 10);
+    let (own, all) = (256 << 10, 256 << 10);
     let server = serve_limited(|limits| {
         (limits.heads_bytes_per_connection, limits.heads_bytes) = (own, all);
     });
+    let runtime = runtime();
+    let ask = |requests: &mut http2::SendRequest<Never>| -> Answered {
+        let request = large_head(&server, "PUT").body(Never).unwrap();
+        runtime.spawn(requests.send_request(request))
+    };
+    let mut first = runtime.block_on(closed_windows(server.address));
+    let asked_first: Vec<_> = (0..60).map(|_| ask(&mut first)).collect();
+    let refused = |answers: &[Answered]| answers.iter().filter(|answer| answer.is_finished()).count();
+    until("its share is taken", || asked(&server, "PUT") + refused(&asked_first) == asked_first.len());
+    let waiting = asked_first.len() - refused(&asked_first);
+    assert!((10..=own / (6 << 10)).contains(&waiting), "{waiting} wait");
+    assert!(hits(&server, "heads_bytes_per_connection") as usize == refused(&asked_first));
+    // Others have what is left of all, and what is kept for each.
+    let mut second = runtime.block_on(closed_windows(server.address));
+    let asked_second: Vec<_> = (0..60).map(|_| ask(&mut second)).collect();
+    until("all is taken", || hits(&server, "heads_bytes") > 0);
+    let mut third = runtime.block_on(closed_windows(server.address));
+    let asked_third: Vec<_> = (0..60).map(|_| ask(&mut third)).collect();
+    until("all are there", || {
+        asked(&server, "PUT")
+            + [&asked_first, &asked_second, &asked_third].map(|a| refused(a)).iter().sum::<usize>()
+            == 180
+    });
+    let waiting_third = asked_third.len() - refused(&asked_third);
+    assert!((5..=10).contains(&waiting_third), "{waiting_third} wait");
+    let mut left = Vec::new();
+    for answer in [asked_first, asked_second, asked_third].into_iter().flatten() {
+        if answer.is_finished() {
+            let answer = runtime.block_on(answer).unwrap().unwrap();
+            assert_eq!(answer.status(), 503);
+            assert!(answer.headers().contains_key("retry-after"));
+        } else {
+            left.push(answer);
+        }
+    }
+    // One that holds nothing is not kept from anything by them.
+    let mut fresh = runtime.block_on(closed_windows(server.address));
+    let answer = runtime.block_on(asks(&mut fresh, format!("http://{}/_health", server.address)));
+    assert_eq!(answer, Some(200));
+    // When they have left, there is room again.
+    left.iter().for_each(Answered::abort);
+    let mut last = runtime.block_on(closed_windows(server.address));
+    until("there is room", || {
+        let answers: Vec<Answered> = (0..15).map(|_| ask(&mut last)).collect();
+        std::thread::sleep(Duration::from_millis(100));
+        let is_room = refused(&answers) == 0;
+        answers.iter().for_each(Answered::abort);
+        is_room
+    });
+}
+
+#[test]
+fn long_polls_keep_no_heads() {
+    // PROTOCOL O14
+    let server = serve_limited(|limits| {
+        (limits.heads_bytes_per_connection, limits.heads_bytes) = (256 << 10, 256 << 10);
+    });
     let cursor = server.talk().check("PUT /a\n\n1", "201").cursor();
     let runtime = runtime();
-    // Long polls of more than 6 KiB each: 2 KiB, and the places of forty headers.
-    let ask = |requests: &mut http2::SendRequest<Empty<Bytes>>| {
-        let mut request = http::Request::get(format!("http://{}/a", server.address));
-        for number in 0..40 {
-            request = request.header(format!("x-{number}"), "y");
-        }
-        let request = request.header("if-none-match", format!("\"{cursor}\"")).header("prefer", "wait=60");
-        runtime.spawn(requests.send_request(request.body(Empty::new()).unwrap()))
-    };
-    let open = || {
-        runtime.block_on(async {
-            let socket = tokio::net::TcpStream::connect(server.address).await.unwrap();
-            let (requests, connection) =
-                http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
-            tokio::spawn(connection);
-            requests
+    let mut requests = runtime.block_on(closed_windows(server.address));
+    // With their heads they would take half as much again as there is room for.
+    let polls: Vec<_> = (0..60)
+        .map(|number| {
+            let request = large_head(&server, "GET")
+                .header("if-none-match", format!("\"{cursor}\""))
+                .header("prefer", "wait=60");
+            let poll = runtime.spawn(requests.send_request(request.body(Empty::<Bytes>::new()).unwrap()));
+            // Until it waits, it has its head.
+            server.until_links(number + 1);
+            poll
         })
-    };
-    let mut first = open();
-    let asked: Vec<_> = (0..60).map(|_| ask(&mut first)).collect();
-    let links = || server.metric("halfping_links") as usize;
-    until("its share is taken", || links() + answered(&asked) == asked.len());
-    let waiting = asked.len() - answered(&asked);
-    assert!((10..=own / (6 << 10)).contains(&waiting), "{waiting} wait");
-    assert!(hits(&server, "heads_bytes_per_connection") as usize == answered(&asked));
-    // Others have what is left of all.
-    let mut second = open();
-    let of_second: Vec<_> = (0..60).map(|_| ask(&mut second)).collect();
-    until("all is taken", || links() + answered(&of_second) == waiting + of_second.len());
-    assert!(hits(&server, "heads_bytes") > 0 && of_second.len() - answered(&of_second) < waiting);
-    for answer in asked.into_iter().chain(of_second).filter(JoinHandle::is_finished) {
-        let answer = runtime.block_on(answer).unwrap().unwrap();
-        assert_eq!(answer.status(), 503);
-        assert!(answer.headers().contains_key("retry-after"));
-    }
-    // When they are answered, there is room again.
+        .collect();
     server.write(&["PUT /a 2"]);
-    until("none waits", || server.metric("halfping_links") == 0);
-    let answer = ask(&mut first);
-    assert_eq!(runtime.block_on(answer).unwrap().unwrap().status(), 200);
+    for poll in polls {
+        assert_eq!(runtime.block_on(poll).unwrap().unwrap().status(), 200);
+    }
+    assert_eq!(hits(&server, "heads_bytes_per_connection"), 0);
 }

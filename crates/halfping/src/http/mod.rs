@@ -60,7 +60,7 @@ async fn dispatch(shared: &Arc<Shared>, access: Result<Access, Problem>, request
     let (mut request, mut body) = request.into_parts();
     let upgrade = request.extensions.remove::<OnUpgrade>();
     let answer = match access.and_then(|access| transfer_coding(&request.headers).map(|()| access)) {
-        Ok(access) => route(shared, &access, &request, &mut body, upgrade).await,
+        Ok(access) => route(shared, &access, &mut request, &mut body, upgrade).await,
         Err(problem) => Err(problem),
     };
     if answer.is_err() && !body.is_end_stream() {
@@ -73,7 +73,7 @@ async fn dispatch(shared: &Arc<Shared>, access: Result<Access, Problem>, request
 async fn route(
     shared: &Arc<Shared>,
     access: &Access,
-    request: &Parts,
+    request: &mut Parts,
     body: &mut Body,
     upgrade: Option<OnUpgrade>,
 ) -> Answer {

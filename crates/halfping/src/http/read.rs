@@ -20,7 +20,7 @@ use crate::answer;
 use crate::connection::Connection;
 use crate::own::{self, Transport};
 use crate::problem::Problem;
-use crate::room;
+use crate::room::{self, HeadRoom};
 use crate::shared::{Shared, Subscription};
 use crate::transports::{Format, Stream, Style, farewell, response, session, streaming};
 
@@ -29,7 +29,7 @@ pub(super) async fn one(
     shared: &Arc<Shared>,
     access: &Access,
     connection: &Arc<Connection>,
-    request: &Parts,
+    request: &mut Parts,
     path: Path,
 ) -> Answer {
     let query = Query::parse(request.uri.query(), OF_ONE)?;
@@ -188,7 +188,7 @@ async fn plain(
     shared: &Arc<Shared>,
     access: &Access,
     connection: &Arc<Connection>,
-    request: &Parts,
+    request: &mut Parts,
     path: Path,
     depth: u32,
 ) -> Answer {
@@ -209,6 +209,7 @@ async fn plain(
         applied = Some(seconds);
         if !shared.is_draining() {
             let patience = Duration::from_secs(seconds);
+            HeadRoom::drop_headers(request);
             wait_for_change(shared, connection, &path, now.revision, patience).await?;
             own::refresh(shared, &path).await;
             now = shared.metadata(&path);
@@ -219,7 +220,7 @@ async fn plain(
     } else if request.method == Method::HEAD {
         without_value(shared, &now, depth)?
     } else {
-        let (reading, room) = room::read(shared, connection, &path, depth).await?;
+        let (reading, room) = room::read(shared, connection, &path, depth, now.len).await?;
         // It may have changed since.
         now.revision = reading.revision;
         let json = HeaderValue::from_static("application/json");

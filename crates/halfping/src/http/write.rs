@@ -9,8 +9,9 @@ use bytes::{Bytes, BytesMut};
 use halfping_engine::{Action, Condition, Json, Limits, Patch, Path, Refusal, States, Write};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body::Frame;
 use http_body_util::BodyExt;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use super::negotiate::{Query, condition};
 use super::{ACCEPT_PATCH, Answer, etag};
@@ -18,7 +19,7 @@ use crate::aside::aside;
 use crate::connection::Connection;
 use crate::patience::Patience;
 use crate::problem::Problem;
-use crate::room::Room;
+use crate::room::{Room, Wanted};
 use crate::shared::{Failure, Shared};
 
 /// Performs the write that a request asks for.
@@ -163,14 +164,15 @@ fn check_json(media: Option<String>) -> Result<(), Problem> {
     }
 }
 
-/// What the JSON says that is the body of a request, and the room that it has until the request is answered.
+/// What the JSON says that is the body of a request, and the room that it has until the request is
+/// answered.
 pub(super) async fn read_json<T: Send + 'static>(
     shared: &Arc<Shared>,
     connection: &Connection,
     request: &Parts,
     body: &mut Body,
     parse: fn(&[u8], &Limits) -> T,
-) -> Result<(T, Room), Problem> {
+) -> Result<(T, Option<Room>), Problem> {
     check_json(media_type(&request.headers)?)?;
     read(shared, connection, request, body, parse).await
 }
@@ -202,15 +204,46 @@ async fn read<T: Send + 'static>(
     request: &Parts,
     body: &mut Body,
     parse: fn(&[u8], &Limits) -> T,
-) -> Result<(T, Room), Problem> {
+) -> Result<(T, Option<Room>), Problem> {
     let (bytes, room) = read_body(shared, connection, request, body).await?;
     let shared = shared.clone();
     let parsed = aside(connection.turns(), bytes.len(), move || parse(&bytes, &shared.limits)).await;
     Ok((parsed, room))
 }
 
-/// Bytes of a body that memory is set aside for before they are there: to announce many costs a client nothing.
-const FORESEEN_MAX: usize = 64 << 10;
+/// A body on its way.
+struct Arriving<'a> {
+    body: &'a mut Body,
+    patience: Patience,
+    wanted: Wanted,
+    /// When it is looked at next whether others want its room.
+    look: Instant,
+    /// Of what has arrived: to announce much costs a client nothing.
+    room: Option<Room>,
+}
+
+impl Arriving<'_> {
+    /// The next part of it, if there is one, and if it arrives fast enough.
+    async fn next(
+        &mut self,
+        shared: &Shared,
+        connection: &Connection,
+    ) -> Result<Option<Frame<Bytes>>, Problem> {
+        loop {
+            let until = self.patience.until().min(self.look);
+            if let Ok(frame) = timeout_at(until, self.body.frame()).await {
+                let frame = frame.transpose();
+                return frame.map_err(|e| Problem::new("bad-body", format!("the body broke off: {e}")));
+            }
+            self.look = Instant::now() + self.patience.between_looks();
+            let wanted = self.wanted.look(shared, connection);
+            let is_wanted = self.room.as_ref().is_some_and(|room| wanted[usize::from(room.is_small())]);
+            if self.patience.is_over(is_wanted) {
+                return Err(too_slow(&shared.limits));
+            }
+        }
+    }
+}
 
 /// The whole body, if it is not too large, arrives fast enough, and there is room for it.
 async fn read_body(
@@ -218,7 +251,7 @@ async fn read_body(
     connection: &Connection,
     request: &Parts,
     body: &mut Body,
-) -> Result<(Bytes, Room), Problem> {
+) -> Result<(Bytes, Option<Room>), Problem> {
     let max = shared.limits.body_bytes;
     let too_large = || Problem::limit("body-too-large", "body_bytes", max, "too many bytes of one body");
     let declared =
@@ -226,14 +259,11 @@ async fn read_body(
     if declared.is_some_and(|len| len > max) {
         return Err(too_large());
     }
-    let mut patience = Patience::for_body(&shared.limits);
-    let mut bytes = BytesMut::with_capacity(declared.unwrap_or_default().min(FORESEEN_MAX));
-    // To wait for room would be to wait for others whose bytes may be behind these on the connection.
-    let mut room = Room::try_reserve(shared, connection, bytes.capacity(), declared.unwrap_or(max))?;
-    loop {
-        let frame = timeout_at(patience.until(), body.frame()).await.map_err(|_| too_slow(&shared.limits))?;
-        let Some(frame) = frame else { break };
-        let frame = frame.map_err(|e| Problem::new("bad-body", format!("the body broke off: {e}")))?;
+    let patience = Patience::for_body(&shared.limits);
+    let look = Instant::now() + patience.between_looks();
+    let mut arriving = Arriving { body, patience, wanted: Wanted::default(), look, room: None };
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = arriving.next(shared, connection).await? {
         if let Some(data) = frame.data_ref() {
             if bytes.len() + data.len() > max {
                 return Err(too_large());
@@ -241,15 +271,21 @@ async fn read_body(
             let before = bytes.capacity();
             bytes.extend_from_slice(data);
             if bytes.capacity() > before {
-                room.try_grow(shared, connection, bytes.capacity() - before)?;
+                let (has, foreseen) = (bytes.capacity(), declared.unwrap_or(0));
+                // To wait for room would be to wait for others whose bytes may be behind these on
+                // the connection.
+                match &mut arriving.room {
+                    Some(room) => room.try_grow(shared, connection, has)?,
+                    none => *none = Some(Room::try_reserve(shared, connection, has, foreseen)?),
+                }
             }
-            if !patience.earn(data.len()) {
+            if !arriving.patience.earn(data.len()) {
                 return Err(too_slow(&shared.limits));
             }
         }
     }
     shared.metrics.bytes_in.inc_by(bytes.len() as u64);
-    Ok((bytes.freeze(), room))
+    Ok((bytes.freeze(), arriving.room))
 }
 
 fn too_slow(limits: &Limits) -> Problem {

@@ -241,7 +241,7 @@ impl Desk {
                 }
                 let small = match is_own(&path) {
                     true => None,
-                    false => self.shared().read_small(&path, depth, room::ANSWER_BYTES),
+                    false => self.shared().read_small(&path, depth, room::SMALL_BYTES),
                 };
                 match small {
                     Some(read) => {
@@ -253,7 +253,9 @@ impl Desk {
                         let (shared, connection) = (self.shared().clone(), self.connection.clone());
                         let future = Box::pin(async move {
                             own::refresh(&shared, &path).await;
-                            let (reading, room) = room::read(&shared, &connection, &path, depth).await?;
+                            let foreseen = shared.metadata(&path).len;
+                            let read = room::read(&shared, &connection, &path, depth, foreseen);
+                            let (reading, room) = read.await?;
                             Ok(Answer { room: Some(room), ..found(&shared, &path, reading)? })
                         });
                         self.call(Call { number, future });
