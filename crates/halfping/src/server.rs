@@ -44,6 +44,10 @@ const HTTP1_BUFFER_MIN: usize = 8 << 10;
 const HTTP2_SEND_BUFFER: usize = 16 << 10;
 /// Bytes of bodies that an HTTP/2 client may send before any of them are read: of one stream, and of all of its connection.
 const HTTP2_WINDOW: u32 = 1 << 20;
+/// The same of a connection that is turned away, whose one request is to be answered and no more.
+const TURNED_AWAY_WINDOW: u32 = 64 << 10;
+/// How long that may take.
+const TURNED_AWAY_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes that a request's head may have over HTTP/2 besides its target, each header counted with 32 more.
 const HTTP2_HEADERS: usize = 8 << 10;
 /// Streams of a connection that were reset before they were looked at; and those that the client broke. More of either end the connection.
@@ -236,6 +240,8 @@ async fn serve_http(
             Ok(response)
         })
     });
+    let streams = shared.limits.http2_streams_per_connection;
+    let http2 = Http2 { streams, window: HTTP2_WINDOW };
     // hyper's own timeout for headers begins once it knows the protocol, so not for who sends nothing, or a `P`.
     let silent = async {
         tokio::time::sleep(Duration::from_millis(shared.limits.header_timeout_ms)).await;
@@ -244,7 +250,7 @@ async fn serve_http(
         }
     };
     tokio::select! {
-        stream = run(stream, &shared, draining, service, || endless.lock().is_some()) => {
+        stream = run(stream, &shared, http2, draining, service, || endless.lock().is_some()) => {
             let (response, connection) = endless.lock().take()?;
             Some(Direct::reader(stream?, response, connection))
         }
@@ -258,10 +264,13 @@ async fn serve_http(
 
 /// Answers the first request of a connection that there is no room for, in words that its client
 /// understands. Whether the server is well is told all the same: who is not told so restarts it.
-async fn turn_away(stream: TcpStream, shared: Arc<Shared>, front: Front, draining: watch::Receiver<()>) {
+async fn turn_away(stream: TcpStream, shared: Arc<Shared>, front: Front, mut draining: watch::Receiver<()>) {
     let problem = too_many(&shared);
+    let (close, closing) = watch::channel(());
+    let answered = Arc::new(close);
+    let close = answered.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (front, problem) = (front.clone(), problem.clone());
+        let (front, problem, answered) = (front.clone(), problem.clone(), answered.clone());
         // Boxed, so that it can be moved about.
         Box::pin(async move {
             let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -274,11 +283,22 @@ async fn turn_away(stream: TcpStream, shared: Arc<Shared>, front: Front, drainin
                 problem.into_response()
             };
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+            let _ = answered.send(());
             Ok::<_, std::convert::Infallible>(response)
         })
     });
-    let patience = Duration::from_millis(shared.limits.header_timeout_ms);
-    let _ = tokio::time::timeout(patience, run(stream, &shared, draining, service, || false)).await;
+    let drained = async {
+        let _ = draining.changed().await;
+        let _ = close.send(());
+        std::future::pending::<()>().await;
+    };
+    let http2 = Http2 { streams: 1, window: TURNED_AWAY_WINDOW };
+    let patience = Duration::from_millis(shared.limits.header_timeout_ms).min(TURNED_AWAY_PATIENCE);
+    tokio::select! {
+        _ = run(stream, &shared, http2, closing, service, || false) => {}
+        () = drained => {}
+        () = tokio::time::sleep(patience) => {}
+    }
 }
 
 fn too_many(shared: &Shared) -> Problem {
@@ -290,10 +310,19 @@ fn too_many(shared: &Shared) -> Problem {
     )
 }
 
+/// What a connection of HTTP/2 may have at once.
+struct Http2 {
+    /// Requests that are not answered.
+    streams: u32,
+    /// Bytes of bodies that are not read: of one stream, and of all.
+    window: u32,
+}
+
 /// Serves HTTP on a connection until it ends or drains, or until it is `taken`: then its socket is returned.
 async fn run<S, F>(
     stream: TcpStream,
     shared: &Shared,
+    http2: Http2,
     mut draining: watch::Receiver<()>,
     service: S,
     taken: impl Fn() -> bool,
@@ -326,10 +355,10 @@ where
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.http2_streams_per_connection)
+            .max_concurrent_streams(http2.streams)
             .max_send_buf_size(HTTP2_SEND_BUFFER)
-            .initial_connection_window_size(HTTP2_WINDOW)
-            .initial_stream_window_size(HTTP2_WINDOW)
+            .initial_connection_window_size(http2.window)
+            .initial_stream_window_size(http2.window)
             .max_header_list_size(u32::try_from(limits.uri_bytes + HTTP2_HEADERS).unwrap_or(u32::MAX))
             .max_pending_accept_reset_streams(HTTP2_RESETS_MAX)
             .max_local_error_reset_streams(HTTP2_ERRORS_MAX)

@@ -585,3 +585,47 @@ fn transfer_codings_other_than_chunked_are_refused() {
     }
     server.talk().check("GET /a", "200\n\n1");
 }
+
+#[test]
+fn a_connection_that_is_turned_away_over_http2_has_one_answer_and_ends() {
+    // PROTOCOL O1
+    let server = serve_limited(|limits| {
+        limits.connections = 1;
+        limits.header_timeout_ms = 60_000;
+    });
+    let mut first = server.talk();
+    first.check("PUT /a\n\n1", "201");
+    let runtime = runtime();
+    let mut requests = runtime.block_on(async {
+        let socket = tokio::net::TcpStream::connect(server.address).await.unwrap();
+        // What it is told it does not take.
+        let (requests, connection) = http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(0)
+            .initial_max_send_streams(1000)
+            .handshake(TokioIo::new(socket))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        requests
+    });
+    let asked: Vec<_> = (0..100)
+        .map(|_| {
+            let request = request(server.address, "GET", "/a", &[], "");
+            runtime.spawn(requests.send_request(request))
+        })
+        .collect();
+    let answers: Vec<_> =
+        asked.into_iter().filter_map(|answer| runtime.block_on(in_time(answer)).unwrap().ok()).collect();
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.status().as_u16()).collect();
+    assert_eq!(statuses, [503]);
+    let until = Instant::now() + DEADLINE;
+    while !requests.is_closed() {
+        assert!(Instant::now() < until, "it keeps its connection");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // Whether the server is well is told all the same.
+    let mut last = runtime.block_on(http2(server.address));
+    let request = request(server.address, "GET", "/_health", &[], "");
+    assert_eq!(runtime.block_on(in_time(last.send_request(request))).unwrap().status(), 200);
+    first.check("GET /a", "200\n\n1");
+}
