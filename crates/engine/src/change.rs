@@ -71,7 +71,8 @@ impl Change {
             Change::Keep | Change::Remove => false,
             Change::Leaf(_) => true,
             Change::Object { anew, members } => {
-                *anew && !members.is_empty() || members.values().any(Change::adds)
+                // An empty object too: it may be where nothing was.
+                *anew || members.values().any(Change::adds)
             }
         }
     }
