@@ -6,8 +6,6 @@
 //! nothing. A sweep takes the others, in steps.
 
 use crate::cursor::Revision;
-use crate::key::KeyId;
-use crate::tree::Member;
 
 /// New entries after which they are looked through, in a large object and in a small one.
 const WINDOW_MAX: usize = 1024;
@@ -34,17 +32,24 @@ impl Order {
         Order { tail: entries.len(), entries, kept: 0, next: 0 }
     }
 
-    /// A member has changed, as `members` shows it by now. `current`: how many of them have an entry
-    /// that is not stale.
-    pub(crate) fn push(&mut self, at: Revision, slot: u32, members: &[Member], current: usize) {
+    /// A member of an object of so many slots has changed. `current`: how many entries are not stale.
+    /// `is_current`: whether one is of the last change of its member.
+    pub(crate) fn push(
+        &mut self,
+        at: Revision,
+        slot: u32,
+        slots: usize,
+        current: usize,
+        is_current: impl Fn(Revision, u32) -> bool,
+    ) {
         self.entries.push((at, slot));
-        let window = (members.len() / 4).clamp(WINDOW_MIN, WINDOW_MAX);
+        let window = (slots / 4).clamp(WINDOW_MIN, WINDOW_MAX);
         if self.entries.len() - self.tail >= window {
-            self.tidy(members, current, window);
+            self.tidy(current, window, is_current);
         }
     }
 
-    /// Entries after a revision, in order. Some may be [stale](is_current).
+    /// Entries after a revision, in order. Some may be stale.
     pub(crate) fn since(&self, since: Revision) -> impl Iterator<Item = (Revision, u32)> {
         let after = |entries: &'_ [(Revision, u32)]| entries.partition_point(|(r, _)| *r <= since);
         let (kept, rest) = (&self.entries[..self.kept], &self.entries[self.next..]);
@@ -56,14 +61,14 @@ impl Order {
         self.entries.len() - (self.next - self.kept)
     }
 
-    fn tidy(&mut self, members: &[Member], current: usize, window: usize) {
-        self.tail = self.keep_current(self.tail, self.tail..self.entries.len(), members);
+    fn tidy(&mut self, current: usize, window: usize, is_current: impl Fn(Revision, u32) -> bool) {
+        self.tail = self.keep(self.tail, self.tail..self.entries.len(), &is_current);
         self.entries.truncate(self.tail);
         if self.next == 0 && self.len() <= current + current / 4 + WINDOW_MIN {
             return;
         }
         let end = self.tail.min(self.next + SWEPT_EACH * window);
-        self.kept = self.keep_current(self.kept, self.next..end, members);
+        self.kept = self.keep(self.kept, self.next..end, &is_current);
         self.next = end;
         if end == self.tail {
             self.entries.truncate(self.kept);
@@ -72,10 +77,15 @@ impl Order {
     }
 
     /// Moves the entries of a range that are not stale down to `to`. Returns where they end.
-    fn keep_current(&mut self, mut to: usize, range: std::ops::Range<usize>, members: &[Member]) -> usize {
+    fn keep(
+        &mut self,
+        mut to: usize,
+        range: std::ops::Range<usize>,
+        is_current: impl Fn(Revision, u32) -> bool,
+    ) -> usize {
         for from in range {
             let (revision, slot) = self.entries[from];
-            if is_current(members, revision, slot) {
+            if is_current(revision, slot) {
                 self.entries[to] = (revision, slot);
                 to += 1;
             }
@@ -84,48 +94,37 @@ impl Order {
     }
 }
 
-/// Whether an entry is of the last change of its member; else it is stale.
-pub(crate) fn is_current(members: &[Member], revision: Revision, slot: u32) -> bool {
-    members.get(slot as usize).is_some_and(|m| m.changed == revision && m.key != KeyId::NONE)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::Keys;
-    use crate::text::Text;
-    use crate::tree::Value;
 
     /// Members, of which some change again and again.
     struct Model {
-        members: Vec<Member>,
+        /// When each last changed.
+        changed: Vec<Revision>,
         order: Order,
         now: Revision,
     }
 
     impl Model {
         fn new(count: u32) -> Model {
-            let (mut keys, now) = (Keys::default(), Revision(1));
-            let member = |i| Member {
-                key: keys.hold(&format!("k{i}")),
-                changed: now,
-                value: Value::Leaf(Text::new("1")),
-            };
-            let members = (0..count).map(member).collect();
-            Model { members, order: Order::new((0..count).map(|slot| (now, slot)).collect()), now }
+            let now = Revision(1);
+            let order = Order::new((0..count).map(|slot| (now, slot)).collect());
+            Model { changed: vec![now; count as usize], order, now }
         }
 
         fn write(&mut self, slot: u32) {
             self.now = self.now.next();
-            self.members[slot as usize].changed = self.now;
-            self.order.push(self.now, slot, &self.members, self.members.len());
+            self.changed[slot as usize] = self.now;
+            let (changed, count) = (&self.changed, self.changed.len());
+            self.order.push(self.now, slot, count, count, |at, slot| changed[slot as usize] == at);
         }
 
         #[track_caller]
         fn check(&self, since: Revision) {
-            let current = self.order.since(since).filter(|(r, slot)| is_current(&self.members, *r, *slot));
+            let current = self.order.since(since).filter(|(at, slot)| self.changed[*slot as usize] == *at);
             let current: Vec<_> = current.collect();
-            let changed = self.members.iter().zip(0..).map(|(member, slot)| (member.changed, slot));
+            let changed = self.changed.iter().copied().zip(0..);
             let mut changed: Vec<_> = changed.filter(|(revision, _)| *revision > since).collect();
             changed.sort_unstable();
             assert_eq!(current, changed, "since {since:?}");

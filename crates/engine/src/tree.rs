@@ -12,7 +12,7 @@ use crate::cursor::Revision;
 use crate::key::{KeyId, Keys};
 use crate::mutants;
 use crate::notes::Step;
-use crate::order::{Order, is_current};
+use crate::order::Order;
 use crate::text::Text;
 
 /// Slots up to which a scan is cheaper than an index.
@@ -68,6 +68,14 @@ struct Index {
     order: Order,
     /// Tombstones in order of removal. An entry counts if the slot still has that revision.
     graves: VecDeque<(Revision, u32)>,
+}
+
+impl Index {
+    /// A member has changed, as `members` shows it by now. `known`: how many of them have a name.
+    fn note(&mut self, at: Revision, slot: u32, members: &[Member], known: u32) {
+        let is_current = |at, slot| is_current(members, at, slot);
+        self.order.push(at, slot, members.len(), known as usize, is_current);
+    }
 }
 
 impl Value {
@@ -181,7 +189,7 @@ impl Object {
             Some(index) => {
                 let slot = self.members.len() as u32 - 1;
                 index.slots.insert(key, slot);
-                index.order.push(at, slot, &self.members, (self.live + self.dead) as usize);
+                index.note(at, slot, &self.members, self.live + self.dead);
                 index.graves.push_back((at, slot));
             }
             None if self.members.len() > SCAN_MAX => self.build_index(),
@@ -248,7 +256,7 @@ impl Object {
         match &mut self.index {
             Some(index) => {
                 index.slots.insert(key, slot);
-                index.order.push(at, slot, &self.members, (self.live + self.dead) as usize);
+                index.note(at, slot, &self.members, self.live + self.dead);
             }
             None if self.members.len() > SCAN_MAX => self.build_index(),
             None => {}
@@ -286,7 +294,7 @@ impl Object {
             _ => {}
         }
         if let Some(index) = &mut self.index {
-            index.order.push(at, slot as u32, &self.members, (self.live + self.dead) as usize);
+            index.note(at, slot as u32, &self.members, self.live + self.dead);
             if !is_live {
                 index.graves.push_back((at, slot as u32));
             }
@@ -442,6 +450,11 @@ impl Object {
 }
 
 /// Whether an entry of the log of graves still speaks of a tombstone.
+/// Whether an entry of the order of changes is of the last change of its member; else it is stale.
+fn is_current(members: &[Member], changed: Revision, slot: u32) -> bool {
+    members.get(slot as usize).is_some_and(|m| m.changed == changed && m.key != KeyId::NONE)
+}
+
 fn is_grave(members: &[Member], removed: Revision, slot: u32) -> bool {
     let member = &members[slot as usize];
     member.changed == removed && !member.value.is_live() && member.key != KeyId::NONE
