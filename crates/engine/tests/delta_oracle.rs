@@ -404,6 +404,16 @@ proptest! {
     }
 }
 
+/// The next frame of a session that has one.
+fn next_frame(world: &mut World, session: SessionId) -> std::sync::Arc<Frame> {
+    // A turn may end after many looks: then it goes on with the next.
+    let next = world.engine.next(session, Tick(0)).or_else(|| {
+        assert_eq!(world.engine.take_woken().len(), 1, "it is woken to go on");
+        world.engine.next(session, Tick(0))
+    });
+    next.unwrap().frame.unwrap()
+}
+
 /// Frames that a slow reader takes until it is in step with a collection that never rests: 40 members change for each frame.
 fn frames_until_synced(path: &[&str], limits: Limits, common_names: bool) -> usize {
     let mut world = World::new(limits);
@@ -437,12 +447,7 @@ fn frames_until_synced(path: &[&str], limits: Limits, common_names: bool) -> usi
             Action::Merge(Json::parse(body.as_bytes(), &Limits::default()).unwrap()),
             1,
         );
-        // A turn may end after many looks: then it goes on with the next.
-        let next = world.engine.next(session, Tick(0)).or_else(|| {
-            assert_eq!(world.engine.take_woken().len(), 1, "it is woken to go on");
-            world.engine.next(session, Tick(0))
-        });
-        let frame = next.unwrap().frame.unwrap();
+        let frame = next_frame(&mut world, session);
         apply(&mut state, &frame, true);
         if frame.revision.is_some() {
             assert_eq!(state, view(&root(&world.engine), path, u32::MAX));
@@ -485,12 +490,7 @@ fn a_slow_reader_of_what_is_overwritten_again_and_again_is_in_step_at_last() {
     let mut state = None;
     for n in 1..200 {
         write(&mut world, n);
-        // A turn may end after many looks: then it goes on with the next.
-        let next = world.engine.next(session, Tick(0)).or_else(|| {
-            assert_eq!(world.engine.take_woken().len(), 1, "it is woken to go on");
-            world.engine.next(session, Tick(0))
-        });
-        let frame = next.unwrap().frame.unwrap();
+        let frame = next_frame(&mut world, session);
         apply(&mut state, &frame, true);
         if frame.revision.is_some() {
             assert_eq!(state, view(&root(&world.engine), &["o"], u32::MAX));
