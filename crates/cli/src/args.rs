@@ -6,9 +6,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use clap::builder::{NonEmptyStringValueParser, Resettable, TypedValueParser};
-use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Asked, alone};
+use crate::log::Log;
 use crate::report::{Blame, Failure};
 use crate::target::Target;
 pub(crate) use bench::*;
@@ -260,34 +261,6 @@ pub(crate) struct Storage {
     /// Keep state in memory only: it is lost on exit
     #[arg(long, conflicts_with = "data")]
     pub(crate) memory: bool,
-}
-
-/// How the server logs.
-#[derive(Debug, Group)]
-pub(crate) struct Log {
-    /// How log lines look
-    #[arg(long, value_name = "FORMAT", env = "HALFPING_LOG_FORMAT", default_value = "text")]
-    pub(crate) log_format: LogFormat,
-
-    /// Log what is at least this important
-    #[arg(long = "log", value_name = "LEVEL", env = "HALFPING_LOG", default_value = "info")]
-    pub(crate) log_level: LogLevel,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    Text,
-    Json,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum LogLevel {
-    Off,
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
 }
 
 /// Print a resource's value

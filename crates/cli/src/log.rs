@@ -3,9 +3,36 @@
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use clap::{Args, ValueEnum};
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::args::{Log, LogFormat, LogLevel};
+/// How the server logs.
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT", env = "HALFPING_LOG_FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+
+    /// Log what is at least this important
+    #[arg(long = "log", value_name = "LEVEL", env = "HALFPING_LOG", default_value = "info")]
+    pub(crate) log_level: LogLevel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
 
 /// Whether what is said on stderr is read by a program.
 static IS_JSON: AtomicBool = AtomicBool::new(false);

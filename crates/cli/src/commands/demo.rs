@@ -12,11 +12,12 @@ use halfping::{Api, Limits};
 use serde::Serialize;
 use tracing::warn;
 
-use crate::args::{Demo, LogFormat};
+use crate::args::Demo;
 use crate::commands::serve::{announce, at_port, bind, probe, run, warn_of, with_pages};
 use crate::config::Config;
 use crate::fleet::Streets;
 use crate::log;
+use crate::log::LogFormat;
 use crate::playback::Bounds;
 use crate::report::{Blame, Failure, tell};
 use crate::{open_files, stop, storage};

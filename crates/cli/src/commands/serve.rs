@@ -7,9 +7,10 @@ use halfping::{Api, Console, Cors, Options, Server};
 use halfping_pages::Pages;
 use tracing::{info, warn};
 
-use crate::args::{LogFormat, Serve};
+use crate::args::Serve;
 use crate::config::Config;
 use crate::log;
+use crate::log::LogFormat;
 use crate::report::{Blame, Failure, tell};
 use crate::{open_files, stop, storage};
 
