@@ -5,9 +5,11 @@ use std::sync::OnceLock;
 
 use halfping::Api;
 
-#[path = "../../crates/cli/src/config.rs"]
+#[path = "../../crates/cli/src"]
 #[allow(dead_code, unreachable_pub, reason = "the command line uses the rest of it")]
-mod cli;
+mod cli {
+    pub(super) mod config;
+}
 
 /// Stands in for the CLI's own, which knows of terminals and requests as well.
 #[derive(Debug)]
@@ -42,7 +44,7 @@ pub fn config(data: &[u8]) {
     let file =
         FILE.get_or_init(|| std::env::temp_dir().join(format!("halfping-fuzz-{}.toml", std::process::id())));
     std::fs::write(file, text).expect("the folder for temporary files can be written to");
-    let read = cli::Config::read(Some(file), &[]);
+    let read = cli::config::Config::read(Some(file), &[]);
     std::fs::remove_file(file).expect("it was just written");
     let table = text.parse::<toml::Table>();
     match (read, table) {
@@ -59,7 +61,7 @@ pub fn config(data: &[u8]) {
             }
             let listen = config.listen.unwrap_or_else(|| "127.0.0.1:7070".parse().expect("an address"));
             // What is accepted works: a server starts with it.
-            drop(Api::new(config.options(cli::Asked::default(), listen)).router());
+            drop(Api::new(config.options(cli::config::Asked::default(), listen)).router());
         }
         (Err(failure), _) => {
             assert!(failure.message.starts_with(&file.display().to_string()), "{failure:?}");
