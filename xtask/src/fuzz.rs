@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use crate::run::{World, typed};
 use crate::setup::{self, Missing};
+use crate::world::{World, typed};
 
 /// Each target, and the words that it is told of.
 const TARGETS: &[(&str, &str)] = &[

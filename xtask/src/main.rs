@@ -7,6 +7,7 @@ mod fuzz;
 mod run;
 mod setup;
 mod steps;
+mod world;
 
 use std::process::ExitCode;
 

@@ -1,74 +1,13 @@
 //! Runs steps one after the other and sums up.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::setup::Missing;
 use crate::steps::{BUILD, Step};
-
-/// What the steps know of where they run.
-pub(crate) struct World {
-    /// The root of the checkout.
-    pub(crate) root: PathBuf,
-    /// Whether a machine asks (`CI=true`): then nothing may be left out.
-    pub(crate) ci: bool,
-    /// Whether the first failure is the last thing that is looked at.
-    pub(crate) fail_fast: bool,
-    cargo: OsString,
-}
-
-impl World {
-    pub(crate) fn new() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ lies in the checkout");
-        World {
-            root: root.to_owned(),
-            ci: std::env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1"),
-            fail_fast: false,
-            cargo: std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
-        }
-    }
-
-    /// A command in the checkout. Nothing that runs here may wait for somebody to type.
-    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        command.args(arguments).current_dir(&self.root).stdin(Stdio::null());
-        command
-    }
-
-    pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
-        self.command(&self.cargo, arguments)
-    }
-
-    /// Cargo, which in CI may not touch `Cargo.lock`. `last` goes behind the option.
-    pub(crate) fn cargo_locked(&self, arguments: &[&str], last: &[&str]) -> Command {
-        let mut command = self.cargo(arguments);
-        if self.ci {
-            command.arg("--locked");
-        }
-        command.args(last);
-        command
-    }
-
-    /// A script of Node's that starts the binary.
-    pub(crate) fn node(&self, script: &str) -> Command {
-        let mut command = self.beside_binary("node");
-        command.arg(script);
-        command
-    }
-
-    /// A program that starts the binary: the one beside this program, as both were built by the same Cargo.
-    pub(crate) fn beside_binary(&self, program: &str) -> Command {
-        let mut command = self.command(program, &[]);
-        if std::env::var_os("HALFPING_BIN").is_none()
-            && let Ok(xtask) = std::env::current_exe()
-        {
-            command.env("HALFPING_BIN", xtask.with_file_name("halfping"));
-        }
-        command
-    }
-}
+use crate::world::{World, typed};
 
 /// Runs the simulator, built to be fast.
 pub(crate) fn sim(arguments: &[&str]) -> ExitCode {
@@ -86,6 +25,9 @@ pub(crate) fn sim(arguments: &[&str]) -> ExitCode {
         }
     }
 }
+
+/// Lines of a step that failed that the summary repeats.
+const LAST_LINES: usize = 30;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Outcome {
@@ -151,12 +93,37 @@ fn run_step(world: &World, step: &Step) -> Outcome {
         println!("── {} SKIPPED: {reason}", step.name);
         return Outcome::Skipped(reason);
     }
-    let ended = match command.status() {
-        Ok(status) if status.success() => return Outcome::Passed,
-        Ok(status) => status.to_string(),
-        Err(error) => error.to_string(),
+    let (ended, last_lines) = match tell_and_keep(&mut command) {
+        Ok((status, _)) if status.success() => return Outcome::Passed,
+        Ok((status, last_lines)) => (status.to_string(), last_lines),
+        Err(error) => (error.to_string(), Vec::new()),
     };
-    Outcome::Failed(format!("{ended}\n   to repeat: cargo xtask test {}\n   or: {typed}", step.name))
+    let mut reason = format!("{ended}\n   to repeat: cargo xtask test {}\n   or: {typed}", step.name);
+    for line in last_lines {
+        reason.push_str("\n   | ");
+        reason.push_str(&line);
+    }
+    Outcome::Failed(reason)
+}
+
+/// Runs a command, prints what it prints, and returns the end of that: in a log of thousands of lines, or a part of
+/// one, the summary then says what failed.
+fn tell_and_keep(command: &mut Command) -> io::Result<(ExitStatus, Vec<String>)> {
+    let (printed, printing) = io::pipe()?;
+    let mut child = command.stdout(printing.try_clone()?).stderr(printing).spawn()?;
+    // The command owns the pipe's other end too, and without that the pipe never ends.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut kept = VecDeque::new();
+    for line in BufReader::new(printed).split(b'\n') {
+        let line = line?;
+        io::stdout().write_all(&line)?;
+        println!();
+        if kept.len() == LAST_LINES {
+            kept.pop_front();
+        }
+        kept.push_back(String::from_utf8_lossy(&line).into_owned());
+    }
+    Ok((child.wait()?, kept.into()))
 }
 
 /// The verdict on each step and its time, a line each; then how many there are of each verdict.
@@ -175,19 +142,6 @@ fn summary(done: &[Done<'_>]) -> String {
         lines.push('\n');
     }
     lines + &format!("{passed} passed, {failed} failed, {skipped} skipped\n")
-}
-
-/// A command as one would type it in the checkout.
-pub(crate) fn typed(command: &Command) -> String {
-    let mut words: Vec<String> = Vec::new();
-    for (name, value) in command.get_envs() {
-        let value = value.unwrap_or_default().to_string_lossy();
-        words.push(format!("{}='{value}'", name.to_string_lossy()));
-    }
-    let program = Path::new(command.get_program()).file_stem().unwrap_or_default();
-    words.push(program.to_string_lossy().into_owned());
-    words.extend(command.get_args().map(|argument| argument.to_string_lossy().into_owned()));
-    words.join(" ")
 }
 
 #[cfg(test)]
@@ -250,6 +204,18 @@ mod tests {
                 "needs not run, as builds failed"
             ]
         );
+    }
+
+    #[test]
+    fn the_summary_repeats_the_end_of_what_a_failed_step_printed() {
+        let speaks = Step {
+            command: |world| world.command("sh", &["-c", "seq 1 100; echo why it failed >&2; false"]),
+            ..FAILS
+        };
+        let done = perform(&World::new(), &[&speaks], &BUILDS);
+        let summary = summary(&done);
+        assert!(summary.contains("\n   | 100\n   | why it failed\n"), "{summary}");
+        assert!(!summary.contains("| 71\n"), "{summary}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::run::World;
+use crate::world::{World, typed};
 
 /// What a step cannot do without, and how to get it.
 #[derive(Debug)]
@@ -307,7 +307,7 @@ fn once(
 
 /// Runs a command whose output the reader should see; whether it succeeded.
 fn spoken(mut command: Command) -> bool {
-    println!("   set-up: {}", crate::run::typed(&command));
+    println!("   set-up: {}", typed(&command));
     command.status().is_ok_and(|status| status.success())
 }
 

@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use crate::fuzz;
-use crate::run::World;
 use crate::setup::{self, Missing};
+use crate::world::World;
 
 /// One thing that CI checks.
 pub(crate) struct Step {

@@ -109,7 +109,7 @@ impl Engine {
             Some(Value::Object(object)) if depth == u32::MAX => {
                 let (len, max) = (object.json_len(), self.limits.value_bytes);
                 if len > max {
-                    return Err(self.limits.value_too_large());
+                    return Err(Refusal::value_too_large(&self.limits));
                 }
                 len <= step_bytes
             }
@@ -118,7 +118,7 @@ impl Engine {
                 let (mut out, max) = (Vec::new(), self.limits.value_bytes);
                 let fits = value.write_up_to(step_bytes.min(max), &self.keys, depth, &mut out).is_some();
                 if !fits && max <= step_bytes {
-                    return Err(self.limits.value_too_large());
+                    return Err(Refusal::value_too_large(&self.limits));
                 }
                 if fits {
                     let time = self.times.of(changed);
@@ -184,7 +184,7 @@ impl Engine {
         copying.bytes = step.bytes;
         copying.late_steps += u32::from(root.next >= object.slots().len());
         if copying.bytes > self.limits.value_bytes {
-            return Err(self.limits.value_too_large());
+            return Err(Refusal::value_too_large(&self.limits));
         }
         let root = copying.root.take_if(|_| is_whole);
         let bytes = copying.bytes;

@@ -22,10 +22,10 @@ use crate::path::Path;
 use crate::pending::Pending;
 use crate::refusal::Refusal;
 use crate::region::Regions;
-use crate::session::{Session, SessionId, Tick};
+use crate::session::{Session, SessionId};
 use crate::sharing::{Quiet, Sharing};
 use crate::stored::Stored;
-use crate::times::{Times, Timestamp};
+use crate::times::{Tick, Times, Timestamp};
 use crate::tree::{Object, Value};
 use crate::write::{self, Action, Write, Written};
 
@@ -321,7 +321,7 @@ impl Engine {
     /// A value in one piece, if that is not too large.
     pub(crate) fn write(&self, value: &Value, depth: u32) -> Result<Vec<u8>, Refusal> {
         let max = self.limits.value_bytes;
-        self.write_up_to(max, value, depth).ok_or_else(|| self.limits.value_too_large())
+        self.write_up_to(max, value, depth).ok_or_else(|| Refusal::value_too_large(&self.limits))
     }
 
     /// A value in one piece; `None` when it has more bytes than that.

@@ -71,11 +71,11 @@ pub use pending::Batch;
 pub use refusal::{PatchError, Refusal};
 pub use region::{Pattern, Regions};
 pub use restore::Restoring;
-pub use session::{SessionId, Tick};
+pub use session::SessionId;
 pub use standing::{LinkStanding, Standing};
 pub use stored::{Checkpoint, Key, Row};
 pub use submit::Submitted;
-pub use times::Timestamp;
+pub use times::{Tick, Timestamp};
 pub use write::{Action, Condition, States, Write, Written};
 
 #[cfg(test)]

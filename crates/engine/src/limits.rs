@@ -5,8 +5,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::refusal::Refusal;
-
 /// The bounds of one server. All of them are "at most"; none can be switched off.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -185,12 +183,6 @@ impl Limits {
             value_bytes: usize::MAX,
             ..Limits::default()
         }
-    }
-
-    /// The refusal of a value that is longer than `value_bytes`.
-    pub fn value_too_large(&self) -> Refusal {
-        let what = "the value is too large to be sent in one piece".into();
-        Refusal::Limit { limit: "value_bytes", max: self.value_bytes, what }
     }
 
     /// Says which member has a value that cannot work, and why.

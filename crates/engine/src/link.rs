@@ -2,7 +2,7 @@
 
 use crate::cursor::Revision;
 use crate::interest::{NIL, PointId};
-use crate::session::Tick;
+use crate::times::Tick;
 use crate::walk::Walk;
 
 /// A link's number, for the engine's own use.

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::json::JsonError;
+use crate::limits::Limits;
 use crate::path::Path;
 
 /// A commit that was refused. The tree is as it was.
@@ -50,6 +51,14 @@ pub enum Refusal {
         /// What would have passed it.
         what: String,
     },
+}
+
+impl Refusal {
+    /// The refusal of a value that is longer than `value_bytes`.
+    pub fn value_too_large(limits: &Limits) -> Refusal {
+        let what = "the value is too large to be sent in one piece".into();
+        Refusal::Limit { limit: "value_bytes", max: limits.value_bytes, what }
+    }
 }
 
 /// Why a body is not a JSON Patch document.

@@ -12,8 +12,9 @@ use crate::mark::{LINK_LOOKS, PROMOTED_AT_ONCE};
 use crate::mutants;
 use crate::notes::Gone;
 use crate::refusal::Refusal;
-use crate::session::{SessionId, Tick};
+use crate::session::SessionId;
 use crate::sharing::{Quiet, Wish};
+use crate::times::Tick;
 use crate::tree::{Object, Value};
 use crate::walk::Walk;
 

@@ -7,15 +7,11 @@ use hashbrown::HashMap;
 use crate::cursor::Revision;
 use crate::interest::NIL;
 use crate::link::{Line, LinkId, Links, Priority, State};
-use crate::times::Timestamp;
+use crate::times::{Tick, Timestamp};
 
 /// A session's number. It is used again once the session is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SessionId(pub u32);
-
-/// Milliseconds on a clock that never goes back; only differences mean anything.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub struct Tick(pub u64);
 
 /// What every commit and every pull looks at comes first, and lies in one line of the processor's cache.
 #[repr(C, align(64))]

@@ -8,6 +8,10 @@ use crate::cursor::Revision;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Timestamp(pub u64);
 
+/// Milliseconds on a clock that never goes back; only differences mean anything.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Tick(pub u64);
+
 /// Entries that are kept: a mebibyte of them.
 const ENTRIES_MAX: usize = 1 << 16;
 

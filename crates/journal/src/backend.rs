@@ -11,7 +11,23 @@ use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
 use crate::journal::{Fault, FaultKind};
-use crate::store::{fault, in_use};
+
+/// redb's many errors as one of ours.
+pub(crate) fn fault(error: impl Into<redb::Error>) -> Fault {
+    match error.into() {
+        redb::Error::Io(error) => error.into(),
+        redb::Error::DatabaseAlreadyOpen => in_use(),
+        error @ (redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_)) => {
+            Fault::new(FaultKind::Damaged, error.to_string())
+        }
+        error => Fault::new(FaultKind::Io, error.to_string()),
+    }
+}
+
+/// The fault of a store that another process has open.
+pub(crate) fn in_use() -> Fault {
+    Fault::new(FaultKind::InUse, "another process has it open")
+}
 
 /// Creates a file that only its owner may read. One that is there already, or a link of that name,
 /// is left alone.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use halfping_engine::{Checkpoint, Key, Revision};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
 
-use crate::backend::{Backend, FILE, FileIn, Unsynced, Watched, create, rewrite};
+use crate::backend::{Backend, FILE, FileIn, Unsynced, Watched, create, fault, in_use, rewrite};
 use crate::journal::{Contents, Fault, FaultKind, Header, Journal, Transaction};
 
 /// The version of what is in the tables. `docs/on-disk-format.md` states it.
@@ -407,26 +407,10 @@ fn number_or(
     if bytes(meta, name)?.is_empty() { Ok(default) } else { number(meta, name) }
 }
 
-/// redb's many errors as one of ours.
-pub(crate) fn fault(error: impl Into<redb::Error>) -> Fault {
-    match error.into() {
-        redb::Error::Io(error) => error.into(),
-        redb::Error::DatabaseAlreadyOpen => in_use(),
-        error @ (redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_)) => {
-            Fault::new(FaultKind::Damaged, error.to_string())
-        }
-        error => Fault::new(FaultKind::Io, error.to_string()),
-    }
-}
-
 /// Makes a directory for a store. What is in it is for nobody else on this machine.
 fn make_directory(directory: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.recursive(true).create(directory)
-}
-
-pub(crate) fn in_use() -> Fault {
-    Fault::new(FaultKind::InUse, "another process has it open")
 }

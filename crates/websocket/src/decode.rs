@@ -2,12 +2,12 @@
 
 use std::io::Cursor;
 
-use thiserror::Error;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
 use crate::deflate;
 use crate::encode::CONTROL_BYTES_MAX;
+use crate::violation::Violation;
 
 /// Something whole from the client.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,35 +22,6 @@ pub enum Incoming {
     Pong,
     /// The client's last word; to be answered with the same code.
     Close(Option<u16>),
-}
-
-/// What a client did that RFC 6455, or our bound, does not allow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-#[non_exhaustive]
-pub enum Violation {
-    /// The frame is not one, or not one that may come here.
-    #[error("protocol error: {0}")]
-    Protocol(&'static str),
-    /// A text message, or the reason of a close, is not UTF-8.
-    #[error("text that is not UTF-8")]
-    Utf8,
-    /// A compressed message is none.
-    #[error("a compressed message that cannot be read")]
-    Deflate,
-    /// The message is too long.
-    #[error("a message of more than {0} bytes")]
-    TooLong(usize),
-}
-
-impl Violation {
-    /// The close code that says so (RFC 6455, section 7.4.1).
-    pub fn code(self) -> u16 {
-        match self {
-            Violation::Protocol(_) => 1002,
-            Violation::Utf8 | Violation::Deflate => 1007,
-            Violation::TooLong(_) => 1009,
-        }
-    }
 }
 
 /// The longest header: two bytes, eight of length, four of mask.

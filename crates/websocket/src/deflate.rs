@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use crate::decode::Violation;
+use crate::violation::Violation;
 
 /// What a sender leaves out at the end of each message, and a receiver puts back (RFC 7692, section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];

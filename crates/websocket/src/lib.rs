@@ -12,8 +12,10 @@ mod encode;
 mod handshake;
 mod scratch;
 mod socket;
+mod violation;
 
-pub use decode::{Incoming, Violation};
+pub use decode::Incoming;
 pub use encode::encode_text;
 pub use handshake::{Handshake, HandshakeError};
 pub use socket::{Ended, Socket};
+pub use violation::Violation;

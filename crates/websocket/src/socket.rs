@@ -9,7 +9,8 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tungstenite::protocol::frame::coding::{Control, Data};
 
-use crate::decode::{Decoder, Incoming, Violation};
+use crate::decode::{Decoder, Incoming};
+use crate::violation::Violation;
 use crate::{encode, scratch};
 
 /// Frames from this size on are not copied to be written.

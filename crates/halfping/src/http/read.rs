@@ -252,7 +252,7 @@ fn without_value(shared: &Shared, now: &Metadata, depth: u32) -> Result<Option<R
     let mut response = ([(header::CONTENT_TYPE, json)], Body::empty()).into_response();
     if depth == u32::MAX {
         if len > shared.limits.value_bytes {
-            return Err(shared.limits.value_too_large());
+            return Err(Refusal::value_too_large(&shared.limits));
         }
         response.headers_mut().insert(header::CONTENT_LENGTH, len.into());
     }

@@ -1,0 +1,32 @@
+//! Violations of the protocol: each ends the connection.
+
+use thiserror::Error;
+
+/// What a client did that RFC 6455, or our bound, does not allow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// The frame is not one, or not one that may come here.
+    #[error("protocol error: {0}")]
+    Protocol(&'static str),
+    /// A text message, or the reason of a close, is not UTF-8.
+    #[error("text that is not UTF-8")]
+    Utf8,
+    /// A compressed message is none.
+    #[error("a compressed message that cannot be read")]
+    Deflate,
+    /// The message is too long.
+    #[error("a message of more than {0} bytes")]
+    TooLong(usize),
+}
+
+impl Violation {
+    /// The close code that says so (RFC 6455, section 7.4.1).
+    pub fn code(self) -> u16 {
+        match self {
+            Violation::Protocol(_) => 1002,
+            Violation::Utf8 | Violation::Deflate => 1007,
+            Violation::TooLong(_) => 1009,
+        }
+    }
+}
