@@ -4,8 +4,9 @@ import { type Change, newChange, since, type State } from './change.js';
 import { HalfpingError, type Problem } from './errors.js';
 import { Live } from './live.js';
 import { Machine } from './machine.js';
-import { type Action, type Call, CLOSED, type Event, LINGER_MS, LINGER_MS_IN_PROCESS, type Link, newLink, type Phase, type Transport } from './terms.js';
+import { type Action, type Call, CLOSED, type Event, LINGER_MS, LINGER_MS_IN_PROCESS, type Link, newLink, type Transport } from './terms.js';
 import { type At, checked } from './paths.js';
+import type { Handler, Status, Subscriber, WatchOptions } from './reader.js';
 import type { Answer, Command, Shape } from './protocol.js';
 import { copied, type Operation } from './value.js';
 import { openEvents, openSocket, problemOf, request, type Http, type Listener, type WebSocketConstructor, type Wire } from './wire.js';
@@ -42,44 +43,10 @@ export interface Options {
   readonly onError?: (error: unknown) => void;
 }
 
-/** Called with the first state (`undefined` when nothing is there), and whenever it has changed. */
-export type Handler<V = any> = (value: V | undefined, change: Change<V>) => void;
-
-/** How a link is to be told, and what to do when it cannot be. */
-export interface WatchOptions extends Shape {
-  /** The server refuses the link: it is over. */
-  readonly onError?: (error: HalfpingError) => void;
-}
-
 /** What may be said of a write. */
 export interface WriteOptions {
   /** Only if the resource is in the state of this cursor; `*`: if there is anything; `null`: if there is nothing. */
   readonly ifMatch?: string | null;
-}
-
-/** The state of the connection. */
-export interface Status {
-  /**
-   * `idle`: nothing is needed. `opening`: no word from the server yet. `live`. `waiting`: lost, another try will follow. `off`: by
-   * {@link Api.disconnect}. `refused`: the server said not to come back; {@link Api.reconnect} does. `closed`: by {@link Api.close}.
-   */
-  readonly state: Phase;
-  /** Everything that is watched shows the newest state that the server has told. */
-  readonly synced: boolean;
-  readonly transport: Transport | undefined;
-  /** When that was last known to be so: milliseconds since 1970. */
-  readonly inStepAt: number | undefined;
-  /** What went wrong last, if it still matters. */
-  readonly error: HalfpingError | undefined;
-  /** What somebody could do about it, in one sentence. */
-  readonly hint: string | undefined;
-}
-
-interface Subscriber {
-  changed(change: Change): void;
-  failed(error: HalfpingError): void;
-  /** Something. */
-  told?: boolean;
 }
 
 /** A link, and those who listen to it. */

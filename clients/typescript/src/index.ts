@@ -11,7 +11,7 @@
  */
 
 export { Api, connect } from './api.js';
-export type { Handler, Options, Patch, Status, WatchOptions, WriteOptions, Written } from './api.js';
+export type { Options, Patch, WriteOptions, Written } from './api.js';
 export type { Change } from './change.js';
 export { HalfpingError } from './errors.js';
 export type { ErrorType, Problem } from './errors.js';
@@ -20,5 +20,6 @@ export type { Phase, Transport } from './terms.js';
 export { path } from './paths.js';
 export type { At, Name, PathOf } from './paths.js';
 export type { Shape } from './protocol.js';
+export type { Handler, Status, WatchOptions } from './reader.js';
 export type { Json, Operation } from './value.js';
 export type { WebSocketConstructor, WebSocketLike } from './wire.js';

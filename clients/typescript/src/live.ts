@@ -1,8 +1,8 @@
 /** A mirror of one resource. */
 
-import type { Api, Handler, WatchOptions } from './api.js';
 import type { Change } from './change.js';
 import { HalfpingError } from './errors.js';
+import type { Handler, Source, WatchOptions } from './reader.js';
 import { CLOSED } from './terms.js';
 import { at } from './value.js';
 
@@ -10,7 +10,7 @@ import { at } from './value.js';
 export class Live<V = any> {
   /** Settles with the first state, when it is there. */
   readonly ready: Promise<V | undefined>;
-  readonly #api: Api<any>;
+  readonly #api: Source;
   readonly #options: WatchOptions;
   #change: Change<V> | undefined;
   /** What ends it. Empty when it has ended. */
@@ -18,7 +18,7 @@ export class Live<V = any> {
 
   /** @internal */
   constructor(
-    api: Api<any>,
+    api: Source,
     readonly path: string,
     options: WatchOptions,
   ) {
