@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use super::scenario::Scenario;
 use super::terms::Terms;
 use crate::commands::bench::ws;
 
@@ -46,6 +45,9 @@ pub(super) struct Attackers {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// What one thread does; it is told its number among those that do the same.
+pub(super) type Work = fn(&Ground, usize);
+
 /// Shared by all attackers of one attack.
 pub(super) struct Ground {
     pub(super) address: SocketAddr,
@@ -55,7 +57,7 @@ pub(super) struct Ground {
 }
 
 impl Attackers {
-    pub(super) fn start(scenario: &Scenario, address: SocketAddr, terms: &Terms) -> Attackers {
+    pub(super) fn start(crew: &[(usize, Work)], address: SocketAddr, terms: &Terms) -> Attackers {
         let ground = Arc::new(Ground {
             address,
             terms: terms.clone(),
@@ -63,7 +65,7 @@ impl Attackers {
             tally: Mutex::default(),
         });
         let mut threads = Vec::new();
-        for (count, work) in scenario.crew {
+        for (count, work) in crew {
             for number in 0..*count {
                 let (ground, work) = (ground.clone(), *work);
                 threads.push(thread::spawn(move || {

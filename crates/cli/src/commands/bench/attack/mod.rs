@@ -4,6 +4,7 @@
 //! Each family of attacks has a file with a table of its scenarios. Nothing but loopback is
 //! attacked, for a few seconds, and only servers that are started here.
 
+mod families;
 mod ground;
 mod http;
 mod http2;
@@ -26,8 +27,9 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use self::families::all;
 use self::report::{Outcome, table};
-use self::scenario::{Scenario, all};
+use self::scenario::Scenario;
 use super::{Progress, raise_open_files};
 use crate::args;
 use crate::report::{Blame, Failure};

@@ -3,9 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use super::ground::Ground;
+use super::ground::Work;
 use super::terms::Terms;
-use super::{http, http2, links, names, patches, queue, slow, sockets, values};
 use crate::commands::bench::plain::Plain;
 
 /// What the allocator may hold beyond what is in use, and what commits of the time before leave.
@@ -13,8 +12,6 @@ const SLACK_BYTES: u64 = 8 << 20;
 
 /// Bytes by which the server may grow, and how that is computed.
 pub(super) type Bound = (u64, &'static str);
-/// What one thread does; it is told its number among those that do the same.
-pub(super) type Work = fn(&Ground, usize);
 
 pub(super) struct Scenario {
     pub(super) name: &'static str,
@@ -52,44 +49,5 @@ impl Scenario {
     pub(super) fn bound(&self, terms: &Terms) -> Bound {
         let (bytes, formula) = (self.bound)(terms);
         (bytes + SLACK_BYTES, formula)
-    }
-}
-
-static NOTHING: [Scenario; 1] = [Scenario::PLAIN];
-
-/// All of them, in the order in which they are made.
-pub(super) fn all() -> impl Iterator<Item = &'static Scenario> {
-    let families: [&'static [Scenario]; 10] = [
-        &NOTHING,
-        slow::ALL,
-        http::ALL,
-        values::ALL,
-        patches::ALL,
-        http2::ALL,
-        sockets::ALL,
-        links::ALL,
-        names::ALL,
-        queue::ALL,
-    ];
-    families.into_iter().flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn each_attack_has_a_name_of_its_own_and_a_bound() {
-        let names: BTreeSet<&str> = all().map(|scenario| scenario.name).collect();
-        assert_eq!(names.len(), all().count());
-        let terms = Terms::default();
-        for scenario in all() {
-            // Nothing is allowed to take the machine, which has a few GiB.
-            let (bytes, formula) = scenario.bound(&terms);
-            assert!(bytes < 2 << 30 && !formula.is_empty(), "{}: {bytes}", scenario.name);
-            assert!(scenario.name == "nothing" || !scenario.crew.is_empty(), "{}", scenario.name);
-        }
     }
 }

@@ -151,7 +151,7 @@ impl Scene {
         subject.forget_peak();
 
         say("during");
-        let attackers = Attackers::start(scenario, subject.address, &terms);
+        let attackers = Attackers::start(scenario.crew, subject.address, &terms);
         let (during, watched) = watch(&mut load, time.max(scenario.least));
         let peak = subject.peak_bytes();
         let tally = attackers.end();

@@ -6,18 +6,10 @@ use std::rc::Rc;
 
 use mio::net::TcpStream;
 
-use super::value::{Value, Values, message, synced_event};
+use super::value::{Role, Value, Values, message, synced_event};
 
 /// Bytes of a message that brings the first state of many links.
 const MESSAGE_BYTES: usize = 64 << 10;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// Requests, each with an answer.
-    Http,
-    Events,
-    Session,
-}
 
 /// A value that is read.
 pub(super) struct Link {

@@ -18,9 +18,9 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
-use self::connection::{Connection, Role};
+use self::connection::Connection;
 use self::request::Request;
-use self::value::{Value, Values};
+use self::value::{Role, Value, Values};
 use super::ws;
 use crate::args::FloorServer;
 use crate::report::{Blame, Failure};
@@ -142,7 +142,7 @@ impl Floor {
         if is_open && sent.is_ok() {
             self.connections[place] = Some(connection);
         } else {
-            self.values.forget(place, &connection.links);
+            self.values.forget(place, connection.links.iter().map(|link| link.value));
             self.free.push(place);
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use memchr::memmem;
 use serde_json::value::RawValue;
 
-use super::connection::Role;
+use super::value::Role;
 use crate::commands::bench::load::COLLECTION;
 use crate::commands::bench::ws;
 

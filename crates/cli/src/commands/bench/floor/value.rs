@@ -2,13 +2,21 @@
 
 use std::rc::Rc;
 
-use super::connection::{Link, Role};
 use crate::commands::bench::ws;
 
 /// A cursor's length is a part of a frame's: this stands for the epoch.
 const EPOCH: &str = "000000000000";
 /// And this for a time, of which nobody asks.
 const TIME_MS: u64 = 1_700_000_000_000;
+
+/// The kind of a connection, and so of the frames that it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Requests, each with an answer.
+    Http,
+    Events,
+    Session,
+}
 
 #[derive(Default)]
 pub(super) struct Value {
@@ -54,10 +62,10 @@ impl Values {
         self.at_mut(number).readers.push((place as u32, link));
     }
 
-    /// A connection is gone.
-    pub(super) fn forget(&mut self, place: usize, links: &[Link]) {
-        for link in links {
-            self.at_mut(link.value).readers.retain(|(reader, _)| *reader as usize != place);
+    /// A connection is gone that read these.
+    pub(super) fn forget(&mut self, place: usize, numbers: impl Iterator<Item = u32>) {
+        for number in numbers {
+            self.at_mut(number).readers.retain(|(reader, _)| *reader as usize != place);
         }
     }
 }
