@@ -6,77 +6,44 @@
 //! Where the ideas come from: revisions and opaque cursors from etcd and Kubernetes, the epoch from Centrifugo, links and `synced`
 //! from Swim's WARP, conflation from market data, merge patches from RFC 7396 and JSON Patch from RFC 6902.
 
-mod apply;
-mod base;
-mod change;
-mod claims;
-mod codec;
-mod condition;
-mod copy;
 mod cursor;
-mod delta;
 mod engine;
-mod frame;
-mod garbage;
-mod interest;
-mod json;
-mod key;
 mod limits;
-mod link;
-mod mark;
 #[cfg(not(feature = "mutants"))]
 mod mutants;
 #[cfg(feature = "mutants")]
 pub mod mutants;
-mod notes;
-mod operate;
-mod order;
-mod overlay;
-mod own;
-mod patch;
 mod path;
-mod pending;
-mod record;
+mod read;
 mod refusal;
-mod region;
-mod restore;
-mod seen;
-mod serve;
-mod session;
-mod sharing;
-mod splice;
-mod standing;
-mod stored;
-mod submit;
-mod text;
+mod rows;
 mod times;
 mod tree;
-mod walk;
 mod write;
 
-pub use codec::Corrupt;
-pub use copy::{Copied, Copying, Read};
 pub use cursor::{Cursor, Epoch, Revision};
-pub use engine::{Engine, Metadata, Reading, Stats, Watch};
-pub use frame::{ENCODINGS, Frame, Kind, Update};
-pub use garbage::Husks;
-pub use json::{Json, JsonError, JsonErrorKind};
-pub use key::{escape_breaks, write_json_string};
+pub use engine::copy::{Copied, Copying, Read};
+pub use engine::own::OWN;
+pub use engine::restore::Restoring;
+pub use engine::standing::{LinkStanding, Standing};
+pub use engine::submit::Submitted;
+pub use engine::{Engine, Metadata, Reading, Stats};
 pub use limits::Limits;
-pub use link::Priority;
-pub use own::OWN;
-pub use patch::Patch;
 pub use path::{Path, PathError};
-pub use pending::Batch;
-pub use refusal::{PatchError, Refusal};
-pub use region::{Pattern, Regions};
-pub use restore::Restoring;
-pub use session::SessionId;
-pub use standing::{LinkStanding, Standing};
-pub use stored::{Checkpoint, Key, Row};
-pub use submit::Submitted;
+pub use read::frame::{ENCODINGS, Frame, Kind, Update};
+pub use read::link::{Priority, Watch};
+pub use read::session::SessionId;
+pub use refusal::Refusal;
+pub use rows::codec::Corrupt;
+pub use rows::{Checkpoint, Key, Row};
 pub use times::{Tick, Timestamp};
-pub use write::{Action, Condition, States, Write, Written};
+pub use tree::garbage::Husks;
+pub use tree::key::{escape_breaks, write_json_string};
+pub use write::action::{Action, Condition, States, Write, Written};
+pub use write::json::{Json, JsonError, JsonErrorKind};
+pub use write::patch::{Patch, PatchError};
+pub use write::pending::Batch;
+pub use write::region::{Pattern, Regions};
 
 #[cfg(test)]
 mod tests;

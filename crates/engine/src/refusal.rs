@@ -2,7 +2,6 @@
 
 use thiserror::Error;
 
-use crate::json::JsonError;
 use crate::limits::Limits;
 use crate::path::Path;
 
@@ -59,34 +58,4 @@ impl Refusal {
         let what = "the value is too large to be sent in one piece".into();
         Refusal::Limit { limit: "value_bytes", max: limits.value_bytes, what }
     }
-}
-
-/// Why a body is not a JSON Patch document.
-#[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[non_exhaustive]
-pub enum PatchError {
-    /// It is not JSON that we accept.
-    #[error(transparent)]
-    Json(#[from] JsonError),
-    /// It is JSON, but not a list of operations.
-    #[error("a JSON Patch is an array of operations, not {0}")]
-    NotAList(&'static str),
-    /// One of the operations is malformed.
-    #[error("operation {index} of the patch: {why}")]
-    Operation {
-        /// Which one, from 0.
-        index: usize,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// One of the operations passes a bound of [`Limits`](crate::Limits).
-    #[error("operation {index} of the patch: more than {max} ({limit})")]
-    Limit {
-        /// Which one, from 0.
-        index: usize,
-        /// The member of [`Limits`](crate::Limits).
-        limit: &'static str,
-        /// Its value.
-        max: usize,
-    },
 }

@@ -1,11 +1,11 @@
 //! Conditions of writes: whether a resource is in the state that a client means.
 
-use crate::base::Base;
 use crate::cursor::{Cursor, Revision};
 use crate::engine::Engine;
 use crate::mutants;
 use crate::path::Path;
-use crate::write::{Condition, States};
+use crate::write::action::{Condition, States};
+use crate::write::base::Base;
 
 impl Engine {
     /// Whether one of these cursors names a state in which what last changed at `changed` was as it

@@ -7,13 +7,13 @@
 use bytes::Bytes;
 
 use crate::cursor::Revision;
-use crate::delta::LOOKS_MAX;
 use crate::engine::{Engine, Found, Reading};
-use crate::key::{KeyId, Keys};
-use crate::notes::{Bookmark, Note, Step};
 use crate::path::Path;
+use crate::read::delta::LOOKS_MAX;
 use crate::refusal::Refusal;
 use crate::times::Timestamp;
+use crate::tree::key::{KeyId, Keys};
+use crate::tree::notes::{Bookmark, Note, Step};
 use crate::tree::{Member, Object, Value};
 
 /// Bytes of text that one step writes, about: a fraction of a millisecond.

@@ -7,14 +7,14 @@
 use std::collections::VecDeque;
 
 use crate::cursor::Revision;
-use crate::delta::LOOKS_MAX;
 use crate::engine::Engine;
-use crate::garbage::{Husks, SLOTS_AT_ONCE};
-use crate::interest::PointId;
-use crate::link::Link;
 use crate::mutants;
-use crate::session::SessionId;
+use crate::read::delta::LOOKS_MAX;
+use crate::read::interest::PointId;
+use crate::read::link::Link;
+use crate::read::session::SessionId;
 use crate::times::Timestamp;
+use crate::tree::garbage::{Husks, SLOTS_AT_ONCE};
 
 /// Links put in line, or places touched, in one step: half a millisecond or so.
 const MARKS_AT_ONCE: usize = 8192;

@@ -1,33 +1,43 @@
 //! The machine: commits in, frames out.
 
+mod checkpoint;
+mod condition;
+pub(crate) mod copy;
+mod links;
+mod mark;
+pub(crate) mod own;
+pub(crate) mod restore;
+mod serve;
+pub(crate) mod standing;
+pub(crate) mod submit;
+
 use std::cell::Cell;
 
 use bytes::Bytes;
 
-use crate::apply::{Applying, REMOVALS_MAX};
-use crate::base::Base;
-use crate::change::Change;
 use crate::cursor::{Cursor, Epoch, Revision};
-use crate::garbage::Garbage;
-use crate::interest::{self, Interest, NIL, PointId};
-use crate::key::{KeyId, Keys};
+use crate::engine::mark::{Marking, Pace};
+use crate::engine::own::Own;
 use crate::limits::Limits;
-use crate::link::{Link, LinkId, Links, Priority, Rate, State};
-use crate::mark::{Marking, Pace};
-use crate::mutants;
-use crate::notes::Notes;
-use crate::overlay::Overlay;
-use crate::own::Own;
 use crate::path::Path;
-use crate::pending::Pending;
+use crate::read::interest::{self, Interest, PointId};
+use crate::read::link::Links;
+use crate::read::session::{Session, SessionId};
+use crate::read::sharing::{Quiet, Sharing};
 use crate::refusal::Refusal;
-use crate::region::Regions;
-use crate::session::{Session, SessionId};
-use crate::sharing::{Quiet, Sharing};
-use crate::stored::Stored;
-use crate::times::{Tick, Times, Timestamp};
+use crate::rows::Stored;
+use crate::times::{Times, Timestamp};
+use crate::tree::garbage::Garbage;
+use crate::tree::key::{KeyId, Keys};
+use crate::tree::notes::Notes;
 use crate::tree::{Object, Value};
-use crate::write::{self, Action, Write, Written};
+use crate::write::action::{Action, Write, Written, check};
+use crate::write::apply::Applying;
+use crate::write::base::Base;
+use crate::write::change::{Change, REMOVALS_MAX};
+use crate::write::overlay::Overlay;
+use crate::write::pending::Pending;
+use crate::write::region::Regions;
 
 /// What is at a path.
 #[derive(Clone, Debug)]
@@ -40,23 +50,6 @@ pub struct Reading {
     pub time: Timestamp,
 }
 
-/// What a new link is to show, and from where on.
-#[derive(Clone, Debug)]
-pub struct Watch {
-    /// Which resource.
-    pub path: Path,
-    /// What the reader has. A cursor that cannot be used is as good as none.
-    pub since: Option<Cursor>,
-    /// Levels of objects to show beneath the resource.
-    pub depth: u32,
-    /// Whole values only.
-    pub whole: bool,
-    /// At most one frame in so many milliseconds; 0 for as many as there are.
-    pub interval_ms: u64,
-    /// Before which other links of its session it is served.
-    pub priority: Priority,
-}
-
 /// What is known of a path without reading what is there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Metadata {
@@ -64,14 +57,6 @@ pub struct Metadata {
     pub len: Option<usize>,
     /// When it, or anything beneath it, last changed (or went away).
     pub revision: Revision,
-}
-
-impl Watch {
-    /// Everything at a path, from the start.
-    pub fn new(path: Path) -> Watch {
-        let priority = Priority::default();
-        Watch { path, since: None, depth: u32::MAX, whole: false, interval_ms: 0, priority }
-    }
 }
 
 /// Numbers of a running engine, for its operator.
@@ -198,7 +183,7 @@ impl Engine {
             notes: Notes::new(limits.walk_notes_bytes),
             limits,
             own: None,
-            room: crate::submit::EPHEMERAL_ROOM,
+            room: crate::engine::submit::EPHEMERAL_ROOM,
             looked: Cell::new(0),
             touched: Vec::new(),
             beneath: Vec::new(),
@@ -246,7 +231,7 @@ impl Engine {
     /// What writes come to, if nothing speaks against them, and of each whether it creates something. `over`: what is written over the tree
     /// before.
     pub(crate) fn work_out(&self, writes: &[Write], over: &Change) -> Result<(Change, Vec<bool>), Refusal> {
-        write::check(writes, &self.limits)?;
+        check(writes, &self.limits)?;
         let base = Base::new(&self.root, over);
         let mut overlay = Overlay::new(base, &self.keys, &self.limits);
         let mut created = Vec::with_capacity(writes.len());
@@ -374,151 +359,9 @@ impl Engine {
         Found { value: Some(value), changed }
     }
 
-    /// Opens a session without links.
-    pub fn open(&mut self) -> SessionId {
-        let id = self.free_sessions.pop().unwrap_or_else(|| {
-            self.sessions.push(None);
-            SessionId(self.sessions.len() as u32 - 1)
-        });
-        self.sessions[id.0 as usize] = Some(Session::new());
-        id
-    }
-
-    /// Ends some links of a session that is to be closed. Says whether that were all.
-    pub fn end_links(&mut self, id: SessionId, max: usize) -> bool {
-        let Some(Some(session)) = self.sessions.get(id.0 as usize) else { return true };
-        let ids: Vec<LinkId> = session.links.values().take(max).copied().collect();
-        let are_all = ids.len() == session.links.len();
-        ids.into_iter().for_each(|link| self.end(link));
-        are_all
-    }
-
-    /// Closes a session and ends all its links. If it has very many, they are better [ended](Engine::end_links) in portions before.
-    pub fn close(&mut self, id: SessionId) {
-        if self.sessions[id.0 as usize].is_none() {
-            return;
-        }
-        self.end_links(id, usize::MAX);
-        self.sessions[id.0 as usize] = None;
-        self.free_sessions.push(id);
-        self.woken.retain(|woken| *woken != id);
-    }
-
-    /// Adds a link to a session. `tag` is the owner's number for it; false when that is taken.
-    pub fn watch(&mut self, session: SessionId, tag: u32, watch: &Watch) -> bool {
-        if self.session(session).links.contains_key(&tag) {
-            return false;
-        }
-        let usable = watch.since.filter(|c| c.epoch == self.epoch && c.revision <= self.revision);
-        let point = self.interest.stand(&mut self.keys, &watch.path);
-        let interval_ms = watch.interval_ms;
-        let link = Link {
-            session: session.0,
-            point,
-            tag,
-            previous: NIL,
-            next: NIL,
-            state: State::Pending,
-            priority: watch.priority,
-            whole: watch.whole,
-            resumed: usable.is_some(),
-            gone: false,
-            depth: watch.depth.try_into().unwrap_or(u16::MAX),
-            waits_since: 0,
-            cursor: usable.map_or(Revision::NONE, |c| c.revision),
-            touches: self.interest.touches(point),
-            round: 0,
-            rate: (interval_ms > 0)
-                .then(|| Box::new(Rate { interval_ms, due: Tick(0), known: Revision::NONE })),
-            walk: None,
-        };
-        let id = self.links.add(link);
-        let owner = self.sessions[session.0 as usize].as_mut().expect("checked above");
-        owner.links.insert(tag, id);
-        owner.line_up(&mut self.links, id);
-        if !std::mem::replace(&mut owner.woken, true) {
-            self.woken.push(session);
-        }
-        true
-    }
-
-    /// Whether there is room for one more link; else the limit that is in its way, and how much that is.
-    pub fn has_room_for(&self, path: &Path) -> Result<(), (&'static str, usize)> {
-        let Limits { links, places_bytes, .. } = self.limits;
-        if self.links.len() >= links {
-            return Err(("links", links));
-        }
-        match self.interest.bytes() + self.interest.missing_bytes(&self.keys, path) > places_bytes {
-            true => Err(("places_bytes", places_bytes)),
-            false => Ok(()),
-        }
-    }
-
-    /// Bytes that a link is charged for where it stands: for all the way there, whoever else needs it.
-    pub fn link_bytes(path: &Path) -> usize {
-        interest::way_bytes(path)
-    }
-
-    /// The same of a link that there is; 0 if there is none of that number.
-    pub fn bytes_of_link(&self, session: SessionId, tag: u32) -> usize {
-        let Some(id) = self.session(session).links.get(&tag) else { return 0 };
-        self.interest.way_bytes_to(&self.keys, self.links[*id].point)
-    }
-
-    /// Ends a link. False when the session has none of that number.
-    pub fn unwatch(&mut self, session: SessionId, tag: u32) -> bool {
-        let id = self.session(session).links.get(&tag).copied();
-        id.map(|id| self.end(id)).is_some()
-    }
-
-    fn end(&mut self, id: LinkId) {
-        let Link { session, point, tag, state, .. } = self.links[id];
-        let owner = self.sessions[session as usize].as_mut().expect("a link's session is open");
-        owner.links.remove(&tag);
-        match state {
-            State::Idle => self.leave_idle(point, id),
-            State::Pending => owner.leave_line(&mut self.links, id),
-            State::Waiting => owner.stop_waiting(&self.links, id),
-        }
-        if self.links.remove(id) {
-            self.walks -= 1;
-            self.forget_notes();
-        }
-        self.interest.leave(&mut self.keys, point);
-        if self.interest.links(point) < 2 {
-            self.sharing.forget(point);
-            self.quiet = None;
-        }
-    }
-
-    /// Takes an idle link out of its list: of those that stay idle, or of those that are being put in line.
-    fn leave_idle(&mut self, point: PointId, id: LinkId) {
-        let (_, next) = self.links.unlink(id);
-        if *self.interest.idle(point) == id {
-            *self.interest.idle(point) = next;
-        } else if self.interest.due(point) == Some(id) {
-            self.interest.set_due(point, next);
-        }
-    }
-
-    /// The cursor that resumes all links of a synced session: everything up to it has been shown. It does not go back.
-    pub fn resume_point(&self, session: SessionId) -> Revision {
-        let known = self.session(session).known().filter(|_| !mutants::is("resume-too-new"));
-        known.unwrap_or(self.revision)
-    }
-
-    /// When the session will have something to say without another commit: a link that waits for its rate.
-    pub fn due(&self, session: SessionId) -> Option<Tick> {
-        self.session(session).due()
-    }
-
     /// When a revision was committed.
     pub fn time_of(&self, revision: Revision) -> Timestamp {
         self.times.of(revision)
-    }
-
-    fn session(&self, id: SessionId) -> &Session {
-        self.sessions[id.0 as usize].as_ref().expect("the session is open")
     }
 
     /// Numbers for the operator.

@@ -7,19 +7,19 @@
 //! Its commits are not written to a journal, and yet their revisions are given out: after a crash they must not stand for anything else. So they are
 //! made only as far as the journal has [promised](Engine::lease_own) to go on after them, as it does for ephemeral regions.
 
-use crate::apply::{Applying, REMOVALS_MAX};
-use crate::base::{Base, effective};
-use crate::change::Change;
 use crate::cursor::Revision;
 use crate::engine::Engine;
-use crate::garbage::Garbage;
-use crate::interest;
-use crate::json::Json;
-use crate::key::{KeyId, Keys};
 use crate::limits::Limits;
 use crate::mutants;
+use crate::read::interest;
 use crate::times::Timestamp;
+use crate::tree::garbage::Garbage;
+use crate::tree::key::{KeyId, Keys};
 use crate::tree::{Object, Value};
+use crate::write::apply::Applying;
+use crate::write::base::{Base, effective};
+use crate::write::change::{Change, REMOVALS_MAX};
+use crate::write::json::Json;
 
 /// The name at the root beneath which it is read.
 pub const OWN: &str = "_server";

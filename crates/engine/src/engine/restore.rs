@@ -1,17 +1,17 @@
 //! A tree from its rows, and from the commits that came after them.
 
-use crate::change::Change;
-use crate::codec::{Corrupt, Input, corrupt};
 use crate::cursor::{Epoch, Revision};
 use crate::engine::Engine;
-use crate::key::{KeyId, Keys};
 use crate::limits::Limits;
 use crate::mutants;
-use crate::record::Record;
-use crate::region::{Pattern, Regions};
-use crate::stored::{ABSENT, Key, LEAF, OBJECT, ROWS};
+use crate::rows::codec::{Corrupt, Input, corrupt};
+use crate::rows::{ABSENT, Key, LEAF, OBJECT, ROWS};
 use crate::times::Timestamp;
+use crate::tree::key::{KeyId, Keys};
 use crate::tree::{Member, Object, Value};
+use crate::write::change::Change;
+use crate::write::record::Record;
+use crate::write::region::{Pattern, Regions};
 
 /// Nesting that no writer reaches: paths and values are bounded by far less.
 const DEPTH_MAX: usize = 1024;

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use crate::cursor::Revision;
-use crate::delta::{Form, Reader, delta, removal};
+use crate::engine::mark::{LINK_LOOKS, PROMOTED_AT_ONCE};
 use crate::engine::{Engine, Found};
-use crate::frame::{Frame, Kind, Update};
-use crate::key::KeyId;
-use crate::link::{LinkId, State};
-use crate::mark::{LINK_LOOKS, PROMOTED_AT_ONCE};
 use crate::mutants;
-use crate::notes::Gone;
+use crate::read::delta::{Form, Reader, delta, removal};
+use crate::read::frame::{Frame, Kind, Update};
+use crate::read::link::{LinkId, State};
+use crate::read::session::SessionId;
+use crate::read::sharing::{Quiet, Wish};
+use crate::read::walk::Walk;
 use crate::refusal::Refusal;
-use crate::session::SessionId;
-use crate::sharing::{Quiet, Wish};
 use crate::times::Tick;
+use crate::tree::key::KeyId;
+use crate::tree::notes::Gone;
 use crate::tree::{Object, Value};
-use crate::walk::Walk;
 
 /// What a link is to be told.
 enum Telling {

@@ -1,9 +1,9 @@
 //! How sessions and their links stand, for those who watch over a server.
 
 use crate::engine::Engine;
-use crate::link::{Link, State};
 use crate::path;
-use crate::session::SessionId;
+use crate::read::link::{Link, State};
+use crate::read::session::SessionId;
 use crate::times::Timestamp;
 
 /// How a session stands.

@@ -1,20 +1,20 @@
 //! Commits that have to be durable: worked out at once, written by somebody else, applied when they are on disk.
 
-use crate::base::{Base, effective};
-use crate::change::Change;
-use crate::claims::Claims;
 use crate::cursor::Revision;
 use crate::engine::Engine;
+use crate::engine::own;
 use crate::mutants;
-use crate::overlay;
-use crate::own;
 use crate::path::Path;
-use crate::pending::{Batch, Laid, Prepared};
-use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::times::Timestamp;
 use crate::tree::Value;
-use crate::write::{Write, Written};
+use crate::write::action::{Write, Written};
+use crate::write::base::{Base, effective};
+use crate::write::change::Change;
+use crate::write::claims::Claims;
+use crate::write::overlay;
+use crate::write::pending::{Batch, Laid, Prepared};
+use crate::write::record::Record;
 
 /// Ephemeral commits that can be made while the journal writes one durable one. At a million a second it takes the journal long enough to
 /// be in trouble; and 2^64 revisions last for 2^48 durable commits.

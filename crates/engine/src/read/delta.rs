@@ -8,8 +8,8 @@
 use std::cell::Cell;
 
 use crate::cursor::Revision;
-use crate::key::{KeyId, Keys};
-use crate::notes::Left;
+use crate::tree::key::{KeyId, Keys};
+use crate::tree::notes::Left;
 use crate::tree::{Member, Object, Value};
 
 /// Members that one frame may look at without finding anything to say, and entries of their order
@@ -292,7 +292,7 @@ impl Patch {
         let name = keys.name(key);
         let mut text = Vec::with_capacity(name.len() + 2);
         if name.contains(['~', '/']) {
-            crate::key::write_json_string(&name.replace('~', "~0").replace('/', "~1"), &mut text);
+            crate::tree::key::write_json_string(&name.replace('~', "~0").replace('/', "~1"), &mut text);
         } else {
             keys.write(key, &mut text);
         }
@@ -380,7 +380,7 @@ impl Writer for Patch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::Text;
+    use crate::tree::text::Text;
 
     #[test]
     fn a_patch_that_is_of_no_use_is_not_written_to_its_end() {

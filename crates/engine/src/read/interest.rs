@@ -3,8 +3,8 @@
 use hashbrown::{HashMap, HashSet};
 
 use crate::cursor::Revision;
-use crate::key::{KeyId, Keys};
 use crate::path::Path;
+use crate::tree::key::{KeyId, Keys};
 
 /// A place that somebody watches, or that leads to one.
 pub(crate) type PointId = u32;

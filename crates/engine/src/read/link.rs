@@ -1,9 +1,10 @@
 //! Links: cursors with a place in line.
 
-use crate::cursor::Revision;
-use crate::interest::{NIL, PointId};
+use crate::cursor::{Cursor, Revision};
+use crate::path::Path;
+use crate::read::interest::{NIL, PointId};
+use crate::read::walk::Walk;
 use crate::times::Tick;
-use crate::walk::Walk;
 
 /// A link's number, for the engine's own use.
 pub(crate) type LinkId = u32;
@@ -86,6 +87,31 @@ pub(crate) struct Rate {
     pub(crate) due: Tick,
     /// While it waits: up to where its reader has everything.
     pub(crate) known: Revision,
+}
+
+/// What a new link is to show, and from where on.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// Which resource.
+    pub path: Path,
+    /// What the reader has. A cursor that cannot be used is as good as none.
+    pub since: Option<Cursor>,
+    /// Levels of objects to show beneath the resource.
+    pub depth: u32,
+    /// Whole values only.
+    pub whole: bool,
+    /// At most one frame in so many milliseconds; 0 for as many as there are.
+    pub interval_ms: u64,
+    /// Before which other links of its session it is served.
+    pub priority: Priority,
+}
+
+impl Watch {
+    /// Everything at a path, from the start.
+    pub fn new(path: Path) -> Watch {
+        let priority = Priority::default();
+        Watch { path, since: None, depth: u32::MAX, whole: false, interval_ms: 0, priority }
+    }
 }
 
 /// All links of an engine, with the lists that are threaded through them.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use hashbrown::HashMap;
 
 use crate::cursor::Revision;
-use crate::interest::NIL;
-use crate::link::{Line, LinkId, Links, Priority, State};
+use crate::read::interest::NIL;
+use crate::read::link::{Line, LinkId, Links, Priority, State};
 use crate::times::{Tick, Timestamp};
 
 /// A session's number. It is used again once the session is closed.

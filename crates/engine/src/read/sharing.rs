@@ -5,8 +5,8 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::cursor::Revision;
-use crate::frame::Frame;
-use crate::interest::PointId;
+use crate::read::frame::Frame;
+use crate::read::interest::PointId;
 
 /// Frames kept of one resource. In lock step all readers want the same one; after a pause there are a few groups of them.
 const FRAMES_PER_POINT: usize = 4;
@@ -116,7 +116,7 @@ impl Frames {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::Kind;
+    use crate::read::frame::Kind;
     use crate::times::Timestamp;
 
     #[test]

@@ -11,10 +11,10 @@
 use std::cell::Cell;
 
 use crate::cursor::Revision;
-use crate::delta::{Changes, Form, Has, LOOKS_MAX, Merge, Patch, Reader, Writer};
-use crate::key::{KeyId, Keys};
 use crate::mutants;
-use crate::notes::{Bookmark, Gone, Note, Notes, Step};
+use crate::read::delta::{Changes, Form, Has, LOOKS_MAX, Merge, Patch, Reader, Writer};
+use crate::tree::key::{KeyId, Keys};
+use crate::tree::notes::{Bookmark, Gone, Note, Notes, Step};
 use crate::tree::{Object, Value};
 
 /// How often the delta that completes a state may become twice as long: sixteen slices in the end.

@@ -5,8 +5,8 @@
 use thiserror::Error;
 
 use crate::cursor::Revision;
-use crate::key::escape_breaks;
-use crate::text::Text;
+use crate::tree::key::escape_breaks;
+use crate::tree::text::Text;
 
 /// Bytes that this engine did not write, or not in this version.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]

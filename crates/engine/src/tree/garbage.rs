@@ -3,7 +3,7 @@
 //! An object may have a million members. When it is removed, or another takes its place, it is set aside in one move, and whoever has the
 //! engine to itself later gives back some of its names and of its memory at a time.
 
-use crate::key::{KeyId, Keys};
+use crate::tree::key::{KeyId, Keys};
 use crate::tree::{Member, Object, Value};
 
 /// Slots that a commit takes apart: so many that the garbage of those who replace small objects again and again does not grow.

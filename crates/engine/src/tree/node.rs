@@ -9,11 +9,11 @@ use std::collections::VecDeque;
 use hashbrown::HashMap;
 
 use crate::cursor::Revision;
-use crate::key::{KeyId, Keys};
 use crate::mutants;
-use crate::notes::Step;
-use crate::order::Order;
-use crate::text::Text;
+use crate::tree::key::{KeyId, Keys};
+use crate::tree::notes::Step;
+use crate::tree::order::Order;
+use crate::tree::text::Text;
 
 /// Slots up to which a scan is cheaper than an index.
 const SCAN_MAX: usize = 16;

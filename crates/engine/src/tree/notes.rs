@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::cursor::Revision;
-use crate::key::{KeyId, Keys};
 use crate::mutants;
+use crate::tree::key::{KeyId, Keys};
 
 /// What one commit did to one object.
 pub(crate) struct Note {

@@ -1,11 +1,11 @@
 //! What a commit is asked to do.
 
 use crate::cursor::{Cursor, Revision};
-use crate::json::Json;
 use crate::limits::Limits;
-use crate::patch::Patch;
 use crate::path::Path;
 use crate::refusal::Refusal;
+use crate::write::json::Json;
+use crate::write::patch::Patch;
 
 /// One write of a commit.
 #[derive(Clone, Debug)]

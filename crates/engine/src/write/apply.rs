@@ -1,19 +1,15 @@
 //! Making a worked-out change true. Nothing here can fail: everything that can has been checked before.
 
-use crate::change::{Change, Members};
 use crate::cursor::Revision;
-use crate::garbage::Garbage;
-use crate::interest::{Interest, PointId};
-use crate::key::{KeyId, Keys};
 use crate::limits::Limits;
 use crate::mutants;
-use crate::notes::Notes;
-use crate::stored::Key;
+use crate::read::interest::{Interest, PointId};
+use crate::rows::Key;
+use crate::tree::garbage::Garbage;
+use crate::tree::key::{KeyId, Keys};
+use crate::tree::notes::Notes;
 use crate::tree::{Member, Object, Value};
-
-/// Members that one commit removes without naming them, by putting an object without them. An object that would lose more is replaced: that takes
-/// no time, and its readers get the new one whole.
-pub(crate) const REMOVALS_MAX: usize = 1024;
+use crate::write::change::{Change, Members};
 
 /// What a commit needs to know of the world, and what it leaves behind.
 pub(crate) struct Applying<'a> {

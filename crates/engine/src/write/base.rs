@@ -1,10 +1,9 @@
 //! What a commit is worked out upon: the tree, with what is written over it by commits that are not durable yet.
 
-use crate::apply::REMOVALS_MAX;
-use crate::change::{Change, Members};
-use crate::key::Keys;
-use crate::text::Text;
 use crate::tree::Value;
+use crate::tree::key::Keys;
+use crate::tree::text::Text;
+use crate::write::change::{Change, Members, REMOVALS_MAX};
 
 /// A node as it will be before a commit.
 #[derive(Clone, Copy)]

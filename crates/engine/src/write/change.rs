@@ -6,10 +6,14 @@
 use hashbrown::DefaultHashBuilder;
 use indexmap::IndexMap;
 
-use crate::key::write_json_string;
-use crate::text::Text;
+use crate::tree::key::write_json_string;
+use crate::tree::text::Text;
 
-/// Members of an object, in the order in which they were written. Hashed as [`Keys`](crate::key::Keys) are: seeded, and fast.
+/// Members that one commit removes without naming them, by putting an object without them. An object that would lose more is replaced: that takes
+/// no time, and its readers get the new one whole.
+pub(crate) const REMOVALS_MAX: usize = 1024;
+
+/// Members of an object, in the order in which they were written. Hashed as [`Keys`](crate::tree::key::Keys) are: seeded, and fast.
 pub(crate) type Members = IndexMap<Box<str>, Change, DefaultHashBuilder>;
 
 #[derive(Clone, Debug, Default)]

@@ -3,10 +3,10 @@
 
 use hashbrown::HashMap;
 
-use crate::change::Change;
 use crate::mutants;
-use crate::patch;
-use crate::write::{Action, Write};
+use crate::write::action::{Action, Write};
+use crate::write::change::Change;
+use crate::write::patch;
 
 /// A tree of names: each node of it is claimed itself, or leads to one that is.
 #[derive(Default)]
@@ -88,11 +88,11 @@ impl Claims {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::Json;
     use crate::limits::Limits;
-    use crate::patch::Patch;
     use crate::path::Path;
-    use crate::write::Condition;
+    use crate::write::action::Condition;
+    use crate::write::json::Json;
+    use crate::write::patch::Patch;
 
     fn claims(path: &str, action: Action, condition: Condition) -> Claims {
         let path = Path::parse(path, &Limits::default()).unwrap();

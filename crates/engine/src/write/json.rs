@@ -6,10 +6,10 @@
 
 use thiserror::Error;
 
-use crate::change::{Change, Members};
-use crate::key::{escape_breaks, write_json_string};
 use crate::limits::Limits;
-use crate::text::Text;
+use crate::tree::key::{escape_breaks, write_json_string};
+use crate::tree::text::Text;
+use crate::write::change::{Change, Members};
 
 /// A body that was read: ready to be written somewhere.
 #[derive(Clone, Debug)]

@@ -1,15 +1,15 @@
 //! JSON Patch (RFC 6902), worked out on a commit. What an operation compares is compared in place, and what it does is charged before it is done.
 
-use crate::change::Change;
-use crate::json::nesting;
 use crate::limits::Limits;
-use crate::overlay::{Node, Overlay};
-use crate::patch::{Action, Patch, display};
 use crate::path::Path;
 use crate::refusal::Refusal;
-use crate::seen::{Seen, Work, copy_text, text_equals};
-use crate::splice::{self, Place};
-use crate::text::Text;
+use crate::tree::text::Text;
+use crate::write::change::Change;
+use crate::write::json::nesting;
+use crate::write::overlay::{Node, Overlay};
+use crate::write::patch::{Action, Patch, display};
+use crate::write::seen::{Seen, Work, copy_text, text_equals};
+use crate::write::splice::{self, Place};
 
 /// What an operation costs besides what it is about, as much as so many bytes that are scanned.
 const OPERATION: usize = 256;
@@ -110,7 +110,7 @@ impl Overlay<'_> {
         &mut self,
         path: &Path,
         pointer: &[String],
-        look: impl FnOnce(Found<'_>, &crate::key::Keys, &mut Work) -> Result<T, Refusal>,
+        look: impl FnOnce(Found<'_>, &crate::tree::key::Keys, &mut Work) -> Result<T, Refusal>,
     ) -> Result<T, Fault> {
         let mut work = std::mem::replace(&mut self.work, Work::NONE);
         let missing = || Fault::Failed(format!("there is nothing at {:?}", display(pointer)));
@@ -256,7 +256,7 @@ fn edit_text(
                     new.push(b',');
                 }
                 if !is_array {
-                    crate::key::write_json_string(token, &mut new);
+                    crate::tree::key::write_json_string(token, &mut new);
                     new.push(b':');
                 }
                 value.write(&mut new);

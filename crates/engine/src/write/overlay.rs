@@ -1,14 +1,14 @@
 //! Working out writes: a [`Change`] laid over the tree, edited without touching the tree.
 
-use crate::base::Base;
-use crate::change::{Change, Members};
-use crate::json::{Json, nesting};
-use crate::key::Keys;
 use crate::limits::Limits;
 use crate::path::Path;
 use crate::refusal::Refusal;
-use crate::seen::{Seen, Work};
-use crate::text::Text;
+use crate::tree::key::Keys;
+use crate::tree::text::Text;
+use crate::write::base::Base;
+use crate::write::change::{Change, Members};
+use crate::write::json::{Json, nesting};
+use crate::write::seen::{Seen, Work};
 
 /// A node as it will be, to be written: what is written over what the tree has.
 pub(crate) struct Node<'c, 't> {

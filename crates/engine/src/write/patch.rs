@@ -1,9 +1,10 @@
 //! JSON Patch documents (RFC 6902) and JSON Pointers (RFC 6901), as they come in.
 
-use crate::change::Change;
-use crate::json::{Json, JsonErrorKind, elements};
+use thiserror::Error;
+
 use crate::limits::Limits;
-use crate::refusal::PatchError;
+use crate::write::change::Change;
+use crate::write::json::{Json, JsonError, JsonErrorKind, elements};
 
 /// A JSON Patch that was read.
 #[derive(Clone, Debug)]
@@ -23,6 +24,36 @@ pub(crate) enum Action {
     Move { from: Vec<String> },
     Copy { from: Vec<String> },
     Test(Change),
+}
+
+/// Why a body is not a JSON Patch document.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum PatchError {
+    /// It is not JSON that we accept.
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    /// It is JSON, but not a list of operations.
+    #[error("a JSON Patch is an array of operations, not {0}")]
+    NotAList(&'static str),
+    /// One of the operations is malformed.
+    #[error("operation {index} of the patch: {why}")]
+    Operation {
+        /// Which one, from 0.
+        index: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// One of the operations passes a bound of [`Limits`](crate::Limits).
+    #[error("operation {index} of the patch: more than {max} ({limit})")]
+    Limit {
+        /// Which one, from 0.
+        index: usize,
+        /// The member of [`Limits`](crate::Limits).
+        limit: &'static str,
+        /// Its value.
+        max: usize,
+    },
 }
 
 impl Patch {

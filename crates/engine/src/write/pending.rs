@@ -5,14 +5,14 @@
 
 use std::collections::VecDeque;
 
-use crate::change::Change;
-use crate::claims::Claims;
-use crate::codec::put_bytes;
 use crate::cursor::Revision;
 use crate::mutants;
 use crate::path::Path;
 use crate::refusal::Refusal;
+use crate::rows::codec::put_bytes;
 use crate::times::Timestamp;
+use crate::write::change::Change;
+use crate::write::claims::Claims;
 
 /// Members that are laid over the tree from which on they are dropped where nobody waits.
 const LARGE_MEMBERS: usize = 1024;

@@ -1,10 +1,10 @@
 //! A commit as the journal keeps it: what it changed, not what it was asked to do. So applying it again needs no conditions, no limits and
 //! no luck.
 
-use crate::change::{Change, Members};
-use crate::codec::{Corrupt, Input, corrupt, put_bytes, put_number};
 use crate::cursor::Revision;
+use crate::rows::codec::{Corrupt, Input, corrupt, put_bytes, put_number};
 use crate::times::Timestamp;
+use crate::write::change::{Change, Members};
 
 const REMOVE: u8 = 0;
 const LEAF: u8 = 1;

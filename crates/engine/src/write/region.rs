@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use crate::base::Base;
-use crate::change::Change;
-use crate::key::Keys;
 use crate::limits::Limits;
 use crate::path::{Path, PathError};
+use crate::tree::key::Keys;
+use crate::write::base::Base;
+use crate::write::change::Change;
 
 /// A pattern of paths: `/telemetry`, `/vehicles/*/position`. A `*` stands for any one name.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -125,7 +125,7 @@ fn durable_part(keys: &Keys, change: &Change, base: Base<'_>, place: &Place<'_>)
         let kept = durable_part(keys, member, beneath, &place.child(name)?);
         (!matches!(kept, Change::Keep)).then(|| (name.clone(), kept))
     });
-    let members: crate::change::Members = kept.collect();
+    let members: crate::write::change::Members = kept.collect();
     // An object that holds what is ephemeral is durable itself: that it came to be is kept.
     match members.is_empty() && !anew && base.is_object() {
         true => Change::Keep,
@@ -137,8 +137,8 @@ fn durable_part(keys: &Keys, change: &Change, base: Base<'_>, place: &Place<'_>)
 mod tests {
     use super::*;
     use crate::cursor::Revision;
-    use crate::json::Json;
     use crate::tree::Value;
+    use crate::write::json::Json;
 
     fn regions(patterns: &[&str]) -> Regions {
         let limits = Limits::default();

@@ -1,12 +1,12 @@
 //! A node as it will be, to be looked at: what a commit writes, over what is there without it.
 
-use crate::base::{Base, View};
-use crate::change::{Change, Members};
-use crate::json::{Json, elements};
-use crate::key::Keys;
 use crate::limits::Limits;
 use crate::refusal::Refusal;
-use crate::text::Text;
+use crate::tree::key::Keys;
+use crate::tree::text::Text;
+use crate::write::base::{Base, View};
+use crate::write::change::{Change, Members};
+use crate::write::json::{Json, elements};
 
 /// What it costs to look at a member that is compared, as much as so many bytes that are scanned.
 const COMPARED_MEMBER: usize = 128;

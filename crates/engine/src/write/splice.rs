@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::json::string_end;
-use crate::key::write_json_string;
+use crate::tree::key::write_json_string;
+use crate::write::json::string_end;
 
 /// Where a value stands in canonical text, seen from the array or object that it is in.
 pub(crate) enum Place {

@@ -1,0 +1,10 @@
+//! The tree: values, the names of their members, and what is remembered of members that are gone.
+
+pub(crate) mod garbage;
+pub(crate) mod key;
+pub(crate) mod node;
+pub(crate) mod notes;
+pub(crate) mod order;
+pub(crate) mod text;
+
+pub(crate) use node::{Member, Object, Value};

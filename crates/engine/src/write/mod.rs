@@ -1,0 +1,16 @@
+//! Writes: what comes in, worked out over the tree, on its way to the journal, and made true.
+
+pub(crate) mod action;
+pub(crate) mod apply;
+pub(crate) mod base;
+pub(crate) mod change;
+pub(crate) mod claims;
+pub(crate) mod json;
+pub(crate) mod operate;
+pub(crate) mod overlay;
+pub(crate) mod patch;
+pub(crate) mod pending;
+pub(crate) mod record;
+pub(crate) mod region;
+pub(crate) mod seen;
+pub(crate) mod splice;
