@@ -13,7 +13,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use crate::answer::Answers;
 use crate::aside::Turns;
 use crate::metrics::Metrics;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::room::{Budget, Share};
 
 /// One client connection, as far as its bounds go. It is open as long as anybody holds this.
@@ -188,13 +188,13 @@ impl Connection {
         if links > self.links_max {
             self.remove_links(count, places_bytes);
             let what = "the connection has too many open streams and paths";
-            return Err(Problem::limit("too-many-links", "links_per_connection", self.links_max, what));
+            return Err(Problem::limit(Kind::TooManyLinks, "links_per_connection", self.links_max, what));
         }
         if bytes > self.places_bytes_max {
             self.remove_links(count, places_bytes);
             let (limit, max) = ("places_bytes_per_connection", self.places_bytes_max);
             let what = "the paths of the connection's links have too many and too long names";
-            return Err(Problem::limit("too-many-links", limit, max, what));
+            return Err(Problem::limit(Kind::TooManyLinks, limit, max, what));
         }
         Ok(())
     }
@@ -209,7 +209,7 @@ impl Connection {
         match self.writes.lock().keep(self.writes_per_second, Instant::now()) {
             true => Ok(()),
             false => Err(Problem::limit(
-                "write-rate",
+                Kind::WriteRate,
                 "writes_per_second",
                 self.writes_per_second as usize,
                 "the connection writes faster than it may",

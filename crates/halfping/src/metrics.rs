@@ -168,7 +168,7 @@ impl Default for Metrics {
 
 impl Metrics {
     pub(crate) fn refused(&self, problem: &Problem) {
-        self.problems.get_or_create(&[("type", problem.name())]).inc();
+        self.problems.get_or_create(&[("type", problem.kind().name())]).inc();
         if let Some(limit) = problem.limit_name() {
             self.limit_hit(limit);
         }

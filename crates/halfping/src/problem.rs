@@ -17,8 +17,10 @@ pub(crate) struct Problem(Box<Document>);
 
 #[derive(Clone, Debug, Serialize)]
 struct Document {
+    #[serde(skip)]
+    kind: Kind,
     #[serde(rename = "type")]
-    kind: String,
+    uri: String,
     title: &'static str,
     status: u16,
     detail: String,
@@ -29,78 +31,103 @@ struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     max: Option<usize>,
     #[serde(skip)]
-    name: &'static str,
-    #[serde(skip)]
     headers: Vec<(http::HeaderName, HeaderValue)>,
 }
 
-/// Every problem: its name, status and title. `PROTOCOL.md`, section 7, lists the same.
-const TABLE: &[(&str, u16, &str)] = &[
-    ("bad-path", 400, "The path is not one"),
-    ("bad-json", 400, "This is not JSON"),
-    ("duplicate-member", 400, "A member name occurs twice"),
-    ("bad-body", 400, "The body could not be read"),
-    ("bad-patch", 400, "The body is not a patch"),
-    ("bad-parameter", 400, "A query parameter has no usable value"),
-    ("unknown-parameter", 400, "A query parameter is not known"),
-    ("not-a-stream", 400, "The parameter shapes a stream, and this is none"),
-    ("bad-header", 400, "A header has no usable value"),
-    ("bad-command", 400, "The command cannot be understood"),
-    ("unknown-command", 400, "The command is not known"),
-    ("reserved-path", 403, "The name is the server's own"),
-    ("forbidden-origin", 403, "Pages of this origin may not do this"),
-    ("not-found", 404, "There is nothing here"),
-    ("unknown-link", 404, "The session has no such link"),
-    ("method-not-allowed", 405, "The method is not allowed here"),
-    ("read-only", 405, "Nothing can be written here"),
-    ("not-acceptable", 406, "There is no such representation"),
-    ("body-timeout", 408, "The body did not arrive in time"),
-    ("link-in-use", 409, "The session has a link of that number already"),
-    ("not-an-object", 409, "A value without members is in the way"),
-    ("patch-failed", 409, "The patch could not be applied"),
-    ("precondition-failed", 412, "The resource is in another state"),
-    ("body-too-large", 413, "The body is too large"),
-    ("too-deep", 413, "The value is nested too deep"),
-    ("too-many-members", 413, "An object has too many members"),
-    ("key-too-long", 413, "A member name is too long"),
-    ("value-too-large", 413, "The value is too large"),
-    ("path-too-deep", 414, "The path has too many segments"),
-    ("path-too-long", 414, "The request target is too long"),
-    ("unsupported-media-type", 415, "The body is of a type that cannot be used here"),
-    ("misdirected-request", 421, "The request is for another server"),
-    ("number-out-of-range", 422, "A number is out of range"),
-    ("websocket-version", 426, "The WebSocket handshake is of another version"),
-    ("write-rate", 429, "Too many writes"),
-    ("command-rate", 429, "Too many commands"),
-    ("too-many-links", 429, "Too many links"),
-    ("internal", 500, "An error of the server's own"),
-    ("unsupported-transfer-coding", 501, "The body is in a transfer coding that cannot be read here"),
-    ("tree-full", 507, "The tree has no room left"),
-    ("storage-full", 507, "The disk has no room left"),
-    ("storage-failed", 503, "Nothing can be made durable"),
-    ("draining", 503, "The server is about to stop"),
-    ("buffers-full", 503, "Too much is held for clients that do not take it"),
-    ("too-many-connections", 503, "The server has too many connections"),
-];
+/// Makes the enum and its table of one list.
+macro_rules! kinds {
+    ($($kind:ident $name:literal $status:literal $title:literal;)*) => {
+        /// Every problem. `PROTOCOL.md`, section 7, lists the same.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub(crate) enum Kind {
+            $(#[doc = $title] $kind,)*
+        }
+
+        impl Kind {
+            #[cfg(test)]
+            const ALL: &[Kind] = &[$(Kind::$kind,)*];
+
+            /// The last part of its `type`.
+            pub(crate) fn name(self) -> &'static str {
+                match self { $(Kind::$kind => $name,)* }
+            }
+
+            /// The status of the answer that carries it.
+            fn status(self) -> u16 {
+                match self { $(Kind::$kind => $status,)* }
+            }
+
+            fn title(self) -> &'static str {
+                match self { $(Kind::$kind => $title,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    BadPath "bad-path" 400 "The path is not one";
+    BadJson "bad-json" 400 "This is not JSON";
+    DuplicateMember "duplicate-member" 400 "A member name occurs twice";
+    BadBody "bad-body" 400 "The body could not be read";
+    BadPatch "bad-patch" 400 "The body is not a patch";
+    BadParameter "bad-parameter" 400 "A query parameter has no usable value";
+    UnknownParameter "unknown-parameter" 400 "A query parameter is not known";
+    NotAStream "not-a-stream" 400 "The parameter shapes a stream, and this is none";
+    BadHeader "bad-header" 400 "A header has no usable value";
+    BadCommand "bad-command" 400 "The command cannot be understood";
+    UnknownCommand "unknown-command" 400 "The command is not known";
+    ReservedPath "reserved-path" 403 "The name is the server's own";
+    ForbiddenOrigin "forbidden-origin" 403 "Pages of this origin may not do this";
+    NotFound "not-found" 404 "There is nothing here";
+    UnknownLink "unknown-link" 404 "The session has no such link";
+    MethodNotAllowed "method-not-allowed" 405 "The method is not allowed here";
+    ReadOnly "read-only" 405 "Nothing can be written here";
+    NotAcceptable "not-acceptable" 406 "There is no such representation";
+    BodyTimeout "body-timeout" 408 "The body did not arrive in time";
+    LinkInUse "link-in-use" 409 "The session has a link of that number already";
+    NotAnObject "not-an-object" 409 "A value without members is in the way";
+    PatchFailed "patch-failed" 409 "The patch could not be applied";
+    PreconditionFailed "precondition-failed" 412 "The resource is in another state";
+    BodyTooLarge "body-too-large" 413 "The body is too large";
+    TooDeep "too-deep" 413 "The value is nested too deep";
+    TooManyMembers "too-many-members" 413 "An object has too many members";
+    KeyTooLong "key-too-long" 413 "A member name is too long";
+    ValueTooLarge "value-too-large" 413 "The value is too large";
+    PathTooDeep "path-too-deep" 414 "The path has too many segments";
+    PathTooLong "path-too-long" 414 "The request target is too long";
+    UnsupportedMediaType "unsupported-media-type" 415 "The body is of a type that cannot be used here";
+    MisdirectedRequest "misdirected-request" 421 "The request is for another server";
+    NumberOutOfRange "number-out-of-range" 422 "A number is out of range";
+    WebsocketVersion "websocket-version" 426 "The WebSocket handshake is of another version";
+    WriteRate "write-rate" 429 "Too many writes";
+    CommandRate "command-rate" 429 "Too many commands";
+    TooManyLinks "too-many-links" 429 "Too many links";
+    Internal "internal" 500 "An error of the server's own";
+    UnsupportedTransferCoding "unsupported-transfer-coding" 501 "The body is in a transfer coding that cannot be read here";
+    TreeFull "tree-full" 507 "The tree has no room left";
+    StorageFull "storage-full" 507 "The disk has no room left";
+    StorageFailed "storage-failed" 503 "Nothing can be made durable";
+    Draining "draining" 503 "The server is about to stop";
+    BuffersFull "buffers-full" 503 "Too much is held for clients that do not take it";
+    TooManyConnections "too-many-connections" 503 "The server has too many connections";
+}
 
 impl Problem {
-    pub(crate) fn new(name: &'static str, detail: impl Into<String>) -> Problem {
-        let known = TABLE.iter().find(|(n, ..)| *n == name);
-        let (name, status, title) = *known.unwrap_or(&("internal", 500, "An error of the server's own"));
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Problem {
         let problem = Problem(Box::new(Document {
-            kind: format!("{TYPE}{name}"),
-            title,
-            status,
+            kind,
+            uri: format!("{TYPE}{}", kind.name()),
+            title: kind.title(),
+            status: kind.status(),
             detail: detail.into(),
             hint: None,
             limit: None,
             max: None,
-            name,
             headers: Vec::new(),
         }));
-        match status {
+        match kind.status() {
             429 | 503 => problem.retry(),
-            _ if name == "storage-full" => problem.retry(),
+            _ if kind == Kind::StorageFull => problem.retry(),
             _ => problem,
         }
     }
@@ -109,13 +136,8 @@ impl Problem {
         self.header(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS))
     }
 
-    pub(crate) fn limit(
-        name: &'static str,
-        limit: &'static str,
-        max: usize,
-        detail: impl Into<String>,
-    ) -> Problem {
-        let mut problem = Problem::new(name, format!("{}: at most {max}", detail.into()));
+    pub(crate) fn limit(kind: Kind, limit: &'static str, max: usize, detail: impl Into<String>) -> Problem {
+        let mut problem = Problem::new(kind, format!("{}: at most {max}", detail.into()));
         (problem.0.limit, problem.0.max) = (Some(limit), Some(max));
         problem
     }
@@ -142,8 +164,8 @@ impl Problem {
         self
     }
 
-    pub(crate) fn name(&self) -> &'static str {
-        self.0.name
+    pub(crate) fn kind(&self) -> Kind {
+        self.0.kind
     }
 
     /// The limit that was reached, if one was.
@@ -181,17 +203,20 @@ impl From<PathError> for Problem {
         let detail = error.to_string();
         match error {
             PathError::TooDeep(max) => {
-                Problem::limit("path-too-deep", "path_depth", max, "too many segments")
+                Problem::limit(Kind::PathTooDeep, "path_depth", max, "too many segments")
             }
-            PathError::KeyTooLong(place, max) => {
-                Problem::limit("key-too-long", "key_bytes", max, format!("too many bytes of segment {place}"))
-            }
-            PathError::Empty(_) => Problem::new("bad-path", detail).hint("write each '/' once"),
-            PathError::Query(_) => Problem::new("bad-path", detail).hint(
+            PathError::KeyTooLong(place, max) => Problem::limit(
+                Kind::KeyTooLong,
+                "key_bytes",
+                max,
+                format!("too many bytes of segment {place}"),
+            ),
+            PathError::Empty(_) => Problem::new(Kind::BadPath, detail).hint("write each '/' once"),
+            PathError::Query(_) => Problem::new(Kind::BadPath, detail).hint(
                 "in a name they are %3F and %23; what shapes a link or a request stands beside its path",
             ),
-            PathError::Escape(_) => Problem::new("bad-path", detail).hint("a '%' itself is written %25"),
-            _ => Problem::new("bad-path", detail),
+            PathError::Escape(_) => Problem::new(Kind::BadPath, detail).hint("a '%' itself is written %25"),
+            _ => Problem::new(Kind::BadPath, detail),
         }
     }
 }
@@ -201,25 +226,28 @@ impl From<JsonError> for Problem {
         let at = format!("line {} column {}", error.line, error.column);
         let detail = error.to_string();
         match error.kind {
-            JsonErrorKind::Duplicate(_) => Problem::new("duplicate-member", detail),
-            JsonErrorKind::NumberRange => Problem::new("number-out-of-range", detail)
+            JsonErrorKind::Duplicate(_) => Problem::new(Kind::DuplicateMember, detail),
+            JsonErrorKind::NumberRange => Problem::new(Kind::NumberOutOfRange, detail)
                 .hint("numbers must fit IEEE 754 double precision; others can be written as strings"),
-            JsonErrorKind::TooDeep(max) => {
-                Problem::limit("too-deep", "json_depth", max, format!("too many levels of nesting, at {at}"))
-            }
+            JsonErrorKind::TooDeep(max) => Problem::limit(
+                Kind::TooDeep,
+                "json_depth",
+                max,
+                format!("too many levels of nesting, at {at}"),
+            ),
             JsonErrorKind::TooManyMembers(max) => Problem::limit(
-                "too-many-members",
+                Kind::TooManyMembers,
                 "members_per_object",
                 max,
                 format!("too many members of one object, at {at}"),
             ),
             JsonErrorKind::KeyTooLong(max) => Problem::limit(
-                "key-too-long",
+                Kind::KeyTooLong,
                 "key_bytes",
                 max,
                 format!("too many bytes of a member name, at {at}"),
             ),
-            _ => Problem::new("bad-json", detail),
+            _ => Problem::new(Kind::BadJson, detail),
         }
     }
 }
@@ -230,13 +258,13 @@ impl From<PatchError> for Problem {
             PatchError::Json(error) => error.into(),
             PatchError::Limit { index, limit, max } => {
                 let (name, what) = match limit {
-                    "key_bytes" => ("key-too-long", "bytes of a name"),
-                    _ => ("path-too-deep", "names"),
+                    "key_bytes" => (Kind::KeyTooLong, "bytes of a name"),
+                    _ => (Kind::PathTooDeep, "names"),
                 };
                 let detail = format!("too many {what} of a pointer in operation {index} of the patch");
                 Problem::limit(name, limit, max, detail)
             }
-            error => Problem::new("bad-patch", error.to_string()),
+            error => Problem::new(Kind::BadPatch, error.to_string()),
         }
     }
 }
@@ -245,20 +273,20 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Problem {
         let detail = refusal.to_string();
         match refusal {
-            Refusal::NotFound(_) => Problem::new("not-found", detail),
-            Refusal::NotAnObject { .. } => Problem::new("not-an-object", detail)
+            Refusal::NotFound(_) => Problem::new(Kind::NotFound, detail),
+            Refusal::NotAnObject { .. } => Problem::new(Kind::NotAnObject, detail)
                 .hint("PUT an object there first, or PATCH the value that holds it"),
-            Refusal::Root { .. } => Problem::new("not-an-object", detail),
-            Refusal::Reserved(_) => Problem::new("reserved-path", detail),
-            Refusal::Precondition(_) => Problem::new("precondition-failed", detail)
+            Refusal::Root { .. } => Problem::new(Kind::NotAnObject, detail),
+            Refusal::Reserved(_) => Problem::new(Kind::ReservedPath, detail),
+            Refusal::Precondition(_) => Problem::new(Kind::PreconditionFailed, detail)
                 .hint("read it again, and send the change with its new cursor (ETag, rev)"),
-            Refusal::PatchFailed { .. } => Problem::new("patch-failed", detail),
+            Refusal::PatchFailed { .. } => Problem::new(Kind::PatchFailed, detail),
             Refusal::Limit { limit, max, what } => {
                 let name = match limit {
-                    "json_depth" | "tree_depth" => "too-deep",
-                    "members_per_object" | "members_per_commit" => "too-many-members",
-                    "tree_bytes" => "tree-full",
-                    _ => "value-too-large",
+                    "json_depth" | "tree_depth" => Kind::TooDeep,
+                    "members_per_object" | "members_per_commit" => Kind::TooManyMembers,
+                    "tree_bytes" => Kind::TreeFull,
+                    _ => Kind::ValueTooLarge,
                 };
                 let problem = Problem::limit(name, limit, max, what);
                 match limit {
@@ -271,14 +299,14 @@ impl From<Refusal> for Problem {
                     _ => problem,
                 }
             }
-            _ => Problem::new("internal", detail),
+            _ => Problem::new(Kind::Internal, detail),
         }
     }
 }
 
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Problem {
-        let name = if fault.kind == FaultKind::Full { "storage-full" } else { "storage-failed" };
+        let name = if fault.kind == FaultKind::Full { Kind::StorageFull } else { Kind::StorageFailed };
         Problem::new(name, format!("the write could not be made durable: {}", fault.what))
             .hint("it was not done as far as anybody was told; try again later. Reading goes on")
     }
@@ -299,7 +327,8 @@ mod tests {
                 listed.push((name.trim_matches('`').to_owned(), cells[2].parse().unwrap()));
             }
         }
-        let mut ours: Vec<(String, u16)> = TABLE.iter().map(|(n, s, _)| ((*n).to_owned(), *s)).collect();
+        let mut ours: Vec<(String, u16)> =
+            Kind::ALL.iter().map(|kind| (kind.name().to_owned(), kind.status())).collect();
         listed.sort();
         ours.sort();
         assert_eq!(listed, ours);
@@ -310,7 +339,7 @@ mod tests {
         let types = include_str!("../../../clients/typescript/src/errors.ts");
         let is_known = |name: &str| types.contains(&format!("  | '{name}'\n"));
         let unknown: Vec<&str> =
-            TABLE.iter().map(|(name, ..)| *name).filter(|name| !is_known(name)).collect();
+            Kind::ALL.iter().map(|kind| kind.name()).filter(|name| !is_known(name)).collect();
         assert_eq!(unknown, [""; 0]);
     }
 }

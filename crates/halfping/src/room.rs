@@ -16,7 +16,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use crate::connection::Connection;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::shared::Shared;
 
 /// Bytes that are counted as one.
@@ -166,7 +166,7 @@ impl Budget {
     fn is_full(&self) -> Problem {
         let what =
             "too many bytes of requests, of bodies that are not complete, and of answers that are not taken";
-        let problem = Problem::limit("buffers-full", self.limit, self.max, what);
+        let problem = Problem::limit(Kind::BuffersFull, self.limit, self.max, what);
         problem.hint("take the answers that were asked for, then ask again")
     }
 }

@@ -30,7 +30,7 @@ use crate::delivery::Reader;
 use crate::direct::{Direct, Endless};
 use crate::http::{Beside, Front};
 use crate::preface::{self, Speaks};
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::room::HeadRoom;
 use crate::shared::Shared;
 use crate::transports::{SSE, farewell};
@@ -303,7 +303,7 @@ async fn turn_away(stream: TcpStream, shared: Arc<Shared>, front: Front, mut dra
 
 fn too_many(shared: &Shared) -> Problem {
     Problem::limit(
-        "too-many-connections",
+        Kind::TooManyConnections,
         "connections",
         shared.limits.connections,
         "too many open connections",

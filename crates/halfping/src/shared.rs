@@ -23,7 +23,7 @@ use crate::delivery::{Deliver, Waiter, Woken};
 use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::own::{self, Own, Seen, Transport};
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::room::Budget;
 use crate::writer::{Answer, Writer};
 
@@ -478,8 +478,10 @@ impl Subscription {
                 self.places_bytes += bytes;
                 return Ok(());
             }
-            Ok(false) => Problem::new("link-in-use", format!("the session has a link {tag}, which goes on"))
-                .hint("unwatch it first, or take another number"),
+            Ok(false) => {
+                Problem::new(Kind::LinkInUse, format!("the session has a link {tag}, which goes on"))
+                    .hint("unwatch it first, or take another number")
+            }
             Err(problem) => problem,
         };
         self.seen.connection.remove_links(1, bytes);
@@ -573,7 +575,7 @@ impl Subscription {
 fn has_room_for(engine: &Engine, path: &Path) -> Result<(), Problem> {
     engine.has_room_for(path).map_err(|(limit, max)| {
         Problem::limit(
-            "too-many-links",
+            Kind::TooManyLinks,
             limit,
             max,
             "the server has too many links, or their paths too many names",

@@ -5,7 +5,7 @@ use http::{HeaderMap, Uri, header};
 
 use super::host::Host;
 use super::origin::Origin;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 
 /// Who may read the server's own state, `/_server` (PROTOCOL O5 to O8): addresses and paths of everybody who is connected are in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -43,7 +43,7 @@ impl Console {
     /// What whoever may not see it is told: that nothing is there, and what would have to change.
     pub(super) fn closed(self) -> Problem {
         let problem =
-            Problem::new("not-found", "the server does not show its own state, nor the console, here");
+            Problem::new(Kind::NotFound, "the server does not show its own state, nor the console, here");
         problem.hint(match self {
             Console::Loopback => {
                 "it shows them to requests for localhost only, and not to pages of other sites; `halfping serve --console on` shows them to everybody who may \

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::{Request, Version, header};
 
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 
 /// Names under which a server may be asked for: requests for others are refused (PROTOCOL O10).
 ///
@@ -79,7 +79,7 @@ impl Hosts {
         }
         let name = host.name;
         let problem =
-            Problem::new("misdirected-request", format!("this server does not go by the name {name}"));
+            Problem::new(Kind::MisdirectedRequest, format!("this server does not go by the name {name}"));
         Err(problem.hint(format!(
             "if it should: --allowed-host {name} (HALFPING_ALLOWED_HOSTS), allowed_hosts in the configuration, or Options::hosts in a \
              program; a proxy in front passes on the name that it was asked by"
@@ -101,18 +101,18 @@ impl<'a> Host<'a> {
         let mut fields = request.headers().get_all(header::HOST).iter();
         let (field, another) = (fields.next(), fields.next());
         if another.is_some() || (field.is_none() && request.version() == Version::HTTP_11) {
-            return Err(Problem::new("bad-header", "a request has exactly one Host"));
+            return Err(Problem::new(Kind::BadHeader, "a request has exactly one Host"));
         }
         let bad = |text: &str| {
             let detail = format!("{text:?} is no host: a name or an address, and perhaps a port");
-            Problem::new("bad-header", detail)
+            Problem::new(Kind::BadHeader, detail)
         };
         let parse = |text: &'a str| Host::parse(text).ok_or_else(|| bad(text));
         let field = field.map(|field| field.to_str().map_err(|_| bad("Host")).and_then(parse)).transpose()?;
         let target = request.uri().authority().map(|target| parse(target.as_str())).transpose()?;
         match (field, target) {
             (Some(field), Some(target)) if !field.is_same(target) => {
-                Err(Problem::new("bad-header", "Host and the request's target name two servers"))
+                Err(Problem::new(Kind::BadHeader, "Host and the request's target name two servers"))
             }
             _ => Ok(target.or(field)),
         }

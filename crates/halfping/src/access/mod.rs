@@ -10,7 +10,7 @@ use std::sync::Arc;
 use halfping_engine::{OWN, Path};
 use http::{Method, Request, header};
 
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 
 pub use console::Console;
 use host::Host;
@@ -113,7 +113,7 @@ impl Access {
         self.is_no_stranger("write here")?;
         match self.read_only {
             false => Ok(()),
-            true => Err(Problem::new("read-only", "nothing can be written here")
+            true => Err(Problem::new(Kind::ReadOnly, "nothing can be written here")
                 .hint("this server is read-only; ask whoever runs it")),
         }
     }
@@ -129,7 +129,7 @@ impl Access {
 
     fn is_no_stranger(&self, what: &str) -> Result<(), Problem> {
         let Some(origin) = &self.stranger else { return Ok(()) };
-        Err(Problem::new("forbidden-origin", format!("pages of {origin} may not {what}")).hint(
+        Err(Problem::new(Kind::ForbiddenOrigin, format!("pages of {origin} may not {what}")).hint(
             "name the page's origin in the server's [cors] origins (--cors ORIGIN); if it is the server's own, let the proxy in front pass on \
              Host",
         ))

@@ -3,7 +3,7 @@
 use http::{HeaderMap, header};
 
 use super::host::{Host, NameError, never_a_host};
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 
 /// What browsers say of where a request comes from, in relation to where it goes. No page can set it.
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
@@ -84,7 +84,7 @@ impl<'a> Page<'a> {
         let mut origins = headers.get_all(header::ORIGIN).iter();
         let (origin, another) = (origins.next(), origins.next());
         if another.is_some() {
-            return Err(Problem::new("bad-header", "a request has at most one Origin"));
+            return Err(Problem::new(Kind::BadHeader, "a request has at most one Origin"));
         }
         let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
         if headers.contains_key(SEC_FETCH_SITE) && sites.all(|site| site == "same-origin") {

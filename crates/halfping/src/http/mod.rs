@@ -22,7 +22,7 @@ use crate::answer;
 use crate::connection::Connection;
 use crate::metrics::in_plain_text;
 use crate::patience::Patience;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::process::Process;
 use crate::room::Room;
 use crate::shared::Shared;
@@ -50,7 +50,7 @@ async fn answer(shared: Arc<Shared>, access: Result<Access, Problem>, request: R
         Ok(response) => response,
         Err(problem) => {
             shared.metrics.refused(&problem);
-            tracing::debug!(problem = problem.name(), "refused");
+            tracing::debug!(problem = problem.kind().name(), "refused");
             problem.into_response()
         }
     }
@@ -81,7 +81,7 @@ async fn route(
     let target_len = uri.path_and_query().map_or(0, |t| t.as_str().len());
     if target_len > shared.limits.uri_bytes {
         let max = shared.limits.uri_bytes;
-        return Err(Problem::limit("path-too-long", "uri_bytes", max, "too many bytes of path and query"));
+        return Err(Problem::limit(Kind::PathTooLong, "uri_bytes", max, "too many bytes of path and query"));
     }
     let own_connection = request.extensions.get::<Arc<Connection>>();
     let connection = own_connection.unwrap_or(&shared.foreign).clone();
@@ -103,9 +103,8 @@ async fn route(
     };
     if let Some(handshake) = session::handshake(request)? {
         if let Some(name) = own.filter(|name| *name != OWN) {
-            return Err(
-                Problem::new("reserved-path", format!("there is no session at /{name}")).hint("connect to /")
-            );
+            return Err(Problem::new(Kind::ReservedPath, format!("there is no session at /{name}"))
+                .hint("connect to /"));
         }
         return read::session(shared, access, own_connection.cloned(), request, path, &handshake, upgrade)
             .await;
@@ -137,7 +136,7 @@ async fn route(
                 // Who serves the page asked whether it may be shown, and did not.
                 access.may_see_console()?;
             }
-            Err(Problem::new("not-found", format!("the server has nothing of its own at {path}"))
+            Err(Problem::new(Kind::NotFound, format!("the server has nothing of its own at {path}"))
                 .hint(instead_of(name)))
         }
         (&Method::GET | &Method::HEAD, None) => read::one(shared, access, &connection, request, path).await,
@@ -172,7 +171,7 @@ fn transfer_coding(headers: &HeaderMap) -> Result<(), Problem> {
         let mut codings = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         if codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"chunked")) {
             let detail = format!("a body with Transfer-Encoding: {}", line.as_bytes().escape_ascii());
-            return Err(Problem::new("unsupported-transfer-coding", detail).hint("send it uncompressed"));
+            return Err(Problem::new(Kind::UnsupportedTransferCoding, detail).hint("send it uncompressed"));
         }
     }
     Ok(())
@@ -202,7 +201,7 @@ fn options(allow: &'static str) -> Response {
 }
 
 fn not_allowed(method: &Method, allow: &'static str) -> Problem {
-    Problem::new("method-not-allowed", format!("{method} is not allowed here"))
+    Problem::new(Kind::MethodNotAllowed, format!("{method} is not allowed here"))
         .hint(format!("allowed are {allow}"))
         .header(header::ALLOW, HeaderValue::from_static(allow))
 }

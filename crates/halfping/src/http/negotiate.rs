@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use halfping_engine::{Condition, Cursor, Path, Priority, States, Watch};
 use http::{HeaderMap, HeaderName, header};
 
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::tag;
 use crate::transports::{Format, interval_ms};
 
@@ -40,7 +40,7 @@ pub(super) fn accept(headers: &HeaderMap) -> Result<Representation, Problem> {
     match best {
         Some((_, representation)) if !refused.contains(&representation) => Ok(representation),
         None if ranges.is_empty() => Ok(Representation::Json),
-        _ => Err(Problem::new("not-acceptable", "Accept names nothing that can be had here")
+        _ => Err(Problem::new(Kind::NotAcceptable, "Accept names nothing that can be had here")
             .hint("application/json, text/event-stream or application/x-ndjson")),
     }
 }
@@ -100,7 +100,10 @@ impl Query {
                 return Err(unknown(&name, known));
             };
             if name != "path" && seen.contains(&name) {
-                return Err(Problem::new("bad-parameter", format!("the parameter '{name}' is given twice")));
+                return Err(Problem::new(
+                    Kind::BadParameter,
+                    format!("the parameter '{name}' is given twice"),
+                ));
             }
             seen.push(name);
             parsed.set(name, value)?;
@@ -110,7 +113,7 @@ impl Query {
 
     fn set(&mut self, name: &'static str, value: Cow<'_, str>) -> Result<(), Problem> {
         let bad = |wanted: &str| {
-            Problem::new("bad-parameter", format!("'{name}' is {wanted}, not {:?}", shorten(&value)))
+            Problem::new(Kind::BadParameter, format!("'{name}' is {wanted}, not {:?}", shorten(&value)))
         };
         let flag = |when_empty: bool| match &*value {
             "" => Ok(when_empty),
@@ -161,7 +164,7 @@ impl Query {
 }
 
 fn unknown(name: &str, known: &[&'static str]) -> Problem {
-    let problem = Problem::new("unknown-parameter", format!("there is no parameter '{}'", shorten(name)));
+    let problem = Problem::new(Kind::UnknownParameter, format!("there is no parameter '{}'", shorten(name)));
     match nearest(name, known) {
         Some(near) => problem.hint(format!("did you mean '{near}'?")),
         _ if known.is_empty() => problem.hint("there are none here"),
@@ -251,7 +254,7 @@ fn states(headers: &HeaderMap, name: &HeaderName) -> Result<Option<States>, Prob
 }
 
 fn text<'a>(name: &HeaderName, value: &'a http::HeaderValue) -> Result<&'a str, Problem> {
-    value.to_str().map_err(|_| Problem::new("bad-header", format!("the header {name} is not ASCII text")))
+    value.to_str().map_err(|_| Problem::new(Kind::BadHeader, format!("the header {name} is not ASCII text")))
 }
 
 #[cfg(test)]
@@ -323,7 +326,7 @@ mod tests {
         for query in
             ["depth=x", "depth=-1", "rate=0", "rate=-1", "rate=NaN", "delta=maybe", "depth=1&depth=2"]
         {
-            assert_eq!(Query::parse(Some(query), OF_ONE).unwrap_err().name(), "bad-parameter", "{query}");
+            assert_eq!(Query::parse(Some(query), OF_ONE).unwrap_err().kind(), Kind::BadParameter, "{query}");
         }
         let query = Query::parse(Some("watch&rate=0.5&delta=false&since=x"), OF_ONE).unwrap();
         assert!(

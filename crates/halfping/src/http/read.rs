@@ -19,7 +19,7 @@ use crate::access::{self, Access};
 use crate::answer;
 use crate::connection::Connection;
 use crate::own::{self, Transport};
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::room::{self, HeadRoom};
 use crate::shared::{Shared, Subscription};
 use crate::transports::{Format, Stream, Style, farewell, response, session, streaming};
@@ -45,7 +45,7 @@ pub(super) async fn one(
         Representation::Json => {
             if let Some(name) = query.of_streams {
                 return Err(Problem::new(
-                    "not-a-stream",
+                    Kind::NotAStream,
                     format!("'{name}' shapes a stream, and this is a plain GET"),
                 )
                 .hint("add ?watch, or Accept: text/event-stream"));
@@ -70,22 +70,22 @@ pub(super) async fn many(
     };
     let spelled = std::mem::take(&mut query.paths);
     if spelled.is_empty() {
-        return Err(Problem::new("bad-parameter", "no path is given").hint("/_streams?path=/a&path=/b"));
+        return Err(Problem::new(Kind::BadParameter, "no path is given").hint("/_streams?path=/a&path=/b"));
     }
     let mut paths: Vec<Path> = Vec::with_capacity(spelled.len());
     for text in &spelled {
         let path = Path::parse(text, &shared.limits)
-            .map_err(|e| Problem::new("bad-path", format!("the parameter path={text}: {e}")))?;
+            .map_err(|e| Problem::new(Kind::BadPath, format!("the parameter path={text}: {e}")))?;
         if access::is_own(&path) {
             access.may_see(&path)?;
         } else if path.segments().first().is_some_and(|name| name.starts_with('_')) {
             return Err(Problem::new(
-                "reserved-path",
+                Kind::ReservedPath,
                 format!("{path} is the server's own and cannot be streamed"),
             ));
         }
         if paths.contains(&path) {
-            return Err(Problem::new("bad-parameter", format!("the path {path} is given twice")));
+            return Err(Problem::new(Kind::BadParameter, format!("the path {path} is given twice")));
         }
         paths.push(path);
     }
@@ -109,13 +109,13 @@ pub(super) async fn session(
     if watch.is_none() {
         if let Some(name) = query.of_streams {
             return Err(Problem::new(
-                "not-a-stream",
+                Kind::NotAStream,
                 format!("'{name}' shapes a link, and none is asked for"),
             )
             .hint("add ?watch"));
         }
         if !path.is_root() {
-            return Err(Problem::new("bad-path", format!("a session begins at /, not at {path}")).hint(
+            return Err(Problem::new(Kind::BadPath, format!("a session begins at /, not at {path}")).hint(
                 "connect to / and send {\"watch\":1,\"path\":\"…\"}, or add ?watch to begin with a link here",
             ));
         }
@@ -154,7 +154,7 @@ pub(super) async fn once(
 fn sent_away(shared: &Shared, format: Format) -> Option<Answer> {
     shared.is_draining().then(|| match format {
         Format::Sse => Ok(farewell()),
-        Format::Ndjson => Err(Problem::new("draining", "the server is about to stop")),
+        Format::Ndjson => Err(Problem::new(Kind::Draining, "the server is about to stop")),
     })
 }
 
@@ -230,7 +230,7 @@ async fn plain(
         })
     };
     let mut response = found.unwrap_or_else(|| {
-        let problem = Problem::new("not-found", format!("there is nothing at {path}"));
+        let problem = Problem::new(Kind::NotFound, format!("there is nothing at {path}"));
         shared.metrics.refused(&problem);
         problem.into_response()
     });

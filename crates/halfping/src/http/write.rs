@@ -18,7 +18,7 @@ use super::{ACCEPT_PATCH, Answer, etag};
 use crate::aside::aside;
 use crate::connection::Connection;
 use crate::patience::Patience;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::room::{Room, Wanted};
 use crate::shared::{Failure, Shared};
 
@@ -56,7 +56,7 @@ pub(super) async fn one(
                 }
                 _ => {
                     let detail = format!("PATCH takes {ACCEPT_PATCH}; this body is {}", named(&media));
-                    let problem = Problem::new("unsupported-media-type", detail).hint(
+                    let problem = Problem::new(Kind::UnsupportedMediaType, detail).hint(
                         "send Content-Type: application/merge-patch+json for members that change, or \
                          application/json-patch+json for an array of operations; PUT writes a value whole",
                     );
@@ -90,12 +90,16 @@ async fn post(
     value: Json,
 ) -> Answer {
     if condition.is.is_some() || condition.is_not.is_some() {
-        return Err(Problem::new("bad-header", "POST makes something new: there is nothing to compare with"));
+        return Err(Problem::new(
+            Kind::BadHeader,
+            "POST makes something new: there is nothing to compare with",
+        ));
     }
     let (name, write) = creation(shared, path, value);
     let mut response = answer(shared, commit(shared, connection, write).await?)?;
     let location = format!("{}/{name}", target.trim_end_matches('/'));
-    let location = HeaderValue::from_str(&location).map_err(|e| Problem::new("internal", e.to_string()))?;
+    let location =
+        HeaderValue::from_str(&location).map_err(|e| Problem::new(Kind::Internal, e.to_string()))?;
     response.headers_mut().insert(header::LOCATION, location);
     Ok(response)
 }
@@ -109,7 +113,7 @@ pub(crate) fn is_misplaced(path: &Path) -> bool {
 /// The refusal of such a request.
 pub(crate) fn misplaced(path: &Path) -> Problem {
     let detail = format!("nothing is posted to {path}: only the root of the API has _streams");
-    Problem::new("reserved-path", detail)
+    Problem::new(Kind::ReservedPath, detail)
         .hint("the API begins at another path: give the client the URL of its root")
 }
 
@@ -156,7 +160,7 @@ fn check_json(media: Option<String>) -> Result<(), Problem> {
     match media {
         Some(media) if media != "application/json" && !media.ends_with("+json") => {
             let detail = format!("the body must be JSON; this one is {}", named(&media));
-            Err(Problem::new("unsupported-media-type", detail).hint(
+            Err(Problem::new(Kind::UnsupportedMediaType, detail).hint(
                 "send Content-Type: application/json (curl: --json, or -H 'Content-Type: application/json')",
             ))
         }
@@ -183,13 +187,13 @@ fn media_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         && coding != "identity"
     {
         return Err(Problem::new(
-            "unsupported-media-type",
+            Kind::UnsupportedMediaType,
             "a body with a Content-Encoding cannot be read here",
         )
         .hint("send it uncompressed"));
     }
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
-    let text = value.to_str().map_err(|_| Problem::new("bad-header", "Content-Type is not ASCII text"))?;
+    let text = value.to_str().map_err(|_| Problem::new(Kind::BadHeader, "Content-Type is not ASCII text"))?;
     Ok(Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()))
 }
 
@@ -233,7 +237,7 @@ impl Arriving<'_> {
             let until = self.patience.until().min(self.look);
             if let Ok(frame) = timeout_at(until, self.body.frame()).await {
                 let frame = frame.transpose();
-                return frame.map_err(|e| Problem::new("bad-body", format!("the body broke off: {e}")));
+                return frame.map_err(|e| Problem::new(Kind::BadBody, format!("the body broke off: {e}")));
             }
             self.look = Instant::now() + self.patience.between_looks();
             let wanted = self.wanted.look(shared, connection);
@@ -253,7 +257,7 @@ async fn read_body(
     body: &mut Body,
 ) -> Result<(Bytes, Option<Room>), Problem> {
     let max = shared.limits.body_bytes;
-    let too_large = || Problem::limit("body-too-large", "body_bytes", max, "too many bytes of one body");
+    let too_large = || Problem::limit(Kind::BodyTooLarge, "body_bytes", max, "too many bytes of one body");
     let declared =
         request.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|len| len > max) {
@@ -291,7 +295,7 @@ async fn read_body(
 fn too_slow(limits: &Limits) -> Problem {
     let max = limits.body_timeout_ms as usize;
     let problem =
-        Problem::limit("body-timeout", "body_timeout_ms", max, "milliseconds without enough of a body");
+        Problem::limit(Kind::BodyTimeout, "body_timeout_ms", max, "milliseconds without enough of a body");
     problem.hint(format!(
         "send at least {} bytes a second (body_bytes_per_second)",
         limits.body_bytes_per_second

@@ -12,7 +12,7 @@ use crate::access::is_own;
 use crate::aside::LARGE_BYTES;
 use crate::http::negotiate::{nearest, shorten};
 use crate::http::write::{is_misplaced, misplaced};
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::tag;
 use crate::transports::interval_ms;
 
@@ -129,7 +129,8 @@ impl Commands {
     /// All that a client says that is heard only once: nothing of it is taken if it is not JSON.
     pub(crate) fn once(bytes: &[u8], _: &Limits) -> Result<Commands, Problem> {
         let text = std::str::from_utf8(bytes);
-        let text = text.map_err(|error| Problem::new("bad-json", format!("this is not UTF-8: {error}")))?;
+        let text =
+            text.map_err(|error| Problem::new(Kind::BadJson, format!("this is not UTF-8: {error}")))?;
         let mut commands = Commands { once: true, ..Commands::new(text.to_owned()) };
         commands.look().map_err(|error| not_json(&error))?;
         Ok(commands)
@@ -205,7 +206,7 @@ impl Commands {
 }
 
 fn not_json(error: &serde_json::Error) -> Problem {
-    Problem::new("bad-json", format!("this is not JSON: {error}"))
+    Problem::new(Kind::BadJson, format!("this is not JSON: {error}"))
         .hint("say one command, such as {\"watch\":1,\"path\":\"/a\"}, or an array of commands")
 }
 
@@ -334,7 +335,7 @@ fn one(text: &str, place: Option<usize>, once: bool, limits: &Limits) -> Steps {
 }
 
 fn bad(detail: impl Into<String>) -> Problem {
-    Problem::new("bad-command", detail)
+    Problem::new(Kind::BadCommand, detail)
 }
 
 /// What is wrong and about which link, if it is about one.
@@ -508,7 +509,7 @@ fn check_once(name: &str) -> Result<(), Problem> {
         _ => format!("send {} to the resource's own URL", name.to_ascii_uppercase()),
     };
     let detail = format!("'{name}' is not possible here: this stream opens links, and hears nothing else");
-    Err(Problem::new("method-not-allowed", detail).hint(hint))
+    Err(Problem::new(Kind::MethodNotAllowed, detail).hint(hint))
 }
 
 const ID: &str = "an integer from 0 to 4294967295";
@@ -535,7 +536,7 @@ fn gettable(text: &str, limits: &Limits) -> Result<Path, Problem> {
     let path = Path::parse(text, limits)?;
     match path.segments().first() {
         Some(name) if name.starts_with('_') && !is_own(&path) => {
-            let problem = Problem::new("not-found", format!("a session has nothing of its own at {path}"));
+            let problem = Problem::new(Kind::NotFound, format!("a session has nothing of its own at {path}"));
             Err(problem.hint("it has /_server; /_health and /_metrics are read with a plain GET"))
         }
         _ => Ok(path),
@@ -547,7 +548,7 @@ fn resource(text: &str, limits: &Limits) -> Result<Path, Problem> {
     let path = Path::parse(text, limits)?;
     match path.segments().first() {
         Some(name) if name.starts_with('_') => {
-            Err(Problem::new("reserved-path", format!("{path} is the server's own")))
+            Err(Problem::new(Kind::ReservedPath, format!("{path} is the server's own")))
         }
         _ => Ok(path),
     }
@@ -616,7 +617,7 @@ fn explain(text: &str) -> Option<Problem> {
 
 fn unknown_command(detail: impl Into<String>) -> Problem {
     let known: Vec<&str> = COMMANDS.iter().map(|(name, _)| *name).collect();
-    Problem::new("unknown-command", detail).hint(format!("commands are {}", known.join(", ")))
+    Problem::new(Kind::UnknownCommand, detail).hint(format!("commands are {}", known.join(", ")))
 }
 
 /// What serde says, without a line and a column that mean nothing here.
@@ -643,7 +644,7 @@ mod tests {
     fn refused(text: &str) -> String {
         match steps(text).as_slice() {
             [Act::Refuse(problem, _)] | [Act::Refuse(problem, Some(_)), Act::Done] => {
-                format!("{} {}", problem.name(), String::from_utf8(problem.to_json()).unwrap())
+                format!("{} {}", problem.kind().name(), String::from_utf8(problem.to_json()).unwrap())
             }
             other => panic!("{text}: {other:?}"),
         }

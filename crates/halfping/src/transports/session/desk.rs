@@ -19,7 +19,7 @@ use crate::delivery::Deliver;
 use crate::http::etag;
 use crate::http::write::{commit, creation};
 use crate::own;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::room::{self, Room};
 use crate::shared::{Shared, Subscription};
 
@@ -204,8 +204,12 @@ impl Desk {
             let per_second = self.shared().limits.commands_per_second;
             if !self.pace.keep(per_second, Instant::now()) {
                 let (limit, max) = ("commands_per_second", per_second as usize);
-                let problem =
-                    Problem::limit("command-rate", limit, max, "too many commands a second of one session");
+                let problem = Problem::limit(
+                    Kind::CommandRate,
+                    limit,
+                    max,
+                    "too many commands a second of one session",
+                );
                 out.put(|out| message::error(&problem, None, false, out));
                 return Poll::Ready(Err(Close::CommandRate));
             }
@@ -219,13 +223,13 @@ impl Desk {
             Act::Watch(link, watch) => match self.watch(link, &watch) {
                 Ok(()) => self.owes_synced = true,
                 Err(problem) => {
-                    let ends = problem.name() != "link-in-use";
+                    let ends = problem.kind().name() != "link-in-use";
                     self.refuse_link(number, link, problem, ends, out);
                 }
             },
             Act::Unwatch(link) => {
                 if !self.subscription.unwatch(link) {
-                    let problem = Problem::new("unknown-link", format!("the session has no link {link}"));
+                    let problem = Problem::new(Kind::UnknownLink, format!("the session has no link {link}"));
                     self.refuse_link(number, link, problem, true, out);
                 }
             }
@@ -327,7 +331,7 @@ impl Desk {
     ) {
         let is_delete = matches!(action, Action::Delete);
         if is_delete && path.is_root() {
-            let problem = Problem::new("method-not-allowed", "the root cannot be removed");
+            let problem = Problem::new(Kind::MethodNotAllowed, "the root cannot be removed");
             return self.settle(
                 number,
                 Err(problem.hint("{\"put\":\"/\",\"value\":{}} empties the tree")),
@@ -443,7 +447,7 @@ fn found(shared: &Shared, path: &Path, reading: Reading) -> Result<Answer, Probl
         return Ok(Answer::reading(reading));
     }
     let etag = etag(shared, reading.revision);
-    Err(Problem::new("not-found", format!("there is nothing at {path}")).header(ETAG, etag))
+    Err(Problem::new(Kind::NotFound, format!("there is nothing at {path}")).header(ETAG, etag))
 }
 
 impl Drop for Desk {

@@ -31,7 +31,7 @@ use crate::access::Access;
 use crate::connection::Connection;
 use crate::delivery::Reader;
 use crate::own::Transport;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::server;
 use crate::shared::{Shared, Subscription};
 
@@ -46,13 +46,13 @@ pub(crate) fn handshake(request: &Parts) -> Result<Option<Handshake>, Problem> {
         && request.extensions.get::<hyper::ext::Protocol>().is_some_and(|p| p.as_str() == "websocket");
     let handshake = Handshake::read(request, over_http2);
     if request.version < Version::HTTP_11 && !matches!(handshake, Ok(None)) {
-        return Err(Problem::new("bad-header", "a WebSocket needs HTTP/1.1 or newer")
+        return Err(Problem::new(Kind::BadHeader, "a WebSocket needs HTTP/1.1 or newer")
             .hint("behind nginx: proxy_http_version 1.1"));
     }
     handshake.map_err(|error| match error {
-        HandshakeError::Version => Problem::new("websocket-version", error.to_string())
+        HandshakeError::Version => Problem::new(Kind::WebsocketVersion, error.to_string())
             .header(http::header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
-        _ => Problem::new("bad-header", format!("the request asks for a WebSocket, but {error}")),
+        _ => Problem::new(Kind::BadHeader, format!("the request asks for a WebSocket, but {error}")),
     })
 }
 
@@ -66,19 +66,20 @@ pub(crate) fn open(
     watch: Option<&Watch>,
 ) -> Result<Response, Problem> {
     if shared.is_draining() {
-        return Err(Problem::new("draining", "the server is about to stop"));
+        return Err(Problem::new(Kind::Draining, "the server is about to stop"));
     }
     let offered = &handshake.protocols;
     let protocol = offered.iter().any(|offer| offer == PROTOCOL).then_some(PROTOCOL);
     if protocol.is_none() && !offered.is_empty() {
         return Err(Problem::new(
-            "bad-header",
+            Kind::BadHeader,
             "none of the subprotocols in Sec-WebSocket-Protocol is spoken here",
         )
         .hint(format!("offer {PROTOCOL}")));
     }
     let Some(upgrade) = upgrade else {
-        let problem = Problem::new("internal", "the HTTP server around this API cannot upgrade connections");
+        let problem =
+            Problem::new(Kind::Internal, "the HTTP server around this API cannot upgrade connections");
         return Err(problem.hint("serve the router with HTTP upgrades, as axum::serve does"));
     };
     // Of somebody else's server no connection is known; but a session is one. Its socket is not set up yet.
