@@ -68,15 +68,51 @@ fn samples_of_files_stand_whole_in_the_pages_and_are_those_of_the_files() {
 
 #[test]
 fn rules_of_the_protocol_are_numbered_once() {
-    let rules = rules();
-    let once: BTreeSet<&String> = rules.iter().collect();
-    assert!(rules.len() > 40, "PROTOCOL.md should have rules, has {}", rules.len());
-    assert_eq!(once.len(), rules.len(), "a number stands for two rules in PROTOCOL.md");
+    let text = protocol();
+    let mut once = BTreeSet::new();
+    let mut last = "";
+    for (number, _) in rules(&text) {
+        assert!(is_rule(number), "PROTOCOL.md: {number} is no number of a rule");
+        assert!(once.insert(number), "PROTOCOL.md: {number} stands for two rules");
+        let (rule, part) = rule_and_part(number);
+        let (last_rule, last_part) = rule_and_part(last);
+        let follows = match (part.chars().next(), last_part.chars().next()) {
+            (Some('a'), _) => rule != last_rule,
+            (Some(part), Some(last)) => rule == last_rule && part as u32 == last as u32 + 1,
+            (Some(_), None) => false,
+            (None, _) => rule != last_rule,
+        };
+        assert!(follows, "PROTOCOL.md: {number} cannot follow {last}: parts are a, b, c …");
+        last = number;
+    }
+    assert!(once.len() > 40, "PROTOCOL.md should have rules, has {}", once.len());
+}
+
+#[test]
+fn no_rule_of_the_protocol_has_more_than_80_words() {
+    let text = protocol();
+    let words = |(number, rule): (_, String)| (number, rule.split_whitespace().count());
+    let counted: Vec<(&str, usize)> = rules(&text).into_iter().map(words).collect();
+    let long: Vec<String> = counted
+        .iter()
+        .filter(|(_, words)| *words > RULE_WORDS_MAX)
+        .map(|(number, words)| format!("{number} has {words} words"))
+        .collect();
+    assert!(
+        long.is_empty(),
+        "PROTOCOL.md: {}; at most {RULE_WORDS_MAX} are allowed. Split it into parts: L6a, L6b …",
+        long.join(", ")
+    );
+    let longest = counted.iter().map(|(_, words)| *words).max();
+    assert!(longest > Some(40), "the longest has {longest:?} words: are rules still read whole?");
 }
 
 #[test]
 fn rules_that_are_cited_exist() {
-    let rules: BTreeSet<String> = rules().into_iter().collect();
+    let text = protocol();
+    // The number of a rule stands for all its parts.
+    let numbers = rules(&text).into_iter().map(|(number, _)| [number, rule_and_part(number).0]);
+    let rules: BTreeSet<&str> = numbers.flatten().collect();
     let mut unknown = Vec::new();
     let mut cited = 0;
     for (path, text) in checkout::files("", &["rs", "md", "mjs", "js", "ts", "py", "toml", "html", "txt"]) {
@@ -99,8 +135,16 @@ fn rules_that_are_cited_exist() {
 fn citations_are_read_as_people_write_them() {
     assert_eq!(citations("// PROTOCOL S5: parts"), ["S5"]);
     assert_eq!(citations("(PROTOCOL S5, S7 and C4)"), ["S5", "S7", "C4"]);
+    assert_eq!(citations("PROTOCOL L6b, O5: why"), ["L6b", "O5"]);
     assert_eq!(citations("PROTOCOL.md and PROTOCOL 6"), [""; 0]);
     assert_eq!(parenthesised("only then (S5, S7), not (S5: why) or f(x), but (C4)"), ["S5", "S7", "C4"]);
+}
+
+#[test]
+fn rules_are_read_whole() {
+    let text = "- **S5** One,\n  two.\n\n  - Three.\n- **S6a** Four.\n\nNot this.\n";
+    let rules: Vec<(&str, String)> = rules(text);
+    assert_eq!(rules, [("S5", "One,\n  two.\n\n  - Three.".into()), ("S6a", "Four.".into())]);
 }
 
 #[test]
@@ -165,12 +209,41 @@ fn plain(path: &Path) -> PathBuf {
     plain
 }
 
-/// The numbers of the rules in PROTOCOL.md, as they stand at the beginning of each: `- **S5** …`.
-fn rules() -> Vec<String> {
-    let text = std::fs::read_to_string(checkout::root().join("PROTOCOL.md")).expect("PROTOCOL.md");
-    let number =
-        |line: &str| line.strip_prefix("- **")?.split_once("** ").map(|(number, _)| number.to_owned());
-    text.lines().filter_map(number).collect()
+/// Words of a rule of the protocol: a longer one has parts.
+const RULE_WORDS_MAX: usize = 80;
+
+/// The text of PROTOCOL.md.
+fn protocol() -> String {
+    std::fs::read_to_string(checkout::root().join("PROTOCOL.md")).expect("PROTOCOL.md")
+}
+
+/// The rules in PROTOCOL.md, `- **S5** …`: their numbers, and their text with what is indented
+/// beneath the first line.
+fn rules(protocol: &str) -> Vec<(&str, String)> {
+    let mut rules: Vec<(&str, String)> = Vec::new();
+    let mut is_within = false;
+    for line in protocol.lines() {
+        if let Some((number, text)) = line.strip_prefix("- **").and_then(|rest| rest.split_once("** ")) {
+            rules.push((number, text.to_owned()));
+            is_within = true;
+            continue;
+        }
+        is_within &= line.is_empty() || line.starts_with("  ");
+        if let Some((_, text)) = rules.last_mut().filter(|_| is_within) {
+            text.push('\n');
+            text.push_str(line);
+        }
+    }
+    for (_, text) in &mut rules {
+        text.truncate(text.trim_end().len());
+    }
+    rules
+}
+
+/// `L6b` is the part `b` of the rule `L6`.
+fn rule_and_part(number: &str) -> (&str, &str) {
+    let rule = number.trim_end_matches(|c: char| c.is_ascii_lowercase());
+    number.split_at(rule.len())
 }
 
 /// Rules that a line cites: `PROTOCOL S5`, `PROTOCOL S5, S7 and C4`.
@@ -190,10 +263,12 @@ fn parenthesised(line: &str) -> Vec<&str> {
     lists.filter(|words| words.iter().all(|word| is_rule(word))).flatten().collect()
 }
 
-/// One capital letter and a number.
+/// One capital letter, a number and, for a part, one small letter.
 fn is_rule(word: &str) -> bool {
-    let Some((letter, number)) = word.split_at_checked(1) else { return false };
+    let (rule, part) = rule_and_part(word);
+    let Some((letter, number)) = rule.split_at_checked(1) else { return false };
     letter.chars().all(|c| c.is_ascii_uppercase())
         && !number.is_empty()
         && number.chars().all(|c| c.is_ascii_digit())
+        && part.len() <= 1
 }
