@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::cursor::Revision;
+use crate::mutants;
 
 /// Milliseconds since 1970, UTC.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -17,18 +18,42 @@ const ENTRIES_MAX: usize = 1 << 16;
 
 /// The first revision of each millisecond. When full, every other entry of the older half goes: recent times stay exact, old ones
 /// become earlier than they were (never later), by little compared with their age.
+///
+/// The clock may be set back. Then times that it has not reached are false, and become what it
+/// reads now: none is later than the clock, and later revisions never have earlier times.
 #[derive(Default)]
 pub(crate) struct Times {
     entries: VecDeque<(Revision, Timestamp)>,
+    /// The newest reading of the clock.
+    reading: Timestamp,
 }
 
 impl Times {
-    /// Notes a commit. Time does not run backwards here, whatever the clock does. Returns the time that counts.
-    pub(crate) fn note(&mut self, revision: Revision, at: Timestamp) -> Timestamp {
-        if let Some((_, last)) = self.entries.back()
-            && at <= *last
-        {
-            return *last;
+    /// Times up to a reading of the clock.
+    pub(crate) fn new(now: Timestamp) -> Times {
+        Times { entries: VecDeque::new(), reading: now }
+    }
+
+    /// Takes note of what the clock reads. True when it was set back.
+    pub(crate) fn read(&mut self, now: Timestamp) -> bool {
+        let is_back = now < self.reading;
+        self.reading = now;
+        if is_back && !mutants::is("clock-set-back") {
+            let after = self.entries.partition_point(|(_, at)| *at <= now);
+            if let Some((revision, _)) = self.entries.get(after).copied() {
+                self.entries.truncate(after);
+                self.note(revision, now);
+            }
+        }
+        is_back
+    }
+
+    /// Notes a commit. Where some wait for the disk, commits are applied in another order than
+    /// they were made in: then the later time counts.
+    pub(crate) fn note(&mut self, revision: Revision, at: Timestamp) {
+        let at = at.min(self.reading);
+        if self.entries.back().is_some_and(|(_, last)| at <= *last) {
+            return;
         }
         if self.entries.len() == ENTRIES_MAX {
             let mut place = 0;
@@ -38,7 +63,6 @@ impl Times {
             });
         }
         self.entries.push_back((revision, at));
-        at
     }
 
     /// Some of the entries, oldest first: the newest all, older ones the more sparsely the older they are.
@@ -78,6 +102,7 @@ mod tests {
         let mut times = Times::default();
         let commits = 10 * ENTRIES_MAX as u64;
         for r in 1..=commits {
+            times.read(Timestamp(1000 + r / 2));
             times.note(Revision(r), Timestamp(1000 + r / 2));
         }
         assert!(times.entries.len() <= ENTRIES_MAX);
@@ -94,11 +119,49 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_clock_set_back_does_not_take_the_past_along() {
+    /// Commits, each of the clock's reading beside it.
+    fn made(readings: &[u64]) -> Times {
         let mut times = Times::default();
-        assert_eq!(times.note(Revision(1), Timestamp(50)), Timestamp(50));
-        assert_eq!(times.note(Revision(2), Timestamp(40)), Timestamp(50));
-        assert_eq!(times.of(Revision(2)), Timestamp(50));
+        for (i, reading) in readings.iter().enumerate() {
+            times.read(Timestamp(*reading));
+            times.note(Revision(i as u64 + 1), Timestamp(*reading));
+        }
+        times
+    }
+
+    fn told(times: &Times, revisions: u64) -> Vec<u64> {
+        (1..=revisions).map(|revision| times.of(Revision(revision)).0).collect()
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_is_followed_when_it_is_right_again() {
+        // PROTOCOL S10
+        assert_eq!(told(&made(&[50, 9050, 9060, 60, 70]), 5), [50, 60, 60, 60, 70]);
+        // Also before another commit, and when it was ahead from the beginning.
+        let mut times = made(&[9050, 9060]);
+        assert!(times.read(Timestamp(60)));
+        assert_eq!(told(&times, 2), [60, 60]);
+        assert!(!times.read(Timestamp(70)));
+        assert_eq!(told(&times, 2), [60, 60]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_a_little_leaves_older_times_as_they_were() {
+        assert_eq!(told(&made(&[50, 60, 70, 65, 66]), 5), [50, 60, 65, 65, 66]);
+    }
+
+    #[test]
+    fn a_commit_that_waited_for_the_disk_does_not_make_others_older() {
+        let mut times = made(&[50]);
+        times.read(Timestamp(60));
+        times.read(Timestamp(70));
+        times.note(Revision(2), Timestamp(70));
+        // It was made before that one, and is applied after it.
+        times.note(Revision(3), Timestamp(60));
+        assert_eq!(told(&times, 3), [50, 70, 70]);
+        // The clock is set back while it waits.
+        times.read(Timestamp(40));
+        times.note(Revision(4), Timestamp(80));
+        assert_eq!(told(&times, 4), [40, 40, 40, 40]);
     }
 }

@@ -138,6 +138,15 @@ impl Api {
     pub fn open(
         directory: &std::path::Path,
         options: Options,
+        tell: impl FnMut(Progress),
+    ) -> Result<(Api, Restored), Fault> {
+        Api::open_by(Clock::new(), directory, options, tell)
+    }
+
+    fn open_by(
+        clock: Clock,
+        directory: &std::path::Path,
+        options: Options,
         mut tell: impl FnMut(Progress),
     ) -> Result<(Api, Restored), Fault> {
         if let Err(why) = options.limits.check() {
@@ -157,7 +166,7 @@ impl Api {
             }
         }
         let is_all_durable = options.ephemeral.is_empty();
-        let (regions, clock) = (Regions::new(options.ephemeral), Clock::new());
+        let regions = Regions::new(options.ephemeral);
         let mut opened = halfping_journal::open(store, options.limits, regions, clock.now(), &mut tell)?;
         if opened.hidden > 0 {
             let what = format!(
@@ -343,5 +352,146 @@ impl<T: DeserializeOwned> Watch<T> {
             halfping_engine::Kind::Gone => Ok(None),
             _ => typed(&self.path, &frame.body).map(Some),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{Duration, SystemTime};
+
+    use halfping_engine::Json;
+
+    use super::tests::Step::{Post, Restart};
+    use super::*;
+    use crate::http::write;
+
+    const NOW: u64 = 1_700_000_000_000;
+    const YEAR: u64 = 365 * 86_400_000;
+
+    /// A server, at the clock that it goes by.
+    struct Server {
+        api: Api,
+        at: PathBuf,
+        wall: fn() -> SystemTime,
+    }
+
+    impl Server {
+        fn new(test: &str, wall: fn() -> SystemTime) -> Server {
+            let at = std::env::temp_dir().join(format!("halfping-{test}-{}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&at);
+            std::fs::create_dir(&at).unwrap();
+            Server::open(at, wall)
+        }
+
+        fn open(at: PathBuf, wall: fn() -> SystemTime) -> Server {
+            let (api, _) = Api::open_by(Clock::with(wall), &at, Options::default(), |_| {}).unwrap();
+            Server { api, at, wall }
+        }
+
+        /// A server that goes on with what is on disk: after this one was closed, or as after a
+        /// crash.
+        async fn restarted(self, is_closed: bool) -> Server {
+            let Server { api, at, wall } = self;
+            let next = at.join("next");
+            std::fs::create_dir(&next).unwrap();
+            if is_closed {
+                api.close().await;
+            }
+            let file = halfping_journal::FILE;
+            std::fs::copy(at.join(file), next.join(file)).unwrap();
+            Server::open(next, wall)
+        }
+
+        /// Posts something; its key.
+        async fn post(&self) -> String {
+            let shared = self.api.shared();
+            let (path, one) = (self.api.path("/list").unwrap(), Json::parse(b"1", &shared.limits));
+            let (name, write) = write::creation(shared, &path, one.unwrap());
+            assert!(write::commit(shared, &shared.foreign, write).await.unwrap().0);
+            name
+        }
+
+        /// The time of the newest change.
+        fn time(&self) -> u64 {
+            self.api.shared().with_engine(|engine| engine.time_of(engine.revision()).0)
+        }
+    }
+
+    /// An event, and the clock's reading at it.
+    #[derive(Clone, Copy)]
+    enum Step {
+        Post(u64),
+        Restart(u64),
+    }
+
+    /// Goes through steps, each with the time that the newest change has after it. All keys sort.
+    async fn live(clock: (&AtomicU64, fn() -> SystemTime), test: &str, steps: &[(Step, u64)]) {
+        let (reading, wall) = clock;
+        for is_closed in [true, false] {
+            reading.store(NOW - 1, Ordering::Relaxed);
+            let mut server = Server::new(test, wall);
+            let (first, mut keys) = (server.at.clone(), Vec::new());
+            for (place, (step, time)) in steps.iter().enumerate() {
+                let (Step::Post(reads) | Step::Restart(reads)) = *step;
+                reading.store(reads, Ordering::Relaxed);
+                match step {
+                    Step::Post(_) => keys.extend([server.post().await, server.post().await]),
+                    Step::Restart(_) => server = server.restarted(is_closed).await,
+                }
+                assert_eq!(server.time(), *time, "after step {place}");
+            }
+            assert!(keys.windows(2).all(|pair| pair[0] < pair[1]), "{keys:?}");
+            drop(server);
+            let _ = std::fs::remove_dir_all(first);
+        }
+    }
+
+    fn wall(reading: &AtomicU64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(reading.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_ahead_is_followed_when_it_is_right_again() {
+        // PROTOCOL S10, W5
+        static READING: AtomicU64 = AtomicU64::new(0);
+        let steps = [
+            (Post(NOW), NOW),
+            (Post(NOW + YEAR), NOW + YEAR),
+            (Post(NOW + 1), NOW + 1),
+            (Restart(NOW + 2), NOW + 1),
+            (Post(NOW + 3), NOW + 3),
+        ];
+        live((&READING, || wall(&READING)), "ahead", &steps).await;
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_ahead_until_a_restart_is_followed_from_then_on() {
+        // PROTOCOL S10, W5
+        static READING: AtomicU64 = AtomicU64::new(0);
+        let steps = [
+            (Post(NOW + YEAR), NOW + YEAR),
+            (Restart(NOW), NOW),
+            (Post(NOW + 1), NOW + 1),
+            (Restart(NOW + 2), NOW + 1),
+            (Post(NOW + 3), NOW + 3),
+        ];
+        live((&READING, || wall(&READING)), "ahead-until-a-restart", &steps).await;
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_behind_after_a_restart_makes_no_keys_before_older_ones() {
+        // PROTOCOL S10, W5
+        static READING: AtomicU64 = AtomicU64::new(0);
+        let steps = [
+            (Post(NOW), NOW),
+            (Restart(NOW - YEAR), NOW - YEAR),
+            (Post(NOW - YEAR + 1), NOW - YEAR + 1),
+            (Restart(NOW - YEAR), NOW - YEAR),
+            (Post(NOW - YEAR), NOW - YEAR),
+            (Post(NOW + 5), NOW + 5),
+        ];
+        live((&READING, || wall(&READING)), "behind", &steps).await;
     }
 }

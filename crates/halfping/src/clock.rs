@@ -7,11 +7,19 @@ use halfping_engine::{Tick, Timestamp};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: Instant,
+    /// The time of day.
+    wall: fn() -> SystemTime,
 }
 
 impl Clock {
     pub(crate) fn new() -> Clock {
-        Clock { start: Instant::now() }
+        Clock { start: Instant::now(), wall: SystemTime::now }
+    }
+
+    /// The same with another time of day.
+    #[cfg(test)]
+    pub(crate) fn with(wall: fn() -> SystemTime) -> Clock {
+        Clock { wall, ..Clock::new() }
     }
 
     pub(crate) fn tick(&self) -> Tick {
@@ -22,8 +30,9 @@ impl Clock {
         self.start + Duration::from_millis(tick.0)
     }
 
+    /// What the clock on the wall reads. It may go back.
     pub(crate) fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since = (self.wall)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Timestamp(since.as_millis() as u64)
     }
 }

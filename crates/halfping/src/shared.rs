@@ -8,7 +8,8 @@ use std::thread;
 
 use halfping_engine::{Cursor, Path, Revision};
 use halfping_engine::{
-    Engine, Epoch, Limits, Metadata, Refusal, SessionId, Submitted, Tick, Update, Watch, Write, Written,
+    Engine, Epoch, Limits, Metadata, Refusal, SessionId, Submitted, Tick, Timestamp, Update, Watch, Write,
+    Written,
 };
 use halfping_journal::{Committer, Fault, FaultKind, Status, Store};
 use parking_lot::{Mutex, MutexGuard};
@@ -117,7 +118,7 @@ impl Shared {
         if keeps_own {
             engine.keep_own(false);
         }
-        Shared::around(engine, keeps_own, clock)
+        Shared::around(engine, keeps_own, clock, Names::after(Timestamp(0)))
     }
 
     /// A tree whose commits are made durable.
@@ -127,7 +128,7 @@ impl Shared {
         keeps_own: bool,
         clock: Clock,
     ) -> std::io::Result<Arc<Shared>> {
-        let shared = Shared::around(engine, keeps_own, clock);
+        let shared = Shared::around(engine, keeps_own, clock, Names::after(committer.names()));
         if let Status::Failed(fault) = committer.status() {
             shared.state.lock().fault = Some(fault.clone());
         }
@@ -136,7 +137,7 @@ impl Shared {
         Ok(shared)
     }
 
-    fn around(engine: Engine, keeps_own: bool, clock: Clock) -> Arc<Shared> {
+    fn around(engine: Engine, keeps_own: bool, clock: Clock, names: Names) -> Arc<Shared> {
         let limits = engine.limits().clone();
         let state = State {
             engine,
@@ -153,7 +154,7 @@ impl Shared {
             own: keeps_own.then(|| Own::new(clock.now())),
             clock,
             metrics: Metrics::default(),
-            names: Names::default(),
+            names,
             foreign: Arc::new(Connection::foreign(&limits)),
             budget: Budget::of_all(&limits),
             small_budget: Budget::of_small(&limits),

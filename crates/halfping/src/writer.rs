@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
 use crate::problem::RETRY_AFTER_SECONDS;
-use crate::shared::Shared;
+use crate::shared::{Shared, State};
 
 /// How long the thread sleeps when there is nothing to do. It is woken when there is; this is for what nobody wakes it for.
 const NAP: Duration = Duration::from_secs(1);
@@ -89,7 +89,7 @@ impl Work {
                 self.looked = Instant::now();
                 self.look(&shared);
             }
-            let transaction = shared.with_state(|state| self.committer.begin(&mut state.engine));
+            let transaction = shared.with_state(|state| self.begin(&shared, state));
             if let Some(transaction) = transaction {
                 self.transact(&shared, &transaction);
                 continue;
@@ -107,6 +107,12 @@ impl Work {
             drop(shared);
             thread::park_timeout(NAP);
         }
+    }
+
+    fn begin(&mut self, shared: &Shared, state: &mut State) -> Option<Transaction> {
+        // All names of commits in line were given before.
+        self.committer.give_names(shared.names.time());
+        self.committer.begin(&mut state.engine)
     }
 
     fn transact(&mut self, shared: &Arc<Shared>, transaction: &Transaction) {
@@ -204,7 +210,7 @@ impl Work {
         // What got in line before is written yet; nothing gets there any more.
         let transaction = shared.with_state(|state| {
             state.fault.get_or_insert_with(|| Fault::new(FaultKind::Io, "the store is closed"));
-            self.committer.begin(&mut state.engine)
+            self.begin(shared, state)
         });
         if let Some(transaction) = transaction {
             self.transact(shared, &transaction);

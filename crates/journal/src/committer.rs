@@ -3,7 +3,7 @@
 //! It takes three steps, of which only the first and the last need the engine, and only the second takes time. Whoever runs it does them one
 //! after the other: [`Committer::begin`], [`Committer::write`], [`Committer::end`].
 
-use halfping_engine::{Engine, Refusal, Revision, Written};
+use halfping_engine::{Engine, Refusal, Revision, Timestamp, Written};
 
 use crate::journal::{Fault, Journal, Transaction};
 
@@ -15,6 +15,9 @@ const LOG_COMMITS: usize = 1024;
 /// Revisions that ephemeral commits, and those of the server's own state, may take before it has to be written down that they were taken. After a restart as many are left out; 2^24
 /// restarts are as many as a server will see.
 const LEASE: u64 = 1 << 40;
+/// Milliseconds of names that may be given before it has to be written down that they were. After a
+/// restart they may be left out.
+const NAMES_LEASE_MS: u64 = 1000;
 
 /// What became of commits: of each that was [submitted](Engine::submit) and had to wait, in order.
 pub type Settled = Result<Vec<Result<Vec<Written>, Refusal>>, Fault>;
@@ -40,6 +43,9 @@ pub struct Committer<J> {
     log_commits_max: usize,
     /// Up to which revision ephemeral commits may be made.
     lease: Revision,
+    /// Up to which time names may be given, and the time of the newest.
+    names_lease: Timestamp,
+    names: Timestamp,
     /// The newest revision in the log that somebody was told of.
     newest: Revision,
     /// Patterns that have to be written down before the first commit.
@@ -49,11 +55,13 @@ pub struct Committer<J> {
 }
 
 impl<J: Journal> Committer<J> {
-    /// `newest`, `lease`: as the journal has them. `ephemeral`: as they are to be, if they are others there.
+    /// `newest`, `lease`, `names`: as the journal has them. `ephemeral`: as they are to be, if they
+    /// are others there.
     pub(crate) fn new(
         journal: J,
         newest: Revision,
         lease: Revision,
+        names: Timestamp,
         ephemeral: Option<Vec<String>>,
     ) -> Committer<J> {
         Committer {
@@ -64,6 +72,8 @@ impl<J: Journal> Committer<J> {
             log_bytes_max: LOG_BYTES,
             log_commits_max: LOG_COMMITS,
             lease,
+            names_lease: names,
+            names,
             newest,
             ephemeral,
             owes_checkpoint: false,
@@ -90,6 +100,16 @@ impl<J: Journal> Committer<J> {
         &self.status
     }
 
+    /// No name that was given before has a later time.
+    pub fn names(&self) -> Timestamp {
+        self.names
+    }
+
+    /// Names are given that have times up to this one: the next start is to know of it.
+    pub fn give_names(&mut self, through: Timestamp) {
+        self.names = self.names.max(through);
+    }
+
     /// What has to be written now; `None` when nothing has.
     pub fn begin(&mut self, engine: &mut Engine) -> Option<Transaction> {
         if self.status != Status::Works {
@@ -107,11 +127,14 @@ impl<J: Journal> Committer<J> {
         if is_long || self.owes_checkpoint {
             transaction.checkpoint = Some(engine.checkpoint());
         }
-        self.add_lease(engine, &mut transaction);
+        self.add_leases(engine, &mut transaction);
         (has_batch || !transaction.is_empty()).then_some(transaction)
     }
 
-    fn add_lease(&mut self, engine: &Engine, transaction: &mut Transaction) {
+    fn add_leases(&mut self, engine: &Engine, transaction: &mut Transaction) {
+        if self.names > self.names_lease {
+            transaction.names = Some(Timestamp(self.names.0.saturating_add(NAMES_LEASE_MS)));
+        }
         transaction.ephemeral = self.ephemeral.clone();
         let newest =
             transaction.batch.as_ref().map_or(Revision::NONE, |batch| batch.last).max(engine.revision());
@@ -161,6 +184,7 @@ impl<J: Journal> Committer<J> {
         self.newest = transaction.batch.as_ref().map_or(self.newest, |batch| batch.last);
         self.lease = transaction.lease.unwrap_or(self.lease);
         engine.lease_own(self.lease);
+        self.names_lease = transaction.names.unwrap_or(self.names_lease);
         self.ephemeral = None;
         Ok(())
     }
@@ -195,7 +219,7 @@ impl<J: Journal> Committer<J> {
         if engine.stored() < engine.revision() {
             transaction.checkpoint = Some(engine.checkpoint());
         }
-        self.add_lease(engine, &mut transaction);
+        self.add_leases(engine, &mut transaction);
         (!transaction.is_empty()).then_some(transaction)
     }
 

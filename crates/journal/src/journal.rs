@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use halfping_engine::{Batch, Checkpoint, Corrupt, Revision};
+use halfping_engine::{Batch, Checkpoint, Corrupt, Revision, Timestamp};
 use thiserror::Error;
 
 /// Something that keeps commits.
@@ -40,6 +40,8 @@ pub struct Transaction {
     pub lease: Option<Revision>,
     /// What is ephemeral from now on, as patterns of paths.
     pub ephemeral: Option<Vec<String>>,
+    /// Up to which time names may be given from now on.
+    pub names: Option<Timestamp>,
 }
 
 impl Transaction {
@@ -60,6 +62,8 @@ pub struct Header {
     pub lease: Revision,
     /// What was ephemeral, as patterns of paths.
     pub ephemeral: Vec<String>,
+    /// Up to which time names may have been given.
+    pub names: Timestamp,
     /// When revisions were committed, as the engine writes it.
     pub times: Vec<u8>,
     /// How many rows there are.

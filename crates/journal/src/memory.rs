@@ -70,6 +70,7 @@ impl Journal for Memory {
             self.header.times = checkpoint.times.clone();
         }
         self.header.lease = transaction.lease.unwrap_or(self.header.lease);
+        self.header.names = transaction.names.unwrap_or(self.header.names);
         if let Some(ephemeral) = &transaction.ephemeral {
             self.header.ephemeral = ephemeral.clone();
         }

@@ -92,12 +92,13 @@ pub fn open<J: Journal>(
         }
         let is_new = |pattern: &&Pattern| !was_ephemeral.contains(pattern);
         let new: Vec<Pattern> = regions.ephemeral().iter().filter(is_new).cloned().collect();
-        restoring.lose(&was_ephemeral, at, now);
-        hidden = restoring.lose(&new, at, now);
+        restoring.lose(&was_ephemeral, at);
+        hidden = restoring.lose(&new, at);
     }
     let patterns: Vec<String> = regions.ephemeral().iter().map(ToString::to_string).collect();
     let engine = restoring.finish(regions);
-    let committer = Committer::new(journal, newest, header.lease, (!is_same).then_some(patterns));
+    let committer =
+        Committer::new(journal, newest, header.lease, header.names, (!is_same).then_some(patterns));
     Ok(Opened { engine, committer, replayed, rows: header.rows, bytes, hidden })
 }
 

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use halfping_engine::{Checkpoint, Key, Revision};
+use halfping_engine::{Checkpoint, Key, Revision, Timestamp};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
 
 use crate::backend::{Backend, FILE, FileIn, Unsynced, Watched, create, fault, in_use, rewrite};
@@ -196,6 +196,9 @@ impl<B: Backend> Store<B> {
                 let mut log = write.open_table(LOG).map_err(fault)?;
                 log.retain_in(..=checkpoint.through.0, |_, _| false).map_err(fault)?;
             }
+            if let Some(names) = transaction.names {
+                put(&mut write.open_table(META).map_err(fault)?, "names", names.0)?;
+            }
             if transaction.lease.is_some() || transaction.ephemeral.is_some() {
                 let mut meta = write.open_table(META).map_err(fault)?;
                 if let Some(lease) = transaction.lease {
@@ -323,6 +326,7 @@ impl<B: Backend> Store<B> {
             through: Revision(number_or(&meta, "through", 0)?),
             lease: Revision(number_or(&meta, "lease", 0)?),
             ephemeral: ephemeral.lines().map(str::to_owned).collect(),
+            names: Timestamp(number_or(&meta, "names", 0)?),
             times: bytes(&meta, "times")?,
             rows: rows.len().map_err(fault)?,
             batches: log.len().map_err(fault)?,

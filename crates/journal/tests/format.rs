@@ -76,7 +76,7 @@ fn make_the_fixture() {
 #[test]
 fn a_store_of_version_1_is_opened() {
     let store = Store::open(&copy("version-1"), 0).unwrap();
-    let opened = open(store, Limits::default(), Regions::default(), Timestamp(0), &mut |_| {}).unwrap();
+    let opened = open(store, Limits::default(), Regions::default(), Timestamp(2000), &mut |_| {}).unwrap();
     let engine = opened.engine;
     assert_eq!((engine.revision(), opened.replayed), (Revision(6), 1));
     assert_eq!(engine.cursor(Revision(6)), Cursor::parse("123456789abc.6").unwrap());

@@ -37,6 +37,7 @@ pub(crate) const MUTANTS: &[(&str, &str)] = &[
     ("cursor-before-the-change", "engine: a condition holds with the cursor of the state before"),
     ("resume-too-new", "engine: a session's cursor promises what links with a rate have not told"),
     ("own-wakes-root", "engine: the server's own state is taken for a part of the tree"),
+    ("clock-set-back", "engine: times stay ahead when the clock was"),
     ("checkpoint-marks-all", "engine: a checkpoint that failed counts as done"),
 ];
 

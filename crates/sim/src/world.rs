@@ -20,6 +20,8 @@ use crate::script::{
     CLIENTS, Fate, If, Operation, REGIONS, Script, Settings, Watching, Writing, brief, show,
 };
 
+/// How far the clock on the wall is set, in milliseconds.
+const AHEAD: u64 = 5000;
 /// Cursors that are kept, to be resumed with later.
 const CURSORS: usize = 32;
 /// Frames in which everything there is to be told must have been told.
@@ -54,9 +56,9 @@ pub(crate) struct World {
     mutant: &'static str,
     is_told: bool,
     now: u64,
-    /// The clock on the wall, which may go back, and what it showed at most.
+    /// The clock on the wall, which may be set, and what the server has read there last.
     wall: u64,
-    wall_max: u64,
+    read: u64,
     epoch: u64,
     regions: usize,
     server: Option<Server>,
@@ -213,7 +215,7 @@ impl World {
             report: Report::default(),
             turns: 0,
             wall: 1000,
-            wall_max: 1000,
+            read: 1000,
         };
         world.say(|| script.settings.to_string());
         let remains = Remains::new(world.settings.store, epoch, mutant);
@@ -229,6 +231,11 @@ impl World {
 
     fn patterns(&self) -> Patterns {
         model::patterns(REGIONS[self.regions])
+    }
+
+    fn read_clock(&mut self) -> Timestamp {
+        self.read = self.wall;
+        Timestamp(self.wall)
     }
 
     fn tick(&self) -> Tick {
@@ -264,8 +271,11 @@ impl World {
             Operation::Recover(fate) => self.recover(*fate),
             Operation::Tick(ms) => {
                 self.now += ms;
-                self.wall += ms;
-                self.wall_max = self.wall_max.max(self.wall);
+                self.wall = match ms % 8 {
+                    0 => self.wall.saturating_sub(AHEAD),
+                    1 => self.wall + AHEAD,
+                    _ => self.wall + ms,
+                };
                 Ok(())
             }
             Operation::Connect(client) => self.connect(*client),
@@ -312,7 +322,7 @@ impl World {
         });
         let Ok(asked) = asked.collect::<Result<Vec<Write>, No>>() else { return Ok(()) };
         let commit = InLine { writes: writes.to_vec(), conditions };
-        let at = Timestamp(self.wall);
+        let at = self.read_clock();
         let engine = &mut self.server().engine;
         match engine.submit(&asked, at) {
             Submitted::Busy => {
@@ -362,7 +372,7 @@ impl World {
             Json::parse(value.to_string().as_bytes(), limits).map_err(|error| error.to_string())
         };
         let Some(change) = json(next)?.over(&json(&self.own)?) else { return Ok(()) };
-        let (at, last) = (Timestamp(self.wall), self.tree.revision);
+        let (at, last) = (self.read_clock(), self.tree.revision);
         let engine = &mut self.server().engine;
         // What others have left to be done is gone on with by any commit, and wakes others.
         let had_work = engine.has_work();
@@ -740,7 +750,7 @@ impl World {
         let patterns = REGIONS[self.regions].iter().map(|text| Pattern::parse(text, &limits));
         let regions = Regions::new(patterns.collect::<Result<_, _>>().map_err(|e| e.to_string())?);
         let spare = journal.spare();
-        let opened = match open(journal, limits, regions, Timestamp(self.wall), &mut |_| {}) {
+        let opened = match open(journal, limits, regions, self.read_clock(), &mut |_| {}) {
             Ok(opened) => opened,
             Err(fault) => {
                 return match spare {
@@ -999,7 +1009,7 @@ impl World {
                     })?;
                 }
                 ensure(revision.0 <= self.tree.revision, || format!("a frame leads to {revision:?}"))?;
-                ensure(frame.time.0 <= self.wall_max, || format!("a frame of the time {:?}", frame.time))?;
+                ensure(frame.time.0 <= self.read, || format!("a frame of the time {:?}", frame.time))?;
             }
             ensure(!link.whole || matches!(frame.kind.name(), "snapshot" | "gone"), || {
                 format!("a {} for a link of whole values", frame.kind.name())

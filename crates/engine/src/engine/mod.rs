@@ -155,7 +155,7 @@ impl Engine {
     /// An empty tree. Its root is the first commit of the epoch.
     pub fn new(limits: Limits, epoch: Epoch, now: Timestamp) -> Engine {
         let first = Revision(1);
-        let mut times = Times::default();
+        let mut times = Times::new(now);
         times.note(first, now);
         Engine {
             epoch,
@@ -206,11 +206,22 @@ impl Engine {
         Cursor { epoch: self.epoch, revision }
     }
 
-    /// Applies all writes as one commit, or none of them. A commit that changes nothing takes no revision.
+    /// Applies all writes as one commit, or none of them. A commit that changes nothing takes no
+    /// revision. `now`: the clock's reading, which may be less than before.
     pub fn commit(&mut self, writes: &[Write], now: Timestamp) -> Result<Vec<Written>, Refusal> {
         debug_assert!(self.woken.is_empty(), "the woken sessions of the last call were not taken");
+        self.read_clock(now);
         let worked_out = self.work_out(writes, &Change::Keep)?;
         Ok(self.carry_out(writes, worked_out, now))
+    }
+
+    /// Takes note of what the clock reads. Nobody is told a time any more that it was set back from.
+    pub(crate) fn read_clock(&mut self, now: Timestamp) {
+        if self.times.read(now) {
+            let frames =
+                std::mem::replace(&mut self.sharing, Sharing::new(self.limits.shared_encoding_bytes));
+            self.garbage.add_husk(frames);
+        }
     }
 
     /// Makes writes true that were worked out over the tree as it is.

@@ -68,6 +68,7 @@ impl Engine {
     /// leased. It is not held to the limits of bodies, since it is not a peer's.
     pub fn commit_own(&mut self, change: &Json, now: Timestamp) -> bool {
         debug_assert!(self.woken.is_empty(), "the woken sessions of the last call were not taken");
+        self.read_clock(now);
         let at = self.revision.next();
         let is_free = self.has_room();
         let Some(own) = self.own.as_deref_mut().filter(|own| is_free && at <= own.lease) else {

@@ -6,7 +6,7 @@ use crate::limits::Limits;
 use crate::mutants;
 use crate::rows::codec::{Corrupt, Input, corrupt};
 use crate::rows::{ABSENT, Key, LEAF, OBJECT, ROWS};
-use crate::times::Timestamp;
+use crate::times::{Times, Timestamp};
 use crate::tree::key::{KeyId, Keys};
 use crate::tree::{Member, Object, Value};
 use crate::write::change::Change;
@@ -24,6 +24,8 @@ pub struct Restoring {
     open: Vec<Open>,
     /// Their key.
     key: Vec<u8>,
+    /// What the clock reads.
+    now: Timestamp,
 }
 
 /// An object whose rows are being read.
@@ -41,7 +43,7 @@ struct Open {
 impl Restoring {
     /// Nothing so far.
     pub fn new(limits: Limits, epoch: Epoch, now: Timestamp) -> Restoring {
-        Restoring { engine: Engine::new(limits, epoch, now), open: Vec::new(), key: Vec::new() }
+        Restoring { engine: Engine::new(limits, epoch, now), open: Vec::new(), key: Vec::new(), now }
     }
 
     /// The next row. `place`: members of one object are in the order of theirs.
@@ -122,10 +124,11 @@ impl Restoring {
         let engine = &mut self.engine;
         engine.revision = through;
         (engine.stored.through, engine.stored.made, engine.stored.done) = (through, 1, 1);
-        engine.times = Default::default();
+        engine.times = Times::default();
         let mut input = Input::new(times);
         for _ in 0..input.count()? {
             let (revision, at) = (input.whole_revision()?, Timestamp(input.number()?));
+            engine.times.read(at);
             engine.times.note(revision, at);
         }
         match engine.root_changed <= through {
@@ -147,6 +150,7 @@ impl Restoring {
                 return corrupt("a commit is older than the state that it changes");
             }
             let revision = again.map_or(revision, |first| first.max(self.engine.revision.next()));
+            self.engine.times.read(at);
             self.engine.apply(change, revision, at);
             // Also when it made no difference: its number is taken.
             self.engine.revision = revision;
@@ -162,7 +166,7 @@ impl Restoring {
 
     /// What was ephemeral is gone, as of this revision: whoever has seen any of it will be told. `regions`: which parts that were, and which
     /// parts are to be so now. Returns how many values were there.
-    pub fn lose(&mut self, ephemeral: &[Pattern], at: Revision, now: Timestamp) -> usize {
+    pub fn lose(&mut self, ephemeral: &[Pattern], at: Revision) -> usize {
         let engine = &mut self.engine;
         let mut taken = 0;
         for pattern in ephemeral {
@@ -179,13 +183,15 @@ impl Restoring {
         if !ephemeral.is_empty() {
             engine.root_changed = at;
         }
-        engine.times.note(at, now);
+        engine.times.read(self.now);
+        engine.times.note(at, self.now);
         taken
     }
 
     /// The engine, with these parts ephemeral from now on.
     pub fn finish(mut self, regions: Regions) -> Engine {
         self.engine.regions = regions;
+        self.engine.times.read(self.now);
         self.engine
     }
 }

@@ -39,6 +39,7 @@ impl Engine {
     /// Works out a commit that has to be durable where it writes to durable regions. Nobody sees anything of it before it is
     /// [settled](Engine::settle).
     pub fn submit(&mut self, writes: &[Write], now: Timestamp) -> Submitted {
+        self.read_clock(now);
         let is_ephemeral = !self.regions.is_empty() && writes.iter().all(|w| self.is_ephemeral(&w.path));
         if is_ephemeral && !writes.iter().any(|w| self.pending.meet(self.made_from(&w.path))) {
             return match self.has_room() {

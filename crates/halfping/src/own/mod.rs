@@ -133,9 +133,10 @@ pub(crate) fn refresh_here(shared: &Shared) {
         return;
     }
     let found = look(shared, own, &mut sampler);
-    let now = shared.clock.now();
     let Some(change) = found.clone().over(&sampler.told) else { return };
     let mut state = shared.lock();
+    // Not before it is locked: to the engine, an older reading is a clock that was set back.
+    let now = shared.clock.now();
     // Without a revision for it, it is tried again the next time.
     if state.engine.commit_own(&change, now) {
         sampler.told = found;
