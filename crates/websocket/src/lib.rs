@@ -12,6 +12,7 @@ mod encode;
 mod handshake;
 mod scratch;
 mod socket;
+mod unsent;
 mod violation;
 
 pub use decode::Incoming;

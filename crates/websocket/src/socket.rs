@@ -4,17 +4,16 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tungstenite::protocol::frame::coding::{Control, Data};
 
 use crate::decode::{Decoder, Incoming};
+use crate::unsent::Unsent;
 use crate::violation::Violation;
 use crate::{encode, scratch};
 
-/// Frames from this size on are not copied to be written.
-const SHARED_FROM: usize = 16 << 10;
 /// Pings are answered one by one while less than this is unsent; of those beyond, the newest.
 const PONGS_BYTES_MAX: usize = 4 << 10;
 
@@ -33,14 +32,9 @@ pub struct Socket<I> {
     compress: bool,
     /// What was read and is not decoded yet, since its owner took a message and went to do something else.
     unread: Option<Box<Unread>>,
-    /// Bytes of what was written that the connection has not taken yet.
-    unsent: Vec<u8>,
-    unsent_from: usize,
-    /// A large frame that comes after them. It is shared with other sockets, so a connection that takes it slowly does not cost a copy.
-    large: Option<Bytes>,
+    /// What was written and the connection has not taken yet, while there is any.
+    unsent: Option<Box<Unsent>>,
     is_flushed: bool,
-    /// The payload of the newest ping that found no room for its answer. Older ones need none (RFC 6455, section 5.5.3).
-    pong: Option<Box<[u8]>>,
 }
 
 #[derive(Debug)]
@@ -71,11 +65,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
             decoder: Decoder::new(message_bytes_max, deflate),
             compress: deflate,
             unread: (!already.is_empty()).then(|| Unread::new(already)),
-            unsent: Vec::new(),
-            unsent_from: 0,
-            large: None,
+            unsent: None,
             is_flushed: true,
-            pong: None,
         }
     }
 
@@ -105,10 +96,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
                 None => None,
             };
             match next {
-                Some(Incoming::Ping(payload)) if self.unsent_bytes() < PONGS_BYTES_MAX => {
-                    encode::control(self.buffer(), Control::Pong, &payload);
-                }
-                Some(Incoming::Ping(payload)) => self.pong = Some(payload.into()),
+                Some(Incoming::Ping(payload)) => match &mut self.unsent {
+                    Some(unsent) if unsent.len() >= PONGS_BYTES_MAX => unsent.pong = Some(payload),
+                    _ => encode::control(self.buffer(), Control::Pong, &payload),
+                },
                 Some(incoming) => return Poll::Ready(Ok(incoming)),
                 None => {
                     ready!(poll_turn(cx, &mut reads_left));
@@ -156,42 +147,25 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
 
     /// Whether the connection has taken all that was written; if not, it is being told to wake the task when it takes more.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            while self.unsent_from < self.unsent.len() {
-                let unsent = &self.unsent[self.unsent_from..];
-                let taken = ready!(Pin::new(&mut self.io).poll_write(cx, unsent))?;
-                if taken == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
-                self.unsent_from += taken;
-            }
-            if !self.unsent.is_empty() {
-                scratch::give_write(std::mem::take(&mut self.unsent));
-                self.unsent_from = 0;
-            }
-            while let Some(large) = self.large.as_mut().filter(|large| !large.is_empty()) {
-                let taken = ready!(Pin::new(&mut self.io).poll_write(cx, large))?;
-                if taken == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
-                large.advance(taken);
-            }
-            self.large = None;
-            if !self.is_flushed {
-                // Of a TCP connection that is nothing to do.
-                ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-                self.is_flushed = true;
-            }
-            match self.pong.take() {
-                Some(payload) => encode::control(self.buffer(), Control::Pong, &payload),
-                None => return Poll::Ready(Ok(())),
+        while let Some(unsent) = &mut self.unsent {
+            ready!(unsent.poll_sent(Pin::new(&mut self.io), cx))?;
+            let pong = unsent.pong.take();
+            self.unsent.take().into_iter().for_each(Unsent::give_back);
+            if let Some(payload) = pong {
+                encode::control(self.buffer(), Control::Pong, &payload);
             }
         }
+        if !self.is_flushed {
+            // Of a TCP connection that is nothing to do.
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.is_flushed = true;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Bytes of what was written that the connection has not taken yet.
     pub fn unsent_bytes(&self) -> usize {
-        self.unsent.len() - self.unsent_from + self.large.as_ref().map_or(0, Bytes::len)
+        self.unsent.as_ref().map_or(0, |unsent| unsent.len())
     }
 
     /// Writes a text message. `fill` writes the text.
@@ -202,11 +176,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
 
     /// Writes a frame that [`encode_text`](crate::encode_text) made, for any number of sockets.
     pub fn write_encoded(&mut self, frame: Bytes) {
-        if frame.len() < SHARED_FROM || self.large.is_some() {
-            self.buffer().extend_from_slice(&frame);
-        } else {
-            (self.large, self.is_flushed) = (Some(frame), false);
-        }
+        self.unsent().push(frame);
     }
 
     /// Whether long messages are compressed.
@@ -241,15 +211,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
     }
 
     fn buffer(&mut self) -> &mut Vec<u8> {
+        self.unsent().buffer()
+    }
+
+    /// Where something is about to be written.
+    fn unsent(&mut self) -> &mut Unsent {
         self.is_flushed = false;
-        if self.unsent.capacity() == 0 {
-            self.unsent = scratch::take_write();
-        }
-        if let Some(large) = self.large.take() {
-            // Rare: what comes behind a large frame has to wait for it.
-            self.unsent.extend_from_slice(&large);
-        }
-        &mut self.unsent
+        self.unsent.get_or_insert_with(Unsent::take)
     }
 
     /// Reads and throws away until the other side closes: what is unread when a connection is closed makes the system throw away what was sent last.

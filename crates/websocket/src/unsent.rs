@@ -1,0 +1,100 @@
+//! Bytes on their way out, which a socket has only while there are any.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::AsyncWrite;
+
+/// Frames from this size on are not copied to be written.
+const SHARED_FROM: usize = 16 << 10;
+/// A buffer that has grown beyond this is not kept for the next message.
+const KEPT_BYTES: usize = 128 << 10;
+
+thread_local! {
+    /// Shared by the sockets of one thread.
+    static EMPTY: Cell<Option<Box<Unsent>>> = const { Cell::new(None) };
+}
+
+/// Bytes that were written and that the connection has not taken yet.
+#[derive(Debug, Default)]
+pub(crate) struct Unsent {
+    bytes: Vec<u8>,
+    /// How many of them it has taken.
+    taken: usize,
+    /// A large frame that comes after them. It is shared with other sockets, so a connection that
+    /// takes it slowly does not cost a copy.
+    large: Option<Bytes>,
+    /// The payload of the newest ping that found no room for its answer. Older ones need none
+    /// (RFC 6455, section 5.5.3).
+    pub(crate) pong: Option<Vec<u8>>,
+}
+
+impl Unsent {
+    /// An empty one: the thread's, or a new one while another socket has that.
+    pub(crate) fn take() -> Box<Unsent> {
+        EMPTY.take().unwrap_or_default()
+    }
+
+    /// Gives back one of which all was sent, if its buffer is worth keeping.
+    pub(crate) fn give_back(mut self: Box<Unsent>) {
+        if self.bytes.capacity() <= KEPT_BYTES {
+            self.bytes.clear();
+            self.taken = 0;
+            EMPTY.set(Some(self));
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.taken + self.large.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// Where bytes are written that come after all others.
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
+        if let Some(large) = self.large.take() {
+            // Rare: what comes behind a large frame has to wait for it.
+            self.bytes.extend_from_slice(&large);
+        }
+        &mut self.bytes
+    }
+
+    /// Adds a frame that other sockets may have as well.
+    pub(crate) fn push(&mut self, frame: Bytes) {
+        if frame.len() < SHARED_FROM || self.large.is_some() {
+            self.buffer().extend_from_slice(&frame);
+        } else {
+            self.large = Some(frame);
+        }
+    }
+
+    /// Whether the connection has taken all of it; if not, it is being told to wake the task when it
+    /// takes more.
+    pub(crate) fn poll_sent(
+        &mut self,
+        mut io: Pin<&mut impl AsyncWrite>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.taken < self.bytes.len() {
+            self.taken += ready!(poll_some(io.as_mut(), cx, &self.bytes[self.taken..]))?;
+        }
+        while let Some(large) = self.large.as_mut().filter(|large| !large.is_empty()) {
+            if self.taken > 0 {
+                // It may take long, and needs no buffer.
+                (self.bytes, self.taken) = (Vec::new(), 0);
+            }
+            large.advance(ready!(poll_some(io.as_mut(), cx, large))?);
+        }
+        self.large = None;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Writes some bytes. That none can be written any more is an error.
+fn poll_some(io: Pin<&mut impl AsyncWrite>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    match ready!(io.poll_write(cx, bytes))? {
+        0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        taken => Poll::Ready(Ok(taken)),
+    }
+}
