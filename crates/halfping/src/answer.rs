@@ -164,7 +164,7 @@ async fn watch(shared: Weak<Shared>, connection: Weak<Connection>, given_up_max:
             given_up += usize::from(state.is_given_up);
         }
         if given_up > given_up_max {
-            connection.cut.notify_one();
+            connection.cut();
         }
     }
 }

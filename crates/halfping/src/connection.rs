@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 use halfping_engine::Limits;
@@ -23,21 +23,18 @@ pub(crate) struct Connection {
     _place: Option<Place>,
     /// Who is on the other side, as far as we know: it may be a proxy.
     pub(crate) remote: Option<SocketAddr>,
+    limits: Arc<Limits>,
     links: AtomicUsize,
-    links_max: usize,
     places_bytes: AtomicUsize,
-    places_bytes_max: usize,
-    writes: Mutex<Pace>,
-    writes_per_second: u32,
     /// Made when the first request needs it, which a stream does not.
     held: OnceLock<Box<Held>>,
-    buffered_max: usize,
-    heads_max: usize,
-    /// It stands for many that cannot be told apart.
-    of_many: bool,
-    /// It is to end: an answer was given up that others cannot come behind.
-    pub(crate) cut: Notify,
+    /// Ends the serving of its requests, while that goes on.
+    cut: Mutex<Option<Arc<Notify>>>,
 }
+
+// Every session and stream has one: with the two counts around it, it takes the 128 bytes that an
+// allocator gives it. What a connection that only listens does not need belongs in `Held`.
+const _: () = assert!(std::mem::size_of::<Connection>() <= 112);
 
 /// What is held for a connection.
 #[derive(Debug)]
@@ -48,10 +45,26 @@ struct Held {
     heads: Budget,
     /// Answers that it has not taken yet.
     answers: Mutex<Answers>,
+    /// Writes that it may make.
+    writes: Mutex<Pace>,
     /// Its turns where long work is done.
     turns: Turns,
     /// Its turns where large commits are made.
     commits: Turns,
+}
+
+impl Held {
+    /// Of a connection that may hold so many bytes.
+    fn new(limits: &Limits, buffered_max: usize, turns: fn() -> Turns) -> Box<Held> {
+        Box::new(Held {
+            shares: [false, true].map(|is_small| Share::new(buffered_max, is_small)),
+            heads: Budget::of_heads_of_connection(limits.heads_bytes_per_connection),
+            answers: Mutex::default(),
+            writes: Mutex::default(),
+            turns: turns(),
+            commits: turns(),
+        })
+    }
 }
 
 /// One of the connections that a server has room for; it is free again when this is dropped.
@@ -116,40 +129,47 @@ impl Pace {
 }
 
 impl Connection {
-    pub(crate) fn new(limits: &Limits) -> Connection {
+    pub(crate) fn new(limits: &Arc<Limits>) -> Connection {
         Connection {
             _place: None,
             remote: None,
+            limits: limits.clone(),
             links: AtomicUsize::new(0),
-            links_max: limits.links_per_connection,
             places_bytes: AtomicUsize::new(0),
-            places_bytes_max: limits.places_bytes_per_connection,
-            writes: Mutex::default(),
-            writes_per_second: limits.writes_per_second,
             held: OnceLock::new(),
-            buffered_max: limits.buffered_bytes_per_connection,
-            heads_max: limits.heads_bytes_per_connection,
-            of_many: false,
-            cut: Notify::new(),
+            cut: Mutex::default(),
         }
     }
 
-    /// What stands for the connections of somebody else's server, which are not known: only the bound for all of them holds.
-    pub(crate) fn foreign(limits: &Limits) -> Connection {
-        let buffered_max = limits.buffered_bytes;
-        Connection { of_many: true, buffered_max, ..Connection::new(limits) }
+    /// What stands for the connections of somebody else's server, which are not known and cannot be
+    /// told apart: only the bound for all of them holds.
+    pub(crate) fn foreign(limits: &Arc<Limits>) -> Connection {
+        let held = Held::new(limits, limits.buffered_bytes, Turns::of_many);
+        Connection { held: OnceLock::from(held), ..Connection::new(limits) }
     }
 
     fn held(&self) -> &Held {
-        self.held.get_or_init(|| {
-            let shares = [false, true].map(|is_small| Share::new(self.buffered_max, is_small));
-            let heads = Budget::of_heads_of_connection(self.heads_max);
-            let [turns, commits] = std::array::from_fn(|_| match self.of_many {
-                true => Turns::of_many(),
-                false => Turns::default(),
-            });
-            Box::new(Held { shares, heads, answers: Mutex::default(), turns, commits })
-        })
+        let limits = &self.limits;
+        let buffered_max = limits.buffered_bytes_per_connection;
+        self.held.get_or_init(|| Held::new(limits, buffered_max, Turns::default))
+    }
+
+    /// Begins to serve its requests. What is returned tells when they are to end: when an answer was
+    /// given up that others cannot come behind.
+    pub(crate) fn begin_requests(&self) -> Arc<Notify> {
+        self.cut.lock().insert(Arc::default()).clone()
+    }
+
+    /// Its requests are over; it may go on as a stream or session.
+    pub(crate) fn end_requests(&self) {
+        *self.cut.lock() = None;
+    }
+
+    /// Ends the serving of its requests.
+    pub(crate) fn cut(&self) {
+        if let Some(cut) = &*self.cut.lock() {
+            cut.notify_one();
+        }
     }
 
     /// What may be held for it of small answers and bodies, or of the rest.
@@ -177,7 +197,7 @@ impl Connection {
         self.held().answers.lock()
     }
 
-    pub(crate) fn at(place: Place, remote: SocketAddr, limits: &Limits) -> Connection {
+    pub(crate) fn at(place: Place, remote: SocketAddr, limits: &Arc<Limits>) -> Connection {
         Connection { _place: Some(place), remote: Some(remote), ..Connection::new(limits) }
     }
 
@@ -185,14 +205,16 @@ impl Connection {
     pub(crate) fn add_links(&self, count: usize, places_bytes: usize) -> Result<(), Problem> {
         let links = self.links.fetch_add(count, Ordering::Relaxed) + count;
         let bytes = self.places_bytes.fetch_add(places_bytes, Ordering::Relaxed) + places_bytes;
-        if links > self.links_max {
+        let links_max = self.limits.links_per_connection;
+        if links > links_max {
             self.remove_links(count, places_bytes);
             let what = "the connection has too many open streams and paths";
-            return Err(Problem::limit(Kind::TooManyLinks, "links_per_connection", self.links_max, what));
+            return Err(Problem::limit(Kind::TooManyLinks, "links_per_connection", links_max, what));
         }
-        if bytes > self.places_bytes_max {
+        let places_bytes_max = self.limits.places_bytes_per_connection;
+        if bytes > places_bytes_max {
             self.remove_links(count, places_bytes);
-            let (limit, max) = ("places_bytes_per_connection", self.places_bytes_max);
+            let (limit, max) = ("places_bytes_per_connection", places_bytes_max);
             let what = "the paths of the connection's links have too many and too long names";
             return Err(Problem::limit(Kind::TooManyLinks, limit, max, what));
         }
@@ -206,12 +228,13 @@ impl Connection {
 
     /// Accounts for one write.
     pub(crate) fn write(&self) -> Result<(), Problem> {
-        match self.writes.lock().keep(self.writes_per_second, Instant::now()) {
+        let per_second = self.limits.writes_per_second;
+        match self.held().writes.lock().keep(per_second, Instant::now()) {
             true => Ok(()),
             false => Err(Problem::limit(
                 Kind::WriteRate,
                 "writes_per_second",
-                self.writes_per_second as usize,
+                per_second as usize,
                 "the connection writes faster than it may",
             )),
         }

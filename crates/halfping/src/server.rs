@@ -179,17 +179,21 @@ pub(crate) fn set_up(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     Ok(())
 }
 
-async fn serve(
+/// Serves a connection until it ends. Serving HTTP is boxed, so that the task is no larger than what
+/// it is left with in the end.
+fn serve(
     stream: TcpStream,
     shared: Arc<Shared>,
     front: Front,
     draining: watch::Receiver<()>,
     connection: Arc<Connection>,
-) {
-    // Boxed, so that only what is left of a connection in the end is as large as a task is.
-    let taken = Box::pin(serve_http(stream, shared, front, draining, connection)).await;
-    if let Some(reader) = taken {
-        reader.await;
+) -> impl Future<Output = ()> {
+    let http = Box::pin(serve_http(stream, shared, front, draining, connection));
+    async move {
+        let taken = http.await;
+        if let Some(reader) = taken {
+            reader.await;
+        }
     }
 }
 
@@ -201,7 +205,7 @@ async fn serve_http(
     draining: watch::Receiver<()>,
     connection: Arc<Connection>,
 ) -> Option<Reader<Direct>> {
-    let cut = connection.clone();
+    let (served, cut) = (connection.clone(), connection.begin_requests());
     let requests = Arc::new(AtomicUsize::new(0));
     let (asked, endless) = (requests.clone(), Arc::new(Mutex::new(None)));
     let (found, counted) = (endless.clone(), shared.clone());
@@ -249,17 +253,19 @@ async fn serve_http(
             std::future::pending::<()>().await;
         }
     };
-    tokio::select! {
+    let taken = tokio::select! {
         stream = run(stream, &shared, http2, draining, service, || endless.lock().is_some()) => {
-            let (response, connection) = endless.lock().take()?;
-            Some(Direct::reader(stream?, response, connection))
+            let taken = endless.lock().take();
+            taken.and_then(|(response, connection)| Some(Direct::reader(stream?, response, connection)))
         }
         () = silent => {
             shared.metrics.limit_hit("header_timeout_ms");
             None
         }
-        () = cut.cut.notified() => None,
-    }
+        () = cut.notified() => None,
+    };
+    served.end_requests();
+    taken
 }
 
 /// Answers the first request of a connection that there is no room for, in words that its client

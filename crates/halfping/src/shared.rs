@@ -39,7 +39,7 @@ const LARGE_COMMIT: usize = 256;
 pub(crate) struct Shared {
     me: Weak<Shared>,
     state: Mutex<State>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) names: Names,
@@ -138,7 +138,7 @@ impl Shared {
     }
 
     fn around(engine: Engine, keeps_own: bool, clock: Clock, names: Names) -> Arc<Shared> {
-        let limits = engine.limits().clone();
+        let limits = Arc::new(engine.limits().clone());
         let state = State {
             engine,
             tickets: VecDeque::new(),
@@ -410,7 +410,7 @@ pub(crate) struct Subscription {
     shared: Arc<Shared>,
     session: SessionId,
     seen: Arc<Seen>,
-    links: usize,
+    links: u32,
     places_bytes: usize,
 }
 
@@ -451,7 +451,8 @@ impl Subscription {
         if has_own {
             own::follow(shared);
         }
-        Ok(Subscription { shared: shared.clone(), session, seen, links: watches.len(), places_bytes })
+        let links = watches.len() as u32;
+        Ok(Subscription { shared: shared.clone(), session, seen, links, places_bytes })
     }
 
     /// From now on news is delivered by whoever makes it, and no task is woken.
@@ -570,6 +571,11 @@ impl Subscription {
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
+
+    /// The connection that it is on.
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        &self.seen.connection
+    }
 }
 
 /// Whether the server has room for one more link.
@@ -593,6 +599,6 @@ impl Drop for Subscription {
         state.engine.close(self.session);
         state.slots[self.session.0 as usize] = Slot::default();
         drop(state);
-        self.seen.connection.remove_links(self.links, self.places_bytes);
+        self.seen.connection.remove_links(self.links as usize, self.places_bytes);
     }
 }

@@ -60,11 +60,11 @@ impl Rules {
     }
 }
 
-/// What whoever sent a request may do. Cheap to clone.
+/// What whoever sent a request may do. Cheap to clone, and small: every session has one.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     /// The page of another origin that sent it, if it was one and may not use the API.
-    stranger: Option<Arc<str>>,
+    stranger: Option<Arc<String>>,
     read_only: bool,
     sees_own: bool,
     console: Console,
@@ -83,7 +83,7 @@ impl Access {
             *request.method() == Method::CONNECT || headers.contains_key(header::SEC_WEBSOCKET_KEY);
         let stranger = match Page::of(&rules.cors, headers, host, is_handshake)? {
             Page::Friend => None,
-            Page::Stranger(origin) => Some(Arc::from(origin.unwrap_or("another origin"))),
+            Page::Stranger(origin) => Some(Arc::new(origin.unwrap_or("another origin").to_owned())),
         };
         Ok(Access {
             stranger,
@@ -120,7 +120,7 @@ impl Access {
 
     /// The page of another origin that sent the request, if it was one and may not use the API.
     pub(crate) fn stranger(&self) -> Option<&str> {
-        self.stranger.as_deref()
+        self.stranger.as_ref().map(|origin| origin.as_str())
     }
 
     pub(crate) fn is_read_only(&self) -> bool {

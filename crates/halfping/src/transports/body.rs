@@ -45,15 +45,15 @@ pub(crate) trait Source: Send + Unpin + 'static {
 pub(crate) struct Stream<S> {
     source: S,
     format: Format,
-    endless: Endless,
+    /// Where it is said to whom news is to be delivered; `None` once it is open.
+    endless: Option<Endless>,
     /// Made together with what was sent last, and to be sent before anything else.
-    rest: std::vec::IntoIter<Bytes>,
+    rest: Option<Box<std::vec::IntoIter<Bytes>>>,
     /// Fires at the next heartbeat, or earlier when the source has more to say before.
     timer: Pin<Box<Sleep>>,
     heartbeat: Instant,
     /// Who asked last. The HTTP layer asks again after each chunk, and in vain after most; a source that has said all need not look then.
     waker: Option<Waker>,
-    opened: bool,
     ended: bool,
 }
 
@@ -63,12 +63,11 @@ impl<S: Source> Stream<S> {
         Stream {
             source,
             format,
-            endless: Endless::default(),
-            rest: Vec::new().into_iter(),
+            endless: Some(Endless::default()),
+            rest: None,
             timer: Box::pin(sleep_until(heartbeat)),
             heartbeat,
             waker: None,
-            opened: false,
             ended: false,
         }
     }
@@ -77,7 +76,7 @@ impl<S: Source> Stream<S> {
         self.format
     }
 
-    pub(super) fn endless(&self) -> Endless {
+    pub(super) fn endless(&self) -> Option<Endless> {
         self.endless.clone()
     }
 
@@ -90,9 +89,8 @@ impl<S: Source> Stream<S> {
             self.ended = true;
             return;
         }
-        if !self.opened {
-            self.opened = true;
-            if let Some(reader) = self.endless.reader() {
+        if let Some(endless) = self.endless.take() {
+            if let Some(reader) = endless.reader() {
                 self.source.deliver_to(reader);
             }
             if self.format == Format::Sse {
@@ -136,9 +134,10 @@ impl<S: Source> Body for Stream<S> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if let Some(piece) = self.rest.next() {
+        if let Some(piece) = self.rest.as_mut().and_then(|rest| rest.next()) {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
+        self.rest = None;
         let mut chunk = Chunk::default();
         while !self.ended {
             self.fill(cx, &mut chunk);
@@ -148,7 +147,7 @@ impl<S: Source> Body for Stream<S> {
             if chunk.len() > 0 {
                 self.heartbeat = Instant::now() + HEARTBEAT;
                 let (first, rest) = chunk.finish();
-                self.rest = rest.into_iter();
+                self.rest = (!rest.is_empty()).then(|| Box::new(rest.into_iter()));
                 return Poll::Ready(Some(Ok(Frame::data(first))));
             }
         }
@@ -156,7 +155,7 @@ impl<S: Source> Body for Stream<S> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended && self.rest.len() == 0
+        self.ended && self.rest.as_ref().is_none_or(|rest| rest.len() == 0)
     }
 }
 

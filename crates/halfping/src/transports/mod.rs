@@ -53,7 +53,9 @@ pub(crate) fn response(format: Format, body: axum::body::Body) -> Response {
 pub(crate) fn streaming<S: Source>(stream: Stream<S>) -> Response {
     let endless = stream.endless();
     let mut response = response(stream.format(), axum::body::Body::new(stream));
-    response.extensions_mut().insert(endless);
+    if let Some(endless) = endless {
+        response.extensions_mut().insert(endless);
+    }
     response
 }
 
@@ -134,6 +136,9 @@ pub(crate) struct Frames {
     at_rest: bool,
     due: Option<Tick>,
 }
+
+// Every stream has one in a box, of which an allocator makes 160 bytes, and 192 of the next more.
+const _: () = assert!(std::mem::size_of::<Stream<Frames>>() <= 160);
 
 impl Stream<Frames> {
     /// A stream of frames.

@@ -26,7 +26,6 @@ use crate::shared::{Shared, Subscription};
 /// One session, apart from its socket.
 pub(super) struct Desk {
     subscription: Subscription,
-    connection: Arc<Connection>,
     /// What is still to be done of the client's last message. The next one is not looked at before.
     work: Option<Box<Work>>,
     pace: Pace,
@@ -100,16 +99,10 @@ impl Work {
 }
 
 impl Desk {
-    pub(super) fn new(
-        subscription: Subscription,
-        connection: Arc<Connection>,
-        has_links: bool,
-        access: Access,
-    ) -> Desk {
+    pub(super) fn new(subscription: Subscription, has_links: bool, access: Access) -> Desk {
         let metrics = &subscription.shared().metrics;
         metrics.streams.get_or_create(&[("transport", subscription.transport().name())]).inc();
         Desk {
-            connection,
             work: None,
             pace: Pace::default(),
             credit: None,
@@ -157,8 +150,8 @@ impl Desk {
         self.room.is_some()
     }
 
-    pub(super) fn connection(&self) -> &Connection {
-        &self.connection
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        self.subscription.connection()
     }
 
     /// Whether all that the client asked for has been done.
@@ -195,7 +188,9 @@ impl Desk {
             self.settle(number, done, out);
             return Poll::Ready(Ok(()));
         }
-        let Some(step) = ready!(work.poll_next(cx, self.subscription.shared(), &self.connection)) else {
+        let Some(step) =
+            ready!(work.poll_next(cx, self.subscription.shared(), self.subscription.connection()))
+        else {
             self.work = None;
             return Poll::Ready(Ok(()));
         };
@@ -254,7 +249,7 @@ impl Desk {
                         self.settle(number, found, out);
                     }
                     None => {
-                        let (shared, connection) = (self.shared().clone(), self.connection.clone());
+                        let (shared, connection) = (self.shared().clone(), self.connection().clone());
                         let future = Box::pin(async move {
                             own::refresh(&shared, &path).await;
                             let foreseen = shared.metadata(&path).len;
@@ -341,7 +336,7 @@ impl Desk {
         if let Err(problem) = self.may_write() {
             return self.settle(number, Err(problem), out);
         }
-        let (shared, connection) = (self.shared().clone(), self.connection.clone());
+        let (shared, connection) = (self.shared().clone(), self.connection().clone());
         let future = Box::pin(async move {
             let (created, revision) = commit(&shared, &connection, Write { path, action, condition }).await?;
             let status = match (is_delete, created) {
@@ -356,7 +351,7 @@ impl Desk {
 
     fn may_write(&self) -> Result<(), Problem> {
         self.access.may_write()?;
-        self.connection.write()
+        self.connection().write()
     }
 
     fn call(&mut self, call: Call) {
@@ -369,7 +364,7 @@ impl Desk {
         if let Err(problem) = self.may_write() {
             return self.settle(number, Err(problem), out);
         }
-        let (shared, connection) = (self.shared().clone(), self.connection.clone());
+        let (shared, connection) = (self.shared().clone(), self.connection().clone());
         let future = Box::pin(async move {
             let (_, write) = creation(&shared, &path, value);
             let path = Some(write.path.to_string());

@@ -89,7 +89,7 @@ pub(crate) fn open(
     if let Some(watch) = watch {
         subscription.watch(0, watch)?;
     }
-    let desk = Desk::new(subscription, connection, watch.is_some(), access.clone());
+    let desk = Desk::new(subscription, watch.is_some(), access.clone());
     let (message_bytes, deflate) = (shared.limits.message_bytes, handshake.deflate);
     tokio::spawn(async move {
         let upgraded = match upgrade.await {

@@ -35,7 +35,7 @@ pub(crate) fn once(
     since: Option<Cursor>,
 ) -> Result<Stream<Once>, Problem> {
     let subscription = Subscription::new(shared, connection, Transport::Events, &[])?;
-    let mut desk = Desk::new(subscription, connection.clone(), false, access.clone());
+    let mut desk = Desk::new(subscription, false, access.clone());
     commands.resume(since);
     desk.begin(commands);
     Ok(Stream::new(Once { desk, format }, format))
