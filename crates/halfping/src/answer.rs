@@ -14,15 +14,13 @@ use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 
 use crate::connection::Connection;
-use crate::patience::Taking;
+use crate::patience::{LOOKS, Taking};
 use crate::room::{Room, Wanted};
 use crate::shared::Shared;
 
 /// Bytes that are handed over at once, as a copy: what is below keeps a piece until the connection has room for it, and would keep all of
 /// the answer with it.
 const PIECE_BYTES: usize = 16 << 10;
-/// Looks at a connection's answers in the time for which a client may take nothing while others wait.
-const LOOKS: u32 = 8;
 /// Answers of a connection that may have been given up and are not closed yet. HTTP/2 has no way to do that while the client lets nothing
 /// through, and each may keep a piece.
 const GIVEN_UP_MAX: usize = 64;

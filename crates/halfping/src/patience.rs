@@ -1,15 +1,23 @@
 //! Patience with clients that are slow: it runs out with time, and comes back with what they send or take.
+//!
+//! Time in which the server is not run, as on a machine that sleeps, is no client's: nothing that was
+//! sent meanwhile could be read. Who is patient looks often; a look that comes late tells of such time.
 
 use std::time::Duration;
 
 use halfping_engine::Limits;
 use tokio::time::Instant;
 
+/// Looks in the time that patience lasts at most.
+pub(crate) const LOOKS: u32 = 16;
+
 /// Patience with a client that is to move bytes at a least rate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     /// When it is over, if nothing moves until then.
     until: Instant,
+    /// When it was looked at last.
+    looked: Instant,
     /// How long it is at most.
     most: Duration,
     bytes_per_second: usize,
@@ -31,27 +39,35 @@ impl Patience {
 
     fn new(most_ms: u64, bytes_per_second: usize) -> Patience {
         let most = Duration::from_millis(most_ms);
-        Patience { until: Instant::now() + most, most, bytes_per_second }
+        let now = Instant::now();
+        Patience { until: now + most, looked: now, most, bytes_per_second }
     }
 
     /// Whether it is over: while the room of what has moved is wanted, a quarter of it is all.
-    pub(crate) fn is_over(&self, is_wanted: bool) -> bool {
+    pub(crate) fn is_over(&mut self, is_wanted: bool) -> bool {
+        let now = Instant::now();
+        self.look_at(now);
         let renounced = if is_wanted { self.most / 4 * 3 } else { Duration::ZERO };
-        Instant::now() >= self.until - renounced
+        now >= self.until - renounced
     }
 
-    /// Time between two looks whether room is wanted.
-    pub(crate) fn between_looks(&self) -> Duration {
-        self.most / 16
+    /// When the next look is due.
+    pub(crate) fn next_look(&self) -> Instant {
+        self.until.min(self.looked + self.most / LOOKS)
     }
 
-    pub(crate) fn until(&self) -> Instant {
-        self.until
+    /// Adds the time in which nobody looked, beyond that of two looks. Returns it.
+    fn look_at(&mut self, now: Instant) -> Duration {
+        let lost = now.duration_since(self.looked).saturating_sub(2 * self.most / LOOKS);
+        self.until += lost;
+        self.looked = now;
+        lost
     }
 
     /// Bytes have moved. False when it was over all the same: what came too late is no new beginning.
     pub(crate) fn earn(&mut self, bytes: usize) -> bool {
         let now = Instant::now();
+        self.look_at(now);
         self.earn_at(now, bytes);
         now < self.until
     }
@@ -63,7 +79,8 @@ impl Patience {
 
     /// It is not the client whom others wait for.
     pub(crate) fn renew(&mut self) {
-        self.until = Instant::now() + self.most;
+        self.looked = Instant::now();
+        self.until = self.looked + self.most;
     }
 }
 
@@ -77,14 +94,21 @@ impl Taking {
     /// Bytes were taken.
     pub(crate) fn took(&mut self, bytes: usize) {
         self.last = Instant::now();
+        self.patience.look_at(self.last);
         // While nobody wanted its room, it could be as slow as it liked.
         self.patience.until = self.patience.until.max(self.last);
         self.patience.earn_at(self.last, bytes);
     }
 
+    /// When the next look is due.
+    pub(crate) fn next_look(&self) -> Instant {
+        self.patience.looked + self.patience.most / LOOKS
+    }
+
     /// The limit by which the answer is to be given up, if it is. `is_wanted`: its room is.
-    pub(crate) fn ended_by(&self, limits: &Limits, is_wanted: bool) -> Option<&'static str> {
+    pub(crate) fn ended_by(&mut self, limits: &Limits, is_wanted: bool) -> Option<&'static str> {
         let now = Instant::now();
+        self.last += self.patience.look_at(now);
         if is_wanted && now >= self.patience.until {
             return Some("answer_timeout_ms");
         }
@@ -105,7 +129,7 @@ mod tests {
         let begun = patience.until - patience.most;
         (1..seconds).find(|second| {
             let now = begun + SECOND * *second;
-            let is_over = now >= patience.until();
+            let is_over = now >= patience.until;
             patience.earn_at(now, bytes(*second));
             is_over
         })
@@ -127,12 +151,34 @@ mod tests {
 
     #[test]
     fn a_byte_now_and_then_does_not_put_off_the_end() {
-        let mut patience = Patience::new(0, 100);
-        let end = patience.until();
+        let mut patience = Patience::new(10_000, 100);
+        patience.until = patience.looked;
+        let end = patience.until;
         for _ in 0..1000 {
             assert!(!patience.earn(0));
         }
-        assert_eq!(patience.until(), end);
+        assert_eq!(patience.until, end);
+    }
+
+    #[test]
+    fn time_in_which_nobody_looked_is_not_the_clients() {
+        // PROTOCOL O16
+        let mut patience = Patience::new(10_000, 100);
+        let mut now = patience.looked;
+        let end = patience.until;
+        patience.look_at(now + SECOND);
+        assert_eq!(patience.until, end);
+        // A minute, of which it has two looks.
+        now += SECOND * 61;
+        patience.look_at(now);
+        assert_eq!(patience.until, end + SECOND * 60 - 2 * patience.most / LOOKS);
+        assert!(now < patience.until);
+        // It still runs out.
+        while now < patience.until {
+            now = patience.next_look();
+            patience.look_at(now);
+        }
+        assert_eq!(patience.until, end + SECOND * 60 - 2 * patience.most / LOOKS);
     }
 
     #[test]

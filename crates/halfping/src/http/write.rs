@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body::Frame;
 use http_body_util::BodyExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use super::negotiate::{Query, condition};
 use super::{ACCEPT_PATCH, Answer, etag};
@@ -220,8 +220,6 @@ struct Arriving<'a> {
     body: &'a mut Body,
     patience: Patience,
     wanted: Wanted,
-    /// When it is looked at next whether others want its room.
-    look: Instant,
     /// Of what has arrived: to announce much costs a client nothing.
     room: Option<Room>,
 }
@@ -234,12 +232,10 @@ impl Arriving<'_> {
         connection: &Connection,
     ) -> Result<Option<Frame<Bytes>>, Problem> {
         loop {
-            let until = self.patience.until().min(self.look);
-            if let Ok(frame) = timeout_at(until, self.body.frame()).await {
+            if let Ok(frame) = timeout_at(self.patience.next_look(), self.body.frame()).await {
                 let frame = frame.transpose();
                 return frame.map_err(|e| Problem::new(Kind::BadBody, format!("the body broke off: {e}")));
             }
-            self.look = Instant::now() + self.patience.between_looks();
             let wanted = self.wanted.look(shared, connection);
             let is_wanted = self.room.as_ref().is_some_and(|room| wanted[usize::from(room.is_small())]);
             if self.patience.is_over(is_wanted) {
@@ -264,8 +260,7 @@ async fn read_body(
         return Err(too_large());
     }
     let patience = Patience::for_body(&shared.limits);
-    let look = Instant::now() + patience.between_looks();
-    let mut arriving = Arriving { body, patience, wanted: Wanted::default(), look, room: None };
+    let mut arriving = Arriving { body, patience, wanted: Wanted::default(), room: None };
     let mut bytes = BytesMut::new();
     while let Some(frame) = arriving.next(shared, connection).await? {
         if let Some(data) = frame.data_ref() {
@@ -308,11 +303,18 @@ const DISCARDED_MAX: usize = 64 << 20;
 /// Reads what is left of the body of a request that was refused.
 pub(super) async fn discard(mut patience: Patience, mut body: Body) {
     let mut discarded = 0;
-    while let Ok(Some(Ok(frame))) = timeout_at(patience.until(), body.frame()).await {
-        let bytes = frame.data_ref().map_or(0, Bytes::len);
-        discarded += bytes;
-        if !patience.earn(bytes) || discarded > DISCARDED_MAX {
-            break;
+    loop {
+        match timeout_at(patience.next_look(), body.frame()).await {
+            Ok(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                discarded += bytes;
+                if !patience.earn(bytes) || discarded > DISCARDED_MAX {
+                    return;
+                }
+            }
+            Ok(_) => return,
+            Err(_) if patience.is_over(false) => return,
+            Err(_) => {}
         }
     }
 }

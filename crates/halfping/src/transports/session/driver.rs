@@ -232,12 +232,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             let limits = &desk.shared().limits;
             let ping = Duration::from_millis(limits.ping_ms);
             let silence = self.heard + Duration::from_millis(limits.silence_ms);
-            let whole = self.begun.as_ref().map(|begun| begun.patience.until());
+            let whole = self.begun.as_ref().map(|begun| begun.patience.next_look());
+            let taken = self.unsent.as_ref().map(|unsent| unsent.taking.next_look());
             let resumes = if self.is_ahead { self.pace.resumes(Instant::now().into_std()) } else { None };
             let resumes = resumes.map(Instant::from_std);
             let due = desk.due().map(|tick| Instant::from_std(desk.shared().clock.instant(tick)));
             let next_ping = self.heard + ping * (self.pings + 1);
-            let next = [Some(next_ping.min(silence)), whole, due, resumes].into_iter().flatten().min();
+            let next = [Some(next_ping.min(silence)), whole, taken, due, resumes].into_iter().flatten().min();
             let next = next.unwrap_or(silence);
             if self.timer.deadline() > next || self.timer.is_elapsed() {
                 self.timer.as_mut().reset(next);
@@ -250,7 +251,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             self.is_timed = true;
             ready!(self.timer.as_mut().poll(cx));
             let now = Instant::now();
-            if whole.is_some_and(|whole| whole <= now) {
+            if whole.is_some_and(|whole| whole <= now)
+                && self.begun.as_mut().is_some_and(|begun| begun.patience.is_over(false))
+            {
                 return Poll::Ready(End::Close(Close::MessageTimeout));
             }
             let unsent = socket.unsent_bytes();
