@@ -90,8 +90,8 @@ export class HalfpingError extends Error {
     readonly problem: Problem = {},
   ) {
     const { status = 0, rev } = problem;
-    // The server speaks of a header; here it is an option.
-    const hint = problem.hint?.replace('send If-None-Match: *', 'say { ifMatch: null }');
+    // The server speaks of a header, or of a command; here it is an option.
+    const hint = problem.hint?.replace(/send (If-None-Match: \*|"if": null)/, 'say { ifMatch: null }');
     super(hint ? `${detail} (${hint})` : detail);
     this.status = status;
     this.hint = hint;

@@ -142,11 +142,14 @@ test('of a page that was let in before do not say that it may have been refused'
   expect(warned).not.toHaveBeenCalled();
 });
 
-test('to create what is not there are told of the option for it', async () => {
+test.each([
+  ['a header', 'If-None-Match: *'],
+  ['a command', '"if": null'],
+])('to create what is not there are told of the option for it, where the server speaks of %s', async (_, condition) => {
   const { api, asked } = server();
   const failed = expect(api.put('/a', 1, { ifMatch: 'e.1' })).rejects.toMatchObject({ type: 'precondition-failed', hint: 'nothing is there; to create it, say { ifMatch: null }' });
   await settled();
-  const problem = { type: 'urn:halfping:problem:precondition-failed', status: 412, detail: '/a differs', hint: 'nothing is there; to create it, send If-None-Match: *' };
+  const problem = { type: 'urn:halfping:problem:precondition-failed', status: 412, detail: '/a differs', hint: `nothing is there; to create it, send ${condition}` };
   asked[0]!.answer(Response.json(problem, { status: 412, headers: { etag: '"e.2"' } }));
   await failed;
 });

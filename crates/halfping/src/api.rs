@@ -409,7 +409,7 @@ mod tests {
             let shared = self.api.shared();
             let (path, one) = (self.api.path("/list").unwrap(), Json::parse(b"1", &shared.limits));
             let (name, write) = write::creation(shared, &path, one.unwrap());
-            assert!(write::commit(shared, &shared.foreign, write).await.unwrap().0);
+            assert!(write::commit(shared, &shared.foreign, write, "").await.unwrap().0);
             name
         }
 

@@ -124,6 +124,24 @@ fn the_rev_of_a_synced_message_is_a_condition_for_each_link() {
 }
 
 #[test]
+fn who_compares_with_what_is_gone_is_told_how_to_create_it_in_the_words_of_the_way_that_is_used() {
+    // PROTOCOL W6, L8b
+    let server = serve();
+    let (mut talk, mut session) = (server.talk(), Session::open(server.address, "/"));
+    let cursor = talk.ask("PUT /doc\n\n1").cursor();
+    talk.ask("DELETE /doc");
+    let refused = talk.ask(&format!("PUT /doc\nIf-Match: \"{cursor}\"\n\n2")).json();
+    assert_eq!(refused["hint"], "nothing is there; to create it, send If-None-Match: *");
+    let refused = session.ask(json!({ "put": "/doc", "value": 2, "if": cursor }));
+    assert_eq!(refused["status"], 412);
+    assert_eq!(refused["hint"], "nothing is there; to create it, send \"if\": null");
+    // Both do what they say.
+    assert_eq!(session.ask(json!({ "put": "/doc", "value": 2, "if": null }))["status"], 201);
+    talk.ask("DELETE /doc");
+    talk.check("PUT /doc\nIf-None-Match: *\n\n2", "201");
+}
+
+#[test]
 fn a_tag_that_a_proxy_has_added_to_is_known_by_every_way_back() {
     // PROTOCOL C6
     let server = serve();

@@ -22,6 +22,9 @@ use crate::problem::{Kind, Problem};
 use crate::room::{Room, Wanted};
 use crate::shared::{Failure, Shared};
 
+/// The condition that nothing is there, as a request spells it.
+const CREATES: &str = "If-None-Match: *";
+
 /// Performs the write that a request asks for.
 pub(super) async fn one(
     shared: &Arc<Shared>,
@@ -37,10 +40,13 @@ pub(super) async fn one(
     let media = media_type(&request.headers)?;
     // A server below a prefix has its own idea of the path; the client's is the one that `Location` is about.
     let target = request.extensions.get::<OriginalUri>().map_or(&request.uri, |o| &o.0).path().to_owned();
-    let write = |action| Write { path: path.clone(), action, condition: condition.clone() };
+    let write = |action| {
+        let write = Write { path: path.clone(), action, condition: condition.clone() };
+        commit(shared, connection, write, CREATES)
+    };
     match method {
         Method::DELETE => {
-            let revision = commit(shared, connection, write(Action::Delete)).await?.1;
+            let revision = write(Action::Delete).await?.1;
             Ok((StatusCode::NO_CONTENT, [(header::ETAG, etag(shared, revision))]).into_response())
         }
         Method::PATCH => {
@@ -66,14 +72,14 @@ pub(super) async fn one(
                     ));
                 }
             };
-            answer(shared, commit(shared, connection, write(action)).await?)
+            answer(shared, write(action).await?)
         }
         _ => {
             check_json(media)?;
             let (value, _room) = read(shared, connection, request, body, Json::parse).await?;
             let value = value?;
             if method == Method::PUT {
-                return answer(shared, commit(shared, connection, write(Action::Put(value))).await?);
+                return answer(shared, write(Action::Put(value)).await?);
             }
             post(shared, connection, &path, &target, condition, value).await
         }
@@ -96,7 +102,7 @@ async fn post(
         ));
     }
     let (name, write) = creation(shared, path, value);
-    let mut response = answer(shared, commit(shared, connection, write).await?)?;
+    let mut response = answer(shared, commit(shared, connection, write, CREATES).await?)?;
     let location = format!("{}/{name}", target.trim_end_matches('/'));
     let location =
         HeaderValue::from_str(&location).map_err(|e| Problem::new(Kind::Internal, e.to_string()))?;
@@ -125,10 +131,12 @@ pub(crate) fn creation(shared: &Shared, path: &Path, value: Json) -> (String, Wr
     (name, write)
 }
 
+/// Makes a write. `creates`: how a client spells the condition that nothing is there.
 pub(crate) async fn commit(
     shared: &Shared,
     connection: &Connection,
     write: Write,
+    creates: &str,
 ) -> Result<(bool, halfping_engine::Revision), Problem> {
     let path = write.path.clone();
     match shared.commit(connection.commits(), vec![write]).await {
@@ -140,7 +148,7 @@ pub(crate) async fn commit(
             let now = shared.metadata(&path);
             let mut problem = Problem::from(refusal).header(header::ETAG, etag(shared, now.revision));
             if now.len.is_none() {
-                problem = problem.hint("nothing is there; to create it, send If-None-Match: *");
+                problem = problem.hint(format!("nothing is there; to create it, send {creates}"));
             }
             Err(problem)
         }

@@ -23,6 +23,9 @@ use crate::problem::{Kind, Problem};
 use crate::room::{self, Room};
 use crate::shared::{Shared, Subscription};
 
+/// The condition that nothing is there, as a command spells it.
+const CREATES: &str = "\"if\": null";
+
 /// One session, apart from its socket.
 pub(super) struct Desk {
     subscription: Subscription,
@@ -338,7 +341,8 @@ impl Desk {
         }
         let (shared, connection) = (self.shared().clone(), self.connection().clone());
         let future = Box::pin(async move {
-            let (created, revision) = commit(&shared, &connection, Write { path, action, condition }).await?;
+            let write = Write { path, action, condition };
+            let (created, revision) = commit(&shared, &connection, write, CREATES).await?;
             let status = match (is_delete, created) {
                 (true, _) => 204,
                 (false, true) => 201,
@@ -368,7 +372,7 @@ impl Desk {
         let future = Box::pin(async move {
             let (_, write) = creation(&shared, &path, value);
             let path = Some(write.path.to_string());
-            let (_, revision) = commit(&shared, &connection, write).await?;
+            let (_, revision) = commit(&shared, &connection, write, CREATES).await?;
             Ok(Answer { status: 201, revision: Some(revision), path, ..Answer::default() })
         });
         self.call(Call { number, future });
