@@ -362,7 +362,7 @@ export class Api<S = any> {
       this.#listener = listener;
       this.#wire = undefined;
       try {
-        this.#wire = transport === 'events' ? openEvents(this.#http, listener) : openSocket(this.#Socket!, this.#http, listener);
+        this.#wire = transport === 'events' ? openEvents(this.#http, listener) : openSocket(this.#Socket!, this.#http, listener, this.#options.transport === 'websocket');
       } catch (error) {
         // Not within what is being done now.
         queueMicrotask(() => listener({ type: 'lost', problem: problemOf(error) }));

@@ -42,18 +42,25 @@ export interface WebSocketLike {
 }
 export type WebSocketConstructor = new (url: string, protocol: string) => WebSocketLike;
 
-/** What `listener` is told after a `drop` it has to ignore. */
-export function openSocket(Socket: WebSocketConstructor, http: Http, listener: Listener): Wire {
+/**
+ * What `listener` is told after a `drop` it has to ignore. `isOnly`: no other way is tried, which would say why this one is refused; a browser does
+ * not tell.
+ */
+export function openSocket(Socket: WebSocketConstructor, http: Http, listener: Listener, isOnly: boolean): Wire {
   const socket = new Socket(http.root.href.replace('http', 'ws'), 'halfping.v1');
   const opened = new Promise<void>((resolve) => {
     socket.onopen = () => {
+      isOnly = false;
       http.letIn = true;
       resolve();
     };
   });
   opening(Promise.all([http.token(), opened]).then(([token]) => token), listener);
   socket.onmessage = ({ data }) => listener({ type: 'message', text: data });
-  socket.onclose = ({ code, reason }) => listener({ type: 'lost', code, problem: reason ? { type: 'ended', detail: reason } : undefined });
+  socket.onclose = async ({ code, reason }) => {
+    const problem = reason ? { type: 'ended', detail: reason } : isOnly ? await refusal(http).catch(problemOf) : undefined;
+    listener({ type: 'lost', code, problem });
+  };
   socket.onerror = () => {}; // a close follows, and says more
   return {
     send: (commands) => {
@@ -71,6 +78,14 @@ export function openSocket(Socket: WebSocketConstructor, http: Http, listener: L
     },
     drop: () => socket.close(1000),
   };
+}
+
+/** Why the server lets nobody in, if it does not. */
+async function refusal(http: Http): Promise<Problem | undefined> {
+  const response = await ask(http, undefined, '_health', { signal: AbortSignal.timeout(READ_MS_MAX) });
+  if (response.ok) return;
+  const problem = await documentOf(response);
+  return response.status === 404 ? { hint: ELSEWHERE, ...problem } : problem;
 }
 
 export interface Http {

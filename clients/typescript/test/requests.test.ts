@@ -1,7 +1,7 @@
 /** Plain requests, as where WebSockets do not get through: with a server of which the test holds the other end. */
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { connect, type Options } from '../src/index.js';
-import { settled } from './socket.js';
+import { FakeSocket, settled } from './socket.js';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => {
@@ -202,4 +202,61 @@ test('say what is expected to be there, and how deep is to be read', async () =>
   expect(await ask(() => api.put('/a', 1, { ifMatch: '*' }))).toEqual(['*', undefined, '']);
   expect(await ask(() => api.put('/a', 1, { ifMatch: null }))).toEqual([undefined, '*', '']);
   expect(await ask(() => api.get('/a', { depth: 0 }))).toEqual([undefined, undefined, '?depth=0']);
+});
+
+describe('that ask why a WebSocket is not opened, where it is the only way,', () => {
+  const problem = { type: 'urn:halfping:problem:draining', status: 503, detail: 'it ends' };
+  const gone = { type: 'urn:halfping:problem:not-found', status: 404, detail: 'nothing is there' };
+  const client = async (transport: 'websocket' | 'auto' = 'websocket') => {
+    FakeSocket.all = [];
+    const { api, asked } = server({ transport, WebSocket: FakeSocket });
+    api.on('/a', () => {});
+    await settled();
+    return { api, asked, socket: FakeSocket.all[0]! };
+  };
+
+  test.each([
+    ['a refusal', () => Response.json(problem, { status: 503 }), { type: 'draining', status: 503 }, undefined],
+    ['a wrong path', () => Response.json(gone, { status: 404 }), { type: 'not-found', status: 404 }, expect.stringContaining('another path')],
+    ['the page of a proxy', () => new Response('<html>', { status: 502 }), { type: 'bad-answer', status: 502 }, undefined],
+    ['a server that is well', () => Response.json({ status: 'ok' }), undefined, undefined],
+  ])('tell of %s, once for each attempt', async (_, answer, error, hint) => {
+    const { api, asked, socket } = await client();
+    socket.onclose!({ code: 1006, reason: '' });
+    await settled();
+    expect(asked).toMatchObject([{ url: 'http://server.test/_health' }]);
+    asked[0]!.answer(answer());
+    await settled();
+    expect(api.status.state).toBe('waiting');
+    if (error) expect(api.status.error).toMatchObject(error);
+    else expect(api.status.error).toBeUndefined();
+    expect(api.status.hint).toEqual(hint);
+    expect(asked).toHaveLength(1);
+    api.close();
+  });
+
+  test('tell that nobody answers', async () => {
+    const { api, asked, socket } = await client();
+    socket.onclose!({ code: 1006 });
+    await settled();
+    asked[0]!.fail();
+    await settled();
+    expect(api.status).toMatchObject({ state: 'waiting', error: { type: 'offline', detail: expect.stringContaining('nothing answers') } });
+    api.close();
+  });
+
+  test('are not made for one that was open, that is told why, or beside another way', async () => {
+    const open = await client();
+    await open.socket.open();
+    open.socket.onclose!({ code: 1006, reason: '' });
+    const told = await client();
+    told.socket.onclose!({ code: 4000, reason: 'draining' });
+    const both = await client('auto');
+    both.socket.onclose!({ code: 1006, reason: '' });
+    await settled();
+    for (const { api, asked } of [open, told, both]) {
+      expect(asked.filter(({ url }) => url.endsWith('_health'))).toEqual([]);
+      api.close();
+    }
+  });
 });

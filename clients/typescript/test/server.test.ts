@@ -38,6 +38,17 @@ test('a write that is too long for a message of the server disturbs nothing', as
   expect(states).not.toContain('waiting');
 });
 
+test('over the WebSocket alone, a wrong path is said to be one', async () => {
+  const { url } = await served([]);
+  const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
+  ends.push(() => warned.mockRestore());
+  const stray = connect(`${url}wrong`, { WebSocket: WebSocket as any, transport: 'websocket' });
+  ends.push(() => stray.close());
+  stray.on('/fleet', () => {});
+  await vi.waitFor(() => expect(stray.status.error).toBeDefined(), 10_000);
+  expect(stray.status).toMatchObject({ state: 'waiting', error: { type: 'not-found', status: 404 }, hint: expect.stringContaining('the API begins at another path') });
+});
+
 test('the cursor of a mirror compares, whatever else was written, and what was changed back has changed', async () => {
   const api = await served([]);
   await api.put('/doc', 1);
