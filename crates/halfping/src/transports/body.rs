@@ -134,7 +134,7 @@ impl<S: Source> Body for Stream<S> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if let Some(piece) = self.rest.as_mut().and_then(|rest| rest.next()) {
+        if let Some(piece) = self.rest.as_mut().and_then(Iterator::next) {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         self.rest = None;
