@@ -8,7 +8,7 @@ mod common;
 
 use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -321,6 +321,7 @@ fn a_message_of_nothing_but_refusals_costs_little_more_than_its_text() {
 
 #[test]
 fn what_takes_long_to_read_holds_nobody_up() {
+    const THROWN: usize = 12;
     let _turn = turn();
     let server = serve_limited(|_| {});
     let mut bystander = Bystander::new(&server);
@@ -328,12 +329,12 @@ fn what_takes_long_to_read_holds_nobody_up() {
     // Half a second of parsing each.
     let pointer = format!(r#"[{{"op":"add","path":"{}","value":1}}]"#, "/a".repeat(2_000_000));
     let deep = format!(r#"{{"ref":1,"patch":"/a","value":{pointer}}}"#);
+    let thrown = Arc::new(AtomicUsize::new(0));
     let throwing: Vec<_> = (0..4)
         .map(|number| {
-            let (over, address) = (Arc::clone(&over), server.address);
-            let (pointer, deep) = (pointer.clone(), deep.clone());
+            let (over, thrown) = (Arc::clone(&over), Arc::clone(&thrown));
+            let (pointer, deep, address) = (pointer.clone(), deep.clone(), server.address);
             thread::spawn(move || {
-                let mut thrown = 0;
                 while !over.load(Ordering::Acquire) {
                     if number % 2 == 0 {
                         let mut connection = Connection::open(address);
@@ -347,27 +348,23 @@ fn what_takes_long_to_read_holds_nobody_up() {
                         let answer = session.next();
                         assert_eq!((&answer["ref"], &answer["status"]), (&json!(1), &json!(414)));
                     }
-                    thrown += 1;
+                    thrown.fetch_add(1, Ordering::AcqRel);
                 }
-                thrown
             })
         })
         .collect();
-    let begun = Instant::now();
-    let mut times = Vec::new();
-    while begun.elapsed() < Duration::from_secs(4) {
-        let began = Instant::now();
+    let until = Instant::now() + 2 * DEADLINE;
+    let mut served = 0;
+    while thrown.load(Ordering::Acquire) < THROWN {
         bystander.is_well();
-        times.push(began.elapsed());
-        thread::sleep(Duration::from_millis(5));
+        served += 1;
+        assert!(Instant::now() < until, "{served} were served, and these are not refused");
     }
     over.store(true, Ordering::Release);
-    let thrown: usize = throwing.into_iter().map(|thread| thread.join().unwrap()).sum();
-    times.sort_unstable();
-    let middle = times[times.len() / 2];
-    // It was ten times as much when each of these was parsed where requests are served.
-    assert!(middle < Duration::from_millis(50), "{middle:?} of {} while {thrown} were thrown", times.len());
-    assert!(thrown > 0);
+    throwing.into_iter().for_each(|thread| thread.join().unwrap());
+    // Less than three each when these were parsed where requests are served, and more than a hundred
+    // now, also on a busy machine.
+    assert!(served > 20 * THROWN, "{served} were served while {THROWN} were thrown");
 }
 
 #[cfg(target_os = "linux")]
