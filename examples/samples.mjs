@@ -1,9 +1,11 @@
-// The code in the documentation's pages, as tests: `sh`, `python` and `html` are run as they stand, `js` and `ts` as modules of a page,
+// The code in the documentation's pages, as tests: `sh` (with `halfping` on its path), `python` and `html` are run as they stand, `js` and `ts` as modules of a page,
 // `rust` is compared with sources that Cargo compiles, the types of `ts` and `tsx` are checked. Blocks of another kind (`console`, `text`, configurations) are not run.
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { delimiter, dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { transformWithOxc } from 'vite';
+import { binary } from '../conformance/lib/server.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const HALFPING = readFileSync(`${root}clients/typescript/dist/index.js`);
@@ -53,7 +55,10 @@ const KINDS = {
   async sh({ text, run }) {
     // What does not end by itself has done its part with the first line.
     const endless = /curl -s?N|while /.test(text);
-    const out = await run('bash', ['-euo', 'pipefail', '-c', text], { enough: (out) => endless && out.includes('\n') });
+    const out = await run('bash', ['-euo', 'pipefail', '-c', text], {
+      enough: (out) => endless && out.includes('\n'),
+      env: { PATH: `${dirname(resolve(binary))}${delimiter}${process.env.PATH}` },
+    });
     if (endless || !/-X PUT/.test(text)) assert.ok(out, 'it prints something');
     assert.doesNotMatch(out, /urn:halfping:problem/);
   },

@@ -18,6 +18,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("halfping-client", &[]),
     ("halfping-pages", &[]),
     ("halfping-cli", &["halfping", "halfping-client", "halfping-pages"]),
+    // The limits, to know what a server of another version leaves unsaid. It measures from outside.
+    ("halfping-bench", &["halfping-engine"]),
     ("xtask", &[]),
 ];
 

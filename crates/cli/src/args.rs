@@ -1,9 +1,8 @@
 //! The grammar of the command line. What the words do is in `commands`.
 
-mod bench;
-
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{NonEmptyStringValueParser, Resettable, TypedValueParser};
 use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -12,7 +11,6 @@ use crate::config::{Asked, alone};
 use crate::log::Log;
 use crate::report::{Blame, Failure};
 use crate::target::Target;
-pub(crate) use bench::*;
 
 const ABOUT: &str =
     "Put state in at a URL; whoever reads that URL can keep the GET open and be told what changes.";
@@ -427,6 +425,69 @@ pub(crate) struct Replay {
     /// Start again at the end, for ever
     #[arg(long = "loop")]
     pub(crate) again: bool,
+}
+
+/// Measure how much a server carries, to size it
+///
+/// Readers open event streams of one value; then it is written at a steady rate. Shows the server's
+/// memory for each idle reader, how old updates are when they arrive, and the server's CPU time for
+/// each, as its /_metrics tell them. These include what others do with the server meanwhile. Without
+/// a URL, a server in memory is started on this machine, and ended afterwards. Ctrl-C ends it with
+/// what it has.
+#[derive(Debug, Group)]
+#[command(after_help = "\
+Examples:
+  halfping bench
+  halfping bench --readers 10000 --rate 1
+  halfping bench localhost:7070 --payload 1000 --seconds 30
+  halfping bench https://api.example.org/scratch --json")]
+pub(crate) struct Bench {
+    /// The server, and the place in which a value is written and removed again [default: a server of
+    /// its own]
+    pub(crate) url: Option<Target>,
+
+    /// How many readers
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = readers())]
+    pub(crate) readers: u32,
+
+    /// Writes a second, one after the other
+    #[arg(long, value_name = "R", default_value = "10", value_parser = rate)]
+    pub(crate) rate: f64,
+
+    /// Length of the value
+    #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = payload())]
+    pub(crate) payload: u32,
+
+    /// How long is written
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn readers() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=60_000)
+}
+
+/// Lengths of values: they carry a number.
+fn payload() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(32..=32_768)
+}
+
+fn rate(text: &str) -> Result<f64, &'static str> {
+    match text.parse() {
+        Ok(rate) if (0.1..=1000.0).contains(&rate) => Ok(rate),
+        _ => Err("expected writes a second, from 0.1 to 1000"),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    match text.parse() {
+        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("expected seconds, from 0.1 to 3600"),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]

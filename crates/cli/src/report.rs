@@ -49,6 +49,7 @@ impl Failure {
         self
     }
 
+    #[cfg(test)]
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

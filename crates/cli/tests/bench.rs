@@ -1,278 +1,182 @@
-//! `halfping bench` from end to end, small: both subjects are measured, and everybody gets the last value.
+//! `halfping bench` from end to end, small: figures of all kinds of servers, and no remains.
 
-use std::io::{BufRead, BufReader};
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
+use std::thread;
 
+use common::{Halfping, halfping};
 use serde_json::Value;
 
-/// Runs a scenario.
-#[track_caller]
-fn run(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_halfping"));
-    command.arg("bench").args(arguments).arg("--json").output().expect("the binary runs")
+/// Few readers for a short time.
+const SMALL: [&str; 7] = ["bench", "--readers", "30", "--rate", "50", "--seconds", "0.5"];
+
+fn bench(arguments: &[&str]) -> Output {
+    halfping().args(SMALL).args(arguments).output().unwrap()
 }
 
-/// Runs a scenario and returns what it prints.
+/// What it says, and what it prints as JSON.
 #[track_caller]
-fn report(arguments: &[&str]) -> Value {
-    let output = run(arguments);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    serde_json::from_slice(&output.stdout).expect("one JSON object")
-}
-
-/// The cases of a scenario that is measured beside its floor.
-#[track_caller]
-fn cases(arguments: &[&str]) -> Value {
-    report(&[arguments, &["--runs", "1"]].concat())["cases"].clone()
-}
-
-/// The figures of its first case.
-#[track_caller]
-fn figures(arguments: &[&str]) -> Value {
-    cases(arguments)[0]["figures"].clone()
+fn check(arguments: &[&str], code: i32) -> (String, Value) {
+    let output = bench(&[arguments, &["--json"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    (said, serde_json::from_slice(&output.stdout).unwrap())
 }
 
 #[track_caller]
-fn check_positive(figures: &Value, name: &str) {
-    for subject in ["halfping", "floor"] {
-        assert!(figures[name][subject].as_f64().is_some_and(|value| value > 0.0), "{name}: {figures}");
+fn check_positive(report: &Value, names: &[&str]) {
+    for name in names {
+        assert!(report[name].as_f64().is_some_and(|value| value > 0.0), "{name}: {report}");
     }
 }
 
-fn figure(figures: &Value, name: &str) -> f64 {
-    figures[name]["halfping"].as_f64().unwrap_or_else(|| panic!("{name}: {figures}"))
+const DELIVERIES: &[&str] = &["writes_per_s", "deliveries_per_s", "age_p50_ms", "age_p99_ms"];
+
+/// The whole state of a server.
+fn state(address: SocketAddr) -> String {
+    let output = halfping().args(["get", &address.to_string()]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
 }
 
-#[test]
-fn fan_out_in_both_modes_and_transports() {
-    for mode in ["lock-step", "free-running"] {
-        for transport in ["ws", "sse"] {
-            let measured = figures(&[
-                "fanout",
-                "--readers",
-                "20",
-                "--seconds",
-                "0.3",
-                "--payload",
-                "200",
-                "--mode",
-                mode,
-                "--transport",
-                transport,
-            ]);
-            check_positive(&measured, "deliveries_per_s");
-            check_positive(&measured, "age_p50_ms");
+/// Answers each connection in a thread of its own. Returns where.
+fn listen(answer: impl Fn(TcpStream) + Send + Clone + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let answer = answer.clone();
+            thread::spawn(move || answer(stream));
         }
+    });
+    address
+}
+
+#[test]
+fn a_server_of_its_own_is_measured() {
+    let (_, report) = check(&[], 0);
+    assert!(report["readers"] == 30 && report["is_own_server"] == true, "{report}");
+    check_positive(&report, DELIVERIES);
+    // Where the system tells a process's memory and time, so does the server.
+    let told = if cfg!(target_os = "linux") { 0 } else { 1 };
+    assert!(report["notes"].to_string().matches("_metrics").count() <= told, "{report}");
+}
+
+#[test]
+fn a_table_has_the_same_figures() {
+    let output = bench(&[]);
+    let table = String::from_utf8(output.stdout).unwrap();
+    for row in [
+        "server memory per idle reader",
+        "deliveries a second",
+        "age on delivery, p99",
+        "server CPU time per delivered update",
+        "one core carries about",
+    ] {
+        assert!(table.contains(row), "{row}: {table}");
+    }
+    assert!(table.contains("30 of 30"), "{table}");
+}
+
+#[test]
+fn what_was_written_on_a_server_is_removed() {
+    let server = Halfping::serve("bench_removed", "");
+    let (said, report) = check(&[&format!("{}/scratch/here", server.address)], 0);
+    assert_eq!(report["is_own_server"], false, "{report}");
+    check_positive(&report, DELIVERIES);
+    assert!(!state(server.address).contains("bench-"), "{said}");
+}
+
+#[test]
+fn a_read_only_server_is_told_what_readers_take() {
+    let server = Halfping::serve("bench_read_only", "read_only = true");
+    let (said, report) = check(&[&server.address.to_string()], 1);
+    assert!(said.contains("read-only"), "{said}");
+    assert!(report["readers"] == 30 && report["deliveries"].is_null(), "{report}");
+}
+
+#[test]
+fn a_server_that_lets_few_in_is_measured_with_these() {
+    let server = Halfping::serve("bench_limit", "[limits]\nconnections = 12");
+    let (said, report) = check(&[&server.address.to_string()], 1);
+    assert!(said.contains("readers were let in: 503 too-many-connections"), "{said}");
+    let readers = report["readers"].as_u64().unwrap();
+    assert!((1..12).contains(&readers), "{report}");
+    check_positive(&report, DELIVERIES);
+}
+
+#[test]
+fn a_server_that_hides_its_metrics_is_measured_from_outside() {
+    let server = Halfping::serve("bench_hidden", "");
+    let inside = server.address;
+    let address = listen(move |mut client| {
+        let mut upstream = TcpStream::connect(inside).unwrap();
+        let mut back = upstream.try_clone().unwrap();
+        let mut to_client = client.try_clone().unwrap();
+        thread::spawn(move || {
+            let _ = std::io::copy(&mut back, &mut to_client);
+            let _ = to_client.shutdown(Shutdown::Both);
+        });
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = client.read(&mut bytes) {
+            let passed = if bytes.starts_with(b"GET /_metrics") {
+                client.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+            } else {
+                upstream.write_all(&bytes[..count])
+            };
+            if passed.is_err() {
+                break;
+            }
+        }
+        let _ = upstream.shutdown(Shutdown::Both);
+    });
+    let (_, report) = check(&[&address.to_string()], 0);
+    check_positive(&report, DELIVERIES);
+    assert!(report["notes"].to_string().contains("does not show /_metrics"), "{report}");
+    for unknown in ["memory_bytes_per_reader", "server_cpu_us_per_delivery"] {
+        assert_eq!(report[unknown], Value::Null, "{report}");
     }
 }
 
 #[test]
-fn latency_of_a_delivery() {
-    let measured = figures(&["latency", "--seconds", "0.5"]);
-    check_positive(&measured, "age_p50_ms");
-    check_positive(&measured, "values");
-}
-
-#[test]
-fn idle_connections_of_both_kinds() {
-    for transport in ["ws", "sse"] {
-        let measured = figures(&["idle", "--connections", "100", "--transport", transport]);
-        check_positive(&measured, "opened_per_s");
+fn what_is_no_halfping_server_is_told() {
+    for answer in ["200 OK\r\ncontent-type: text/html", "405 Method Not Allowed"] {
+        let address = listen(move |mut stream| {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = write!(stream, "HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
+        });
+        let output = bench(&[&address.to_string()]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("is it a Halfping server?"), "{answer}: {said}");
+        assert!(!output.status.success(), "{answer}: {said}");
+        assert!(output.stdout.is_empty(), "{answer}: {output:?}");
     }
-}
-
-#[test]
-fn many_links_on_one_session() {
-    let all = cases(&["mux", "--links", "3000", "--seconds", "0.5"]);
-    check_positive(&all[0]["figures"], "state_bytes_per_resource");
-    for name in ["watches_per_s", "age_alone_p50_ms", "age_among_p50_ms"] {
-        check_positive(&all[1]["figures"], name);
-    }
-}
-
-#[test]
-fn a_stalled_reader_has_little_to_read_before_the_newest_value() {
-    for transport in ["ws", "sse"] {
-        let measured = figures(&["stall", "--seconds", "1.5", "--transport", transport]);
-        check_positive(&measured, "bytes_to_newest");
-        check_positive(&measured, "age_during_p99_ms");
-        // 3,000 updates of more than 200 bytes were made: whoever queues them has more than half a megabyte (PROTOCOL S3).
-        assert!(figure(&measured, "bytes_to_newest") < 400_000.0, "{measured}");
-    }
-}
-
-#[test]
-fn credit_bounds_what_a_stalled_reader_has_to_read() {
-    // PROTOCOL L10: what is on its way, and the newest value.
-    let measured = figures(&["stall", "--seconds", "1.5", "--credit", "16384", "--no-floor"]);
-    assert!(figure(&measured, "bytes_to_newest") < 32_768.0, "{measured}");
-}
-
-#[test]
-fn a_session_that_comes_back_gets_what_it_missed_and_no_more() {
-    let measured = figures(&["resume", "--links", "500", "--commits", "100", "--touched", "10"]);
-    check_positive(&measured, "bytes_to_synced");
-    // PROTOCOL L6, S8: ten merged changes, whatever the number of commits and of links.
-    assert_eq!(figure(&measured, "changes"), 10.0, "{measured}");
-    assert!(
-        figure(&measured, "bytes_to_synced") < figure(&measured, "bytes_first_time") / 10.0,
-        "{measured}"
-    );
-}
-
-#[test]
-fn writes_are_acknowledged() {
-    let measured = figures(&["ingest", "--writers", "8", "--seconds", "0.3"]);
-    check_positive(&measured, "writes_per_s");
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn attacks_end_and_leave_nothing_open() {
-    // One of each family that needs no large tree.
-    let names = "half-prefaces,large-messages,command-floods,unread-streams,patch-appends,\
-                 links-one-place,queue-session,nesting";
-    let report = report(&["attack", "--seconds", "1", "--only", names]);
-    let attacks = report["attacks"].as_array().expect("a list");
-    assert_eq!((attacks.len(), &report["not_measured"]), (8, &Value::Array(vec![])), "{report}");
-    for attack in attacks {
-        assert!(attack["back_after_ms"].is_u64() && attack["panics"] == 0, "{attack}");
-        assert!(attack["requests_failed"] == 0 && attack["lived"] == true, "{attack}");
-        assert!(attack["age"]["during"]["p99_ms"].as_f64().is_some_and(|age| age > 0.0), "{attack}");
-        assert!(attack["memory"]["growth_bytes"].is_number(), "{attack}");
-        // A connection that says nothing more is answered later.
-        let is_silent = attack["attack"] == "half-prefaces";
-        let answers = attack["answers"].as_object().expect("counts");
-        assert!(is_silent || !answers.is_empty(), "{attack}");
-    }
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn another_binary_is_attacked_by_turns() {
-    let this = env!("CARGO_BIN_EXE_halfping");
-    let servers = ["--server", this, "--server", this];
-    let report = report(&[&["attack", "--seconds", "0.5", "--only", "nothing"], &servers[..]].concat());
-    let attacks = report["attacks"].as_array().expect("a list");
-    assert_eq!(attacks.len(), 2, "{report}");
-    assert!(attacks.iter().all(|attack| attack["server"] == this), "{report}");
-}
-
-#[test]
-fn an_attack_that_there_is_not_is_named() {
-    let output = Command::new(env!("CARGO_BIN_EXE_halfping"))
-        .args(["bench", "attack", "--only", "patch-nonsense"])
-        .output()
-        .expect("the binary runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(2) && said.contains("`patch-nonsense`"), "{said}");
-}
-
-#[test]
-fn a_backup_of_a_queue_is_timed_beside_a_quiet_one() {
-    let arguments = ["queue", "--only", "backup", "--backup-members", "500", "--backup-churn", "50"];
-    let report = report(&arguments);
-    let backup = &report["readers"][0];
-    assert!(backup["reader"] == "backup" && backup["done_s"].is_number(), "{report}");
-    assert!(backup["come_per_s"].as_f64().is_some_and(|rate| rate > 0.0), "{report}");
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_soak_leaves_samples_a_picture_and_verdicts() {
-    let out = env!("CARGO_TARGET_TMPDIR");
-    let output = run(&["soak", "--minutes", "0.1", "--every", "0.5", "--readers", "9", "--out", out]);
-    // In so short a time all of it is still warming up, and some of it may grow; then that is said.
-    let said = String::from_utf8_lossy(&output.stderr);
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
-    let quantities = report["quantities"].as_object().expect("quantities");
-    let grows = quantities.values().any(|quantity| quantity["verdict"] == "GROWS");
-    assert_eq!((output.status.success(), said.contains("these grow: ")), (!grows, grows), "{said}");
-    assert_eq!((&report["surprises"], &report["panics"]), (&Value::from(0), &Value::from(0)), "{report}");
-    assert!(report["quantities"]["resident_mib"]["middle"].as_f64().is_some_and(|mib| mib > 1.0), "{report}");
-    let samples = std::fs::read_to_string(report["csv"].as_str().expect("a path")).expect("it is there");
-    let columns = |line: &str| line.split(',').count();
-    assert!(samples.lines().count() > 8, "{samples}");
-    assert!(samples.lines().all(|line| columns(line) == 14), "{samples}");
-    let picture = std::fs::read_to_string(report["svg"].as_str().expect("a path")).expect("it is there");
-    assert_eq!(picture.matches("<polyline").count(), 13);
 }
 
 #[cfg(unix)]
 #[test]
-fn a_soak_that_is_interrupted_ends_with_what_it_has() {
-    let out = format!("{}/interrupted", env!("CARGO_TARGET_TMPDIR"));
-    std::fs::create_dir_all(&out).expect("a directory");
-    let mut soak = Command::new(env!("CARGO_BIN_EXE_halfping"))
-        .args(["bench", "soak", "--every", "0.5", "--readers", "3", "--out", &out])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
-    let mut said = BufReader::new(soak.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
-    assert!(said.any(|line| line.contains("links")), "a first sample");
-    let interrupted = Command::new("kill").args(["-INT", &soak.id().to_string()]).status();
-    assert!(interrupted.is_ok_and(|status| status.success()));
-    let rest: Vec<String> = said.collect();
-    let output = soak.wait_with_output().expect("it ends");
-    assert!(output.status.success(), "{rest:?}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("too few samples"));
-}
-
-/// Whether a slow link can be made here.
-#[cfg(target_os = "linux")]
-fn has_slow_link() -> bool {
-    let probe = |program: &str, arguments: &[&str]| {
-        Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
-    };
-    let namespaces = ["--user", "--map-root-user", "--net", "true"];
-    let has = (probe("unshare", &namespaces) || probe("unshare", &namespaces[2..])) && probe("tc", &["-V"]);
-    if !has {
-        eprintln!("skipped: it needs iproute2, and a system that lets us make network namespaces");
+fn an_interrupt_ends_it_with_what_it_has() {
+    let server = Halfping::serve("bench_interrupted", "");
+    let mut command = halfping();
+    command.args(&SMALL[..5]).args(["--seconds", "600", "--json", &server.address.to_string()]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Value number 0 is there before anybody reads.
+    let is_loaded = |state: &str| state.contains("bench-") && !state.contains("\"0000000000000000");
+    while !is_loaded(&state(server.address)) {
+        thread::yield_now();
     }
-    has
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn every_value_gets_its_turn_on_a_slow_link() {
-    if !has_slow_link() {
-        return;
-    }
-    let measured = figures(&["shaped", "--seconds", "2"]);
-    check_positive(&measured, "age_p50_ms");
-    check_positive(&measured, "deliveries_least");
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn slow_readers_of_a_small_queue_are_synced() {
-    if !has_slow_link() {
-        return;
-    }
-    let arguments = ["queue", "--only", "stream,session", "--members", "20", "--churn", "20"];
-    let report = report(&[&arguments[..], &["--seconds", "1"]].concat());
-    let readers = report["readers"].as_array().expect("a list");
-    assert_eq!(readers.len(), 2, "{report}");
-    for reader in readers {
-        assert!(reader["done_s"].is_number() && reader["behind_s"].is_number(), "{reader}");
-    }
-}
-
-#[test]
-fn a_server_can_end_with_whoever_started_it() {
-    let mut server = Command::new(env!("CARGO_BIN_EXE_halfping"))
-        .args(["serve", "--memory", "--listen", "127.0.0.1:0", "--until-stdin-ends"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
-    let said = BufReader::new(server.stderr.take().expect("it is piped"));
-    let mut lines = said.lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.contains("listening")));
-    drop(server.stdin.take());
-    // The end of its stderr is that of the process.
-    assert!(lines.all(|line| !line.contains("panic")));
-    assert!(server.wait().expect("it ended").success());
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["is_interrupted"] == true && report["readers"] == 30, "{report}");
+    check_positive(&report, &["writes_per_s", "deliveries"]);
+    assert!(!state(server.address).contains("bench-"), "{said}");
 }

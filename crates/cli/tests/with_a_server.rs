@@ -507,3 +507,13 @@ fn as_many_connections_are_taken_as_the_system_allows() {
         }
     }
 }
+
+#[test]
+fn a_server_can_end_with_whoever_started_it() {
+    let words = ["serve", "--memory", "--listen", "127.0.0.1:0", "--until-stdin-ends"];
+    let (mut server, _) = server(&words);
+    drop(server.child.stdin.take());
+    // The end of its stderr is that of the process.
+    assert!(server.stderr.by_ref().map_while(Result::ok).all(|line| !line.contains("panic")));
+    assert_eq!(server.ends(), 0);
+}

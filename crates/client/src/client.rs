@@ -15,6 +15,8 @@ use crate::tls;
 /// The longest body that [`Client::get`] takes.
 pub const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
 
+/// The longest text of figures: a server has some hundred lines.
+const METRICS_BYTES_MAX: usize = 1024 * 1024;
 /// The longest problem document; more says nothing that a person would read.
 const PROBLEM_BYTES_MAX: usize = 64 * 1024;
 /// How long a connection may take to be made.
@@ -90,6 +92,22 @@ impl Client {
         let cursor = cursor(answer.headers());
         let json = String::from_utf8(body(answer, BODY_BYTES_MAX).await?).map_err(|_| PeerFault::NotText)?;
         Ok(Reading { json, cursor })
+    }
+
+    /// Reads the server's figures, in a text format of Prometheus (O2). Proxies often hide them.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = halfping_client::Client::new("http://127.0.0.1:7070")?;
+    /// let text = client.metrics().await?;
+    /// let links = text.lines().find_map(|line| line.strip_prefix("halfping_links "));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn metrics(&self) -> Result<String, RequestError> {
+        let request = self.http.get(self.url("/_metrics")?).timeout(REQUEST_WAIT_MAX);
+        let text = body(send(request).await?, METRICS_BYTES_MAX).await?;
+        Ok(String::from_utf8(text).map_err(|_| PeerFault::NotText)?)
     }
 
     /// Makes the resource exactly `json`, which is sent as it is.

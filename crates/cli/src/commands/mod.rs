@@ -17,8 +17,6 @@ use crate::report::{Blame, Failure};
 /// Runs a command to its end.
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
     let command = match command {
-        // Measures with loops of its own: what a runtime costs would be in the figures.
-        Command::Bench(args) => return bench::bench(args),
         Command::Check(args) => return backup::check(args),
         command => command,
     };
@@ -41,7 +39,8 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
             Command::Replay(args) => replay::replay(args).await,
             Command::Backup(args) => backup::backup(args).await,
             Command::Restore(args) => backup::restore(args).await,
-            Command::Bench(_) | Command::Check(_) => Ok(()), // above
+            Command::Bench(args) => bench::bench(args).await,
+            Command::Check(_) => Ok(()), // above
         }
     });
     // A thread that still reads stdin cannot be stopped, and must not keep the process.

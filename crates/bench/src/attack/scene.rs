@@ -1,0 +1,201 @@
+//! One attack against one server: what is measured before, during and after it.
+
+use std::io;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use serde_json::{Value, json};
+
+use super::ground::{Attackers, Tally};
+use super::neighbour::Neighbour;
+use super::scenario::{Bound, Scenario};
+use super::terms::Terms;
+use crate::args::{self, Transport};
+use crate::figures::percentile;
+use crate::load::{Delivery, Load, Reading};
+use crate::pace::steadily;
+use crate::plain::Plain;
+use crate::progress::Progress;
+use crate::subject::{Kind, Setup, Subject};
+
+/// Length of the value that the undisturbed session watches.
+const PAYLOAD: u32 = 64;
+/// Until what only starting takes is over.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// How long it may take after an attack until nothing of it is open.
+pub(super) const AFTER: Duration = Duration::from_secs(45);
+/// Between two looks at that.
+const LOOK: Duration = Duration::from_millis(250);
+/// Until memory has been given back.
+const SETTLE: Duration = Duration::from_secs(2);
+/// What is to be as it was.
+const GAUGES: [&str; 3] = ["halfping_connections", "halfping_sessions", "halfping_links"];
+
+pub(super) struct Scene {
+    pub(super) before: Quality,
+    pub(super) during: Quality,
+    /// The server served nobody for so long that nothing could be measured: what was waited for.
+    pub(super) stuck: Option<String>,
+    pub(super) lived: bool,
+    pub(super) base: Option<u64>,
+    /// Bytes by which memory was larger than before: at most, and afterwards.
+    pub(super) peak: Option<f64>,
+    pub(super) after: Option<f64>,
+    pub(super) bound: Bound,
+    /// How long it took until nothing of the attack was open.
+    pub(super) back: Option<Duration>,
+    pub(super) panics: usize,
+    pub(super) tally: Tally,
+}
+
+/// How well others are served.
+#[derive(Default)]
+pub(super) struct Quality {
+    /// How old updates are when a session has them.
+    pub(super) ages: Times,
+    pub(super) reads: Times,
+    pub(super) writes: Times,
+    pub(super) failed: u64,
+    /// Cores that the server uses.
+    pub(super) cores: Option<f64>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+}
+
+impl Default for Times {
+    fn default() -> Times {
+        Times { p50_ms: f64::NAN, p99_ms: f64::NAN }
+    }
+}
+
+impl Times {
+    pub(super) fn of(times_us: &mut [u32]) -> Times {
+        let mut at = |share| percentile(times_us, share).map_or(f64::NAN, |us| us / 1000.0);
+        Times { p50_ms: at(0.5), p99_ms: at(0.99) }
+    }
+
+    /// Whether 99 of 100 are; not when nothing was measured.
+    pub(super) fn is_within(self, most_ms: f64) -> bool {
+        self.p99_ms <= most_ms
+    }
+
+    pub(super) fn json(self) -> Value {
+        json!({ "p50_ms": self.p50_ms, "p99_ms": self.p99_ms })
+    }
+}
+
+impl Scene {
+    pub(super) fn play(
+        args: &args::AttackBench,
+        scenario: &'static Scenario,
+        server: Option<&PathBuf>,
+        counts_memory: bool,
+        progress: &Progress,
+    ) -> Result<Scene> {
+        let broken = |error: io::Error| anyhow!("the server does not answer: {error}");
+        let what = if counts_memory { "memory" } else { "speed" };
+        let whose = server.map(|path| format!(" of {}", path.display())).unwrap_or_default();
+        let say = |when: &str| progress.say(format!("attack, {}: {what}{whose}, {when}", scenario.name));
+        say("before");
+        let mut subject = Subject::start(
+            Kind::Halfping,
+            &Setup {
+                program: server.cloned(),
+                limits: scenario.limits.to_vec(),
+                counts_memory,
+                durable_in: scenario.is_durable.then(|| args.directory.clone()),
+                ..Setup::default()
+            },
+        )?;
+        let mut plain = Plain::new(subject.address);
+        let terms = Terms::ask(&mut plain).map_err(broken)?;
+        (scenario.prepare)(&mut plain, &terms).map_err(broken)?;
+        let mut load = Load::new(&subject, PAYLOAD)?;
+        load.publish_first(1)?;
+        load.add_reader(&Reading::of(Transport::Ws, 0..1))?;
+        load.wait("the session has the first value", Load::all_have_it, |_| {})?;
+        let neighbour = Neighbour::start(subject.address);
+        let watch = |load: &mut Load, time: Duration| {
+            let (began, cpu) = (Instant::now(), subject.cpu());
+            let mut ages_us = Vec::new();
+            let watched = watch(load, args.rate, time, &mut ages_us);
+            let used = cpu.zip(subject.cpu()).map(|(before, now)| now.since(before).total_s());
+            let mut done = neighbour.take();
+            let quality = Quality {
+                ages: Times::of(&mut ages_us),
+                reads: Times::of(&mut done.reads_us),
+                writes: Times::of(&mut done.writes_us),
+                failed: done.failed,
+                cores: used.map(|used| used / began.elapsed().as_secs_f64()),
+            };
+            (quality, watched)
+        };
+        watch(&mut load, WARM_UP).1?;
+
+        let time = if counts_memory { args.seconds / 2 } else { args.seconds };
+        let (before, watched) = watch(&mut load, if counts_memory { WARM_UP } else { time / 2 });
+        watched?;
+        let gauges = |plain: &mut Plain| {
+            let metrics = plain.metrics();
+            GAUGES.map(|name| metrics.as_ref().map_or(f64::NAN, |metrics| metrics.value(name)))
+        };
+        let open = gauges(&mut plain);
+        let base = subject.resident_bytes();
+        subject.forget_peak();
+
+        say("during");
+        let attackers = Attackers::start(scenario.crew, subject.address, &terms);
+        let (during, watched) = watch(&mut load, time.max(scenario.least));
+        let peak = subject.peak_bytes();
+        let tally = attackers.end();
+        drop(neighbour);
+
+        say("after");
+        let began = Instant::now();
+        let mut back = None;
+        while back.is_none() && began.elapsed() < AFTER && subject.lives() {
+            let now = gauges(&mut plain);
+            back = now.iter().zip(open).all(|(now, before)| *now <= before).then(|| began.elapsed());
+            // Nobody waits for the load any more when it got stuck.
+            if watched.is_err() || load.rest(LOOK).is_err() {
+                thread::sleep(LOOK);
+            }
+        }
+        thread::sleep(SETTLE);
+        let growth = |now: Option<u64>| Some(now? as f64 - base? as f64);
+        Ok(Scene {
+            before,
+            during,
+            stuck: watched.err().map(|failure| format!("{failure:#}")),
+            lived: subject.lives(),
+            base,
+            peak: growth(peak),
+            after: growth(subject.resident_bytes()),
+            bound: scenario.bound(&terms),
+            back,
+            panics: subject.said("panicked"),
+            tally,
+        })
+    }
+}
+
+/// Updates the value for a while, and notes how old each version was when the session had it, or a
+/// newer one in its place.
+fn watch(load: &mut Load, rate: u32, time: Duration, ages_us: &mut Vec<u32>) -> Result<()> {
+    let mut take = |delivery: Delivery| {
+        // A version that was never sent was superseded by this one, and waited longer.
+        for missed in 0..delivery.number - delivery.before {
+            let waited = Duration::from_secs(1) * missed as u32 / rate;
+            ages_us.push((delivery.age + waited).as_micros() as u32);
+        }
+    };
+    steadily(load, rate, time, |load| load.publish(0).map(drop), || {}, &mut take)?;
+    load.wait("the session has the last value", Load::all_have_it, &mut take)?;
+    load.wait("all writes are answered", |load| load.unanswered() == 0, |_| {})
+}

@@ -1,0 +1,222 @@
+//! `halfping bench`: how much a server carries, for whoever has to size one.
+//!
+//! Readers watch one value, and it is written at a steady rate. Memory and processor time are those
+//! that the server tells of itself at `/_metrics`.
+
+mod ages;
+mod findings;
+mod own;
+mod readers;
+mod tally;
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use halfping_client::{Client, RequestError, WatchOptions};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::{Instant, interval, sleep};
+
+use self::findings::{Findings, Load, Metrics};
+use self::own::OwnServer;
+use self::readers::Readers;
+use self::tally::Tally;
+use crate::args::Bench;
+use crate::open_files::{self, SPARE_FILES};
+use crate::report::{Blame, Failure, tell};
+use crate::stop;
+use crate::target::Target;
+
+/// The share of the readers that is opened first: what only the first of a server take of its
+/// memory is not counted.
+const WARM_UP: u32 = 10;
+/// Until the memory of the server is what it stays at.
+const SETTLE: Duration = Duration::from_secs(1);
+/// How long readers may take to get the last value.
+const STRAGGLERS: Duration = Duration::from_secs(2);
+/// Between two looks at whether they have it.
+const LOOK: Duration = Duration::from_millis(10);
+
+pub(crate) async fn bench(args: Bench) -> Result<(), Failure> {
+    // The server that is started here has its connections, and files beside them.
+    let connections = u64::from(args.readers) + SPARE_FILES;
+    raise_open_files(connections + SPARE_FILES)?;
+    let (own, target) = match &args.url {
+        Some(url) => (None, url.clone()),
+        None => {
+            let own = OwnServer::start(connections)?;
+            let target = own.url.parse().map_err(|why: String| Failure::new(Blame::Peer, why))?;
+            (Some(own), target)
+        }
+    };
+    if target.path.contains(['?', '#']) {
+        let why = format!("paths cannot follow the query of {target}");
+        return Err(Failure::new(Blame::Usage, why));
+    }
+    let run = Run::new(&args, target)?;
+    let mut findings = Findings { is_own: own.is_some(), ..Findings::default() };
+    let mut readers = Readers::new(Arc::clone(&run.tally));
+    let measured = tokio::select! {
+        measured = run.measure(&mut findings, &mut readers) => measured,
+        () = pin!(stop::requested()) => {
+            findings.is_interrupted = true;
+            Ok(())
+        }
+    };
+    run.progress.finish_and_clear();
+    findings.readers = readers.count();
+    if let Some(load) = &mut findings.load {
+        load.end(&run.tally, run.metrics().await.as_ref());
+    }
+    drop(readers);
+    if findings.is_written {
+        run.tidy_up().await;
+    }
+    measured?;
+    let mut out = io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", findings.json(&args, &run.target))?;
+    } else {
+        findings.print(&args, &run.target, &mut out)?;
+    }
+    findings.refused.map_or(Ok(()), Err)
+}
+
+fn raise_open_files(needed: u64) -> Result<(), Failure> {
+    match open_files::raise(needed).filter(|allowed| *allowed < needed) {
+        None => Ok(()),
+        Some(allowed) => Err(Failure::new(
+            Blame::Input,
+            format!("this needs {needed} open files, and the system allows {allowed}"),
+        )
+        .hint(format!("raise it (`ulimit -Hn {needed}`, as root), or give fewer --readers"))),
+    }
+}
+
+/// One measurement, and where it is made.
+struct Run<'a> {
+    args: &'a Bench,
+    /// The value that is written and read.
+    target: Target,
+    client: Client,
+    tally: Arc<Tally>,
+    progress: ProgressBar,
+}
+
+impl<'a> Run<'a> {
+    fn new(args: &'a Bench, at: Target) -> Result<Run<'a>, Failure> {
+        // A name that nobody else has.
+        let name = RandomState::new().hash_one(std::process::id());
+        let target = Target { path: format!("{}/bench-{name:016x}", at.place()), base: at.base };
+        let bar = ProgressBar::new(1);
+        let template = "{elapsed_precise} [{bar:30}] {percent:>3}%  {msg}";
+        let progress = match ProgressStyle::with_template(template) {
+            Ok(style) => bar.with_style(style.progress_chars("=> ")),
+            Err(_) => bar,
+        };
+        Ok(Run { args, client: target.client()?, target, tally: Arc::default(), progress })
+    }
+
+    async fn measure(&self, findings: &mut Findings, readers: &mut Readers) -> Result<(), Failure> {
+        let number = self.tally.write();
+        // Also when this is interrupted before the answer is there.
+        findings.is_written = true;
+        let written = self.client.put(&self.target.path, self.value(number)).await;
+        findings.is_written = written.is_ok();
+        match written {
+            Ok(_) => {}
+            // Whoever may not write can still be told what readers take.
+            Err(RequestError::Refused(no)) if no.problem.name().is_some() => {
+                findings.refused = Some(Failure::refused(&self.target, &no));
+            }
+            Err(RequestError::Refused(no)) => {
+                return Err(Failure::refused(&self.target, &no).hint("is it a Halfping server?"));
+            }
+            Err(error) => return Err(Failure::request(&self.target, error)),
+        }
+        self.open(findings, readers).await?;
+        if findings.is_written && readers.count() > 0 {
+            self.load(findings, readers.count()).await;
+        }
+        Ok(())
+    }
+
+    /// Opens the readers, and sees what they take of the server's memory.
+    async fn open(&self, findings: &mut Findings, readers: &mut Readers) -> Result<(), Failure> {
+        let asked = self.args.readers;
+        self.progress.set_length(u64::from(asked));
+        self.progress.set_message("opening readers");
+        // With connections of its own: that of the writer stays, also where the server lets few in.
+        let client = self.target.client()?;
+        let watch = || client.watch(&self.target.path, WatchOptions::default());
+        let shown = |count: u32| self.progress.set_position(u64::from(count));
+        readers.open(asked / WARM_UP, watch, shown).await?;
+        sleep(SETTLE).await;
+        let before = (self.metrics().await, readers.count());
+        if readers.refusal().is_none() {
+            readers.open(asked - readers.count(), watch, shown).await?;
+            sleep(SETTLE).await;
+        }
+        let after = self.metrics().await;
+        findings.has_metrics = after.is_some();
+        findings.reader_bytes = Metrics::growth(before.0.as_ref(), after.as_ref())
+            .map(|bytes| bytes / f64::from(readers.count() - before.1))
+            .filter(|bytes| bytes.is_finite() && *bytes > 0.0);
+        if let Some(why) = readers.refusal() {
+            let message = format!("only {} of {asked} readers were let in: {why}", readers.count());
+            let failure = Failure::new(Blame::Refused, message);
+            let hint = "compare its `connections` and `links` in [limits] and at /_metrics";
+            findings.refused.get_or_insert(failure.hint(hint));
+        }
+        Ok(())
+    }
+
+    /// Writes values, one after the other, at the rate that is asked for or as fast as they are
+    /// acknowledged.
+    async fn load(&self, findings: &mut Findings, readers: u32) {
+        let began = Instant::now();
+        let load = findings.load.insert(Load::begin(self.metrics().await.as_ref(), &self.tally));
+        self.progress.set_length(self.args.seconds.as_millis() as u64);
+        let mut due = interval(Duration::from_secs_f64(1.0 / self.args.rate));
+        while began.elapsed() < self.args.seconds {
+            due.tick().await;
+            let number = self.tally.write();
+            if let Err(error) = self.client.put(&self.target.path, self.value(number)).await {
+                findings.refused.get_or_insert(Failure::request(&self.target, error));
+                break;
+            }
+            load.writes += 1;
+            self.progress.set_position(began.elapsed().as_millis() as u64);
+            self.progress.set_message(format!("{} deliveries", self.tally.deliveries()));
+        }
+        load.took = Some(load.began.elapsed());
+        let since = Instant::now();
+        while self.tally.up_to_date() < readers && since.elapsed() < STRAGGLERS {
+            sleep(LOOK).await;
+        }
+    }
+
+    /// A value of the length that is asked for, with its number in it.
+    fn value(&self, number: u64) -> String {
+        let digits = format!("\"{number:016x}");
+        let filler = (self.args.payload as usize).saturating_sub(digits.len() + 1);
+        format!("{digits}{}\"", "x".repeat(filler))
+    }
+
+    /// What the server tells of itself; `None` when it does not.
+    async fn metrics(&self) -> Option<Metrics> {
+        Metrics::read(&self.client.metrics().await.ok()?)
+    }
+
+    /// Removes what was written.
+    async fn tidy_up(&self) {
+        let target = &self.target;
+        match self.client.delete(&target.path).await {
+            Ok(_) => {}
+            Err(RequestError::Refused(no)) if no.status == 404 => {}
+            Err(error) => tell(format_args!("{target} is left there: {error}; `halfping delete {target}`")),
+        }
+    }
+}
