@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use halfping_engine::{
-    Action, Condition, Cursor, Engine, Epoch, Json, Limits, Path, Revision, SessionId, Tick, Timestamp,
-    Watch, Write,
+    Action, Condition, Cursor, Engine, Epoch, Json, Limits, Path, Revision, SessionId, Submitted, Tick,
+    Timestamp, Watch, Write,
 };
 
 /// Documents that follow one another at one path; as many so that none is still in a cache of results.
@@ -137,6 +137,35 @@ fn commits(c: &mut Criterion) {
             engine.take_woken()
         });
     });
+    group.finish();
+}
+
+/// A durable commit, worked out, put in line and applied. Each adds a member to one collection,
+/// in which so many wait together.
+fn waiting(c: &mut Criterion) {
+    let mut group = c.benchmark_group("durable commit");
+    for waiting in [10, 100, 1000, 10_000] {
+        let writes: Vec<[Write; 1]> =
+            (0..waiting).map(|member| [put(&format!("/collection/{member}"), "1")]).collect();
+        group.bench_function(BenchmarkId::new("as many wait in one collection", waiting), |b| {
+            b.iter_custom(|rounds| {
+                let batches = rounds.div_ceil(waiting);
+                let mut total = Duration::ZERO;
+                for _ in 0..batches {
+                    let mut engine = engine();
+                    commit(&mut engine, &[put("/collection", "{}")]);
+                    let start = Instant::now();
+                    for write in &writes {
+                        assert_eq!(engine.submit(write, Timestamp(0)), Submitted::Waits);
+                    }
+                    black_box(engine.take_batch());
+                    black_box(engine.settle());
+                    total += start.elapsed();
+                }
+                total.mul_f64(rounds as f64 / (batches * waiting) as f64)
+            });
+        });
+    }
     group.finish();
 }
 
@@ -334,6 +363,6 @@ fn sharing(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
-    targets = parsing, commits, marking, deltas, snapshots, resuming, sharing
+    targets = parsing, commits, waiting, marking, deltas, snapshots, resuming, sharing
 }
 criterion_main!(benches);

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use crate::*;
 
+mod waiting;
+
 fn write(path: &str, action: Action) -> Write {
     Write { path: Path::parse(path, &Limits::default()).unwrap(), action, condition: Condition::default() }
 }

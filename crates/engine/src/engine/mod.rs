@@ -399,6 +399,7 @@ impl Engine {
         let Value::Object(root) = &self.root else { panic!("the root is an object") };
         root.check(&self.keys);
         assert_eq!(root.tombstones_beneath() + self.garbage.tombstones(), self.tombstones);
+        Base::new(&self.root, &self.pending.laid.over).check(&self.keys);
         if let Some(own) = &self.own {
             let Value::Object(value) = &own.value else { panic!("the server's own state is an object") };
             value.check(&self.keys);

@@ -60,7 +60,7 @@ impl Engine {
         }
         // Without regions, there is nothing that could be applied before it.
         let claims = if self.regions.is_empty() { Claims::default() } else { Claims::of(writes) };
-        self.pending.push(claims, waiting);
+        self.pending.push(&claims, waiting);
         if is_ephemeral { Submitted::Follows } else { Submitted::Waits }
     }
 

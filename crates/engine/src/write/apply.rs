@@ -47,7 +47,7 @@ impl Applying<'_> {
             (_, Change::Keep) => return false,
             (Value::Absent { .. }, Change::Remove) => return false,
             (Value::Leaf(old), Change::Leaf(new)) if *old == new => return false,
-            (Value::Object(object), Change::Object { anew, members })
+            (Value::Object(object), Change::Object { anew, members, .. })
                 if !anew || object.live() <= members.len() + self.removals =>
             {
                 if !self.apply_to_members(keys, object, anew, members, point) {

@@ -64,7 +64,7 @@ impl<'t> Base<'t> {
 
     pub(crate) fn child(self, keys: &Keys, name: &str) -> Base<'t> {
         let (over, anew) = match self.over {
-            Some(Change::Object { anew, members }) => (members.get(name), *anew),
+            Some(Change::Object { anew, members, .. }) => (members.get(name), *anew),
             Some(_) => return Base::NOTHING,
             None => (None, false),
         };
@@ -75,25 +75,15 @@ impl<'t> Base<'t> {
         Base { value, over: over.filter(|c| !matches!(c, Change::Keep)) }
     }
 
-    /// Members of the object that is here.
-    pub(crate) fn members(self, keys: &Keys) -> usize {
-        let live = |anew: bool| match self.value {
-            Some(Value::Object(object)) if !anew => object.live(),
-            _ => 0,
-        };
+    /// Members of the object that is here. They are not looked at, since what is written over
+    /// the tree knows by how many it makes the object larger.
+    pub(crate) fn members(self) -> usize {
+        let live = if let Some(Value::Object(object)) = self.value { object.live() } else { 0 };
         match self.over {
-            None => live(false),
-            Some(Change::Object { anew, members }) => {
-                let mut count = live(*anew);
-                for (name, member) in members {
-                    let below = Base { over: None, ..self.child(keys, name) };
-                    match (below.exists(), member) {
-                        (true, Change::Remove) => count -= 1,
-                        (false, Change::Leaf(_) | Change::Object { .. }) => count += 1,
-                        _ => {}
-                    }
-                }
-                count
+            None => live,
+            Some(Change::Object { anew, growth, members }) => {
+                let without = if *anew { members.len() } else { live };
+                without.saturating_add_signed(*growth)
             }
             Some(_) => 0,
         }
@@ -117,7 +107,7 @@ impl<'t> Base<'t> {
     /// Names of the members of the object that is here, in their order.
     pub(crate) fn names(self, keys: &'t Keys) -> Vec<&'t str> {
         let (over, anew) = match self.over {
-            Some(Change::Object { anew, members }) => (Some(members), *anew),
+            Some(Change::Object { anew, members, .. }) => (Some(members), *anew),
             Some(_) => return Vec::new(),
             None => (None, false),
         };
@@ -150,15 +140,17 @@ fn effective_within(keys: &Keys, change: Change, base: Base<'_>, removals: &mut 
     match (change, base.view()) {
         (Change::Remove, View::Nothing) => Change::Keep,
         (Change::Leaf(new), View::Leaf(old)) if new == *old => Change::Keep,
-        (Change::Object { anew, members }, View::Object)
-            if !anew || base.members(keys) <= members.len() + *removals =>
+        (Change::Object { anew, members, .. }, View::Object)
+            if !anew || base.members() <= members.len() + *removals =>
         {
             let mut kept = Members::default();
+            let mut growth = 0;
             if anew {
                 let stays = |change: &Change| !matches!(change, Change::Keep | Change::Remove);
                 for name in base.names(keys) {
                     if !members.get(name).is_some_and(stays) {
                         kept.insert(name.into(), Change::Remove);
+                        growth -= 1;
                         *removals = removals.saturating_sub(1);
                     }
                 }
@@ -170,19 +162,40 @@ fn effective_within(keys: &Keys, change: Change, base: Base<'_>, removals: &mut 
                 let beneath = base.child(keys, &name);
                 match effective_within(keys, member, beneath, removals) {
                     Change::Keep => {}
-                    member => drop(kept.insert(name, member)),
+                    member => {
+                        growth += match (beneath.exists(), &member) {
+                            (true, Change::Remove) => -1,
+                            (false, Change::Leaf(_) | Change::Object { .. }) => 1,
+                            _ => 0,
+                        };
+                        kept.insert(name, member);
+                    }
                 }
             }
-            if kept.is_empty() { Change::Keep } else { Change::Object { anew: false, members: kept } }
+            match kept.is_empty() {
+                true => Change::Keep,
+                false => Change::Object { anew: false, growth, members: kept },
+            }
         }
-        (Change::Object { anew, mut members }, _) => {
+        (Change::Object { anew, mut members, .. }, _) => {
             members.retain(|_, member| {
                 let made = std::mem::take(member);
                 *member = effective_within(keys, made, Base::NOTHING, removals);
                 !matches!(member, Change::Keep | Change::Remove)
             });
-            Change::Object { anew, members }
+            let growth = if anew { 0 } else { members.len() as isize };
+            Change::Object { anew, growth, members }
         }
         (change, _) => change,
+    }
+}
+
+#[cfg(test)]
+impl Base<'_> {
+    /// Counts the members of each object that is written over, and checks that it says so.
+    pub(crate) fn check(self, keys: &Keys) {
+        let Some(Change::Object { members, .. }) = self.over else { return };
+        assert_eq!(self.members(), self.names(keys).len(), "{:?}", self.over);
+        members.keys().for_each(|name| self.child(keys, name).check(keys));
     }
 }

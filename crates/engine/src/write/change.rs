@@ -26,13 +26,21 @@ pub(crate) enum Change {
     /// An object. `anew`: it is exactly these members; else these are written over those that are there.
     Object {
         anew: bool,
+        /// Members that the object has more, or fewer, with this: than there are in `members` if it
+        /// is made anew, else than it has without. 0 until `effective` (in `base.rs`) counts it.
+        growth: isize,
         members: Members,
     },
 }
 
 impl Change {
+    /// An object whose growth nobody has counted.
+    pub(crate) fn object(anew: bool, members: Members) -> Change {
+        Change::Object { anew, growth: 0, members }
+    }
+
     pub(crate) fn empty_object() -> Change {
-        Change::Object { anew: true, members: Members::default() }
+        Change::object(true, Members::default())
     }
 
     /// What kind of value this is, in words that an error can use.
@@ -74,34 +82,54 @@ impl Change {
         match self {
             Change::Keep | Change::Remove => false,
             Change::Leaf(_) => true,
-            Change::Object { anew, members } => {
+            Change::Object { anew, members, .. } => {
                 // An empty object too: it may be where nothing was.
                 *anew || members.values().any(Change::adds)
             }
         }
     }
 
-    /// Writes another change over this one: what follows from applying first this, then that.
+    /// Writes another change over this one: what follows from applying first this, then that. Both
+    /// are effective, each upon what is there with those before it.
     pub(crate) fn then(&mut self, next: &Change) {
-        let Change::Object { anew: false, members: next_members } = next else {
+        let Change::Object { anew: false, growth: next_growth, members: next_members } = next else {
             if !matches!(next, Change::Keep) {
                 *self = next.clone();
             }
             return;
         };
         match self {
-            Change::Object { members, .. } => {
+            Change::Object { anew, growth, members } => {
+                let named_before = members.len();
                 for (name, next) in next_members {
                     match members.get_mut(name) {
                         Some(member) => member.then(next),
                         None => drop(members.insert(name.clone(), next.clone())),
                     }
                 }
+                *growth += next_growth;
+                if *anew {
+                    *growth -= (members.len() - named_before) as isize;
+                }
             }
             Change::Keep => *self = next.clone(),
             // Nothing of what is beneath in the tree may shine through.
             Change::Remove | Change::Leaf(_) => {
-                *self = Change::Object { anew: true, members: next_members.clone() };
+                let growth = next_growth - next_members.len() as isize;
+                *self = Change::Object { anew: true, growth, members: next_members.clone() };
+            }
+        }
+    }
+
+    /// Takes note that the first of the changes that were written into this, one over the other, is
+    /// in the tree. By as much as it made objects larger or smaller, they are so in the tree too.
+    pub(crate) fn first_is_applied(&mut self, first: &Change) {
+        let Change::Object { anew: false, growth, members } = self else { return };
+        let Change::Object { anew: false, growth: applied, members: first } = first else { return };
+        *growth -= applied;
+        for (name, first) in first {
+            if let Some(member) = members.get_mut(name) {
+                member.first_is_applied(first);
             }
         }
     }

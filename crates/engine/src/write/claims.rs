@@ -48,6 +48,18 @@ impl Claims {
         }
     }
 
+    /// Names in it, at every level; counted up to a few more than `max`.
+    pub(crate) fn names_up_to(&self, max: usize) -> usize {
+        let mut count = self.members.len();
+        for beneath in self.members.values() {
+            if count > max {
+                break;
+            }
+            count += beneath.names_up_to(max - count);
+        }
+        count
+    }
+
     /// Whether a place is claimed, or something above or beneath it is.
     pub(crate) fn meet(&self, names: &[impl AsRef<str>]) -> bool {
         if mutants::is("claims-ignored") {

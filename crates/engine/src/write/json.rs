@@ -148,7 +148,7 @@ impl<'a> Reader<'a> {
             let value = reader.value()?;
             Ok(members.insert(name.into(), value).is_some())
         })?;
-        Ok(Change::Object { anew: true, members })
+        Ok(Change::object(true, members))
     }
 
     /// Walks an object; `member` reads one value and tells whether the name had been there before.

@@ -56,9 +56,9 @@ impl<'c, 't> Node<'c, 't> {
     /// The member of an object, to be edited.
     pub(crate) fn member(self, keys: &Keys, name: &str) -> Node<'c, 't> {
         if matches!(self.change, Change::Keep) {
-            *self.change = Change::Object { anew: false, members: Members::default() };
+            *self.change = Change::object(false, Members::default());
         }
-        let Change::Object { anew, members } = self.change else { unreachable!("asked only of objects") };
+        let Change::Object { anew, members, .. } = self.change else { unreachable!("asked only of objects") };
         let is_replaced = self.is_replaced || *anew;
         let base = if *anew { Base::NOTHING } else { self.base.child(keys, name) };
         // Looked up twice rather than boxing the name each time: it is there in most cases.
@@ -88,7 +88,7 @@ impl<'t> Overlay<'t> {
                     // Where something was removed or replaced just now, nothing of it may shine through. Elsewhere there is nothing, and if
                     // by the time when this is applied there is, it stays.
                     let anew = node.base.exists() || node.is_replaced;
-                    *node.change = Change::Object { anew, members: Members::default() };
+                    *node.change = Change::object(anew, Members::default());
                 } else {
                     let mut at = Path::ROOT;
                     path.segments()[..i].iter().for_each(|s| at = at.child(s));
@@ -176,7 +176,7 @@ pub(crate) fn check<'c>(
         let what = "too many levels of objects and arrays".into();
         return refuse("tree_depth", limits.tree_depth, what, &at[..1]);
     }
-    let Change::Object { anew, members } = change else { return Ok(()) };
+    let Change::Object { anew, members, .. } = change else { return Ok(()) };
     let base = if *anew { Base::NOTHING } else { base };
     let (mut added, mut removed) = (0, 0);
     for (name, member) in members {
@@ -190,9 +190,9 @@ pub(crate) fn check<'c>(
         check(member, beneath, keys, limits, at)?;
         at.pop();
     }
-    // With many commits in line, it takes long to count: only where it matters.
+    // An object that has too many already may be changed, and made smaller.
     if added > removed {
-        let count = base.members(keys) + added - removed;
+        let count = base.members() + added - removed;
         if count > limits.members_per_object {
             let what = format!("{count} members");
             return refuse("members_per_object", limits.members_per_object, what, at);

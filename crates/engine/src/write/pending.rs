@@ -19,13 +19,15 @@ const LARGE_MEMBERS: usize = 1024;
 
 #[derive(Default)]
 pub(crate) struct Pending {
-    commits: VecDeque<InLine>,
+    commits: VecDeque<Waiting>,
     /// How many of them, from the first, the journal is working on.
     taken: usize,
     /// All of them, laid over the tree.
     pub(crate) laid: Laid,
     /// The same of those that the journal is not working on yet: what is left when the others are applied.
     rest: Laid,
+    /// The revision of the oldest that has one.
+    first: Option<Revision>,
     /// The revision of the newest that has one.
     last: Revision,
 }
@@ -35,16 +37,11 @@ pub(crate) struct Pending {
 pub(crate) struct Laid {
     /// One written over the other.
     pub(crate) over: Change,
-    /// What all of them claim.
+    /// Where they read and write, as far as others could be applied before them. What they are
+    /// refused for has to stay true as well.
     claims: Claims,
     /// Bytes that they add to the tree, at most.
     pub(crate) added_bytes: usize,
-}
-
-struct InLine {
-    /// Where it reads and writes, as far as others could be applied before it. What it is refused for has to stay true as well.
-    claims: Claims,
-    waiting: Waiting,
 }
 
 /// What became of a commit, as far as it is known. A refusal may be because of a commit before it, so it waits in line as well.
@@ -79,11 +76,12 @@ impl Laid {
     /// Whether dropping it takes longer than setting it aside.
     pub(crate) fn is_large(&self) -> bool {
         self.over.members_up_to(LARGE_MEMBERS) >= LARGE_MEMBERS
+            || self.claims.names_up_to(LARGE_MEMBERS) >= LARGE_MEMBERS
     }
 
-    fn add(&mut self, commit: &InLine) {
-        self.claims.add(&commit.claims);
-        if let Ok(prepared) = &commit.waiting {
+    fn add(&mut self, claims: &Claims, waiting: &Waiting) {
+        self.claims.add(claims);
+        if let Ok(prepared) = waiting {
             self.over.then(&prepared.change);
             self.added_bytes += prepared.change.added_bytes();
         }
@@ -97,8 +95,7 @@ impl Pending {
 
     /// The first revision that is given away and not applied yet.
     pub(crate) fn first(&self) -> Option<Revision> {
-        let given = self.commits.iter().filter_map(|c| Some(c.waiting.as_ref().ok()?.revision));
-        given.into_iter().find(|revision| *revision != Revision::NONE)
+        self.first
     }
 
     /// The last revision that is given away.
@@ -106,16 +103,17 @@ impl Pending {
         self.last
     }
 
-    pub(crate) fn push(&mut self, claims: Claims, waiting: Waiting) {
-        if let Ok(prepared) = &waiting {
-            self.last = self.last.max(prepared.revision);
+    /// Puts a commit in line, and what it claims of the tree.
+    pub(crate) fn push(&mut self, claims: &Claims, waiting: Waiting) {
+        if let Some(revision) = revision(&waiting) {
+            self.first.get_or_insert(revision);
+            self.last = self.last.max(revision);
         }
-        let commit = InLine { claims, waiting };
-        self.laid.add(&commit);
+        self.laid.add(claims, &waiting);
         if self.taken > 0 {
-            self.rest.add(&commit);
+            self.rest.add(claims, &waiting);
         }
-        self.commits.push_back(commit);
+        self.commits.push_back(waiting);
     }
 
     /// Whether one of them reads or writes at, above or beneath a place.
@@ -131,7 +129,7 @@ impl Pending {
         self.taken = self.commits.len();
         let mut batch =
             Batch { commits: self.taken, first: Revision::NONE, last: Revision::NONE, body: Vec::new() };
-        for prepared in self.commits.iter_mut().filter_map(|c| c.waiting.as_mut().ok()) {
+        for prepared in self.commits.iter_mut().filter_map(|c| c.as_mut().ok()) {
             if let Some(record) = prepared.record.take() {
                 if batch.first == Revision::NONE {
                     batch.first = prepared.revision;
@@ -150,8 +148,8 @@ impl Pending {
             return (Vec::new(), None);
         }
         let mut written = 0;
-        let within = |commit: &&InLine| {
-            written += match &commit.waiting {
+        let within = |commit: &&Waiting| {
+            written += match commit {
                 Ok(prepared) => prepared.change.members_up_to(members),
                 Err(_) => 0,
             };
@@ -159,8 +157,15 @@ impl Pending {
         };
         let count = self.commits.iter().take(self.taken).take_while(within).count().max(1);
         self.taken -= count;
-        let settled = self.commits.drain(..count).map(|c| c.waiting).collect();
-        // As long as some are left, what is laid over the tree has what is applied already, which makes no difference.
+        let settled: Vec<Waiting> = self.commits.drain(..count).collect();
+        // None is passed over more than twice: those that write nothing are settled together.
+        self.first = self.commits.iter().find_map(revision);
+        // As long as some are left, what is laid over the tree has what is applied already. What is
+        // where is the same for it; how many members the tree has without it is not.
+        if self.taken > 0 {
+            let applied = settled.iter().filter_map(|waiting| waiting.as_ref().ok());
+            applied.for_each(|prepared| self.laid.over.first_is_applied(&prepared.change));
+        }
         let done = (self.taken == 0).then(|| {
             let rest = std::mem::take(&mut self.rest);
             std::mem::replace(&mut self.laid, rest)
@@ -177,4 +182,10 @@ impl Pending {
         let laid = Laid { over, ..Laid::default() };
         std::mem::replace(self, Pending { laid, ..Pending::default() }).commits.len()
     }
+}
+
+/// The revision that is given to a commit, if it has one.
+fn revision(waiting: &Waiting) -> Option<Revision> {
+    let revision = waiting.as_ref().ok()?.revision;
+    (revision != Revision::NONE).then_some(revision)
 }

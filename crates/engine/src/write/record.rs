@@ -52,7 +52,7 @@ fn put_change(change: &Change, out: &mut Vec<u8>) {
             out.push(LEAF);
             put_bytes(text.as_bytes(), out);
         }
-        Change::Object { anew, members } => {
+        Change::Object { anew, members, .. } => {
             out.push(if *anew { ANEW } else { OVER });
             let written = || members.iter().filter(|(_, member)| !matches!(member, Change::Keep));
             put_number(written().count() as u64, out);
@@ -81,7 +81,7 @@ fn read_change(input: &mut Input<'_>, depth: usize) -> Result<Change, Corrupt> {
                     return corrupt("a commit names a member twice");
                 }
             }
-            Ok(Change::Object { anew: kind == ANEW, members })
+            Ok(Change::object(kind == ANEW, members))
         }
         _ => corrupt("a commit does something unknown"),
     }

@@ -116,7 +116,7 @@ impl<'r> Place<'r> {
 }
 
 fn durable_part(keys: &Keys, change: &Change, base: Base<'_>, place: &Place<'_>) -> Change {
-    let Change::Object { anew, members } = change else { return change.clone() };
+    let Change::Object { anew, members, .. } = change else { return change.clone() };
     if place.is_durable() {
         return change.clone();
     }
@@ -129,7 +129,7 @@ fn durable_part(keys: &Keys, change: &Change, base: Base<'_>, place: &Place<'_>)
     // An object that holds what is ephemeral is durable itself: that it came to be is kept.
     match members.is_empty() && !anew && base.is_object() {
         true => Change::Keep,
-        false => Change::Object { anew: *anew, members },
+        false => Change::object(*anew, members),
     }
 }
 
@@ -176,9 +176,9 @@ mod tests {
             kept(r#"{"t":1,"v":{"a":{"p":1,"q":2},"p":{"q":3}},"w":{"p":4}}"#),
             r#"{"v":{"a":{"q":2},"p":{"q":3}},"w":{"p":4}}"#
         );
-        let member = |name: &str, change| Change::Object {
-            anew: false,
-            members: [(name.into(), change)].into_iter().collect(),
+        let member = |name: &str, change| {
+            let members = [(name.into(), change)].into_iter().collect();
+            Change::object(false, members)
         };
         let only_position = member("v", member("a", member("p", json("1").0)));
         let nothing = Value::Absent { existed_since: Revision::NONE };

@@ -153,7 +153,7 @@ impl<'c> Seen<'c> {
 
     fn members(self, keys: &Keys) -> usize {
         let base = self.base_of_members();
-        let mut count = base.members(keys);
+        let mut count = base.members();
         for (name, member) in self.written().into_iter().flatten() {
             match (base.child(keys, name).exists(), member) {
                 (true, Change::Remove) => count -= 1,
@@ -179,7 +179,7 @@ impl<'c> Seen<'c> {
                 members.insert(name.into(), member.copy(keys, work)?);
             }
         }
-        Ok(Change::Object { anew: true, members })
+        Ok(Change::object(true, members))
     }
 }
 
