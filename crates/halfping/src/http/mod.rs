@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
-use self::negotiate::Query;
+use self::negotiate::{Query, Target};
 use crate::access::Access;
 use crate::answer;
 use crate::connection::Connection;
@@ -111,11 +111,11 @@ async fn route(
     }
     match (&request.method, own) {
         (&Method::GET | &Method::HEAD, Some("_health")) if path.segments().len() == 1 => {
-            Query::parse(uri.query(), &[])?;
+            Query::parse(uri.query(), Target::Nothing)?;
             Ok(health(shared))
         }
         (&Method::GET | &Method::HEAD, Some("_metrics")) if path.segments().len() == 1 => {
-            Query::parse(uri.query(), &[])?;
+            Query::parse(uri.query(), Target::Nothing)?;
             metrics(shared, &connection, request).await
         }
         (&Method::GET | &Method::HEAD, Some("_streams")) if path.segments().len() == 1 => {

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
-use halfping_engine::{Condition, Cursor, Path, Priority, States, Watch};
+use halfping_engine::{Condition, Cursor, Path, States, Watch};
 use http::{HeaderMap, HeaderName, header};
 
+use crate::hint::{nearest, shorten};
 use crate::problem::{Kind, Problem};
+use crate::shape::{PARAMETERS, Parameter, Shape, flag};
 use crate::tag;
-use crate::transports::{Format, interval_ms};
+use crate::transports::Format;
 
 /// How a resource is to be represented.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,36 +76,52 @@ pub(super) fn prefers_plain_metrics(headers: &HeaderMap) -> Result<bool, Problem
 /// The query parameters.
 #[derive(Debug, Default)]
 pub(super) struct Query {
-    pub(super) depth: Option<u32>,
+    pub(super) shape: Shape,
     pub(super) watch: bool,
-    pub(super) since: Option<String>,
-    pub(super) rate: Option<f64>,
-    pub(super) priority: Priority,
-    pub(super) whole: bool,
     pub(super) envelope: bool,
     pub(super) paths: Vec<String>,
     /// A parameter that only streams have.
     pub(super) of_streams: Option<&'static str>,
 }
 
-/// Parameters of a resource, of `/_streams`, and of a session.
-pub(super) const OF_ONE: &[&str] = &["depth", "watch", "since", "rate", "delta", "envelope"];
-pub(super) const OF_MANY: &[&str] = &["path", "depth", "watch", "since", "rate", "delta"];
-pub(super) const OF_SESSION: &[&str] = &["watch", "depth", "since", "rate", "delta", "priority"];
+/// The kind of request that a query belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Target {
+    Resource,
+    /// `/_streams`.
+    Many,
+    Session,
+    /// Something that takes no parameters.
+    Nothing,
+}
+
+impl Target {
+    /// The parameters that it takes: its own, and those of a shape.
+    fn parameters(self) -> Vec<&'static str> {
+        let own: &[&str] = match self {
+            Target::Resource => &["watch", "envelope"],
+            Target::Many => &["path", "watch"],
+            Target::Session => &["watch"],
+            Target::Nothing => return Vec::new(),
+        };
+        let fits = |parameter: &&Parameter| !parameter.of_sessions || self == Target::Session;
+        let of_shape = PARAMETERS.iter().filter(fits).map(|parameter| parameter.name);
+        own.iter().copied().chain(of_shape).collect()
+    }
+}
 
 impl Query {
-    pub(super) fn parse(query: Option<&str>, known: &[&'static str]) -> Result<Query, Problem> {
+    pub(super) fn parse(query: Option<&str>, target: Target) -> Result<Query, Problem> {
         let mut parsed = Query::default();
+        let known = target.parameters();
         let mut seen: Vec<&str> = Vec::new();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            let Some(name) = known.iter().copied().find(|k| *k == name) else {
-                return Err(unknown(&name, known));
+            let Some(name) = known.iter().copied().find(|known| *known == name) else {
+                return Err(unknown(&name, &known));
             };
             if name != "path" && seen.contains(&name) {
-                return Err(Problem::new(
-                    Kind::BadParameter,
-                    format!("the parameter '{name}' is given twice"),
-                ));
+                let detail = format!("the parameter '{name}' is given twice");
+                return Err(Problem::new(Kind::BadParameter, detail));
             }
             seen.push(name);
             parsed.set(name, value)?;
@@ -112,59 +130,39 @@ impl Query {
     }
 
     fn set(&mut self, name: &'static str, value: Cow<'_, str>) -> Result<(), Problem> {
-        let bad = |wanted: &str| {
-            Problem::new(Kind::BadParameter, format!("'{name}' is {wanted}, not {:?}", shorten(&value)))
+        let bad = |is: &str| {
+            let detail = format!("'{name}' is {is}, not {:?}", shorten(&value));
+            Problem::new(Kind::BadParameter, detail)
         };
-        let flag = |when_empty: bool| match &*value {
-            "" => Ok(when_empty),
-            "true" | "1" => Ok(true),
-            "false" | "0" => Ok(false),
-            _ => Err(bad("true or false")),
-        };
-        match name {
-            "depth" => self.depth = Some(value.parse().map_err(|_| bad("a number of levels"))?),
-            "watch" => self.watch = flag(true)?,
-            "path" => self.paths.push(value.into_owned()),
-            _ => {
-                self.of_streams = Some(name);
-                match name {
-                    "since" => self.since = Some(value.into_owned()),
-                    "delta" => self.whole = !flag(true)?,
-                    "envelope" => self.envelope = flag(true)?,
-                    "priority" => {
-                        let level = value.parse().ok().and_then(Priority::new);
-                        self.priority = level.ok_or_else(|| bad("a number from 0 to 3"))?;
-                    }
-                    _ => {
-                        let rate = value.parse::<f64>().ok().filter(|rate| *rate > 0.0 && rate.is_finite());
-                        self.rate = Some(rate.ok_or_else(|| bad("a positive number of updates a second"))?);
-                    }
+        let flag = || flag(&value, true).ok_or_else(|| bad("true or false"));
+        match (name, Parameter::named(name)) {
+            (_, Some(parameter)) => {
+                if !parameter.of_plain {
+                    self.of_streams = Some(name);
                 }
+                parameter.set(&mut self.shape, &value).ok_or_else(|| bad(parameter.is))?;
             }
+            ("watch", _) => self.watch = flag()?,
+            ("envelope", _) => {
+                self.of_streams = Some(name);
+                self.envelope = flag()?;
+            }
+            _ => self.paths.push(value.into_owned()),
         }
         Ok(())
     }
 
-    /// The least time between two frames of a link.
-    pub(super) fn interval_ms(&self) -> u64 {
-        self.rate.map_or(0, interval_ms)
-    }
-
-    /// The link that it describes.
+    /// The link that it describes, of a reader who was `since` then.
     pub(super) fn watch(&self, path: Path, since: Option<Cursor>) -> Watch {
-        Watch {
-            path,
-            since,
-            depth: self.depth.unwrap_or(u32::MAX),
-            whole: self.whole,
-            interval_ms: self.interval_ms(),
-            priority: self.priority,
-        }
+        let mut shape = self.shape;
+        shape.since = since;
+        shape.watch(path)
     }
 }
 
 fn unknown(name: &str, known: &[&'static str]) -> Problem {
-    let problem = Problem::new(Kind::UnknownParameter, format!("there is no parameter '{}'", shorten(name)));
+    let detail = format!("there is no parameter '{}'", shorten(name));
+    let problem = Problem::new(Kind::UnknownParameter, detail);
     match nearest(name, known) {
         Some(near) => problem.hint(format!("did you mean '{near}'?")),
         _ if known.is_empty() => problem.hint("there are none here"),
@@ -172,27 +170,13 @@ fn unknown(name: &str, known: &[&'static str]) -> Problem {
     }
 }
 
-/// The known name that was probably meant.
-pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    let name = name.to_lowercase();
-    let likeness = known.iter().map(|known| (strsim::jaro_winkler(&name, known), *known));
-    let (likeness, near) = likeness.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (likeness > 0.7).then_some(near)
-}
-
-/// A client's text as an error repeats it.
-pub(crate) fn shorten(text: &str) -> String {
-    match text.char_indices().nth(64) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-/// The cursor to resume from: `Last-Event-ID`, else `since`. One that cannot be read is as good as none (PROTOCOL C4).
+/// The cursor to resume from: `Last-Event-ID`, else `since`.
 pub(super) fn since(headers: &HeaderMap, query: &Query) -> Option<Cursor> {
     let header = headers.get("last-event-id").and_then(|v| v.to_str().ok());
-    let text = header.filter(|h| !h.is_empty()).or(query.since.as_deref())?;
-    tag::cursor(text)
+    match header.filter(|header| !header.is_empty()) {
+        Some(header) => tag::cursor(header),
+        None => query.shape.since,
+    }
 }
 
 /// `Prefer: wait=N` (RFC 7240), in seconds. What cannot be read is ignored, as section 2 of it
@@ -320,17 +304,30 @@ mod tests {
 
     #[test]
     fn a_parameter_that_is_almost_known_is_named() {
-        let problem = Query::parse(Some("dept=1"), OF_ONE).unwrap_err();
+        let problem = Query::parse(Some("dept=1"), Target::Resource).unwrap_err();
         assert!(String::from_utf8(problem.to_json()).unwrap().contains("did you mean 'depth'?"));
-        assert_eq!(nearest("Watch", &["patch", "watch"]), Some("watch"));
         for query in
             ["depth=x", "depth=-1", "rate=0", "rate=-1", "rate=NaN", "delta=maybe", "depth=1&depth=2"]
         {
-            assert_eq!(Query::parse(Some(query), OF_ONE).unwrap_err().kind(), Kind::BadParameter, "{query}");
+            let problem = Query::parse(Some(query), Target::Resource).unwrap_err();
+            assert_eq!(problem.kind(), Kind::BadParameter, "{query}");
         }
-        let query = Query::parse(Some("watch&rate=0.5&delta=false&since=x"), OF_ONE).unwrap();
-        assert!(
-            query.watch && query.whole && query.interval_ms() == 2000 && query.since.as_deref() == Some("x")
-        );
+        let query = Query::parse(Some("watch&rate=0.5&delta=false&since=x"), Target::Resource).unwrap();
+        assert!(query.watch && query.shape.whole && query.shape.since.is_none());
+        assert_eq!(query.watch(Path::default(), None).interval_ms, 2000);
+    }
+
+    #[test]
+    fn a_parameter_is_taken_only_where_it_has_a_meaning() {
+        for (target, query) in [
+            (Target::Resource, "priority=1"),
+            (Target::Resource, "path=/a"),
+            (Target::Many, "envelope"),
+            (Target::Session, "envelope"),
+            (Target::Nothing, "depth=1"),
+        ] {
+            let problem = Query::parse(Some(query), target).unwrap_err();
+            assert_eq!(problem.kind(), Kind::UnknownParameter, "{target:?} {query}");
+        }
     }
 }

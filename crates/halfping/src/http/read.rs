@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 
-use super::negotiate::{OF_MANY, OF_ONE, OF_SESSION, Query, Representation, accept, condition, since, wait};
+use super::negotiate::{Query, Representation, Target, accept, condition, since, wait};
 use super::{Answer, etag, write};
 use crate::access::{self, Access};
 use crate::answer;
@@ -32,7 +32,7 @@ pub(super) async fn one(
     request: &mut Parts,
     path: Path,
 ) -> Answer {
-    let query = Query::parse(request.uri.query(), OF_ONE)?;
+    let query = Query::parse(request.uri.query(), Target::Resource)?;
     let representation = match accept(&request.headers)? {
         Representation::Json if query.watch => Representation::Stream(Format::Ndjson),
         representation => representation,
@@ -50,7 +50,7 @@ pub(super) async fn one(
                 )
                 .hint("add ?watch, or Accept: text/event-stream"));
             }
-            plain(shared, access, connection, request, path, query.depth.unwrap_or(u32::MAX)).await
+            plain(shared, access, connection, request, path, query.shape.depth()).await
         }
     }
 }
@@ -63,7 +63,7 @@ pub(super) async fn many(
     request: &Parts,
 ) -> Answer {
     access.may_subscribe()?;
-    let mut query = Query::parse(request.uri.query(), OF_MANY)?;
+    let mut query = Query::parse(request.uri.query(), Target::Many)?;
     let format = match accept(&request.headers)? {
         Representation::Stream(format) => format,
         Representation::Json => Format::Ndjson,
@@ -104,7 +104,7 @@ pub(super) async fn session(
     upgrade: Option<OnUpgrade>,
 ) -> Answer {
     access.may_subscribe()?;
-    let query = Query::parse(request.uri.query(), OF_SESSION)?;
+    let query = Query::parse(request.uri.query(), Target::Session)?;
     let watch = query.watch.then(|| query.watch(path.clone(), since(&request.headers, &query)));
     if watch.is_none() {
         if let Some(name) = query.of_streams {
@@ -135,7 +135,7 @@ pub(super) async fn once(
     body: &mut Body,
 ) -> Answer {
     access.may_subscribe()?;
-    let query = Query::parse(request.uri.query(), &[])?;
+    let query = Query::parse(request.uri.query(), Target::Nothing)?;
     let format = match accept(&request.headers)? {
         Representation::Stream(format) => format,
         Representation::Json => Format::Sse,
@@ -179,7 +179,7 @@ async fn stream(
     let since = since(&request.headers, &query);
     let watches: Vec<Watch> = paths.into_iter().map(|path| query.watch(path, since)).collect();
     let subscription = Subscription::new(shared, connection, format.transport(), &watches)?;
-    let style = Style { format, whole: query.whole, envelope: query.envelope, paths: spelled };
+    let style = Style { format, whole: query.shape.whole, envelope: query.envelope, paths: spelled };
     Ok(streaming(Stream::of_frames(subscription, style, since.map(|c| c.revision))))
 }
 

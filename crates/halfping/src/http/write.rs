@@ -13,7 +13,7 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 use tokio::time::timeout_at;
 
-use super::negotiate::{Query, condition};
+use super::negotiate::{Query, Target, condition};
 use super::{ACCEPT_PATCH, Answer, etag};
 use crate::aside::aside;
 use crate::connection::Connection;
@@ -33,7 +33,7 @@ pub(super) async fn one(
     body: &mut Body,
     path: Path,
 ) -> Answer {
-    Query::parse(request.uri.query(), &[])?;
+    Query::parse(request.uri.query(), Target::Nothing)?;
     connection.write()?;
     let method = request.method.clone();
     let condition = condition(&request.headers)?;

@@ -23,16 +23,6 @@ use body::{Chunk, Source};
 use ndjson::CONTENT_TYPE as NDJSON;
 pub(crate) use sse::CONTENT_TYPE as SSE;
 
-/// Milliseconds beyond which a pause makes no difference: a year.
-const INTERVAL_MS_MAX: f64 = 365.0 * 24.0 * 3_600_000.0;
-/// Updates a second above which a limit makes no difference: clocks here count milliseconds.
-const RATE_MAX: f64 = 1000.0;
-
-/// The least time between two frames of a link that is to have at most `rate` a second.
-pub(crate) fn interval_ms(rate: f64) -> u64 {
-    (1000.0 / rate.min(RATE_MAX)).round().min(INTERVAL_MS_MAX) as u64
-}
-
 /// The answer to a request for a stream, with a body that ends.
 pub(crate) fn response(format: Format, body: axum::body::Body) -> Response {
     let content_type = match format {

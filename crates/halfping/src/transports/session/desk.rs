@@ -221,7 +221,7 @@ impl Desk {
             Act::Watch(link, watch) => match self.watch(link, &watch) {
                 Ok(()) => self.owes_synced = true,
                 Err(problem) => {
-                    let ends = problem.kind().name() != "link-in-use";
+                    let ends = problem.kind() != Kind::LinkInUse;
                     self.refuse_link(number, link, problem, ends, out);
                 }
             },

@@ -1,0 +1,182 @@
+//! The members of one command, found in one scan of its text.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::table::{COMMANDS, Command};
+use super::{REF_MAX, Ref, bad};
+use crate::hint::{nearest, shorten};
+use crate::problem::{Kind, Problem};
+use crate::shape::{self, PARAMETERS, Parameter, Shape};
+
+/// A path, as an error says what a member has to be.
+pub(super) const PATH: &str = "the path of a resource, a string";
+const REF: &str = "an integer from 0 to 9007199254740991";
+
+/// Members that are options of commands, beside those of a shape.
+const OPTIONS: [&str; 4] = ["path", "value", "if", "ref"];
+
+/// How many names a member can have.
+const KNOWN: usize = COMMANDS.len() + OPTIONS.len() + PARAMETERS.len();
+
+/// A command as it stands: the text of each of its members.
+pub(super) struct Members<'t> {
+    /// By the place of its name among the known ones.
+    found: [Option<&'t RawValue>; KNOWN],
+    /// A member that no command has.
+    stranger: Option<String>,
+    /// A member that is there twice.
+    twice: Option<&'static str>,
+}
+
+/// All names that a member can have.
+fn known() -> impl Iterator<Item = &'static str> {
+    let commands = COMMANDS.iter().map(|command| command.name);
+    commands.chain(OPTIONS).chain(PARAMETERS.iter().map(|parameter| parameter.name))
+}
+
+impl<'t> Deserialize<'t> for Members<'t> {
+    fn deserialize<D: Deserializer<'t>>(deserializer: D) -> Result<Members<'t>, D::Error> {
+        struct Object;
+        impl<'t> Visitor<'t> for Object {
+            type Value = Members<'t>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a command, a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<Members<'t>, A::Error> {
+                let mut members = Members { found: [None; KNOWN], stranger: None, twice: None };
+                while let Some(Text(name)) = map.next_key()? {
+                    let value: &'t RawValue = map.next_value()?;
+                    match known().enumerate().find(|(_, known)| *known == name) {
+                        Some((place, name)) => {
+                            if members.found[place].replace(value).is_some() {
+                                members.twice = Some(name);
+                            }
+                        }
+                        None => drop(members.stranger.get_or_insert_with(|| name.into_owned())),
+                    }
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+impl<'t> Members<'t> {
+    /// The value of a member; `null` is one.
+    pub(super) fn get(&self, name: &str) -> Option<&'t RawValue> {
+        known().position(|known| known == name).and_then(|place| self.found[place])
+    }
+
+    /// The value of a member where `null` is as good as none.
+    fn option(&self, name: &str) -> Option<&'t RawValue> {
+        self.get(name).filter(|value| value.get() != "null")
+    }
+
+    /// The value of a member that is to be a string.
+    pub(super) fn text(&self, name: &str, is: &str) -> Result<Option<Cow<'t, str>>, Problem> {
+        let Some(value) = self.option(name) else { return Ok(None) };
+        let Text(text) = parse(value, name, is)?;
+        Ok(Some(text))
+    }
+
+    /// The value of a member that is to be a number.
+    pub(super) fn number(&self, name: &str, is: &str) -> Result<Option<u32>, Problem> {
+        self.option(name).map(|value| parse(value, name, is)).transpose()
+    }
+
+    /// The `ref`, whatever is wrong with the rest.
+    pub(super) fn reference(&self) -> Option<Ref> {
+        let number = serde_json::from_str(self.get("ref")?.get()).ok();
+        number.filter(|number| *number <= REF_MAX)
+    }
+
+    /// What the members of a shape say.
+    pub(super) fn shape(&self) -> Result<Shape, Problem> {
+        let mut shape = Shape::default();
+        for parameter in &PARAMETERS {
+            let Some(value) = self.option(parameter.name) else { continue };
+            let wrong = || bad(format!("'{}' is {}", parameter.name, parameter.is));
+            let text = json_text(parameter, value.get()).ok_or_else(wrong)?;
+            parameter.set(&mut shape, &text).ok_or_else(wrong)?;
+        }
+        Ok(shape)
+    }
+
+    /// The one command that this is, with only such members as go with it.
+    pub(super) fn command(&self) -> Result<&'static Command, Problem> {
+        if let Some(stranger) = &self.stranger {
+            return Err(self.unknown(stranger));
+        }
+        if let Some(name) = self.twice {
+            return Err(bad(format!("duplicate member '{name}'")));
+        }
+        let is_there = |name: &str| match name {
+            "watch" | "unwatch" | "auth" | "value" | "if" | "ref" => self.get(name).is_some(),
+            _ => self.option(name).is_some(),
+        };
+        let mut named = COMMANDS.iter().filter(|command| is_there(command.name));
+        let Some(command) = named.next() else {
+            return Err(unknown_command("it has no member that names one"));
+        };
+        let Command { name, .. } = command;
+        if let Some(other) = named.next() {
+            let detail = format!("'{name}' and '{}' are two commands", other.name);
+            return Err(bad(detail).hint("send them as an array"));
+        }
+        let of_shape = PARAMETERS.iter().map(|parameter| parameter.name);
+        let mut options = OPTIONS.into_iter().filter(|option| *option != "ref").chain(of_shape);
+        if let Some(option) = options.find(|option| is_there(option) && !command.takes(option)) {
+            return Err(bad(format!("'{name}' has no '{option}'")));
+        }
+        if self.get("ref").is_some() && self.reference().is_none() {
+            return Err(bad(format!("'ref' is {REF}")));
+        }
+        Ok(command)
+    }
+
+    fn unknown(&self, stranger: &str) -> Problem {
+        let shown = shorten(stranger);
+        let problem = match COMMANDS.iter().any(|command| self.get(command.name).is_some()) {
+            true => bad(format!("no command has a member '{shown}'")),
+            false => unknown_command(format!("there is no '{shown}'")),
+        };
+        let known: Vec<&str> = known().collect();
+        match nearest(stranger, &known) {
+            Some(near) => problem.hint(format!("did you mean '{near}'?")),
+            None => problem,
+        }
+    }
+}
+
+/// A string, borrowed where it stands as it is.
+#[derive(Deserialize)]
+struct Text<'t>(#[serde(borrow)] Cow<'t, str>);
+
+/// A member's value as what it has to be.
+fn parse<'t, T: Deserialize<'t>>(value: &'t RawValue, name: &str, is: &str) -> Result<T, Problem> {
+    serde_json::from_str(value.get()).map_err(|_| bad(format!("'{name}' is {is}")))
+}
+
+/// A parameter's value as a query would spell it; `None` if it is of another type.
+fn json_text<'t>(parameter: &Parameter, json: &'t str) -> Option<Cow<'t, str>> {
+    let first = *json.as_bytes().first()?;
+    match parameter.json {
+        shape::Json::Number => (first == b'-' || first.is_ascii_digit()).then_some(Cow::Borrowed(json)),
+        shape::Json::Boolean => matches!(json, "true" | "false").then_some(Cow::Borrowed(json)),
+        shape::Json::String => serde_json::from_str::<Text<'_>>(json).ok().map(|Text(text)| text),
+    }
+}
+
+fn unknown_command(detail: impl Into<String>) -> Problem {
+    let known: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
+    let problem = Problem::new(Kind::UnknownCommand, detail);
+    problem.hint(format!("commands are {}", known.join(", ")))
+}
