@@ -13,10 +13,11 @@ use http::Version;
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 
+use crate::answers::Untaken;
 use crate::connection::Connection;
+use crate::hub::Shared;
 use crate::patience::{LOOKS, Taking};
 use crate::room::{Room, Wanted};
-use crate::shared::Shared;
 
 /// Bytes that are handed over at once, as a copy: what is below keeps a piece until the connection has room for it, and would keep all of
 /// the answer with it.
@@ -47,14 +48,6 @@ struct State {
     taking: Taking,
     is_small: bool,
     is_given_up: bool,
-}
-
-/// The answers of one connection that are not taken yet, by their numbers.
-#[derive(Debug, Default)]
-pub(crate) struct Answers {
-    slots: Vec<Option<Weak<Answer>>>,
-    free: Vec<usize>,
-    is_watched: bool,
 }
 
 /// The body of one.
@@ -90,8 +83,8 @@ pub(crate) fn body(
     let rest = Some(Rest { bytes, room });
     let state = Mutex::new(State { rest, taking, is_small, is_given_up: false });
     let answer = Arc::new(Answer { connection: connection.clone(), number, state });
-    answers.slots[number] = Some(Arc::downgrade(&answer));
-    if !std::mem::replace(&mut answers.is_watched, true) {
+    let untaken: Weak<Answer> = Arc::downgrade(&answer);
+    if answers.add(number, untaken) {
         // Of HTTP/1 nothing else can be answered behind it.
         let given_up_max = if version < Version::HTTP_2 { 0 } else { GIVEN_UP_MAX };
         tokio::spawn(watch(Arc::downgrade(shared), Arc::downgrade(connection), given_up_max));
@@ -100,39 +93,25 @@ pub(crate) fn body(
     Body::new(Handing { answer, left })
 }
 
-impl Answers {
-    /// A number that no other has.
-    fn next(&mut self) -> usize {
-        self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
-        })
-    }
-
-    fn remove(&mut self, number: usize) {
-        self.slots[number] = None;
-        self.free.push(number);
-        if self.free.len() == self.slots.len() {
-            (self.slots, self.free) = Default::default();
-        }
-    }
-}
-
 impl Drop for Answer {
     fn drop(&mut self) {
         self.connection.answers().remove(self.number);
     }
 }
 
-impl State {
-    /// Gives the answer up if it is taken too slowly. `is_wanted`: others wait for room that is large, or small, as it has.
-    fn look(&mut self, limits: &Limits, is_wanted: [bool; 2]) -> Option<&'static str> {
-        if self.is_given_up {
+impl Untaken for Answer {
+    fn look(&self, limits: &Limits, is_wanted: [bool; 2]) -> Option<&'static str> {
+        let mut state = self.state.lock();
+        if state.is_given_up {
             return None;
         }
-        let limit = self.taking.ended_by(limits, is_wanted[usize::from(self.is_small)])?;
-        (self.is_given_up, self.rest) = (true, None);
+        let limit = state.taking.ended_by(limits, is_wanted[usize::from(state.is_small)])?;
+        (state.is_given_up, state.rest) = (true, None);
         Some(limit)
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.state.lock().is_given_up
     }
 }
 
@@ -144,22 +123,14 @@ async fn watch(shared: Weak<Shared>, connection: Weak<Connection>, given_up_max:
     loop {
         tokio::time::sleep(pause).await;
         let (Some(shared), Some(connection)) = (shared.upgrade(), connection.upgrade()) else { return };
-        let open: Vec<Arc<Answer>> = {
-            let mut answers = connection.answers();
-            if answers.slots.is_empty() {
-                answers.is_watched = false;
-                return;
-            }
-            answers.slots.iter().flatten().filter_map(Weak::upgrade).collect()
-        };
+        let Some(open) = connection.answers().open() else { return };
         let is_wanted = wanted.look(&shared, &connection);
         let mut given_up = 0;
         for answer in &open {
-            let mut state = answer.state.lock();
-            if let Some(limit) = state.look(&shared.limits, is_wanted) {
+            if let Some(limit) = answer.look(&shared.limits, is_wanted) {
                 shared.metrics.limit_hit(limit);
             }
-            given_up += usize::from(state.is_given_up);
+            given_up += usize::from(answer.is_given_up());
         }
         if given_up > given_up_max {
             connection.cut();

@@ -12,14 +12,15 @@ use halfping_journal::{Fault, FaultKind, Progress, Store, close_to_others};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::access::{Console, Cors, Hosts, Rules, is_own};
+use crate::access::{Console, Cors, Hosts, Rules};
 use crate::clock::Clock;
 use crate::commit::{Commit, Reading, Written};
 use crate::error::{Error, parse_path};
 use crate::http::Front;
-use crate::own::{self, Transport};
+use crate::hub::{Failure, MakeOwn, Shared, Subscription};
+use crate::own::Own;
 use crate::problem::Problem;
-use crate::shared::{Failure, Shared, Subscription};
+use crate::seen::Transport;
 
 /// How an [`Api`] is set up.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +44,11 @@ impl Options {
     fn rules(&self) -> Arc<Rules> {
         let Options { cors, console, hosts, read_only, .. } = self.clone();
         Arc::new(Rules { cors, console, hosts, read_only }.canonical())
+    }
+
+    /// How the server's own state is made, if anybody may see it.
+    fn own(&self) -> Option<MakeOwn> {
+        (self.console != Console::Off).then_some(Own::boxed)
     }
 }
 
@@ -123,8 +129,8 @@ impl Api {
         if let Err(why) = options.limits.check() {
             panic!("{why}");
         }
-        let (rules, keeps_own) = (options.rules(), options.console != Console::Off);
-        Api { shared: Shared::new(options.limits, keeps_own), rules }
+        let (rules, own) = (options.rules(), options.own());
+        Api { shared: Shared::new(options.limits, own), rules }
     }
 
     /// Opens the store in a directory, or makes one: what is written is durable when that is answered, and is there again when the store
@@ -152,7 +158,7 @@ impl Api {
         if let Err(why) = options.limits.check() {
             panic!("{why}");
         }
-        let (rules, keeps_own) = (options.rules(), options.console != Console::Off);
+        let (rules, own) = (options.rules(), options.own());
         let epoch = getrandom::u64().map_err(|error| Fault::new(FaultKind::Io, error.to_string()))?;
         let store = Store::open(directory, epoch)?;
         match close_to_others(directory) {
@@ -176,7 +182,7 @@ impl Api {
             );
             return Err(Fault::new(FaultKind::Regions, what));
         }
-        if keeps_own {
+        if own.is_some() {
             opened.engine.keep_own(true);
         }
         match opened.committer.start(&mut opened.engine) {
@@ -194,7 +200,7 @@ impl Api {
             bytes: opened.bytes,
             revision: opened.engine.revision().0,
         };
-        let shared = Shared::durable(opened.engine, opened.committer, keeps_own, clock)?;
+        let shared = Shared::durable(opened.engine, opened.committer, own, clock)?;
         Ok((Api { shared, rules }, restored))
     }
 
@@ -251,9 +257,7 @@ impl Api {
     /// Follows a resource, whether or not anything is there yet.
     pub fn watch<T: DeserializeOwned>(&self, path: &str) -> Result<Watch<T>, Error> {
         let spec = Spec { whole: true, ..Spec::new(self.path(path)?) };
-        if is_own(&spec.path) {
-            own::refresh_here(&self.shared);
-        }
+        self.shared.refresh_here(&spec.path);
         let subscription = Subscription::new(&self.shared, &self.shared.foreign, Transport::Program, &[spec]);
         let subscription = subscription.map_err(|_: Problem| Error::TooManyLinks)?;
         Ok(Watch { subscription, path: path.to_owned(), value: PhantomData })

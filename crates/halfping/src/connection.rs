@@ -10,11 +10,11 @@ use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
-use crate::answer::Answers;
+use crate::answers::Answers;
 use crate::aside::Turns;
+use crate::budget::{Budget, Share};
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
-use crate::room::{Budget, Share};
 
 /// One client connection, as far as its bounds go. It is open as long as anybody holds this.
 #[derive(Debug)]

@@ -5,8 +5,10 @@
 
 mod access;
 mod answer;
+mod answers;
 mod api;
 mod aside;
+mod budget;
 mod clock;
 mod commit;
 mod connection;
@@ -15,6 +17,7 @@ mod direct;
 mod error;
 mod hint;
 mod http;
+mod hub;
 mod metrics;
 mod names;
 mod own;
@@ -22,14 +25,12 @@ mod patience;
 mod preface;
 mod problem;
 mod process;
-mod reading;
 mod room;
+mod seen;
 mod server;
 mod shape;
-mod shared;
 mod tag;
 mod transports;
-mod writer;
 
 pub use access::{Console, Cors, Hosts, NameError};
 pub use api::{Api, Options, Restored, Watch, Writing, check};

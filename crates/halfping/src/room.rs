@@ -4,48 +4,20 @@
 //! dropped, wherever they have got to by then.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use halfping_engine::{Limits, Path, Reading};
+use halfping_engine::{Path, Reading};
 use http::request::Parts;
 use http::{HeaderMap, Request, header};
 use parking_lot::Mutex;
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
+use crate::budget::{Budget, KEPT_BYTES, SMALL_BYTES, UNIT, units};
 use crate::connection::Connection;
-use crate::problem::{Kind, Problem};
-use crate::shared::Shared;
-
-/// Bytes that are counted as one.
-const UNIT: usize = 1 << 10;
-/// Answers and bodies of so many bytes are small: they have room of their own.
-pub(crate) const SMALL_BYTES: usize = 16 << 10;
-
-/// The share of `buffered_bytes` that small answers and bodies have beside it, and of
-/// `buffered_bytes_per_connection` that those of one connection have.
-const SMALL_SHARE: usize = 16;
-
-/// Bytes that are kept for each connection, whatever others hold: for small answers and bodies, and
-/// as many for heads. A connection that holds less does not depend on what is left of all.
-const KEPT_BYTES: usize = 64 << 10;
-
-/// Bytes that may be held at once.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    limit: &'static str,
-    max: usize,
-    units: Arc<Semaphore>,
-    /// Who waits for some of it.
-    waiting: AtomicUsize,
-    /// How often somebody was left without.
-    denied: AtomicU64,
-}
-
-/// Somebody who waits for some of a budget.
-struct Waits<'a>(&'a Budget);
+use crate::hub::Shared;
+use crate::problem::Problem;
 
 /// Looks whether room is wanted that somebody has: how often others were left without, at the look before.
 #[derive(Debug, Default)]
@@ -58,15 +30,6 @@ pub(crate) struct Room {
     all: OwnedSemaphorePermit,
     /// It is part of the room for small answers and bodies.
     is_small: bool,
-}
-
-/// What one connection may hold of answers and bodies, large or small.
-#[derive(Debug)]
-pub(crate) struct Share {
-    budget: Budget,
-    /// Held by the one of its requests that waits for room of all, so that connections have their
-    /// turns one after the other.
-    turn: tokio::sync::Mutex<()>,
 }
 
 /// Room for the head of a request over HTTP/2, for as long as any of that is kept.
@@ -86,104 +49,6 @@ struct HeadPermits {
 const REQUEST_BYTES: usize = 2 << 10;
 /// What one header takes in memory besides its name and its value, and its place in the table's index.
 const HEADER_BYTES: usize = 128;
-
-fn units(bytes: usize) -> u32 {
-    bytes.div_ceil(UNIT).clamp(1, u32::MAX as usize) as u32
-}
-
-impl Budget {
-    /// What the whole server may hold.
-    pub(crate) fn of_all(limits: &Limits) -> Budget {
-        Budget::new("buffered_bytes", limits.buffered_bytes)
-    }
-
-    /// What small answers may hold beside that.
-    pub(crate) fn of_small(limits: &Limits) -> Budget {
-        Budget::new("buffered_bytes", limits.buffered_bytes / SMALL_SHARE)
-    }
-
-    /// What is kept for connections that hold little: enough for all of them, and for what stands
-    /// for those of somebody else's server.
-    pub(crate) fn of_kept(limits: &Limits) -> Budget {
-        let connections = limits.connections.saturating_add(1);
-        Budget::new("buffered_bytes", connections.saturating_mul(KEPT_BYTES))
-    }
-
-    /// What heads of requests may take, over all connections.
-    pub(crate) fn of_heads(limits: &Limits) -> Budget {
-        Budget::new("heads_bytes", limits.heads_bytes)
-    }
-
-    /// The same of one connection.
-    pub(crate) fn of_heads_of_connection(max: usize) -> Budget {
-        Budget::new("heads_bytes_per_connection", max)
-    }
-
-    fn new(limit: &'static str, max: usize) -> Budget {
-        let units = Arc::new(Semaphore::new(units(max) as usize));
-        Budget { limit, max, units, waiting: AtomicUsize::new(0), denied: AtomicU64::new(0) }
-    }
-
-    /// Bytes that are held.
-    pub(crate) fn taken(&self) -> usize {
-        UNIT * (units(self.max) as usize - self.units.available_permits())
-    }
-
-    /// What is larger than all of it can be held alone.
-    fn share(&self, bytes: usize) -> u32 {
-        units(bytes).min(units(self.max))
-    }
-
-    fn try_take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
-        self.units.clone().try_acquire_many_owned(self.share(bytes)).map_err(|_| {
-            self.denied.fetch_add(1, Ordering::Relaxed);
-            self.is_full()
-        })
-    }
-
-    async fn take(&self, bytes: usize, until: Instant) -> Result<OwnedSemaphorePermit, Problem> {
-        if let Ok(taken) = self.units.clone().try_acquire_many_owned(self.share(bytes)) {
-            return Ok(taken);
-        }
-        let _waits = Waits::new(self);
-        let taken = self.units.clone().acquire_many_owned(self.share(bytes));
-        let taken: Result<Result<_, AcquireError>, _> = timeout_at(until, taken).await;
-        // It is never closed.
-        taken.ok().and_then(Result::ok).ok_or_else(|| self.is_full())
-    }
-
-    /// What is kept for a connection that holds little, when it holds so many bytes more.
-    fn take_kept(&self, own: &Budget, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        (own.taken() <= KEPT_BYTES).then(|| self.try_take(bytes).ok()).flatten()
-    }
-
-    /// How often somebody was left without, which grows with each look while somebody waits.
-    fn denied(&self) -> u64 {
-        let is_waited_for = self.waiting.load(Ordering::Relaxed) > 0;
-        self.denied.fetch_add(u64::from(is_waited_for), Ordering::Relaxed) + u64::from(is_waited_for)
-    }
-
-    fn is_full(&self) -> Problem {
-        let what =
-            "too many bytes of requests, of bodies that are not complete, and of answers that are not taken";
-        let problem = Problem::limit(Kind::BuffersFull, self.limit, self.max, what);
-        problem.hint("take the answers that were asked for, then ask again")
-    }
-}
-
-impl<'a> Waits<'a> {
-    fn new(budget: &'a Budget) -> Waits<'a> {
-        budget.waiting.fetch_add(1, Ordering::Relaxed);
-        budget.denied.fetch_add(1, Ordering::Relaxed);
-        Waits(budget)
-    }
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 impl Wanted {
     /// Whether room of this connection was wanted since the look before: what is large, and what is
@@ -238,16 +103,6 @@ impl HeadRoom {
 /// Gives back what is not needed for so many bytes.
 fn shrink(permit: &mut OwnedSemaphorePermit, bytes: usize) {
     drop(permit.split(permit.num_permits().saturating_sub(units(bytes) as usize)));
-}
-
-impl Share {
-    /// Of a connection that may hold so many bytes.
-    pub(crate) fn new(max: usize, is_small: bool) -> Share {
-        // A few small ones have room at once, in whatever small parts they come.
-        let max = if is_small { (max / SMALL_SHARE).max(KEPT_BYTES) } else { max };
-        let budget = Budget::new("buffered_bytes_per_connection", max);
-        Share { budget, turn: tokio::sync::Mutex::default() }
-    }
 }
 
 impl Room {

@@ -29,10 +29,10 @@ use crate::connection::{Connection, Place};
 use crate::delivery::Reader;
 use crate::direct::{Direct, Endless};
 use crate::http::{Beside, Front};
+use crate::hub::Shared;
 use crate::preface::{self, Speaks};
 use crate::problem::{Kind, Problem};
 use crate::room::HeadRoom;
-use crate::shared::Shared;
 use crate::transports::{SSE, farewell};
 
 /// Bytes that a request's head may have besides its target. What hyper may hold of a head it may also hold of a body on its way out, and what

@@ -13,7 +13,7 @@ use tower::Service;
 
 use super::answer;
 use crate::access::{Access, Cors, Rules};
-use crate::shared::Shared;
+use crate::hub::Shared;
 
 /// Methods that pages of other origins may use.
 const METHODS: HeaderValue = HeaderValue::from_static("GET,HEAD,PUT,PATCH,POST,DELETE");

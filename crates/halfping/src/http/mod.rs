@@ -20,12 +20,12 @@ use self::negotiate::{Query, Target};
 use crate::access::Access;
 use crate::answer;
 use crate::connection::Connection;
+use crate::hub::Shared;
 use crate::metrics::in_plain_text;
 use crate::patience::Patience;
 use crate::problem::{Kind, Problem};
 use crate::process::Process;
 use crate::room::Room;
-use crate::shared::Shared;
 use crate::transports::session;
 
 pub(crate) use front::{Beside, Front};

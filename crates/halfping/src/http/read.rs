@@ -18,10 +18,10 @@ use super::{Answer, etag, write};
 use crate::access::{self, Access};
 use crate::answer;
 use crate::connection::Connection;
-use crate::own::{self, Transport};
+use crate::hub::{Shared, Subscription};
 use crate::problem::{Kind, Problem};
 use crate::room::{self, HeadRoom};
-use crate::shared::{Shared, Subscription};
+use crate::seen::Transport;
 use crate::transports::{Format, Stream, Style, farewell, response, session, streaming};
 
 /// Reads one resource.
@@ -121,7 +121,7 @@ pub(super) async fn session(
         }
     }
     if watch.is_some() {
-        own::refresh(shared, &path).await;
+        shared.refresh(&path).await;
     }
     session::open(shared, access, connection, upgrade, handshake, watch.as_ref())
 }
@@ -174,7 +174,7 @@ async fn stream(
         return Ok(response(format, Body::empty()));
     }
     for path in &paths {
-        own::refresh(shared, path).await;
+        shared.refresh(path).await;
     }
     let since = since(&request.headers, &query);
     let watches: Vec<Watch> = paths.into_iter().map(|path| query.watch(path, since)).collect();
@@ -198,7 +198,7 @@ async fn plain(
         Some(States::Any) => now.len.is_some(),
         None => false,
     };
-    own::refresh(shared, &path).await;
+    shared.refresh(&path).await;
     let mut now = shared.metadata(&path);
     let mut applied = None;
     if is_known(&now)
@@ -211,7 +211,7 @@ async fn plain(
             let patience = Duration::from_secs(seconds);
             HeadRoom::drop_headers(request);
             wait_for_change(shared, connection, &path, now.revision, patience).await?;
-            own::refresh(shared, &path).await;
+            shared.refresh(&path).await;
             now = shared.metadata(&path);
         }
     }

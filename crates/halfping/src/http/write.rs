@@ -17,10 +17,10 @@ use super::negotiate::{Query, Target, condition};
 use super::{ACCEPT_PATCH, Answer, etag};
 use crate::aside::aside;
 use crate::connection::Connection;
+use crate::hub::{Failure, Shared};
 use crate::patience::Patience;
 use crate::problem::{Kind, Problem};
 use crate::room::{Room, Wanted};
-use crate::shared::{Failure, Shared};
 
 /// The condition that nothing is there, as a request spells it.
 const CREATES: &str = "If-None-Match: *";

@@ -4,24 +4,22 @@
 //! second. What differs from the last time is a commit to the engine's [second root](halfping_engine::Engine::commit_own).
 
 mod document;
-mod seen;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use halfping_engine::{Json, Limits, Path, SessionId, Standing, Timestamp};
+use futures_core::future::BoxFuture;
+use halfping_engine::{Json, Limits, SessionId, Standing, Timestamp};
 use parking_lot::Mutex;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use self::document::{AgeMs, Counts, Document, Session, SessionRates, Totals, Tree, rate};
-use crate::access::is_own;
+use crate::hub::{OwnState, Shared};
 use crate::metrics::Ages;
 use crate::process;
-use crate::shared::Shared;
-
-pub(crate) use seen::{Seen, Transport};
+use crate::seen::Seen;
 
 /// How often it is looked up while somebody watches.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -36,8 +34,11 @@ const LINKS_SHOWN: usize = 1000;
 /// Links of all sessions that are shown. What a look costs is mostly these: about 2 µs each.
 const LINKS_SHOWN_IN_ALL: usize = 10_000;
 
-/// What is kept for it.
-pub(crate) struct Own {
+/// The server's own state, as it is looked up. All clones are one.
+#[derive(Clone)]
+pub(crate) struct Own(Arc<Inner>);
+
+struct Inner {
     started: Timestamp,
     /// When it was last looked up.
     looked: Mutex<Option<Instant>>,
@@ -90,99 +91,109 @@ impl Own {
             session_rates: HashMap::new(),
         };
         let (looked, turn) = (Mutex::new(None), tokio::sync::Mutex::new(()));
-        Own { started, looked, turn, sampler: Mutex::new(sampler) }
+        Own(Arc::new(Inner { started, looked, turn, sampler: Mutex::new(sampler) }))
+    }
+
+    /// The same, for whoever keeps it.
+    pub(crate) fn boxed(started: Timestamp) -> Box<dyn OwnState> {
+        Box::new(Own::new(started))
     }
 
     fn is_fresh(&self) -> bool {
-        self.looked.lock().is_some_and(|looked| looked.elapsed() < FRESH)
+        self.0.looked.lock().is_some_and(|looked| looked.elapsed() < FRESH)
+    }
+
+    /// Looks it up once a second, as long as a link stands there.
+    fn run(&self, shared: &Weak<Shared>) {
+        loop {
+            thread::sleep(INTERVAL);
+            let Some(shared) = shared.upgrade() else { return };
+            {
+                // Whoever comes after this look finds that nobody is at it.
+                let mut sampler = self.0.sampler.lock();
+                sampler.runs = shared.with_engine(halfping_engine::Engine::is_own_watched);
+                if !sampler.runs {
+                    return;
+                }
+            }
+            self.refresh_here(&shared);
+        }
     }
 }
 
-/// Has it looked up if a path leads there, unless that was done a moment ago. With many sessions it takes some time, so another thread does.
-pub(crate) async fn refresh(shared: &Arc<Shared>, path: &Path) {
-    let Some(own) = shared.own.as_ref().filter(|own| is_own(path) && !own.is_fresh()) else { return };
-    let _turn = own.turn.lock().await;
-    if own.is_fresh() {
-        return;
-    }
-    let shared = shared.clone();
-    // It ends early only with the runtime.
-    let _ = tokio::task::spawn_blocking(move || refresh_here(&shared)).await;
-}
-
-/// The same where a task cannot wait: its thread does, and the others that are served there move to another one. Nobody waits for a look that
-/// is on its way, since who follows is told what it finds.
-pub(crate) fn refresh_in_place(shared: &Shared, path: &Path) {
-    let Some(own) = shared.own.as_ref().filter(|own| is_own(path) && !own.is_fresh()) else { return };
-    let turn = own.turn.try_lock();
-    if turn.is_err() && own.looked.lock().is_some() {
-        return;
-    }
-    let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
-    match flavor {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(|| refresh_here(shared)),
-        _ => refresh_here(shared),
-    }
-}
-
-/// The same for a thread that may wait, whatever the path.
-pub(crate) fn refresh_here(shared: &Shared) {
-    let Some(own) = &shared.own else { return };
-    let mut sampler = own.sampler.lock();
-    if own.is_fresh() {
-        return;
-    }
-    let found = look(shared, own, &mut sampler);
-    let Some(change) = found.clone().over(&sampler.told) else { return };
-    let mut state = shared.lock();
-    // Not before it is locked: to the engine, an older reading is a clock that was set back.
-    let now = shared.clock.now();
-    // Without a revision for it, it is tried again the next time.
-    if state.engine.commit_own(&change, now) {
-        sampler.told = found;
-    }
-    drop(sampler);
-    shared.deliver(state);
-}
-
-/// A link stands there now: as long as one does, it is looked up once a second.
-pub(crate) fn follow(shared: &Arc<Shared>) {
-    let Some(own) = &shared.own else { return };
-    let mut sampler = own.sampler.lock();
-    if sampler.runs {
-        return;
-    }
-    let (shared, runtime) = (Arc::downgrade(shared), Handle::try_current().ok());
-    let spawned = thread::Builder::new().name("own state".into()).spawn(move || {
-        // Crowds are served by tasks.
-        let _runtime = runtime.as_ref().map(Handle::enter);
-        run(&shared);
-    });
-    match spawned {
-        Ok(_) => sampler.runs = true,
-        Err(error) => tracing::warn!(%error, "nobody keeps the server's own state up to date"),
-    }
-}
-
-fn run(shared: &Weak<Shared>) {
-    loop {
-        thread::sleep(INTERVAL);
-        let Some(shared) = shared.upgrade() else { return };
-        let Some(own) = &shared.own else { return };
-        {
-            // Whoever comes after this look finds that nobody is at it.
-            let mut sampler = own.sampler.lock();
-            sampler.runs = shared.with_engine(halfping_engine::Engine::is_own_watched);
-            if !sampler.runs {
+impl OwnState for Own {
+    /// With many sessions it takes some time, so another thread does.
+    fn refresh<'a>(&'a self, shared: &'a Arc<Shared>) -> BoxFuture<'a, ()> {
+        if self.is_fresh() {
+            return Box::pin(std::future::ready(()));
+        }
+        Box::pin(async move {
+            let _turn = self.0.turn.lock().await;
+            if self.is_fresh() {
                 return;
             }
+            let (own, shared) = (self.clone(), shared.clone());
+            // It ends early only with the runtime.
+            let _ = tokio::task::spawn_blocking(move || own.refresh_here(&shared)).await;
+        })
+    }
+
+    /// Its thread waits, and the others that are served there move to another one. Nobody waits for
+    /// a look that is on its way, since who follows is told what it finds.
+    fn refresh_in_place(&self, shared: &Shared) {
+        if self.is_fresh() {
+            return;
         }
-        refresh_here(&shared);
+        let turn = self.0.turn.try_lock();
+        if turn.is_err() && self.0.looked.lock().is_some() {
+            return;
+        }
+        let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+        match flavor {
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(|| self.refresh_here(shared)),
+            _ => self.refresh_here(shared),
+        }
+    }
+
+    fn refresh_here(&self, shared: &Shared) {
+        let mut sampler = self.0.sampler.lock();
+        if self.is_fresh() {
+            return;
+        }
+        let found = look(shared, &self.0, &mut sampler);
+        let Some(change) = found.clone().over(&sampler.told) else { return };
+        let mut state = shared.lock();
+        // Not before it is locked: to the engine, an older reading is a clock that was set back.
+        let now = shared.clock.now();
+        // Without a revision for it, it is tried again the next time.
+        if state.engine.commit_own(&change, now) {
+            sampler.told = found;
+        }
+        drop(sampler);
+        shared.deliver(state);
+    }
+
+    fn follow(&self, shared: &Arc<Shared>) {
+        let mut sampler = self.0.sampler.lock();
+        if sampler.runs {
+            return;
+        }
+        let (own, shared) = (self.clone(), Arc::downgrade(shared));
+        let runtime = Handle::try_current().ok();
+        let spawned = thread::Builder::new().name("own state".into()).spawn(move || {
+            // Crowds are served by tasks.
+            let _runtime = runtime.as_ref().map(Handle::enter);
+            own.run(&shared);
+        });
+        match spawned {
+            Ok(_) => sampler.runs = true,
+            Err(error) => tracing::warn!(%error, "nobody keeps the server's own state up to date"),
+        }
     }
 }
 
 /// All of it as it is now. The engine is asked in small portions, so that nobody waits for it long.
-fn look(shared: &Shared, own: &Own, sampler: &mut Sampler) -> Json {
+fn look(shared: &Shared, own: &Inner, sampler: &mut Sampler) -> Json {
     let (metrics, now) = (&shared.metrics, shared.clock.now());
     let (stats, shown) = shared.with_state(|state| {
         let standing = |(id, seen): (SessionId, &Arc<Seen>)| {
@@ -256,24 +267,26 @@ impl Sampler {
 
 #[cfg(test)]
 mod tests {
+    use halfping_engine::Path;
+
     use super::*;
 
     /// One thread serves all; while this test has the sampler, whoever looks it up waits.
     #[tokio::test]
     async fn others_are_served_while_it_is_looked_up() {
-        let shared = Shared::new(Limits::default(), true);
-        let own = shared.own.as_ref().expect("it is kept");
+        let shared = Shared::new(Limits::default(), Some(Own::boxed));
+        let own = Own::new(Timestamp(0));
         let path = Path::parse("/_server", &shared.limits).expect("a path");
         let ask = || {
-            let (shared, path) = (shared.clone(), path.clone());
-            tokio::spawn(async move { refresh(&shared, &path).await })
+            let (shared, own) = (shared.clone(), own.clone());
+            tokio::spawn(async move { own.refresh(&shared).await })
         };
         let (held, hold) = std::sync::mpsc::channel::<()>();
         let (has, holds) = tokio::sync::oneshot::channel();
         let holder = {
-            let shared = shared.clone();
+            let own = own.clone();
             thread::spawn(move || {
-                let _sampler = shared.own.as_ref().map(|own| own.sampler.lock());
+                let _sampler = own.0.sampler.lock();
                 let _ = has.send(());
                 // Or until who waits for it has given up.
                 let _ = hold.recv_timeout(Duration::from_secs(10));

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::{Format, sse};
 use crate::delivery::Deliver;
 use crate::direct::{Endless, SHARED_FROM};
-use crate::shared::Shared;
+use crate::hub::Shared;
 
 /// Silence after which a stream says that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(15);

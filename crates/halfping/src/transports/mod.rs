@@ -14,9 +14,9 @@ use halfping_engine::{Frame, Revision, Tick, Update};
 use http::header;
 
 use crate::delivery::Deliver;
-use crate::own::Transport;
+use crate::hub::{Shared, Subscription};
 use crate::problem::Problem;
-use crate::shared::{Shared, Subscription};
+use crate::seen::Transport;
 
 pub(crate) use body::Stream;
 use body::{Chunk, Source};

@@ -5,7 +5,7 @@ use std::io::Write;
 use halfping_engine::{Frame, Kind, Revision, Timestamp, write_json_string};
 
 use super::Envelope;
-use crate::shared::Shared;
+use crate::hub::Shared;
 
 pub(crate) const CONTENT_TYPE: &str = "application/x-ndjson";
 

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use halfping_engine::{Frame, Kind, Revision, Timestamp};
 
 use super::{Envelope, Style, ndjson};
-use crate::shared::Shared;
+use crate::hub::Shared;
 
 pub(crate) const CONTENT_TYPE: &str = "text/event-stream";
 /// What a reader waits before it comes back after a cut.

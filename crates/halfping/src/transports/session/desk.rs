@@ -14,14 +14,14 @@ use super::credit::Credit;
 use super::message::{self, Answer, State};
 use crate::access::{Access, is_own};
 use crate::aside::{LARGE_BYTES, aside};
+use crate::budget;
 use crate::connection::{Connection, Pace};
 use crate::delivery::Deliver;
 use crate::http::etag;
 use crate::http::write::{commit, creation};
-use crate::own;
+use crate::hub::{Shared, Subscription};
 use crate::problem::{Kind, Problem};
 use crate::room::{self, Room};
-use crate::shared::{Shared, Subscription};
 
 /// The condition that nothing is there, as a command spells it.
 const CREATES: &str = "\"if\": null";
@@ -243,7 +243,7 @@ impl Desk {
                 }
                 let small = match is_own(&path) {
                     true => None,
-                    false => self.shared().read_small(&path, depth, room::SMALL_BYTES),
+                    false => self.shared().read_small(&path, depth, budget::SMALL_BYTES),
                 };
                 match small {
                     Some(read) => {
@@ -254,7 +254,7 @@ impl Desk {
                     None => {
                         let (shared, connection) = (self.shared().clone(), self.connection().clone());
                         let future = Box::pin(async move {
-                            own::refresh(&shared, &path).await;
+                            shared.refresh(&path).await;
                             let foreseen = shared.metadata(&path).len;
                             let read = room::read(&shared, &connection, &path, depth, foreseen);
                             let (reading, room) = read.await?;
@@ -281,7 +281,7 @@ impl Desk {
 
     fn watch(&mut self, link: u32, watch: &Watch) -> Result<(), Problem> {
         self.access.may_see(&watch.path)?;
-        own::refresh_in_place(self.shared(), &watch.path);
+        self.shared().refresh_in_place(&watch.path);
         self.subscription.watch(link, watch)
     }
 

@@ -5,9 +5,9 @@ use std::io::Write;
 use halfping_engine::{Kind, Reading, Revision, Timestamp, Update};
 
 use super::command::Ref;
+use crate::hub::Shared;
 use crate::problem::Problem;
 use crate::room::Room;
-use crate::shared::Shared;
 
 /// Bytes around the frames of a message, and around each of them, about.
 pub(super) const AROUND_MESSAGE: usize = 80;

@@ -30,10 +30,10 @@ pub(crate) use self::once::once;
 use crate::access::Access;
 use crate::connection::Connection;
 use crate::delivery::Reader;
-use crate::own::Transport;
+use crate::hub::{Shared, Subscription};
 use crate::problem::{Kind, Problem};
+use crate::seen::Transport;
 use crate::server;
-use crate::shared::{Shared, Subscription};
 
 /// The subprotocol.
 const PROTOCOL: &str = "halfping.v1";

@@ -6,10 +6,8 @@ use std::sync::Arc;
 use halfping_engine::{Copied, Copying, Path, Read, Reading, Refusal};
 use parking_lot::MutexGuard;
 
-use crate::access::is_own;
+use super::Shared;
 use crate::aside::{Turns, aside};
-use crate::own;
-use crate::shared::Shared;
 
 /// Bytes that the engine reads at once.
 const AT_ONCE_BYTES: usize = 256 << 10;
@@ -57,9 +55,7 @@ impl Shared {
 
     /// The value at a path, for a program's own thread, which waits for it.
     pub(crate) fn read_here(&self, path: &Path, depth: u32) -> Result<Reading, Refusal> {
-        if is_own(path) {
-            own::refresh_here(self);
-        }
+        self.refresh_here(path);
         self.copy(path, depth)
     }
 

@@ -1,14 +1,17 @@
 //! The engine behind its lock, and the tasks that wait for it.
 
+mod reading;
+mod subscription;
+mod writer;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::task::Waker;
 use std::thread;
 
-use halfping_engine::{Cursor, Path, Revision};
+use futures_core::future::BoxFuture;
 use halfping_engine::{
-    Engine, Epoch, Limits, Metadata, Refusal, SessionId, Submitted, Tick, Timestamp, Update, Watch, Write,
+    Cursor, Engine, Epoch, Limits, Metadata, Path, Refusal, Revision, SessionId, Submitted, Timestamp, Write,
     Written,
 };
 use halfping_journal::{Committer, Fault, FaultKind, Status, Store};
@@ -16,20 +19,17 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+pub(crate) use self::subscription::Subscription;
+use self::writer::{Answer, Writer};
 use crate::access::is_own;
 use crate::aside::{Room, Turns, one_by_one};
+use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::connection::Connection;
-use crate::delivery::{Deliver, Waiter, Woken};
+use crate::delivery::{Waiter, Woken};
 use crate::metrics::Metrics;
 use crate::names::Names;
-use crate::own::{self, Own, Seen, Transport};
-use crate::problem::{Kind, Problem};
-use crate::room::Budget;
-use crate::writer::{Answer, Writer};
-
-/// Links of one that leaves that are ended before others have their turn: half a millisecond or so.
-const LINKS_AT_ONCE: usize = 2048;
+use crate::seen::Seen;
 
 /// Members from which on a commit is large. Many clients with smaller ones at once do not keep
 /// others waiting: each is made in a tenth of a millisecond or so.
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) names: Names,
     /// The server's own state, if anybody may see it.
-    pub(crate) own: Option<Own>,
+    own: Option<Box<dyn OwnState>>,
     /// What may be held for all clients.
     pub(crate) budget: Budget,
     pub(crate) small_budget: Budget,
@@ -78,16 +78,6 @@ struct Slot {
     seen: Option<Arc<Seen>>,
 }
 
-/// How far a session came when it was pulled.
-pub(crate) struct Pulled {
-    /// The state that all frames were made from.
-    pub(crate) revision: Revision,
-    /// Everything that is due has been taken, and this cursor resumes all of it.
-    pub(crate) synced: Option<Revision>,
-    /// When there will be more even without a commit.
-    pub(crate) due: Option<Tick>,
-}
-
 /// How a commit goes on.
 enum Next {
     Done(Result<Vec<Written>, Failure>),
@@ -108,27 +98,74 @@ pub(crate) enum Failure {
     Storage(Fault),
 }
 
+/// State of the server's own that is looked up while somebody reads it (see `own/`).
+pub(crate) trait OwnState: Send + Sync {
+    /// Has it looked up, unless that was done a moment ago.
+    fn refresh<'a>(&'a self, shared: &'a Arc<Shared>) -> BoxFuture<'a, ()>;
+    /// The same where a task cannot wait.
+    fn refresh_in_place(&self, shared: &Shared);
+    /// The same for a thread that may wait.
+    fn refresh_here(&self, shared: &Shared);
+    /// A link stands there now: as long as one does, it is looked up once a second.
+    fn follow(&self, shared: &Arc<Shared>);
+}
+
+/// Makes it, for a server that started then.
+pub(crate) type MakeOwn = fn(Timestamp) -> Box<dyn OwnState>;
+
 impl Shared {
+    /// The server's own state, if it is kept and the path leads there.
+    fn own_at(&self, path: &Path) -> Option<&dyn OwnState> {
+        self.own.as_deref().filter(|_| is_own(path))
+    }
+
+    /// Has the server's own state looked up if the path leads there.
+    pub(crate) async fn refresh(self: &Arc<Self>, path: &Path) {
+        if let Some(own) = self.own_at(path) {
+            own.refresh(self).await;
+        }
+    }
+
+    /// The same where a task cannot wait.
+    pub(crate) fn refresh_in_place(&self, path: &Path) {
+        if let Some(own) = self.own_at(path) {
+            own.refresh_in_place(self);
+        }
+    }
+
+    /// The same for a thread that may wait.
+    pub(crate) fn refresh_here(&self, path: &Path) {
+        if let Some(own) = self.own_at(path) {
+            own.refresh_here(self);
+        }
+    }
+
+    fn follow_own(self: &Arc<Self>) {
+        if let Some(own) = &self.own {
+            own.follow(self);
+        }
+    }
+
     /// A tree in memory.
-    pub(crate) fn new(limits: Limits, keeps_own: bool) -> Arc<Shared> {
+    pub(crate) fn new(limits: Limits, own: Option<MakeOwn>) -> Arc<Shared> {
         let clock = Clock::new();
         // Without randomness from the system, cursors of two runs could be taken for each other: better not to start.
         let random = getrandom::u64().expect("the operating system gives random numbers");
         let mut engine = Engine::new(limits, Epoch::from_random(random), clock.now());
-        if keeps_own {
+        if own.is_some() {
             engine.keep_own(false);
         }
-        Shared::around(engine, keeps_own, clock, Names::after(Timestamp(0)))
+        Shared::around(engine, own, clock, Names::after(Timestamp(0)))
     }
 
     /// A tree whose commits are made durable.
     pub(crate) fn durable(
         engine: Engine,
         committer: Committer<Store>,
-        keeps_own: bool,
+        own: Option<MakeOwn>,
         clock: Clock,
     ) -> std::io::Result<Arc<Shared>> {
-        let shared = Shared::around(engine, keeps_own, clock, Names::after(committer.names()));
+        let shared = Shared::around(engine, own, clock, Names::after(committer.names()));
         if let Status::Failed(fault) = committer.status() {
             shared.state.lock().fault = Some(fault.clone());
         }
@@ -137,7 +174,7 @@ impl Shared {
         Ok(shared)
     }
 
-    fn around(engine: Engine, keeps_own: bool, clock: Clock, names: Names) -> Arc<Shared> {
+    fn around(engine: Engine, own: Option<MakeOwn>, clock: Clock, names: Names) -> Arc<Shared> {
         let limits = Arc::new(engine.limits().clone());
         let state = State {
             engine,
@@ -151,7 +188,7 @@ impl Shared {
             me: me.clone(),
             epoch: state.engine.cursor(state.engine.revision()).epoch,
             state: Mutex::new(state),
-            own: keeps_own.then(|| Own::new(clock.now())),
+            own: own.map(|make| make(clock.now())),
             clock,
             metrics: Metrics::default(),
             names,
@@ -402,203 +439,5 @@ impl State {
     /// Whether a session is the one that was seen.
     pub(crate) fn is_seen(&self, id: SessionId, seen: &Arc<Seen>) -> bool {
         self.slots[id.0 as usize].seen.as_ref().is_some_and(|now| Arc::ptr_eq(now, seen))
-    }
-}
-
-/// A session of the engine that ends with its owner.
-pub(crate) struct Subscription {
-    shared: Arc<Shared>,
-    session: SessionId,
-    seen: Arc<Seen>,
-    links: u32,
-    places_bytes: usize,
-}
-
-impl Subscription {
-    /// Opens a session with the given links, numbered in order.
-    pub(crate) fn new(
-        shared: &Arc<Shared>,
-        connection: &Arc<Connection>,
-        transport: Transport,
-        watches: &[Watch],
-    ) -> Result<Subscription, Problem> {
-        let places_bytes = watches.iter().map(|watch| Engine::link_bytes(&watch.path)).sum();
-        connection.add_links(watches.len(), places_bytes)?;
-        let has_own = watches.iter().any(|watch| is_own(&watch.path));
-        let since = shared.clock.now();
-        let mut state = shared.state.lock();
-        let session = state.engine.open();
-        let opened = watches.iter().zip(0..).try_for_each(|(watch, tag)| {
-            has_room_for(&state.engine, &watch.path)?;
-            state.engine.watch(session, tag, watch);
-            Ok(())
-        });
-        // Nobody waits for it yet: the first pull comes by itself.
-        state.engine.take_woken();
-        if let Err(problem) = opened {
-            state.engine.close(session);
-            connection.remove_links(watches.len(), places_bytes);
-            return Err(problem);
-        }
-        let place = session.0 as usize;
-        if state.slots.len() <= place {
-            state.slots.resize_with(place + 1, Slot::default);
-        }
-        state.opened += 1;
-        let seen = Arc::new(Seen::new(state.opened, since, connection.clone(), transport));
-        state.slots[place] = Slot { waiter: Waiter::Nobody, seen: Some(seen.clone()) };
-        drop(state);
-        if has_own {
-            own::follow(shared);
-        }
-        let links = watches.len() as u32;
-        Ok(Subscription { shared: shared.clone(), session, seen, links, places_bytes })
-    }
-
-    /// From now on news is delivered by whoever makes it, and no task is woken.
-    pub(crate) fn deliver_to(&self, reader: Weak<dyn Deliver>) {
-        self.shared.state.lock().slots[self.session.0 as usize].waiter = Waiter::Reader(reader);
-    }
-
-    /// Adds a link. What it is to be told comes with the next pull.
-    pub(crate) fn watch(&mut self, tag: u32, watch: &Watch) -> Result<(), Problem> {
-        let bytes = Engine::link_bytes(&watch.path);
-        self.seen.connection.add_links(1, bytes)?;
-        let has_own = is_own(&watch.path);
-        let mut state = self.shared.state.lock();
-        let opened =
-            has_room_for(&state.engine, &watch.path).map(|()| state.engine.watch(self.session, tag, watch));
-        state.engine.take_woken();
-        drop(state);
-        if has_own {
-            own::follow(&self.shared);
-        }
-        self.seen.news.store(true, Ordering::Release);
-        let problem = match opened {
-            Ok(true) => {
-                self.links += 1;
-                self.places_bytes += bytes;
-                return Ok(());
-            }
-            Ok(false) => {
-                Problem::new(Kind::LinkInUse, format!("the session has a link {tag}, which goes on"))
-                    .hint("unwatch it first, or take another number")
-            }
-            Err(problem) => problem,
-        };
-        self.seen.connection.remove_links(1, bytes);
-        Err(problem)
-    }
-
-    /// Ends a link. False when there is none of that number.
-    pub(crate) fn unwatch(&mut self, tag: u32) -> bool {
-        let mut state = self.shared.state.lock();
-        let bytes = state.engine.bytes_of_link(self.session, tag);
-        let ended = state.engine.unwatch(self.session, tag);
-        drop(state);
-        if ended {
-            self.links -= 1;
-            self.places_bytes -= bytes;
-            self.seen.connection.remove_links(1, bytes);
-        }
-        ended
-    }
-
-    /// Whether there is a link that could be told something.
-    pub(crate) fn has_links(&self) -> bool {
-        self.links > 0
-    }
-
-    /// Takes frames as long as `take` wants more, all from one state of the tree. When there are none left, `waker` is woken as soon as
-    /// there are again (unless they are [delivered](Subscription::deliver_to)).
-    pub(crate) fn pull(&self, waker: &Waker, mut take: impl FnMut(Update) -> bool) -> Pulled {
-        let mut state = self.shared.state.lock();
-        let now = self.shared.clock.tick();
-        while let Some(update) = state.engine.next(self.session, now) {
-            if !take(update) {
-                break;
-            }
-        }
-        let synced = state.engine.is_synced(self.session);
-        self.seen.news.store(false, Ordering::Release);
-        match &mut state.slots[self.session.0 as usize].waiter {
-            Waiter::Reader(_) => {}
-            Waiter::Task(known) if known.will_wake(waker) => {}
-            waiter => *waiter = Waiter::Task(waker.clone()),
-        }
-        let pulled = Pulled {
-            revision: state.engine.revision(),
-            synced: synced.then(|| state.engine.resume_point(self.session)),
-            due: state.engine.due(self.session),
-        };
-        // Its turn may be over before it has been told everything. Then it goes on when others have had theirs.
-        let woken = state.take_woken();
-        drop(state);
-        woken.wake();
-        pulled
-    }
-
-    /// Whether the resource of its link is in another state than `known`. If not, `waker` is woken by news. Makes no frame.
-    pub(crate) fn has_changed(&self, waker: &Waker, path: &Path, known: Revision) -> bool {
-        if self.shared.with_engine(|engine| engine.metadata(path).revision) != known {
-            return true;
-        }
-        let mut changed = false;
-        self.pull(waker, |_| {
-            changed = true;
-            false
-        });
-        changed
-    }
-
-    /// Whether a commit has given the session something to say since it was pulled. If not, and it was synced then, the waker that it was
-    /// pulled with still stands.
-    pub(crate) fn has_news(&self) -> bool {
-        self.seen.news.load(Ordering::Acquire)
-    }
-
-    /// How its reader is told.
-    pub(crate) fn transport(&self) -> Transport {
-        self.seen.transport
-    }
-
-    /// Accounts for bytes of state that its connection was given.
-    pub(crate) fn count_bytes(&self, bytes: usize) {
-        self.shared.metrics.bytes_out.inc_by(bytes as u64);
-        self.seen.count_bytes(bytes);
-    }
-
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
-    }
-
-    /// The connection that it is on.
-    pub(crate) fn connection(&self) -> &Arc<Connection> {
-        &self.seen.connection
-    }
-}
-
-/// Whether the server has room for one more link.
-fn has_room_for(engine: &Engine, path: &Path) -> Result<(), Problem> {
-    engine.has_room_for(path).map_err(|(limit, max)| {
-        Problem::limit(
-            Kind::TooManyLinks,
-            limit,
-            max,
-            "the server has too many links, or their paths too many names",
-        )
-    })
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        let mut state = self.shared.state.lock();
-        while !state.engine.end_links(self.session, LINKS_AT_ONCE) {
-            MutexGuard::bump(&mut state);
-        }
-        state.engine.close(self.session);
-        state.slots[self.session.0 as usize] = Slot::default();
-        drop(state);
-        self.seen.connection.remove_links(self.links as usize, self.places_bytes);
     }
 }

@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
+use crate::hub::{Shared, State};
 use crate::problem::RETRY_AFTER_SECONDS;
-use crate::shared::{Shared, State};
 
 /// How long the thread sleeps when there is nothing to do. It is woken when there is; this is for what nobody wakes it for.
 const NAP: Duration = Duration::from_secs(1);
