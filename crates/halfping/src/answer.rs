@@ -105,7 +105,8 @@ impl Untaken for Answer {
         if state.is_given_up {
             return None;
         }
-        let limit = state.taking.ended_by(limits, is_wanted[usize::from(state.is_small)])?;
+        let is_wanted = is_wanted[usize::from(state.is_small)];
+        let limit = state.taking.ended_by(limits, is_wanted)?;
         (state.is_given_up, state.rest) = (true, None);
         Some(limit)
     }

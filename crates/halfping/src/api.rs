@@ -369,7 +369,6 @@ mod tests {
 
     use super::tests::Step::{Post, Restart};
     use super::*;
-    use crate::http::write;
 
     const NOW: u64 = 1_700_000_000_000;
     const YEAR: u64 = 365 * 86_400_000;
@@ -412,8 +411,8 @@ mod tests {
         async fn post(&self) -> String {
             let shared = self.api.shared();
             let (path, one) = (self.api.path("/list").unwrap(), Json::parse(b"1", &shared.limits));
-            let (name, write) = write::creation(shared, &path, one.unwrap());
-            assert!(write::commit(shared, &shared.foreign, write, "").await.unwrap().0);
+            let (name, write) = crate::hub::writing::creation(shared, &path, one.unwrap());
+            assert!(crate::hub::writing::commit(shared, &shared.foreign, write, "").await.unwrap().0);
             name
         }
 

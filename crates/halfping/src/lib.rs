@@ -29,6 +29,7 @@ mod room;
 mod seen;
 mod server;
 mod shape;
+mod socket;
 mod tag;
 mod transports;
 

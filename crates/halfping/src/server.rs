@@ -19,7 +19,6 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -33,6 +32,7 @@ use crate::hub::Shared;
 use crate::preface::{self, Speaks};
 use crate::problem::{Kind, Problem};
 use crate::room::HeadRoom;
+use crate::socket::{KEEP_ALIVE, set_up};
 use crate::transports::{SSE, farewell};
 
 /// Bytes that a request's head may have besides its target. What hyper may hold of a head it may also hold of a body on its way out, and what
@@ -53,8 +53,6 @@ const HTTP2_HEADERS: usize = 8 << 10;
 /// Streams of a connection that were reset before they were looked at; and those that the client broke. More of either end the connection.
 const HTTP2_RESETS_MAX: usize = 20;
 const HTTP2_ERRORS_MAX: usize = 1024;
-/// Silence after which the kernel asks whether the other side is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// A request that took longer than this is the last of its connection's turn.
 const TURN: Duration = Duration::from_micros(200);
 /// Connections beyond the limit that are told so, and may ask for `/_health`. Where there are more,
@@ -130,7 +128,7 @@ impl Server {
                     }
                 },
             };
-            if let Err(error) = set_up(&stream, &shared) {
+            if let Err(error) = set_up(&stream, &shared.limits) {
                 tracing::debug!(%error, "a socket could not be set up");
                 continue;
             }
@@ -167,16 +165,6 @@ impl Server {
         }
         Ok(())
     }
-}
-
-/// Sees to it that nothing stale waits in a socket.
-pub(crate) fn set_up(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE))?;
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_notsent_lowat(shared.limits.unsent_bytes)?;
-    Ok(())
 }
 
 /// Serves a connection until it ends. Serving HTTP is boxed, so that the task is no larger than what

@@ -21,6 +21,7 @@ use crate::access::Access;
 use crate::answer;
 use crate::connection::Connection;
 use crate::hub::Shared;
+use crate::hub::writing::{is_misplaced, misplaced};
 use crate::metrics::in_plain_text;
 use crate::patience::Patience;
 use crate::problem::{Kind, Problem};
@@ -124,9 +125,9 @@ async fn route(
         (&Method::POST, Some("_streams")) if path.segments().len() == 1 => {
             read::once(shared, access, &connection, request, body).await
         }
-        (&Method::POST, _) if write::is_misplaced(&path) => {
+        (&Method::POST, _) if is_misplaced(&path) => {
             access.may_subscribe()?;
-            Err(write::misplaced(&path))
+            Err(misplaced(&path))
         }
         (&Method::GET | &Method::HEAD, Some(OWN)) => {
             read::one(shared, access, &connection, request, path).await
@@ -229,9 +230,4 @@ async fn metrics(shared: &Arc<Shared>, connection: &Arc<Connection>, request: &P
     let headers =
         [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-store"), (header::VARY, "Accept")];
     Ok((headers, body).into_response())
-}
-
-/// A cursor as an `ETag`.
-pub(crate) fn etag(shared: &Shared, revision: halfping_engine::Revision) -> HeaderValue {
-    HeaderValue::from_str(&format!("\"{}\"", shared.cursor(revision))).expect("a cursor is visible ASCII")
 }

@@ -14,10 +14,11 @@ use http::{HeaderValue, Method, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 
 use super::negotiate::{Query, Representation, Target, accept, condition, since, wait};
-use super::{Answer, etag, write};
+use super::{Answer, write};
 use crate::access::{self, Access};
 use crate::answer;
 use crate::connection::Connection;
+use crate::hub::writing::etag;
 use crate::hub::{Shared, Subscription};
 use crate::problem::{Kind, Problem};
 use crate::room::{self, HeadRoom};

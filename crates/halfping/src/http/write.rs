@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use halfping_engine::{Action, Condition, Json, Limits, Patch, Path, Refusal, States, Write};
+use halfping_engine::{Action, Condition, Json, Limits, Patch, Path, Write};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body::Frame;
@@ -14,10 +14,11 @@ use http_body_util::BodyExt;
 use tokio::time::timeout_at;
 
 use super::negotiate::{Query, Target, condition};
-use super::{ACCEPT_PATCH, Answer, etag};
+use super::{ACCEPT_PATCH, Answer};
 use crate::aside::aside;
 use crate::connection::Connection;
-use crate::hub::{Failure, Shared};
+use crate::hub::Shared;
+use crate::hub::writing::{commit, creation, etag};
 use crate::patience::Patience;
 use crate::problem::{Kind, Problem};
 use crate::room::{Room, Wanted};
@@ -108,53 +109,6 @@ async fn post(
         HeaderValue::from_str(&location).map_err(|e| Problem::new(Kind::Internal, e.to_string()))?;
     response.headers_mut().insert(header::LOCATION, location);
     Ok(response)
-}
-
-/// Whether a path is that of `/_streams` with more before it: whoever posts there wants to read
-/// (PROTOCOL P9).
-pub(crate) fn is_misplaced(path: &Path) -> bool {
-    path.segments().last().is_some_and(|name| &**name == "_streams")
-}
-
-/// The refusal of such a request.
-pub(crate) fn misplaced(path: &Path) -> Problem {
-    let detail = format!("nothing is posted to {path}: only the root of the API has _streams");
-    Problem::new(Kind::ReservedPath, detail)
-        .hint("the API begins at another path: give the client the URL of its root")
-}
-
-/// The write that creates a member under a new name, and that name.
-pub(crate) fn creation(shared: &Shared, path: &Path, value: Json) -> (String, Write) {
-    let name = shared.names.next(shared.clock.now());
-    let condition = Condition { is_not: Some(States::Any), ..Condition::default() };
-    let write = Write { path: path.child(&name), action: Action::Put(value), condition };
-    (name, write)
-}
-
-/// Makes a write. `creates`: how a client spells the condition that nothing is there.
-pub(crate) async fn commit(
-    shared: &Shared,
-    connection: &Connection,
-    write: Write,
-    creates: &str,
-) -> Result<(bool, halfping_engine::Revision), Problem> {
-    let path = write.path.clone();
-    match shared.commit(connection.commits(), vec![write]).await {
-        Ok(written) => {
-            let first = written.first().expect("one write has one result");
-            Ok((first.created, first.revision))
-        }
-        Err(Failure::Refused(refusal @ Refusal::Precondition(_))) => {
-            let now = shared.metadata(&path);
-            let mut problem = Problem::from(refusal).header(header::ETAG, etag(shared, now.revision));
-            if now.len.is_none() {
-                problem = problem.hint(format!("nothing is there; to create it, send {creates}"));
-            }
-            Err(problem)
-        }
-        Err(Failure::Refused(refusal)) => Err(refusal.into()),
-        Err(Failure::Storage(fault)) => Err(fault.into()),
-    }
 }
 
 fn answer(shared: &Shared, (created, revision): (bool, halfping_engine::Revision)) -> Answer {

@@ -3,6 +3,7 @@
 mod reading;
 mod subscription;
 mod writer;
+pub(crate) mod writing;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

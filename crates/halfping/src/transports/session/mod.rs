@@ -33,7 +33,7 @@ use crate::delivery::Reader;
 use crate::hub::{Shared, Subscription};
 use crate::problem::{Kind, Problem};
 use crate::seen::Transport;
-use crate::server;
+use crate::socket::set_up;
 
 /// The subprotocol.
 const PROTOCOL: &str = "halfping.v1";
@@ -99,7 +99,7 @@ pub(crate) fn open(
         // A task of its own for each, so that no session is as large as the larger of the two.
         match into_tcp(upgraded) {
             Ok((stream, already)) => {
-                if is_foreign && let Err(error) = server::set_up(&stream, desk.shared()) {
+                if is_foreign && let Err(error) = set_up(&stream, &desk.shared().limits) {
                     tracing::debug!(%error, "a socket could not be set up");
                 }
                 let socket = Socket::new(stream, &already, message_bytes, deflate);

@@ -1,9 +1,10 @@
 //! What a client says in a session (PROTOCOL L2 to L10, L14), from text to steps.
 //!
-//! Here a message is taken apart into commands, and these into steps; `members.rs` finds the
-//! members of one, `table.rs` says what each command means.
+//! Here a message is taken apart into commands, and these into steps. `table.rs` has all commands,
+//! `members.rs` finds the members of one, and `read.rs` says what it comes to.
 
 mod members;
+mod read;
 mod table;
 
 use std::collections::VecDeque;
@@ -14,7 +15,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use self::members::Members;
-use self::table::{Command, Refused, readable};
+use self::read::{Refused, readable, steps};
+use self::table::Command;
 use crate::aside::LARGE_BYTES;
 use crate::problem::{Kind, Problem};
 use crate::shape::Shape;
@@ -282,7 +284,7 @@ fn steps_of(members: &Members<'_>, once: bool, limits: &Limits) -> Result<Steps,
     if let Some(instead) = command.instead.filter(|_| once) {
         return Err((only_links(command, instead), None));
     }
-    (command.read)(members, limits)
+    steps(command, members, limits)
 }
 
 /// The refusal of a command that makes no sense of a client that is heard only once.
@@ -307,7 +309,7 @@ fn without_place(error: &serde_json::Error) -> String {
 mod tests {
     use halfping_engine::Priority;
 
-    use super::table::TOKEN_BYTES_MAX;
+    use super::read::TOKEN_BYTES_MAX;
     use super::*;
 
     fn parse(text: &str) -> Vec<Step> {

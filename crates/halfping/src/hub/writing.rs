@@ -1,0 +1,60 @@
+//! Writes as requests and commands make them: one at a time, answered with a problem if refused.
+
+use halfping_engine::{Action, Condition, Json, Path, Refusal, Revision, States, Write};
+use http::{HeaderValue, header};
+
+use super::{Failure, Shared};
+use crate::connection::Connection;
+use crate::problem::{Kind, Problem};
+
+/// Whether a path is that of `/_streams` with more before it: whoever posts there wants to read
+/// (PROTOCOL P9).
+pub(crate) fn is_misplaced(path: &Path) -> bool {
+    path.segments().last().is_some_and(|name| &**name == "_streams")
+}
+
+/// The refusal of such a request.
+pub(crate) fn misplaced(path: &Path) -> Problem {
+    let detail = format!("nothing is posted to {path}: only the root of the API has _streams");
+    Problem::new(Kind::ReservedPath, detail)
+        .hint("the API begins at another path: give the client the URL of its root")
+}
+
+/// The write that creates a member under a new name, and that name.
+pub(crate) fn creation(shared: &Shared, path: &Path, value: Json) -> (String, Write) {
+    let name = shared.names.next(shared.clock.now());
+    let condition = Condition { is_not: Some(States::Any), ..Condition::default() };
+    let write = Write { path: path.child(&name), action: Action::Put(value), condition };
+    (name, write)
+}
+
+/// Makes a write. `creates`: how a client spells the condition that nothing is there.
+pub(crate) async fn commit(
+    shared: &Shared,
+    connection: &Connection,
+    write: Write,
+    creates: &str,
+) -> Result<(bool, Revision), Problem> {
+    let path = write.path.clone();
+    match shared.commit(connection.commits(), vec![write]).await {
+        Ok(written) => {
+            let first = written.first().expect("one write has one result");
+            Ok((first.created, first.revision))
+        }
+        Err(Failure::Refused(refusal @ Refusal::Precondition(_))) => {
+            let now = shared.metadata(&path);
+            let mut problem = Problem::from(refusal).header(header::ETAG, etag(shared, now.revision));
+            if now.len.is_none() {
+                problem = problem.hint(format!("nothing is there; to create it, send {creates}"));
+            }
+            Err(problem)
+        }
+        Err(Failure::Refused(refusal)) => Err(refusal.into()),
+        Err(Failure::Storage(fault)) => Err(fault.into()),
+    }
+}
+
+/// A cursor as an `ETag`.
+pub(crate) fn etag(shared: &Shared, revision: Revision) -> HeaderValue {
+    HeaderValue::from_str(&format!("\"{}\"", shared.cursor(revision))).expect("a cursor is visible ASCII")
+}

@@ -1,0 +1,196 @@
+//! Steps: what each command comes to.
+
+use std::borrow::Cow;
+
+use halfping_engine::{Action, Condition, Json, Limits, Patch, Path, States};
+use serde_json::value::RawValue;
+
+use super::members::{Members, PATH};
+use super::table::{Command, Verb};
+use super::{Act, Steps, bad};
+use crate::access::is_own;
+use crate::hub::writing::{is_misplaced, misplaced};
+use crate::problem::{Kind, Problem};
+use crate::tag;
+
+/// Bytes of a token that says who speaks.
+pub(super) const TOKEN_BYTES_MAX: usize = 8 << 10;
+const ID: &str = "an integer from 0 to 4294967295";
+
+/// The refusal of a command, and the link that it is about, if it is about one.
+pub(super) type Refused = (Problem, Option<u32>);
+
+/// The steps that a command comes to.
+pub(super) fn steps(command: &Command, members: &Members<'_>, limits: &Limits) -> Result<Steps, Refused> {
+    let value = members.get("value");
+    let write = |action: Result<Action, Problem>| write(command.name, members, limits, action);
+    let done = match command.verb {
+        // What is wrong with it may be about its link.
+        Verb::Watch => return watch(members, limits),
+        Verb::Unwatch => unwatch(members),
+        Verb::Get => get(members, limits),
+        Verb::Put => write(json(value, limits).map(Action::Put)),
+        Verb::Merge => write(json(value, limits).map(Action::Merge)),
+        Verb::Patch => write(patch(value, limits).map(Action::Patch)),
+        Verb::Delete => write(Ok(Action::Delete)),
+        Verb::Post => post(members, limits),
+        Verb::Credit => credit(members),
+        Verb::Ack => ack(members),
+        Verb::Auth => auth(members),
+    };
+    done.map_err(whole)
+}
+
+/// A refusal that is about the whole command.
+fn whole(problem: Problem) -> Refused {
+    (problem, None)
+}
+
+fn watch(members: &Members<'_>, limits: &Limits) -> Result<Steps, Refused> {
+    let shape = members.shape();
+    let path = members.text("path", PATH);
+    let text = members.get("watch").map_or("null", RawValue::get);
+    let wrong = || whole(bad(format!("'watch' is {ID}, or an array of [ID, PATH]")));
+    if text.starts_with('[') {
+        let shape = shape.map_err(whole)?;
+        if path.map_err(whole)?.is_some() {
+            return Err(whole(bad("with an array, each link's path is in the array")));
+        }
+        let pairs = serde_json::from_str::<Vec<(u32, Box<str>)>>(text).map_err(|_| wrong())?;
+        return Ok(Steps::Watches(pairs.into_iter(), Box::new(shape)));
+    }
+    let id = serde_json::from_str::<u32>(text).map_err(|_| wrong())?;
+    let refused = |problem| (problem, Some(id));
+    let shape = shape.map_err(refused)?;
+    let path = path.map_err(refused)?.ok_or_else(|| refused(bad("there is no 'path'")))?;
+    let path = readable(&path, limits).map_err(refused)?;
+    Ok(Steps::of([Act::Watch(id, Box::new(shape.watch(path))), Act::Done]))
+}
+
+fn unwatch(members: &Members<'_>) -> Result<Steps, Problem> {
+    let text = members.get("unwatch").map_or("null", RawValue::get);
+    let ids = match text.starts_with('[') {
+        true => serde_json::from_str::<Vec<u32>>(text),
+        false => serde_json::from_str::<u32>(text).map(|id| vec![id]),
+    };
+    let ids = ids.map_err(|_| bad(format!("'unwatch' is {ID}, or an array of such")))?;
+    Ok(Steps::Unwatches(ids.into_iter()))
+}
+
+fn get(members: &Members<'_>, limits: &Limits) -> Result<Steps, Problem> {
+    let path = path("get", members)?;
+    let depth = members.shape()?.depth();
+    if members.reference().is_none() {
+        return Err(bad("'get' needs a 'ref' for its answer to carry"));
+    }
+    Ok(Steps::of([Act::Get(gettable(&path, limits)?, depth)]))
+}
+
+/// A write of the command `name`.
+fn write(
+    name: &str,
+    members: &Members<'_>,
+    limits: &Limits,
+    action: Result<Action, Problem>,
+) -> Result<Steps, Problem> {
+    let path = path(name, members)?;
+    let condition = condition(members)?;
+    let path = resource(&path, limits)?;
+    Ok(Steps::of([Act::Write(path, action?, condition)]))
+}
+
+fn post(members: &Members<'_>, limits: &Limits) -> Result<Steps, Problem> {
+    let path = resource(&path("post", members)?, limits)?;
+    match is_misplaced(&path) {
+        true => Err(misplaced(&path)),
+        false => Ok(Steps::of([Act::Post(path, json(members.get("value"), limits)?)])),
+    }
+}
+
+fn credit(members: &Members<'_>) -> Result<Steps, Problem> {
+    let bytes = members.number("credit", "a number of bytes")?;
+    Ok(Steps::of([Act::Credit(bytes.unwrap_or_default() as usize), Act::Done]))
+}
+
+fn ack(members: &Members<'_>) -> Result<Steps, Problem> {
+    let text = members.text("ack", "a cursor, a string")?.unwrap_or_default();
+    let cursor = tag::cursor(&text).ok_or_else(|| bad("'ack' is the 'rev' of a message"))?;
+    Ok(Steps::of([Act::Ack(cursor), Act::Done]))
+}
+
+/// A token is text or `null`. What it says is nobody's business here, not even that of an error.
+fn auth(members: &Members<'_>) -> Result<Steps, Problem> {
+    let token = members.get("auth").map_or("null", RawValue::get);
+    let token = serde_json::from_str::<Option<Cow<'_, str>>>(token);
+    let token = token.map_err(|_| bad("'auth' is a token, a string, or null for nobody"))?;
+    match token.is_none_or(|token| token.len() <= TOKEN_BYTES_MAX) {
+        true => Ok(Steps::of([Act::Auth, Act::Done])),
+        false => Err(bad(format!("'auth' is a token of at most {TOKEN_BYTES_MAX} bytes"))),
+    }
+}
+
+/// The path that is the value of the command itself.
+fn path<'t>(name: &str, members: &Members<'t>) -> Result<Cow<'t, str>, Problem> {
+    Ok(members.text(name, PATH)?.unwrap_or_default())
+}
+
+fn bytes(value: Option<&RawValue>) -> Result<&[u8], Problem> {
+    value.map(|value| value.get().as_bytes()).ok_or_else(|| bad("there is no 'value'"))
+}
+
+fn json(value: Option<&RawValue>, limits: &Limits) -> Result<Json, Problem> {
+    Ok(Json::parse(bytes(value)?, limits)?)
+}
+
+fn patch(value: Option<&RawValue>, limits: &Limits) -> Result<Patch, Problem> {
+    Ok(Patch::parse(bytes(value)?, limits)?)
+}
+
+/// `if`: a cursor, `"*"`, or `null` for nothing.
+fn condition(members: &Members<'_>) -> Result<Condition, Problem> {
+    let Some(text) = members.get("if") else { return Ok(Condition::default()) };
+    let text = serde_json::from_str::<Option<Cow<'_, str>>>(text.get());
+    let text = text.map_err(|_| bad("'if' is a cursor, \"*\" (something is there) or null (nothing is)"))?;
+    Ok(match text.as_deref() {
+        None => Condition { is_not: Some(States::Any), ..Condition::default() },
+        Some("*") => Condition { is: Some(States::Any), ..Condition::default() },
+        Some(cursor) => {
+            let cursors = tag::cursor(cursor).into_iter().collect();
+            Condition { is: Some(States::These(cursors)), ..Condition::default() }
+        }
+    })
+}
+
+/// The path of a resource that can be read. Whether this client may read the server's own state is
+/// not known here.
+pub(super) fn readable(text: &str, limits: &Limits) -> Result<Path, Problem> {
+    let path = Path::parse(text, limits)?;
+    if is_own(&path) { Ok(path) } else { not_reserved(path) }
+}
+
+/// The path of a resource that can be read once: of what is the server's own and not there, HTTP
+/// says no more than that either (PROTOCOL P4).
+fn gettable(text: &str, limits: &Limits) -> Result<Path, Problem> {
+    let path = Path::parse(text, limits)?;
+    match path.segments().first() {
+        Some(name) if name.starts_with('_') && !is_own(&path) => {
+            let problem = Problem::new(Kind::NotFound, format!("a session has nothing of its own at {path}"));
+            Err(problem.hint("it has /_server; /_health and /_metrics are read with a plain GET"))
+        }
+        _ => Ok(path),
+    }
+}
+
+/// The path of a resource that is not the server's own.
+fn resource(text: &str, limits: &Limits) -> Result<Path, Problem> {
+    not_reserved(Path::parse(text, limits)?)
+}
+
+fn not_reserved(path: Path) -> Result<Path, Problem> {
+    match path.segments().first() {
+        Some(name) if name.starts_with('_') => {
+            Err(Problem::new(Kind::ReservedPath, format!("{path} is the server's own")))
+        }
+        _ => Ok(path),
+    }
+}
