@@ -111,7 +111,9 @@ impl Modules {
                 }
                 TokenTree::Group(group) => {
                     // An item with a body ends what its attributes are for.
-                    if !(std::mem::take(&mut is_test) && group.delimiter() == Delimiter::Brace) {
+                    let is_body = group.delimiter() == Delimiter::Brace;
+                    let is_left_out = std::mem::take(&mut is_test) && is_body;
+                    if !is_left_out {
                         self.read_tokens(group.stream(), folder, home, at);
                     }
                 }
