@@ -8,6 +8,7 @@
 
 mod cursor;
 mod engine;
+mod grow;
 mod limits;
 #[cfg(not(feature = "mutants"))]
 mod mutants;

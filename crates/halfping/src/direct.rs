@@ -35,6 +35,9 @@ impl Endless {
 
 /// Pieces from this size on are not copied to be written.
 pub(crate) const SHARED_FROM: usize = 16 << 10;
+/// Bytes that are sent before it is the turn of others, however fast the connection takes them.
+/// (Writes are counted as well, by tokio: there are at most 128 in a turn.)
+const TURN_BYTES: usize = 64 << 10;
 /// What a client may go on to send although its connection will have no other answer.
 const IGNORED_BYTES_MAX: usize = 64 << 10;
 /// Of that, how much is taken at once.
@@ -101,17 +104,17 @@ impl Direct {
         }
     }
 
-    /// Whether everything written has been taken.
-    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Whether everything written has been taken. Of a turn, so many bytes are left.
+    fn poll_sent(&mut self, cx: &mut Context<'_>, left: &mut usize) -> Poll<io::Result<()>> {
         loop {
             while self.unsent_from < self.unsent.len() {
                 let unsent = &self.unsent[self.unsent_from..];
-                self.unsent_from += ready!(Pin::new(&mut self.stream).poll_write(cx, unsent))?;
+                self.unsent_from += ready!(poll_some(&mut self.stream, cx, unsent, left))?;
             }
             (self.unsent, self.unsent_from) = (Vec::new(), 0);
             let Some(large) = &mut self.large else { return Poll::Ready(Ok(())) };
             while !large.is_empty() {
-                let taken = ready!(Pin::new(&mut self.stream).poll_write(cx, large))?;
+                let taken = ready!(poll_some(&mut self.stream, cx, large, left))?;
                 large.advance(taken);
             }
             self.large = None;
@@ -119,10 +122,12 @@ impl Direct {
         }
     }
 
-    /// Makes and sends what there is to say, at the pace of the connection. Ready when that was all.
+    /// Makes and sends what there is to say, at the pace of the connection, for one turn. Ready
+    /// when that was all.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut left = TURN_BYTES;
         loop {
-            ready!(self.poll_sent(cx))?;
+            ready!(self.poll_sent(cx, &mut left))?;
             if self.ended {
                 return Pin::new(&mut self.stream).poll_shutdown(cx);
             }
@@ -194,11 +199,112 @@ impl Drive for Direct {
     }
 }
 
+/// Writes to the stream, for as long as the turn lasts. The task is woken for its next turn.
+fn poll_some(
+    stream: &mut TcpStream,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+    left: &mut usize,
+) -> Poll<io::Result<usize>> {
+    if *left == 0 {
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    let taken = ready!(Pin::new(stream).poll_write(cx, &bytes[..bytes.len().min(*left)]))?;
+    *left -= taken;
+    Poll::Ready(Ok(taken))
+}
+
 fn write_headers(headers: &HeaderMap, out: &mut Vec<u8>) {
     for (name, value) in headers {
         out.extend_from_slice(name.as_str().as_bytes());
         out.extend_from_slice(b": ");
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::poll_fn;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use http_body::Frame;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Pieces of one size, of which so many bytes are left.
+    struct Pieces {
+        piece: Bytes,
+        left: Arc<AtomicUsize>,
+    }
+
+    impl http_body::Body for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            if self.left.load(Ordering::Relaxed) == 0 {
+                return Poll::Ready(None);
+            }
+            self.left.fetch_sub(self.piece.len(), Ordering::Relaxed);
+            Poll::Ready(Some(Ok(Frame::data(self.piece.clone()))))
+        }
+    }
+
+    /// The kernel takes some megabytes of a new connection, whether they are read or not.
+    #[tokio::test]
+    async fn a_turn_of_a_stream_has_an_end_however_fast_it_is_taken() {
+        const ALL: usize = 1 << 20;
+        for piece_bytes in [8 << 10, ALL] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let reading = tokio::spawn(async move {
+                let mut all = Vec::new();
+                client.read_to_end(&mut all).await.map(|_| all)
+            });
+            stream.writable().await.unwrap();
+            let left = Arc::new(AtomicUsize::new(ALL));
+            let pieces = Pieces { piece: vec![b'x'; piece_bytes].into(), left: left.clone() };
+            let connection = Arc::new(Connection::foreign(&Arc::default()));
+            let mut direct = Direct::new(stream, Response::new(Body::new(pieces)), connection);
+
+            let not_sent = |direct: &Direct| {
+                let large = direct.large.as_ref().map_or(0, |large| large.len());
+                left.load(Ordering::Relaxed) + large + direct.unsent.len() - direct.unsent_from
+            };
+            let mut turns = 0;
+            let by_turns = poll_fn(|cx| {
+                let before = not_sent(&direct);
+                turns += 1;
+                // By turns, it is served by others and by its own task.
+                let polled = match turns % 2 {
+                    0 => direct.poll(cx),
+                    _ => {
+                        if !direct.deliver(cx) {
+                            cx.waker().wake_by_ref();
+                        }
+                        Poll::Pending
+                    }
+                };
+                let sent = before.saturating_sub(not_sent(&direct));
+                assert!(sent <= TURN_BYTES, "{sent} bytes in one turn");
+                polled
+            });
+            let patience = Duration::from_secs(60);
+            timeout(patience, by_turns).await.expect("each turn but the last wakes the task");
+            drop(direct);
+            let all = timeout(patience, reading).await.unwrap().unwrap().unwrap();
+            assert_eq!(all.iter().filter(|byte| **byte == b'x').count(), ALL);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use hashbrown::{HashMap, HashSet};
 
 use crate::cursor::Revision;
+use crate::grow::{List, Table};
 use crate::path::Path;
 use crate::tree::key::{KeyId, Keys};
 
@@ -49,9 +50,9 @@ struct Due {
 }
 
 pub(crate) struct Interest {
-    points: Vec<Point>,
+    points: List<Point>,
     free: Vec<PointId>,
-    children: HashMap<(PointId, KeyId), PointId>,
+    children: Table<(PointId, KeyId)>,
     /// Places where links are being put in line.
     due: HashMap<PointId, Due>,
     /// Places beneath which all are to be touched, where that has not begun.
@@ -74,11 +75,12 @@ pub(crate) fn way_bytes(path: &Path) -> usize {
 
 impl Interest {
     pub(crate) fn new() -> Interest {
-        let root = Point::new(NIL, KeyId::NONE);
+        let mut points = List::default();
+        points.push(Point::new(NIL, KeyId::NONE));
         Interest {
-            points: vec![root],
+            points,
             free: Vec::new(),
-            children: HashMap::new(),
+            children: Table::with_capacity(0),
             due: HashMap::new(),
             to_walk: HashSet::new(),
             bytes: 0,
@@ -91,10 +93,10 @@ impl Interest {
         let mut point = ROOT;
         for name in path.segments() {
             let key = keys.hold(name);
-            point = match self.children.get(&(point, key)) {
+            point = match self.children.get((point, key)) {
                 Some(child) => {
                     keys.release(key); // the place holds it already
-                    *child
+                    child
                 }
                 None => {
                     self.bytes += bytes_of(name);
@@ -148,7 +150,7 @@ impl Interest {
             if next != NIL {
                 self.points[next as usize].previous = previous;
             }
-            self.children.remove(&(parent, key));
+            self.children.remove((parent, key));
             self.to_walk.remove(&point);
             self.bytes -= bytes_of(keys.name(key));
             keys.release(key);
@@ -162,7 +164,7 @@ impl Interest {
         if self.points[point as usize].first_child == NIL {
             return None;
         }
-        self.children.get(&(point, key)).copied()
+        self.children.get((point, key))
     }
 
     /// All places beneath this one are to be touched. False when there are none, or when it is planned already.

@@ -1,6 +1,7 @@
 //! Links: cursors with a place in line.
 
 use crate::cursor::{Cursor, Revision};
+use crate::grow::List;
 use crate::path::Path;
 use crate::read::interest::{NIL, PointId};
 use crate::read::walk::Walk;
@@ -117,7 +118,7 @@ impl Watch {
 /// All links of an engine, with the lists that are threaded through them.
 #[derive(Default)]
 pub(crate) struct Links {
-    links: Vec<Link>,
+    links: List<Link>,
     free: Vec<LinkId>,
 }
 

@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use crate::grow::List;
 use crate::tree::text::Text;
 
 /// A member name's number. Equal names have equal numbers while anyone holds them.
@@ -29,7 +30,7 @@ const TABLES: usize = 64;
 /// All names in use, counted by their holders: members, tombstones and interest. Collections of alike documents are the common
 /// case, and theirs are stored once.
 pub(crate) struct Keys {
-    entries: Vec<Entry>,
+    entries: List<Entry>,
     free: Vec<KeyId>,
     /// By a part of the hash: when a table grows, all that is in it is put elsewhere, and everybody waits.
     tables: [HashTable<KeyId>; TABLES],
@@ -42,7 +43,7 @@ pub(crate) struct Keys {
 impl Default for Keys {
     fn default() -> Keys {
         Keys {
-            entries: Vec::new(),
+            entries: List::default(),
             free: Vec::new(),
             tables: [const { HashTable::new() }; TABLES],
             hasher: DefaultHashBuilder::default(),

@@ -6,9 +6,8 @@
 
 use std::collections::VecDeque;
 
-use hashbrown::HashMap;
-
 use crate::cursor::Revision;
+use crate::grow::Table;
 use crate::mutants;
 use crate::tree::key::{KeyId, Keys};
 use crate::tree::notes::Step;
@@ -62,9 +61,9 @@ pub(crate) struct Object {
 }
 
 /// What a large object has in addition.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Index {
-    slots: HashMap<KeyId, u32>,
+    slots: Table<KeyId>,
     order: Order,
     /// Tombstones in order of removal. An entry counts if the slot still has that revision.
     graves: VecDeque<(Revision, u32)>,
@@ -213,7 +212,7 @@ impl Object {
     /// The slot of a name, live or tombstone.
     pub(crate) fn find(&self, key: KeyId) -> Option<usize> {
         match &self.index {
-            Some(index) => index.slots.get(&key).map(|slot| *slot as usize),
+            Some(index) => index.slots.get(key).map(|slot| slot as usize),
             None => self.members.iter().position(|m| m.key == key),
         }
     }
@@ -343,7 +342,7 @@ impl Object {
             }
             match &mut self.index {
                 Some(index) => {
-                    index.slots.remove(&member.key);
+                    index.slots.remove(member.key);
                     member.key = KeyId::NONE;
                 }
                 None => {
@@ -415,7 +414,8 @@ impl Object {
 
     fn build_index(&mut self) {
         let len = self.members.len();
-        let mut index = Index { slots: HashMap::with_capacity(len), ..Index::default() };
+        let slots = Table::with_capacity(len);
+        let mut index = Index { slots, order: Order::default(), graves: VecDeque::new() };
         let mut order = Vec::with_capacity(len);
         for (slot, member) in self.members.iter().enumerate().filter(|(_, m)| m.key != KeyId::NONE) {
             index.slots.insert(member.key, slot as u32);

@@ -14,8 +14,9 @@ use crate::delivery::{Deliver, Waiter};
 use crate::problem::{Kind, Problem};
 use crate::seen::{Seen, Transport};
 
-/// Links of one that leaves that are ended before others have their turn: half a millisecond or so.
-const LINKS_AT_ONCE: usize = 2048;
+/// Links of one that leaves that are ended before others have their turn: a millisecond or so, if
+/// each takes 32 places with it that nobody else needs.
+const LINKS_AT_ONCE: usize = 64;
 
 /// Result of pulling a session.
 pub(crate) struct Pulled {
@@ -124,6 +125,11 @@ impl Subscription {
             self.seen.connection.remove_links(1, bytes);
         }
         ended
+    }
+
+    /// Bytes of the places of its links, and of all on the way there.
+    pub(crate) fn places_bytes(&self) -> usize {
+        self.places_bytes
     }
 
     /// Whether there is a link that could be told something.

@@ -22,6 +22,12 @@ use crate::hub::{Shared, Subscription};
 use crate::problem::{Kind, Problem};
 use crate::room::{self, Room};
 
+/// Steps that a session may do before it is the turn of others. One takes about a microsecond.
+pub(super) const STEPS_AT_ONCE: usize = 256;
+/// To make so many bytes of a message that tells of state counts as a step.
+pub(super) const TOLD_BYTES_A_STEP: usize = 64;
+/// The same of bytes of places that a link needs, or leaves.
+const PLACES_BYTES_A_STEP: usize = 256;
 /// The condition that nothing is there, as a command spells it.
 const CREATES: &str = "\"if\": null";
 
@@ -156,6 +162,11 @@ impl Desk {
         self.subscription.connection()
     }
 
+    /// Whether there is nothing to tell before there is news.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.at_rest && !self.subscription.has_news()
+    }
+
     /// Whether all that the client asked for has been done.
     pub(super) fn is_free(&self) -> bool {
         self.work.is_none()
@@ -174,12 +185,12 @@ impl Desk {
         self.work = Some(Box::new(Work { commands, reading: None, call: None, refused: None }));
     }
 
-    /// Does one step, if there is one and nothing is in its way.
+    /// Does one step, if there is one and nothing is in its way. Returns as how many it counts.
     pub(super) fn poll_step(
         &mut self,
         cx: &mut Context<'_>,
         out: &mut impl Outbox,
-    ) -> Poll<Result<(), Close>> {
+    ) -> Poll<Result<usize, Close>> {
         // There is no next step before most of the last answer was sent.
         self.room = None;
         let Some(work) = &mut self.work else { return Poll::Pending };
@@ -188,13 +199,13 @@ impl Desk {
             let number = call.number;
             work.call = None;
             self.settle(number, done, out);
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(1));
         }
         let Some(step) =
             ready!(work.poll_next(cx, self.subscription.shared(), self.subscription.connection()))
         else {
             self.work = None;
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(1));
         };
         if !matches!(step.act, Act::Done) {
             self.shared().metrics.commands.inc();
@@ -211,8 +222,10 @@ impl Desk {
                 return Poll::Ready(Err(Close::CommandRate));
             }
         }
+        let before = self.subscription.places_bytes();
         self.step(step, out);
-        Poll::Ready(Ok(()))
+        let places_bytes = before.abs_diff(self.subscription.places_bytes());
+        Poll::Ready(Ok(1 + places_bytes / PLACES_BYTES_A_STEP))
     }
 
     fn step(&mut self, Step { number, act }: Step, out: &mut impl Outbox) {
@@ -377,14 +390,15 @@ impl Desk {
         self.call(Call { number, future });
     }
 
-    /// Says what there is to say now, in one message read at one revision. False when there is nothing; then `waker` is woken by news.
-    pub(super) fn tell(&mut self, waker: &Waker, out: &mut impl Outbox) -> bool {
-        if self.at_rest && !self.subscription.has_news() {
-            return false;
+    /// Says what there is to say now, in one message read at one revision. Returns as how many
+    /// steps that counts: 0 when there is nothing; then `waker` is woken by news.
+    pub(super) fn tell(&mut self, waker: &Waker, out: &mut impl Outbox) -> usize {
+        if self.is_at_rest() {
+            return 0;
         }
         let room = self.credit.as_ref().map_or(usize::MAX, |credit| credit.room());
         if room == 0 {
-            return false; // an `ack` will come
+            return 0; // an `ack` will come
         }
         let shared = self.subscription.shared();
         let bytes_max = room.min(shared.limits.ahead_bytes);
@@ -398,7 +412,7 @@ impl Desk {
         self.at_rest = pulled.synced.is_some();
         self.due = pulled.due;
         if updates.is_empty() && !(self.at_rest && self.owes_synced) {
-            return false;
+            return 0;
         }
         let now = shared.clock.now();
         let times = updates.iter().filter_map(|update| Some(update.frame.as_ref().ok()?.time));
@@ -435,7 +449,7 @@ impl Desk {
         for update in updates.iter().filter(|update| update.frame.is_err()) {
             self.subscription.unwatch(update.tag);
         }
-        true
+        1 + len / TOLD_BYTES_A_STEP
     }
 }
 

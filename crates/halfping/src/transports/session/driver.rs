@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::close::Close;
-use super::desk::{Desk, Outbox};
+use super::desk::{Desk, Outbox, STEPS_AT_ONCE};
 use super::message::State;
 use crate::connection::Pace;
 use crate::delivery::{Deliver, Drive};
@@ -25,8 +25,6 @@ const ENCODING: usize = 4;
 const ANSWERS_BYTES_MAX: usize = 64 << 10;
 /// Bytes that a message counts as at least, of those that a session may send in a second.
 const MESSAGE_BYTES_MIN: usize = 64;
-/// Steps that a session may do before it is the turn of others.
-pub(super) const STEPS_AT_ONCE: usize = 256;
 /// How long the client may take to close after it was told to.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -150,7 +148,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             }
             while steps_left > 0 && socket.unsent_bytes() < ANSWERS_BYTES_MAX {
                 match desk.poll_step(cx, socket) {
-                    Poll::Ready(Ok(())) => (idle, steps_left) = (false, steps_left - 1),
+                    Poll::Ready(Ok(steps)) => {
+                        (idle, steps_left) = (false, steps_left.saturating_sub(steps));
+                    }
                     Poll::Ready(Err(close)) => return Poll::Ready(End::Close(close)),
                     Poll::Pending => break,
                 }
@@ -208,13 +208,20 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             match socket.poll_ready(cx) {
                 Poll::Ready(Err(_)) => return Poll::Ready(End::Gone),
                 // State is decided when the connection can take it, and not in the middle of a message that changes what is to be told.
-                Poll::Ready(Ok(())) if desk.is_free() => idle &= !desk.tell(cx.waker(), socket),
+                Poll::Ready(Ok(())) if desk.is_free() => {
+                    let steps = desk.tell(cx.waker(), socket);
+                    idle &= steps == 0;
+                    steps_left = steps_left.saturating_sub(steps);
+                }
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
             // What waited for room has it now.
             idle &= !(was_full && socket.unsent_bytes() < ANSWERS_BYTES_MAX);
             if steps_left == 0 {
-                // Others have waited long enough.
+                // Others have waited long enough. What it has said by now is sent before.
+                if let Poll::Ready(Err(_)) = socket.poll_ready(cx) {
+                    return Poll::Ready(End::Gone);
+                }
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -364,17 +371,124 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drive for Driver<I> {
         if self.phase != Phase::Open || desk.shared().is_draining() || waits {
             return false;
         }
+        let mut steps_left = STEPS_AT_ONCE;
         loop {
             match socket.poll_ready(cx) {
+                // Whoever delivers does not give more than a turn; the reader's own task goes on.
+                Poll::Ready(Ok(())) if steps_left == 0 && !desk.is_at_rest() => return false,
                 Poll::Ready(Ok(())) if desk.is_free() => {
-                    if !desk.tell(cx.waker(), socket) {
+                    let steps = desk.tell(cx.waker(), socket);
+                    if steps == 0 {
                         // A link that waits for its rate needs the timer.
                         return desk.due().is_none();
                     }
+                    steps_left = steps_left.saturating_sub(steps);
                 }
                 Poll::Ready(Ok(())) | Poll::Pending => return true,
                 Poll::Ready(Err(_)) => return false,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Waker;
+
+    use halfping_engine::{Action, Condition, Json, Limits, Path, Watch, Write};
+    use http::Request;
+    use tokio::io::ReadBuf;
+
+    use super::super::desk::TOLD_BYTES_A_STEP;
+    use super::*;
+    use crate::access::{Access, Rules};
+    use crate::hub::{Shared, Subscription};
+    use crate::seen::Transport;
+
+    /// A connection that says nothing, and takes all that it is given.
+    #[derive(Clone, Default)]
+    struct Taker(Arc<AtomicUsize>);
+
+    impl Taker {
+        fn taken(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    impl AsyncRead for Taker {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Taker {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.0.fetch_add(bytes.len(), Ordering::Relaxed);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn put(shared: &Shared, path: &Path, value: &str) {
+        let action = Action::Put(Json::parse(value.as_bytes(), &shared.limits).unwrap());
+        let write = Write { path: path.clone(), action, condition: Condition::default() };
+        shared.with_state(|state| state.engine.commit(&[write], shared.clock.now())).unwrap();
+        shared.with_state(crate::hub::State::take_woken);
+        while shared.with_state(|state| state.engine.has_work()) {
+            shared.with_state(|state| drop(state.engine.work()));
+            shared.with_state(crate::hub::State::take_woken);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_turn_has_an_end_however_many_links_have_news_and_however_fast_it_is_taken() {
+        let links = 5_000;
+        let shared = Shared::new(Limits::default(), None);
+        let path = Path::parse("/place", &shared.limits).unwrap();
+        put(&shared, &path, "1");
+        let watches = vec![Watch::new(path.clone()); links];
+        let transport = Transport::WebSocket;
+        let subscription = Subscription::new(&shared, &shared.foreign, transport, &watches).unwrap();
+        let request = Request::get("/").header("host", "localhost").body(()).unwrap();
+        let access = Access::of(&Rules::default(), &request).unwrap();
+        let desk = Desk::new(subscription, true, access);
+        let taker = Taker::default();
+        let mut driver = Driver::new(Socket::new(taker.clone(), &[], 1 << 20, false), desk);
+
+        // The last message of a turn may begin before its end.
+        let turn_bytes = STEPS_AT_ONCE * TOLD_BYTES_A_STEP + 2 * shared.limits.ahead_bytes;
+        let cx = &mut Context::from_waker(Waker::noop());
+        for delivered in [false, true] {
+            let before = taker.taken();
+            if delivered {
+                put(&shared, &path, "2");
+                assert!(!driver.deliver(cx), "the reader's own task has to go on");
+            }
+            let mut turns = 0;
+            let mut taken = taker.taken();
+            assert!(taken - before <= turn_bytes, "{} bytes delivered at once", taken - before);
+            loop {
+                assert!(driver.poll(cx).is_pending());
+                let more = taker.taken() - taken;
+                assert!(more <= turn_bytes, "{more} bytes in one turn");
+                if more == 0 {
+                    break;
+                }
+                (taken, turns) = (taken + more, turns + 1);
+            }
+            let told = taken - before;
+            assert!(told > 10 * links, "all links are told: {told} bytes");
+            assert!(turns >= told / turn_bytes - 1, "{turns} turns");
         }
     }
 }

@@ -7,8 +7,7 @@ use std::task::{Context, Poll};
 use halfping_engine::{Cursor, Frame, Kind, Tick};
 
 use super::command::Commands;
-use super::desk::{Desk, Outbox};
-use super::driver::STEPS_AT_ONCE;
+use super::desk::{Desk, Outbox, STEPS_AT_ONCE};
 use super::message::State;
 use crate::access::Access;
 use crate::connection::Connection;
@@ -122,9 +121,8 @@ impl Source for Once {
                 cx.waker().wake_by_ref();
                 return ControlFlow::Continue(());
             }
-            steps_left -= 1;
             match desk.poll_step(cx, &mut out) {
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(steps)) => steps_left = steps_left.saturating_sub(steps),
                 Poll::Ready(Err(close)) => {
                     if let Some(limit) = close.limit() {
                         shared.metrics.limit_hit(limit);
@@ -135,7 +133,7 @@ impl Source for Once {
             }
         }
         // As on a socket: not in the middle of what changes what is to be told. Without a link, there is nothing to come.
-        if desk.is_free() && !desk.tell(cx.waker(), &mut out) && !desk.has_links() {
+        if desk.is_free() && desk.tell(cx.waker(), &mut out) == 0 && !desk.has_links() {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())

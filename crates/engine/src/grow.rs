@@ -1,0 +1,174 @@
+//! A list and a table that grow by a part at a time: whoever adds to one that is full does not wait
+//! until all that is in it is somewhere else.
+
+use std::hash::{BuildHasher, Hash};
+use std::ops::{Index, IndexMut};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+/// Elements of one part of a list.
+const PART: usize = 4096;
+/// Parts of a table that has more than [`PART`] entries: of a million, each has as many as are
+/// moved in a fifth of a millisecond.
+const PARTS: usize = 256;
+
+/// A list whose elements stay where they are, but for the first few.
+#[derive(Debug)]
+pub(crate) struct List<T> {
+    /// All but the last are full.
+    parts: Vec<Vec<T>>,
+}
+
+impl<T> Default for List<T> {
+    fn default() -> List<T> {
+        List { parts: Vec::new() }
+    }
+}
+
+impl<T> List<T> {
+    pub(crate) fn len(&self) -> usize {
+        self.parts.last().map_or(0, |last| (self.parts.len() - 1) * PART + last.len())
+    }
+
+    pub(crate) fn push(&mut self, element: T) {
+        match self.parts.last_mut() {
+            Some(last) if last.len() < PART => last.push(element),
+            // A short list is as long as what is in it, as any other.
+            None => self.parts.push(vec![element]),
+            Some(_) => {
+                let mut part = Vec::with_capacity(PART);
+                part.push(element);
+                self.parts.push(part);
+            }
+        }
+    }
+}
+
+impl<T> Index<usize> for List<T> {
+    type Output = T;
+    fn index(&self, at: usize) -> &T {
+        &self.parts[at / PART][at % PART]
+    }
+}
+
+impl<T> IndexMut<usize> for List<T> {
+    fn index_mut(&mut self, at: usize) -> &mut T {
+        &mut self.parts[at / PART][at % PART]
+    }
+}
+
+/// A table of numbers by their keys. One that has more entries than a part of a list is in many
+/// parts, by a part of the hash, of which each grows by itself.
+#[derive(Debug)]
+pub(crate) struct Table<K> {
+    parts: Vec<HashTable<(K, u32)>>,
+    len: usize,
+    /// Seeded per process: what becomes a key comes from strangers.
+    hasher: DefaultHashBuilder,
+}
+
+impl<K: Copy + Eq + Hash> Table<K> {
+    /// An empty table with room for so many entries.
+    pub(crate) fn with_capacity(entries: usize) -> Table<K> {
+        let hasher = DefaultHashBuilder::default();
+        let parts = if entries > PART { PARTS } else { 1 };
+        let part = |_| HashTable::with_capacity(entries.div_ceil(parts));
+        Table { parts: (0..parts).map(part).collect(), len: 0, hasher }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Which part has a key of this hash. The parts themselves go by its ends.
+    fn part_of(&self, hash: u64) -> usize {
+        (hash >> 32) as usize % self.parts.len()
+    }
+
+    pub(crate) fn get(&self, key: K) -> Option<u32> {
+        let hash = self.hasher.hash_one(key);
+        let found = self.parts[self.part_of(hash)].find(hash, |(other, _)| *other == key);
+        found.map(|(_, number)| *number)
+    }
+
+    /// Adds a key that is not there.
+    pub(crate) fn insert(&mut self, key: K, number: u32) {
+        if self.len == PART && self.parts.len() == 1 {
+            self.split();
+        }
+        self.len += 1;
+        self.put(key, number);
+    }
+
+    fn put(&mut self, key: K, number: u32) {
+        let hash = self.hasher.hash_one(key);
+        let part = self.part_of(hash);
+        let Table { parts, hasher, .. } = self;
+        parts[part].insert_unique(hash, (key, number), |(other, _)| hasher.hash_one(other));
+    }
+
+    fn split(&mut self) {
+        let room = 2 * PART / PARTS;
+        let parts = (0..PARTS).map(|_| HashTable::with_capacity(room)).collect();
+        for (key, number) in std::mem::replace(&mut self.parts, parts).into_iter().flatten() {
+            self.put(key, number);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: K) {
+        let hash = self.hasher.hash_one(key);
+        let part = self.part_of(hash);
+        if let Ok(found) = self.parts[part].find_entry(hash, |(other, _)| *other == key) {
+            found.remove();
+            self.len -= 1;
+        }
+    }
+
+    /// Entries of the fullest part: what is moved when it grows.
+    #[cfg(test)]
+    fn most(&self) -> usize {
+        self.parts.iter().map(HashTable::len).max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_a_list_stays_where_it_is_when_more_is_added() {
+        let mut list = List::default();
+        (0..PART).for_each(|number| list.push(number));
+        let first: *const usize = &list[0];
+        (PART..10 * PART + 1).for_each(|number| list.push(number));
+        assert_eq!((list.len(), std::ptr::from_ref(&list[0])), (10 * PART + 1, first));
+        list[PART] += 1;
+        assert!((0..list.len()).all(|at| list[at] == at + usize::from(at == PART)));
+        assert_eq!(List::<u8>::default().len(), 0);
+    }
+
+    #[test]
+    fn a_table_has_what_was_added_and_not_removed_at_any_size() {
+        for capacity in [0, 3 * PART] {
+            let mut table = Table::with_capacity(capacity);
+            for key in 0..3 * PART as u32 {
+                table.insert(key, key + 1);
+                if key % 3 == 1 {
+                    table.remove(key);
+                }
+            }
+            table.remove(u32::MAX);
+            assert_eq!(table.len(), 2 * PART);
+            for key in 0..3 * PART as u32 {
+                assert_eq!(table.get(key), (key % 3 != 1).then_some(key + 1));
+            }
+        }
+    }
+
+    #[test]
+    fn no_part_of_a_large_table_is_large() {
+        let mut table = Table::with_capacity(0);
+        (0..100 * PART as u32).for_each(|key| table.insert(key, 0));
+        assert!(table.most() < PART, "{} entries would be moved at once", table.most());
+    }
+}
