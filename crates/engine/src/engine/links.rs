@@ -96,6 +96,11 @@ impl Engine {
         interest::way_bytes(path)
     }
 
+    /// Whether a session has a link of this number.
+    pub fn has_link(&self, session: SessionId, tag: u32) -> bool {
+        self.session(session).links.contains_key(&tag)
+    }
+
     /// The same of a link that there is; 0 if there is none of that number.
     pub fn bytes_of_link(&self, session: SessionId, tag: u32) -> usize {
         let Some(id) = self.session(session).links.get(&tag) else { return 0 };

@@ -127,6 +127,11 @@ impl Subscription {
         ended
     }
 
+    /// Whether there is a link of this number.
+    pub(crate) fn has_link(&self, tag: u32) -> bool {
+        self.shared.with_engine(|engine| engine.has_link(self.session, tag))
+    }
+
     /// Bytes of the places of its links, and of all on the way there.
     pub(crate) fn places_bytes(&self) -> usize {
         self.places_bytes

@@ -232,15 +232,12 @@ impl Desk {
         match act {
             Act::Watch(link, watch) => match self.watch(link, &watch) {
                 Ok(()) => self.owes_synced = true,
-                Err(problem) => {
-                    let ends = problem.kind() != Kind::LinkInUse;
-                    self.refuse_link(number, link, problem, ends, out);
-                }
+                Err(problem) => self.refuse_link(number, link, problem, out),
             },
             Act::Unwatch(link) => {
                 if !self.subscription.unwatch(link) {
                     let problem = Problem::new(Kind::UnknownLink, format!("the session has no link {link}"));
-                    self.refuse_link(number, link, problem, true, out);
+                    self.refuse_link(number, link, problem, out);
                 }
             }
             Act::Done => match (number, self.work.as_mut().and_then(|work| work.refused.take())) {
@@ -286,7 +283,7 @@ impl Desk {
                 }
             }
             Act::Auth => {}
-            Act::Refuse(problem, Some(link)) => self.refuse_link(number, link, problem, true, out),
+            Act::Refuse(problem, Some(link)) => self.refuse_link(number, link, problem, out),
             Act::Refuse(problem, None) => self.settle(number, Err(problem), out),
         }
     }
@@ -298,15 +295,10 @@ impl Desk {
     }
 
     /// A link cannot be opened or ended. A command's `ref` has one answer, which tells of the first such link; the others are told apart.
-    fn refuse_link(
-        &mut self,
-        number: Option<Ref>,
-        link: u32,
-        problem: Problem,
-        ends: bool,
-        out: &mut impl Outbox,
-    ) {
+    fn refuse_link(&mut self, number: Option<Ref>, link: u32, problem: Problem, out: &mut impl Outbox) {
         self.shared().metrics.refused(&problem);
+        // A link that has the number goes on, whatever is wrong with what would take it.
+        let ends = !self.subscription.has_link(link);
         match (number, &mut self.work) {
             (Some(_), Some(work)) if work.refused.is_none() => work.refused = Some((problem, link)),
             _ => out.put(|out| message::error(&problem, Some(link), ends, out)),

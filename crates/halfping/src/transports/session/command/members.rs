@@ -31,6 +31,8 @@ pub(super) struct Members<'t> {
     stranger: Option<String>,
     /// A member that is there twice.
     twice: Option<&'static str>,
+    /// The `ref` is: nobody can say which of them its client knows it by.
+    has_refs: bool,
 }
 
 /// All names that a member can have.
@@ -50,13 +52,15 @@ impl<'t> Deserialize<'t> for Members<'t> {
             }
 
             fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<Members<'t>, A::Error> {
-                let mut members = Members { found: [None; KNOWN], stranger: None, twice: None };
+                let mut members =
+                    Members { found: [None; KNOWN], stranger: None, twice: None, has_refs: false };
                 while let Some(Text(name)) = map.next_key()? {
                     let value: &'t RawValue = map.next_value()?;
                     match known().enumerate().find(|(_, known)| *known == name) {
                         Some((place, name)) => {
                             if members.found[place].replace(value).is_some() {
                                 members.twice = Some(name);
+                                members.has_refs |= name == "ref";
                             }
                         }
                         None => drop(members.stranger.get_or_insert_with(|| name.into_owned())),
@@ -94,7 +98,7 @@ impl<'t> Members<'t> {
 
     /// The `ref`, whatever is wrong with the rest.
     pub(super) fn reference(&self) -> Option<Ref> {
-        let number = serde_json::from_str(self.get("ref")?.get()).ok();
+        let number = serde_json::from_str(self.get("ref")?.get()).ok().filter(|_| !self.has_refs);
         number.filter(|number| *number <= REF_MAX)
     }
 

@@ -449,6 +449,16 @@ mod tests {
     }
 
     #[test]
+    fn a_command_with_two_refs_is_known_by_none() {
+        let steps = parse(r#"[{"unwatch":1,"ref":3,"ref":0},{"unwatch":1,"ref":4}]"#);
+        let numbers: Vec<Option<Ref>> = steps.iter().map(|step| step.number).collect();
+        assert_eq!(numbers, [None, Some(4), Some(4)]);
+        let Act::Refuse(problem, None) = &steps[0].act else { panic!("{steps:?}") };
+        let said = String::from_utf8(problem.to_json()).unwrap();
+        assert!(said.contains("element 0 of the array: duplicate member 'ref'"), "{said}");
+    }
+
+    #[test]
     fn a_token_is_bounded_and_never_repeated() {
         // PROTOCOL L14
         for token in ["null".to_owned(), "\"\"".to_owned(), format!("{:?}", "x".repeat(TOKEN_BYTES_MAX))] {
