@@ -84,6 +84,26 @@ pub(crate) struct Client {
 }
 
 impl Link {
+    /// A link to all of a resource, of which nothing is known yet.
+    pub(crate) fn new(generation: u64, path: Names) -> Link {
+        Link {
+            generation,
+            path,
+            depth: u32::MAX,
+            whole: false,
+            interval_ms: 0,
+            priority: 0,
+            value: None,
+            cursor: None,
+            is_ahead: false,
+            is_incomplete: false,
+            is_broken: false,
+            is_lenient: false,
+            is_covered: false,
+            newest: None,
+        }
+    }
+
     /// A frame is applied. What a correct server sends can be.
     pub(crate) fn apply(&mut self, sent: &Sent, keeps_nulls: bool) -> Result<(), String> {
         self.is_ahead = true;

@@ -45,20 +45,12 @@ impl World {
         self.report.count(if is_later { "probes, later value" } else { "probes" });
         let has = later.map_or(known.value.clone(), |later| later.value.clone());
         let mut link = Link {
-            generation: 0,
-            path: known.path.clone(),
             depth: known.depth,
-            whole: false,
-            interval_ms: 0,
-            priority: 0,
             value: Some(has.clone()),
             cursor: Some(known.cursor),
-            is_ahead: false,
-            is_incomplete: false,
-            is_broken: false,
             is_lenient: is_later,
-            is_covered: false,
             newest: Some(known.cursor),
+            ..Link::new(0, known.path.clone())
         };
         let session = self.server().engine.open();
         self.open_link(session, 0, &link, Some(known.cursor))?;

@@ -32,22 +32,7 @@ impl World {
         }
         let path: Names = if is_nested { vec![] } else { queue.clone() };
         let session = self.server().engine.open();
-        let mut link = Link {
-            generation: 0,
-            path: path.clone(),
-            depth: u32::MAX,
-            whole: false,
-            interval_ms: 0,
-            priority: 0,
-            value: None,
-            cursor: None,
-            is_ahead: false,
-            is_incomplete: false,
-            is_broken: false,
-            is_lenient: false,
-            is_covered: false,
-            newest: None,
-        };
+        let mut link = Link::new(0, path.clone());
         self.open_link(session, 0, &link, None)?;
         self.wake();
         let mut in_step = false;

@@ -70,20 +70,11 @@ impl World {
         self.unwatch_tag(number, watching.tag)?;
         self.generations += 1;
         let mut link = Link {
-            generation: self.generations,
-            path: watching.path.clone(),
             depth: watching.depth,
             whole: watching.whole,
             interval_ms: watching.interval_ms,
             priority: watching.priority,
-            value: None,
-            cursor: None,
-            is_ahead: false,
-            is_incomplete: false,
-            is_broken: false,
-            is_lenient: false,
-            is_covered: false,
-            newest: None,
+            ..Link::new(self.generations, watching.path.clone())
         };
         let known = watching.since.and_then(|nth| self.known.get(nth % self.known.len().max(1)));
         if let Some(known) = known {
