@@ -11,7 +11,6 @@ mod modules;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use modules::circles::{Graph, circles};
 use modules::{Modules, Place};
@@ -65,16 +64,8 @@ fn a_planted_circle_is_found_and_a_module_may_know_those_beneath_it() {
 
 /// The root files of our crates' libraries and programs.
 fn roots() -> Vec<PathBuf> {
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
-        .current_dir(checkout::root())
-        .output()
-        .expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
-    let list = |value: &Value| value.as_array().expect("a list").clone();
-    let packages = list(&metadata["packages"]);
-    let targets = packages.iter().flat_map(|package| list(&package["targets"]));
+    let packages = checkout::packages();
+    let targets = packages.iter().flat_map(|package| checkout::list(&package["targets"]));
     let is_code = |target: &Value| ["lib", "bin"].iter().any(|kind| target["kind"][0] == *kind);
     let path = |target: Value| PathBuf::from(target["src_path"].as_str().expect("a path"));
     targets.filter(is_code).map(path).collect()
@@ -116,7 +107,7 @@ fn imports(folder: &Path) -> Graph {
     let mut graph = Graph::new();
     for (path, text) in &files {
         // `import`, `export ... from` and `import(...)` end alike, in a quoted text that begins with a dot.
-        let quoted = text.split(['\'', '"']).skip(1).step_by(1).filter(|text| {
+        let quoted = text.split(['\'', '"']).skip(1).filter(|text| {
             (text.starts_with("./") || text.starts_with("../")) && !text.contains(char::is_whitespace)
         });
         for target in quoted {

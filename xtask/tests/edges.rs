@@ -4,7 +4,6 @@
 mod checkout;
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
 use serde_json::Value;
 
@@ -91,19 +90,11 @@ fn the_engine_has_no_clock_no_thread_and_no_file_or_socket() {
 
 /// The packages of the workspace: name, and dependencies with their kind (`normal`, `dev`, `build`).
 fn packages() -> Vec<(String, Vec<(String, String)>)> {
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
-        .current_dir(checkout::root())
-        .output()
-        .expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
     let text = |value: &Value| value.as_str().unwrap_or("normal").to_owned();
-    let list = |value: &Value| value.as_array().expect("a list").clone();
-    list(&metadata["packages"])
+    checkout::packages()
         .iter()
         .map(|package| {
-            let dependencies = list(&package["dependencies"]);
+            let dependencies = checkout::list(&package["dependencies"]);
             let named =
                 dependencies.iter().map(|found| (text(&found["name"]), text(&found["kind"]))).collect();
             (text(&package["name"]), named)

@@ -3,6 +3,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
 
 const NOT_OURS: &[&str] = &["target", "node_modules", ".git", ".tools"];
 
@@ -31,4 +34,21 @@ pub(crate) fn files(folder: &str, extensions: &[&str]) -> Vec<(PathBuf, String)>
     }
     found.sort();
     found
+}
+
+/// The packages of the workspace, as `cargo metadata` has them.
+pub(crate) fn packages() -> Vec<Value> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    list(&metadata["packages"])
+}
+
+/// The elements of a list of such metadata.
+pub(crate) fn list(value: &Value) -> Vec<Value> {
+    value.as_array().expect("a list").clone()
 }
