@@ -41,9 +41,14 @@ impl Engine {
         self.woken.retain(|woken| *woken != id);
     }
 
+    /// True if a session has a link of this number.
+    pub fn has_link(&self, session: SessionId, tag: u32) -> bool {
+        self.session(session).links.contains_key(&tag)
+    }
+
     /// Adds a link to a session. `tag` is the owner's number for it; false when that is taken.
     pub fn watch(&mut self, session: SessionId, tag: u32, watch: &Watch) -> bool {
-        if self.session(session).links.contains_key(&tag) {
+        if self.has_link(session, tag) {
             return false;
         }
         let usable = watch.since.filter(|c| c.epoch == self.epoch && c.revision <= self.revision);
@@ -94,11 +99,6 @@ impl Engine {
     /// Bytes that a link is charged for where it stands: for all the way there, whoever else needs it.
     pub fn link_bytes(path: &Path) -> usize {
         interest::way_bytes(path)
-    }
-
-    /// Whether a session has a link of this number.
-    pub fn has_link(&self, session: SessionId, tag: u32) -> bool {
-        self.session(session).links.contains_key(&tag)
     }
 
     /// The same of a link that there is; 0 if there is none of that number.

@@ -127,7 +127,7 @@ impl Subscription {
         ended
     }
 
-    /// Whether there is a link of this number.
+    /// True if there is a link of this number.
     pub(crate) fn has_link(&self, tag: u32) -> bool {
         self.shared.with_engine(|engine| engine.has_link(self.session, tag))
     }

@@ -17,8 +17,11 @@ use crate::shape::{self, PARAMETERS, Parameter, Shape};
 pub(super) const PATH: &str = "the path of a resource, a string";
 const REF: &str = "an integer from 0 to 9007199254740991";
 
-/// Members that are options of commands, beside those of a shape.
-const OPTIONS: [&str; 4] = ["path", "value", "if", "ref"];
+/// Members that are options of commands, beside those of a shape; and whether `null` is a value of
+/// theirs, or as good as none.
+const OPTIONS: [(&str, bool); 4] = [("path", false), ("value", true), ("if", true), (REF_NAME, true)];
+/// The member that every command may have.
+const REF_NAME: &str = "ref";
 
 /// How many names a member can have.
 const KNOWN: usize = COMMANDS.len() + OPTIONS.len() + PARAMETERS.len();
@@ -35,10 +38,15 @@ pub(super) struct Members<'t> {
     has_refs: bool,
 }
 
-/// All names that a member can have.
+/// All names that a member can have: first those of commands.
 fn known() -> impl Iterator<Item = &'static str> {
     let commands = COMMANDS.iter().map(|command| command.name);
-    commands.chain(OPTIONS).chain(PARAMETERS.iter().map(|parameter| parameter.name))
+    commands.chain(options().map(|(name, _)| name))
+}
+
+/// Those of options, and whether `null` is a value of theirs.
+fn options() -> impl Iterator<Item = (&'static str, bool)> {
+    OPTIONS.into_iter().chain(PARAMETERS.iter().map(|parameter| (parameter.name, false)))
 }
 
 impl<'t> Deserialize<'t> for Members<'t> {
@@ -60,7 +68,7 @@ impl<'t> Deserialize<'t> for Members<'t> {
                         Some((place, name)) => {
                             if members.found[place].replace(value).is_some() {
                                 members.twice = Some(name);
-                                members.has_refs |= name == "ref";
+                                members.has_refs |= name == REF_NAME;
                             }
                         }
                         None => drop(members.stranger.get_or_insert_with(|| name.into_owned())),
@@ -98,7 +106,7 @@ impl<'t> Members<'t> {
 
     /// The `ref`, whatever is wrong with the rest.
     pub(super) fn reference(&self) -> Option<Ref> {
-        let number = serde_json::from_str(self.get("ref")?.get()).ok().filter(|_| !self.has_refs);
+        let number = serde_json::from_str(self.get(REF_NAME)?.get()).ok().filter(|_| !self.has_refs);
         number.filter(|number| *number <= REF_MAX)
     }
 
@@ -122,25 +130,26 @@ impl<'t> Members<'t> {
         if let Some(name) = self.twice {
             return Err(bad(format!("duplicate member '{name}'")));
         }
-        let is_there = |name: &str| match name {
-            "watch" | "unwatch" | "auth" | "value" | "if" | "ref" => self.get(name).is_some(),
-            _ => self.option(name).is_some(),
+        let is_there = |value: &Option<&RawValue>, takes_null: bool| {
+            value.is_some_and(|value| takes_null || value.get() != "null")
         };
-        let mut named = COMMANDS.iter().filter(|command| is_there(command.name));
-        let Some(command) = named.next() else {
+        let (of_commands, of_options) = self.found.split_at(COMMANDS.len());
+        let named = COMMANDS.iter().zip(of_commands);
+        let mut named = named.filter(|(command, value)| is_there(value, command.takes_null));
+        let Some((command, _)) = named.next() else {
             return Err(unknown_command("it has no member that names one"));
         };
         let Command { name, .. } = command;
-        if let Some(other) = named.next() {
+        if let Some((other, _)) = named.next() {
             let detail = format!("'{name}' and '{}' are two commands", other.name);
             return Err(bad(detail).hint("send them as an array"));
         }
-        let of_shape = PARAMETERS.iter().map(|parameter| parameter.name);
-        let mut options = OPTIONS.into_iter().filter(|option| *option != "ref").chain(of_shape);
-        if let Some(option) = options.find(|option| is_there(option) && !command.takes(option)) {
+        let given = options().zip(of_options).filter(|((_, takes_null), value)| is_there(value, *takes_null));
+        let mut given = given.map(|((option, _), _)| option);
+        if let Some(option) = given.find(|option| *option != REF_NAME && !command.takes(option)) {
             return Err(bad(format!("'{name}' has no '{option}'")));
         }
-        if self.get("ref").is_some() && self.reference().is_none() {
+        if self.get(REF_NAME).is_some() && self.reference().is_none() {
             return Err(bad(format!("'ref' is {REF}")));
         }
         Ok(command)

@@ -22,6 +22,8 @@ pub(super) enum Verb {
 pub(super) struct Command {
     pub(super) verb: Verb,
     pub(super) name: &'static str,
+    /// Its own member may be `null`; of others that is as good as none.
+    pub(super) takes_null: bool,
     /// Members that it may have besides `ref`.
     options: &'static [&'static str],
     /// It may have those of a shape: all of them, or those of what is told once.
@@ -49,64 +51,53 @@ impl Command {
     }
 }
 
-/// What a command is unless it says otherwise: an instruction to the session itself.
-const PLAIN: Command =
-    Command { verb: Verb::Auth, name: "auth", options: &[], shape: TakesShape::No, instead: None };
+/// A command that takes no members but its own, and that makes sense whenever it is heard.
+const fn plain(verb: Verb, name: &'static str) -> Command {
+    Command { verb, name, takes_null: false, options: &[], shape: TakesShape::No, instead: None }
+}
+
 const WITH_CREDIT: &str = "leave it out: on a WebSocket, '/', there is credit";
 
 /// All commands. Whoever adds one adds it here, says in `read.rs` what it comes to, and in PROTOCOL
 /// what it means.
 pub(super) const COMMANDS: [Command; 11] = [
-    Command { verb: Verb::Watch, name: "watch", options: &["path"], shape: TakesShape::All, ..PLAIN },
+    Command { takes_null: true, options: &["path"], shape: TakesShape::All, ..plain(Verb::Watch, "watch") },
     Command {
-        verb: Verb::Unwatch,
-        name: "unwatch",
+        takes_null: true,
         instead: Some("open another stream with the links that are wanted, and 'since'"),
-        ..PLAIN
+        ..plain(Verb::Unwatch, "unwatch")
     },
     Command {
-        verb: Verb::Get,
-        name: "get",
         shape: TakesShape::OfPlain,
         instead: Some("send GET to the resource's own URL"),
-        ..PLAIN
+        ..plain(Verb::Get, "get")
     },
     Command {
-        verb: Verb::Put,
-        name: "put",
         options: &["value", "if"],
         instead: Some("send PUT to the resource's own URL"),
-        ..PLAIN
+        ..plain(Verb::Put, "put")
     },
     Command {
-        verb: Verb::Merge,
-        name: "merge",
         options: &["value", "if"],
         instead: Some("send PATCH to the resource's own URL"),
-        ..PLAIN
+        ..plain(Verb::Merge, "merge")
     },
     Command {
-        verb: Verb::Patch,
-        name: "patch",
         options: &["value", "if"],
         instead: Some("send PATCH to the resource's own URL"),
-        ..PLAIN
+        ..plain(Verb::Patch, "patch")
     },
     Command {
-        verb: Verb::Delete,
-        name: "delete",
         options: &["if"],
         instead: Some("send DELETE to the resource's own URL"),
-        ..PLAIN
+        ..plain(Verb::Delete, "delete")
     },
     Command {
-        verb: Verb::Post,
-        name: "post",
         options: &["value"],
         instead: Some("send POST to the resource's own URL"),
-        ..PLAIN
+        ..plain(Verb::Post, "post")
     },
-    Command { verb: Verb::Credit, name: "credit", instead: Some(WITH_CREDIT), ..PLAIN },
-    Command { verb: Verb::Ack, name: "ack", instead: Some(WITH_CREDIT), ..PLAIN },
-    PLAIN,
+    Command { instead: Some(WITH_CREDIT), ..plain(Verb::Credit, "credit") },
+    Command { instead: Some(WITH_CREDIT), ..plain(Verb::Ack, "ack") },
+    Command { takes_null: true, ..plain(Verb::Auth, "auth") },
 ];
