@@ -1,4 +1,4 @@
-//! The grammar of the command line. What the words do is in `commands`.
+//! The grammar of the command line. The module `commands` carries it out.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ Exit codes:
 
 Data goes to stdout, everything else to stderr. URLs without a scheme get http://.";
 
-/// Everything the command line can say.
+/// The whole command line.
 #[derive(Debug, Parser)]
 #[command(name = "halfping", version, about = ABOUT, after_help = AFTER_HELP)]
 pub(crate) struct Args {
@@ -38,8 +38,8 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Reads the command line of this process, and what its environment says where that says
-    /// nothing. An empty variable is as good as none: there are places where none can be unset.
+    /// Reads the command line of this process; environment variables fill in what it leaves out. An
+    /// empty variable counts as unset, because some environments cannot unset one.
     pub(crate) fn read() -> Args {
         let command = Args::command().mut_subcommands(|command| {
             command.mut_args(|arg| match arg.get_env().and_then(std::env::var_os) {
@@ -70,7 +70,7 @@ pub(crate) enum Command {
 /// Serve an API
 ///
 /// Options win over environment variables, and those over the configuration file. An empty variable
-/// is as good as none.
+/// counts as unset.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
@@ -96,7 +96,7 @@ A configuration file may hold:
   [console]
   enabled = false                       # without it: on a loopback address, for requests to localhost")]
 pub(crate) struct Serve {
-    /// Where to listen [default: 127.0.0.1:7070]
+    /// Address to listen on [default: 127.0.0.1:7070]
     #[arg(long, value_name = "ADDRESS|PORT", env = "HALFPING_LISTEN", value_parser = address)]
     pub(crate) listen: Option<SocketAddr>,
 
@@ -122,7 +122,7 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) log: Log,
 
-    /// End when stdin does: for whoever starts a server and must not leave it behind
+    /// End when stdin ends, so that the server does not outlive the process that started it
     #[arg(long, hide = true)]
     pub(crate) until_stdin_ends: bool,
 }
@@ -131,14 +131,14 @@ fn origin(text: &str) -> Result<String, String> {
     if text == "none" { Ok(text.to_owned()) } else { crate::config::origin(text) }
 }
 
-/// The two halves of a limit. Which names there are is the configuration's business.
+/// Splits a limit into name and value. The configuration checks the name.
 fn limit(text: &str) -> Result<(String, String), &'static str> {
     let halves = text.split_once('=');
     let (name, value) = halves.ok_or("a limit is NAME=VALUE, such as body_bytes=1000000")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// A switch, in the words that people have for its two positions.
+/// Parses a switch; accepts the usual words for on and off.
 fn switch(text: &str) -> Result<bool, &'static str> {
     match text.to_ascii_lowercase().as_str() {
         "on" | "true" | "t" | "yes" | "y" | "1" => Ok(true),
@@ -149,9 +149,9 @@ fn switch(text: &str) -> Result<bool, &'static str> {
 
 /// Serve a made-up city of moving vehicles, to look at and to try things on
 ///
-/// Some hundred buses and trams move along streets and stop at stops. Each is a resource, `/vehicles/ID`; `/fleet`
-/// sums them up, and /demo/vehicles is how many are wished: write another number there, and the fleet grows or shrinks. The page at
-/// /_demo/ shows all of it.
+/// A few hundred buses and trams move along streets and stop at stops. Each is a resource,
+/// `/vehicles/ID`; `/fleet` sums them up. /demo/vehicles is the number of vehicles: write another
+/// number there, and the fleet grows or shrinks. The page at /_demo/ shows all of it.
 #[derive(Debug, Group)]
 #[command(mut_arg("data", |data| data.help(DEMO_DATA)))]
 #[command(after_help = "\
@@ -161,7 +161,7 @@ Examples:
   halfping demo --vehicles 2000 --seed 7
   halfping demo --data-file aircraft.ndjson.gz --memory")]
 pub(crate) struct Demo {
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, value_name = "ADDRESS|PORT", env = "HALFPING_LISTEN", default_value = "127.0.0.1:7070", value_parser = address)]
     pub(crate) listen: SocketAddr,
 
@@ -169,23 +169,24 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<u16>,
 
-    /// How many vehicles
+    /// Number of vehicles
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) vehicles: u32,
 
-    /// The same number, the same city
+    /// Seed of the city: the same number makes the same city
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
 
-    /// Instead of the city, play this recording again and again, as `halfping replay` reads it; it begins where most is going on
+    /// Instead of the city, play this recording again and again, as `halfping replay` reads it; it
+    /// begins at its busiest time
     #[arg(long, value_name = "FILE", conflicts_with_all = ["vehicles", "seed"])]
     pub(crate) data_file: Option<PathBuf>,
 
-    /// How many times faster than recorded [default: so that each thing tells something about once a second]
+    /// Speed, as a multiple of the recorded one [default: each thing reports about once a second]
     #[arg(long, value_name = "N", requires = "data_file", value_parser = times)]
     pub(crate) speed: Option<f64>,
 
-    /// Whom the page is to credit for the recording
+    /// Source of the recording, for the page to credit
     #[arg(long, value_name = "TEXT", requires = "data_file")]
     pub(crate) credit: Option<String>,
 
@@ -203,7 +204,7 @@ pub(crate) struct Demo {
     pub(crate) log: Log,
 }
 
-/// The demo's help for `--data`, with its own default (`commands::demo::data`).
+/// Help of the demo's `--data`, with its own default (`commands::demo::data`).
 #[cfg(not(windows))]
 const DEMO_DATA: &str = "Keep state in this directory: what was acknowledged is there again after a crash \
     [env: HALFPING_DATA] [default: $XDG_STATE_HOME/halfping/demo, without that variable \
@@ -212,24 +213,25 @@ const DEMO_DATA: &str = "Keep state in this directory: what was acknowledged is 
 const DEMO_DATA: &str = "Keep state in this directory: what was acknowledged is there again after a crash \
     [env: HALFPING_DATA] [default: %LOCALAPPDATA%\\halfping\\demo]";
 
-/// Whom the server lets in, and to what.
+/// Access to the server: the origins and hosts that it allows, writing, and the console.
 #[derive(Debug, Group)]
 pub(crate) struct Access {
-    /// Let pages of this origin read and write, of `any`, or of `none`; can be given many times [default: on a loopback address, pages of loopback
-    /// origins; elsewhere none]
+    /// Let pages of this origin read and write, of `any`, or of `none`; can be given many times
+    /// [default: on a loopback address, pages of loopback origins; elsewhere none]
     #[arg(long, value_name = "ORIGIN", env = "HALFPING_CORS", value_delimiter = ',', value_parser = origin)]
     pub(crate) cors: Vec<String>,
 
-    /// Answer requests for this host, or for `any`, as Host names it; can be given many times [default: on a loopback address, loopback
-    /// names; elsewhere any]
+    /// Answer requests for this host, or for `any`, as Host names it; can be given many times
+    /// [default: on a loopback address, loopback names; elsewhere any]
     #[arg(long, value_name = "NAME", env = "HALFPING_ALLOWED_HOSTS", value_delimiter = ',', value_parser = crate::config::host)]
     pub(crate) allowed_host: Vec<String>,
 
-    /// Nobody can write through HTTP: they read what is in the store, or what the demo does
+    /// Refuse all writes through HTTP: clients read what is in the store, or what the demo does
     #[arg(long, env = "HALFPING_READ_ONLY", value_parser = switch)]
     pub(crate) read_only: bool,
 
-    /// Show at /_server what the server is doing and for whom [default: on a loopback address, to requests for localhost; elsewhere off]
+    /// Show at /_server what the server is doing and for whom [default: on a loopback address, to
+    /// requests for localhost; elsewhere off]
     #[arg(long, value_name = "on|off", env = "HALFPING_CONSOLE", value_parser = switch)]
     pub(crate) console: Option<bool>,
 }
@@ -248,11 +250,12 @@ impl Access {
     }
 }
 
-/// Where state is kept.
+/// The storage of the server's state.
 #[derive(Debug, Group)]
 pub(crate) struct Storage {
-    /// Keep state in this directory: what was acknowledged is there again after a crash [env: HALFPING_DATA] [default: ./halfping-data]
-    // Not clap's business: --memory wins over the environment.
+    /// Keep state in this directory: what was acknowledged is there again after a crash [env:
+    /// HALFPING_DATA] [default: ./halfping-data]
+    // Not read by clap from the environment: --memory wins over the variable.
     #[arg(long, value_name = "DIR", value_parser = NonEmptyStringValueParser::new().map(PathBuf::from))]
     pub(crate) data: Option<PathBuf>,
 
@@ -302,7 +305,7 @@ pub(crate) struct Merge {
     /// The resource
     pub(crate) url: Target,
 
-    /// What to change, as JSON; `-` reads it from stdin
+    /// The changes, as JSON; `-` reads them from stdin
     #[arg(allow_hyphen_values = true)]
     pub(crate) json: String,
 }
@@ -332,8 +335,9 @@ pub(crate) struct Check {
 
 /// Write the whole state of a running server to a file
 ///
-/// What is written is a stream of the URL's resource (the root, unless the URL says otherwise) up to its first `synced`, one JSON frame a line: the state at one moment, taken while the server
-/// goes on. `restore` makes that resource the root of the new store, wherever it was.
+/// The file holds a stream of the URL's resource (the root, unless the URL says otherwise) up to
+/// its first `synced`, one JSON frame a line: the state at one moment, taken while the server goes
+/// on. `restore` makes that resource the root of the new store, wherever it was.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
@@ -343,15 +347,16 @@ pub(crate) struct Backup {
     /// The server
     pub(crate) url: Target,
 
-    /// Where to; `-` for stdout. Must not be there yet
+    /// The new file; `-` for stdout. It must not exist
     pub(crate) file: PathBuf,
 }
 
 /// Make a store from a backup
 ///
-/// Whatever limits the server had, and will have. It begins a new history: clients that come with a
-/// cursor from before are sent the whole state, as they should be. The resource of which the backup
-/// was taken becomes the root: a backup of /orders has the orders at /, and not at /orders.
+/// The limits of the server do not matter, neither those it had nor those it will have. The store
+/// begins a new history: clients that come with a cursor from before are sent the whole state. The
+/// resource of which the backup was taken becomes the root: a backup of /orders has the orders at
+/// /, and not at /orders.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
@@ -361,16 +366,16 @@ pub(crate) struct Restore {
     /// The backup; `-` reads it from stdin
     pub(crate) file: PathBuf,
 
-    /// The directory of the new store. There must be none in it yet
+    /// The directory of the new store. It must not hold a store yet
     #[arg(value_name = "DIR")]
     pub(crate) data: PathBuf,
 }
 
 /// Print what changes, as it changes
 ///
-/// One line for each changed thing: the commit time (UTC), how long ago that was, where, and what: `=` a whole value,
-/// `~` the members of it that changed, or `removed`. When the connection is lost, it comes back by itself and goes on
-/// from where it was; stderr tells.
+/// One line for each changed thing: the commit time (UTC), how long ago that was, where, and what:
+/// `=` a whole value, `~` the members of it that changed, or `removed`. A lost connection is opened
+/// again by itself, and goes on from where it was; stderr says so.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
@@ -382,7 +387,8 @@ pub(crate) struct Watch {
     #[arg(value_name = "URL", required = true)]
     pub(crate) urls: Vec<Target>,
 
-    /// Print frames as the protocol has them, one JSON object a line; with several URLs, `url` comes first in each
+    /// Print frames as the protocol has them, one JSON object a line; with several URLs, `url`
+    /// comes first in each
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -402,8 +408,8 @@ pub(crate) struct Watch {
 /// Write a recording into a server, at the pace it was recorded
 ///
 /// A recording has one JSON object a line, in order of time:
-/// `{"t":1533099600000,"path":"/aircraft/4067f2","value":{…}}`, where `t` is in milliseconds. It may be compressed with
-/// gzip. Each value is PUT as it is written.
+/// `{"t":1533099600000,"path":"/aircraft/4067f2","value":{…}}`, where `t` is in milliseconds. It
+/// may be compressed with gzip. Each value is PUT as it is written.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
@@ -414,11 +420,11 @@ pub(crate) struct Replay {
     /// The recording; `-` reads it from stdin
     pub(crate) file: PathBuf,
 
-    /// What the recording's paths are appended to
+    /// The URL that the recording's paths are appended to
     #[arg(long, value_name = "URL")]
     pub(crate) to: Target,
 
-    /// How many times faster than recorded; `max`: as fast as the server acknowledges
+    /// Speed, as a multiple of the recorded one; `max`: as fast as the server acknowledges
     #[arg(long, value_name = "N|max", default_value = "1", value_parser = speed)]
     pub(crate) speed: Speed,
 
@@ -430,10 +436,10 @@ pub(crate) struct Replay {
 /// Measure how much a server carries, to size it
 ///
 /// Readers open event streams of one value; then it is written at a steady rate. Shows the server's
-/// memory for each idle reader, how old updates are when they arrive, and the server's CPU time for
-/// each, as its /_metrics tell them. These include what others do with the server meanwhile. Without
-/// a URL, a server in memory is started on this machine, and ended afterwards. Ctrl-C ends it with
-/// what it has.
+/// memory for each idle reader, the age of updates on arrival, and the server's CPU time for each.
+/// Memory and CPU time come from the server's /_metrics: they include what others do with the
+/// server meanwhile. Without a URL, a server in memory is started on this machine, and ended
+/// afterwards. Ctrl-C ends the measurement and prints the figures so far.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
@@ -442,11 +448,11 @@ Examples:
   halfping bench localhost:7070 --payload 1000 --seconds 30
   halfping bench https://api.example.org/scratch --json")]
 pub(crate) struct Bench {
-    /// The server, and the place in which a value is written and removed again [default: a server of
-    /// its own]
+    /// The server, and the place in which a value is written and removed again [default: a server
+    /// of its own]
     pub(crate) url: Option<Target>,
 
-    /// How many readers
+    /// Number of readers
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = readers())]
     pub(crate) readers: u32,
 
@@ -458,7 +464,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = payload())]
     pub(crate) payload: u32,
 
-    /// How long is written
+    /// Duration of writing, in seconds
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     pub(crate) seconds: Duration,
 
@@ -471,7 +477,7 @@ fn readers() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..=60_000)
 }
 
-/// Lengths of values: they carry a number.
+/// Allowed lengths of values. A value holds a number, so it has a least length.
 fn payload() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(32..=32_768)
 }
@@ -519,7 +525,7 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
         .to_socket_addrs()
         .map_err(|_| "expected an address of this machine and a port, such as 127.0.0.1:7070, or a port")?
         .collect();
-    // A name may stand for both kinds of address; most clients try the older one as well.
+    // A name may have addresses of both kinds. IPv4 is taken: most clients try it too.
     let first = found.iter().find(|a| a.is_ipv4()).or(found.first());
     first.copied().ok_or("the name has no address")
 }

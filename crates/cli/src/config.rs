@@ -14,40 +14,40 @@ use self::hints::{is_limit, said, sections_are_tables};
 use crate::report::{Blame, Failure};
 use crate::units;
 
-/// Where a port is listened on when nobody says anything else.
+/// The address of a port that is given alone.
 const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// What the command line says of whom the server lets in, and to what. Where it says nothing, the file's word counts.
+/// Settings of access from the command line. Settings that it leaves out come from the file.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Asked<'a> {
-    /// Origins; `*` for any, `none` for none.
+    /// Allowed origins; `*` for any, `none` for none.
     pub(crate) cors: &'a [String],
-    /// Names that the server may be asked for by; `*` for any.
+    /// Allowed host names; `*` for any.
     pub(crate) hosts: &'a [String],
     pub(crate) console: Option<bool>,
     pub(crate) read_only: bool,
 }
 
-/// What a configuration file may say. What it does not say keeps its default.
+/// The content of a configuration file. Settings that it leaves out keep their defaults.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
-    /// Where to listen.
+    /// Address to listen on.
     #[serde(deserialize_with = "listen")]
     pub(crate) listen: Option<SocketAddr>,
-    /// Where state is kept.
+    /// Directory of the state.
     pub(crate) data: Option<PathBuf>,
-    /// Names that the server may be asked for by. `None`: see [`Hosts::ByAddress`].
+    /// Allowed host names. `None`: see [`Hosts::ByAddress`].
     allowed_hosts: Option<Vec<String>>,
-    /// Whether nothing can be written through HTTP.
+    /// True if nothing can be written through HTTP.
     read_only: bool,
-    /// What is kept otherwise.
+    /// Regions of paths with another way of storage.
     regions: RegionsSection,
-    /// The bounds of everything.
+    /// All limits.
     pub(crate) limits: Limits,
-    /// Which web pages may read and write. `None`: see [`cors`].
+    /// Web pages that may read and write. `None`: see [`cors`].
     cors: Option<CorsSection>,
-    /// Who may see what the server is doing.
+    /// Access to the console.
     console: ConsoleSection,
 }
 
@@ -72,7 +72,7 @@ struct CorsSection {
 }
 
 impl Config {
-    /// What a file says, if there is one, with limits of the command line in place of the file's.
+    /// Reads a file, if there is one. Limits of the command line replace those of the file.
     pub(crate) fn read(file: Option<&Path>, limits: &[(String, String)]) -> Result<Config, Failure> {
         let text = match file {
             Some(file) => std::fs::read_to_string(file).map_err(|error| {
@@ -91,7 +91,7 @@ impl Config {
         config.with_limits(limits).map_err(|failure| failure.at("--limit"))
     }
 
-    /// The same with other limits. What the file says has to be possible with them as well.
+    /// Replaces limits. The rest of the file must be possible with them as well.
     fn with_limits(mut self, limits: &[(String, String)]) -> Result<Config, Failure> {
         let wrong = |error: serde_json::Error| {
             let message = error.to_string();
@@ -101,7 +101,7 @@ impl Config {
         for (name, text) in limits {
             all[name] = match is_limit(name) {
                 true => units::amount(name, text).map_err(|why| Failure::new(Blame::Usage, why))?.into(),
-                // Whoever reads all of them names it.
+                // The name is unknown; the reader of all limits reports it.
                 false => serde_json::Value::Null,
             };
         }
@@ -110,13 +110,13 @@ impl Config {
         Ok(self)
     }
 
-    /// What is kept in memory only.
+    /// Patterns of paths that are kept in memory only.
     pub(crate) fn ephemeral(&self) -> Vec<Pattern> {
         let patterns = self.regions.ephemeral.iter().map(|text| Pattern::parse(text, &self.limits));
         patterns.collect::<Result<_, _>>().expect("all are looked at with the limits that count")
     }
 
-    /// Refuses what a server could not work with, or what would come to nothing.
+    /// Refuses settings that a server cannot work with, and settings without effect.
     fn check(&self, blame: Blame) -> Result<(), Failure> {
         self.limits.check().map_err(|why| Failure::new(blame, why))?;
         if self.data.as_ref().is_some_and(|data| data.as_os_str().is_empty()) {
@@ -146,7 +146,8 @@ impl Config {
         Ok(())
     }
 
-    /// Options of a server that listens at `listen`, with the command line's word first, and `read_only` if either says so.
+    /// Options of a server that listens at `listen`. The command line wins over the file; for
+    /// `read_only`, either one suffices.
     pub(crate) fn options(&self, asked: Asked<'_>, listen: SocketAddr) -> Options {
         let origins = match asked.cors.is_empty() {
             true => self.cors.as_ref().map(|cors| cors.origins.as_slice()),
@@ -167,7 +168,8 @@ impl Config {
     }
 }
 
-/// Whose pages a browser lets in. Without a word about it: on a loopback address pages of loopback origins, elsewhere nobody's.
+/// The origins whose pages may use the server. Without a setting: loopback origins on a loopback
+/// address, none elsewhere.
 fn cors(origins: Option<&[String]>, listen: SocketAddr) -> Cors {
     match origins {
         Some([any]) if is_any(any) => Cors::Any,
@@ -187,7 +189,8 @@ fn hosts(names: Option<&[String]>) -> Hosts {
     }
 }
 
-/// Without a word about it: on a loopback address, who asks for it by such a name; elsewhere nobody.
+/// Access to the console. Without a setting: requests for a loopback name on a loopback address,
+/// nobody elsewhere.
 fn console(asked: Option<bool>, listen: SocketAddr) -> Console {
     match asked {
         Some(true) => Console::On,
@@ -202,7 +205,8 @@ fn parse(text: &str) -> Result<Config, Failure> {
     let text = &in_plain_numbers(text)?;
     let config: Config = toml::from_str(text).map_err(|error| {
         let failure = Failure::new(Blame::Input, plain(error.message()));
-        // The message alone says what is wrong with a value, not whose value it is: the line does.
+        // The message says what is wrong with a value, but not which setting it belongs to: the
+        // line does.
         let failure = match error.span() {
             Some(span) => at_line(failure, text, span.start),
             None => failure,
@@ -213,10 +217,10 @@ fn parse(text: &str) -> Result<Config, Failure> {
     Ok(config)
 }
 
-/// The same text with plain numbers in place of limits that have units: `"5MB"`.
+/// Replaces limits with units (`"5MB"`) by plain numbers in the text.
 fn in_plain_numbers(text: &str) -> Result<String, Failure> {
     let mut plain = text.to_owned();
-    // What is no TOML is told by whoever reads all of it.
+    // The parser of the whole file reports text that is no TOML.
     let Ok(table) = DeTable::parse(text) else { return Ok(plain) };
     let limits = table.get_ref().iter().find(|(name, _)| name.get_ref() == "limits");
     let Some(DeValue::Table(limits)) = limits.map(|(_, limits)| limits.get_ref()) else {
@@ -232,18 +236,18 @@ fn in_plain_numbers(text: &str) -> Result<String, Failure> {
             found.push((value.span(), number.to_string()));
         }
     }
-    // From the end, so that places before stay where they are.
+    // Replaced from the end, so that earlier positions stay valid.
     found.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
     found.into_iter().for_each(|(span, number)| plain.replace_range(span, &number));
     Ok(plain)
 }
 
-/// What the crate toml says, in one line.
+/// A message of the crate `toml`, in one line.
 fn plain(message: &str) -> String {
     message.replace('\n', ", ")
 }
 
-/// An address and a port, or a port of this machine alone: `"127.0.0.1:7070"`, `7070`.
+/// Reads an address and a port, or a port of this machine alone: `"127.0.0.1:7070"`, `7070`.
 fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
     struct Listen;
 
@@ -268,12 +272,12 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAdd
     deserializer.deserialize_any(Listen).map(Some)
 }
 
-/// Both words for any: a shell may have its own idea of `*`.
+/// True for both words that mean any; a shell may expand `*`.
 fn is_any(text: &str) -> bool {
     matches!(text, "*" | "any")
 }
 
-/// An origin as browsers write it (`https://app.example.org`), however it is written here; or `*`.
+/// Normalises an origin to the form that browsers send (`https://app.example.org`), or `*`.
 pub(crate) fn origin(text: &str) -> Result<String, String> {
     match text {
         any if is_any(any) => Ok("*".to_owned()),
@@ -282,7 +286,7 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
     }
 }
 
-/// A host without scheme and port; or `*`.
+/// Normalises a host without scheme and port, or `*`.
 pub(crate) fn host(text: &str) -> Result<String, String> {
     match text {
         any if is_any(any) => Ok("*".to_owned()),
@@ -290,8 +294,8 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
     }
 }
 
-/// Refuses a word beside others, where it would make them meaningless. `shown`: as the user writes
-/// it.
+/// Refuses a word beside others if it makes them meaningless. `shown` is the word as the user
+/// writes it.
 pub(crate) fn alone(words: &[String], word: &str, shown: &str) -> Result<(), String> {
     match words.len() > 1 && words.iter().any(|other| other == word) {
         true => Err(format!("`{shown}` stands alone, and not beside others")),
@@ -319,7 +323,7 @@ mod tests {
     const LOOPBACK: &str = "127.0.0.1:7070";
     const EVERYWHERE: &str = "0.0.0.0:7070";
 
-    /// What a file leads to for a server that listens at `listen`.
+    /// Options from a file for a server that listens at `listen`.
     #[track_caller]
     fn check(text: &str, listen: &str, expect: &str) {
         let said = match parse(text) {
@@ -341,7 +345,7 @@ mod tests {
         let names = text.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count();
         let debug = format!("{:?}", Limits::default());
         assert_eq!(names, debug.matches(": ").count() + ["listen", "data", "read_only", "ephemeral"].len());
-        // What depends on where it listens stands there as it would be for another address.
+        // A default that depends on the address is commented out in the example.
         for commented in ["# origins = [", "# enabled = false", "# allowed_hosts = ["] {
             assert!(text.contains(commented), "{commented}");
         }
@@ -493,7 +497,7 @@ mod tests {
         let Options { cors, hosts, .. } = options(file, &[], &["*"], false);
         assert_eq!((cors, hosts), (Cors::Origins(vec!["https://a".to_owned()]), Hosts::Any));
         assert_eq!(options(file, &["none"], &[], false).cors, Cors::None);
-        // The switch cannot be taken back by leaving it out.
+        // Leaving out the option does not undo the file's setting.
         assert!(options("read_only = true", &[], &[], false).read_only);
     }
 

@@ -1,14 +1,14 @@
-//! A made-up city and its buses and trams. No IO: time passes when it is told to.
+//! A made-up city with buses and trams. No IO: time passes only by calls.
 //!
-//! Streets form a grid. A route is a rectangle of streets, driven round and round, with a stop at every other crossing.
-//! Vehicles speed up, brake, wait while people get on and off, and tell their position once a second, not all at once: as
-//! real ones do.
+//! Streets form a grid. A route is a rectangle of streets, driven round and round, with a stop at
+//! every other crossing. Vehicles speed up, brake, and wait while people get on and off. Each
+//! reports its position once a second, at its own moment, as real ones do.
 
 use serde::Serialize;
 
 use crate::random::Random;
 
-/// How many times [`Fleet::tick`] is to be called in a second.
+/// Calls of [`Fleet::tick`] in a second.
 pub(crate) const TICKS_PER_SECOND: usize = 10;
 
 const STREETS: [&str; 16] = [
@@ -27,7 +27,7 @@ const ACCELERATION_MPS2: f64 = 1.2;
 const BRAKING_MPS2: f64 = 1.0;
 /// The time between two positions of one vehicle, in seconds.
 const STEP_S: f64 = 1.0;
-/// About so many vehicles share a route.
+/// Vehicles that share a route, about.
 const VEHICLES_PER_ROUTE: usize = 12;
 /// One route in so many is a tram's.
 const TRAM_EVERY: usize = 5;
@@ -36,9 +36,9 @@ const TRAM_EVERY: usize = 5;
 #[derive(Debug, Serialize)]
 pub(crate) struct Streets {
     names: &'static [&'static str],
-    /// Of the streets, which lead east, in the order of their names.
+    /// Latitudes of the streets, which lead east, in the order of their names.
     latitudes: Vec<f64>,
-    /// Of the avenues, which lead north.
+    /// Longitudes of the avenues, which lead north.
     longitudes: Vec<f64>,
 }
 
@@ -51,7 +51,7 @@ impl Streets {
         }
     }
 
-    /// South, north, west, east.
+    /// The ends of the grid: south, north, west, east.
     pub(crate) fn ends(&self) -> (f64, f64, f64, f64) {
         let ends = |lines: &[f64]| (lines[0], lines[lines.len() - 1]);
         let ((south, north), (west, east)) = (ends(&self.latitudes), ends(&self.longitudes));
@@ -68,7 +68,7 @@ pub(crate) struct Fleet {
     ticks: usize,
 }
 
-/// What a vehicle tells about itself: the value of `/vehicles/ID`.
+/// The report of a vehicle: the value of `/vehicles/ID`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Telemetry {
     pub(crate) route: String,
@@ -93,7 +93,7 @@ pub(crate) struct Summary {
     pub(crate) moving: usize,
     pub(crate) stopped: usize,
     pub(crate) passengers: u32,
-    /// Of those that move.
+    /// Mean speed of the vehicles that move.
     pub(crate) mean_speed_mps: f64,
 }
 
@@ -116,13 +116,13 @@ struct Vehicle {
     at_m: f64,
     speed_mps: f64,
     cruise_mps: f64,
-    /// How long it still waits at its stop.
+    /// Time that it still waits at its stop, in seconds.
     waits_s: f64,
     passengers: u32,
 }
 
 impl Fleet {
-    /// A city of so many vehicles. The same seed makes the same city.
+    /// Makes a city of so many vehicles. The same seed makes the same city.
     pub(crate) fn new(vehicles: usize, seed: u64) -> Fleet {
         let mut random = Random::new(seed);
         let routes: Vec<Route> =
@@ -135,8 +135,8 @@ impl Fleet {
         self.vehicles.len()
     }
 
-    /// Makes it so many vehicles, at most `step` more or fewer than before: new ones appear on the map, the newest go first. Returns those
-    /// that appeared and the names of those that went.
+    /// Changes the number of vehicles towards `wished`, by at most `step`. New ones appear on the
+    /// map, the newest go first. Returns those that appeared and the names of those that went.
     pub(crate) fn resize(&mut self, wished: usize, step: usize) -> (Vec<(&str, Telemetry)>, Vec<String>) {
         let before = self.vehicles.len();
         let gone = self.vehicles.split_off(wished.max(before.saturating_sub(step)).min(before));
@@ -152,13 +152,13 @@ impl Fleet {
         (appeared, gone.into_iter().map(|vehicle| vehicle.id).collect())
     }
 
-    /// Whether a vehicle of the city could have this name.
+    /// True if a vehicle of the city could have this name.
     pub(crate) fn could_be_named(id: &str) -> bool {
         let number = id.strip_prefix("bus-").or(id.strip_prefix("tram-"));
         number.is_some_and(|number| number.len() >= 3 && number.bytes().all(|digit| digit.is_ascii_digit()))
     }
 
-    /// A tenth of a second passes. Returns the vehicles that have something new to tell.
+    /// Lets a tenth of a second pass. Returns the vehicles with a new report.
     pub(crate) fn tick(&mut self) -> Vec<(&str, Telemetry)> {
         let phase = self.ticks % TICKS_PER_SECOND;
         self.ticks += 1;
@@ -191,7 +191,7 @@ impl Fleet {
         }
     }
 
-    /// A bus to show: `bus-017` where there is one.
+    /// A bus to show: `bus-017` if there is one.
     pub(crate) fn example(&self) -> &str {
         let mut buses = self.vehicles.iter().filter(|vehicle| vehicle.id.starts_with("bus"));
         let ids = || self.vehicles.iter().map(|vehicle| vehicle.id.as_str());
@@ -226,8 +226,8 @@ impl Route {
         2.0 * (self.width_m() + self.height_m())
     }
 
-    /// How far east and north of the route's south-west corner one is after so many metres, and where one heads.
-    /// The way round is clockwise: north, east, south, west.
+    /// Position on the route after so many metres: metres east and north of its south-west corner,
+    /// and the heading. The way round is clockwise: north, east, south, west.
     fn place(&self, at_m: f64) -> (f64, f64, u32) {
         let (width, height) = (self.width_m(), self.height_m());
         match at_m {
@@ -238,7 +238,8 @@ impl Route {
         }
     }
 
-    /// Where the stops are, in metres along the route, in order: every other crossing of the way round.
+    /// Positions of the stops, in metres along the route, in order: every other crossing of the way
+    /// round.
     fn stops(&self) -> impl Iterator<Item = f64> {
         let (north, east) = (self.north - self.south, self.east - self.west);
         let sides =
@@ -252,7 +253,7 @@ impl Route {
         crossings.step_by(2)
     }
 
-    /// How far it is to the stop after `at_m`, and what that one is called.
+    /// The distance from `at_m` to the next stop, and its name.
     fn next_stop(&self, at_m: f64) -> (f64, String) {
         let stop = self.stops().find(|stop| *stop > at_m);
         // The first stop is at 0, where the way round ends.
@@ -279,7 +280,7 @@ impl Vehicle {
         }
     }
 
-    /// One second passes. Whether there is something new to tell.
+    /// Lets one second pass. True if there is a new report.
     fn step(&mut self, route: &Route, random: &mut Random) -> bool {
         if self.waits_s > 0.0 {
             self.waits_s -= STEP_S;
@@ -290,7 +291,8 @@ impl Vehicle {
         self.speed_mps = (self.speed_mps + ACCELERATION_MPS2 * STEP_S).min(self.cruise_mps).min(can_brake);
         // The last few metres are not worth a step of their own.
         if ahead_m <= self.speed_mps * STEP_S + 1.0 {
-            // Stops are at whole metres; a hair before one, the next stop would be this one again.
+            // Stops are at whole metres. Just before one, rounding errors would make it the next
+            // stop again.
             self.at_m = (self.at_m + ahead_m).round() % route.length_m();
             self.speed_mps = 0.0;
             self.waits_s = random.between(6.0, 25.0).floor();

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Args, ValueEnum};
 use tracing_subscriber::filter::LevelFilter;
 
-/// How the server logs.
+/// Options of the server's log.
 #[derive(Debug, Args)]
 pub(crate) struct Log {
-    /// How log lines look
+    /// Format of log lines
     #[arg(long, value_name = "FORMAT", env = "HALFPING_LOG_FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
 
@@ -34,10 +34,10 @@ pub(crate) enum LogLevel {
     Trace,
 }
 
-/// Whether what is said on stderr is read by a program.
+/// True if a program reads stderr.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
-/// Whether all that is said on stderr has to be a log line, since each is a JSON object.
+/// True if everything on stderr must be a log line, because each line is a JSON object.
 pub(crate) fn is_json() -> bool {
     IS_JSON.load(Ordering::Relaxed)
 }
@@ -53,7 +53,8 @@ pub(crate) fn start(log: &Log) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    // A line that cannot be written is lost. To complain of it on stderr as well would end the process.
+    // A line that cannot be written is lost. Reporting that on stderr as well would end the
+    // process.
     let lines =
         tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).log_internal_errors(false);
     match log.log_format {

@@ -1,6 +1,7 @@
-//! `halfping`: serve a streaming API, and speak to one, from the command line.
+//! `halfping`: serves a streaming API, and is a client of one, on the command line.
 //!
-//! Grammar in `args`, one file per command in `commands`, and every error said in one place, `report`.
+//! The grammar is in `args`, each command has a file in `commands`, and `report` prints every
+//! error.
 
 mod args;
 mod commands;

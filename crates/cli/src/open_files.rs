@@ -5,10 +5,10 @@ use tracing::warn;
 /// Files that a process has open besides its connections.
 pub(crate) const SPARE_FILES: u64 = 64;
 
-/// Raises the number to the most that the system allows; that is the result. `None`: there is no
-/// bound, or none that is known.
+/// Raises the number to the most that the system allows, and returns that. `None`: there is no
+/// bound, or it is unknown.
 ///
-/// What is needed is tried as well: some systems name a most that they do not give.
+/// The needed number is tried as well: some systems name a maximum that they do not grant.
 pub(crate) fn raise(needed: u64) -> Option<u64> {
     #[cfg(unix)]
     {
@@ -32,7 +32,7 @@ pub(crate) fn raise(needed: u64) -> Option<u64> {
     }
 }
 
-/// Raises the number, and warns when it is too small for so many connections.
+/// Raises the number, and warns if it is too small for so many connections.
 pub(crate) fn raise_for_connections(connections: usize) {
     let needed = (connections as u64).saturating_add(SPARE_FILES);
     if let Some(allowed) = raise(needed).filter(|allowed| *allowed < needed) {

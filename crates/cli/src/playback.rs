@@ -1,4 +1,5 @@
-//! What there is to know of a recording before it is played: where its things are, how often they tell something, and when most do.
+//! A survey of a recording before it is played: the place of its things, their usual interval, and
+//! its busiest time.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,29 +9,29 @@ use serde::{Deserialize, Serialize};
 use crate::recording::{Recording, Update};
 use crate::report::{Blame, Failure};
 
-/// A thing that has not told anything for so many times its usual interval is gone.
+/// A thing that is silent for so many times its usual interval is gone.
 const INTERVALS_UNTIL_GONE: f64 = 5.0;
-/// No recording is played faster than this unless somebody asks for it.
+/// The highest speed that is chosen without being asked for.
 const SPEED_MAX: f64 = 60.0;
-/// For the question when most is going on, time is cut into pieces of this length.
+/// Length of the pieces of time that are compared to find the busiest one.
 const PIECE_MS: f64 = 600_000.0;
-/// One position in so many is far off on each side and not worth a smaller map.
+/// One position in so many may be far off on each side; the map leaves it out.
 const OUTLIERS: usize = 500;
 
 /// A recording, as a whole.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Survey {
-    /// The path beneath which most of its resources are.
+    /// The path that most of its resources are beneath.
     pub(crate) collection: String,
     pub(crate) paths: Vec<String>,
-    /// How long a thing is usually silent, in recorded milliseconds.
+    /// Usual time between two reports of a thing, in recorded milliseconds.
     pub(crate) interval_ms: f64,
-    /// When most begins to go on.
+    /// The recorded time at which the busiest piece begins.
     pub(crate) busiest_ms: f64,
     pub(crate) bounds: Option<Bounds>,
 }
 
-/// The part of the world that a map is to show.
+/// The part of the world that a map shows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Bounds {
     pub(crate) south: f64,
@@ -58,7 +59,7 @@ impl Survey {
             .ok_or_else(|| Failure::new(Blame::Input, format!("{}: nothing to play", file.display())))
     }
 
-    /// `None` when there are no updates.
+    /// `None` if there are no updates.
     fn from_updates(
         updates: impl Iterator<Item = Result<Update, Failure>>,
     ) -> Result<Option<Survey>, Failure> {
@@ -99,17 +100,17 @@ impl Survey {
         }))
     }
 
-    /// How fast to play it, so that each thing tells something about once a second.
+    /// The speed at which each thing reports about once a second.
     pub(crate) fn speed(&self) -> f64 {
         (self.interval_ms / 1000.0).clamp(1.0, SPEED_MAX)
     }
 
-    /// After so much silence, in recorded milliseconds, a thing is gone.
+    /// The silence after which a thing is gone, in recorded milliseconds.
     pub(crate) fn gone_ms(&self) -> f64 {
         self.interval_ms * INTERVALS_UNTIL_GONE
     }
 
-    /// What to call it: the collection's last name, as `Aircraft`.
+    /// The title: the collection's last name, as `Aircraft`.
     pub(crate) fn title(&self) -> String {
         let name = self.collection.rsplit('/').next().unwrap_or_default();
         let mut letters = name.chars();

@@ -1,8 +1,9 @@
 //! Frames for people: a line for each changed thing.
 //!
-//! A "thing" is the outermost object that changed in more than what its members have inside them. So a merge of
-//! `/vehicles` comes as a line per vehicle, and one of `/vehicles/bus-017` as one line. A snapshot is one thing: taken
-//! apart, it would not tell what is no longer there. Values are shown as they are written, digit for digit.
+//! A "thing" is the outermost object that changed in more than what its members have inside them.
+//! So a merge of `/vehicles` comes as a line per vehicle, and one of `/vehicles/bus-017` as one
+//! line. A snapshot is one thing: taken apart, it would not tell what is no longer there. Values
+//! are shown as they are written, digit for digit.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,9 +14,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// How much of a value is shown.
+/// The longest part of a value that is shown.
 const VALUE_CHARS_MAX: usize = 1000;
-/// Ages up to this are told in milliseconds.
+/// Ages up to this are shown in milliseconds.
 const AGE_MS_MAX: u64 = 99_999;
 
 /// One changed thing.
@@ -27,21 +28,21 @@ pub(crate) struct Thing {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// It is exactly this now.
+    /// The whole value.
     Is(String),
-    /// These of its members are so now; the others stay as they were.
+    /// The members that changed; the others stay as they were.
     Has(String),
     Removed,
     /// Nothing is here (any more, or yet).
     Nothing,
-    /// It is a value now that came in parts: too much to show.
+    /// A value that came in parts: too large to show.
     Large {
         parts: usize,
         bytes: usize,
     },
 }
 
-/// What changed with a frame of the resource at `path`. Empty for frames that change nothing.
+/// The things that a frame of the resource at `path` changed. Empty for frames that change nothing.
 pub(crate) fn things(path: &str, frame: &Frame) -> Vec<Thing> {
     let value = frame.value.as_deref().map_or("null", RawValue::get);
     let mut things = Vec::new();
@@ -49,7 +50,7 @@ pub(crate) fn things(path: &str, frame: &Frame) -> Vec<Thing> {
         Kind::Snapshot => {
             things.push(Thing { path: path.to_owned(), change: Change::Is(value.to_owned()) });
         }
-        // Nothing changes with an empty merge: it ends a change that came in parts.
+        // An empty merge changes nothing: it ends a change that came in parts.
         Kind::Merge if value == "{}" => {}
         Kind::Merge => collect(path, value, &mut things),
         Kind::Patch => operations(path, value, &mut things),
@@ -64,14 +65,15 @@ pub(crate) fn things(path: &str, frame: &Frame) -> Vec<Thing> {
     things
 }
 
-/// Text that may come from anywhere, made safe for a terminal: what controls it is written as escapes.
+/// Makes text from anywhere safe for a terminal: characters that control it are written as escapes.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, controls)
 }
 
-/// JSON for standard output. On a terminal, what controls it is written as JSON's escapes: the value stays the same. A program gets it as it is.
+/// JSON for standard output. On a terminal, characters that control it are written as JSON's
+/// escapes: the value stays the same. A program gets the text unchanged.
 pub(crate) fn json(text: &str, to_terminal: bool) -> Cow<'_, str> {
-    // Line feeds and tabs can only stand between values, where escapes cannot.
+    // Line feeds and tabs can only stand between values, where no escapes are allowed.
     if to_terminal { escaped(text, |c| controls(c) && c != '\n' && c != '\t') } else { Cow::Borrowed(text) }
 }
 
@@ -83,8 +85,9 @@ fn escaped(text: &str, is_escaped: fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escape).collect())
 }
 
-/// Whether a character changes what a terminal does or shows besides itself: the controls (C0, DEL and C1, whose U+009B begins a command as ESC [
-/// does), line and paragraph separators, and what changes the direction of writing, so that a text reads as another.
+/// True for characters that control a terminal: the controls (C0, DEL and C1, whose U+009B begins a
+/// command as ESC [ does), the line and paragraph separators, and the marks that change the
+/// direction of writing, so that a text reads as another.
 fn controls(c: char) -> bool {
     let turns_direction =
         matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -97,7 +100,7 @@ pub(crate) fn time_of_day(t_ms: u64) -> String {
     format!("{:02}:{:02}:{:02}.{ms:03}", s / 3600 % 24, s / 60 % 60, s % 60)
 }
 
-/// How long ago it was, by this machine's clock.
+/// The age of a time, by this machine's clock.
 pub(crate) fn age(t_ms: u64) -> String {
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     match now_ms.saturating_sub(t_ms) {
@@ -120,7 +123,8 @@ impl fmt::Display for Change {
     }
 }
 
-/// What fits on a few lines of a terminal; what is longer is counted, if it has members, or else cut.
+/// Shortens a value to a few lines of a terminal: a longer one is replaced by the number of its
+/// members, or else cut.
 fn shortened(value: &str) -> Cow<'_, str> {
     match (value.char_indices().nth(VALUE_CHARS_MAX), members(value).len()) {
         (None, _) => printable(value),
@@ -129,7 +133,7 @@ fn shortened(value: &str) -> Cow<'_, str> {
     }
 }
 
-/// The things in a merge patch.
+/// Adds the things in a merge patch.
 fn collect(path: &str, patch: &str, things: &mut Vec<Thing>) {
     let all = members(patch);
     let (removed, kept): (Vec<_>, Vec<_>) = all.iter().partition(|(_, member)| member.get() == "null");
@@ -149,7 +153,7 @@ fn collect(path: &str, patch: &str, things: &mut Vec<Thing>) {
     }
 }
 
-/// The operations of an RFC 6902 patch.
+/// Adds the operations of an RFC 6902 patch.
 fn operations(path: &str, patch: &str, things: &mut Vec<Thing>) {
     #[derive(Deserialize)]
     struct Operation<'a> {
@@ -216,7 +220,7 @@ fn members(value: &str) -> Vec<(String, &RawValue)> {
 mod tests {
     use super::*;
 
-    /// The lines that a frame of the resource at `/v` is printed as.
+    /// The lines that are printed for a frame of the resource at `/v`.
     #[track_caller]
     fn check(kind: &str, value: &str, expect: &[&str]) {
         let frame: Frame =
@@ -267,7 +271,7 @@ mod tests {
         assert_eq!(printable("a\u{9b}31m\u{7f}"), "a\\u009b31m\\u007f");
         assert_eq!(printable("grün"), "grün");
         assert_eq!(printable("a\n\tb"), "a\\u000a\\u0009b");
-        // Each of them, and what is next to them and harmless.
+        // All hostile characters; below, their harmless neighbours.
         let hostile = "\u{0}\u{1b}\u{7f}\u{80}\u{9b}\u{9f}\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}";
         assert_eq!(printable(hostile).matches("\\u").count(), hostile.chars().count());
         let harmless = "\u{a0}\u{61b}\u{61d}\u{200d}\u{2010}\u{2027}\u{202f}\u{2065}\u{206a}\u{1f600}";

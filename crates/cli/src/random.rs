@@ -1,4 +1,4 @@
-//! Chance from a seed.
+//! Random numbers from a seed.
 
 /// SplitMix64: small, fast, and the same numbers everywhere for the same seed.
 #[derive(Debug)]

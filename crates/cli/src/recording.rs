@@ -1,4 +1,4 @@
-//! Recordings: NDJSON of who had which value when, perhaps compressed with gzip.
+//! Recordings: NDJSON of paths, values and times, optionally compressed with gzip.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -14,9 +14,9 @@ use crate::report::{Blame, Failure};
 
 /// The longest line of a recording.
 const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// What is said to somebody whose file is something else.
+/// The message for a file that is no recording.
 const LINE: &str = r#"a line of a recording is like {"t":1533099600000,"path":"/a","value":{"x":1}}"#;
-/// How gzip begins.
+/// The first bytes of a gzip file.
 pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// One line of a recording: at `t_ms`, the resource at `path` had this value.
@@ -26,10 +26,10 @@ pub(crate) struct Update {
     pub(crate) t_ms: f64,
     pub(crate) path: String,
     pub(crate) value: Box<RawValue>,
-    /// Which line it is, from 1.
+    /// Number of the line, from 1.
     #[serde(skip)]
     pub(crate) line: u64,
-    /// How many bytes of the file had been read by then, before decompression.
+    /// Bytes of the file that were read by then, before decompression.
     #[serde(skip)]
     pub(crate) read_bytes: u64,
 }
@@ -56,7 +56,7 @@ impl Recording {
     fn from_reader(source: Box<dyn Read + Send>) -> io::Result<Recording> {
         let read_bytes = Arc::new(AtomicU64::new(0));
         let mut source = Counted { source, bytes: Arc::clone(&read_bytes) };
-        // Two bytes for certain: a pipe may bring them one at a time.
+        // Reads exactly two bytes: a pipe may bring them one at a time.
         let mut head = Vec::new();
         source.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut head)?;
         let compressed = head == GZIP_MAGIC;
@@ -88,7 +88,8 @@ impl Iterator for Recording {
             let update: Update = match serde_json::from_slice(&self.buffer) {
                 Ok(update) => update,
                 Err(error) => {
-                    // A line is a line here, whatever the JSON library counts.
+                    // The error names the line of the file, not the one that the JSON library
+                    // counts.
                     let why = error.to_string();
                     let why = why.rsplit_once(" at line ").map_or(why.as_str(), |(why, _)| why);
                     return wrong(format!("column {}: {why}; {LINE}", error.column()));
@@ -106,7 +107,7 @@ impl Iterator for Recording {
     }
 }
 
-/// Counts what is read.
+/// A reader that counts its bytes.
 struct Counted {
     source: Box<dyn Read + Send>,
     bytes: Arc<AtomicU64>,
@@ -129,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives one byte at a time, as a pipe may.
+    /// A reader that gives one byte at a time, as a pipe may.
     struct Drops(io::Cursor<Vec<u8>>);
 
     impl Read for Drops {
@@ -145,7 +146,8 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// Reads a recording in several ways, and compares each line (`line t path value`) and the error it may end with.
+    /// Reads a recording in several ways, and compares each line (`line t path value`) and the
+    /// error it may end with.
     #[track_caller]
     fn check(text: &str, expect: &[&str]) {
         let members = [gzip(&text[..text.len() / 2]), gzip(&text[text.len() / 2..])].concat();

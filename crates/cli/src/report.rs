@@ -1,4 +1,4 @@
-//! How an error is said: one sentence, a hint when there is one, and an exit code.
+//! Reports of errors: one sentence, a hint if there is one, and an exit code.
 
 use std::fmt::{self, Display};
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use crate::log;
 use crate::print::printable;
 use crate::target::Target;
 
-/// Why a command stopped.
+/// The reason why a command stopped.
 #[derive(Debug)]
 pub(crate) struct Failure {
     blame: Blame,
@@ -18,16 +18,16 @@ pub(crate) struct Failure {
     hint: Option<String>,
 }
 
-/// Whose doing it is; the exit codes in `--help`.
+/// The side that is to blame; the exit codes in `--help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Blame {
-    /// Who read our output has seen enough: no error at all.
+    /// The reader of our output has closed it: no error at all.
     Reader = 0,
     /// The server refused.
     Refused = 1,
     /// The command line.
     Usage = 2,
-    /// The network, or what is on its other side.
+    /// The network or the peer.
     Peer = 3,
     /// A file, a configuration, a value.
     Input = 4,
@@ -54,7 +54,7 @@ impl Failure {
         &self.message
     }
 
-    /// A request about `target` failed.
+    /// Makes a failure of a request about `target`.
     pub(crate) fn request(target: &Target, error: RequestError) -> Failure {
         let blame = blame(error.family());
         match error {
@@ -68,7 +68,7 @@ impl Failure {
         }
     }
 
-    /// A watch of `target` ended.
+    /// Makes a failure of a watch of `target` that ended.
     pub(crate) fn watch(target: &Target, error: WatchError) -> Failure {
         match error {
             WatchError::Refused(no) => Failure::refused(target, &no),
@@ -77,7 +77,7 @@ impl Failure {
         }
     }
 
-    /// The server said no to a request about `target`.
+    /// Makes a failure of a request about `target` that the server refused.
     pub(crate) fn refused(target: &Target, no: &Refusal) -> Failure {
         let said = if no.status >= 500 { "the server failed" } else { "the server refused" };
         let failure = Failure::new(blame(no.family()), format!("{said} {target}: {no}"));
@@ -108,7 +108,7 @@ impl From<PathError> for Failure {
     }
 }
 
-/// For what is written to stdout.
+/// Converts an error of writing to stdout.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         let blame = if error.kind() == io::ErrorKind::BrokenPipe { Blame::Reader } else { Blame::Input };
@@ -116,13 +116,13 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Says something on stderr. Nothing depends on its being heard: `eprintln!` would end a server whose stderr was a pipe
-/// that somebody has closed.
+/// Prints a message on stderr. A message that cannot be written is lost: `eprintln!` would end a
+/// server when its stderr is a closed pipe.
 pub(crate) fn tell(what: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{what}");
 }
 
-/// Says it on stderr, and turns it into the exit code.
+/// Prints a failure on stderr, and returns its exit code.
 pub(crate) fn say(failure: &Failure) -> ExitCode {
     if failure.blame != Blame::Reader && log::is_json() {
         let (message, hint) = (printable(&failure.message), failure.hint.as_deref().map(printable));

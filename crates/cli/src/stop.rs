@@ -1,11 +1,12 @@
-//! When to stop: Ctrl-C or SIGTERM, or with whoever started this process.
+//! Reasons to stop: Ctrl-C, SIGTERM, or the end of the process that started this one.
 
 use std::io;
 
 use crate::log;
 use crate::report::tell;
 
-/// Ends this process when its stdin does: however the process that holds the other side goes away, nothing is left behind.
+/// Ends this process when its stdin ends: it does not outlive the process that holds the other
+/// side, however that one ends.
 pub(crate) fn with_stdin() {
     std::thread::spawn(|| {
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());

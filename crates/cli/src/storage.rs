@@ -1,4 +1,4 @@
-//! Where a server keeps its state.
+//! The storage of a server's state.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,12 +10,12 @@ use tracing::{info, warn};
 use crate::args::Storage;
 use crate::report::{Blame, Failure};
 
-/// Where that is, when nobody says anything else.
+/// The default directory.
 pub(crate) const DATA: &str = "./halfping-data";
-/// An opening that takes longer than this is worth a bar.
+/// The time after which a progress bar is shown while opening.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The API that the command line and the configuration ask for.
+/// Opens the API that the command line and the configuration ask for.
 pub(crate) async fn open(
     args: &Storage,
     configured: Option<&Path>,
@@ -61,7 +61,7 @@ pub(crate) async fn open(
     Ok(api)
 }
 
-/// Refuses a `~` that no shell has replaced: it would be a directory of that name.
+/// Refuses a `~` that no shell has replaced: it would make a directory of that name.
 pub(crate) fn is_as_meant(directory: &Path) -> Result<(), Failure> {
     if !directory.as_os_str().as_encoded_bytes().starts_with(b"~") {
         return Ok(());
@@ -70,7 +70,7 @@ pub(crate) fn is_as_meant(directory: &Path) -> Result<(), Failure> {
     Err(Failure::new(Blame::Input, why).hint("write the directory whole, such as /home/me/halfping-data"))
 }
 
-/// A store that cannot be used.
+/// Makes a failure of a store that cannot be used.
 pub(crate) fn failure(directory: &Path, fault: &Fault) -> Failure {
     let failure =
         Failure::new(Blame::Input, format!("cannot use the store in {}: {fault}", directory.display()));
@@ -85,7 +85,7 @@ pub(crate) fn failure(directory: &Path, fault: &Fault) -> Failure {
     }
 }
 
-/// How far reading a store has come. Nothing is shown when it takes no time.
+/// Progress of reading a store. Nothing is shown if it takes little time.
 pub(crate) struct Bar {
     bar: ProgressBar,
     began: Instant,
@@ -116,7 +116,7 @@ impl Bar {
     }
 }
 
-/// What is in a store, in words.
+/// The content of a store, in words.
 pub(crate) fn summary(directory: &Path, found: &halfping::Restored) -> String {
     format!(
         "{}: revision {}, {} rows and {} commits after them, {}",

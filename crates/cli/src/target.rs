@@ -1,11 +1,11 @@
-//! What a user types for a URL.
+//! URLs as a user types them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use halfping_client::{BaseError, Client};
 
-/// A URL, taken apart into where the server is and what to ask it for.
+/// A URL, taken apart into the server's address and the path on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     /// Scheme, host and port.
@@ -20,7 +20,7 @@ impl Target {
         Client::new(&self.base)
     }
 
-    /// Where the value is: the path without the query, and without a slash at its end.
+    /// The path of the value: without the query, and without a slash at its end.
     pub(crate) fn place(&self) -> &str {
         self.path.split('?').next().unwrap_or_default().trim_end_matches('/')
     }

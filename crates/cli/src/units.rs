@@ -1,6 +1,6 @@
 //! Sizes and times as people write them: `5MB`, `64 KiB`, `30s`.
 
-/// A unit, and how many of the smallest it is.
+/// A unit's name and its factor to the smallest unit.
 type Unit = (&'static str, u64);
 
 const SIZES: &[Unit] = &[
@@ -15,11 +15,11 @@ const SIZES: &[Unit] = &[
     ("tib", 1 << 40),
 ];
 
-/// In milliseconds.
+/// Units of time, in milliseconds.
 const TIMES: &[Unit] = &[("ms", 1), ("s", 1000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
-/// The value of a limit: a plain number in the unit that its name ends in, or one with a unit of
-/// its own.
+/// Reads the value of a limit: a plain number in the unit that its name ends in, or one with a unit
+/// of its own.
 pub(crate) fn amount(name: &str, text: &str) -> Result<u64, String> {
     let text = text.trim();
     let number_len = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_');

@@ -1,4 +1,4 @@
-//! `halfping check`, `backup` and `restore`: what operators do with state.
+//! `halfping check`, `backup` and `restore`: the work of operators with stored state.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ use crate::recording::GZIP_MAGIC;
 use crate::report::{Blame, Failure, tell};
 use crate::storage::{self, Bar, summary};
 
-/// Where a store is while it is being restored, in its directory.
+/// Directory of a store while it is being restored, inside the store's own.
 const PARTIAL: &str = "restore.partial";
 
 pub(crate) fn check(args: Check) -> Result<(), Failure> {
@@ -42,7 +42,8 @@ pub(crate) async fn backup(args: Backup) -> Result<(), Failure> {
         return Err(Failure::new(Blame::Usage, why).hint("leave out what follows the path"));
     }
     let is_stdout = args.file == Path::new("-");
-    // Under another name until it is whole: half a backup must not be taken for one.
+    // The file has another name until it is complete, so that nobody takes half a backup for a
+    // whole one.
     let mut partial = args.file.clone().into_os_string();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
@@ -85,8 +86,8 @@ pub(crate) async fn backup(args: Backup) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Creates a file that only its owner may read. One that is there already, or a link of that name,
-/// is left alone.
+/// Creates a file that only its owner may read. An existing file or link of that name is left
+/// alone.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.write(true).create_new(true);
@@ -95,13 +96,13 @@ fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// A new name has to survive a crash as well.
+/// Syncs the directory of a new file, so that its name survives a crash.
 fn sync_name(path: &Path) -> io::Result<()> {
     let above = path.parent().filter(|above| !above.as_os_str().is_empty());
     File::open(above.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Writes the frames of the root, up to where they are a whole state.
+/// Writes the frames of the root, up to the first whole state.
 async fn write(args: &Backup, out: &mut impl Write) -> Result<u64, Failure> {
     let mut watch = args.url.client()?.watch(&args.url.path, WatchOptions::default())?;
     let bar = ProgressBar::new_spinner();
@@ -152,11 +153,12 @@ fn line(what: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// The last line of a backup: without it, a backup of which a byte has changed would be another state.
+/// The last line of a backup: its checksum. Without it, a backup with a changed byte would be read
+/// as another state.
 #[derive(PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct End {
-    /// Of all lines before, in hexadecimal digits.
+    /// Checksum of all lines before, in hexadecimal digits.
     crc32: String,
 }
 
@@ -168,7 +170,7 @@ impl End {
 
 pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
     storage::is_as_meant(&args.data)?;
-    // What a restoring left that was killed is in nobody's way, nor is what every file system has.
+    // A new restore may replace what a killed one left, and ignore what every file system has.
     let is_in_the_way = |name: &OsStr| name != PARTIAL && name != "lost+found";
     let is_new = !args.data.exists();
     let occupied = fs::read_dir(&args.data)
@@ -193,7 +195,8 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
         };
         return Err(Failure::new(Blame::Input, why).hint(hint));
     }
-    // In a place of its own until it is whole. The directory itself may be where a file system is mounted, so it stays.
+    // The store is made in a directory of its own until it is complete. The target directory may be
+    // a mount point, so it stays.
     let partial = args.data.join(PARTIAL);
     let _ = fs::remove_dir_all(&partial);
     let clear = || {
@@ -202,7 +205,7 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
             let _ = fs::remove_dir(&args.data);
         }
     };
-    // What a server had was let in by its limits; nobody else waits for the engine here.
+    // The server's limits admitted this state already, and nobody else waits for the engine here.
     let options = Options { limits: Limits::widest(), ..Options::default() };
     let (api, _) = Api::open(&partial, options, |_| {}).map_err(|fault| {
         clear();
@@ -228,7 +231,7 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Gives what is in a directory its place in the one above, for good.
+/// Moves the content of a directory into the one above, durably.
 fn take_out(partial: &Path, data: &Path) -> io::Result<()> {
     for entry in fs::read_dir(partial)? {
         let entry = entry?;

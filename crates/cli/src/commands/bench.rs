@@ -1,7 +1,7 @@
-//! `halfping bench`: how much a server carries, for whoever has to size one.
+//! `halfping bench`: measures how much a server carries, to size one.
 //!
 //! Readers watch one value, and it is written at a steady rate. Memory and processor time are those
-//! that the server tells of itself at `/_metrics`.
+//! that the server reports at `/_metrics`.
 
 mod ages;
 mod findings;
@@ -29,18 +29,18 @@ use crate::report::{Blame, Failure, tell};
 use crate::stop;
 use crate::target::Target;
 
-/// The share of the readers that is opened first: what only the first of a server take of its
-/// memory is not counted.
+/// The share of the readers that is opened first (one in ten). The memory that a server takes only
+/// once, for its first readers, is not counted.
 const WARM_UP: u32 = 10;
-/// Until the memory of the server is what it stays at.
+/// Time until the memory of the server has settled.
 const SETTLE: Duration = Duration::from_secs(1);
-/// How long readers may take to get the last value.
+/// Time that readers have to receive the last value.
 const STRAGGLERS: Duration = Duration::from_secs(2);
-/// Between two looks at whether they have it.
+/// Time between two checks of that.
 const LOOK: Duration = Duration::from_millis(10);
 
 pub(crate) async fn bench(args: Bench) -> Result<(), Failure> {
-    // The server that is started here has its connections, and files beside them.
+    // A server that is started here needs its connections, and files beside them.
     let connections = u64::from(args.readers) + SPARE_FILES;
     raise_open_files(connections + SPARE_FILES)?;
     let (own, target) = match &args.url {
@@ -95,7 +95,7 @@ fn raise_open_files(needed: u64) -> Result<(), Failure> {
     }
 }
 
-/// One measurement, and where it is made.
+/// One measurement and its server.
 struct Run<'a> {
     args: &'a Bench,
     /// The value that is written and read.
@@ -107,7 +107,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(args: &'a Bench, at: Target) -> Result<Run<'a>, Failure> {
-        // A name that nobody else has.
+        // A name that nobody else uses.
         let name = RandomState::new().hash_one(std::process::id());
         let target = Target { path: format!("{}/bench-{name:016x}", at.place()), base: at.base };
         let bar = ProgressBar::new(1);
@@ -121,13 +121,13 @@ impl<'a> Run<'a> {
 
     async fn measure(&self, findings: &mut Findings, readers: &mut Readers) -> Result<(), Failure> {
         let number = self.tally.write();
-        // Also when this is interrupted before the answer is there.
+        // It counts as written too if an interrupt comes before the answer.
         findings.is_written = true;
         let written = self.client.put(&self.target.path, self.value(number)).await;
         findings.is_written = written.is_ok();
         match written {
             Ok(_) => {}
-            // Whoever may not write can still be told what readers take.
+            // Without the right to write, the memory of readers can still be measured.
             Err(RequestError::Refused(no)) if no.problem.name().is_some() => {
                 findings.refused = Some(Failure::refused(&self.target, &no));
             }
@@ -143,12 +143,13 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Opens the readers, and sees what they take of the server's memory.
+    /// Opens the readers, and measures the server's memory for them.
     async fn open(&self, findings: &mut Findings, readers: &mut Readers) -> Result<(), Failure> {
         let asked = self.args.readers;
         self.progress.set_length(u64::from(asked));
         self.progress.set_message("opening readers");
-        // With connections of its own: that of the writer stays, also where the server lets few in.
+        // Readers have connections of their own: the writer keeps its connection even if the server
+        // admits few.
         let client = self.target.client()?;
         let watch = || client.watch(&self.target.path, WatchOptions::default());
         let shown = |count: u32| self.progress.set_position(u64::from(count));
@@ -173,7 +174,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Writes values, one after the other, at the rate that is asked for or as fast as they are
+    /// Writes values one after the other, at the requested rate or as fast as they are
     /// acknowledged.
     async fn load(&self, findings: &mut Findings, readers: u32) {
         let began = Instant::now();
@@ -198,19 +199,19 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A value of the length that is asked for, with its number in it.
+    /// A value of the requested length that holds its number.
     fn value(&self, number: u64) -> String {
         let digits = format!("\"{number:016x}");
         let filler = (self.args.payload as usize).saturating_sub(digits.len() + 1);
         format!("{digits}{}\"", "x".repeat(filler))
     }
 
-    /// What the server tells of itself; `None` when it does not.
+    /// The metrics of the server; `None` if it shows none.
     async fn metrics(&self) -> Option<Metrics> {
         Metrics::read(&self.client.metrics().await.ok()?)
     }
 
-    /// Removes what was written.
+    /// Removes the value that was written.
     async fn tidy_up(&self) {
         let target = &self.target;
         match self.client.delete(&target.path).await {

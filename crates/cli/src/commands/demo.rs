@@ -1,6 +1,8 @@
-//! `halfping demo`: a city of moving vehicles, or a recording that is played again and again; and the page that shows it.
+//! `halfping demo`: a city of moving vehicles or a recording played again and again, and the page
+//! that shows it.
 //!
-//! `/demo` holds what the page has to know, among it `vehicles`: how many are wished. Whoever writes another number there gets them.
+//! `/demo` holds the settings that the page needs. One of them is `vehicles`, the wished number:
+//! anybody may write another number there.
 
 mod city;
 mod player;
@@ -32,27 +34,28 @@ struct Description {
     source: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     credit: Option<String>,
-    /// The resource whose members are what moves.
+    /// The resource whose members move.
     collection: String,
-    /// How many are wished. A recording has as many as it has.
+    /// Wished number of vehicles. A recording has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     vehicles: Option<usize>,
-    /// How many that were at the start.
+    /// Wished number at the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     vehicles_at_first: Option<usize>,
-    /// How many times faster than in the world everything moves.
+    /// Speed, as a multiple of that in the real world.
     speed: f64,
-    /// About how long after a thing told something it does again, in milliseconds.
+    /// Usual time between two reports of one thing, in milliseconds.
     interval_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     bounds: Option<Bounds>,
     #[serde(skip_serializing_if = "Option::is_none")]
     streets: Option<Streets>,
-    /// How many values have been written so far.
+    /// Values written so far.
     updates: u64,
 }
 
-/// Members that one commit of the demo may write: those of more vehicles than it can be asked for.
+/// Members that one commit of the demo may write: enough for the largest fleet that can be asked
+/// for.
 const FLEET_MEMBERS: usize = 1 << 20;
 
 pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
@@ -91,20 +94,20 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     }
 }
 
-/// Where the demo keeps its state when nobody says anything else: not in the directory where
-/// somebody happens to try it.
+/// The default directory of the demo's state. It is not the current directory, where somebody only
+/// happens to try the demo.
 fn data() -> PathBuf {
     let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let of_user = match cfg!(windows) {
         true => named("LOCALAPPDATA"),
         false => named("XDG_STATE_HOME").or_else(|| named("HOME").map(|home| home.join(".local/state"))),
     };
-    // Others may write there as well, so what it is called is this process's alone.
+    // Others may write to the temporary directory as well, so the name is this process's own.
     let of_nobody = || std::env::temp_dir().join(format!("halfping-demo-{}", std::process::id()));
     of_user.map_or_else(of_nobody, |state| state.join("halfping/demo"))
 }
 
-/// What moves.
+/// The source of all movement.
 enum Life {
     City(Box<City>),
     Recording(Box<Player>),
@@ -120,7 +123,7 @@ impl Life {
         })
     }
 
-    /// Writes what there is at first, and takes away what another life has left in the store.
+    /// Writes the first state, and removes what an earlier run left in the store.
     async fn populate(&mut self, api: &Api) -> Result<(), Failure> {
         match self {
             Life::City(city) => city.populate(api).await,
@@ -128,7 +131,7 @@ impl Life {
         }
     }
 
-    /// What to try in a terminal.
+    /// Commands to try in a terminal.
     fn invitation(&self, url: &str) -> String {
         match self {
             Life::City(city) => city.invitation(url),
@@ -136,7 +139,7 @@ impl Life {
         }
     }
 
-    /// Goes on for ever.
+    /// Moves everything for ever; returns only on a failure.
     async fn drive(&mut self, api: &Api) -> Failure {
         match self {
             Life::City(city) => city.drive(api).await,
@@ -149,7 +152,8 @@ fn failed(error: halfping::Error) -> Failure {
     Failure::new(Blame::Peer, format!("the demo cannot be written: {error}"))
 }
 
-/// Whether to go on after a commit: the disk may have room again, or the store is being closed.
+/// Fails if a commit's error is final. A full disk may have room again, and a store that is being
+/// closed is no failure.
 fn may_go_on<T>(outcome: Result<T, halfping::Error>) -> Result<(), Failure> {
     match outcome {
         Ok(_) | Err(halfping::Error::Storage(_)) => Ok(()),

@@ -1,4 +1,4 @@
-//! What each command does. The grammar is in `args`.
+//! The commands, one file each. The grammar is in `args`.
 
 mod backup;
 mod bench;
@@ -43,7 +43,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
             Command::Check(_) => Ok(()), // above
         }
     });
-    // A thread that still reads stdin cannot be stopped, and must not keep the process.
+    // A thread that reads stdin cannot be stopped, and must not keep the process alive.
     runtime.shutdown_background();
     outcome
 }

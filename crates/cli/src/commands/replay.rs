@@ -1,8 +1,8 @@
-//! `halfping replay`: a recording, written into a server at its own pace.
+//! `halfping replay`: writes a recording into a server at its own pace.
 //!
-//! One thread reads the file, one task waits for each update's time, and up to [`CONNECTIONS`] tasks write, each on a
-//! connection of its own. A path always goes to the same task, which waits for each acknowledgement: so what is written
-//! to a path keeps its order.
+//! One thread reads the file, one task waits for each update's time, and up to [`CONNECTIONS`]
+//! tasks write, each on a connection of its own. A path always goes to the same task, which waits
+//! for each acknowledgement: so the writes to a path keep their order.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::path::Path;
@@ -21,17 +21,17 @@ use crate::recording::{Recording, Update};
 use crate::report::{Blame, Failure, tell};
 use crate::target::Target;
 
-/// How many writes are under way at once.
+/// Writes under way at once.
 const CONNECTIONS: usize = 8;
-/// How many updates are read before their time.
+/// Updates that are read before their time.
 const READ_AHEAD_MAX: usize = 1024;
-/// How many updates whose time has come wait for one connection.
+/// Due updates that wait for one connection.
 const WAITING_MAX: usize = 64;
-/// How often a server that is busy (429, 503) is asked again before that is an error.
+/// Attempts at a server that is busy (429, 503) before that is an error.
 const TRIES_MAX: u32 = 5;
-/// How long to wait when a busy server does not say.
+/// Time to wait when a busy server names none.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
-/// How often the progress is shown.
+/// Time between two updates of the progress bar.
 const SHOWN_EVERY: Duration = Duration::from_millis(500);
 
 pub(crate) async fn replay(args: Replay) -> Result<(), Failure> {
@@ -64,7 +64,8 @@ pub(crate) async fn replay(args: Replay) -> Result<(), Failure> {
     let outcome = loop {
         tokio::select! {
             () = &mut pace, if !paced => paced = true,
-            // All queues are closed once the pacing is over, and each connection ends when its own is empty.
+            // All queues are closed once the pacing is over, and each connection ends when its own
+            // is empty.
             ended = connections.join_next() => match ended {
                 Some(Ok(Ok(()))) => {}
                 Some(Ok(Err(failure))) => break Err(failure),
@@ -83,22 +84,22 @@ pub(crate) async fn replay(args: Replay) -> Result<(), Failure> {
 /// An update whose time has come.
 struct Due {
     update: Update,
-    /// When that was; `None` where there is no schedule.
+    /// The time at which it was due; `None` if there is no schedule.
     at: Option<Instant>,
 }
 
-/// What has been done so far.
+/// The work done so far.
 #[derive(Default)]
 struct Tally {
     written: AtomicU64,
-    /// Position in the file of what was written last.
+    /// Position in the file of the last written update.
     read_bytes: AtomicU64,
-    /// How long after its time the last update was acknowledged.
+    /// Time between the last update's due time and its acknowledgement.
     lag_us: AtomicU64,
     lag_us_max: AtomicU64,
 }
 
-/// Reads the file, and again and again if asked to. Ends early when nobody wants more.
+/// Reads the file, repeatedly if asked to. Ends early when the receiver is gone.
 pub(crate) fn read_all(
     first: Recording,
     file: &Path,
@@ -139,7 +140,7 @@ async fn pace(mut updates: Receiver<(u64, Update)>, queues: Vec<Sender<Due>>, sp
                     _ => *schedule.insert((pass, Instant::now(), update.t_ms)),
                 };
                 let after = Duration::try_from_secs_f64((update.t_ms - t_ms) / 1000.0 / times);
-                // A step back in time is due at once.
+                // An update with an earlier time is due at once.
                 let at = start + after.unwrap_or_default();
                 sleep_until(at).await;
                 Some(at)
@@ -152,7 +153,7 @@ async fn pace(mut updates: Receiver<(u64, Update)>, queues: Vec<Sender<Due>>, sp
     }
 }
 
-/// Writes what is due, one at a time.
+/// Writes due updates, one at a time.
 async fn write(client: Client, to: Target, mut due: Receiver<Due>, tally: Arc<Tally>) -> Result<(), Failure> {
     while let Some(Due { update, at }) = due.recv().await {
         let path = format!("{}{}", to.place(), update.path);
@@ -180,7 +181,7 @@ async fn write(client: Client, to: Target, mut due: Receiver<Due>, tally: Arc<Ta
     Ok(())
 }
 
-/// A bar where the end is known, else a sign of life. Hidden when stderr is no terminal.
+/// A progress bar if the end is known, else a spinner. Hidden if stderr is no terminal.
 fn progress(file: &Path) -> ProgressBar {
     let (bar, template) = match file.metadata() {
         Ok(metadata) if metadata.is_file() => {
@@ -194,7 +195,7 @@ fn progress(file: &Path) -> ProgressBar {
     }
 }
 
-/// What was shown last, to tell the rate since then.
+/// The progress that was shown last, to compute the rate since then.
 struct Shown {
     at: Instant,
     written: u64,

@@ -27,11 +27,11 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
     probe(listen)?;
     warn_of(&options, listen);
     let console = options.console;
-    // One and the same all along: a request between two would be heard by neither.
+    // One future for the whole run: with two, a request between them would be lost.
     let mut stop = pin!(stop::requested());
     let api = tokio::select! {
         opened = storage::open(&args.storage, config.data.as_deref(), options) => opened?,
-        // Nothing has been promised to anybody yet.
+        // Nothing was acknowledged yet, so nothing has to be finished.
         () = &mut stop => return Ok(()),
     };
     let server = with_pages(bind(listen, api.clone()).await?, console, false);
@@ -43,13 +43,13 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
     run(server, &api, stop).await
 }
 
-/// The same address with another port, if one is asked for.
+/// Replaces the port of an address, if one is asked for.
 pub(crate) fn at_port(mut listen: SocketAddr, port: Option<u16>) -> SocketAddr {
     listen.set_port(port.unwrap_or(listen.port()));
     listen
 }
 
-/// Says at the start what lets others in, or keeps everybody from writing.
+/// Warns at the start of settings that let others in or forbid writing.
 pub(crate) fn warn_of(options: &Options, listen: SocketAddr) {
     if !options.read_only && !listen.ip().to_canonical().is_loopback() {
         warn!(
@@ -65,11 +65,11 @@ pub(crate) fn warn_of(options: &Options, listen: SocketAddr) {
     }
 }
 
-/// Fails early when the address is taken: opening a store can take a while.
+/// Fails early if the address is taken: opening a store can take a while.
 pub(crate) fn probe(listen: SocketAddr) -> Result<(), Failure> {
     match std::net::TcpListener::bind(listen) {
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(cannot_listen(listen, &error)),
-        // Any other trouble is told when it counts.
+        // Any other error is reported when the server binds.
         _ => Ok(()),
     }
 }
@@ -90,7 +90,8 @@ pub(crate) async fn bind(listen: SocketAddr, api: Api) -> Result<Server, Failure
     Server::bind(listen, api).await.map_err(|error| cannot_listen(listen, &error))
 }
 
-/// The server with pages beside its API: the console's is there for whoever may see what it shows.
+/// Adds pages to the server beside its API. The console's page is served to those who may see its
+/// data.
 pub(crate) fn with_pages(server: Server, console: Console, demo: bool) -> Server {
     server.beside(move |request| {
         let console = console.is_open_for(request.headers(), request.uri());
@@ -99,7 +100,7 @@ pub(crate) fn with_pages(server: Server, console: Console, demo: bool) -> Server
     })
 }
 
-/// Says where the server listens, in the form that the log has. Returns the URL that leads there from this machine.
+/// Prints where the server listens, in the log's format. Returns a URL that works on this machine.
 pub(crate) fn announce(server: &Server, format: LogFormat) -> String {
     let address = server.local_addr();
     let url = format!("http://{}", reachable(address));
@@ -112,7 +113,7 @@ pub(crate) fn announce(server: &Server, format: LogFormat) -> String {
     url
 }
 
-/// Serves until asked to stop, and then until everybody has been told and everything is written.
+/// Serves until asked to stop; then waits until all readers are told and all commits are stored.
 pub(crate) async fn run(server: Server, api: &Api, stop: impl Future<Output = ()>) -> Result<(), Failure> {
     let served = server.run(stop).await;
     api.close().await;
@@ -121,7 +122,7 @@ pub(crate) async fn run(server: Server, api: &Api, stop: impl Future<Output = ()
     Ok(())
 }
 
-/// "Every address" is one to listen on, not one to connect to.
+/// Replaces the address "any" by loopback: one can listen on it, but not connect to it.
 fn reachable(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, v4.port()).into(),

@@ -44,7 +44,7 @@ pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
                 }
             }
             Event::Frame(frame) => printer.print(source, &frame)?,
-            // Somebody who mistypes an address wants to know, and not to wait.
+            // A first connection that fails ends the command: the address may be mistyped.
             Event::Lost { why: Lost::Network(fault), .. } if !source.reached => {
                 return Err(Failure::request(target, fault.into()));
             }
@@ -78,16 +78,17 @@ fn stream(
 /// One of the watched resources.
 struct Source<'a> {
     target: &'a Target,
-    /// Whether its server ever answered.
+    /// True once its server has answered.
     reached: bool,
-    /// A whole value of which the last part has not come (S5): how many parts, and bytes, so far.
+    /// A whole value of which the last part has not come (S5): parts and bytes so far.
     parts: Option<(usize, usize)>,
 }
 
 impl Source<'_> {
-    /// What there is to tell of a frame. A value that comes in parts is told once, when it is whole.
+    /// The things to print for a frame. A value that comes in parts is printed once, when it is
+    /// complete.
     fn things(&mut self, frame: &Frame) -> Vec<Thing> {
-        // On a stream of many paths, frames say which one they are of.
+        // On a stream of many paths, each frame names its path.
         let path = frame.path.as_deref().unwrap_or(self.target.place());
         let bytes = frame.value.as_ref().map_or(0, |value| value.get().len());
         let parts = match (frame.kind, self.parts) {
@@ -118,7 +119,7 @@ struct Printer {
 
 impl Printer {
     fn print(&self, source: &mut Source<'_>, frame: &Frame) -> Result<(), Failure> {
-        // One lock and one flush a frame: a pipe's reader sees whole frames, and at once.
+        // One lock and one flush a frame: the reader of a pipe gets whole frames at once.
         let mut out = io::BufWriter::new(io::stdout().lock());
         if self.json {
             writeln!(out, "{}", print::json(&self.line(source.target, frame), self.to_terminal))?;
@@ -128,9 +129,9 @@ impl Printer {
         Ok(out.flush()?)
     }
 
-    /// The frame as the protocol has it (N1), with `url` first where there are several.
+    /// The frame as the protocol has it (N1), with `url` first if there are several.
     fn line(&self, target: &Target, frame: &Frame) -> String {
-        // Frames are plain data with text keys: they always serialise.
+        // Frames are plain data with text keys: serialising them cannot fail.
         let line = serde_json::to_string(frame).unwrap_or_default();
         match line.strip_prefix('{') {
             Some(members) if self.several => {

@@ -34,7 +34,8 @@ fn written(target: &Target, outcome: Result<Written, RequestError>) -> Result<()
     Ok(())
 }
 
-/// The value of an argument, or of stdin for `-`. Looked at here, because a shell that ate the quotes is the usual mistake.
+/// The value of an argument, or of stdin for `-`. It is checked here, because a shell that removed
+/// the quotes is the usual mistake.
 fn json(argument: String) -> Result<String, Failure> {
     let bad = |why: String| Failure::new(Blame::Input, why);
     let from_stdin = argument == "-";

@@ -1,4 +1,4 @@
-//! Hints for settings that are almost right, or stand in another place.
+//! Hints for settings with a misspelled name or in the wrong section.
 
 use halfping::Limits;
 use toml::de::DeTable;
@@ -20,7 +20,7 @@ pub(super) fn sections_are_tables(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Adds a hint if what is wrong is a name that is almost a known one, or one of another section.
+/// Adds a hint if a setting's name is misspelled or belongs to another section.
 pub(super) fn said(failure: Failure, message: &str) -> Failure {
     let Some(names) = message.strip_prefix("unknown field ") else { return failure };
     let mut names = names.split('`').skip(1).step_by(2);
@@ -39,7 +39,7 @@ pub(super) fn said(failure: Failure, message: &str) -> Failure {
     }
 }
 
-/// Where a word of the command line belongs that stands before the first section.
+/// The place of a command-line word that stands before the first section.
 fn elsewhere(name: &str, known: &[&str]) -> Option<&'static str> {
     let (_, hint) = ELSEWHERE.iter().find(|(word, _)| *word == name.replace('-', "_"))?;
     known.contains(&"listen").then_some(hint)
@@ -49,11 +49,11 @@ pub(super) fn is_limit(name: &str) -> bool {
     serde_json::to_value(Limits::default()).is_ok_and(|all| all.get(name).is_some())
 }
 
-/// A part of the file with a name. What stands before the first has none.
+/// A section of the file. Settings before the first section have none.
 struct Section {
     name: &'static str,
     settings: &'static [&'static str],
-    /// A line of it.
+    /// An example line of it.
     example: &'static str,
 }
 
@@ -70,7 +70,7 @@ const SECTIONS: [Section; 5] = [
     Section { name: "console", settings: &["enabled"], example: "enabled = true" },
 ];
 
-/// Words of the command line that the file has otherwise, or not at all.
+/// Words of the command line that the file spells otherwise or does not have.
 const ELSEWHERE: [(&str, &str); 4] = [
     ("port", "a port is written `listen = 7171`, or with its address `listen = \"127.0.0.1:7171\"`"),
     ("memory", "only the command line has it: --memory"),

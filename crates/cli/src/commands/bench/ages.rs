@@ -1,13 +1,13 @@
-//! Ages of what was delivered, in buckets: however many there are, they take the same room.
+//! Ages of delivered updates, counted in buckets: they take the same memory however many there are.
 
 use std::time::Duration;
 
-/// Buckets for each doubling of an age: one is 4 % wide at most.
+/// Number of buckets for each doubling of an age: one is 4 % wide at most.
 const STEPS: u32 = 32;
-/// Ages from 2^32 µs on, more than an hour, are in the last bucket.
+/// Number of doublings. Ages from 2^32 µs on, more than an hour, are in the last bucket.
 const DOUBLINGS: u32 = 32;
 
-/// How often each age was seen.
+/// Counts of ages.
 #[derive(Debug)]
 pub(super) struct Ages {
     counts: Vec<u64>,
@@ -33,7 +33,8 @@ impl Ages {
         self.total
     }
 
-    /// The age, in milliseconds, that this share of all is not above; `None` of none at all.
+    /// Percentile of the ages, in milliseconds: this share of them is not above it. `None` if there
+    /// are none.
     pub(super) fn percentile_ms(&self, share: f64) -> Option<f64> {
         let rank = (self.total as f64 * share).ceil().max(1.0) as u64;
         let mut seen = 0;
@@ -55,7 +56,7 @@ fn bucket(us: u64) -> usize {
     (doubling * STEPS) as usize + step as usize
 }
 
-/// The end of a bucket.
+/// The upper end of a bucket, in microseconds.
 fn upper_us(bucket: usize) -> f64 {
     let (doubling, step) = (bucket as u32 / STEPS, bucket as u32 % STEPS);
     f64::from(2u32).powf(f64::from(doubling)) * (1.0 + f64::from(step + 1) / f64::from(STEPS))

@@ -1,4 +1,4 @@
-//! What was found, as a table and as JSON.
+//! The findings of a measurement, as a table and as JSON.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -14,26 +14,26 @@ use crate::target::Target;
 
 const GIB: f64 = (1u64 << 30) as f64;
 
-/// All that was found, as far as it went.
+/// All findings so far.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
-    /// The server was started for this.
+    /// True if the server was started for this measurement.
     pub(super) is_own: bool,
-    /// There is something to be removed.
+    /// True if there is a value to be removed.
     pub(super) is_written: bool,
     /// Readers that were open.
     pub(super) readers: u32,
-    /// The server tells what it takes of the machine.
+    /// True if the server shows its metrics.
     pub(super) has_metrics: bool,
     /// Memory of the server for each idle reader.
     pub(super) reader_bytes: Option<f64>,
     pub(super) load: Option<Load>,
     pub(super) is_interrupted: bool,
-    /// What the server did not do.
+    /// The request that the server refused.
     pub(super) refused: Option<Failure>,
 }
 
-/// What the server tells of itself, as far as this command asks.
+/// The metrics of the server that this command uses.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Metrics {
     resident_bytes: Option<f64>,
@@ -41,7 +41,7 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    /// Reads the text of `/_metrics`; `None` when it is something else.
+    /// Reads the text of `/_metrics`; `None` if it is something else.
     pub(super) fn read(text: &str) -> Option<Metrics> {
         let value = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -54,18 +54,18 @@ impl Metrics {
         })
     }
 
-    /// By how many bytes memory has grown.
+    /// Growth of memory, in bytes.
     pub(super) fn growth(before: Option<&Metrics>, after: Option<&Metrics>) -> Option<f64> {
         Some(after?.resident_bytes? - before?.resident_bytes?)
     }
 }
 
-/// What came of the writes.
+/// The results of writing.
 #[derive(Debug)]
 pub(super) struct Load {
     pub(super) began: Instant,
     pub(super) writes: u64,
-    /// How long was written; not known before the end.
+    /// Duration of writing; not known before the end.
     pub(super) took: Option<Duration>,
     cpu_before_s: Option<f64>,
     cpu_s: Option<f64>,
@@ -75,7 +75,7 @@ pub(super) struct Load {
 
 impl Load {
     pub(super) fn begin(metrics: Option<&Metrics>, tally: &Tally) -> Load {
-        // What readers were sent before does not count.
+        // Ages of earlier deliveries do not count.
         tally.take_ages();
         let cpu_before_s = metrics.and_then(|metrics| metrics.cpu_s);
         let (ages, cuts) = (Ages::default(), 0);
@@ -86,7 +86,7 @@ impl Load {
         self.took.get_or_insert_with(|| self.began.elapsed());
         (self.ages, self.cuts) = (tally.take_ages(), tally.cuts());
         let now_s = metrics.and_then(|metrics| metrics.cpu_s);
-        // The system counts in hundredths of a second: what is less is not known.
+        // The system counts in hundredths of a second: less than one is not known.
         let used_s = self.cpu_before_s.zip(now_s).map(|(before, now)| now - before);
         self.cpu_s = used_s.filter(|used| *used > 0.0);
     }
@@ -101,20 +101,20 @@ impl Load {
         Some(self.cpu_s? / deliveries as f64 * 1e6)
     }
 
-    /// Deliveries a second for which one core suffices.
+    /// Deliveries a second that one core can make.
     fn a_core(&self) -> Option<f64> {
         Some(1e6 / self.delivery_us()?)
     }
 }
 
 impl Findings {
-    /// What to know about the figures.
+    /// Remarks on the figures.
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.is_interrupted {
             notes.push("stopped early: these are the figures up to then".to_owned());
         }
-        // An interrupt may come before anybody asked for them.
+        // An interrupt may come before the metrics were read.
         let was_idle = self.readers > 0 && (self.load.is_some() || !self.is_interrupted);
         if was_idle && !self.has_metrics {
             notes.push("the server does not show /_metrics: memory and CPU time are not known".to_owned());
@@ -183,7 +183,7 @@ impl Findings {
     }
 }
 
-/// A number with its thousands apart.
+/// Formats a number with its thousands apart.
 fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut out = String::new();

@@ -1,4 +1,4 @@
-//! A server of our own: this program again, in a process whose memory and time are only its own.
+//! A server of our own: this program again, in a process whose memory and time nothing else uses.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -6,25 +6,25 @@ use std::thread;
 
 use crate::report::{Blame, Failure, tell};
 
-/// A running server, in memory. It ends with this, and with this process.
+/// A running server, in memory. It ends when this value is dropped, and when this process ends.
 pub(super) struct OwnServer {
     child: Child,
     pub(super) url: String,
 }
 
 impl OwnServer {
-    /// Starts one for so many connections, on a port that is free.
+    /// Starts a server for so many connections, on a free port.
     pub(super) fn start(connections: u64) -> Result<OwnServer, Failure> {
         let broken = |why| Failure::new(Blame::Peer, format!("cannot start a server: {why}"));
         let program = std::env::current_exe().map_err(|error| broken(error.to_string()))?;
         let mut command = Command::new(program);
-        // What is set for servers of the user's own is not for this one.
+        // The user's settings for other servers do not apply to this one.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("HALFPING_") {
                 command.env_remove(name);
             }
         }
-        // Ctrl-C in the terminal is not for it: it is asked for its metrics afterwards.
+        // Ctrl-C in the terminal must not reach it: its metrics are read afterwards.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command
@@ -35,7 +35,7 @@ impl OwnServer {
             .stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| broken(error.to_string()))?;
         let says = child.stderr.take();
-        // Ends it also when this fails.
+        // An early return ends the process too.
         let mut server = OwnServer { child, url: String::new() };
         let lines = says.into_iter().flat_map(|says| BufReader::new(says).lines());
         let mut lines = lines.map_while(Result::ok);
@@ -50,7 +50,7 @@ impl OwnServer {
         if server.url.is_empty() {
             return Err(broken(said.join("; ")));
         }
-        // Whatever it warns of may be the reason for a strange figure.
+        // A warning of the server may be the reason for a strange figure, so it is shown.
         thread::spawn(move || {
             lines
                 .filter(|line| !line.starts_with("try:"))

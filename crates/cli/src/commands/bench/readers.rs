@@ -15,7 +15,7 @@ const BATCH: u32 = 50;
 pub(super) struct Readers {
     tasks: JoinSet<()>,
     tally: Arc<Tally>,
-    /// What each reader came to first: its state, or why it has none.
+    /// The first result of each reader: its state, or the reason why it has none.
     first: Sender<Result<(), String>>,
     firsts: Receiver<Result<(), String>>,
     count: u32,
@@ -28,8 +28,8 @@ impl Readers {
         Readers { tasks: JoinSet::new(), tally, first, firsts, count: 0, refusal: None }
     }
 
-    /// Opens so many more, up to the first batch in which one is not let in. Tells how many there
-    /// are as it goes on.
+    /// Opens so many more readers, up to the first batch in which one is refused. Reports the
+    /// number of readers as it grows.
     pub(super) async fn open(
         &mut self,
         more: u32,
@@ -54,18 +54,18 @@ impl Readers {
         Ok(())
     }
 
-    /// Readers that are open.
+    /// The number of open readers.
     pub(super) fn count(&self) -> u32 {
         self.count
     }
 
-    /// Why one was not let in.
+    /// The reason of the first refusal.
     pub(super) fn refusal(&self) -> Option<&str> {
         self.refusal.as_deref()
     }
 }
 
-/// One reader: waits for its state, then counts each value that is newer.
+/// One reader: waits for its state, then counts each newer value.
 async fn read(mut watch: Watch, tally: Arc<Tally>, first: Sender<Result<(), String>>) {
     let mut first = Some(first);
     let mut last = None;
@@ -98,7 +98,7 @@ async fn read(mut watch: Watch, tally: Arc<Tally>, first: Sender<Result<(), Stri
     }
 }
 
-/// The number of the value in a frame.
+/// The number in the value of a frame.
 fn number(frame: &Frame) -> Option<u64> {
     let text = frame.value.as_deref()?.get().strip_prefix('"')?;
     u64::from_str_radix(text.get(..16)?, 16).ok()

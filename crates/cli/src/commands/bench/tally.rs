@@ -1,4 +1,4 @@
-//! What was written and when, and what arrived of it.
+//! Values that were written, with their times, and their deliveries.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,13 +6,13 @@ use tokio::time::Instant;
 
 use super::ages::Ages;
 
-/// What the writer and all readers add to.
+/// Counts that the writer and all readers share.
 #[derive(Debug, Default)]
 pub(super) struct Tally(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// When each value was written, by its number.
+    /// Write times of the values, by number.
     written: Vec<Instant>,
     ages: Ages,
     /// Readers that have the newest value.
@@ -22,7 +22,7 @@ struct Inner {
 }
 
 impl Tally {
-    /// A value is about to be written; its number is the result.
+    /// Notes that a value is about to be written, and returns its number.
     pub(super) fn write(&self) -> u64 {
         let mut inner = self.inner();
         inner.written.push(Instant::now());
@@ -30,7 +30,7 @@ impl Tally {
         inner.written.len() as u64 - 1
     }
 
-    /// A reader has the value of this number.
+    /// Notes that a reader has the value of this number.
     pub(super) fn deliver(&self, number: u64) {
         let mut inner = self.inner();
         let Some(written) = inner.written.get(number as usize).copied() else { return };
@@ -54,7 +54,7 @@ impl Tally {
         self.inner().cut
     }
 
-    /// The ages so far, which are no longer here then.
+    /// Takes the ages so far out of the counts.
     pub(super) fn take_ages(&self) -> Ages {
         std::mem::take(&mut self.inner().ages)
     }

@@ -15,11 +15,11 @@ use crate::fleet::{Fleet, Streets, Summary, TICKS_PER_SECOND};
 use crate::playback::Bounds;
 use crate::report::Failure;
 
-/// How much of the city's life has passed before it is shown: a minute.
+/// Ticks before the city is shown: one minute.
 const WARM_UP_TICKS: usize = 60 * TICKS_PER_SECOND;
-/// How many vehicles can be wished, unless the command line asks for more.
+/// The largest number of vehicles that can be wished, unless the command line asks for more.
 const WISHED_MAX: usize = 20_000;
-/// How many appear or go at once.
+/// Vehicles that appear or go at once.
 const STEP: usize = 500;
 
 const SIZE: &str = "/demo/vehicles";
@@ -43,7 +43,7 @@ struct Told {
 impl City {
     pub(super) fn new(vehicles: usize, seed: u64) -> City {
         let mut fleet = Fleet::new(vehicles, seed);
-        // At first everything stands. By the time anybody looks, the city is awake.
+        // At first all vehicles stand still. After the warm-up they move.
         for _ in 0..WARM_UP_TICKS {
             fleet.tick();
         }
@@ -54,10 +54,10 @@ impl City {
         self.updates = self.fleet.len() as u64;
         let commit = Commit::new().put("/fleet", &self.told()).put("/demo", &self.description());
         let mut city = self.fleet.all().fold(commit, |commit, (id, telemetry)| {
-            // What visitors have written into a vehicle stays there.
+            // Members that visitors wrote into a vehicle stay there.
             commit.merge(&format!("/vehicles/{id}"), &telemetry)
         });
-        // Those of a larger city that was kept in this store.
+        // Vehicles that the store kept from a larger city.
         let known: BTreeMap<String, IgnoredAny> = match api.get("/vehicles") {
             Ok(Some(known)) => known,
             _ => BTreeMap::new(),
@@ -101,7 +101,8 @@ a larger fleet:
     async fn live(&mut self, api: &Api) -> Result<(), Failure> {
         let mut size: Watch<Value> = api.watch(SIZE).map_err(failed)?;
         let mut ticks = interval(Duration::from_secs(1) / TICKS_PER_SECOND as u32);
-        // After a pause (a laptop that slept) the city goes on from where it was, and does not race to catch up.
+        // After a pause (a laptop that slept) the city goes on from where it was, and does not try
+        // to catch up.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         for tick in 1.. {
             loop {
@@ -121,7 +122,7 @@ a larger fleet:
         Ok(())
     }
 
-    /// A tenth of a second of the city.
+    /// The commit for a tenth of a second.
     fn tick(&mut self, is_whole_second: bool) -> Commit {
         let mut commit = Commit::new();
         let (appeared, gone) = self.fleet.resize(self.wished, STEP);
@@ -130,11 +131,11 @@ a larger fleet:
             commit = commit.merge(&format!("/vehicles/{id}"), &telemetry);
         }
         if !gone.is_empty() {
-            // One that somebody has removed already is no reason to fail.
+            // A vehicle that somebody has removed already is no reason to fail.
             let gone: BTreeMap<String, ()> = gone.into_iter().map(|id| (id, ())).collect();
             commit = commit.merge("/vehicles", &gone);
         }
-        // Merges, so that what a visitor writes into a vehicle stays there.
+        // Merges keep the members that a visitor wrote into a vehicle.
         for (id, telemetry) in self.fleet.tick() {
             commit = commit.merge(&format!("/vehicles/{id}"), &telemetry);
             updates += 1;
@@ -146,7 +147,7 @@ a larger fleet:
         commit.put("/demo/updates", &self.updates)
     }
 
-    /// Somebody has written how many vehicles there are to be.
+    /// Applies a number of vehicles that somebody wrote.
     async fn heed(&mut self, api: &Api, wish: Option<Value>) -> Result<(), Failure> {
         let wished = understood(wish.as_ref(), self.wished, self.wished_max);
         if wished != self.wished {
@@ -159,7 +160,7 @@ a larger fleet:
         let found = wish.as_ref().map_or("nothing".to_owned(), Value::to_string);
         let found: String = found.chars().take(80).collect();
         warn!(found, put = wished, "{SIZE} is a whole number from 1 to {}; it is put right", self.wished_max);
-        // All of it: whatever was wrong there may have been what the number is a member of.
+        // The whole value is written: somebody may have replaced the object that holds the number.
         may_go_on(api.put("/demo", &self.description()).await)
     }
 
@@ -186,7 +187,7 @@ a larger fleet:
     }
 }
 
-/// The number that a wish comes to. What is none leaves everything as it is.
+/// The number of vehicles that a wish means. Anything that is no number changes nothing.
 fn understood(wish: Option<&Value>, before: usize, max: usize) -> usize {
     match wish.and_then(Value::as_f64) {
         Some(number) => number.round().clamp(1.0, max as f64) as usize,

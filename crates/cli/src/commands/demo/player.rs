@@ -1,4 +1,4 @@
-//! A recording, played again and again, each time with its values where it has them.
+//! A player: it repeats a recording, and begins each time with the values at the start.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,15 +17,16 @@ use crate::playback::Survey;
 use crate::recording::{Recording, Update};
 use crate::report::Failure;
 
-/// How many updates are read before their time.
+/// Updates that are read before their time.
 const READ_AHEAD_MAX: usize = 1024;
-/// How many go into one commit.
+/// Updates in one commit.
 const COMMIT_MAX: usize = 1000;
-/// The longest that nothing happens: recorded silence beyond it is left out.
+/// The longest silence that is played; the rest of a recorded silence is left out.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
-/// Later than this, the recording goes on from where it is, and does not race to catch up: a laptop may have slept.
+/// The largest delay that is caught up. After a longer one (a laptop that slept), the recording
+/// goes on from where it is.
 const LATE_MAX: Duration = Duration::from_secs(2);
-/// How often `/fleet` is told, and what has gone looked for.
+/// Time between two writes of `/fleet`, and between two searches for things that have gone.
 const SUMMARY_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Player {
@@ -33,7 +34,7 @@ pub(super) struct Player {
     survey: Survey,
     speed: f64,
     credit: Option<String>,
-    /// What is there now: the recorded time at which it was last heard of.
+    /// Things that are there now, with the recorded time of their last report.
     heard_ms: HashMap<String, f64>,
     /// The recorded time.
     now_ms: f64,
@@ -63,7 +64,7 @@ impl Player {
     }
 
     pub(super) async fn populate(&mut self, api: &Api) -> Result<(), Failure> {
-        // What an earlier run has left in this store.
+        // Things that an earlier run left in this store.
         let left: Vec<String> = self.survey.paths.clone();
         may_go_on(api.commit(without(api, Commit::new(), left)).await)?;
         let commit = Commit::new().put("/fleet", &self.told()).put("/demo", &self.description());
@@ -103,7 +104,7 @@ how many there are, and what time it was:
         let (read, mut updates) = channel(READ_AHEAD_MAX);
         let file = self.file.clone();
         let reader = spawn_blocking(move || read_all(first, &file, true, &read));
-        // What was last told before the beginning is there when it begins.
+        // Things that reported before the beginning are there when it begins.
         let begin_ms = self.survey.busiest_ms;
         let mut schedule = Schedule::new(begin_ms, self.speed);
         let (mut playing, mut due) = (0, Vec::new());
@@ -115,7 +116,7 @@ how many there are, and what time it was:
             if pass != playing {
                 playing = pass;
                 self.write(api, &mut due).await?;
-                // The end is there for as long as everything else was.
+                // The end is shown for as long as everything else was.
                 let interval = Duration::try_from_secs_f64(self.survey.interval_ms / 1000.0 / self.speed);
                 sleep(interval.unwrap_or_default().min(SILENCE_MAX)).await;
                 let all: Vec<String> = self.heard_ms.drain().map(|(path, _)| path).collect();
@@ -137,7 +138,7 @@ how many there are, and what time it was:
         reader.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
-    /// Writes what is due as one commit.
+    /// Writes due updates as one commit.
     async fn write(&mut self, api: &Api, due: &mut Vec<Update>) -> Result<(), Failure> {
         let Some(last) = due.last() else { return Ok(()) };
         let line = last.line;
@@ -151,7 +152,7 @@ how many there are, and what time it was:
             .map_err(|failure| failure.at(format_args!("{}, up to line {line}", self.file.display())))
     }
 
-    /// What there is, without what has not been heard of for long.
+    /// Sums up the things that are there, and removes those silent for long.
     fn summary(&mut self, api: &Api) -> Commit {
         let (now_ms, gone_ms) = (self.now_ms, self.survey.gone_ms());
         let gone = self.heard_ms.extract_if(|_, heard_ms| *heard_ms + gone_ms < now_ms);
@@ -181,18 +182,18 @@ how many there are, and what time it was:
     }
 }
 
-/// Deletes of those that are there.
+/// Adds deletes of those paths that exist.
 fn without(api: &Api, commit: Commit, paths: Vec<String>) -> Commit {
     let there = paths.into_iter().filter(|path| matches!(api.get::<IgnoredAny>(path), Ok(Some(_))));
     there.fold(commit, |commit, path| commit.delete(&path))
 }
 
-/// When what was recorded is to happen.
+/// Times at which recorded updates are played.
 struct Schedule {
     start: Instant,
     t_ms: f64,
     speed: f64,
-    /// When the last one before is to happen.
+    /// Time of the last update before.
     last: Instant,
 }
 
@@ -205,7 +206,7 @@ impl Schedule {
     fn at(&mut self, t_ms: f64) -> Instant {
         let (now, after) =
             (Instant::now(), Duration::try_from_secs_f64((t_ms - self.t_ms) / 1000.0 / self.speed));
-        // From before the beginning.
+        // The update is from before the beginning.
         let Ok(after) = after else { return now };
         let at = self.start + after;
         let kept = at.clamp(now.checked_sub(LATE_MAX).unwrap_or(now), self.last.max(now) + SILENCE_MAX);
