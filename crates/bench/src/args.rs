@@ -1,4 +1,4 @@
-//! The grammar of `halfping-bench`: what its scenarios have in common.
+//! The grammar of `halfping-bench`: options that its scenarios share.
 
 mod attack;
 mod scenarios;
@@ -15,8 +15,9 @@ pub(crate) use self::scenarios::*;
 
 /// Measure a server on this machine
 ///
-/// Starts the `halfping` that was built beside it, loads it over 127.0.0.1, and prints what it did, with its floor beside it: a bare loop
-/// that writes the same bytes to the same sockets, measured in the same run. Figures are medians of the runs.
+/// Starts the `halfping` that was built beside it and loads it over 127.0.0.1. Prints the figures
+/// of the server beside those of its floor: a bare loop that writes the same bytes to the same
+/// sockets, measured in the same run. Figures are medians of the runs.
 #[derive(Debug, Parser)]
 #[command(
     name = "halfping-bench",
@@ -52,14 +53,14 @@ pub(crate) enum Scenario {
     FloorServer(FloorServer),
 }
 
-/// The floor, as a server: what `bench` starts to compare with
+/// The floor as a server, which the measurements start to compare with
 #[derive(Debug, Group)]
 pub(crate) struct FloorServer {
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
 
-    /// As the server's limit `unsent_bytes`
+    /// The counterpart of the server's limit `unsent_bytes`
     #[arg(long, value_name = "BYTES", default_value_t = 16 << 10)]
     pub(crate) unsent_bytes: u32,
 
@@ -68,10 +69,10 @@ pub(crate) struct FloorServer {
     pub(crate) data: Option<PathBuf>,
 }
 
-/// What all scenarios have.
+/// Options of all scenarios.
 #[derive(Debug, Group)]
 pub(crate) struct Runs {
-    /// How often each figure is measured; the median counts
+    /// Number of runs; each figure is the median of them
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub(crate) runs: u32,
 
@@ -88,7 +89,7 @@ pub(crate) struct Runs {
     pub(crate) json: bool,
 }
 
-/// What all scenarios have that stay on this machine.
+/// Options of the scenarios that stay on this machine.
 #[derive(Debug, Group)]
 pub(crate) struct Local {
     #[command(flatten)]
@@ -99,7 +100,7 @@ pub(crate) struct Local {
     pub(crate) url: Option<SocketAddr>,
 }
 
-/// How readers read.
+/// Transports of readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Transport {
     /// WebSocket sessions
@@ -117,7 +118,7 @@ impl fmt::Display for Transport {
     }
 }
 
-/// Lengths of values: they carry a number and a time.
+/// Allowed lengths of values. A value holds a number and a time, so it has a least length.
 fn payload() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(64..=32_768)
 }
@@ -127,7 +128,8 @@ fn rate() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..=20_000)
 }
 
-/// The load is nothing to send to other people's machines.
+/// Parses the address of a server. Only loopback is allowed: the load must not reach other people's
+/// machines.
 fn loopback(text: &str) -> Result<SocketAddr, String> {
     let local =
         place(text).and_then(|host| host.replace("localhost", "127.0.0.1").parse::<SocketAddr>().ok());
@@ -142,7 +144,7 @@ fn anywhere(text: &str) -> Result<SocketAddr, String> {
     addresses.into_iter().next().ok_or_else(wrong)
 }
 
-/// Host and port of an http URL that has nothing behind them. The scheme may be left out.
+/// Host and port of an http URL without a path. The scheme may be left out.
 fn place(text: &str) -> Option<&str> {
     let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
     let host = rest.strip_suffix('/').unwrap_or(rest);

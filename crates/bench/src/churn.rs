@@ -1,4 +1,4 @@
-//! A writer that has members of one object come and go at a steady rate.
+//! A writer that makes members of one object come and go at a steady rate.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::plain::Plain;
 
-/// Commits a second: each has several members when more come.
+/// Commits a second. At higher rates, each commit has several members.
 const BEATS_PER_SECOND: u32 = 200;
 /// Seconds that a member stays.
 const STAY_SECONDS: u64 = 1;
@@ -50,7 +50,7 @@ struct Shared {
 }
 
 impl Churn {
-    /// `path`: the object. So many members come each second, and as many go.
+    /// Starts the writer on the object at `path`. So many members come each second, and as many go.
     pub(super) fn start(address: SocketAddr, path: &'static str, per_second: u32) -> Churn {
         let shared = Arc::new(Shared::default());
         let theirs = shared.clone();

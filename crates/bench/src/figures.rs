@@ -1,4 +1,4 @@
-//! What was measured: medians, ratios, and how they are shown.
+//! Figures: medians, ratios, and their output.
 
 use std::io::{self, Write};
 
@@ -6,18 +6,18 @@ use serde_json::{Map, Value, json};
 
 use crate::subject::Kind;
 
-/// Something that is measured.
+/// A measured quantity.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Metric {
-    /// In JSON; the unit comes last.
+    /// Its name in JSON; the unit comes last.
     pub(super) name: &'static str,
-    /// In the table.
+    /// Its label in the table.
     pub(super) label: &'static str,
     /// Digits after the point in the table.
     pub(super) digits: usize,
 }
 
-/// Those that several scenarios have.
+/// Metrics that several scenarios share.
 pub(super) static AGE_P50: Metric =
     Metric { name: "age_p50_ms", label: "age on arrival, p50, ms", digits: 3 };
 pub(super) static AGE_P99: Metric =
@@ -27,7 +27,7 @@ pub(super) static SERVER_CORES: Metric =
 pub(super) static GENERATOR_CORES: Metric =
     Metric { name: "load_cores", label: "cores used by the load", digits: 2 };
 
-/// One measurement: as many figures as the system could tell.
+/// One measurement: all figures that the system could supply.
 #[derive(Debug, Default)]
 pub(super) struct Sample(Vec<(&'static Metric, f64)>);
 
@@ -38,7 +38,7 @@ impl Sample {
         }
     }
 
-    /// Adds the middle of some times, and what 99 of 100 are below, in milliseconds. Sorts them.
+    /// Adds the median and the 99th percentile of some times, in milliseconds. Sorts them.
     pub(super) fn add_percentiles(&mut self, [p50, p99]: [&'static Metric; 2], times_us: &mut [u32]) {
         for (metric, share) in [(p50, 0.5), (p99, 0.99)] {
             self.add(metric, percentile(times_us, share).map(|us| us / 1000.0));
@@ -49,7 +49,7 @@ impl Sample {
 /// The figures of one case, of all runs.
 pub(super) struct CaseFigures {
     name: String,
-    /// In the order in which they were first told.
+    /// Rows in the order in which they were first measured.
     rows: Vec<Row>,
 }
 
@@ -82,12 +82,12 @@ impl CaseFigures {
 impl Row {
     fn ratio(&self) -> Option<f64> {
         let (halfping, floor) = (median(&self.halfping)?, median(&self.floor)?);
-        // What is too small to be measured may come out as less than nothing.
+        // A quantity that is too small to be measured may come out negative.
         (floor > 0.0 && halfping >= 0.0).then_some(halfping / floor)
     }
 }
 
-/// All of a scenario.
+/// The report of a scenario.
 pub(super) struct Report {
     scenario: &'static str,
     settings: Map<String, Value>,
@@ -144,7 +144,7 @@ impl Report {
     }
 }
 
-/// A setting as one reads it.
+/// A setting in readable form.
 fn setting(name: &str, value: &Value) -> String {
     let name = name.replace('_', " ");
     match value {
@@ -154,7 +154,7 @@ fn setting(name: &str, value: &Value) -> String {
     }
 }
 
-/// The middle one, or the mean of the two in the middle.
+/// The median; of an even number of values, the mean of the two in the middle.
 fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -170,7 +170,7 @@ pub(super) fn percentile(values: &mut [u32], share: f64) -> Option<f64> {
     values.get(place.min(values.len().saturating_sub(1))).map(|value| f64::from(*value))
 }
 
-/// A number with its thousands apart.
+/// Formats a number with its thousands apart.
 fn grouped(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
     let whole = text.find('.').unwrap_or(text.len());

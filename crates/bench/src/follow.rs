@@ -1,4 +1,4 @@
-//! A reader of one resource that knows when it holds a whole state, and of what time.
+//! A reader of one resource that knows whether it holds a whole state, and the time of that state.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,12 +9,12 @@ use socket2::{Domain, Socket, Type};
 
 use crate::ws;
 
-/// Until a socket that is silent is given back to the caller.
+/// Time after which a silent socket is given back to the caller.
 const TURN: Duration = Duration::from_millis(100);
-/// How long it may take to connect, and to be answered.
+/// Time to connect, and to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How a resource is followed.
+/// Transports to follow a resource by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
     Stream,
@@ -24,23 +24,23 @@ pub(super) enum By {
 pub(super) struct Follower {
     stream: TcpStream,
     by: By,
-    /// Bytes of the answer's body that are not understood yet, chunks' heads included.
+    /// Bytes of the answer's body that are not parsed yet, chunks' heads included.
     raw: Vec<u8>,
     /// Bytes of a stream that are left of the chunk at the beginning of `raw`.
     chunk: usize,
-    /// Of a stream, what has come of the line that is not complete.
+    /// The incomplete last line of a stream.
     line: Vec<u8>,
     is_synced: bool,
     pub(super) bytes: u64,
 }
 
-/// What came of one look.
+/// The result of one read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     /// Commit time of the newest whole state that the reader holds, in milliseconds since 1970.
     pub(super) whole_at: Option<u64>,
     pub(super) synced: bool,
-    /// The server has ended it.
+    /// True if the server has ended it.
     pub(super) ended: bool,
 }
 
@@ -89,7 +89,7 @@ impl Follower {
         Ok(Follower { stream, by, raw: Vec::new(), chunk: 0, line: Vec::new(), is_synced: false, bytes: 0 })
     }
 
-    /// Reads once, at most so many bytes, and waits a moment when there is nothing.
+    /// Reads once, at most so many bytes, and waits a moment if there are none.
     pub(super) fn look(&mut self, most: usize) -> io::Result<Seen> {
         let begun = self.raw.len();
         self.raw.resize(begun + most, 0);
@@ -120,7 +120,7 @@ impl Follower {
             if self.chunk > 0 {
                 break;
             }
-            // The end of the chunk before stands before the head of the next.
+            // The line end of one chunk stands before the head of the next.
             let begin = at + raw[at..].iter().take_while(|byte| b"\r\n".contains(byte)).count();
             let Some(end) = memmem::find(&raw[begin..], b"\r\n") else { break };
             let digits = std::str::from_utf8(&raw[begin..begin + end]).unwrap_or_default();
@@ -160,7 +160,7 @@ impl Follower {
     }
 }
 
-/// The time of the state that a frame or message leads to; `None` when it leads to none.
+/// The time of the state that a frame or message leads to; `None` if it leads to none.
 fn whole_at(text: &[u8]) -> Option<u64> {
     // A cursor has at most 128 bytes, and stands before the value.
     let head = std::str::from_utf8(&text[..text.len().min(200)])

@@ -1,8 +1,9 @@
-//! A slow link: two network namespaces of Linux, joined by two pairs of virtual interfaces. One pair is shaped where the server sends, and
-//! is for readers; the other is for the writer, whose answers must not take the slow one's room.
+//! A slow link: two network namespaces of Linux, joined by two pairs of virtual interfaces. One
+//! pair is shaped on the server's side, and is for readers. The other is for the writer, whose
+//! answers must not use the slow one.
 //!
-//! The namespaces have no names. They are those of the processes in them, and end with them, however these end: nothing has to be
-//! tidied up.
+//! The namespaces have no names. They end with the processes in them, however these end: nothing
+//! has to be cleaned up.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -11,20 +12,21 @@ use std::process::Command;
 
 use anyhow::{Error, Result, anyhow};
 
-/// Interfaces on the reader's side, and the network of each. Nothing outside of the namespaces sees these addresses.
+/// Interfaces on the reader's side, and the network of each. Nothing outside of the namespaces sees
+/// these addresses.
 const SHAPED: (&str, &str) = ("slow", "10.0.1");
 const DIRECT: (&str, &str) = ("direct", "10.0.2");
-/// What each is called on the server's side.
+/// The name of each interface on the server's side.
 const PEER: &str = "server";
-/// Bytes that the link's queue holds, a tenth of a second at 1 Mbit/s: what a home router might.
+/// Bytes of the link's queue: a tenth of a second at 1 Mbit/s, like that of a home router.
 const QUEUE_BYTES: u32 = 15_000;
 /// Bytes that may go at once: it has to hold a packet or two.
 const BURST_BYTES: u32 = 5_000;
 
-/// The other way to a slow link.
+/// A hint for a machine without namespaces.
 const OR_URL: &str = "or give --url, to measure a server over a slow link that is there already";
 
-/// Starts this program again as the only one in a namespace, instead of what runs now.
+/// Replaces this process by the same program, alone in a namespace.
 #[cfg(target_os = "linux")]
 pub(super) fn enter(flag: &str) -> Error {
     use std::os::unix::process::CommandExt;
@@ -34,7 +36,7 @@ pub(super) fn enter(flag: &str) -> Error {
         Err(error) => return anyhow!("cannot find this program: {error}"),
     };
     let is_root = rustix::process::geteuid().is_root();
-    // Who is not root may be root of a namespace of users, if the system lets everybody have one.
+    // A user who is not root may be root of a user namespace, if the system allows that.
     let users: &[&str] = if is_root { &[] } else { &["--user", "--map-root-user"] };
     let probe = Command::new("unshare").args(users).args(["--net", "true"]).output();
     match probe {
@@ -60,17 +62,18 @@ pub(super) fn enter(_: &str) -> Error {
     anyhow!("a slow link can be made on Linux only; run it there, {OR_URL}")
 }
 
-/// The words of a command, such that it runs in a namespace of its own.
+/// Changes a command's words so that it runs in a namespace of its own.
 pub(super) fn in_a_namespace(words: Vec<OsString>) -> Vec<OsString> {
     ["unshare", "--net", "--"].into_iter().map(OsString::from).chain(words).collect()
 }
 
-/// Joins the namespace of a process with the one that this runs in. Returns where to write, and where to read.
+/// Joins the namespace of a process with this one's. Returns the addresses for writing and for
+/// reading.
 pub(super) fn lay(pid: u32, port: u16, kbits: u32) -> Result<(SocketAddr, SocketAddr)> {
     let pid = pid.to_string();
     let there = |words: &[&str]| run(&[&["nsenter", "--net", "--target", pid.as_str()], words].concat());
     for (name, network) in [SHAPED, DIRECT] {
-        // The system takes its time to remove that of the server before.
+        // The system may not have removed the last server's interface yet.
         let _ = Command::new("ip").args(["link", "delete", name]).output();
         let peer = format!("{PEER}-{name}");
         let (here, far) = (format!("{network}.1/24"), format!("{network}.2/24"));

@@ -2,8 +2,8 @@
 //!
 //! It starts the server that was built beside it, or another one, in a process of its own, and
 //! loads it over 127.0.0.1. [`scenarios`] compare it with a floor; attacks, the queue and the soak
-//! have nothing to be compared with, and print for themselves. It measures with loops of its own:
-//! what a runtime costs would be in the figures.
+//! have no floor, and print their own reports. The load runs in loops of its own: the cost of an
+//! async runtime would be in the figures.
 
 mod args;
 mod attack;
@@ -36,14 +36,14 @@ use clap::Parser;
 use crate::args::{Args, Scenario};
 use crate::scenarios::{drive, local};
 
-/// That of the server, so that what it costs is the same on both sides.
+/// The server's allocator, so that its cost is the same on both sides.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match run(Args::parse().scenario) {
         Ok(()) => ExitCode::SUCCESS,
-        // Who read our output has seen enough.
+        // The reader of our output has closed it.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -1,5 +1,5 @@
-//! A session's messages, as far as the load has to understand them (PROTOCOL L5, L9). Nothing is parsed but what is asked for: the
-//! load shares the machine with what it measures.
+//! A session's messages, as far as the load needs them (PROTOCOL L5, L9). Only the needed parts are
+//! parsed, because the load shares the machine with the server.
 
 use memchr::{memchr, memchr_iter, memmem};
 
@@ -7,11 +7,11 @@ use crate::stamp::Stamp;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Message<'a> {
-    /// What changed.
+    /// A change of state.
     State { cursor: &'a [u8], synced: bool },
     /// A command was carried out.
     Answer,
-    /// Something was refused, or a link ended.
+    /// A command was refused, or a link ended.
     Problem,
 }
 
@@ -24,16 +24,16 @@ pub(super) fn read(text: &[u8]) -> Message<'_> {
     if is_answer { Message::Answer } else { Message::Problem }
 }
 
-/// What a message says of one link.
+/// The part of a message about one link.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) link: u32,
-    /// Of the first text in the body, if it has one.
+    /// The stamp of the first text in the body, if it has one.
     pub(super) stamp: Option<Stamp>,
 }
 
-/// Finds the entries of `set`. Values that the load writes have no brackets in them, so each bracket begins one. `Err` is
-/// a link that ended.
+/// Finds the entries of `set`. Values that the load writes have no brackets in them, so each
+/// bracket begins an entry. `Err` is a link that ended.
 pub(super) fn entries(text: &[u8]) -> impl Iterator<Item = Result<Entry, u32>> {
     memchr_iter(b'[', text).filter_map(|at| entry(&text[at + 1..]))
 }

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 /// Files that a process has open besides its connections.
 pub(crate) const SPARE_FILES: u64 = 64;
 
-/// Raises the number to what is needed, and fails if the system does not allow that.
+/// Raises the number as needed; fails if the system does not allow that.
 pub(crate) fn raise(needed: u64) -> Result<()> {
     let allowed = rlimit::increase_nofile_limit(needed)?;
     if allowed < needed {

@@ -9,11 +9,11 @@ use anyhow::Result;
 
 use crate::load::{Delivery, Load};
 
-/// Beats a second above which updates are published several at a time.
+/// Beats a second above which one beat publishes several updates.
 const BEATS_PER_SECOND_MAX: u32 = 2000;
 
-/// Publishes `rate` times a second for a while, each time what `publish` says, and takes what arrives meanwhile. Between turns,
-/// `look` may look at something else.
+/// Calls `publish` `rate` times a second for a while, and handles arrivals meanwhile. Between turns
+/// it calls `look`.
 pub(super) fn steadily(
     load: &mut Load,
     rate: u32,
@@ -42,7 +42,8 @@ pub(super) fn steadily(
     Ok(())
 }
 
-/// Ends the load's waiting whenever the next update is due: the system's own wait for sockets counts in milliseconds.
+/// A thread that ends the load's waiting when the next update is due: the system's own wait for
+/// sockets counts in milliseconds.
 struct Metronome(Arc<AtomicBool>);
 
 impl Metronome {

@@ -1,4 +1,5 @@
-//! Plain requests, one after the other, on a connection that is kept open: for what is no part of a load that is measured.
+//! Plain requests, one after the other, on a connection that is kept open. They are no part of the
+//! measured load.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use memchr::memmem;
 
-/// How long an answer may take.
+/// Time to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Plain {
@@ -36,7 +37,8 @@ impl Plain {
         self.ask("PATCH", path, Some(("application/merge-patch+json", patch)))
     }
 
-    /// Asks on the connection that is there, or on a new one if that was closed meanwhile (PROTOCOL O3).
+    /// Sends a request on the open connection, or on a new one if that was closed meanwhile
+    /// (PROTOCOL O3).
     pub(super) fn ask(
         &mut self,
         method: &str,
@@ -59,7 +61,7 @@ impl Plain {
         }
     }
 
-    /// What the server counts.
+    /// The server's metrics.
     pub(super) fn metrics(&mut self) -> io::Result<Metrics> {
         Ok(Metrics(String::from_utf8_lossy(&self.get("/_metrics")?.body).into_owned()))
     }
@@ -85,7 +87,7 @@ impl Plain {
 pub(super) struct Metrics(String);
 
 impl Metrics {
-    /// The value of one without labels; 0 for one that is not there yet.
+    /// The value of a metric without labels; 0 if it does not exist yet.
     pub(super) fn value(&self, name: &str) -> f64 {
         let line = self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|value| value.parse().ok()).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What the system says that a process uses.
+//! The system's figures of a process.
 
 use std::fs::{read_dir, read_to_string};
 use std::time::Duration;
@@ -11,7 +11,7 @@ pub(super) struct Cpu {
 }
 
 impl Cpu {
-    /// That of a process; `None` where the system does not tell.
+    /// The processor time of a process; `None` if the system does not report it.
     pub(super) fn of(pid: u32) -> Option<Cpu> {
         Cpu::parse(&read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
@@ -49,7 +49,7 @@ pub(super) fn busy(pid: u32) -> Option<Duration> {
     Some(busy)
 }
 
-/// Memory that a process holds for itself: not what it has in common with others, nor what the system holds for its sockets.
+/// Memory of a process alone: neither shared memory nor the system's memory for its sockets.
 pub(super) fn own_bytes(pid: u32) -> Option<u64> {
     let rollup = read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
     let anonymous = rollup.and_then(|text| kilobytes(&text, "Anonymous:"));
@@ -57,22 +57,22 @@ pub(super) fn own_bytes(pid: u32) -> Option<u64> {
     anonymous.map(|kilobytes| kilobytes * 1024).or_else(|| resident_bytes(pid))
 }
 
-/// Memory that a process holds now, what it has in common with others included.
+/// Resident memory of a process, shared memory included.
 pub(super) fn resident_bytes(pid: u32) -> Option<u64> {
     status_bytes(pid, "VmRSS:")
 }
 
-/// The most that it was since it was last [forgotten](forget_peak), however short.
+/// The largest resident memory since the last [`forget_peak`], however short.
 pub(super) fn peak_bytes(pid: u32) -> Option<u64> {
     status_bytes(pid, "VmHWM:")
 }
 
-/// Where that is not possible, the peak is that of all time.
+/// Resets the peak. If that is not possible, the peak is that of all time.
 pub(super) fn forget_peak(pid: u32) {
     let _ = std::fs::write(format!("/proc/{pid}/clear_refs"), "5");
 }
 
-/// Files, sockets among them, that a process has open.
+/// Files that a process has open, sockets included.
 pub(super) fn open_files(pid: u32) -> Option<u64> {
     Some(read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64)
 }

@@ -27,7 +27,7 @@ pub(crate) fn own() -> Result<PathBuf> {
     std::env::current_exe().context("cannot find this program")
 }
 
-/// The command that builds a server there, by the name that Cargo gives a profile's directory.
+/// The command that builds a server there. Cargo names a profile's directory after it.
 fn build_command(server: &Path) -> String {
     let directory = server.parent().and_then(Path::file_name).unwrap_or_default();
     let profile = match &*directory.to_string_lossy() {

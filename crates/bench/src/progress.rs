@@ -1,18 +1,18 @@
-//! Progress of what takes long.
+//! Progress of long work.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
 
-/// What is being done, on stderr: a line that moves on a terminal, else a line each.
+/// The current step, on stderr: a line that moves on a terminal, else one line for each step.
 pub(crate) struct Progress(Option<ProgressBar>);
 
 impl Progress {
     pub(crate) fn new() -> Progress {
         Progress(io::stderr().is_terminal().then(|| {
             let spinner = ProgressBar::new_spinner();
-            // Seldom enough not to be seen in the figures.
+            // The interval is long enough not to affect the figures.
             spinner.enable_steady_tick(Duration::from_millis(500));
             spinner
         }))
@@ -25,14 +25,14 @@ impl Progress {
         }
     }
 
-    /// What changes all the time, where there is a line that moves.
+    /// Updates the moving line, if there is one.
     pub(crate) fn turn(&self, what: impl FnOnce() -> String) {
         if let Some(spinner) = &self.0 {
             spinner.set_message(what());
         }
     }
 
-    /// The same where there is none, now and then.
+    /// Prints a line now and then if there is no moving one.
     pub(crate) fn line(&self, what: impl FnOnce() -> String) {
         if self.0.is_none() {
             eprintln!("{}", what());

@@ -1,4 +1,4 @@
-//! A large object in which members come and go: whether slow readers and backups reach its end.
+//! A large object in which members come and go: checks that slow readers and backups reach its end.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -18,26 +18,27 @@ use crate::progress::Progress;
 use crate::subject::{Kind, Setup, Subject};
 
 const QUEUE: &str = "/queue";
-/// How much longer than its bytes a reader may take, and how much longer than in quiet a backup.
+/// The largest allowed time: a reader's in relation to that of its bytes, a backup's to that in
+/// quiet.
 const READER_RATIO_MAX: f64 = 2.0;
 const BACKUP_RATIO_MAX: f64 = 3.0;
 /// Bytes that are read at once.
 const READ_BYTES: usize = 16 << 10;
-/// Until members come and go at their rate, before anybody reads.
+/// Time until members come and go at their rate; readers start after it.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// Between two looks at a backup.
+/// Time between two checks of a backup.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What came of one reader of one server.
+/// The result of one reader of one server.
 struct Outcome {
     server: Option<PathBuf>,
     reader: QueueReader,
-    /// For a stream or a session, what its bytes take on the link; for a backup, what it takes in
-    /// quiet.
+    /// The least time. For a stream or a session, the time of its bytes on the link; for a backup,
+    /// its time in quiet.
     least_s: f64,
-    /// `None`: not within the time that it was waited for.
+    /// `None`: not within the time limit.
     done_s: Option<f64>,
-    /// How far behind the reader was at most after it was synced.
+    /// The largest delay of the reader after it was synced.
     behind_s: Option<f64>,
     /// Members that came a second, in fact.
     come_per_s: f64,
@@ -60,7 +61,7 @@ pub(super) fn queue(args: &args::Queue) -> Result<()> {
             };
             match outcome {
                 Ok(outcome) => outcomes.push(outcome),
-                // The others are worth their while all the same.
+                // One reader that fails does not stop the others.
                 Err(why) => failure = Some(why.context(name(reader, server.as_deref()))),
             }
         }
@@ -98,7 +99,7 @@ fn follow(args: &args::Queue, server: Option<&PathBuf>, reader: QueueReader, by:
 
     let mut follower = Follower::open(subject.readers_address, QUEUE, by, None).map_err(broken)?;
     let (mut done, mut held, mut behind_s) = (None, None, None);
-    // How old the state is that the reader holds.
+    // Age of the state that the reader holds.
     let age_s = |held: Option<u64>| Some(now_ms().saturating_sub(held?) as f64 / 1000.0);
     loop {
         let over = match done {
@@ -115,7 +116,7 @@ fn follow(args: &args::Queue, server: Option<&PathBuf>, reader: QueueReader, by:
         if seen.synced && done.is_none() {
             done = Some(began.elapsed());
         }
-        // Just before something newer is whole, the reader is as far behind as it gets.
+        // The reader is furthest behind just before a newer state is complete.
         if done.is_some() {
             behind_s = age_s(held).into_iter().chain(behind_s).reduce(f64::max);
         }
@@ -132,7 +133,7 @@ fn now_ms() -> u64 {
 
 /// Makes a backup while nothing changes, and one while members come and go.
 fn back_up(args: &args::Queue, server: Option<&PathBuf>) -> Result<Outcome> {
-    // In a namespace of its own, this process has no other way to a server than a link.
+    // In a namespace of its own, this process reaches a server only over a link.
     let link_kbits = args.inside.then_some(args.link);
     let setup = Setup { program: server.cloned(), link_kbits, ..Setup::default() };
     let subject = Subject::start(Kind::Halfping, &setup)?;
@@ -155,7 +156,7 @@ fn back_up(args: &args::Queue, server: Option<&PathBuf>) -> Result<Outcome> {
     })
 }
 
-/// `halfping backup`, which is ended when this is dropped.
+/// A process of `halfping backup`, which is ended when this is dropped.
 struct Backup {
     child: Child,
     began: Instant,
@@ -171,7 +172,7 @@ impl Backup {
         Ok(Backup { child: command.spawn().map_err(cannot)?, began })
     }
 
-    /// How long it took, if it ended in that time.
+    /// Its duration, if it ends in that time.
     fn wait(mut self, patience: Duration) -> Result<Option<Duration>> {
         while self.began.elapsed() < patience {
             match self.child.try_wait()? {

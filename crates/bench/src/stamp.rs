@@ -1,15 +1,15 @@
-//! What the load writes into a value: which one it is, and when it was written.
+//! The stamp that the load writes into a value: its number, and its time of writing.
 
 use std::time::Duration;
 
-/// Each of the two numbers has as many hexadecimal digits.
+/// Hexadecimal digits of each of the two numbers.
 const DIGITS: usize = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
-    /// Counts the values of one resource, from 1.
+    /// Number of the value among those of one resource, from 1.
     pub(super) number: u64,
-    /// On the load's own clock.
+    /// Time on the load's own clock.
     pub(super) at: Duration,
 }
 
@@ -22,7 +22,7 @@ impl Stamp {
         out.push(b'"');
     }
 
-    /// What the text of such a string begins with, the quote left out.
+    /// Reads the stamp at the start of such a string, without the quote.
     pub(super) fn read(text: &[u8]) -> Option<Stamp> {
         let number = |from: usize| {
             let digits = text.get(from..from + DIGITS)?;

@@ -1,4 +1,4 @@
-//! What is measured: a server in a process of its own.
+//! The subject of a measurement: a server in a process of its own.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -15,7 +15,7 @@ use crate::link;
 use crate::process::{Cpu, busy, forget_peak, open_files, own_bytes, peak_bytes, resident_bytes, threads};
 use crate::program;
 
-/// How long a server may take to start.
+/// Time that a server may take to start.
 const START: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,27 +33,29 @@ impl Kind {
     }
 }
 
-/// How a server is started.
+/// Settings for the start of a server.
 #[derive(Debug, Default)]
 pub(super) struct Setup {
     /// The server that is measured, if it is not the one beside this program.
     pub(super) program: Option<PathBuf>,
-    /// Of its limits, those that are not as they are by default.
+    /// The limits that differ from the defaults.
     pub(super) limits: Vec<(&'static str, u64)>,
-    /// Its memory is looked at: then it holds what it needs, not what may be of use later.
+    /// True if its memory is measured: then the allocator holds what is needed, and keeps no freed
+    /// memory.
     pub(super) counts_memory: bool,
-    /// Where it keeps its state, if not in memory only.
+    /// Directory of its state, if that is not in memory only.
     pub(super) data: Option<PathBuf>,
-    /// Ctrl-C in the terminal is not for it: whoever measures it has to see it to its end.
+    /// True if Ctrl-C in the terminal must not end it, because the measurement goes on to its own
+    /// end.
     pub(super) outlives_interrupts: bool,
-    /// Readers reach it over a link that carries so many kbit/s.
+    /// Capacity of the readers' link, if they have one, in kbit/s.
     pub(super) link_kbits: Option<u32>,
-    /// Writes are made durable, in a new directory in this one.
+    /// A directory in which a new one is made for durable writes.
     pub(super) durable_in: Option<PathBuf>,
 }
 
 impl Setup {
-    /// `data`: where writes are made durable.
+    /// The arguments of its command line. `data`: the directory for durable writes.
     fn arguments(&self, kind: Kind, data: Option<&Path>) -> Vec<String> {
         let listen = if self.link_kbits.is_some() { "0.0.0.0:0" } else { "127.0.0.1:0" };
         let fixed: &[&str] = match kind {
@@ -69,7 +71,7 @@ impl Setup {
         for (name, value) in &self.limits {
             match kind {
                 Kind::Halfping => arguments.extend(["--limit".to_owned(), format!("{name}={value}")]),
-                // The only one that it has.
+                // The only limit that the floor has.
                 Kind::Floor if *name == UNSENT_BYTES => {
                     arguments.extend(["--unsent-bytes".to_owned(), value.to_string()]);
                 }
@@ -80,19 +82,19 @@ impl Setup {
     }
 }
 
-/// What the system may hold of a connection's bytes without having sent them.
+/// The limit on a connection's bytes that the system holds unsent.
 pub(super) const UNSENT_BYTES: &str = "unsent_bytes";
 
 /// A running server. If it was started here, it ends with its owner.
 pub(super) struct Subject {
     child: Option<Child>,
-    /// What it keeps on disk, which goes with it.
+    /// Its directory on disk, which is removed with it.
     data: Option<PathBuf>,
-    /// Where to write.
+    /// Address for writing.
     pub(super) address: SocketAddr,
-    /// Where to read: elsewhere if readers have a link of their own.
+    /// Address for reading: another one if readers have a link of their own.
     pub(super) readers_address: SocketAddr,
-    /// What it had to say since it began to listen.
+    /// Log lines since it began to listen.
     log: Arc<Mutex<Vec<String>>>,
 }
 
@@ -124,14 +126,15 @@ impl Subject {
             words = link::in_a_namespace(words);
         }
         let mut command = Command::new(&words[0]);
-        // What is set for servers of the user's own is not for this one.
+        // The user's settings for other servers do not apply to this one.
         for name in
             ["HALFPING_LISTEN", "HALFPING_DATA", "HALFPING_CONFIG", "HALFPING_LOG_FORMAT", "HALFPING_LOG"]
         {
             command.env_remove(name);
         }
         if setup.counts_memory {
-            // A huge page is taken as a whole, whatever it is for; and what was freed is kept for a while.
+            // A huge page is counted as a whole, however little of it is used; and freed memory is
+            // kept for a while.
             command.envs([("MIMALLOC_ALLOW_THP", "0"), ("MIMALLOC_PURGE_DELAY", "0")]);
         }
         #[cfg(unix)]
@@ -149,7 +152,7 @@ impl Subject {
             for line in says.into_iter().flat_map(|says| BufReader::new(says).lines()).map_while(Result::ok) {
                 match address(&line) {
                     Some(address) => drop(tell.send(address)),
-                    // Whatever it warns of may be the reason for a strange figure.
+                    // A warning of the server may be the reason for a strange figure.
                     None if !line.starts_with("try:") => {
                         eprintln!("{}: {line}", kind.name());
                         kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
@@ -158,7 +161,7 @@ impl Subject {
                 }
             }
         });
-        // Ends it also when this fails.
+        // An early return ends the process too.
         let mut subject = Subject::at(SocketAddr::from(([0, 0, 0, 0], 0)));
         let pid = child.id();
         (subject.child, subject.data, subject.log) = (Some(child), temporary, log);
@@ -175,24 +178,24 @@ impl Subject {
         Cpu::of(self.child.as_ref()?.id())
     }
 
-    /// The same for what is too short for the clock of the system's own sums.
+    /// Processor time on a finer clock than the system's sums.
     pub(super) fn busy(&self) -> Option<Duration> {
         busy(self.child.as_ref()?.id())
     }
 
-    /// Memory that the process holds now.
+    /// Memory of the process alone.
     pub(super) fn own_bytes(&self) -> Option<u64> {
         own_bytes(self.child.as_ref()?.id())
     }
 }
 
 impl Subject {
-    /// Memory that the process holds now, what it has in common with others included.
+    /// Resident memory of the process, shared memory included.
     pub(super) fn resident_bytes(&self) -> Option<u64> {
         resident_bytes(self.child.as_ref()?.id())
     }
 
-    /// The most of it since the last time that it was forgotten.
+    /// The largest resident memory since the last reset.
     pub(super) fn peak_bytes(&self) -> Option<u64> {
         peak_bytes(self.child.as_ref()?.id())
     }
@@ -205,7 +208,7 @@ impl Subject {
         threads(self.child.as_ref()?.id())
     }
 
-    /// Whether its process is there. One that was not started here is taken to be.
+    /// True if its process runs. A server that was not started here is assumed to run.
     pub(super) fn lives(&mut self) -> bool {
         self.child.as_mut().is_none_or(|child| matches!(child.try_wait(), Ok(None)))
     }
@@ -216,7 +219,7 @@ impl Subject {
         }
     }
 
-    /// Lines of its log that have a word in them.
+    /// The number of log lines that contain a word.
     pub(super) fn said(&self, word: &str) -> usize {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.iter().filter(|line| line.contains(word)).count()
@@ -235,7 +238,7 @@ impl Drop for Subject {
     }
 }
 
-/// The address in the line that a server begins with.
+/// The address in the first line of a server's output.
 fn address(line: &str) -> Option<SocketAddr> {
     line.split_once("listening on http://")?.1.trim().parse().ok()
 }

@@ -1,6 +1,7 @@
-//! The framing of WebSockets (RFC 6455): as much as the load and the floor need, and nothing that costs.
+//! The framing of WebSockets (RFC 6455): as much as the load and the floor need, and nothing
+//! expensive.
 
-/// The handshake's key is always the same, the RFC's own example, and so is its answer.
+/// The handshake's key is always the RFC's own example, and so the answer is always the same.
 pub(super) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub(super) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 pub(super) const SUBPROTOCOL: &str = "halfping.v1";
@@ -10,23 +11,24 @@ pub(super) const CLOSE: u8 = 8;
 pub(super) const PING: u8 = 9;
 pub(super) const PONG: u8 = 10;
 
-/// Masks keep scripts from forging what proxies see. There is no script here, so one mask will do.
+/// The mask of all frames. Masks keep scripts from forging what proxies see; there is no script
+/// here, so one mask suffices.
 const MASK: [u8; 4] = *b"half";
 
 /// A frame without its payload.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) opcode: u8,
-    /// No fragment, and no extension's.
+    /// True if the frame is neither a fragment nor an extension's.
     pub(super) is_plain: bool,
     mask: Option<[u8; 4]>,
-    /// Where the payload begins.
+    /// Position of the payload.
     pub(super) payload_at: usize,
-    /// Where the frame ends.
+    /// End of the frame.
     pub(super) end: usize,
 }
 
-/// The head of the frame that `bytes` begin with, if the frame is there as a whole.
+/// The head of the frame at the start of `bytes`, if the frame is complete.
 pub(super) fn head(bytes: &[u8]) -> Option<Head> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     let (length, at) = match second & 0x7F {
@@ -43,7 +45,7 @@ pub(super) fn head(bytes: &[u8]) -> Option<Head> {
 }
 
 impl Head {
-    /// The payload, readable.
+    /// Unmasks the payload.
     pub(super) fn unmasked<'a>(&self, bytes: &'a mut [u8]) -> &'a [u8] {
         let payload = &mut bytes[self.payload_at..self.end];
         if let Some(mask) = self.mask {

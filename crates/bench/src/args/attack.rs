@@ -1,4 +1,4 @@
-//! The grammar of what is done to a server in bad faith, and of what it must do whatever others do.
+//! The grammar of attacks, and of the load by members that come and go.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,15 +7,15 @@ use clap::{Args as Group, ValueEnum};
 
 use super::{rate, seconds};
 
-/// Attacks, while others go about their work
+/// Attacks on a server, and their effect on other clients
 ///
-/// One attack at a time against a server of its own. Meanwhile a session watches a value that is
-/// updated, and somebody reads and writes plainly. Shows how old what arrives at the session is
-/// before and during the attack, how long reads and writes take, how much the server's memory grows
-/// beside the bound that its limits give, and whether everything is as it was afterwards. Attackers
-/// run with the lowest priority, since in earnest they have machines of their own. Slow requests
-/// are made by slowhttptest, if it is installed. With --server, another binary is measured, or
-/// several by turns.
+/// One attack at a time runs against a server of its own. Meanwhile a session watches a value that
+/// is updated, and another client makes plain reads and writes. Shows the age of updates at the
+/// session before and during the attack, the time of reads and writes, the growth of the server's
+/// memory beside the bound that its limits give, and whether everything is as before afterwards.
+/// Attackers run with the lowest priority, since real ones have machines of their own. Slow
+/// requests are made by slowhttptest, if it is installed. With --server, another binary is
+/// measured, or several by turns.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
@@ -24,7 +24,7 @@ Examples:
   halfping-bench attack --only large-bodies,depth-bombs --seconds 5
   halfping-bench attack --server before/halfping --server after/halfping --json")]
 pub(crate) struct AttackBench {
-    /// Which attacks, with commas between them [default: all]
+    /// Names of the attacks, with commas between them [default: all]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
 
@@ -32,11 +32,12 @@ pub(crate) struct AttackBench {
     #[arg(long)]
     pub(crate) list: bool,
 
-    /// The program whose server is attacked; may be given several times [default: the `halfping` beside this program]
+    /// The program whose server is attacked; may be given several times [default: the `halfping`
+    /// beside this program]
     #[arg(long, value_name = "PATH")]
     pub(crate) server: Vec<PathBuf>,
 
-    /// How long each attack lasts; before it, half as long is measured without
+    /// Duration of each attack; before it, the server is measured without one for half as long
     #[arg(long, value_name = "SECONDS", default_value = "8", value_parser = seconds)]
     pub(crate) seconds: Duration,
 
@@ -44,7 +45,7 @@ pub(crate) struct AttackBench {
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = rate())]
     pub(crate) rate: u32,
 
-    /// Where durable writes go, in a directory that is removed afterwards
+    /// Directory for durable writes, in a directory of its own that is removed afterwards
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) directory: PathBuf,
 
@@ -55,10 +56,10 @@ pub(crate) struct AttackBench {
 
 /// A large object in which members come and go
 ///
-/// Some members stay, others come and go at a steady rate. A stream and a session read it over a
-/// link that carries little: shows when they are synced, and how far behind they are at most
-/// afterwards. And `halfping backup` writes it to a file: shows how much longer that takes than
-/// while nothing changes. The link is made as by `halfping-bench shaped`.
+/// Some members stay, others come and go at a steady rate. A stream and a session read the object
+/// over a slow link: shows when they are synced, and how far behind they are at most afterwards.
+/// `halfping backup` writes it to a file: shows how much longer that takes than while nothing
+/// changes. The link is made as by `halfping-bench shaped`.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
@@ -66,11 +67,12 @@ Examples:
   sudo halfping-bench queue --only session --link 256
   halfping-bench queue --only backup --server before/halfping --server after/halfping")]
 pub(crate) struct Queue {
-    /// Who reads it, with commas between them [default: all]
+    /// Readers, with commas between them [default: all]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) only: Vec<QueueReader>,
 
-    /// The program that is measured; may be given several times [default: the `halfping` beside this program]
+    /// The program that is measured; may be given several times [default: the `halfping` beside
+    /// this program]
     #[arg(long, value_name = "PATH")]
     pub(crate) server: Vec<PathBuf>,
 
@@ -82,11 +84,11 @@ pub(crate) struct Queue {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = rate())]
     pub(crate) churn: u32,
 
-    /// What the link carries, kbit/s
+    /// Capacity of the link, kbit/s
     #[arg(long, value_name = "KBITS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(64..=1_000_000))]
     pub(crate) link: u32,
 
-    /// How long readers are looked at after they are synced
+    /// Duration of the measurement after readers are synced
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(crate) seconds: Duration,
 
@@ -98,7 +100,7 @@ pub(crate) struct Queue {
     #[arg(long, value_name = "N", default_value_t = 2500, value_parser = rate())]
     pub(crate) backup_churn: u32,
 
-    /// How long anybody is waited for
+    /// The longest time to wait for a reader or a backup
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub(crate) patience: Duration,
 
@@ -116,13 +118,13 @@ impl Queue {
         self.only.is_empty() || self.only.contains(&reader)
     }
 
-    /// Backups are made over no slow link.
+    /// True if a reader needs the slow link. Backups do not.
     pub(crate) fn needs_link(&self) -> bool {
         self.wants(QueueReader::Stream) || self.wants(QueueReader::Session)
     }
 }
 
-/// Who reads a queue.
+/// Readers of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum QueueReader {
     /// A stream of NDJSON

@@ -10,8 +10,9 @@ use super::{Local, Runs, Transport, anywhere, minutes, payload, rate, seconds};
 
 /// One value, many readers
 ///
-/// Each reader has a connection of its own, and all read the same resource. In lock step the next value is published when
-/// all of them have the last; free-running, as fast as the server takes them.
+/// Each reader has a connection of its own, and all read the same resource. In lock step the next
+/// value is published when all of them have the last; free-running, as fast as the server takes
+/// them.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
@@ -19,7 +20,7 @@ Examples:
   halfping-bench fanout --readers 200 --payload 1000 --mode lock-step
   halfping-bench fanout --transport sse --url localhost:7070")]
 pub(crate) struct Fanout {
-    /// How many readers
+    /// Number of readers
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=30_000))]
     pub(crate) readers: u32,
 
@@ -27,11 +28,11 @@ pub(crate) struct Fanout {
     #[arg(long, value_name = "BYTES", default_values_t = [200, 1000], value_parser = payload())]
     pub(crate) payload: Vec<u32>,
 
-    /// How values are published [default: both]
+    /// Modes of publishing [default: both]
     #[arg(long, value_name = "MODE")]
     pub(crate) mode: Option<Pace>,
 
-    /// How long each measurement lasts
+    /// Duration of each measurement
     #[arg(long, value_name = "SECONDS", default_value = "4", value_parser = seconds)]
     pub(crate) seconds: Duration,
 
@@ -39,7 +40,7 @@ pub(crate) struct Fanout {
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) window: u32,
 
-    /// How readers read
+    /// Transport of the readers
     #[arg(long, value_name = "TRANSPORT", default_value = "ws")]
     pub(crate) transport: Transport,
 
@@ -55,15 +56,15 @@ pub(crate) enum Pace {
 
 /// From a PUT to its delivery, with nothing else to do
 ///
-/// Values are PUT on a connection that is kept open, one every two to five milliseconds, and one reader takes them. The
-/// floor passes the same bytes on from one socket to the other.
+/// Values are PUT on a connection that is kept open, one every two to five milliseconds, and one
+/// reader receives them. The floor passes the same bytes on from one socket to the other.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
   halfping-bench latency
   halfping-bench latency --seconds 30 --transport sse")]
 pub(crate) struct Latency {
-    /// How long each measurement lasts
+    /// Duration of each measurement
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub(crate) seconds: Duration,
 
@@ -71,7 +72,7 @@ pub(crate) struct Latency {
     #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = payload())]
     pub(crate) payload: u32,
 
-    /// How the reader reads
+    /// Transport of the reader
     #[arg(long, value_name = "TRANSPORT", default_value = "ws")]
     pub(crate) transport: Transport,
 
@@ -81,8 +82,8 @@ pub(crate) struct Latency {
 
 /// Connections on which nothing happens
 ///
-/// What each takes of the server process's memory. What the system's kernel holds for it is not counted. Each connection
-/// reads a small resource of its own.
+/// Shows the memory of the server process for each. The kernel's memory for them is not counted.
+/// Each connection reads a small resource of its own.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
@@ -90,11 +91,11 @@ Examples:
   halfping-bench idle --connections 2000 --transport sse
   halfping-bench idle --one-resource")]
 pub(crate) struct Idle {
-    /// How many connections
+    /// Number of connections
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=27_000))]
     pub(crate) connections: u32,
 
-    /// What the connections are [default: both]
+    /// Transports of the connections [default: both]
     #[arg(long, value_name = "TRANSPORT")]
     pub(crate) transport: Option<Transport>,
 
@@ -108,15 +109,16 @@ pub(crate) struct Idle {
 
 /// Very many links on one session
 ///
-/// Each link reads a resource of its own. Shows what a link takes of the server's memory beside the state, how fast links
-/// are opened, and how old updates of resources taken at random are when they arrive, beside the same with one link.
+/// Each link reads a resource of its own. Shows what a link takes of the server's memory beside the
+/// state, how fast links are opened, and how old updates of random resources are when they arrive,
+/// beside the same with one link.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
   halfping-bench mux
   halfping-bench mux --links 10000 --rate 5000")]
 pub(crate) struct Mux {
-    /// How many links
+    /// Number of links
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) links: u32,
 
@@ -124,7 +126,7 @@ pub(crate) struct Mux {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = rate())]
     pub(crate) rate: u32,
 
-    /// How long updates are made
+    /// Duration of the updates
     #[arg(long, value_name = "SECONDS", default_value = "4", value_parser = seconds)]
     pub(crate) seconds: Duration,
 
@@ -134,9 +136,9 @@ pub(crate) struct Mux {
 
 /// A reader that stops reading, and goes on
 ///
-/// One value is updated at a steady rate. A reader with a receive buffer of 64 KiB stops reading for a while; another one
-/// keeps up. Shows how many bytes the first has to read before it has the newest value, and that nobody else
-/// notices.
+/// One value is updated at a steady rate. A reader with a receive buffer of 64 KiB stops reading
+/// for a while; another one keeps up. Shows how many bytes the first has to read before it has the
+/// newest value, and that the other is not affected.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
@@ -148,7 +150,7 @@ pub(crate) struct Stall {
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = rate())]
     pub(crate) rate: u32,
 
-    /// How long the reader does not read; before that, both read for half as long
+    /// Duration of the pause; before that, both read for half as long
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) seconds: Duration,
 
@@ -156,12 +158,12 @@ pub(crate) struct Stall {
     #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = payload())]
     pub(crate) payload: u32,
 
-    /// How readers read
+    /// Transport of the readers
     #[arg(long, value_name = "TRANSPORT", default_value = "ws")]
     pub(crate) transport: Transport,
 
-    /// Bytes that the server may have on their way to a session that has not said that it handled them (the floor
-    /// knows no such thing)
+    /// Bytes that the server may have sent to a session without an acknowledgement (the floor has
+    /// no such limit)
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) credit: Option<u32>,
 
@@ -171,15 +173,16 @@ pub(crate) struct Stall {
 
 /// A session that was cut, and comes back
 ///
-/// It reads many documents. While it is away, commits touch some of them. Shows how many bytes it receives until it is
-/// synced again; the floor sends the newest change of each of these documents and nothing else.
+/// It reads many documents. While it is away, commits touch some of them. Shows how many bytes it
+/// receives until it is synced again; the floor sends the newest change of each of these documents
+/// and nothing else.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
   halfping-bench resume
   halfping-bench resume --links 1000 --commits 50000 --touched 10")]
 pub(crate) struct Resume {
-    /// How many documents the session reads
+    /// Documents that the session reads
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) links: u32,
 
@@ -187,7 +190,7 @@ pub(crate) struct Resume {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) commits: u32,
 
-    /// Documents among which these are shared out
+    /// Documents that these commits are spread over
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) touched: u32,
 
@@ -197,10 +200,11 @@ pub(crate) struct Resume {
 
 /// A slow link
 ///
-/// Many values are updated at a steady rate, and one session reads all of them over a link that cannot carry them. Shows how old
-/// what arrives is, and whether every value gets its turn. The link is made of two network namespaces of Linux, which
-/// go away with the processes in them; it needs root, or a system that lets everybody make namespaces. With --url, the link is
-/// whatever leads there.
+/// Many values are updated at a steady rate, and one session reads all of them over a link that
+/// cannot carry them. Shows the age of what arrives, and whether every value gets its turn. The
+/// link is made of two network namespaces of Linux, which end with the processes in them; it needs
+/// root, or a system that lets everybody make namespaces. With --url, the link is the one to that
+/// server.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
@@ -208,7 +212,7 @@ Examples:
   sudo halfping-bench shaped --link 256 --values 50
   halfping-bench shaped --url http://192.0.2.7:7070 --no-floor")]
 pub(crate) struct Shaped {
-    /// How many values
+    /// Number of values
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) values: u32,
 
@@ -220,15 +224,15 @@ pub(crate) struct Shaped {
     #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = payload())]
     pub(crate) payload: u32,
 
-    /// What the link carries, kbit/s
+    /// Capacity of the link, kbit/s
     #[arg(long, value_name = "KBITS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(64..=1_000_000))]
     pub(crate) link: u32,
 
-    /// How long each measurement lasts, after a quarter of it to fill what buffers there are
+    /// Duration of each measurement, after a quarter of it to fill the buffers
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) seconds: Duration,
 
-    /// Measure a server that runs already, over whatever link leads there; it should be yours
+    /// Measure a server that runs already, over the link to it; it should be yours
     #[arg(long, value_name = "URL", value_parser = anywhere)]
     pub(crate) url: Option<SocketAddr>,
 
@@ -241,7 +245,7 @@ pub(crate) struct Shaped {
 }
 
 impl Shaped {
-    /// Whatever leads to a server that runs already is link enough.
+    /// True if a slow link must be made. A server that runs already has its own.
     pub(crate) fn needs_link(&self) -> bool {
         self.url.is_none()
     }
@@ -249,15 +253,15 @@ impl Shaped {
 
 /// Writes, as many as are acknowledged
 ///
-/// Each writer has a connection that is kept open, and a resource of its own. It writes the next value when the last is
-/// acknowledged. The floor acknowledges and does nothing.
+/// Each writer has a connection that is kept open, and a resource of its own. It writes the next
+/// value when the last is acknowledged. The floor acknowledges and does nothing.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
   halfping-bench ingest
   halfping-bench ingest --writers 8 --payload 1000")]
 pub(crate) struct Ingest {
-    /// How many writers
+    /// Number of writers
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) writers: u32,
 
@@ -265,15 +269,16 @@ pub(crate) struct Ingest {
     #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = payload())]
     pub(crate) payload: u32,
 
-    /// Writes are durable when they are acknowledged; the floor appends them to a file, with one sync for all that are there
+    /// Writes are durable when they are acknowledged; the floor appends them to a file, with one
+    /// sync for all that are there
     #[arg(long)]
     pub(crate) durable: bool,
 
-    /// Where durable writes go, in a directory that is removed afterwards
+    /// Directory for durable writes, in a directory of its own that is removed afterwards
     #[arg(long, value_name = "DIR", default_value = ".", requires = "durable")]
     pub(crate) directory: PathBuf,
 
-    /// How long each measurement lasts
+    /// Duration of each measurement
     #[arg(long, value_name = "SECONDS", default_value = "4", value_parser = seconds)]
     pub(crate) seconds: Duration,
 
@@ -283,10 +288,11 @@ pub(crate) struct Ingest {
 
 /// A steady mixture of everything, for long
 ///
-/// Writers make, change and remove resources, always under new names; sessions and streams come, come back with their cursor, open and
-/// end links, stall, and go. Now and then memory, open files, threads, links and the like are looked at, and how long an update
-/// takes to its reader. Writes these as CSV and as a picture, and says of each whether it is flat over the last two thirds of the
-/// time. Ctrl-C ends it with what it has. It fails if something grows.
+/// Writers make, change and remove resources, always under new names; sessions and streams come,
+/// come back with their cursor, open and end links, stall, and go. Samples memory, open files,
+/// threads, links and the like, and the time from an update to its reader. Writes the samples as
+/// CSV and as a picture, and says of each quantity whether it is flat over the last two thirds of
+/// the time. Ctrl-C ends the run with the samples so far. It fails if something grows.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
@@ -298,7 +304,7 @@ pub(crate) struct Soak {
     #[arg(long, value_name = "PATH")]
     pub(crate) server: Option<PathBuf>,
 
-    /// How long
+    /// Duration in minutes
     #[arg(long, value_name = "N", default_value = "30", value_parser = minutes)]
     pub(crate) minutes: f64,
 
@@ -314,11 +320,11 @@ pub(crate) struct Soak {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) every: Duration,
 
-    /// Have the server keep its state in this directory, and look at its size [default: in memory]
+    /// Have the server keep its state in this directory, and sample its size [default: in memory]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 
-    /// Where to put halfping-soak.csv and halfping-soak.svg
+    /// Directory for halfping-soak.csv and halfping-soak.svg
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) out: PathBuf,
 

@@ -5,7 +5,7 @@ use super::{http, http2, links, names, patches, queue, slow, sockets, values};
 
 static NOTHING: [Scenario; 1] = [Scenario::PLAIN];
 
-/// All of them, in the order in which they are made.
+/// All scenarios, in the order in which they run.
 pub(super) fn all() -> impl Iterator<Item = &'static Scenario> {
     let families: [&'static [Scenario]; 10] = [
         &NOTHING,
@@ -35,7 +35,7 @@ mod tests {
         assert_eq!(names.len(), all().count());
         let terms = Terms::default();
         for scenario in all() {
-            // Nothing is allowed to take the machine, which has a few GiB.
+            // No attack may take all memory of the machine, which has a few GiB.
             let (bytes, formula) = scenario.bound(&terms);
             assert!(bytes < 2 << 30 && !formula.is_empty(), "{}: {bytes}", scenario.name);
             assert!(scenario.name == "nothing" || !scenario.crew.is_empty(), "{}", scenario.name);

@@ -1,4 +1,4 @@
-//! Attackers: threads of the lowest priority, since in earnest they have machines of their own.
+//! Attackers: threads of the lowest priority, since real ones have machines of their own.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -13,29 +13,29 @@ use socket2::{Domain, Socket, Type};
 use super::terms::Terms;
 use crate::ws;
 
-/// The receive buffer of who does not read.
+/// The receive buffer of a connection that is not read.
 pub(super) const RECEIVE_BUFFER: usize = 4 << 10;
-/// Bytes that are sent, or read, at once.
+/// Bytes of one write or read.
 pub(super) const PIECE_BYTES: usize = 64 << 10;
-/// How long an answer may take after everything was sent.
+/// Time to wait for an answer after everything was sent.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-/// Until a socket that takes nothing is asked again.
+/// Time between two tries at a socket that takes nothing.
 pub(super) const PAUSE: Duration = Duration::from_millis(2);
-/// Between two looks at connections that say nothing.
+/// Time between two checks of silent connections.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
-/// Between two changes of a value that is read.
+/// Time between two changes of a value that is read.
 pub(super) const CHANGE: Duration = Duration::from_millis(20);
-/// The lowest priority there is.
+/// The lowest priority.
 const NICE: i32 = 19;
 
-/// What came of an attack, as the attackers saw it.
+/// The results of an attack, as the attackers saw it.
 #[derive(Default)]
 pub(super) struct Tally {
-    /// Answers and events, and how often there were.
+    /// Answers and events, with their counts.
     pub(super) counts: BTreeMap<String, u64>,
-    /// How long things took that somebody waits for.
+    /// Times that a client waited for.
     pub(super) times_us: BTreeMap<&'static str, Vec<u32>>,
-    /// What a server must not do, whatever it takes.
+    /// Faults of the server that nothing excuses, with their counts.
     pub(super) faults: BTreeMap<String, u64>,
 }
 
@@ -45,10 +45,10 @@ pub(super) struct Attackers {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What one thread does; it is told its number among those that do the same.
+/// The work of one thread. Its argument is the thread's number among those with the same work.
 pub(super) type Work = fn(&Ground, usize);
 
-/// Shared by all attackers of one attack.
+/// State shared by all attackers of one attack.
 pub(super) struct Ground {
     pub(super) address: SocketAddr,
     pub(super) terms: Terms,
@@ -78,7 +78,7 @@ impl Attackers {
         Attackers { ground, threads }
     }
 
-    /// Ends the attack: nobody is connected any more.
+    /// Ends the attack and closes its connections.
     pub(super) fn end(mut self) -> Tally {
         self.stop();
         std::mem::take(&mut self.ground.tally.lock().unwrap_or_else(PoisonError::into_inner))
@@ -103,7 +103,7 @@ impl Ground {
         !self.over.load(Ordering::Relaxed)
     }
 
-    /// Waits, and says whether the attack still goes on.
+    /// Waits. True if the attack still goes on.
     pub(super) fn rest(&self, time: Duration) -> bool {
         let start = Instant::now();
         while self.goes_on() && start.elapsed() < time {
@@ -120,18 +120,18 @@ impl Ground {
         self.note(|tally| *tally.counts.entry(what.to_owned()).or_default() += 1);
     }
 
-    /// Notes how long something took that a client waits for.
+    /// Notes the time that a client waited for something.
     pub(super) fn took(&self, what: &'static str, time: Duration) {
         let us = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
         self.note(|tally| tally.times_us.entry(what).or_default().push(us));
     }
 
-    /// Notes what no server should do.
+    /// Notes a fault that no server should have.
     pub(super) fn fault(&self, what: &str) {
         self.note(|tally| *tally.faults.entry(what.to_owned()).or_default() += 1);
     }
 
-    /// Does the same again and again with each of several things, and counts what came of it.
+    /// Repeats some work with each of several things, and counts the results.
     pub(super) fn again<T>(
         &self,
         first: usize,
@@ -144,7 +144,7 @@ impl Ground {
             }
             match work(self, thing) {
                 Ok(what) => self.count(&what),
-                // A server that cannot be reached would be asked again at once.
+                // Pauses: a server that cannot be reached would be asked again at once.
                 Err(_) if self.goes_on() => {
                     self.count("cut");
                     thread::sleep(PAUSE);
@@ -173,7 +173,7 @@ impl Ground {
         self.session_with(receive_buffer, "")
     }
 
-    /// Opens a session that may send and be sent compressed messages.
+    /// Opens a session that may send and receive compressed messages.
     pub(super) fn compressed_session(&self) -> io::Result<TcpStream> {
         self.session_with(None, "sec-websocket-extensions: permessage-deflate\r\n")
     }
@@ -195,7 +195,7 @@ impl Ground {
         }
     }
 
-    /// Waits until it is over, or the server closes the connection.
+    /// Waits until the attack is over or the server closes the connection.
     pub(super) fn linger(&self, stream: &TcpStream) {
         while self.goes_on() {
             thread::sleep(LOOK);
@@ -206,7 +206,7 @@ impl Ground {
         }
     }
 
-    /// Reads and forgets all that comes, until the attack is over or the server closes.
+    /// Reads and discards everything until the attack is over or the server closes.
     pub(super) fn swallow(&self, stream: &mut TcpStream) -> io::Result<()> {
         stream.set_read_timeout(Some(LOOK))?;
         let mut bytes = vec![0; PIECE_BYTES];
@@ -221,8 +221,8 @@ impl Ground {
         Ok(())
     }
 
-    /// Sends something very large in equal pieces, until there is an answer and nothing more is
-    /// taken. Returns the answer.
+    /// Sends something very large in equal pieces, until there is an answer and the socket takes no
+    /// more. Returns the answer.
     pub(super) fn pour(
         &self,
         mut stream: TcpStream,
@@ -261,7 +261,7 @@ impl Ground {
                         }
                     }
                     Err(error) if would_block(&error) => thread::sleep(PAUSE),
-                    // What was answered before may be there to be read.
+                    // An earlier answer may still be there to read.
                     Err(_) => sent = bytes_in_all,
                 }
                 continue;
@@ -278,7 +278,7 @@ impl Ground {
     }
 }
 
-/// Reads the head of an answer, and not a byte more.
+/// Reads the head of an answer, and no byte more.
 pub(super) fn read_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

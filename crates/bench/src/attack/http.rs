@@ -1,4 +1,4 @@
-//! Requests of HTTP/1.1: bodies that are too large or nested too deeply, and answers that are dear.
+//! Requests of HTTP/1.1: bodies that are too large or nested too deeply, and expensive answers.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -17,18 +17,18 @@ use crate::ws;
 pub(super) const AT_ONCE: u64 = 4;
 /// Bytes of a body or message that is far too large.
 pub(super) const LARGE_BYTES: u64 = 100 << 20;
-/// Bytes of the tree that is asked for with a cut that cuts nothing.
+/// Bytes of the tree that is read with a `depth` that removes nothing.
 const TREE_BYTES: u64 = 267_000_000;
 /// Requests that are sent before the first is answered.
 const PIPELINED: usize = 160;
-/// Clients that send bodies as large as they may.
+/// Clients that send bodies of the largest allowed size.
 const SENDERS: u64 = 40;
 /// Bytes of the body that is sent beside them.
 const SMALL_BYTES: u64 = 100_000;
-/// How long the answers to all that was pipelined are waited for.
+/// Time to wait for the answers to all pipelined requests.
 const PIPELINE_PATIENCE: Duration = Duration::from_secs(20);
 
-/// What `HEAD`s have in common: a large tree, of which nothing has to be built.
+/// Common parts of the attacks by `HEAD`: a large tree, of which nothing has to be built.
 const HEAD: Scenario = Scenario {
     prepare: |plain, _| material::records(plain, VALUE, TREE_BYTES),
     bound: |_| (0, "0: `HEAD` needs no value"),
@@ -40,7 +40,7 @@ pub(super) const ALL: &[Scenario] = &[
         name: "large-bodies",
         summary: "bodies of 100 MB: with a length, in chunks, and with neither",
         crew: &[(AT_ONCE as usize, |ground, first| ground.again(first, &Framing::ALL, large_body))],
-        // A body that grows is copied, and what is read of it is there beside it.
+        // A growing body is copied, and its parsed part is held beside it.
         bound: |terms| (AT_ONCE * 3 * terms.body_bytes(), "bodies at once x 3 x body_bytes"),
         ..Scenario::PLAIN
     },
@@ -93,18 +93,18 @@ pub(super) const ALL: &[Scenario] = &[
         summary: "`GET`s of a value of 58 MB, one after the other",
         prepare: |plain, _| material::records(plain, VALUE, LARGE_VALUE_BYTES),
         crew: &[(1, |ground, _| ground.again(0, &[VALUE], get))],
-        // A text that grows is copied, at most once at a time.
+        // A growing text is copied, at most once at a time.
         bound: |_| (3 * LARGE_VALUE_BYTES, "3 x the value, at most value_bytes"),
         ..Scenario::PLAIN
     },
 ];
 
-/// How it is said where a body ends.
+/// Ways to say where a body ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Framing {
     Length,
     Chunks,
-    /// Not at all: to the server it is the next request.
+    /// No framing: the server takes the body for the next request.
     None,
 }
 
@@ -119,7 +119,7 @@ fn large_body(ground: &Ground, framing: &Framing) -> io::Result<String> {
         Framing::None => ("neither", String::new()),
     };
     let host = ground.address;
-    // The first byte of the body is in the head, so that it is a string that goes on and on.
+    // The head holds the first byte of the body, so that the body is an endless string.
     let first = if *framing == Framing::Chunks { "1\r\n\"\r\n" } else { "\"" };
     let head = format!(
         "PUT /attack/large HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n\
@@ -138,10 +138,10 @@ fn large_body(ground: &Ground, framing: &Framing) -> io::Result<String> {
     Ok(format!("{name}: {answered}"))
 }
 
-/// Something that is nested deeply.
+/// A text that is nested deeply.
 struct Bomb {
     name: &'static str,
-    /// Method and type, or a session's message.
+    /// Method and type; `None`: a session's message.
     request: Option<(&'static str, &'static str)>,
     text: Vec<u8>,
 }
@@ -157,7 +157,7 @@ fn bombs(bytes: usize) -> Vec<Bomb> {
         request,
         text: [before, nested, after].concat().into_bytes(),
     };
-    // Nested rightly and closed, so that nothing but its depth is wrong.
+    // The text is closed correctly, so that only its depth is wrong.
     let closed = "[".repeat(bytes / 2) + &"]".repeat(bytes / 2);
     let pointer = "/a".repeat(bytes / 2);
     vec![
@@ -208,7 +208,7 @@ fn send_large(ground: &Ground, number: usize) {
     });
 }
 
-/// Who sends a body of moderate size, and waits.
+/// A client that sends a body of moderate size, and waits.
 fn send_small(ground: &Ground, _: usize) {
     let mut plain = Plain::new(ground.address);
     let body = text(SMALL_BYTES);
@@ -251,7 +251,7 @@ fn answered(stream: &mut TcpStream) -> io::Result<String> {
     Ok(format!("answered {}", status.unwrap_or_default()))
 }
 
-/// Asks for a large answer and reads it.
+/// Requests a large answer and reads it.
 fn get(ground: &Ground, path: &&str) -> io::Result<String> {
     let mut stream = ground.connect(None)?;
     write!(stream, "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", ground.address)?;

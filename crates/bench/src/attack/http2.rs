@@ -1,5 +1,5 @@
-//! HTTP/2: what one connection may make the server hold. Its frames are written by hand, since no
-//! client that means well could do this.
+//! HTTP/2: memory that one connection may make the server hold. Frames are written by hand, since
+//! no well-behaved client sends these.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -10,15 +10,15 @@ use super::ground::{Ground, LOOK};
 use super::material::{VALUE, expect, text};
 use super::scenario::Scenario;
 
-/// Answers that are asked for and never taken.
+/// Answers that are requested and never read.
 const GETS: u32 = 400;
-/// Bytes of each.
+/// Bytes of each answer.
 const ANSWER_BYTES: u64 = 4_000_000;
 /// Bodies that are never finished.
 const BODIES: u32 = 300;
-/// Bytes of the largest frame that is sent: as large as any peer must take.
+/// Bytes of the largest frame that is sent: every peer must accept this size.
 const FRAME_BYTES: usize = 16 << 10;
-/// Window of a connection and of a stream where nobody says otherwise.
+/// The default window of a connection and of a stream.
 const WINDOW: i64 = 65_535;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -33,10 +33,10 @@ const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const INITIAL_WINDOW_SIZE: u16 = 4;
-/// How long it takes until all of it is there.
+/// Time until everything is in place.
 const FILL: Duration = Duration::from_secs(10);
 
-/// What both have in common: one connection that the server fills as far as it may.
+/// Common parts of both attacks: one connection that the server fills as far as its limits allow.
 const FILLED: Scenario = Scenario {
     least: FILL,
     bound: |terms| (2 * terms.buffered_bytes_per_connection(), "2 x buffered_bytes_per_connection"),
@@ -61,10 +61,10 @@ pub(super) const ALL: &[Scenario] = &[
 
 struct Connection {
     stream: TcpStream,
-    /// Bytes that have come and are not understood yet.
+    /// Received bytes that are not parsed yet.
     raw: Vec<u8>,
     window: i64,
-    /// What the peer allows new streams.
+    /// The peer's initial window of new streams.
     initial: i64,
     windows: BTreeMap<u32, i64>,
     is_over: bool,
@@ -91,7 +91,7 @@ impl Connection {
 
     /// Begins a request on a stream of its own. Names are those of the static table of RFC 7541.
     fn request(&mut self, stream: u32, method: &str, path: &str, flags: u8) -> io::Result<()> {
-        // :scheme is http.
+        // Index 6 of that table: `:scheme` is `http`.
         let mut block = vec![0x86];
         for (name, value) in [(2, method), (4, path), (1, "127.0.0.1")] {
             // A literal without indexing. Values are shorter than 127 bytes.
@@ -105,7 +105,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends as much of a body as the peer allows now; returns how much that was.
+    /// Sends as much of a body as the peer allows now; returns its length.
     fn body(&mut self, stream: u32, left: usize) -> io::Result<usize> {
         let window = self.windows.get_mut(&stream).ok_or(io::ErrorKind::NotFound)?;
         let most = (*window).min(self.window).clamp(0, FRAME_BYTES as i64) as usize;
@@ -119,7 +119,7 @@ impl Connection {
         Ok(bytes)
     }
 
-    /// Takes what has come, answers what must be answered, and counts what streams came to.
+    /// Reads received frames, answers those that need it, and counts the results of streams.
     fn look(&mut self, ground: &Ground) -> io::Result<()> {
         let begun = self.raw.len();
         self.raw.resize(begun + (64 << 10), 0);
@@ -179,7 +179,7 @@ impl Connection {
     }
 }
 
-/// A whole frame that `bytes` begin with: its kind, its flags, its stream and its payload.
+/// A whole frame at the start of `bytes`: its kind, its flags, its stream and its payload.
 fn frame(bytes: &[u8]) -> Option<(u8, u8, u32, &[u8])> {
     let head: &[u8; 9] = bytes.first_chunk()?;
     let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
@@ -194,7 +194,7 @@ fn push(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// Asks for many answers and takes none.
+/// Requests many answers and reads none.
 fn no_window(ground: &Ground, _: usize) {
     ground.again(0, &[GETS], |ground, gets| {
         let mut connection = Connection::open(ground, 0)?;
@@ -227,7 +227,7 @@ fn unfinished_bodies(ground: &Ground, _: usize) {
                     (*left, sent) = (*left - bytes, sent + bytes);
                 }
             }
-            // It waits a moment when nothing has come, which is right when nothing could be sent.
+            // The read waits longer if nothing could be sent.
             let wait = if sent > 0 { Duration::from_millis(1) } else { LOOK / 10 };
             connection.stream.set_read_timeout(Some(wait))?;
             connection.look(ground)?;

@@ -1,4 +1,4 @@
-//! Links: very many, on one place or on as many places, at short names and at long ones.
+//! Links: very many, to one place or to as many places, with short names and long ones.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -13,28 +13,28 @@ use super::values::change;
 use crate::plain::Plain;
 use crate::ws;
 
-/// What so many links show.
+/// The object that the links show.
 const CROWD: &str = "/attack/crowd";
-/// Bytes of a merge patch that changes a part of it: so small that the commit as such, which holds
-/// up others whoever reads, is short.
+/// Bytes of a merge patch that changes a part of it. The commit itself delays all clients, so it
+/// must be short.
 const PATCH_BYTES: usize = 2 << 10;
 /// Bytes of a command that opens many links.
 const COMMAND_BYTES: usize = 16 << 10;
-/// The same where each link has a long path.
+/// Bytes of such a command with long paths.
 const LONG_COMMAND_BYTES: usize = 512 << 10;
-/// A link, its place and its number in the session.
+/// Memory of a link, its place and its number in the session.
 const LINK_BYTES: u64 = 200;
-/// Sessions that all look at the same.
+/// Sessions that all watch the same object.
 const SESSIONS: u64 = 8;
-/// Links of each.
+/// Links of each session.
 const LINKS_ON_ONE: u64 = 99_000;
-/// Between two changes of it.
+/// Time between two changes of the object.
 const CHANGE: Duration = Duration::from_millis(100);
-/// Links at paths that are as long as paths may be.
+/// Links at paths of the greatest allowed length.
 const LONG_LINKS: u64 = 8_000;
 /// Segments of a long path, the first two included.
 const DEPTH: usize = 32;
-/// How long it takes until all of it is there.
+/// Time until everything is in place.
 const FILL: Duration = Duration::from_secs(10);
 
 pub(super) const ALL: &[Scenario] = &[
@@ -166,7 +166,7 @@ fn long_path(ground: &Ground, link: u64, name_bytes: usize) -> String {
     path
 }
 
-/// Opens links and reads all that they are told, until it is over.
+/// Opens links and reads their messages until the attack is over.
 fn read_links(ground: &Ground, count: u64, command_bytes: usize, path: impl Fn(u64) -> String) {
     let watched = (|| {
         let mut stream = ground.session(None)?;
@@ -183,7 +183,8 @@ fn read_links(ground: &Ground, count: u64, command_bytes: usize, path: impl Fn(u
     }
 }
 
-/// Reads what a session is told, and counts the answers to what opened its links by their status.
+/// Reads a session's messages, and counts the answers to the commands that opened links by their
+/// status.
 fn answers(ground: &Ground, stream: &mut TcpStream) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_millis(250)))?;
     let (mut read, mut bytes) = (Vec::new(), vec![0; 64 << 10]);

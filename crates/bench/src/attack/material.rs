@@ -1,12 +1,12 @@
-//! What is there to be read before somebody reads it in bad faith.
+//! Values that exist before an attack reads them.
 
 use std::io::{self, Write};
 
 use crate::plain::{Answer, Plain};
 
-/// The value that most attacks are about.
+/// The value that most attacks use.
 pub(super) const VALUE: &str = "/attack/value";
-/// Bytes of a value as large as a plain answer may be, nearly (58 MB).
+/// Bytes of a value that is nearly as large as a plain answer may be (58 MB).
 pub(super) const LARGE_VALUE_BYTES: u64 = 58_000_000;
 /// Bytes of one body.
 const BODY_BYTES: usize = 3 << 20;
@@ -30,8 +30,8 @@ pub(super) fn text(bytes: u64) -> Vec<u8> {
     text
 }
 
-/// Makes an object of so many bytes: groups of records, each with a few members, as states mostly
-/// are. The first record is `g0/r0`.
+/// Makes an object of so many bytes: groups of records with a few members each, like most states.
+/// The first record is `g0/r0`.
 pub(super) fn records(plain: &mut Plain, path: &str, bytes: u64) -> io::Result<()> {
     let count = bytes / RECORD_BYTES as u64;
     for (group, first) in (0..count).step_by(GROUP as usize).enumerate() {
@@ -54,7 +54,7 @@ fn push_record(body: &mut Vec<u8>, number: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes so many members, body by body, each as `push` writes it.
+/// Writes so many members in several bodies; `push` writes each member.
 pub(super) fn members(
     plain: &mut Plain,
     path: &str,

@@ -1,8 +1,8 @@
-//! Attacks, one after the other, while others go about their work: what these notice of it, what
-//! the server takes for it, and whether it has all of that back afterwards.
+//! Attacks, one after the other, beside ordinary clients. Measured are the effect on these, the
+//! server's memory, and whether it gives all of that back.
 //!
-//! Each family of attacks has a file with a table of its scenarios. Nothing but loopback is
-//! attacked, for a few seconds, and only servers that are started here.
+//! Each family of attacks has a file with a table of its scenarios. Only loopback is attacked, for
+//! a few seconds, and only servers that are started here.
 
 mod families;
 mod ground;
@@ -35,7 +35,7 @@ use crate::args;
 use crate::open_files;
 use crate::progress::Progress;
 
-/// Connections of ours beside those of the attack.
+/// Our connections beside those of the attack.
 const FILES: u64 = 512;
 
 pub(super) fn attack(args: &args::AttackBench) -> Result<()> {
@@ -56,11 +56,11 @@ pub(super) fn attack(args: &args::AttackBench) -> Result<()> {
     let progress = Progress::new();
     let (mut outcomes, mut failures) = (Vec::new(), Vec::new());
     for scenario in wanted {
-        // By turns, so that what else the machine does meets all.
+        // Servers take turns, so that other load on the machine affects all of them.
         for server in &servers {
             match Outcome::measure(args, scenario, server.as_ref(), &progress) {
                 Ok(outcome) => outcomes.push(outcome),
-                // The others are worth their while all the same.
+                // One attack that fails does not stop the others.
                 Err(failure) => failures.push(failure.context(scenario.name)),
             }
         }
@@ -83,7 +83,7 @@ pub(super) fn attack(args: &args::AttackBench) -> Result<()> {
     failures.pop().map_or(Ok(()), Err)
 }
 
-/// The attacks of these names; all that can be made here, if there are none.
+/// The attacks of these names; without names, all that this machine can run.
 fn wanted(names: &[String]) -> Result<Vec<&'static Scenario>> {
     let have_tool = slow::have_slowhttptest();
     let hint = "on Debian: apt install slowhttptest";

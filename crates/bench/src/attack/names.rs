@@ -1,4 +1,5 @@
-//! Names that nobody sees: of members that were removed, and of levels that no body has at once.
+//! Names that the server keeps out of sight: of removed members, and of levels that no single body
+//! holds.
 
 use std::io;
 use std::time::Duration;
@@ -7,19 +8,19 @@ use super::ground::Ground;
 use super::scenario::Scenario;
 use crate::plain::Plain;
 
-/// Where members with long names come and go.
+/// The objects in which members with long names come and go.
 const GRAVEYARD: &str = "/attack/graves";
-/// Objects that each remember what was removed.
+/// Objects that each remember removed members.
 const OBJECTS: u64 = 280;
 /// Members that are removed from each, with names of 1,000 bytes.
 const REMOVED: u64 = 1024;
 /// Members that come, or go, in one write.
 const AT_ONCE: u64 = 256;
-/// Where something is nested more and more deeply.
+/// The value that is nested more and more deeply.
 const SHAFT: &str = "/attack/shaft";
 /// Levels at which readers' parsers commonly stop.
 const LEVELS_MAX: usize = 128;
-/// How long it takes until all of it is there.
+/// Time until everything is in place.
 const FILL: Duration = Duration::from_secs(10);
 
 pub(super) const ALL: &[Scenario] = &[
@@ -73,7 +74,7 @@ fn bury(ground: &Ground, _: usize) {
 
 fn dig(ground: &Ground, _: usize) {
     let mut deepest = 0;
-    // Once: what is there afterwards is as deep as it gets.
+    // Once is enough: the value is then as deep as it gets.
     if dig_once(ground, &mut deepest).is_err() {
         ground.count("cut");
     }
@@ -84,8 +85,9 @@ fn dig(ground: &Ground, _: usize) {
     while ground.rest(Duration::from_secs(1)) {}
 }
 
-/// Makes two deep values where the deepest path leads, nests an array at the bottom of the one, and
-/// copies it to the bottom of the other: each step is as deep as a body, a path or a pointer may be.
+/// Makes two deep values at the end of the deepest path, nests an array at the bottom of one, and
+/// copies it to the bottom of the other: each step is as deep as a body, a path or a pointer may
+/// be.
 fn dig_once(ground: &Ground, deepest: &mut usize) -> io::Result<()> {
     let mut plain = Plain::new(ground.address);
     let (json_depth, path_depth) = (ground.terms.json_depth(), ground.terms.path_depth());
@@ -95,7 +97,7 @@ fn dig_once(ground: &Ground, deepest: &mut usize) -> io::Result<()> {
         let levels = levels as usize;
         format!("{}{{}}{}", "{\"a\":".repeat(levels), "}".repeat(levels))
     };
-    // Of a pointer's names one is taken by what it leads to.
+    // The value itself is one level of the pointer's names.
     let below = path_depth.min(json_depth).saturating_sub(2);
     let both = format!("{{\"from\":{},\"a\":{}}}", chain(below), chain(below));
     let status = plain.put(&place, both.as_bytes())?.status;
@@ -114,7 +116,7 @@ fn dig_once(ground: &Ground, deepest: &mut usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Levels of objects in a text without strings that hold braces.
+/// Levels of objects in a text. No string in it holds braces.
 fn depth(json: &[u8]) -> usize {
     let (mut now, mut most) = (0usize, 0);
     for byte in json {

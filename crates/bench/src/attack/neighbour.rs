@@ -1,4 +1,4 @@
-//! Somebody who reads and writes plainly while others attack.
+//! A client that reads and writes plainly while others attack.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::plain::Plain;
 
-/// Between two requests.
+/// Time between two requests.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Times that are kept until somebody takes them.
 const TIMES_MAX: usize = 1 << 20;
@@ -24,10 +24,11 @@ struct Shared {
     done: Mutex<Done>,
 }
 
-/// What came of the requests since it was last asked.
+/// Results of the requests since the last call.
 #[derive(Default)]
 pub(super) struct Done {
-    /// What was due while another request was not answered has waited as well.
+    /// Times of reads. They include the wait of a request that was due while another was
+    /// unanswered.
     pub(super) reads_us: Vec<u32>,
     pub(super) writes_us: Vec<u32>,
     pub(super) failed: u64,
@@ -52,7 +53,7 @@ impl Neighbour {
                 let mut done = theirs.done.lock().unwrap_or_else(PoisonError::into_inner);
                 let times = if round % 2 == 0 { &mut done.writes_us } else { &mut done.reads_us };
                 let mut waited = took;
-                // Every other request is of the same kind.
+                // Reads and writes alternate.
                 while times.len() < TIMES_MAX {
                     times.push(waited.as_micros() as u32);
                     match waited.checked_sub(2 * PAUSE) {

@@ -1,4 +1,4 @@
-//! JSON Patches that are short, and mean much work.
+//! JSON Patches that are short, and cause much work.
 
 use super::ground::Ground;
 use super::material::{self, VALUE, expect};
@@ -7,14 +7,14 @@ use crate::plain::Plain;
 
 /// Bytes of the tree that is compared and copied.
 const TREE_BYTES: u64 = 125_000_000;
-/// Bytes of the array to which much is appended.
+/// Bytes of the array that is appended many times.
 const ARRAY_BYTES: usize = 1 << 20;
-/// How often one patch appends to it.
+/// Appends in one patch.
 const APPENDS: usize = 30;
 
 const PATCH_TYPE: &str = "application/json-patch+json";
 
-/// What most of these have in common: a large tree, and a patch that works on copies.
+/// Common parts of most of these: a large tree, and a patch that works on copies.
 const OF_TREE: Scenario = Scenario {
     prepare: |plain, _| material::records(plain, VALUE, TREE_BYTES),
     bound: |terms| (4 * terms.patch_work_bytes(), "4 x patch_work_bytes"),

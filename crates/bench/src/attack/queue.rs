@@ -1,4 +1,4 @@
-//! A large object in which members come and go, and who reads it slowly.
+//! A large object in which members come and go, and its slow readers.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,12 +13,12 @@ use crate::follow::{By, Follower};
 const QUEUE: &str = "/queue";
 /// Members of 1 kB that stay.
 const MEMBERS: u32 = 2000;
-/// Small members that come each second, and as many go.
+/// Small members that come each second; as many go.
 const CHURN_PER_SECOND: u32 = 1000;
 const READERS: u64 = 8;
 /// Bytes that each reader takes a second: 1 Mbit/s.
 const BYTES_PER_SECOND: f64 = 125_000.0;
-/// Bytes that it takes at once.
+/// Bytes of one read.
 const BITE_BYTES: usize = 2048;
 
 pub(super) const ALL: &[Scenario] = &[

@@ -1,4 +1,4 @@
-//! What came of the attacks, as a table and as JSON, and whether it is as it should be.
+//! The results of the attacks, as a table and as JSON, and their verdict.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -12,23 +12,23 @@ use super::scene::{AFTER, Scene, Times};
 use crate::args;
 use crate::progress::Progress;
 
-/// What 99 of 100 others wait at most, during an attack: this, or so many times what they wait
-/// without, whichever is more.
+/// The largest 99th percentile of the other clients' times during an attack: this, or a multiple of
+/// that without an attack, whichever is more.
 const P99_MS_MAX: f64 = 5.0;
 const P99_RATIO_MAX: f64 = 2.0;
 
-/// What came of one attack.
+/// The result of one attack.
 pub(super) struct Outcome {
     scenario: &'static Scenario,
     server: Option<PathBuf>,
     speed: Scene,
     memory: Scene,
-    /// How long things took that single clients waited for.
+    /// Times that single clients waited for.
     times: Vec<(&'static str, usize, Times)>,
 }
 
 impl Outcome {
-    /// Measures an attack twice: a server whose memory is looked at is not as fast as it could be.
+    /// Measures an attack twice: a server set up to show its memory is not as fast as it could be.
     pub(super) fn measure(
         args: &args::AttackBench,
         scenario: &'static Scenario,
@@ -66,7 +66,7 @@ impl Outcome {
         self.speed.during.ages.p99_ms / self.speed.before.ages.p99_ms
     }
 
-    /// In what it is not as it should be.
+    /// The figures that are not as they should be.
     fn short(&self) -> Vec<String> {
         let mut short = Vec::new();
         if !self.lived() {
@@ -228,7 +228,7 @@ pub(super) fn table(outcomes: &[Outcome], args: &args::AttackBench, out: &mut im
     Ok(())
 }
 
-/// Which of the servers it was, where there are several.
+/// The number of the server, if there are several.
 fn number(outcome: &Outcome, args: &args::AttackBench) -> String {
     let place = args.server.iter().position(|server| Some(server) == outcome.server.as_ref());
     let several = place.filter(|_| args.server.len() > 1);

@@ -1,4 +1,4 @@
-//! An attack: what it needs, who does what, and how much memory the server's limits allow it.
+//! An attack: its preparation, its threads, and the memory that the server's limits allow it.
 
 use std::io;
 use std::time::Duration;
@@ -7,32 +7,32 @@ use super::ground::Work;
 use super::terms::Terms;
 use crate::plain::Plain;
 
-/// What the allocator may hold beyond what is in use, and what commits of the time before leave.
+/// Memory that the allocator may hold beyond what is in use, and that earlier commits leave.
 const SLACK_BYTES: u64 = 8 << 20;
 
-/// Bytes by which the server may grow, and how that is computed.
+/// Bytes by which the server may grow, and the formula.
 pub(super) type Bound = (u64, &'static str);
 
 pub(super) struct Scenario {
     pub(super) name: &'static str,
     pub(super) summary: &'static str,
-    /// Of the server's limits, those that are not as they are by default.
+    /// The server's limits that differ from the defaults.
     pub(super) limits: &'static [(&'static str, u64)],
-    /// The server keeps its state on disk.
+    /// True if the server keeps its state on disk.
     pub(super) is_durable: bool,
-    /// How long it takes until everything is there that is to be held.
+    /// Time until everything is in place that the server must hold.
     pub(super) least: Duration,
-    /// It is made by that program.
+    /// True if the program slowhttptest makes the attack.
     pub(super) needs_slowhttptest: bool,
-    /// Makes what the attack needs to be there.
+    /// Makes the values that the attack needs.
     pub(super) prepare: fn(&mut Plain, &Terms) -> io::Result<()>,
-    /// How many threads do what.
+    /// Threads of the attack: how many, and their work.
     pub(super) crew: &'static [(usize, Work)],
     pub(super) bound: fn(&Terms) -> Bound,
 }
 
 impl Scenario {
-    /// What most of them have in common.
+    /// Common parts of most attacks.
     pub(super) const PLAIN: Scenario = Scenario {
         name: "nothing",
         summary: "none at all: how much the machine itself makes of it",
@@ -45,7 +45,7 @@ impl Scenario {
         bound: |_| (0, "0"),
     };
 
-    /// The bound, with what the allocator may hold beside it.
+    /// The bound, with the allocator's slack added.
     pub(super) fn bound(&self, terms: &Terms) -> Bound {
         let (bytes, formula) = (self.bound)(terms);
         (bytes + SLACK_BYTES, formula)

@@ -1,4 +1,4 @@
-//! One attack against one server: what is measured before, during and after it.
+//! One attack against one server: measurements before, during and after it.
 
 use std::io;
 use std::path::PathBuf;
@@ -22,38 +22,39 @@ use crate::subject::{Kind, Setup, Subject};
 
 /// Length of the value that the undisturbed session watches.
 const PAYLOAD: u32 = 64;
-/// Until what only starting takes is over.
+/// Time until the effects of starting are over.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// How long it may take after an attack until nothing of it is open.
+/// Time after an attack within which the server must close everything of it.
 pub(super) const AFTER: Duration = Duration::from_secs(45);
-/// Between two looks at that.
+/// Time between two checks of that.
 const LOOK: Duration = Duration::from_millis(250);
-/// Until memory has been given back.
+/// Time until memory has been given back.
 const SETTLE: Duration = Duration::from_secs(2);
-/// What is to be as it was.
+/// Gauges that must return to their values from before the attack.
 const GAUGES: [&str; 3] = ["halfping_connections", "halfping_sessions", "halfping_links"];
 
 pub(super) struct Scene {
     pub(super) before: Quality,
     pub(super) during: Quality,
-    /// The server served nobody for so long that nothing could be measured: what was waited for.
+    /// The thing that was waited for in vain, if the server served nobody for too long to be
+    /// measured.
     pub(super) stuck: Option<String>,
     pub(super) lived: bool,
     pub(super) base: Option<u64>,
-    /// Bytes by which memory was larger than before: at most, and afterwards.
+    /// Growth of memory in bytes: at most, and afterwards.
     pub(super) peak: Option<f64>,
     pub(super) after: Option<f64>,
     pub(super) bound: Bound,
-    /// How long it took until nothing of the attack was open.
+    /// Time until nothing of the attack was open.
     pub(super) back: Option<Duration>,
     pub(super) panics: usize,
     pub(super) tally: Tally,
 }
 
-/// How well others are served.
+/// The service that other clients get.
 #[derive(Default)]
 pub(super) struct Quality {
-    /// How old updates are when a session has them.
+    /// Ages of updates at a session.
     pub(super) ages: Times,
     pub(super) reads: Times,
     pub(super) writes: Times,
@@ -80,7 +81,7 @@ impl Times {
         Times { p50_ms: at(0.5), p99_ms: at(0.99) }
     }
 
-    /// Whether 99 of 100 are; not when nothing was measured.
+    /// True if the 99th percentile is; false if nothing was measured.
     pub(super) fn is_within(self, most_ms: f64) -> bool {
         self.p99_ms <= most_ms
     }
@@ -162,7 +163,7 @@ impl Scene {
         while back.is_none() && began.elapsed() < AFTER && subject.lives() {
             let now = gauges(&mut plain);
             back = now.iter().zip(open).all(|(now, before)| *now <= before).then(|| began.elapsed());
-            // Nobody waits for the load any more when it got stuck.
+            // A load that got stuck is not waited for.
             if watched.is_err() || load.rest(LOOK).is_err() {
                 thread::sleep(LOOK);
             }
@@ -185,8 +186,8 @@ impl Scene {
     }
 }
 
-/// Updates the value for a while, and notes how old each version was when the session had it, or a
-/// newer one in its place.
+/// Updates the value for a while, and notes the age of each version when the session has it or a
+/// newer one.
 fn watch(load: &mut Load, rate: u32, time: Duration, ages_us: &mut Vec<u32>) -> Result<()> {
     let mut take = |delivery: Delivery| {
         // A version that was never sent was superseded by this one, and waited longer.

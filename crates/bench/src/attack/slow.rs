@@ -1,4 +1,4 @@
-//! Connections that are open and say little.
+//! Connections that are open and send little.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -11,12 +11,12 @@ use super::scenario::Scenario;
 
 /// Connections of `slowhttptest`.
 const SLOW_CONNECTIONS: u64 = 1000;
-/// What it says that a body has.
+/// Length of the body that it announces.
 const SLOW_BODY_BYTES: u64 = 8192;
 /// Length of the value that is read slowly.
 const SLOW_VALUE_BYTES: u64 = 100_000;
 pub(super) const SILENT_CONNECTIONS: u64 = 5000;
-/// Of a connection: its task, its timers, and what HTTP keeps of it beside its buffers.
+/// Memory of a connection: its task, its timers, and what HTTP keeps of it beside its buffers.
 pub(super) const CONNECTION_BYTES: u64 = 8 << 10;
 
 pub(super) const ALL: &[Scenario] = &[
@@ -87,7 +87,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
 ];
 
-/// What `slowhttptest` does slowly.
+/// The part of a request that `slowhttptest` makes slow.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Headers,
@@ -95,7 +95,7 @@ enum Kind {
     Read,
 }
 
-/// Whether the program is there.
+/// True if the program is installed.
 pub(super) fn have_slowhttptest() -> bool {
     Command::new("slowhttptest").arg("-h").output().is_ok()
 }
@@ -119,7 +119,8 @@ fn slowhttptest(ground: &Ground, kind: Kind) -> io::Result<Child> {
     command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
 }
 
-/// It ends when the server has closed all of its connections; then it comes again.
+/// Starts slowhttptest again whenever it ends. It ends when the server has closed all of its
+/// connections.
 fn keep_slow(ground: &Ground, kind: Kind) {
     let Ok(mut child) = slowhttptest(ground, kind) else {
         return ground.fault("slowhttptest did not start");
@@ -138,7 +139,8 @@ fn keep_slow(ground: &Ground, kind: Kind) {
     let _ = child.wait();
 }
 
-/// Many connections on which nothing more is said. One that the server closes is opened again.
+/// Opens many connections that send one text and then nothing. A connection that the server closes
+/// is opened again.
 fn stay(ground: &Ground, word: &[u8]) {
     let open = || {
         let mut stream = ground.connect(None)?;

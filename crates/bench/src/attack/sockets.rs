@@ -13,26 +13,26 @@ use super::material::{self, LARGE_VALUE_BYTES, VALUE};
 use super::scenario::Scenario;
 use crate::ws;
 
-/// Sessions that ask for many things at once and never read an answer.
+/// Sessions that send many commands at once and never read an answer.
 const FLOODS: u64 = 8;
-/// Bytes that a frame without a meaning is followed by, one by one.
+/// Bytes that are sent one by one after a frame without a meaning.
 const TRICKLE: usize = 24;
 /// Sessions that keep a message unfinished.
 const UNFINISHED: u64 = 64;
-/// Bytes of that message which have come.
+/// Bytes of that message that are sent.
 const BEGUN_BYTES: u64 = 64 << 10;
-/// Milliseconds in which such a server wants messages to be whole.
+/// The limit `body_timeout_ms` of the servers of these attacks.
 const BODY_TIMEOUT_MS: u64 = 1000;
-/// Between two pongs.
+/// Time between two pongs.
 const PONG: Duration = Duration::from_millis(200);
-/// Of a time that a message may take, how many times it may take until the session is closed.
+/// The session must be closed within so many times the time that a message may take.
 const LATE: u32 = 3;
 /// Sessions that send messages which inflate.
 const INFLATERS: u64 = 4;
 
 /// A final frame of the reserved opcode 3.
 const RESERVED: u8 = 3;
-/// The bit that says that a message is compressed, beside an opcode.
+/// The bit beside an opcode that marks a compressed message.
 const COMPRESSED: u8 = 0x40;
 
 pub(super) const ALL: &[Scenario] = &[
@@ -77,7 +77,8 @@ pub(super) const ALL: &[Scenario] = &[
         summary: "`get`s of 58 MB in a session with compression, one after the other",
         prepare: |plain, _| material::records(plain, VALUE, LARGE_VALUE_BYTES),
         crew: &[(1, |ground, _| ground.again(0, &[VALUE], session_get))],
-        // As text, as a message, compressed; a text that grows is copied, at most once at a time.
+        // Held as a text, as a message and compressed. A growing text is copied, at most once at a
+        // time.
         bound: |_| (4 * LARGE_VALUE_BYTES, "4 x the value, at most value_bytes"),
         ..Scenario::PLAIN
     },
@@ -99,8 +100,7 @@ fn large_message(ground: &Ground, as_fragments: &bool) -> io::Result<String> {
     Ok(format!("{name}: {answered}"))
 }
 
-/// Sends one message with as many commands as fit, none of which can be carried out, and reads no
-/// word of the answer.
+/// Sends messages full of commands that cannot be carried out, and reads no answers.
 fn flood(ground: &Ground, _: usize) {
     let mut text = "[".to_owned() + &"1,".repeat(ground.terms.whole_bytes() / 2 - 8);
     text.push_str("1]");
@@ -124,7 +124,7 @@ fn reserved_opcode(ground: &Ground, opcode: &u8) -> io::Result<String> {
     stream.write_all(&[0x80 | opcode, 0x80 | 125])?;
     for _ in 0..TRICKLE {
         thread::sleep(PAUSE);
-        // It is closed at some time, and then nothing more can be sent.
+        // Writing fails once the server has closed the session.
         if stream.write_all(b"x").is_err() {
             break;
         }
@@ -138,7 +138,7 @@ fn reserved_opcode(ground: &Ground, opcode: &u8) -> io::Result<String> {
     }
 }
 
-/// Begins a message, and sends nothing but pongs from then on.
+/// Begins a message, and sends only pongs from then on.
 fn never_finish(ground: &Ground, late: &u32) -> io::Result<String> {
     let mut stream = ground.session(None)?;
     let mut frame = vec![ws::TEXT, 0xFF];
@@ -194,13 +194,13 @@ fn inflate(ground: &Ground) {
     });
 }
 
-/// A message of nothing but spaces and an empty array, as `permessage-deflate` has it.
+/// A message of spaces and an empty array, compressed for `permessage-deflate`.
 fn deflated_spaces(bytes: usize) -> Vec<u8> {
     let mut text = vec![b' '; bytes];
     text.extend_from_slice(b"[]");
     let mut out = Vec::with_capacity(64 << 10);
     let mut deflate = Compress::new(Compression::best(), false);
-    // It cannot fail: it has no end, and nothing that could be wrong.
+    // Compression to the end of a buffer in memory cannot fail.
     let _ = deflate.compress_vec(&text, &mut out, FlushCompress::Sync);
     out.truncate(out.len().saturating_sub(4));
     out
@@ -216,7 +216,7 @@ fn session_get(ground: &Ground, path: &&str) -> io::Result<String> {
     Ok(if length > 1024 { "large answers" } else { "short answers" }.to_owned())
 }
 
-/// Reads one message and forgets it; returns its length.
+/// Reads one message and discards it; returns its length.
 fn read_message(ground: &Ground, stream: &mut TcpStream) -> io::Result<u64> {
     let mut bytes = vec![0; PIECE_BYTES];
     let mut whole = 0;

@@ -1,4 +1,4 @@
-//! The limits of the server that is attacked, as it says itself: another binary may have others.
+//! The limits of the attacked server, as it reports them: another binary may have others.
 
 use std::io;
 
@@ -7,14 +7,14 @@ use serde_json::{Map, Value};
 
 use crate::plain::Plain;
 
-/// Bytes of removed members' names, where no limit says how many: what a tree of a few kilobytes
-/// may take beside itself.
+/// Bytes of removed members' names where no limit bounds them: what a tree of a few kilobytes may
+/// take beside itself.
 const TOMBSTONES_BYTES: u64 = 64 << 20;
 
 #[derive(Clone)]
 pub(super) struct Terms {
     own: Map<String, Value>,
-    /// What this program would use.
+    /// The limits of this program.
     known: Map<String, Value>,
 }
 
@@ -34,8 +34,7 @@ impl Terms {
         Ok(Terms { own, ..Terms::default() })
     }
 
-    /// A limit. An older server may have none of that name: then that of this program, if it has one,
-    /// else 0.
+    /// A limit. If an older server has none of that name, that of this program, or else 0.
     fn of(&self, name: &str) -> u64 {
         let value = self.own.get(name).or_else(|| self.known.get(name));
         value.and_then(Value::as_u64).unwrap_or_default()
@@ -95,27 +94,27 @@ impl Terms {
         (self.of("uri_bytes") + (4 << 10)).max(8 << 10)
     }
 
-    /// What is held for the answers and bodies of one connection.
+    /// Memory for the answers and bodies of one connection.
     pub(super) fn buffered_bytes_per_connection(&self) -> u64 {
         self.of("buffered_bytes_per_connection")
     }
 
-    /// The same of all connections.
+    /// Memory for the answers and bodies of all connections.
     pub(super) fn buffered_bytes(&self) -> u64 {
         self.of("buffered_bytes")
     }
 
-    /// What is held for the places of one connection's links.
+    /// Memory for the places of one connection's links.
     pub(super) fn places_bytes_per_connection(&self) -> u64 {
         self.of("places_bytes_per_connection")
     }
 
-    /// What all walks remember of what has left meanwhile.
+    /// Memory of all walks for members that were removed meanwhile.
     pub(super) fn walk_notes_bytes(&self) -> u64 {
         self.of("walk_notes_bytes")
     }
 
-    /// What the names of removed members may hold.
+    /// Memory for the names of removed members.
     pub(super) fn tombstones_bytes(&self) -> u64 {
         Some(self.of("tombstones_bytes")).filter(|bytes| *bytes > 0).unwrap_or(TOMBSTONES_BYTES)
     }

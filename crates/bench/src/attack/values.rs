@@ -1,4 +1,4 @@
-//! Values that are large, and change: as a whole, in part, and from full to empty.
+//! Large values that change: as a whole, in part, and from full to empty.
 
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -18,19 +18,19 @@ const UNREAD_BYTES: u64 = 1 << 20;
 const UNREAD_MEMBERS: u64 = 10_000;
 /// Members of the object that is emptied at once.
 const FULL_MEMBERS: u64 = 1_000_000;
-/// Members of it that are written at once: so few that the writes as such hold up nobody.
+/// Members of it that are written at once: so few that the writes themselves delay nobody.
 const FILL_MEMBERS: u64 = 500;
 /// Bytes of a body that fills it before the attack.
 const FILL_BYTES: usize = 3 << 20;
-/// Members of what one write replaces.
+/// Members of the object that one write replaces.
 const TINY_MEMBERS: u64 = 200_000;
-/// A tiny member, its number and its place among the others, in memory.
+/// Memory of a tiny member, its number and its place among the others.
 const MEMBER_BYTES: u64 = 200;
 /// Bytes of the value that is sent as a whole at each change.
 const WHOLE_BYTES: u64 = 16_000_000;
-/// Who watches it.
+/// Readers of that value.
 const WATCHERS: u64 = 4;
-/// Between two changes of it.
+/// Time between two changes of it.
 const WHOLE_CHANGE: Duration = Duration::from_millis(100);
 
 pub(super) const ALL: &[Scenario] = &[
@@ -172,7 +172,7 @@ fn open_streams(ground: &Ground, _: usize) {
     let streams: Vec<TcpStream> = (0..UNREAD_STREAMS)
         .take_while(|_| ground.goes_on())
         .filter_map(|_| {
-            // One after the other, so that each finds another state.
+            // Watchers start one after the other, so that each finds another state.
             thread::sleep(CHANGE);
             open().ok()
         })

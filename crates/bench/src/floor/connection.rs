@@ -1,4 +1,4 @@
-//! A connection of the floor's: what it reads, what it still has to write.
+//! A connection of the floor: its input and its pending output.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -24,13 +24,13 @@ pub(super) struct Connection {
     pub(super) input: Vec<u8>,
     pub(super) role: Role,
     pub(super) links: Vec<Link>,
-    /// Links that have something to tell, while the socket is full.
+    /// Links with a pending update, while the socket is full.
     waiting: VecDeque<u32>,
-    /// What was begun, and how much of it was written.
+    /// The message that was begun, and its bytes that were written.
     rest: Option<(Rc<[u8]>, usize)>,
-    /// The socket takes no more for now.
+    /// True while the socket takes no more.
     pub(super) is_blocked: bool,
-    /// The next message that leaves nothing to tell has to say so.
+    /// True if the next message that leaves no update pending must say `synced`.
     pub(super) owes_synced: bool,
 }
 
@@ -48,7 +48,7 @@ impl Connection {
         }
     }
 
-    /// Reads what is there. False at the end.
+    /// Reads the available bytes. False at the end.
     pub(super) fn read(&mut self, scratch: &mut [u8]) -> io::Result<bool> {
         loop {
             match self.stream.read(scratch) {
@@ -65,7 +65,7 @@ impl Connection {
         }
     }
 
-    /// Begins to read a value, of which everything is to be told.
+    /// Opens a link to a value, with its whole state pending.
     pub(super) fn watch(&mut self, value: u32) -> u32 {
         let link = self.links.len() as u32;
         self.links.push(Link { value, is_waiting: true, shown: 0 });
@@ -74,7 +74,7 @@ impl Connection {
         link
     }
 
-    /// Of a value that is read from a revision on, older things are not told.
+    /// Sets the revision from which a link resumes: updates up to it are not sent.
     pub(super) fn resume(&mut self, link: u32, value: &Value, since: u64) {
         let knows = &mut self.links[link as usize];
         if since > 0 && value.revision <= since {
@@ -83,7 +83,7 @@ impl Connection {
         }
     }
 
-    /// Writes bytes after those that were begun.
+    /// Queues bytes behind those that were begun.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.rest = Some(match self.rest.take() {
             None => (bytes.into(), 0),
@@ -92,7 +92,7 @@ impl Connection {
         let _ = self.flush();
     }
 
-    /// Writes the newest value, unless the socket is full: then that is done when it no longer is.
+    /// Writes the newest value. If the socket is full, the link waits.
     pub(super) fn show(&mut self, link: u32, value: &mut Value, revision: u64) -> io::Result<()> {
         self.flush()?;
         let knows = &mut self.links[link as usize];
@@ -117,7 +117,7 @@ impl Connection {
         self.flush()
     }
 
-    /// Writes what waits, as far as the socket takes it.
+    /// Writes pending output, as far as the socket takes it.
     pub(super) fn pump(&mut self, values: &mut Values) -> io::Result<()> {
         self.flush()?;
         let revision = values.revision;
@@ -143,7 +143,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The first state of one link, and of all others behind it that want theirs, in one message.
+    /// Writes the first states of a link and of all waiting links behind it in one message.
     fn tell_first(&mut self, first: u32, values: &mut Values) -> io::Result<()> {
         let mut set = Vec::new();
         let mut next = Some(first);

@@ -1,10 +1,12 @@
-//! The floor: the least that a server could do. One thread, one loop, and for each update one `write` of the same bytes to each
-//! reader; while a reader's socket is full, only the newest value of each of its links waits for it.
+//! The floor: the least that a server could do. One thread, one loop, and for each update one
+//! `write` of the same bytes to each reader; while a reader's socket is full, only the newest value
+//! of each of its links waits for it.
 //!
-//! With a directory, writes are appended to a file there, all that came in one turn of the loop at once, and answered when that is synced.
+//! With a directory, writes are appended to a file there, all of one turn of the loop at once, and
+//! answered when that is synced.
 //!
-//! It speaks just enough HTTP and WebSocket for the load: values are at `/bench/N`, and link N is always that value. Nothing
-//! is checked or limited.
+//! It speaks just enough HTTP and WebSocket for the load: values are at `/bench/N`, and link N is
+//! always that value. Nothing is checked or limited.
 
 mod connection;
 mod request;
@@ -29,7 +31,7 @@ use crate::ws;
 const LISTENER: Token = Token(usize::MAX);
 const READ_BYTES: usize = 64 << 10;
 
-/// What an event stream begins with.
+/// The head of an event stream.
 const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\
 content-type: text/event-stream\r\n\
 cache-control: no-store, no-transform\r\n\
@@ -37,14 +39,14 @@ transfer-encoding: chunked\r\n\r\n\
 D\r\nretry: 1000\n\n\r\n";
 const WRITTEN: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
-/// Serves until the process that started this one goes away.
+/// Serves until the process that started this one ends.
 pub(super) fn serve(args: &FloorServer) -> Result<()> {
     end_with_stdin();
     run(args).map_err(|error| anyhow!("the floor failed: {error}"))
 }
 
-/// Ends this process when its stdin does: however the process that holds the other side goes away,
-/// nothing is left behind.
+/// Ends this process when its stdin ends: it does not outlive the process that holds the other
+/// side, however that one ends.
 fn end_with_stdin() {
     thread::spawn(|| {
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
@@ -89,15 +91,15 @@ struct Floor {
     values: Values,
     unsent_bytes: u32,
     scratch: Vec<u8>,
-    /// Where writes are made durable, if they are.
+    /// The file that makes writes durable, if there is one.
     log: Option<File>,
-    /// What came in this turn, and who wrote it.
+    /// Writes of this turn, and their writers.
     unsynced: Vec<u8>,
     unanswered: Vec<usize>,
 }
 
 impl Floor {
-    /// Makes durable what came in this turn, and says so.
+    /// Syncs the writes of this turn and answers them.
     fn sync(&mut self) -> io::Result<()> {
         let Some(log) = self.log.as_mut().filter(|_| !self.unanswered.is_empty()) else { return Ok(()) };
         log.write_all(&self.unsynced)?;
@@ -106,7 +108,7 @@ impl Floor {
         for place in self.unanswered.drain(..) {
             if let Some(writer) = &mut self.connections[place] {
                 writer.push(WRITTEN);
-                // One that is gone is noticed when it is read from.
+                // A connection that is gone is noticed when it is read from.
                 let _ = writer.pump(&mut self.values);
             }
         }
@@ -208,7 +210,7 @@ impl Floor {
         }
     }
 
-    /// Writes a value, and shows it to all who read it.
+    /// Writes a value, and shows it to all its readers.
     fn deliver(&mut self, number: u32, body: Vec<u8>, kind: &'static str) {
         self.values.write(number, body, kind);
         let revision = self.values.revision;
@@ -216,7 +218,7 @@ impl Floor {
         for at in 0..value.readers.len() {
             let (place, link) = value.readers[at];
             if let Some(reader) = &mut self.connections[place as usize] {
-                // One that is gone is noticed when it is read from.
+                // A connection that is gone is noticed when it is read from.
                 let _ = reader.show(link, value, revision);
             }
         }

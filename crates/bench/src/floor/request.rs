@@ -1,4 +1,4 @@
-//! What the load asks of the floor.
+//! Requests of the load to the floor.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub(super) fn next(input: &mut Vec<u8>, role: Role) -> Option<Request> {
     let mut used = 0;
     let mut found = None;
     while let (None, Some(head)) = (&found, ws::head(&input[used..])) {
-        // What is no command to watch asks nothing of a floor.
+        // Only commands to watch matter to the floor.
         found = watch(head.unmasked(&mut input[used..])).filter(|_| head.opcode == ws::TEXT);
         used += head.end;
     }

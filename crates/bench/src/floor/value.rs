@@ -1,12 +1,12 @@
-//! What the floor keeps: the newest body of each value, and who reads it.
+//! The values of the floor: the newest body of each, and its readers.
 
 use std::rc::Rc;
 
 use crate::ws;
 
-/// A cursor's length is a part of a frame's: this stands for the epoch.
+/// A stand-in for the epoch: a cursor's length is a part of a frame's.
 const EPOCH: &str = "000000000000";
-/// And this for a time, of which nobody asks.
+/// A stand-in for a time, which nothing reads.
 const TIME_MS: u64 = 1_700_000_000_000;
 
 /// The kind of a connection, and so of the frames that it is sent.
@@ -24,9 +24,9 @@ pub(super) struct Value {
     kind: &'static str,
     body: Option<Box<[u8]>>,
     pub(super) revision: u64,
-    /// Connections, and which of their links.
+    /// Readers: a connection and its link.
     pub(super) readers: Vec<(u32, u32)>,
-    /// One frame for all who read it, once somebody does.
+    /// One frame for all readers of the value, made when the first needs it.
     session_frame: Option<Rc<[u8]>>,
     event_frame: Option<Rc<[u8]>>,
 }
@@ -62,7 +62,7 @@ impl Values {
         self.at_mut(number).readers.push((place as u32, link));
     }
 
-    /// A connection is gone that read these.
+    /// Removes a closed connection from the readers of these values.
     pub(super) fn forget(&mut self, place: usize, numbers: impl Iterator<Item = u32>) {
         for number in numbers {
             self.at_mut(number).readers.retain(|(reader, _)| *reader as usize != place);
@@ -95,7 +95,7 @@ impl Value {
         made
     }
 
-    /// Appends what a session's message says of it.
+    /// Appends its entry in a session's message.
     pub(super) fn push_entry(&self, set: &mut Vec<u8>) {
         if !set.is_empty() {
             set.push(b',');
@@ -132,7 +132,7 @@ pub(super) fn message(revision: u64, set: &[u8], synced: bool) -> Vec<u8> {
     frame
 }
 
-/// What an event stream says when it has begun.
+/// The first event of a stream, which says `synced`.
 pub(super) fn synced_event(revision: u64) -> Vec<u8> {
     chunk(format!("event: synced\nid: {EPOCH}.{revision}\ndata: null\n\n").as_bytes())
 }

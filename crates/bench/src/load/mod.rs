@@ -1,7 +1,8 @@
 //! The load: writers and readers, on one thread that waits for all of them at once.
 //!
-//! It has to cost little, since it shares the machine with what it measures: nothing is parsed but where frames end, and the
-//! number and the time in each value. Value number N is at `/bench/N`, and is link N of a session that reads it.
+//! It has to cost little, since it shares the machine with the server. So it parses only the ends
+//! of frames, and the number and the time in each value. Value number N is at `/bench/N`, and is
+//! link N of a session that reads it.
 
 mod outbox;
 mod reader;
@@ -25,15 +26,16 @@ use crate::args::Transport;
 use crate::stamp::Stamp;
 use crate::subject::Subject;
 
-/// How long anything that must happen may take.
+/// Time to wait for anything that must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What all values are members of.
+/// The object that holds all values.
 pub(super) const COLLECTION: &str = "/bench";
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;
-/// Bytes of a patch that writes many values: small, so that what the server needs to read it is soon of use for other things.
+/// Bytes of a patch that writes many values: small, so that the server soon reuses the memory that
+/// it needs to read it.
 const PATCH_BYTES: usize = 16 << 10;
-/// Tokens below are readers.
+/// The first token of writers; tokens below are readers.
 const WRITERS: usize = usize::MAX / 2;
 const ALARM: Token = Token(usize::MAX - 1);
 
@@ -44,21 +46,21 @@ fn path(value: u32) -> String {
 /// A value that has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Delivery {
-    /// Which of the readers has it.
+    /// Number of the reader.
     pub(super) reader: usize,
     pub(super) value: u32,
-    /// Which version of the value it is, from 1.
+    /// Version of the value, from 1.
     pub(super) number: u64,
-    /// The one that the reader had before; 0 for none.
+    /// The version that the reader had before; 0 for none.
     pub(super) before: u64,
     pub(super) age: Duration,
 }
 
-/// What somebody reads, and how.
+/// The values that a reader reads, and its transport.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
     pub(super) transport: Transport,
-    /// Of an event stream, the first only.
+    /// Numbers of the values. An event stream reads only the first.
     pub(super) values: Range<u32>,
     pub(super) receive_buffer: Option<usize>,
     pub(super) credit: Option<u32>,
@@ -83,7 +85,7 @@ pub(super) struct Load {
     alarm: Arc<Waker>,
     /// Length of a value.
     payload: usize,
-    /// How often each value was written.
+    /// Number of writes of each value.
     versions: Vec<u64>,
     published: u64,
 }
@@ -126,7 +128,7 @@ impl Load {
         self.wait("the first values are written", |load| load.unanswered() == 0, |_| {})
     }
 
-    /// Writes something small at values `0..count`, all alike.
+    /// Writes the same small body to values `0..count`.
     pub(super) fn fill(&mut self, count: u32, json: &str) -> Result<()> {
         let mut patch = Vec::new();
         for value in 0..count {
@@ -147,7 +149,7 @@ impl Load {
         self.publish_by(0, value)
     }
 
-    /// The same, by a certain writer.
+    /// Writes the next version of a value by a certain writer.
     pub(super) fn publish_by(&mut self, writer: usize, value: u32) -> Result<u64> {
         let stamp = self.stamp(value);
         self.writers[writer].put(value, stamp, self.payload).map_err(broken)?;
@@ -182,12 +184,12 @@ impl Load {
         self.writers.iter().map(Writer::unanswered).sum()
     }
 
-    /// The same, of one writer.
+    /// Writes of one writer that the server has not answered.
     pub(super) fn unanswered_by(&self, writer: usize) -> u64 {
         self.writers[writer].unanswered()
     }
 
-    /// Connects a reader, and returns its number. It asks for its values as soon as it may.
+    /// Connects a reader, and returns its number. It sends its request as soon as it may.
     pub(super) fn add_reader(&mut self, reading: &Reading) -> Result<usize> {
         let stream = connect(self.readers_address, reading.receive_buffer).map_err(broken)?;
         let number = self.readers.len();
@@ -215,12 +217,12 @@ impl Load {
         &self.readers
     }
 
-    /// Whether a reader has the newest version of everything that it reads.
+    /// True if a reader has the newest version of everything that it reads.
     pub(super) fn has_all(&self, reader: usize) -> bool {
         self.readers[reader].has(&self.versions)
     }
 
-    /// Whether all of them have.
+    /// True if all readers have the newest versions.
     pub(super) fn all_have_it(&self) -> bool {
         self.readers.iter().all(|reader| reader.has(&self.versions))
     }
@@ -230,19 +232,19 @@ impl Load {
         self.poll.registry().deregister(&mut self.readers[reader].stream).map_err(broken)
     }
 
-    /// Goes on.
+    /// Goes on reading from a reader's socket.
     pub(super) fn resume(&mut self, reader: usize) -> Result<()> {
         let stream = &mut self.readers[reader].stream;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(stream, Token(reader), interest).map_err(broken)
     }
 
-    /// Something that ends a [`turn`](Load::turn) from another thread.
+    /// A waker that ends a [`turn`](Load::turn) from another thread.
     pub(super) fn alarm(&self) -> Arc<Waker> {
         self.alarm.clone()
     }
 
-    /// Waits until something happens or the time is over, and takes what has arrived.
+    /// Waits until something happens or the time is over, and handles arrived bytes.
     pub(super) fn turn(&mut self, patience: Duration, mut take: impl FnMut(Delivery)) -> Result<()> {
         match self.poll.poll(&mut self.events, Some(patience)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
@@ -255,7 +257,7 @@ impl Load {
                     self.writers[number - WRITERS].answers(&mut self.scratch)?;
                 }
                 Token(number) => {
-                    // One that was paused or cut after the system had told of it.
+                    // The event may be of a reader that was paused or cut since.
                     let Some(reader) = self.readers.get_mut(number) else { continue };
                     reader.read(&mut self.scratch, |value, stamp, before| {
                         let age = self.clock.elapsed().saturating_sub(stamp.at);
@@ -276,7 +278,7 @@ impl Load {
         Ok(())
     }
 
-    /// Takes turns until `done`, and fails when that takes too long.
+    /// Takes turns until `done`, and fails if that takes too long.
     pub(super) fn wait(
         &mut self,
         what: &str,
@@ -303,7 +305,7 @@ fn broken(error: io::Error) -> Error {
 fn connect(address: SocketAddr, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if let Some(bytes) = receive_buffer {
-        // Before it is connected: the window that is offered depends on it.
+        // Set before connecting: the offered window depends on it.
         socket.set_recv_buffer_size(bytes)?;
     }
     socket.set_tcp_nodelay(true)?;

@@ -11,7 +11,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Writes as much as goes.
+    /// Writes as much as the socket takes.
     pub(super) fn flush(&mut self, stream: &mut TcpStream) -> io::Result<()> {
         while self.sent < self.bytes.len() {
             match stream.write(&self.bytes[self.sent..]) {

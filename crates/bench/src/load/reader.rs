@@ -1,4 +1,4 @@
-//! Who reads: a session, or a stream of server-sent events.
+//! Readers: a session, or a stream of server-sent events.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -21,39 +21,39 @@ const COMMAND_BYTES: usize = 64 << 10;
 
 pub(crate) struct Reader {
     pub(super) stream: TcpStream,
-    /// The beginning of something whose end has not arrived.
+    /// The beginning of a frame whose end has not arrived.
     tail: Vec<u8>,
     session: Option<Session>,
     taken: Taken,
-    /// Bytes that have arrived, of everything.
+    /// All bytes that have arrived.
     pub(crate) bytes: u64,
 }
 
-/// What a reader knows.
+/// The values that a reader has received.
 struct Taken {
     values: Range<u32>,
-    /// Of each value, the newest version that has arrived.
+    /// The newest version of each value that has arrived.
     newest: Vec<u64>,
     /// Values that have arrived, also those without a stamp.
     frames: u64,
     is_synced: bool,
 }
 
-/// What a session has beside.
+/// The additional state of a session.
 struct Session {
     is_open: bool,
     outbox: Outbox,
     credit: Option<u32>,
     /// Bytes of state since the last acknowledgement.
     unacknowledged: u64,
-    /// Of the newest message; of the newest that was synced.
+    /// Cursor of the newest message; below, of the newest that was synced.
     cursor: Vec<u8>,
     synced_cursor: Vec<u8>,
     answers: u64,
 }
 
 impl Reader {
-    /// Asks for what is to be read. A new socket has room for it.
+    /// Sends the request or the handshake. A new socket has room for it.
     pub(super) fn new(mut stream: TcpStream, host: SocketAddr, reading: &Reading) -> io::Result<Reader> {
         let values = reading.values.clone();
         let session = match reading.transport {
@@ -78,7 +78,7 @@ impl Reader {
         Ok(Reader { stream, tail: Vec::new(), session, taken, bytes: 0 })
     }
 
-    /// Whether the newest versions have arrived. There is none of what was only filled.
+    /// True if the newest versions have arrived. Values that were only filled have none.
     pub(super) fn has(&self, versions: &[u64]) -> bool {
         let versions = versions.iter().skip(self.taken.values.start as usize);
         self.taken.newest.iter().zip(versions).all(|(newest, version)| newest == version)
@@ -98,13 +98,14 @@ impl Reader {
         self.session.as_ref().map_or(0, |session| session.answers)
     }
 
-    /// What resumes the session.
+    /// The cursor that resumes the session.
     pub(crate) fn cursor(&self) -> String {
         let cursor = self.session.as_ref().map(|session| &session.synced_cursor[..]);
         String::from_utf8_lossy(cursor.unwrap_or_default()).into_owned()
     }
 
-    /// Reads until there is no more, and tells of each value: which, the stamp, and the version before.
+    /// Reads until there is no more. Reports each value: its number, its stamp, and the version
+    /// before.
     pub(super) fn read(
         &mut self,
         scratch: &mut Vec<u8>,
@@ -143,7 +144,7 @@ impl Reader {
                 session.acknowledge();
                 session.flush(&mut self.stream)?;
             }
-            // Less than was asked for: there is no more, and asking again would only cost.
+            // A short read means that there is no more; reading again would only cost.
             if read < READ_BYTES {
                 return Ok(());
             }
@@ -200,12 +201,12 @@ impl Session {
         }
     }
 
-    /// Nothing may be sent before the handshake is over.
+    /// Writes the output, but nothing before the handshake is over.
     fn flush(&mut self, stream: &mut TcpStream) -> Result<()> {
         if self.is_open { self.outbox.flush(stream).map_err(broken) } else { Ok(()) }
     }
 
-    /// Takes what is whole. Returns where that ends.
+    /// Handles complete frames. Returns the end of the last.
     fn take(
         &mut self,
         bytes: &[u8],
@@ -269,7 +270,7 @@ impl Session {
         Ok(())
     }
 
-    /// Says what was handled (PROTOCOL L10), in time for the server to go on.
+    /// Acknowledges handled bytes (PROTOCOL L10), before the server has to wait.
     fn acknowledge(&mut self) {
         if self.credit.is_some_and(|credit| self.unacknowledged > u64::from(credit / 4)) {
             self.say(format!("{{\"ack\":\"{}\"}}", String::from_utf8_lossy(&self.cursor)).as_bytes());

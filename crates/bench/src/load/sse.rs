@@ -1,4 +1,4 @@
-//! Server-sent events, as far as the load has to understand them.
+//! A parser of server-sent events, as far as the load needs it.
 
 use memchr::memmem;
 
@@ -9,7 +9,7 @@ pub(super) enum Event {
     Synced,
 }
 
-/// Finds the values in whole events. Returns where the last event ends.
+/// Finds the values in whole events. Returns the end of the last event.
 pub(super) fn events(bytes: &[u8], mut found: impl FnMut(Event)) -> usize {
     let mut start = 0;
     while let Some(length) = memmem::find(&bytes[start..], b"\n\n") {

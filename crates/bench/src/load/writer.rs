@@ -1,4 +1,4 @@
-//! Who writes: HTTP requests on a connection that is kept open.
+//! Writers: HTTP requests on a connection that is kept open.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -17,7 +17,8 @@ pub(super) struct Writer {
     address: SocketAddr,
     token: Token,
     registry: Registry,
-    /// The server has closed the connection, as it does with one that is silent for long (PROTOCOL O3).
+    /// True if the server has closed the connection, as it does with one that is silent for long
+    /// (PROTOCOL O3).
     is_closed: bool,
     asked: u64,
     answered: u64,

@@ -1,4 +1,4 @@
-//! One value and many readers: what a delivery costs.
+//! One value and many readers: the cost of a delivery.
 
 use std::cell::Cell;
 use std::fmt;
@@ -33,7 +33,7 @@ static BROUGHT_CPU: Metric = Metric {
     label: "server CPU, s per million updates brought",
     digits: 3,
 };
-/// The part of a measurement's time that is let pass before it begins.
+/// The part of a measurement's time that passes before it begins (one eighth).
 const WARM_UP: u32 = 8;
 
 pub(crate) struct Fanout<'a>(pub(crate) &'a args::Fanout);
@@ -98,7 +98,7 @@ impl Measure for Fanout<'_> {
         let used = |before: Option<Cpu>, now: Option<Cpu>| Some(now?.since(before?));
         let server = used(before.0, subject.cpu());
         let generator = used(before.1, Cpu::of(std::process::id()));
-        // Whoever was behind must still get there.
+        // Readers that are behind must still receive the last value.
         load.wait("every reader has the last value", Load::all_have_it, |_| {})?;
         if counted.deliveries == 0 {
             bail!("no delivery in the time of a measurement: use a longer --seconds, or fewer --readers");
@@ -145,13 +145,13 @@ impl Fanout<'_> {
     }
 }
 
-/// What happened while something was published.
+/// Counts while values are published.
 #[derive(Default)]
 struct Counted {
     took: Duration,
     deliveries: u64,
     updates: u64,
-    /// How many values further all readers are: a frame may stand for several.
+    /// Values that all readers advanced by: a frame may stand for several.
     brought: u64,
     rounds_us: Vec<u32>,
     ages_us: Vec<u32>,

@@ -17,12 +17,12 @@ static BYTES: Metric =
     Metric { name: "bytes_per_connection", label: "server memory per connection, bytes", digits: 0 };
 static OPENED: Metric = Metric { name: "opened_per_s", label: "opened and synced/s", digits: 0 };
 
-/// Connections that are there before the memory is looked at, so that what is needed once is as well. None is closed: others
-/// would take its memory, and seem to need none.
+/// Connections that are opened before memory is measured, so that costs paid once are not counted.
+/// None is closed: others would reuse its memory, and seem to need none.
 const WARM_UP: u32 = 500;
-/// Connections that are opened at a time: the system's queue for those not accepted yet is short.
+/// Connections that are opened at a time: the system's queue of unaccepted ones is short.
 const BATCH: usize = 100;
-/// Until what only opening takes has been given back.
+/// Time until the memory that only opening needs has been given back.
 const SETTLE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Idle<'a>(pub(crate) &'a args::Idle);

@@ -21,12 +21,12 @@ static USER_CPU: Metric =
 static TIME_P50: Metric = Metric { name: "answer_p50_ms", label: "until acknowledged, p50, ms", digits: 2 };
 static TIME_P99: Metric = Metric { name: "answer_p99_ms", label: "until acknowledged, p99, ms", digits: 2 };
 
-/// The part of a measurement's time that is let pass before it begins.
+/// The part of a measurement's time that passes before it begins (one eighth).
 const WARM_UP: u32 = 8;
 
 pub(crate) struct Ingest<'a>(pub(crate) &'a args::Ingest);
 
-/// There is but one.
+/// The only case.
 pub(crate) struct Case {
     payload: u32,
 }
@@ -38,7 +38,7 @@ impl fmt::Display for Case {
 }
 
 impl Ingest<'_> {
-    /// Has every writer write for a while. Returns how long each write took, in microseconds.
+    /// Has every writer write for a while. Returns the time of each write, in microseconds.
     fn write(&self, load: &mut Load, time: Duration) -> Result<Vec<u32>> {
         let mut times_us = Vec::new();
         let start = Instant::now();

@@ -1,4 +1,4 @@
-//! From a PUT to its delivery, when a server has nothing else to do.
+//! The time from a PUT to its delivery by an idle server.
 
 use std::cell::Cell;
 use std::fmt;
@@ -20,14 +20,14 @@ static CPU: Metric = Metric { name: "cpu_us_per_value", label: "server CPU per v
 static USER_CPU: Metric =
     Metric { name: "user_cpu_us_per_value", label: "  of which in user space", digits: 0 };
 
-/// Until the next value, in microseconds: never the same, so that nothing can fall into step.
+/// Time until the next value, in microseconds: random, so that nothing can fall into step.
 const PAUSE_US: Range<u64> = 2000..5000;
 /// Values before those that count.
 const WARM_UP: u64 = 100;
 
 pub(crate) struct Latency<'a>(pub(crate) &'a args::Latency);
 
-/// There is but one.
+/// The only case.
 pub(crate) struct Case {
     payload: u32,
 }

@@ -1,7 +1,7 @@
-//! Scenarios: the same load on a server and on its floor, a bare loop that does the least that
-//! one could.
+//! Scenarios: the same load on a server and on its floor, a bare loop that does the least that one
+//! could.
 //!
-//! A scenario is a file with a [`Measure`]: its cases, and how one case is measured against one
+//! A scenario is a file with a [`Measure`]: its cases, and the measurement of one case on one
 //! subject. Runs, medians, progress and output are the same for all, and here.
 
 mod fanout;
@@ -48,13 +48,13 @@ pub(crate) trait Measure {
 
     fn cases(&self) -> Vec<Self::Case>;
 
-    /// What the figures depend on, for whoever reads them later.
+    /// Settings that the figures depend on, to be printed with them.
     fn settings(&self) -> Map<String, Value>;
 
     /// Connections that are open at once.
     fn connections(&self) -> usize;
 
-    /// How the server for a case is started.
+    /// The setup of the server for a case.
     fn setup(&self, _: &Self::Case) -> Setup {
         Setup::default()
     }
@@ -63,7 +63,7 @@ pub(crate) trait Measure {
     fn measure(&self, case: &Self::Case, subject: &Subject) -> Result<Sample>;
 }
 
-/// Measures all cases of a scenario, and prints what came out.
+/// Measures all cases of a scenario, and prints the figures.
 pub(crate) fn drive<M: Measure>(scenario: &M, runs: &Runs, url: Option<SocketAddr>) -> Result<()> {
     open_files::raise(scenario.connections() as u64 + SPARE_FILES)?;
     let all = [Kind::Floor, Kind::Halfping];
@@ -73,7 +73,7 @@ pub(crate) fn drive<M: Measure>(scenario: &M, runs: &Runs, url: Option<SocketAdd
     for case in scenario.cases() {
         let mut figures = CaseFigures::new(case.to_string());
         for run in 1..=runs.runs {
-            // By turns, so that what else the machine does meets both.
+            // Server and floor take turns, so that other load on the machine affects both.
             for kind in kinds {
                 let (name, kind_name, of) = (M::NAME, kind.name(), runs.runs);
                 progress.say(format!("{name}, {case}: {kind_name}, run {run} of {of}"));

@@ -1,4 +1,4 @@
-//! Very many links on one session: what each takes, and how old updates are when they arrive among so many.
+//! Very many links on one session: the memory of each, and the age of updates on arrival.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -30,17 +30,18 @@ static AMONG_P99: Metric =
     Metric { name: "age_among_p99_ms", label: "age among all links, p99, ms", digits: 3 };
 static UPDATES: Metric = Metric { name: "updates_per_s", label: "updates/s", digits: 0 };
 
-/// What resources hold before they are updated.
+/// The content of resources before they are updated.
 const FIRST: &str = "\"0123456789abcdef\"";
 const PAYLOAD: u32 = 64;
-/// Until what only opening takes has been given back.
+/// Time until the memory that only opening needs has been given back.
 const SETTLE: Duration = Duration::from_secs(1);
-/// What a server allows by default.
+/// The server's default limit.
 const LINKS: u32 = 100_000;
 
 pub(crate) struct Mux<'a>(pub(crate) &'a args::Mux);
 
-/// A server whose memory is looked at is not as fast as it could be.
+/// Cases: a server set up to show its memory is not as fast as it could be, so ages have a case of
+/// their own.
 pub(crate) enum Case {
     Memory,
     Speed,
@@ -86,7 +87,8 @@ impl Mux<'_> {
         Ok(sample)
     }
 
-    /// Opens a session with so many links. Returns how long it took from connecting until every link is synced.
+    /// Opens a session with so many links. Returns the time from connecting until every link is
+    /// synced.
     fn open(&self, load: &mut Load, links: u32) -> Result<Duration> {
         let began = Instant::now();
         load.add_reader(&Reading::of(Transport::Ws, 0..links))?;
@@ -98,7 +100,7 @@ impl Mux<'_> {
         Ok(began.elapsed())
     }
 
-    /// Updates values at random for a while, and takes their ages.
+    /// Updates values at random for a while, and returns their ages.
     fn update(&self, load: &mut Load, among: u32) -> Result<Vec<u32>> {
         let mut random = Rng::with_seed(1);
         let mut ages_us = Vec::new();

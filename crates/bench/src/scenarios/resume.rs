@@ -1,4 +1,4 @@
-//! A session that was cut, and comes back: what it receives until it is synced again.
+//! A session that was cut and comes back: the bytes that it receives until it is synced again.
 
 use std::fmt;
 use std::time::Instant;
@@ -21,16 +21,16 @@ static FIRST_BYTES: Metric =
 
 /// A document with nine members beside the one that changes.
 const DOCUMENT: &str = r#"{"position":"","route":"26","status":"stopped","speed_mps":0.0,"delay_s":35,"head_sign":"Harbour, north side","vehicle":"low floor, articulated","capacity":152,"occupancy":"few seats","depot":"east"}"#;
-/// What a commit changes.
+/// The member that a commit changes.
 const MEMBER: &str = "position";
-/// Bytes of it.
+/// Bytes of that member.
 const PAYLOAD: u32 = 64;
 /// Writes that may be unanswered.
 const WINDOW: u64 = 64;
 
 pub(crate) struct Resume<'a>(pub(crate) &'a args::Resume);
 
-/// There is but one.
+/// The only case.
 pub(crate) struct Case {
     commits: u32,
     touched: u32,
@@ -74,7 +74,7 @@ impl Measure for Resume<'_> {
         reading.since = Some(load.reader(first).cursor());
         load.cut();
 
-        // Spread over all documents.
+        // Changes are spread over all documents.
         let step = case.links / case.touched;
         for commit in 0..case.commits {
             load.publish_member(commit % case.touched * step, MEMBER)?;

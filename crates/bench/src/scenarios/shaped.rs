@@ -1,4 +1,4 @@
-//! A slow link: how old what it delivers is, and whether every value gets its turn.
+//! A slow link: the age of its deliveries, and whether every value gets its turn.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,14 +23,15 @@ static MOST: Metric =
     Metric { name: "deliveries_most", label: "deliveries of the value with the most", digits: 0 };
 static UPDATES: Metric = Metric { name: "updates_per_s", label: "updates/s", digits: 0 };
 
-/// The part of a measurement's time in which what buffers there are fill up.
+/// The part of a measurement's time in which the buffers fill up (a quarter).
 const WARM_UP: u32 = 4;
-/// Writes that may be unanswered, lest a server that cannot keep up be measured by what queues before it.
+/// Writes that may be unanswered. A server that cannot keep up must not be measured by the queue in
+/// front of it.
 const WINDOW: u64 = 512;
 
 pub(crate) struct Shaped<'a>(pub(crate) &'a args::Shaped);
 
-/// How much the system may hold of what it has not sent.
+/// Cases: the bytes that the system may hold unsent.
 pub(crate) enum Case {
     Default,
     Unbounded,
@@ -49,7 +50,7 @@ impl Shaped<'_> {
     fn publish(&self, load: &mut Load, time: Duration, take: impl FnMut(Delivery)) -> Result<()> {
         let mut next = 0;
         let publish = |load: &mut Load| {
-            // One that is skipped is told by the figure.
+            // A skipped update shows in the figures.
             if load.unanswered() < WINDOW {
                 load.publish(next)?;
             }
@@ -66,7 +67,7 @@ impl Measure for Shaped<'_> {
     const NAME: &'static str = "shaped";
 
     fn cases(&self) -> Vec<Case> {
-        // A server that runs already is as it is.
+        // A server that runs already keeps its settings.
         if self.0.url.is_some() { vec![Case::Default] } else { vec![Case::Default, Case::Unbounded] }
     }
 

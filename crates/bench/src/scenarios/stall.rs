@@ -1,5 +1,5 @@
-//! A reader that stops reading and goes on: how much it has to read before it has the newest value, and what the stall costs
-//! everybody else.
+//! A reader that stops reading and goes on: the bytes that it has to read before it has the newest
+//! value, and the cost of the stall for others.
 
 use std::cell::Cell;
 use std::fmt;
@@ -31,14 +31,14 @@ static DURING_P99: Metric =
     Metric { name: "age_during_p99_ms", label: "age at another reader during, p99, ms", digits: 3 };
 static RATE: Metric = Metric { name: "updates_per_s", label: "updates/s during the stall", digits: 0 };
 
-/// The stalled reader's `SO_RCVBUF` (of which Linux makes twice as much).
+/// The stalled reader's `SO_RCVBUF` (Linux doubles it).
 const RECEIVE_BUFFER: usize = 64 << 10;
-/// How often the server's memory is looked at.
+/// Time between two samples of the server's memory.
 const LOOK: Duration = Duration::from_millis(250);
 
 pub(crate) struct Stall<'a>(pub(crate) &'a args::Stall);
 
-/// There is but one.
+/// The only case.
 pub(crate) struct Case {
     payload: u32,
 }
@@ -50,7 +50,7 @@ impl fmt::Display for Case {
 }
 
 impl Stall<'_> {
-    /// Updates the value at its rate for a while, and takes the ages at the reader that keeps up.
+    /// Updates the value at its rate for a while, and returns the ages at the reader that keeps up.
     fn publish(
         &self,
         load: &mut Load,

@@ -1,4 +1,5 @@
-//! Who is there during a soak: writers to a name space that moves on, and readers that come, come back, wander, stall and go.
+//! Clients of a soak: writers to a name space that moves on, and readers that come, come back,
+//! wander, stall and go.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,26 +17,28 @@ use crate::plain::Plain;
 use crate::ws;
 use fastrand::Rng;
 
-/// Resources that are there at a time. Each new one takes the place of the oldest, under a name that was never used.
+/// Resources that exist at a time. Each new one replaces the oldest, under a name that was never
+/// used.
 const LIVE: u64 = 4000;
-/// Of these, the younger ones that are read and changed: a write to one that is being removed would make it again, for good.
+/// The younger ones of these, which are read and changed: a write to one that is being removed
+/// would make it again, for good.
 const YOUNG: u64 = LIVE / 2;
 /// Resources of a group. A group goes when its last resource does.
 const GROUP: u64 = 20;
 const WRITERS: u64 = 2;
-/// Links that a session opens at once, and changes of its mind.
+/// Links that a session opens at once, and later changes of its links.
 const LINKS: usize = 40;
-/// How long a reader stays.
+/// Duration of a visit.
 const STAY_MS: Range<u64> = 500..8000;
 const STALL_MS: Range<u64> = 1000..5000;
-/// The receive buffer of readers: so small that one that stalls is felt by the server.
+/// The receive buffer of readers: so small that the server notices a stall.
 const RECEIVE_BUFFER: usize = 8 << 10;
-/// How long a read waits, and so how late a reader sees that it is time for something else.
+/// Time that a read waits, and so the largest delay of a reader's next step.
 const WAIT: Duration = Duration::from_millis(100);
-/// Until somebody who was cut off comes back.
+/// Time until a client that was cut off comes back.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What all of them have in common.
+/// State that all of them share.
 pub(super) struct World {
     address: SocketAddr,
     /// The next resource that will be made.
@@ -107,7 +110,7 @@ fn path(number: u64) -> String {
     format!("{}/r{number}", group(number))
 }
 
-/// What a resource holds at first. Most of its names are everybody's, one is its own.
+/// The first value of a resource. Most of its names are shared by all, one is its own.
 fn value(number: u64, random: &mut Rng) -> String {
     let filler = "x".repeat(random.usize(0..120));
     format!(
@@ -153,7 +156,7 @@ impl World {
                 done += 1;
                 self.count(&self.writes);
                 let body = (!kind.is_empty()).then_some((kind, body.as_bytes()));
-                // One that was removed meanwhile is not there.
+                // A resource that was removed meanwhile is not there.
                 if !plain.ask(method, path, body).is_ok_and(|answer| matches!(answer.status, 200..300 | 404))
                 {
                     self.count(&self.surprises);
@@ -182,7 +185,7 @@ impl World {
                     ask("PATCH", &path(self.young(&mut random)), merge, &body);
                 }
                 _ => {
-                    // The whole value again, so that members come and go.
+                    // Writes the whole value again, so that members come and go.
                     let number = self.young(&mut random);
                     ask("PUT", &path(number), json, &value(number, &mut random));
                 }
@@ -201,7 +204,7 @@ impl World {
         Ok(stream)
     }
 
-    /// Visits, one after the other. `visit` is told whether it is one that comes back.
+    /// Makes visits, one after the other. `visit` is told whether the reader comes back.
     fn visit(&self, random: &mut Rng, mut visit: impl FnMut(&mut Rng, bool) -> io::Result<()>) {
         let mut comes_back = false;
         while self.goes_on() {
@@ -229,7 +232,7 @@ impl World {
         }
     }
 
-    /// What a stream shows: mostly a resource, sometimes a group, seldom everything.
+    /// The path of a stream: mostly a resource, sometimes a group, seldom everything.
     fn place(&self, random: &mut Rng) -> String {
         match random.usize(0..20) {
             0 => "/soak".to_owned(),
@@ -259,7 +262,8 @@ impl World {
                 if !read_more(&mut stream, &mut tail)? {
                     continue;
                 }
-                // The last cursor whose event is whole. (None is ever cut in two by the end of a chunk.)
+                // The last cursor of a whole event. (None is ever cut in two by the end of a
+                // chunk.)
                 let whole = memmem::rfind(&tail, b"\n\n").map_or(0, |at| at + 2);
                 if let Some(at) = memmem::rfind(&tail[..whole], b"\nid: ") {
                     let id = tail[at + 5..].split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -286,14 +290,15 @@ impl World {
                 self.may_stall(random);
                 session.read(&mut cursor)?;
                 if random.usize(0..10) == 0 && first < next {
-                    // The oldest link goes, and others come: the cursor of before knows nothing of these.
+                    // The oldest link goes, and others come: the earlier cursor does not cover
+                    // these.
                     session.say(&format!("{{\"unwatch\":{first}}}"))?;
                     first += 1;
                     places = (0..1 + random.usize(0..4)).map(|_| self.place(random)).collect();
                     session.watch(&mut next, &places, "")?;
                 }
             }
-            // Some say good-bye, others are just gone.
+            // Some close the session first, others only the connection.
             if random.usize(0..3) == 0 {
                 session.close()?;
             }
@@ -302,7 +307,7 @@ impl World {
     }
 }
 
-/// Reads once. False when there was nothing for a while.
+/// Reads once. False if nothing came for a while.
 fn read_more(stream: &mut TcpStream, tail: &mut Vec<u8>) -> io::Result<bool> {
     let mut bytes = [0; 16 << 10];
     match stream.read(&mut bytes) {
@@ -362,7 +367,7 @@ impl Session {
         self.say(&format!("{{\"watch\":[{}]{since}}}", pairs.join(",")))
     }
 
-    /// Takes what has come, or waits a little for it.
+    /// Handles received messages, or waits a little for some.
     fn read(&mut self, cursor: &mut String) -> io::Result<()> {
         read_more(&mut self.stream, &mut self.tail)?;
         let (mut start, mut pong) = (0, Vec::new());

@@ -1,4 +1,4 @@
-//! A server under a steady mixture of everything, for long: whether anything of it grows.
+//! A server under a steady mixture of everything, for long: checks that nothing of it grows.
 
 mod actors;
 mod plot;
@@ -27,23 +27,23 @@ use crate::plain::Plain;
 use crate::progress::Progress;
 use crate::subject::{Kind, Setup, Subject};
 
-/// Updates a second of the value whose age is taken.
+/// Updates a second of the value whose age is measured.
 const PROBE_RATE: u32 = 50;
 const PAYLOAD: u32 = 64;
-/// Between two looks at whether to stop.
+/// Time between two checks for a request to stop.
 const TURN: Duration = Duration::from_secs(1);
 const FILES: u64 = 256;
-/// The part of a run that is not judged: until everything is as it will be.
+/// The part of a run that is not judged, because the server has not settled.
 const WARM_UP: f64 = 1.0 / 3.0;
 const MIB: f64 = (1 << 20) as f64;
 
-/// Something that is looked at again and again.
+/// A quantity that is sampled.
 struct Quantity {
-    /// In the CSV file; the unit comes last.
+    /// Its name in the CSV file; the unit comes last.
     name: &'static str,
     title: &'static str,
     digits: usize,
-    /// A change over the time that is judged which does not matter.
+    /// A change over the judged time that does not matter.
     slack: f64,
 }
 
@@ -66,10 +66,11 @@ static QUANTITIES: [Quantity; 13] = [
     quantity("tree_mib", "tree as JSON, MiB", 2, 0.1),
     quantity("writes_per_s", "writes a second", 0, 20.0),
 ];
-/// Only where state is kept in files.
+/// Sampled only if state is kept in files.
 static DISK: Quantity = quantity("disk_mib", "data directory, MiB", 1, 16.0);
 
-/// A moment: minutes since the start, and a value for each quantity, in order; NaN for what the system does not tell.
+/// A sample: minutes since the start, and a value for each quantity, in order; NaN for what the
+/// system does not report.
 struct Moment {
     minutes: f64,
     values: Vec<f64>,
@@ -113,13 +114,13 @@ pub(super) fn soak(args: &args::Soak) -> Result<()> {
             let take = |delivery: crate::load::Delivery| ages_us.push(delivery.age.as_micros() as u32);
             let publish = |load: &mut Load| load.publish(0).map(drop);
             if let Err(failure) = steadily(&mut load, PROBE_RATE, turn, publish, || {}, take) {
-                // What was seen until then may tell why.
+                // The samples so far may show the reason.
                 failed = Some(failure);
                 stopped.store(true, Ordering::Relaxed);
             }
             progress.turn(|| progress_line(start.elapsed(), whole, moments.last()));
         }
-        // What was cut short is no whole sample.
+        // A shortened interval is no whole sample.
         if began.elapsed() < args.every {
             break;
         }
@@ -218,7 +219,7 @@ pub(super) fn soak(args: &args::Soak) -> Result<()> {
     Err(anyhow!("{message}: the curves show since when"))
 }
 
-/// Set as soon as somebody wants it to end: by Ctrl-C or SIGTERM. A second request ends the process.
+/// A flag that is set by Ctrl-C or SIGTERM. A second request ends the process.
 fn stop_on_request() -> Result<Arc<AtomicBool>> {
     let stopped = Arc::new(AtomicBool::new(false));
     let told = stopped.clone();
@@ -262,7 +263,7 @@ fn look(
     values
 }
 
-/// Bytes of all files in and below a directory. What goes away meanwhile counts for nothing.
+/// Bytes of all files in and below a directory. Files that vanish meanwhile count for nothing.
 fn disk_bytes(directory: &Path) -> u64 {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let bytes = entries.filter_map(|entry| {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// Of one curve, in pixels, with its title and its place for numbers.
+/// Width of one curve in pixels; below, its height, and the room for its title and numbers.
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 130.0;
 const COLUMNS: usize = 2;
@@ -11,20 +11,20 @@ const RIGHT: f64 = 12.0;
 const TOP: f64 = 36.0;
 const BOTTOM: f64 = 14.0;
 
-/// Colours for paper of either kind.
+/// Colours for light and dark paper.
 const STYLE: &str = "svg{background:#fff;color:#222;font:12px sans-serif}text{fill:currentColor}.m{fill:#777}\
     .c{fill:none;stroke:#1668b8;stroke-width:1.5}.a{stroke:#ccc}.w{fill:#888;fill-opacity:.07}\
     @media(prefers-color-scheme:dark){svg{background:#16181c;color:#ddd}.m{fill:#999}.c{stroke:#6cb2f5}.a{stroke:#444}}";
 
 pub(super) struct Curve {
     pub(super) title: String,
-    /// What was found of it.
+    /// The verdict on it.
     pub(super) verdict: String,
     pub(super) points: Vec<(f64, f64)>,
     pub(super) digits: usize,
 }
 
-/// `judged_from`: the minute from which on trends are looked at.
+/// Draws the curves. `judged_from` is the minute at which the judged time begins.
 pub(super) fn svg(curves: &[Curve], judged_from: f64) -> String {
     let (width, height) = (WIDTH * COLUMNS as f64, HEIGHT * curves.len().div_ceil(COLUMNS) as f64);
     let mut out = format!(

@@ -1,10 +1,10 @@
-//! Whether something that was measured again and again stays as it is.
+//! A test of whether a series of samples stays as it is.
 
-/// How a quantity went.
+/// The trend of a quantity.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Trend {
     pub(super) middle: f64,
-    /// A minute.
+    /// Change in a minute.
     pub(super) slope: f64,
     pub(super) verdict: Verdict,
 }
@@ -28,19 +28,20 @@ impl Verdict {
     }
 }
 
-/// Samples below which nothing is said.
+/// The least number of samples for a verdict.
 const SAMPLES_MIN: usize = 8;
-/// A change over the whole time that is not worth a word, as a share of the middle value.
+/// A change over the whole time that does not matter, as a share of the median.
 const SHARE_MAX: f64 = 0.05;
-/// Chance makes a series without a trend pass this in one of a hundred.
+/// A series without a trend exceeds this by chance in one of a hundred.
 const SURE: f64 = 2.58;
 
 impl Trend {
-    /// Of `(minutes, value)`. It is flat if by its slope it would change by less than a twentieth or than `slack` from the first to the last
-    /// sample, or if a series without any trend may well look like it.
+    /// Judges points of `(minutes, value)`. The series is flat if by its slope it would change by
+    /// less than a twentieth or than `slack` from the first to the last sample, or if a series
+    /// without any trend may well look like it.
     ///
-    /// The slope is the middle one of those between all pairs (Theil and Sen), so that single outliers have no say; how sure it is, the share
-    /// of pairs that rise says (Mann and Kendall).
+    /// The slope is the median of those between all pairs (Theil and Sen), so that single outliers
+    /// have no effect. The share of pairs that rise shows how sure it is (Mann and Kendall).
     pub(super) fn of(points: &[(f64, f64)], slack: f64) -> Trend {
         let mut values: Vec<f64> = points.iter().map(|(_, value)| *value).collect();
         values.sort_unstable_by(f64::total_cmp);
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
     use fastrand::Rng;
 
-    /// A hundred samples, ten seconds apart.
+    /// The trend of a hundred samples, ten seconds apart.
     fn trend(mut value: impl FnMut(f64) -> f64, slack: f64) -> Trend {
         let points: Vec<(f64, f64)> = (0..100).map(|n| f64::from(n) / 6.0).map(|t| (t, value(t))).collect();
         Trend::of(&points, slack)
@@ -100,7 +101,7 @@ mod tests {
         assert_eq!(trend(|t| 100.0 + t / 10.0, 0.0).verdict, Verdict::Flat);
         assert_eq!(trend(|t| 1.0 + t / 10.0, 4.0).verdict, Verdict::Flat);
         assert_eq!(trend(|t| 1.0 + t / 10.0, 1.0).verdict, Verdict::Grows);
-        // One outlier is none.
+        // A single outlier does not count.
         assert_eq!(trend(|t| if t > 16.0 { 1000.0 } else { 100.0 }, 0.0).verdict, Verdict::Flat);
     }
 

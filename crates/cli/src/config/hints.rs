@@ -39,7 +39,7 @@ pub(super) fn said(failure: Failure, message: &str) -> Failure {
     }
 }
 
-/// The place of a command-line word that stands before the first section.
+/// The hint for a word of the command line that stands before the first section.
 fn elsewhere(name: &str, known: &[&str]) -> Option<&'static str> {
     let (_, hint) = ELSEWHERE.iter().find(|(word, _)| *word == name.replace('-', "_"))?;
     known.contains(&"listen").then_some(hint)

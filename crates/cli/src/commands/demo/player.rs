@@ -1,4 +1,4 @@
-//! A player: it repeats a recording, and begins each time with the values at the start.
+//! A recording that is played again and again, with its values at its own paths.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ impl Player {
     }
 
     pub(super) async fn populate(&mut self, api: &Api) -> Result<(), Failure> {
-        // Things that an earlier run left in this store.
+        // Paths that an earlier run may have left in this store.
         let left: Vec<String> = self.survey.paths.clone();
         may_go_on(api.commit(without(api, Commit::new(), left)).await)?;
         let commit = Commit::new().put("/fleet", &self.told()).put("/demo", &self.description());
@@ -104,7 +104,7 @@ how many there are, and what time it was:
         let (read, mut updates) = channel(READ_AHEAD_MAX);
         let file = self.file.clone();
         let reader = spawn_blocking(move || read_all(first, &file, true, &read));
-        // Things that reported before the beginning are there when it begins.
+        // Things that reported shortly before the beginning are there when it begins.
         let begin_ms = self.survey.busiest_ms;
         let mut schedule = Schedule::new(begin_ms, self.speed);
         let (mut playing, mut due) = (0, Vec::new());
