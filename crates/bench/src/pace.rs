@@ -42,8 +42,8 @@ pub(super) fn steadily(
     Ok(())
 }
 
-/// A thread that ends the load's waiting when the next update is due: the system's own wait for
-/// sockets counts in milliseconds.
+/// The handle of a thread that wakes the load when the next update is due: the system's own wait
+/// for sockets counts in milliseconds.
 struct Metronome(Arc<AtomicBool>);
 
 impl Metronome {

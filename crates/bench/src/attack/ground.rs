@@ -144,7 +144,7 @@ impl Ground {
             }
             match work(self, thing) {
                 Ok(what) => self.count(&what),
-                // Pauses: a server that cannot be reached would be asked again at once.
+                // The pause keeps it from asking an unreachable server again at once.
                 Err(_) if self.goes_on() => {
                     self.count("cut");
                     thread::sleep(PAUSE);
@@ -221,8 +221,7 @@ impl Ground {
         Ok(())
     }
 
-    /// Sends something very large in equal pieces, until there is an answer and the socket takes no
-    /// more. Returns the answer.
+    /// Sends so many bytes in equal pieces, or as many as the server takes. Returns the answer.
     pub(super) fn pour(
         &self,
         mut stream: TcpStream,

@@ -208,7 +208,7 @@ fn no_window(ground: &Ground, _: usize) {
     });
 }
 
-/// Sends many bodies by turns, each up to its last byte, and keeps them there.
+/// Sends many bodies by turns, each without its last byte, so that the server keeps them.
 fn unfinished_bodies(ground: &Ground, _: usize) {
     let whole = ground.terms.body_bytes() as usize - 1;
     ground.again(0, &[whole], |ground, whole| {

@@ -13,7 +13,7 @@ use super::values::change;
 use crate::plain::Plain;
 use crate::ws;
 
-/// The object that the links show.
+/// The object that the links read.
 const CROWD: &str = "/attack/crowd";
 /// Bytes of a merge patch that changes a part of it. The commit itself delays all clients, so it
 /// must be short.

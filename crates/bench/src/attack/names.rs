@@ -97,7 +97,7 @@ fn dig_once(ground: &Ground, deepest: &mut usize) -> io::Result<()> {
         let levels = levels as usize;
         format!("{}{{}}{}", "{\"a\":".repeat(levels), "}".repeat(levels))
     };
-    // The value itself is one level of the pointer's names.
+    // One of the pointer's names belongs to the target itself.
     let below = path_depth.min(json_depth).saturating_sub(2);
     let both = format!("{{\"from\":{},\"a\":{}}}", chain(below), chain(below));
     let status = plain.put(&place, both.as_bytes())?.status;
@@ -116,7 +116,7 @@ fn dig_once(ground: &Ground, deepest: &mut usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Levels of objects in a text. No string in it holds braces.
+/// Levels of nesting in a JSON text. Its strings must hold no brackets.
 fn depth(json: &[u8]) -> usize {
     let (mut now, mut most) = (0usize, 0);
     for byte in json {

@@ -27,8 +27,7 @@ struct Shared {
 /// Results of the requests since the last call.
 #[derive(Default)]
 pub(super) struct Done {
-    /// Times of reads. They include the wait of a request that was due while another was
-    /// unanswered.
+    /// Times of reads. A request that was due while another was unanswered counts with its wait.
     pub(super) reads_us: Vec<u32>,
     pub(super) writes_us: Vec<u32>,
     pub(super) failed: u64,
@@ -53,7 +52,7 @@ impl Neighbour {
                 let mut done = theirs.done.lock().unwrap_or_else(PoisonError::into_inner);
                 let times = if round % 2 == 0 { &mut done.writes_us } else { &mut done.reads_us };
                 let mut waited = took;
-                // Reads and writes alternate.
+                // Reads and writes alternate, so every other pause has a request of this kind.
                 while times.len() < TIMES_MAX {
                     times.push(waited.as_micros() as u32);
                     match waited.checked_sub(2 * PAUSE) {

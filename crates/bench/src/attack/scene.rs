@@ -81,7 +81,7 @@ impl Times {
         Times { p50_ms: at(0.5), p99_ms: at(0.99) }
     }
 
-    /// True if the 99th percentile is; false if nothing was measured.
+    /// True if the 99th percentile is within this bound; false if nothing was measured.
     pub(super) fn is_within(self, most_ms: f64) -> bool {
         self.p99_ms <= most_ms
     }

@@ -172,7 +172,7 @@ fn open_streams(ground: &Ground, _: usize) {
     let streams: Vec<TcpStream> = (0..UNREAD_STREAMS)
         .take_while(|_| ground.goes_on())
         .filter_map(|_| {
-            // Watchers start one after the other, so that each finds another state.
+            // Streams are opened one after the other, so that each finds another state.
             thread::sleep(CHANGE);
             open().ok()
         })

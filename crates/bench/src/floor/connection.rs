@@ -26,7 +26,7 @@ pub(super) struct Connection {
     pub(super) links: Vec<Link>,
     /// Links with a pending update, while the socket is full.
     waiting: VecDeque<u32>,
-    /// The message that was begun, and its bytes that were written.
+    /// The message that was begun, and the number of its bytes that were written.
     rest: Option<(Rc<[u8]>, usize)>,
     /// True while the socket takes no more.
     pub(super) is_blocked: bool,
@@ -74,7 +74,7 @@ impl Connection {
         link
     }
 
-    /// Sets the revision from which a link resumes: updates up to it are not sent.
+    /// Resumes a link from a revision. A value that has not changed since is not sent.
     pub(super) fn resume(&mut self, link: u32, value: &Value, since: u64) {
         let knows = &mut self.links[link as usize];
         if since > 0 && value.revision <= since {

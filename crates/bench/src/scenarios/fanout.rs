@@ -151,7 +151,7 @@ struct Counted {
     took: Duration,
     deliveries: u64,
     updates: u64,
-    /// Values that all readers advanced by: a frame may stand for several.
+    /// Updates brought to readers, in sum: a frame may stand for several.
     brought: u64,
     rounds_us: Vec<u32>,
     ages_us: Vec<u32>,

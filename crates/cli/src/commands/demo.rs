@@ -152,8 +152,8 @@ fn failed(error: halfping::Error) -> Failure {
     Failure::new(Blame::Peer, format!("the demo cannot be written: {error}"))
 }
 
-/// Turns a commit's error into a failure, unless it is one of storage: the disk may have room again,
-/// or the store is being closed.
+/// Turns a commit's error into a failure, except one of storage: the disk may have room again, or
+/// the store is being closed.
 fn may_go_on<T>(outcome: Result<T, halfping::Error>) -> Result<(), Failure> {
     match outcome {
         Ok(_) | Err(halfping::Error::Storage(_)) => Ok(()),
