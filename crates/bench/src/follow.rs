@@ -90,7 +90,7 @@ impl Follower {
     }
 
     /// Reads once, at most so many bytes, and waits a moment if there are none.
-    pub(super) fn look(&mut self, most: usize) -> io::Result<Seen> {
+    pub(super) fn read_once(&mut self, most: usize) -> io::Result<Seen> {
         let begun = self.raw.len();
         self.raw.resize(begun + most, 0);
         let read = self.stream.read(&mut self.raw[begun..]);

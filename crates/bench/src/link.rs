@@ -69,7 +69,7 @@ pub(super) fn in_a_namespace(words: Vec<OsString>) -> Vec<OsString> {
 
 /// Joins the namespace of a process with this one's. Returns the addresses for writing and for
 /// reading.
-pub(super) fn lay(pid: u32, port: u16, kbits: u32) -> Result<(SocketAddr, SocketAddr)> {
+pub(super) fn join(pid: u32, port: u16, kbits: u32) -> Result<(SocketAddr, SocketAddr)> {
     let pid = pid.to_string();
     let there = |words: &[&str]| run(&[&["nsenter", "--net", "--target", pid.as_str()], words].concat());
     for (name, network) in [SHAPED, DIRECT] {

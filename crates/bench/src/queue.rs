@@ -27,7 +27,7 @@ const READ_BYTES: usize = 16 << 10;
 /// Time until members come and go at their rate; readers start after it.
 const WARM_UP: Duration = Duration::from_secs(2);
 /// Time between two checks of a backup.
-const LOOK: Duration = Duration::from_millis(20);
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The result of one reader of one server.
 struct Outcome {
@@ -109,7 +109,7 @@ fn follow(args: &args::Queue, server: Option<&PathBuf>, reader: QueueReader, by:
         if over {
             break;
         }
-        let seen = follower.look(READ_BYTES).map_err(broken)?;
+        let seen = follower.read_once(READ_BYTES).map_err(broken)?;
         if seen.ended {
             return Err(anyhow!("the server ended what was read"));
         }
@@ -180,7 +180,7 @@ impl Backup {
                 Some(status) => {
                     return Err(anyhow!("a backup ended with {status}"));
                 }
-                None => thread::sleep(LOOK),
+                None => thread::sleep(CHECK_INTERVAL),
             }
         }
         Ok(None)

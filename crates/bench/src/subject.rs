@@ -168,7 +168,7 @@ impl Subject {
         let silent = |_| broken(format!("{} does not say where it listens", kind.name()));
         let address = told.recv_timeout(START).map_err(silent)?;
         (subject.address, subject.readers_address) = match setup.link_kbits {
-            Some(kbits) => link::lay(pid, address.port(), kbits)?,
+            Some(kbits) => link::join(pid, address.port(), kbits)?,
             None => (address, address),
         };
         Ok(subject)

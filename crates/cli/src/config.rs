@@ -10,7 +10,7 @@ use halfping::{Console, Cors, Hosts, Limits, Options, Pattern};
 use serde::{Deserialize, Deserializer, de};
 use toml::de::{DeTable, DeValue};
 
-use self::hints::{is_limit, said, sections_are_tables};
+use self::hints::{is_limit, sections_are_tables, with_hint};
 use crate::report::{Blame, Failure};
 use crate::units;
 
@@ -95,7 +95,7 @@ impl Config {
     fn with_limits(mut self, limits: &[(String, String)]) -> Result<Config, Failure> {
         let wrong = |error: serde_json::Error| {
             let message = error.to_string();
-            said(Failure::new(Blame::Usage, &*message), &message)
+            with_hint(Failure::new(Blame::Usage, &*message), &message)
         };
         let mut all = serde_json::to_value(&self.limits).map_err(wrong)?;
         for (name, text) in limits {
@@ -211,7 +211,7 @@ fn parse(text: &str) -> Result<Config, Failure> {
             Some(span) => at_line(failure, text, span.start),
             None => failure,
         };
-        said(failure, error.message())
+        with_hint(failure, error.message())
     })?;
     config.check(Blame::Input)?;
     Ok(config)

@@ -31,7 +31,7 @@ pub(crate) async fn open(
     let named = std::env::var_os("HALFPING_DATA").filter(|named| !named.is_empty()).map(PathBuf::from);
     let directory = args.data.clone().or(named).or(configured.map(Path::to_owned));
     let directory = directory.unwrap_or_else(|| DATA.into());
-    is_as_meant(&directory)?;
+    refuse_tilde(&directory)?;
     let began = Instant::now();
     let (at, runtime) = (directory.clone(), tokio::runtime::Handle::current());
     let opened = tokio::task::spawn_blocking(move || {
@@ -62,7 +62,7 @@ pub(crate) async fn open(
 }
 
 /// Refuses a `~` that no shell has replaced: it would make a directory of that name.
-pub(crate) fn is_as_meant(directory: &Path) -> Result<(), Failure> {
+pub(crate) fn refuse_tilde(directory: &Path) -> Result<(), Failure> {
     if !directory.as_os_str().as_encoded_bytes().starts_with(b"~") {
         return Ok(());
     }

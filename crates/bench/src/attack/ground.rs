@@ -22,7 +22,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Time between two tries at a socket that takes nothing.
 pub(super) const PAUSE: Duration = Duration::from_millis(2);
 /// Time between two checks of silent connections.
-pub(super) const LOOK: Duration = Duration::from_millis(250);
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// Time between two changes of a value that is read.
 pub(super) const CHANGE: Duration = Duration::from_millis(20);
 /// The lowest priority.
@@ -107,7 +107,7 @@ impl Ground {
     pub(super) fn rest(&self, time: Duration) -> bool {
         let start = Instant::now();
         while self.goes_on() && start.elapsed() < time {
-            thread::sleep(LOOK.min(time.saturating_sub(start.elapsed())));
+            thread::sleep(CHECK_INTERVAL.min(time.saturating_sub(start.elapsed())));
         }
         self.goes_on()
     }
@@ -196,9 +196,9 @@ impl Ground {
     }
 
     /// Waits until the attack is over or the server closes the connection.
-    pub(super) fn linger(&self, stream: &TcpStream) {
+    pub(super) fn wait_for_close(&self, stream: &TcpStream) {
         while self.goes_on() {
-            thread::sleep(LOOK);
+            thread::sleep(CHECK_INTERVAL);
             if !matches!(stream.peek(&mut [0; 1]), Ok(1)) {
                 self.count("closed");
                 return;
@@ -207,8 +207,8 @@ impl Ground {
     }
 
     /// Reads and discards everything until the attack is over or the server closes.
-    pub(super) fn swallow(&self, stream: &mut TcpStream) -> io::Result<()> {
-        stream.set_read_timeout(Some(LOOK))?;
+    pub(super) fn discard(&self, stream: &mut TcpStream) -> io::Result<()> {
+        stream.set_read_timeout(Some(CHECK_INTERVAL))?;
         let mut bytes = vec![0; PIECE_BYTES];
         while self.goes_on() {
             match stream.read(&mut bytes) {
@@ -222,7 +222,7 @@ impl Ground {
     }
 
     /// Sends so many bytes in equal pieces, or as many as the server takes. Returns the answer.
-    pub(super) fn pour(
+    pub(super) fn send_pieces(
         &self,
         mut stream: TcpStream,
         [head, piece]: [&[u8]; 2],

@@ -48,7 +48,7 @@ pub(super) const ALL: &[Scenario] = &[
         name: "depth-bombs",
         summary: "bodies and messages of 4 MB that are nested as deeply as fits",
         crew: &[(AT_ONCE as usize, |ground, first| {
-            ground.again(first, &bombs(ground.terms.whole_bytes() - 1024), throw);
+            ground.again(first, &bombs(ground.terms.whole_bytes() - 1024), send_bomb);
         })],
         bound: |terms| {
             let bytes = terms.body_bytes().max(terms.message_bytes());
@@ -134,7 +134,7 @@ fn large_body(ground: &Ground, framing: &Framing) -> io::Result<String> {
         piece.extend_from_slice(b"\r\n");
     }
     let stream = ground.connect(None)?;
-    let answered = ground.pour(stream, [head.as_bytes(), &piece], LARGE_BYTES, http_status)?;
+    let answered = ground.send_pieces(stream, [head.as_bytes(), &piece], LARGE_BYTES, http_status)?;
     Ok(format!("{name}: {answered}"))
 }
 
@@ -174,7 +174,7 @@ fn bombs(bytes: usize) -> Vec<Bomb> {
     ]
 }
 
-fn throw(ground: &Ground, bomb: &Bomb) -> io::Result<String> {
+fn send_bomb(ground: &Ground, bomb: &Bomb) -> io::Result<String> {
     let name = bomb.name;
     if let Some((method, kind)) = bomb.request {
         let body = Some((kind, &bomb.text[..]));

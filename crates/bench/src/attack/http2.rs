@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::ground::{Ground, LOOK};
+use super::ground::{CHECK_INTERVAL, Ground};
 use super::material::{VALUE, expect, text};
 use super::scenario::Scenario;
 
@@ -120,7 +120,7 @@ impl Connection {
     }
 
     /// Reads received frames, answers those that need it, and counts the results of streams.
-    fn look(&mut self, ground: &Ground) -> io::Result<()> {
+    fn read_frames(&mut self, ground: &Ground) -> io::Result<()> {
         let begun = self.raw.len();
         self.raw.resize(begun + (64 << 10), 0);
         let read = self.stream.read(&mut self.raw[begun..]);
@@ -202,7 +202,7 @@ fn no_window(ground: &Ground, _: usize) {
             connection.request(2 * get + 1, "GET", VALUE, END_STREAM)?;
         }
         while ground.goes_on() && !connection.is_over {
-            connection.look(ground)?;
+            connection.read_frames(ground)?;
         }
         Ok("connections".to_owned())
     });
@@ -213,7 +213,7 @@ fn unfinished_bodies(ground: &Ground, _: usize) {
     let whole = ground.terms.body_bytes() as usize - 1;
     ground.again(0, &[whole], |ground, whole| {
         let mut connection = Connection::open(ground, WINDOW as u32)?;
-        connection.look(ground)?;
+        connection.read_frames(ground)?;
         let mut left = BTreeMap::new();
         for body in 0..BODIES {
             connection.request(2 * body + 1, "PUT", "/attack/unfinished", 0)?;
@@ -228,9 +228,9 @@ fn unfinished_bodies(ground: &Ground, _: usize) {
                 }
             }
             // The read waits longer if nothing could be sent.
-            let wait = if sent > 0 { Duration::from_millis(1) } else { LOOK / 10 };
+            let wait = if sent > 0 { Duration::from_millis(1) } else { CHECK_INTERVAL / 10 };
             connection.stream.set_read_timeout(Some(wait))?;
-            connection.look(ground)?;
+            connection.read_frames(ground)?;
         }
         let held: usize = left.values().map(|left| whole - left).sum();
         Ok(format!("connections with {} MB of bodies", held / 100_000_000 * 100))

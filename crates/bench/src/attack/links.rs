@@ -136,7 +136,7 @@ fn open_unread(ground: &Ground, _: usize) {
     match opened {
         Ok(stream) => {
             ground.count("opened all links");
-            ground.linger(&stream);
+            ground.wait_for_close(&stream);
         }
         Err(_) => ground.count("cut"),
     }

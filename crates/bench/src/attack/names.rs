@@ -9,7 +9,7 @@ use super::scenario::Scenario;
 use crate::plain::Plain;
 
 /// The objects in which members with long names come and go.
-const GRAVEYARD: &str = "/attack/graves";
+const OBJECTS_AT: &str = "/attack/graves";
 /// Objects that each remember removed members.
 const OBJECTS: u64 = 280;
 /// Members that are removed from each, with names of 1,000 bytes.
@@ -17,7 +17,7 @@ const REMOVED: u64 = 1024;
 /// Members that come, or go, in one write.
 const AT_ONCE: u64 = 256;
 /// The value that is nested more and more deeply.
-const SHAFT: &str = "/attack/shaft";
+const NESTED: &str = "/attack/shaft";
 /// Levels at which readers' parsers commonly stop.
 const LEVELS_MAX: usize = 128;
 /// Time until everything is in place.
@@ -28,7 +28,7 @@ pub(super) const ALL: &[Scenario] = &[
         name: "tombstone-names",
         summary: "280 objects, each with 1,024 removed members with names of 1,000 bytes",
         least: FILL,
-        crew: &[(1, bury)],
+        crew: &[(1, remove_members)],
         bound: |terms| {
             (
                 2 * terms.tombstones_bytes() + AT_ONCE * 16 * terms.key_bytes(),
@@ -40,17 +40,17 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "nesting",
         summary: "values as deep as bodies may be, beneath deep paths, and patched further down",
-        crew: &[(1, dig)],
+        crew: &[(1, nest)],
         bound: |_| (0, "0"),
         ..Scenario::PLAIN
     },
 ];
 
-fn bury(ground: &Ground, _: usize) {
+fn remove_members(ground: &Ground, _: usize) {
     let mut plain = Plain::new(ground.address);
     let length = ground.terms.key_bytes().min(1000) as usize;
     for object in 0..OBJECTS {
-        let path = format!("{GRAVEYARD}/{object}");
+        let path = format!("{OBJECTS_AT}/{object}");
         for first in (0..REMOVED).step_by(AT_ONCE as usize) {
             if !ground.goes_on() {
                 return;
@@ -72,10 +72,10 @@ fn bury(ground: &Ground, _: usize) {
     while ground.rest(Duration::from_secs(1)) {}
 }
 
-fn dig(ground: &Ground, _: usize) {
+fn nest(ground: &Ground, _: usize) {
     let mut deepest = 0;
     // Once is enough: the value is then as deep as it gets.
-    if dig_once(ground, &mut deepest).is_err() {
+    if nest_once(ground, &mut deepest).is_err() {
         ground.count("cut");
     }
     ground.count(&format!("levels: {deepest}"));
@@ -88,11 +88,11 @@ fn dig(ground: &Ground, _: usize) {
 /// Makes two deep values at the end of the deepest path, nests an array at the bottom of one, and
 /// copies it to the bottom of the other: each step is as deep as a body, a path or a pointer may
 /// be.
-fn dig_once(ground: &Ground, deepest: &mut usize) -> io::Result<()> {
+fn nest_once(ground: &Ground, deepest: &mut usize) -> io::Result<()> {
     let mut plain = Plain::new(ground.address);
     let (json_depth, path_depth) = (ground.terms.json_depth(), ground.terms.path_depth());
     let names = |count: u64| "/a".repeat(count as usize);
-    let place = format!("{SHAFT}{}", names(path_depth.saturating_sub(2)));
+    let place = format!("{NESTED}{}", names(path_depth.saturating_sub(2)));
     let chain = |levels: u64| {
         let levels = levels as usize;
         format!("{}{{}}{}", "{\"a\":".repeat(levels), "}".repeat(levels))

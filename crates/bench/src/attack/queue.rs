@@ -19,7 +19,7 @@ const READERS: u64 = 8;
 /// Bytes that each reader takes a second: 1 Mbit/s.
 const BYTES_PER_SECOND: f64 = 125_000.0;
 /// Bytes of one read.
-const BITE_BYTES: usize = 2048;
+const READ_BYTES: usize = 2048;
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
@@ -73,11 +73,11 @@ fn follow(ground: &Ground, by: By) {
     let mut was_synced = false;
     while ground.goes_on() {
         let due = (start.elapsed().as_secs_f64() * BYTES_PER_SECOND) as u64;
-        if follower.bytes + BITE_BYTES as u64 > due {
+        if follower.bytes + READ_BYTES as u64 > due {
             thread::sleep(PAUSE);
             continue;
         }
-        match follower.look(BITE_BYTES) {
+        match follower.read_once(READ_BYTES) {
             Ok(seen) if seen.ended => return ground.count("ended"),
             Ok(seen) if seen.synced && !was_synced => {
                 was_synced = true;

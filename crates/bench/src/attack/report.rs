@@ -67,7 +67,7 @@ impl Outcome {
     }
 
     /// The figures that are not as they should be.
-    fn short(&self) -> Vec<String> {
+    fn shortfalls(&self) -> Vec<String> {
         let mut short = Vec::new();
         if !self.lived() {
             short.push("the server died".to_owned());
@@ -108,7 +108,7 @@ impl Outcome {
     }
 
     fn verdict(&self) -> String {
-        let short = self.short();
+        let short = self.shortfalls();
         if short.is_empty() { "ok".to_owned() } else { short.join(", ") }
     }
 
@@ -145,7 +145,7 @@ impl Outcome {
             "answers": self.speed.tally.counts,
             "times": times,
             "faults": self.speed.tally.faults,
-            "is_ok": self.short().is_empty(),
+            "is_ok": self.shortfalls().is_empty(),
             "verdict": self.verdict(),
         })
     }

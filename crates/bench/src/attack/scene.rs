@@ -27,7 +27,7 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// Time after an attack within which the server must close everything of it.
 pub(super) const AFTER: Duration = Duration::from_secs(45);
 /// Time between two checks of that.
-const LOOK: Duration = Duration::from_millis(250);
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// Time until memory has been given back.
 const SETTLE: Duration = Duration::from_secs(2);
 /// Gauges that must return to their values from before the attack.
@@ -164,8 +164,8 @@ impl Scene {
             let now = gauges(&mut plain);
             back = now.iter().zip(open).all(|(now, before)| *now <= before).then(|| began.elapsed());
             // A load that got stuck is not waited for.
-            if watched.is_err() || load.rest(LOOK).is_err() {
-                thread::sleep(LOOK);
+            if watched.is_err() || load.rest(CHECK_INTERVAL).is_err() {
+                thread::sleep(CHECK_INTERVAL);
             }
         }
         thread::sleep(SETTLE);

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use super::ground::{Ground, LOOK};
+use super::ground::{CHECK_INTERVAL, Ground};
 use super::material::{VALUE, expect, text};
 use super::scenario::Scenario;
 
@@ -126,7 +126,7 @@ fn keep_slow(ground: &Ground, kind: Kind) {
         return ground.fault("slowhttptest did not start");
     };
     while ground.goes_on() {
-        thread::sleep(LOOK);
+        thread::sleep(CHECK_INTERVAL);
         if let Ok(Some(_)) = child.try_wait() {
             ground.count("all connections closed");
             match slowhttptest(ground, kind) {
@@ -166,6 +166,6 @@ fn stay(ground: &Ground, word: &[u8]) {
                 return;
             }
         }
-        thread::sleep(LOOK);
+        thread::sleep(CHECK_INTERVAL);
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use flate2::{Compress, Compression, FlushCompress};
 
-use super::ground::{Ground, LOOK, PATIENCE, PAUSE, PIECE_BYTES, RECEIVE_BUFFER, close_code};
+use super::ground::{CHECK_INTERVAL, Ground, PATIENCE, PAUSE, PIECE_BYTES, RECEIVE_BUFFER, close_code};
 use super::http::{AT_ONCE, LARGE_BYTES};
 use super::material::{self, LARGE_VALUE_BYTES, VALUE};
 use super::scenario::Scenario;
@@ -96,7 +96,7 @@ fn large_message(ground: &Ground, as_fragments: &bool) -> io::Result<String> {
     // A mask of zeros changes nothing.
     lengths.extend_from_slice(&[0; 4]);
     piece.resize(piece.len() + PIECE_BYTES, b'x');
-    let answered = ground.pour(stream, [&head, &piece], LARGE_BYTES, close_code)?;
+    let answered = ground.send_pieces(stream, [&head, &piece], LARGE_BYTES, close_code)?;
     Ok(format!("{name}: {answered}"))
 }
 
@@ -115,7 +115,7 @@ fn flood(ground: &Ground, _: usize) {
             continue;
         }
         ground.count("sent");
-        ground.linger(&stream);
+        ground.wait_for_close(&stream);
     }
 }
 
@@ -178,7 +178,7 @@ fn inflate(ground: &Ground) {
     ws::push_masked(&mut frame, ws::TEXT | COMPRESSED, &deflated_spaces(bytes));
     ground.again(0, &[frame], |ground, frame| {
         let mut stream = ground.compressed_session()?;
-        stream.set_write_timeout(Some(LOOK))?;
+        stream.set_write_timeout(Some(CHECK_INTERVAL))?;
         let reader = stream.try_clone()?;
         while ground.goes_on() {
             match stream.write_all(frame) {
@@ -187,7 +187,7 @@ fn inflate(ground: &Ground) {
                 Err(_) => break,
             }
         }
-        reader.set_read_timeout(Some(LOOK))?;
+        reader.set_read_timeout(Some(CHECK_INTERVAL))?;
         let mut read = Vec::new();
         let _ = reader.take(1 << 20).read_to_end(&mut read);
         Ok(close_code(&read).map_or_else(|| "open".to_owned(), |code| format!("closed {code}")))

@@ -155,7 +155,7 @@ fn watch_whole(ground: &Ground, _: usize) {
         let mut stream = ground.connect(None)?;
         let host = ground.address;
         write!(stream, "GET {VALUE}?watch&delta=false HTTP/1.1\r\nhost: {host}\r\n\r\n")?;
-        ground.swallow(&mut stream)
+        ground.discard(&mut stream)
     })();
     if watched.is_err() {
         ground.count("cut");

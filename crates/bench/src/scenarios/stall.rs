@@ -34,7 +34,7 @@ static RATE: Metric = Metric { name: "updates_per_s", label: "updates/s during t
 /// The stalled reader's `SO_RCVBUF` (Linux doubles it).
 const RECEIVE_BUFFER: usize = 64 << 10;
 /// Time between two samples of the server's memory.
-const LOOK: Duration = Duration::from_millis(250);
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 pub(crate) struct Stall<'a>(pub(crate) &'a args::Stall);
 
@@ -61,7 +61,7 @@ impl Stall<'_> {
         let mut ages_us = Vec::new();
         let mut looked = Instant::now();
         let look = || {
-            if looked.elapsed() >= LOOK {
+            if looked.elapsed() >= CHECK_INTERVAL {
                 looked = Instant::now();
                 look();
             }

@@ -169,7 +169,7 @@ impl End {
 }
 
 pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
-    storage::is_as_meant(&args.data)?;
+    storage::refuse_tilde(&args.data)?;
     // A new restore may replace what a killed one left, and ignore what every file system has.
     let is_in_the_way = |name: &OsStr| name != PARTIAL && name != "lost+found";
     let is_new = !args.data.exists();
@@ -223,7 +223,7 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
             return Err(failure);
         }
     };
-    take_out(&partial, &args.data).map_err(|error| {
+    move_up(&partial, &args.data).map_err(|error| {
         clear();
         Failure::new(Blame::Input, format!("cannot make a store in {}: {error}", args.data.display()))
     })?;
@@ -232,7 +232,7 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
 }
 
 /// Moves the content of a directory into the one above, durably.
-fn take_out(partial: &Path, data: &Path) -> io::Result<()> {
+fn move_up(partial: &Path, data: &Path) -> io::Result<()> {
     for entry in fs::read_dir(partial)? {
         let entry = entry?;
         fs::rename(entry.path(), data.join(entry.file_name()))?;

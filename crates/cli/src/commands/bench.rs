@@ -37,7 +37,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Time that readers have to receive the last value.
 const STRAGGLERS: Duration = Duration::from_secs(2);
 /// Time between two checks of that.
-const LOOK: Duration = Duration::from_millis(10);
+const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 pub(crate) async fn bench(args: Bench) -> Result<(), Failure> {
     // A server that is started here needs its connections, and files beside them.
@@ -195,7 +195,7 @@ impl<'a> Run<'a> {
         load.took = Some(load.began.elapsed());
         let since = Instant::now();
         while self.tally.up_to_date() < readers && since.elapsed() < STRAGGLERS {
-            sleep(LOOK).await;
+            sleep(CHECK_INTERVAL).await;
         }
     }
 

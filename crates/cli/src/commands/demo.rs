@@ -68,8 +68,8 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     warn_of(&options, listen);
     let console = options.console;
     let mut stop = pin!(stop::requested());
-    let mut life = tokio::select! {
-        begun = Life::begin(&args) => begun?,
+    let mut source = tokio::select! {
+        begun = Source::begin(&args) => begun?,
         () = &mut stop => return Ok(()),
     };
     let data = data();
@@ -80,17 +80,17 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     let server = bind(listen, api.clone()).await?;
     open_files::raise_for_connections(Limits::default().connections);
     let server = with_pages(server, console, true);
-    life.populate(&api).await?;
+    source.populate(&api).await?;
     let url = announce(&server, args.log.log_format);
     if args.log.log_format == LogFormat::Text {
-        tell(format_args!("\nopen {url}/_demo/\n\n{}", life.invitation(&url)));
+        tell(format_args!("\nopen {url}/_demo/\n\n{}", source.invitation(&url)));
     }
     if args.open && open::that_detached(format!("{url}/_demo/")).is_err() {
         warn!("no browser could be started here; open {url}/_demo/ in one");
     }
     tokio::select! {
         outcome = run(server, &api, stop) => outcome,
-        failure = life.drive(&api) => Err(failure),
+        failure = source.drive(&api) => Err(failure),
     }
 }
 
@@ -108,42 +108,42 @@ fn data() -> PathBuf {
 }
 
 /// The source of all movement.
-enum Life {
+enum Source {
     City(Box<City>),
     Recording(Box<Player>),
 }
 
-impl Life {
-    async fn begin(args: &Demo) -> Result<Life, Failure> {
+impl Source {
+    async fn begin(args: &Demo) -> Result<Source, Failure> {
         Ok(match &args.data_file {
             Some(file) => {
-                Life::Recording(Box::new(Player::new(file, args.speed, args.credit.clone()).await?))
+                Source::Recording(Box::new(Player::new(file, args.speed, args.credit.clone()).await?))
             }
-            None => Life::City(Box::new(City::new(args.vehicles as usize, args.seed))),
+            None => Source::City(Box::new(City::new(args.vehicles as usize, args.seed))),
         })
     }
 
     /// Writes the first state, and removes what an earlier run left in the store.
     async fn populate(&mut self, api: &Api) -> Result<(), Failure> {
         match self {
-            Life::City(city) => city.populate(api).await,
-            Life::Recording(player) => player.populate(api).await,
+            Source::City(city) => city.populate(api).await,
+            Source::Recording(player) => player.populate(api).await,
         }
     }
 
     /// Commands to try in a terminal.
     fn invitation(&self, url: &str) -> String {
         match self {
-            Life::City(city) => city.invitation(url),
-            Life::Recording(player) => player.invitation(url),
+            Source::City(city) => city.invitation(url),
+            Source::Recording(player) => player.invitation(url),
         }
     }
 
     /// Moves everything for ever; returns only on a failure.
     async fn drive(&mut self, api: &Api) -> Failure {
         match self {
-            Life::City(city) => city.drive(api).await,
-            Life::Recording(player) => player.drive(api).await,
+            Source::City(city) => city.drive(api).await,
+            Source::Recording(player) => player.drive(api).await,
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn sections_are_tables(text: &str) -> Result<(), Failure> {
 }
 
 /// Adds a hint if a setting's name is misspelled or belongs to another section.
-pub(super) fn said(failure: Failure, message: &str) -> Failure {
+pub(super) fn with_hint(failure: Failure, message: &str) -> Failure {
     let Some(names) = message.strip_prefix("unknown field ") else { return failure };
     let mut names = names.split('`').skip(1).step_by(2);
     let Some(name) = names.next() else { return failure };
@@ -31,7 +31,7 @@ pub(super) fn said(failure: Failure, message: &str) -> Failure {
     match if is_limit(name) { Some("limits") } else { of_others } {
         Some("") => failure.hint(format!("`{name}` stands before the first [section]")),
         Some(section) => failure.hint(format!("`{name}` stands in [{section}]")),
-        None => match (elsewhere(name, &known), nearest(name, &known)) {
+        None => match (hint_of_word(name, &known), nearest(name, &known)) {
             (Some(hint), _) => failure.hint(hint),
             (None, Some(near)) => failure.hint(format!("did you mean `{near}`?")),
             (None, None) => failure,
@@ -40,8 +40,8 @@ pub(super) fn said(failure: Failure, message: &str) -> Failure {
 }
 
 /// The hint for a word of the command line that stands before the first section.
-fn elsewhere(name: &str, known: &[&str]) -> Option<&'static str> {
-    let (_, hint) = ELSEWHERE.iter().find(|(word, _)| *word == name.replace('-', "_"))?;
+fn hint_of_word(name: &str, known: &[&str]) -> Option<&'static str> {
+    let (_, hint) = OTHER_WORDS.iter().find(|(word, _)| *word == name.replace('-', "_"))?;
     known.contains(&"listen").then_some(hint)
 }
 
@@ -71,7 +71,7 @@ const SECTIONS: [Section; 5] = [
 ];
 
 /// Words of the command line that the file spells otherwise or does not have.
-const ELSEWHERE: [(&str, &str); 4] = [
+const OTHER_WORDS: [(&str, &str); 4] = [
     ("port", "a port is written `listen = 7171`, or with its address `listen = \"127.0.0.1:7171\"`"),
     ("memory", "only the command line has it: --memory"),
     ("log", "only the command line has it (--log), and the environment: HALFPING_LOG"),

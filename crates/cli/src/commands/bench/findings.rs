@@ -102,7 +102,7 @@ impl Load {
     }
 
     /// Deliveries a second that one core can make.
-    fn a_core(&self) -> Option<f64> {
+    fn deliveries_per_core(&self) -> Option<f64> {
         Some(1e6 / self.delivery_us()?)
     }
 }
@@ -151,7 +151,7 @@ impl Findings {
             row("age on delivery, max, ms", ms(load.ages.max_ms()))?;
             let cpu = load.delivery_us().map(|us| format!("{us:.2}"));
             row("server CPU time per delivered update, µs", cpu)?;
-            row("  one core carries about, deliveries/s", load.a_core().map(grouped))?;
+            row("  one core carries about, deliveries/s", load.deliveries_per_core().map(grouped))?;
         }
         let notes = self.notes();
         if !notes.is_empty() {
@@ -176,7 +176,7 @@ impl Findings {
             "age_p99_ms": load.and_then(|load| load.ages.percentile_ms(0.99)),
             "age_max_ms": load.and_then(|load| load.ages.max_ms()),
             "server_cpu_us_per_delivery": load.and_then(Load::delivery_us),
-            "deliveries_per_s_per_core": load.and_then(Load::a_core),
+            "deliveries_per_s_per_core": load.and_then(Load::deliveries_per_core),
             "is_interrupted": self.is_interrupted,
             "notes": self.notes(),
         })

@@ -34,7 +34,7 @@ pub(super) struct City {
 
 /// The value of `/fleet`.
 #[derive(Serialize)]
-struct Told {
+struct FleetValue {
     #[serde(flatten)]
     summary: Summary,
     updates: u64,
@@ -52,7 +52,7 @@ impl City {
 
     pub(super) async fn populate(&mut self, api: &Api) -> Result<(), Failure> {
         self.updates = self.fleet.len() as u64;
-        let commit = Commit::new().put("/fleet", &self.told()).put("/demo", &self.description());
+        let commit = Commit::new().put("/fleet", &self.fleet_value()).put("/demo", &self.description());
         let mut city = self.fleet.all().fold(commit, |commit, (id, telemetry)| {
             // Members that visitors wrote into a vehicle stay there.
             commit.merge(&format!("/vehicles/{id}"), &telemetry)
@@ -110,7 +110,7 @@ a larger fleet:
                     biased;
                     _ = ticks.tick() => break,
                     wish = size.next() => match wish {
-                        Ok(wish) => self.heed(api, wish).await?,
+                        Ok(wish) => self.set_number(api, wish).await?,
                         // The server stops.
                         Err(halfping::Error::Draining) => std::future::pending().await,
                         Err(error) => return Err(failed(error)),
@@ -142,14 +142,14 @@ a larger fleet:
         }
         self.updates += updates as u64;
         if is_whole_second {
-            commit = commit.put("/fleet", &self.told());
+            commit = commit.put("/fleet", &self.fleet_value());
         }
         commit.put("/demo/updates", &self.updates)
     }
 
     /// Applies a number of vehicles that somebody wrote.
-    async fn heed(&mut self, api: &Api, wish: Option<Value>) -> Result<(), Failure> {
-        let wished = understood(wish.as_ref(), self.wished, self.wished_max);
+    async fn set_number(&mut self, api: &Api, wish: Option<Value>) -> Result<(), Failure> {
+        let wished = wished_number(wish.as_ref(), self.wished, self.wished_max);
         if wished != self.wished {
             info!(vehicles = wished, before = self.wished, "another number of vehicles is wished");
             self.wished = wished;
@@ -164,8 +164,8 @@ a larger fleet:
         may_go_on(api.put("/demo", &self.description()).await)
     }
 
-    fn told(&self) -> Told {
-        Told { summary: self.fleet.summary(), updates: self.updates }
+    fn fleet_value(&self) -> FleetValue {
+        FleetValue { summary: self.fleet.summary(), updates: self.updates }
     }
 
     fn description(&self) -> Description {
@@ -188,7 +188,7 @@ a larger fleet:
 }
 
 /// The number of vehicles that a wish means. Anything that is no number changes nothing.
-fn understood(wish: Option<&Value>, before: usize, max: usize) -> usize {
+fn wished_number(wish: Option<&Value>, before: usize, max: usize) -> usize {
     match wish.and_then(Value::as_f64) {
         Some(number) => number.round().clamp(1.0, max as f64) as usize,
         None => before,
@@ -203,8 +203,9 @@ mod tests {
 
     #[test]
     fn a_wish_is_put_right() {
-        let check =
-            |wish: Value, expect: usize| assert_eq!(understood(Some(&wish), 300, 20_000), expect, "{wish}");
+        let check = |wish: Value, expect: usize| {
+            assert_eq!(wished_number(Some(&wish), 300, 20_000), expect, "{wish}");
+        };
         check(json!(1300), 1300);
         check(json!(0), 1);
         check(json!(-5), 1);
@@ -212,6 +213,6 @@ mod tests {
         check(json!(1e300), 20_000);
         check(json!("1300"), 300);
         check(json!({}), 300);
-        assert_eq!(understood(None, 300, 20_000), 300);
+        assert_eq!(wished_number(None, 300, 20_000), 300);
     }
 }

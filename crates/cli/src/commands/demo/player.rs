@@ -43,7 +43,7 @@ pub(super) struct Player {
 
 /// The value of `/fleet`.
 #[derive(Serialize)]
-struct Told {
+struct FleetValue {
     vehicles: usize,
     updates: u64,
     recorded_ms: f64,
@@ -67,7 +67,7 @@ impl Player {
         // Paths that an earlier run may have left in this store.
         let left: Vec<String> = self.survey.paths.clone();
         may_go_on(api.commit(without(api, Commit::new(), left)).await)?;
-        let commit = Commit::new().put("/fleet", &self.told()).put("/demo", &self.description());
+        let commit = Commit::new().put("/fleet", &self.fleet_value()).put("/demo", &self.description());
         api.commit(commit).await.map_err(failed)?;
         Ok(())
     }
@@ -157,11 +157,11 @@ how many there are, and what time it was:
         let (now_ms, gone_ms) = (self.now_ms, self.survey.gone_ms());
         let gone = self.heard_ms.extract_if(|_, heard_ms| *heard_ms + gone_ms < now_ms);
         let gone: Vec<String> = gone.map(|(path, _)| path).collect();
-        without(api, Commit::new().put("/fleet", &self.told()), gone)
+        without(api, Commit::new().put("/fleet", &self.fleet_value()), gone)
     }
 
-    fn told(&self) -> Told {
-        Told { vehicles: self.heard_ms.len(), updates: self.updates, recorded_ms: self.now_ms }
+    fn fleet_value(&self) -> FleetValue {
+        FleetValue { vehicles: self.heard_ms.len(), updates: self.updates, recorded_ms: self.now_ms }
     }
 
     fn description(&self) -> Description {
