@@ -45,7 +45,7 @@ pub(crate) struct AttackBench {
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = rate())]
     pub(crate) rate: u32,
 
-    /// Directory for durable writes, in a directory of its own that is removed afterwards
+    /// Directory in which durable writes get one of their own, which is removed afterwards
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) directory: PathBuf,
 

@@ -274,7 +274,7 @@ pub(crate) struct Ingest {
     #[arg(long)]
     pub(crate) durable: bool,
 
-    /// Directory for durable writes, in a directory of its own that is removed afterwards
+    /// Directory in which durable writes get one of their own, which is removed afterwards
     #[arg(long, value_name = "DIR", default_value = ".", requires = "durable")]
     pub(crate) directory: PathBuf,
 

@@ -10,7 +10,7 @@ use crate::plain::Plain;
 
 /// Time between two requests.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Times that are kept until somebody takes them.
+/// The largest number of times that are kept for the next call.
 const TIMES_MAX: usize = 1 << 20;
 
 pub(super) struct Neighbour {
