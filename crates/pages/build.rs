@@ -1,5 +1,5 @@
-//! Builds the pages in `web/` and lists them for `include_bytes!`. Whatever is missing for that, the build of the binary succeeds: a page
-//! that says what is missing takes their place.
+//! Builds the pages in `web/` and lists them for `include_bytes!`. The build of the binary succeeds
+//! even if something is missing for that: a page that says what is missing takes their place.
 
 use std::env;
 use std::error::Error;
@@ -9,10 +9,10 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What Vite runs on.
+/// The oldest Node that Vite runs on.
 const NODE_MIN: (u32, u32) = (20, 19);
 const PAGES: [&str; 2] = ["console", "demo"];
-/// What the pages are made of, from the root of the checkout.
+/// The sources of the pages, from the root of the checkout.
 const SOURCES: [&str; 7] = [
     "web/console",
     "web/demo",
@@ -22,7 +22,8 @@ const SOURCES: [&str; 7] = [
     "web/vite.config.ts",
     "clients/typescript/src",
 ];
-/// In `web/node_modules`: the lock file that it was installed from. `cargo xtask` reads and writes it too.
+/// The note in `web/node_modules`: the lock file that it was installed from. `cargo xtask` reads
+/// and writes it too.
 const STAMP: &str = "node_modules/.installed-lock.json";
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -36,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(()) => {}
         Err(Missing { what, remedy, warn }) => {
             if warn {
-                // A file that is never there: each build looks again whether it can be done now.
+                // A file that never exists: each build tries again.
                 println!("cargo:rerun-if-changed={}", out.join("never").display());
                 println!("cargo:warning=built without its pages: {what}; {remedy}");
             }
@@ -47,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Why there are no pages, and what to do about it.
+/// Reason why there are no pages, and the remedy.
 struct Missing {
     what: String,
     remedy: String,
@@ -88,7 +89,7 @@ fn build(root: &Path, built: &Path) -> Result<(), Missing> {
         .map_err(|why| missing(format!("Vite cannot build them ({why})"), "see `npm run build` in web/"))
 }
 
-/// Sees to it that `node_modules` is what the lock file says, one build at a time.
+/// Makes `node_modules` match the lock file, one build at a time.
 fn packages(web: &Path) -> Result<(), Missing> {
     let stamp = web.join(STAMP);
     let lock = fs::read(web.join("package-lock.json")).unwrap_or_default();
@@ -98,7 +99,7 @@ fn packages(web: &Path) -> Result<(), Missing> {
     }
     let remedy = "see to it that `npm ci` in web/ succeeds (it needs the network)";
     let failed = |why: String| missing(format!("their npm packages cannot be installed ({why})"), remedy);
-    // Held until this function returns.
+    // The lock is held until this function returns.
     let guard = File::create(web.join(".npm-ci.lock")).and_then(|file| file.lock().map(|()| file));
     let _guard = guard.map_err(|error| failed(error.to_string()))?;
     if installed() {
@@ -111,7 +112,7 @@ fn packages(web: &Path) -> Result<(), Missing> {
     fs::write(stamp, lock).map_err(|error| failed(error.to_string()))
 }
 
-/// Pages that say why they are not there.
+/// Writes pages that say why the real ones are missing.
 fn instead(built: &Path, what: &str, remedy: &str) -> std::io::Result<()> {
     let text = |raw: &str| raw.replace('&', "&amp;").replace('<', "&lt;");
     let page = format!(
@@ -130,7 +131,7 @@ fn instead(built: &Path, what: &str, remedy: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-/// An array of all files: path, strong ETag, bytes.
+/// The source of an array of all files: path, strong ETag, bytes.
 fn list(built: &Path) -> Result<String, Box<dyn Error>> {
     let mut files = Vec::new();
     let mut folders = vec![built.to_owned()];
@@ -159,7 +160,7 @@ fn output(command: &mut Command) -> Option<String> {
     String::from_utf8(output.stdout).ok()
 }
 
-/// Runs a command; when it fails, a line of what it says.
+/// Runs a command. If it fails, the error is a line of its output.
 fn spoken(command: &mut Command) -> Result<(), String> {
     let output = command.output().map_err(|error| error.to_string())?;
     if output.status.success() {
@@ -167,7 +168,7 @@ fn spoken(command: &mut Command) -> Result<(), String> {
     }
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
-    // For `cargo build -vv` and the file that Cargo keeps of it.
+    // Cargo keeps this in a file, and `cargo build -vv` shows it.
     eprintln!("{said}");
     let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
     let last = lines.clone().next_back().unwrap_or("it failed");

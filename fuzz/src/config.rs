@@ -1,4 +1,5 @@
-//! The configuration file of the command line: the CLI's own module, beside the crate `toml`.
+//! The configuration file of the command line: the CLI's own module, compared with the crate
+//! `toml`.
 
 use std::fmt::Display;
 use std::sync::OnceLock;
@@ -11,13 +12,13 @@ mod cli {
     pub(super) mod config;
 }
 
-/// Stands in for the CLI's own, which knows of terminals and requests as well.
+/// Replacement of the CLI's own module, which also deals with terminals and requests.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) message: String,
 }
 
-/// Whose doing a failure is.
+/// The side that caused a failure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Blame {
     Usage,
@@ -55,18 +56,18 @@ pub fn config(data: &[u8]) {
             assert!(table.keys().all(|key| known.contains(&key.as_str())), "{table:?}");
             let debug = format!("{:?}", config.limits);
             let limits = table.get("limits").and_then(toml::Value::as_table);
-            // Those with units are the business of their own test.
+            // Limits with units have a test of their own.
             for (name, value) in limits.into_iter().flatten().filter(|(_, value)| value.is_integer()) {
                 assert!(debug.contains(&format!(" {name}: {value}")), "{name} = {value}: {debug}");
             }
             let listen = config.listen.unwrap_or_else(|| "127.0.0.1:7070".parse().expect("an address"));
-            // What is accepted works: a server starts with it.
+            // A configuration that is accepted works: a server starts with it.
             drop(Api::new(config.options(cli::config::Asked::default(), listen)).router());
         }
         (Err(failure), _) => {
             assert!(failure.message.starts_with(&file.display().to_string()), "{failure:?}");
         }
-        // A table has signed numbers only, and a limit may be larger.
+        // `toml` has signed numbers only, and a limit may be larger.
         (Ok(_), Err(error)) => {
             assert!(error.message().contains("too large"), "accepted, and is no TOML: {error}");
         }

@@ -1,11 +1,12 @@
-//! What a store has on disk: rows and commits. A file may hold anything; what is taken for sound has to behave like it.
+//! Records of a store on disk: rows and commits. A file may hold anything; records that are
+//! accepted have to behave like sound ones.
 
 use halfping_engine::{
     Action, Condition, Engine, Epoch, Json, Limits, Path, Regions, Restoring, Revision, Submitted, Timestamp,
     Write,
 };
 
-/// Parts of the input: each has its length in a byte before it.
+/// Parts of the input: each with its length in a byte before it.
 struct Parts<'a>(&'a [u8]);
 
 impl<'a> Parts<'a> {
@@ -17,7 +18,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Rows (key and body, up to an empty body), then batches. `None`: damaged, and that was noticed.
+/// Reads rows (key and body, up to an empty body), then batches. `None`: damage was detected.
 fn restore(data: &[u8]) -> Option<Restoring> {
     let mut parts = Parts(data);
     let mut restoring = Restoring::new(Limits::default(), Epoch::from_random(1), Timestamp(1));
@@ -46,12 +47,13 @@ fn value(engine: &Engine) -> Option<bytes::Bytes> {
     engine.read(&Path::ROOT, u32::MAX).ok()?.value
 }
 
-/// Restores a tree, goes on from it, and has what was written then come to the same upon another copy.
+/// Restores a tree, continues from it, and compares the new writes upon another copy.
 pub fn journal_record(data: &[u8]) {
     let Some(restored) = restore(data) else { return };
     let mut engine = restored.finish(Regions::default());
     let limits = Limits::default();
-    // What was let in is JSON if its texts are; those are checked by nobody, since pages have checksums.
+    // The accepted tree is JSON if its texts are. Nobody checks the texts, since pages have
+    // checksums.
     if value(&engine).is_none_or(|value| serde_json::from_slice::<serde_json::Value>(&value).is_err()) {
         return;
     }

@@ -1,4 +1,4 @@
-//! Bodies: `Json::parse` beside serde_json.
+//! Bodies: `Json::parse` compared with serde_json.
 
 use halfping_engine::{Json, JsonErrorKind, Limits};
 use serde_json::value::RawValue;
@@ -21,7 +21,7 @@ pub fn json_body(data: &[u8]) {
             let lines = data.iter().filter(|byte| **byte == b'\n').count() + 1;
             assert!((1..=lines).contains(&error.line) && error.column >= 1, "{error} is nowhere");
             assert!(error.column <= data.len() + 1, "{error} is nowhere");
-            // Whether it is JSON at all is the grammar's business, and not that of a limit.
+            // The grammar decides whether it is JSON, not a limit.
             let is_json = serde_json::from_slice::<&RawValue>(data).is_ok();
             let says_json = !matches!(error.kind, JsonErrorKind::Syntax(_) | JsonErrorKind::Utf8);
             assert_eq!(says_json, is_json, "{error}");

@@ -1,7 +1,8 @@
-//! One function for each thing that strangers send. Each takes bytes as libFuzzer makes them up, and panics when what Halfping makes of
-//! them is not what an independent reading says it should be.
+//! Fuzz targets: one function for each kind of input from strangers. Each takes bytes that
+//! libFuzzer makes up, and panics when Halfping's result differs from that of an independent
+//! implementation.
 //!
-//! `CONTRIBUTING.md` tells how to run them, and how to repeat what one has found.
+//! `CONTRIBUTING.md` tells how to run them, and how to repeat a finding.
 
 #![forbid(unsafe_code)]
 
@@ -31,7 +32,8 @@ pub use writes::writes;
 #[path = "../../crates/cli/src/units.rs"]
 mod units;
 
-/// What the CLI's own modules, which are compiled into this crate as they are, know as `crate::report`.
+/// Replacement of `crate::report`, for the CLI's own modules, which are compiled into this crate
+/// unchanged.
 mod report {
     pub(crate) use crate::config::{Blame, Failure};
 }

@@ -1,4 +1,5 @@
-//! The plain model: a tree is a `serde_json::Value`, writes are done the slow way, patches by the crate `json-patch`.
+//! The plain model: a tree is a `serde_json::Value`, writes are done the slow way, patches by the
+//! crate `json-patch`.
 
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ pub(crate) enum Change {
     Delete,
 }
 
-/// Applies a write to a tree. `None`: it is refused, and the tree may be anything.
+/// Applies a write to a tree. `None`: it is refused, and the tree is undefined.
 pub(crate) fn apply(root: &mut Value, path: &[&str], change: &Change) -> Option<()> {
     let is_there = at(root, path).is_some();
     match change {
@@ -23,7 +24,8 @@ pub(crate) fn apply(root: &mut Value, path: &[&str], change: &Change) -> Option<
             if !is_there && !starts_afresh {
                 return None;
             }
-            // Beneath a member of something that is always there, an operation may also be about the whole document.
+            // Operations are applied to a member of an object that always exists, as they may also
+            // be about the whole document.
             let mut around = match is_there {
                 true => json!({ "document": make(root, path)?.take() }),
                 false => json!({}),
@@ -49,22 +51,22 @@ pub(crate) fn apply(root: &mut Value, path: &[&str], change: &Change) -> Option<
     root.is_object().then_some(())
 }
 
-/// What is at a path (PROTOCOL P5: only objects are descended).
+/// The value at a path (PROTOCOL P5: only objects are descended).
 pub(crate) fn at<'v>(root: &'v Value, path: &[&str]) -> Option<&'v Value> {
     path.iter().try_fold(root, |value, name| value.as_object()?.get(*name))
 }
 
-/// The place of a path, with all that is missing above it.
+/// The place of a path; missing objects above it are made.
 fn make<'v>(root: &'v mut Value, path: &[&str]) -> Option<&'v mut Value> {
     let mut value = root;
     for name in path {
         value = value.as_object_mut()?.entry(*name).or_insert(json!({}));
     }
-    // A place that is new holds nothing, to a merge the same as an empty object.
+    // A new place holds nothing, which a merge treats like an empty object.
     Some(value)
 }
 
-/// What a reader of a path sees, `depth` levels deep.
+/// A reader's view of a path, `depth` levels deep.
 pub(crate) fn view(root: &Value, path: &[&str], depth: u32) -> Option<Value> {
     fn cut(value: &Value, depth: u32) -> Value {
         match value {

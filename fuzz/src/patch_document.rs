@@ -1,4 +1,4 @@
-//! JSON Patch documents: `Patch::parse` beside the crate `json-patch`.
+//! JSON Patch documents: `Patch::parse` compared with the crate `json-patch`.
 
 use halfping_engine::{Limits, Patch, PatchError};
 

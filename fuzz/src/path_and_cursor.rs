@@ -27,7 +27,7 @@ fn path(text: &str) {
     }
 }
 
-/// PROTOCOL P2, P3 and P8, once more.
+/// The names of a path: an independent reading of PROTOCOL P2, P3 and P8.
 fn segments(text: &str, limits: &Limits) -> Option<Vec<String>> {
     if text.contains(['?', '#']) {
         return None;

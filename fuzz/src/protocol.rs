@@ -1,11 +1,11 @@
-//! What PROTOCOL.md says about problems, read from it.
+//! Problems as PROTOCOL.md states them, read from it.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// What the type of every problem begins with (X1).
+/// The prefix of every problem's type (X1).
 const TYPE: &str = "urn:halfping:problem:";
 
 /// Each problem's status: the table of section 7.
@@ -23,7 +23,7 @@ fn statuses() -> &'static HashMap<String, u64> {
     })
 }
 
-/// Checks a problem document (X1) and gives its name and its status.
+/// Checks a problem document (X1). Returns its name and status.
 #[track_caller]
 pub(crate) fn check_problem(document: &Value) -> (&str, u64) {
     let name = document["type"].as_str().and_then(|kind| kind.strip_prefix(TYPE));

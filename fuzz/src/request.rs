@@ -1,7 +1,7 @@
-//! Requests, as a whole, to the router of the library.
+//! Whole requests to the router of the library.
 //!
-//! The bytes are requests as HTTP/1.1 writes them, one after the other, with a line `---` between two. `$etag` in a head stands for the
-//! last `ETag` that an answer had, which nobody could make up.
+//! The bytes are requests as HTTP/1.1 writes them, one after the other, with a line `---` between
+//! two. `$etag` in a head stands for the last `ETag` of an answer, which nobody could guess.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -47,7 +47,7 @@ fn limits() -> Limits {
         body_bytes: 400,
         uri_bytes: 200,
         links_per_connection: 3,
-        // A long poll that has to wait has waited.
+        // A long poll never waits.
         wait_seconds: 0,
         ..Limits::default()
     }
@@ -91,7 +91,7 @@ async fn requests(data: &[u8]) {
         let answer = check(answer, &method, is_upgrade, &said);
         let after = tree(&api);
         match (&method, holds) {
-            // It makes something new: there is nothing to compare with.
+            // `POST` makes a new resource: there is nothing to compare with.
             (&Method::POST, _) | (_, None) => {}
             (&Method::PUT | &Method::PATCH | &Method::DELETE, Some(false)) => {
                 assert!(!status.is_success(), "PROTOCOL W6: {status}: {said}");
@@ -105,14 +105,14 @@ async fn requests(data: &[u8]) {
                 assert!(is_known || !is_elsewhere, "PROTOCOL W13: {status}: {said}");
                 check_write(&router, &method, &uri, media.as_ref(), &body, status, &said).await;
             }
-            // PROTOCOL X2, and what only reads changes nothing either.
+            // PROTOCOL X2: a refusal changes nothing, nor does a read.
             _ => assert_eq!(before, after, "{status}: {said}"),
         }
         streams.extend(answer);
         streams.iter_mut().for_each(|stream| take(stream, &said));
     }
     drop(streams);
-    // What is read and thrown away beside an answer.
+    // The task that reads and discards a body beside its answer gets a turn.
     tokio::task::yield_now().await;
 }
 
@@ -123,13 +123,13 @@ fn get(uri: &Uri) -> Request<Full<bytes::Bytes>> {
     request
 }
 
-/// A target that names a server has to name the one that `Host` does.
+/// The `Host` of a target: a target that names a server has to name the same one.
 fn host(uri: &Uri) -> HeaderValue {
     let named = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     named.unwrap_or(HeaderValue::from_static("example.org"))
 }
 
-/// Whether a request's conditions hold where this is there; `None` when they are not read here.
+/// Whether a request's conditions hold for a resource; `None` when this model does not read them.
 fn holds(headers: &header::HeaderMap, is_there: bool, current: Option<&HeaderValue>) -> Option<bool> {
     let matches = |name: &header::HeaderName| {
         let mut values = headers.get_all(name).iter();
@@ -171,7 +171,8 @@ where
 }
 
 fn tree(api: &Api) -> Option<Value> {
-    // Larger than `value_bytes`: then its parts are still compared by what each write says of itself.
+    // The tree is larger than `value_bytes`: its parts are still compared by the answer to each
+    // write.
     api.get::<Value>("/").ok().flatten()
 }
 
@@ -227,7 +228,7 @@ fn read(text: &[u8], etag: &str) -> Option<Request<Full<bytes::Bytes>>> {
     Some(request)
 }
 
-/// Checks an answer; gives its body back when it goes on.
+/// Checks an answer. Returns its body when it goes on.
 fn check(answer: Answer, method: &Method, is_upgrade: bool, said: &str) -> Option<Body> {
     let (parts, mut body) = answer.into_parts();
     let status = parts.status;
@@ -252,7 +253,8 @@ fn check(answer: Answer, method: &Method, is_upgrade: bool, said: &str) -> Optio
         let document = serde_json::from_slice::<Value>(&bytes);
         let document = document.unwrap_or_else(|error| panic!("{error} in a problem: {said}"));
         if is_upgrade && document["type"] == "urn:halfping:problem:internal" {
-            // There is no connection here that could be upgraded, which is a mistake of whoever serves the router.
+            // There is no connection here that could be upgraded; such a router is not served by
+            // `axum::serve`.
             assert!(document["hint"].as_str().is_some_and(|hint| hint.contains("axum::serve")), "{document}");
             return None;
         }
@@ -266,7 +268,7 @@ fn check(answer: Answer, method: &Method, is_upgrade: bool, said: &str) -> Optio
             ("method-not-allowed", _) => Some(header::ALLOW),
             _ => None,
         };
-        // The server's own names have no cursors.
+        // Reserved paths have no cursors.
         let is_own = said.contains("/_");
         assert!(
             is_own || must_have.is_none_or(|name| parts.headers.contains_key(name)),
@@ -312,7 +314,7 @@ fn check_events(bytes: &[u8], said: &str) {
     }
 }
 
-/// Takes what there is of a stream.
+/// Takes the part of a stream that has come.
 fn take(stream: &mut Body, said: &str) {
     for _ in 0..FRAMES_MAX {
         match stream.as_mut().poll_frame(&mut Context::from_waker(Waker::noop())) {
@@ -340,7 +342,7 @@ async fn check_write(
     }
     let value = serde_json::from_slice::<Value>(&bytes).expect("JSON, or a problem");
     match (method.as_str(), answer.status()) {
-        // Too large to be read whole.
+        // The value is too large to be read whole.
         (_, StatusCode::PAYLOAD_TOO_LARGE) => {}
         ("DELETE", now) => {
             assert_eq!((status, now), (StatusCode::NO_CONTENT, StatusCode::NOT_FOUND), "{said}");

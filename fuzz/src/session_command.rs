@@ -1,7 +1,8 @@
-//! Sessions: what a client says in one, over a pipe in memory instead of a socket, from the handshake on.
+//! Sessions: a client's messages, over a pipe in memory instead of a socket, from the handshake on.
 //!
-//! Each line of the bytes is a message; `$rev` in it stands for the last cursor that the server told. After each, a `get` of the whole tree is
-//! asked for: so the messages before have been handled when it is answered, and what they did can be looked at.
+//! Each line of the bytes is a message; `$rev` in it stands for the last cursor that the server
+//! told. After each, a `get` of the whole tree follows: once it is answered, the messages before
+//! have been handled, and their effects can be checked.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -19,12 +20,12 @@ use crate::protocol::check_problem;
 use crate::tree::members;
 
 const MESSAGES_MAX: usize = 12;
-/// Longer messages are refused (L13).
+/// The longest message; longer ones are refused (L13).
 const MESSAGE_BYTES: usize = 1000;
 const REF_MAX: u64 = (1 << 53) - 1;
 /// The number of the last link, which a message may have taken before.
 const LAST_LINK: u32 = u32::MAX;
-/// Everything happens in memory: what takes longer does not come.
+/// The longest wait. Everything happens in memory, so nothing comes later.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const TEXT: u8 = 1;
@@ -54,7 +55,7 @@ fn limits() -> Limits {
         tree_bytes: 2000,
         links_per_connection: 6,
         message_bytes: MESSAGE_BYTES,
-        // Cut into parts whatever can be.
+        // A small bound, so that as much as possible is cut into parts.
         slice_bytes: 1 << 10,
         tombstones_per_object: 2,
         ..Limits::default()
@@ -93,21 +94,22 @@ struct Session {
     tree: Value,
     /// The newest cursor that was told.
     rev: String,
-    /// What links show. `None` when that cannot be known: they go on from a cursor of which this client does not have the state.
+    /// The states that links show. `None`: unknown, as the link resumed from a cursor whose state
+    /// this client does not have.
     mirrors: HashMap<u32, Option<Option<Value>>>,
-    /// Links of which it is certain what they are to show.
+    /// Links whose state is certain.
     links: HashMap<u32, (Vec<String>, u32)>,
-    /// Links that are ended for certain, and of which nothing is told any more (L4).
+    /// Links that are certainly ended, and of which nothing is told any more (L4).
     ended: HashSet<u32>,
     /// The cursor of the last message of state.
     told: Option<String>,
     synced: bool,
 }
 
-/// What a message was answered.
+/// Answers to a message.
 #[derive(Default)]
 struct Heard {
-    /// Answers that carry a `ref`, in their order, without those to our own.
+    /// Answers that carry a `ref`, in their order, without those to our own commands.
     answers: Vec<Value>,
     /// Errors that belong to no command with a `ref`.
     errors: Vec<Value>,
@@ -167,7 +169,7 @@ impl Session {
         self.pipe.write_all(&frame).await.expect("the session goes on");
     }
 
-    /// What comes next. (No frame of the server's is compressed, as that was not offered.)
+    /// The next frame. (The server does not compress, as that was not offered.)
     async fn frame(&mut self) -> (u8, Vec<u8>) {
         let first = self.pipe.read_u8().await.expect("the session goes on");
         assert_eq!(first & 0xF0, 0x80, "whole frames without extensions");
@@ -199,7 +201,7 @@ impl Session {
         }
     }
 
-    /// Says something and looks at what comes of it.
+    /// Sends a message and checks its effects.
     async fn say(&mut self, text: &str) {
         let commands = commands(text);
         let expected: Vec<u64> = commands.iter().flatten().filter_map(|command| command.number).collect();
@@ -226,16 +228,17 @@ impl Session {
             ([command], [answer]) => self.note_links(command, answer),
             _ => false,
         };
-        // It was about links, in a way that is too difficult to follow here.
+        // The message was about links, in a way that this model does not follow.
         if !is_known && text.contains("atch") || text.contains('\\') {
             self.links.clear();
             self.mirrors.clear();
         }
     }
 
-    /// Does what the commands that were not refused are to do, and compares the tree.
+    /// Applies the commands that were not refused to the model, and compares the tree.
     fn check_writes(&self, commands: &[Command], heard: &Heard, mut tree: Value, text: &str) {
-        // An error that answers no `ref` is of a command without one, or of one of the links of any; only of one command alone is that certain.
+        // An error without a `ref` belongs to a command without one, or to a link of any command.
+        // It can be assigned only when there was one command alone.
         let is_alone = commands.len() == 1;
         let has_unclear = !heard.errors.is_empty() && commands.iter().any(|command| command.number.is_none());
         if tree.is_null() || (has_unclear && !is_alone) {
@@ -277,7 +280,7 @@ impl Session {
                 "merge" => Change::Merge(value),
                 "patch" => Change::Patch(value),
                 "delete" => Change::Delete,
-                // Of which only the answer knows the path.
+                // The command's path is known from the answer only.
                 _ => match answer.filter(|_| is_done).map(|answer| answer["path"].as_str().and_then(names)) {
                     Some(Some(path)) => {
                         let path: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -314,16 +317,17 @@ impl Session {
         assert_eq!(self.tree, tree, "PROTOCOL L8, X2: {text}: {:?}", heard.answers);
     }
 
-    /// Notes which link a command opened or ended. True when it is known what links there are now.
+    /// Records the link that a command opened or ended. True when the current links are known.
     fn note_links(&mut self, command: &Command, answer: &Value) -> bool {
         let (said, is_done) = (&command.value, answer.get("type").is_none());
         if !is_done {
-            // A refused `watch` opens nothing, but one of a number in use says nothing of the link that has it.
+            // A refused `watch` opens nothing. If its number was in use, the link of that number
+            // stays as it was.
             return said["watch"].is_u64() || !command.text.contains("atch");
         }
         if let (Some(link), Some(names)) = (said["watch"].as_u64(), said["path"].as_str().and_then(names)) {
             let depth = said["depth"].as_u64().map_or(u32::MAX, |depth| depth as u32);
-            // One with a rate may be behind.
+            // A link with a rate may be behind.
             if said.get("rate").is_none_or(Value::is_null) {
                 self.links.insert(link as u32, (names, depth));
             }
@@ -338,7 +342,8 @@ impl Session {
         false
     }
 
-    /// Asks for the tree, and takes everything until it is there and so many answers before it.
+    /// Requests the tree, and takes everything until it has come and the given number of answers
+    /// before it.
     async fn barrier(&mut self, mut answers: usize) -> Heard {
         self.send(TEXT, format!(r#"{{"get":"/","ref":{REF_MAX}}}"#).as_bytes()).await;
         let mut heard = Heard::default();
@@ -359,7 +364,7 @@ impl Session {
         }
     }
 
-    /// A message that answers nothing: an error, or state.
+    /// Handles a message that is not an answer: an error, or state.
     fn hear(&mut self, message: Value, heard: &mut Heard) {
         if let Some(problem) = message.get("error") {
             check_problem(problem);
@@ -381,7 +386,7 @@ impl Session {
                     *mirror = Some((kind == "snapshot").then(|| frame[2].clone()));
                 }
                 (_, Some(state)) => model::show(state, kind, frame[2].clone()),
-                // It goes on from a cursor.
+                // The link resumed from a cursor.
                 (kind, None) => assert!(matches!(kind, "merge" | "patch"), "{frame}"),
             }
         }
@@ -389,7 +394,7 @@ impl Session {
 
     /// Opens one more link, waits until everything is synced, and compares what links show.
     async fn finish(mut self) {
-        // Room for the last link.
+        // Make room for the last link.
         let spare = self.links.keys().copied().find(|link| *link != LAST_LINK);
         for link in [Some(LAST_LINK), spare].into_iter().flatten() {
             self.say(&format!(r#"{{"unwatch":{link},"ref":1}}"#)).await;
@@ -399,13 +404,13 @@ impl Session {
         self.send(TEXT, format!(r#"{{"watch":{LAST_LINK},"path":"/","ref":2}}"#).as_bytes()).await;
         let (mut answered, mut heard) = (false, Heard::default());
         while !(answered && self.synced) {
-            // So that there is credit for more (L10).
+            // Confirm state, to get credit for more (L10).
             if let Some(told) = self.told.take() {
                 self.send(TEXT, format!(r#"{{"ack":"{told}"}}"#).as_bytes()).await;
             }
             let message = self.message().await;
             match message.get("ref") {
-                // More links than we know of.
+                // There are more links than the model knows of.
                 Some(_) if message["type"] == "urn:halfping:problem:too-many-links" => return,
                 Some(_) => {
                     assert_eq!(message["status"], 200, "{message}");
@@ -426,22 +431,22 @@ impl Session {
                 );
             }
         }
-        // The client's own wish, which is answered.
+        // The client closes, which is answered.
         self.send(CLOSE, &1000_u16.to_be_bytes()).await;
         self.expect_close(1000).await;
     }
 }
 
-/// A command, read without the library.
+/// A command, parsed without the library.
 struct Command {
     text: String,
     number: Option<u64>,
     names: HashSet<String>,
-    /// `Null` when it cannot be read as one value.
+    /// The command's JSON; `Null` when it cannot be read as one value.
     value: Value,
 }
 
-/// The commands of a message; `None` when it is no JSON.
+/// The commands of a message; `None` when it is not JSON.
 fn commands(text: &str) -> Option<Vec<Command>> {
     use serde_json::value::RawValue;
     let one = serde_json::from_str::<&RawValue>(text).ok()?;
@@ -465,7 +470,7 @@ fn commands(text: &str) -> Option<Vec<Command>> {
     Some(commands.into_iter().map(command).collect())
 }
 
-/// The names that a path leads through, if it is one without escapes.
+/// The names of a path without escapes.
 fn names(path: &str) -> Option<Vec<String>> {
     let inner = path.strip_prefix('/')?;
     let inner = inner.strip_suffix('/').unwrap_or(inner);

@@ -1,4 +1,5 @@
-//! JSON, read a second time: by serde_json, one level after the other, so that numbers stay text and members stay in order.
+//! An independent reading of JSON: by serde_json, one level after the other, so that numbers stay
+//! text and members stay in order.
 
 use std::fmt;
 
@@ -6,7 +7,8 @@ use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Deeper than any limit that a target sets; what is nested deeper is refused by all of them.
+/// The deepest nesting that is read. It is deeper than any limit that a target sets, so all of them
+/// refuse more.
 const DEPTH_MAX: usize = 100;
 
 /// A JSON value as it was written.
@@ -19,7 +21,7 @@ pub(crate) enum Tree {
     Token(String),
 }
 
-/// The pairs of an object, with names that may occur twice.
+/// The members of an object, with names that may occur twice.
 pub(crate) fn members(object: &str) -> Option<Vec<(String, &RawValue)>> {
     struct Pairs;
     impl<'de> Visitor<'de> for Pairs {
@@ -42,7 +44,8 @@ pub(crate) fn members(object: &str) -> Option<Vec<(String, &RawValue)>> {
 }
 
 impl Tree {
-    /// `None`: not JSON, or such as no limit would make acceptable (PROTOCOL V1, V2).
+    /// Reads a body. `None`: not JSON, or JSON that no limit would make acceptable (PROTOCOL V1,
+    /// V2).
     pub(crate) fn read(body: &[u8]) -> Option<Tree> {
         let raw = serde_json::from_slice::<&RawValue>(body).ok()?;
         Tree::of(raw.get(), DEPTH_MAX)
@@ -82,7 +85,7 @@ impl Tree {
         }
     }
 
-    /// Whether every object in it has at most so many members, with names of at most so many bytes.
+    /// Whether every object in it is within these bounds on members and on bytes of names.
     pub(crate) fn fits(&self, members_max: usize, key_bytes_max: usize) -> bool {
         let fits = |value: &Tree| value.fits(members_max, key_bytes_max);
         match self {

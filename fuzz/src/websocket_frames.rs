@@ -1,9 +1,9 @@
-//! Frames of a WebSocket's client, as the socket is fed with them: in pieces, all at once, and
-//! together with the handshake.
+//! Frames of a WebSocket's client, as a socket receives them: in pieces, all at once, and together
+//! with the handshake.
 //!
-//! The first byte says whether compression was agreed on and how long messages may be, the next
-//! three how long the
-//! pieces are (of no bytes: for now, there is nothing to read). The rest is what the client sends.
+//! The first byte says whether compression was agreed on and how long messages may be. The next
+//! three give the lengths of the pieces (a piece of no bytes: for now, there is nothing to read).
+//! The rest are the client's frames.
 
 use std::io::{self, Read as _};
 use std::pin::Pin;
@@ -14,9 +14,9 @@ use halfping_websocket::{Ended, Incoming, Socket, Violation};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 const MESSAGE_BYTES_MAX: [usize; 4] = [20, 125, 1000, 100_000];
-/// What a compressed message leaves out at its end (RFC 7692, section 7.2.1).
+/// The bytes that a compressed message leaves out at its end (RFC 7692, section 7.2.1).
 const TAIL: &[u8] = &[0, 0, 0xff, 0xff];
-/// Times that a socket is asked again after a violation.
+/// Number of times that a socket is polled again after a violation.
 const ASKED_AGAIN: usize = 20;
 
 pub fn websocket_frames(data: &[u8]) {
@@ -40,7 +40,7 @@ pub fn websocket_frames(data: &[u8]) {
     }
 }
 
-/// What became of all that a client sent.
+/// The socket's results for all of a client's bytes.
 #[derive(PartialEq, Debug, Default)]
 struct Heard {
     messages: Vec<Incoming>,
@@ -130,12 +130,12 @@ impl AsyncWrite for Pieces<'_> {
     }
 }
 
-/// What is to become of it.
+/// The expected results.
 #[derive(Default)]
 struct Model {
     messages: Vec<Incoming>,
     pongs: Vec<u8>,
-    /// The close codes of which one is due; none, if nothing is wrong.
+    /// The close codes that are allowed; none, if there is no violation.
     codes: &'static [u16],
 }
 
@@ -151,7 +151,7 @@ const PROTOCOL: &[u16] = &[1002];
 const BAD_DATA: &[u16] = &[1007];
 const TOO_LONG: &[u16] = &[1009];
 
-/// A message of which the last frame has not come.
+/// A message whose last frame has not come.
 struct Fragments {
     is_text: bool,
     is_compressed: bool,
@@ -159,7 +159,8 @@ struct Fragments {
 }
 
 impl Model {
-    /// Reads frame by frame (RFC 6455, section 5.2), until the bytes end or the client's close.
+    /// Reads frame by frame (RFC 6455, section 5.2), up to the end of the bytes or the client's
+    /// close.
     fn read(&mut self, mut rest: &[u8], deflate: bool, max: usize) -> Result<(), &'static [u16]> {
         let mut message: Option<Fragments> = None;
         loop {
@@ -237,7 +238,7 @@ impl Model {
         }
     }
 
-    /// Whether that was the last that counts.
+    /// Handles a control frame. Returns whether it was the client's close.
     fn control(&mut self, opcode: u8, payload: Vec<u8>) -> Result<bool, &'static [u16]> {
         match (opcode, payload.as_slice()) {
             (9, _) => {
@@ -261,17 +262,17 @@ impl Model {
     }
 }
 
-/// A compressed message as it was.
+/// Inflates a message.
 fn inflated(payload: &[u8], max: usize) -> Result<Vec<u8>, &'static [u16]> {
     let mut message = Vec::new();
     let read = DeflateDecoder::new(payload.chain(TAIL)).read_to_end(&mut message);
-    // Few senders say that there is no more to come.
+    // An end of input is no failure: few senders mark the end of a message.
     let fails = read.is_err_and(|error| error.kind() != io::ErrorKind::UnexpectedEof);
     match (fails, message.len() > max) {
         (false, false) => Ok(message),
         (true, false) => Err(BAD_DATA),
         (false, true) => Err(TOO_LONG),
-        // Which of both is noticed first is nobody's business.
+        // Either of the two may be detected first.
         (true, true) => Err(&[1007, 1009]),
     }
 }

@@ -1,6 +1,6 @@
-//! Commits: the engine beside the plain model, with readers that come and go.
+//! Commits: the engine compared with the plain model, with readers that come and go.
 //!
-//! The bytes are a program: each step is a commit of one or two writes, or something that a reader does.
+//! The bytes are a program: each step is a commit of one or two writes, or an action of a reader.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ const PATHS: [&[&str]; 8] = [
 
 pub fn writes(data: &[u8]) {
     let mut input = Unstructured::new(data);
-    // It ends where the bytes do.
+    // The program ends where the bytes do.
     let Ok(mut world) = World::new(&mut input) else { return };
     for _ in 0..STEPS_MAX {
         if input.is_empty() || world.step(&mut input).is_err() {
@@ -47,11 +47,11 @@ struct World {
     now: u64,
 }
 
-/// A session and what its links show.
+/// A session and the states of its links.
 struct Reader {
     session: SessionId,
     mirrors: Vec<Mirror>,
-    /// It has been told everything, and will be woken when there is more.
+    /// Whether it has been told everything, and will be woken when there is more.
     sleeps: bool,
 }
 
@@ -59,14 +59,14 @@ struct Mirror {
     path: usize,
     depth: u32,
     whole: bool,
-    /// It is told at its pace, and may be behind.
+    /// The link has a rate, and may be behind.
     has_rate: bool,
-    /// It was not told anything yet.
+    /// The link was not told anything yet.
     is_new: bool,
-    /// It is in the middle of a change.
+    /// The link is in the middle of a change.
     is_partial: bool,
     state: Option<Value>,
-    /// The cursor that the state has.
+    /// The cursor of the state.
     revision: Option<Revision>,
 }
 
@@ -136,7 +136,8 @@ impl World {
             created.push(expected.as_ref().is_some_and(|tree| model::at(tree, path).is_none()));
             expected = expected.and_then(|mut tree| model::apply(&mut tree, path, &change).map(|()| tree));
             writes.push(Write { path: path_of(path), action, condition });
-            // Only what comes of a commit as a whole has to have an object as its root; the model does not know how to go on.
+            // Only the result of a whole commit must have an object as its root; the model cannot
+            // go on from another root.
             if expected.is_none() && path.is_empty() {
                 break;
             }
@@ -188,7 +189,8 @@ impl World {
         Ok(())
     }
 
-    /// Whoever was told everything, and is not woken, has nothing to be told.
+    /// Checks that a reader that was told everything, and is not woken, has nothing left to be
+    /// told.
     fn check_woken(&mut self, woken: &[SessionId]) {
         for reader in &mut self.readers {
             if woken.contains(&reader.session) {
@@ -250,7 +252,7 @@ impl World {
         let (path, whole) = (input.choose_index(PATHS.len())?, input.ratio(1, 4)?);
         let depth = *input.choose(&[u32::MAX, u32::MAX, 0, 1, 2])?;
         let has_rate = input.ratio(1, 6)?;
-        // From a state that was, from one that cannot be, from nothing.
+        // Resume from a past state, from an impossible one, or from nothing.
         let (since, state) = match input.int_in_range(0..=5u8)? {
             0..=2 => {
                 let (revision, tree) = input.choose(&self.history)?;
@@ -295,7 +297,8 @@ impl World {
         }
         let place = input.choose_index(self.readers.len())?;
         let reader = &mut self.readers[place];
-        // The last link, so that the others keep their numbers; of a reader without links, the session.
+        // Remove the last link, so that the others keep their numbers; for a reader without links,
+        // end the session.
         match reader.mirrors.pop() {
             Some(_) => assert!(self.engine.unwatch(reader.session, reader.mirrors.len() as u32)),
             None => self.engine.close(self.readers.remove(place).session),
@@ -338,7 +341,7 @@ impl World {
         true
     }
 
-    /// Everybody is told everything.
+    /// Tells every reader everything.
     fn finish(mut self) {
         for place in 0..self.readers.len() {
             for _ in 0..2 {
@@ -353,7 +356,8 @@ impl World {
             assert!(synced <= self.engine.revision());
             for mirror in &self.readers[place].mirrors {
                 let view = model::view(self.tree(), PATHS[mirror.path], mirror.depth);
-                // One that resumed where nothing had changed was told nothing, and shows the state that it began with.
+                // A link that resumed where nothing had changed was told nothing, and shows the
+                // state that it began with.
                 assert_eq!(mirror.state, view, "PROTOCOL S6: {:?}", PATHS[mirror.path]);
             }
         }
@@ -377,7 +381,7 @@ fn path_of(names: &[&str]) -> Path {
     names.iter().fold(Path::ROOT, |path, name| path.child(name))
 }
 
-/// A write as the engine takes it, if it is within the limits.
+/// A write in the engine's form, if it is within the limits.
 fn action(change: &Change, limits: &Limits) -> Option<Action> {
     let json = |value: &Value| Json::parse(value.to_string().as_bytes(), limits).ok();
     Some(match change {

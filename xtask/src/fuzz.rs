@@ -1,4 +1,5 @@
-//! Fuzzing: the targets in `fuzz/`, each for a while. What crashed one before comes first.
+//! Fuzzing: runs the targets in `fuzz/`, each for a while. Inputs that crashed a target before come
+//! first.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -8,7 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 use crate::setup::{self, Missing};
 use crate::world::{World, typed};
 
-/// Each target, and the words that it is told of.
+/// Each target, and the dictionary of its words.
 const TARGETS: &[(&str, &str)] = &[
     ("json_body", "json"),
     ("patch_document", "json"),
@@ -21,21 +22,22 @@ const TARGETS: &[(&str, &str)] = &[
     ("websocket_frames", "websocket_frames"),
 ];
 
-/// How long a target runs in CI: long enough to meet again what was found easily, for which the inputs that are kept stand.
+/// Seconds that a target runs in CI. The kept inputs cover what was found before, so this is only
+/// long enough for an easy find.
 pub(crate) const SECONDS_IN_CI: &str = "3";
 const SECONDS: u64 = 60;
-/// Longer than any limit on text that the targets set.
+/// The longest input. It is longer than any limit on text that the targets set.
 const INPUT_BYTES_MAX: usize = 2000;
-/// An input that takes longer is a failure.
+/// Seconds after which an input counts as a failure.
 const INPUT_SECONDS_MAX: usize = 20;
 
-/// What `cargo xtask fuzz` is asked for.
+/// Arguments of `cargo xtask fuzz`.
 struct Order {
     targets: Vec<&'static (&'static str, &'static str)>,
     seconds: u64,
 }
 
-/// Does `cargo xtask fuzz [TARGET]... [--seconds N]`; or says what is wrong with that.
+/// Runs `cargo xtask fuzz [TARGET]... [--seconds N]`, or says what is wrong with the arguments.
 pub(crate) fn run(words: &[&str]) -> Result<ExitCode, String> {
     let order = order(words)?;
     let world = World::new();
@@ -76,7 +78,7 @@ fn order(words: &[&str]) -> Result<Order, String> {
     Ok(order)
 }
 
-/// Runs what crashed a target before, once each.
+/// Runs the inputs that crashed a target before, once each.
 fn kept(world: &World, target: &str) -> bool {
     let folder = world.root.join("fuzz/regressions").join(target);
     let mut inputs = files(&folder);
@@ -84,9 +86,9 @@ fn kept(world: &World, target: &str) -> bool {
     inputs.is_empty() || pass(run_target(world, target, &[], &inputs))
 }
 
-/// Lets a target look for something new.
+/// Lets a target search for new inputs.
 fn new(world: &World, target: &str, dictionary: &str, seconds: u64) -> bool {
-    // For libFuzzer, no time is all the time.
+    // To libFuzzer, 0 means without end.
     if seconds == 0 {
         return true;
     }
@@ -102,10 +104,10 @@ fn new(world: &World, target: &str, dictionary: &str, seconds: u64) -> bool {
         format!("-max_len={INPUT_BYTES_MAX}"),
         format!("-timeout={INPUT_SECONDS_MAX}"),
         format!("-dict={}", dictionary.display()),
-        // What crashes it is kept where it is run first the next time.
+        // An input that crashes the target is kept where `kept` finds it.
         format!("-artifact_prefix={}/", regressions.display()),
     ];
-    // What is new goes to the first of the folders.
+    // New inputs go to the first of the folders.
     pass(run_target(world, target, &options, &[found, world.root.join("fuzz/corpus").join(target)]))
 }
 
@@ -118,16 +120,17 @@ fn run_target(world: &World, target: &str, options: &[String], inputs: &[PathBuf
     cargo(world, &["run", "--quiet", "--bin", target], &words)
 }
 
-/// Cargo in `fuzz/`, where its configuration is found that counts coverage.
+/// A command of Cargo in `fuzz/`, where its configuration counts coverage.
 fn cargo(world: &World, arguments: &[&str], last: &[&str]) -> Command {
     let mut command = world.cargo_locked(arguments, last);
     command.current_dir(world.root.join("fuzz"));
-    // Either would be taken instead of that configuration.
+    // Cargo would take either instead of that configuration.
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     command
 }
 
-/// Runs a target and passes on what it says, but for what libFuzzer says of every step; whether it succeeded.
+/// Runs a target and prints its output, without libFuzzer's line for every step. Returns whether it
+/// succeeded.
 fn pass(mut command: Command) -> bool {
     let mut child = match command.stderr(Stdio::piped()).spawn() {
         Ok(child) => child,

@@ -1,7 +1,8 @@
-//! What CI runs, and what a contributor runs before a push: `cargo xtask test`.
+//! Checks that CI runs, and a contributor before a push: `cargo xtask test`.
 //!
-//! Plain Rust without dependencies, so that it builds in a second. Each step is one command that can also be
-//! typed by hand; this program puts them in order, sets up what they need, times them and sums up.
+//! Plain Rust without dependencies, so that it builds in a second. Each step is one command that
+//! can also be typed by hand. This program orders them, sets up what they need, times them and
+//! prints a summary.
 
 mod fuzz;
 mod run;

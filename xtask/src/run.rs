@@ -1,4 +1,4 @@
-//! Runs steps one after the other and sums up.
+//! Runs steps one after the other and prints a summary.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Write};
@@ -9,7 +9,7 @@ use crate::setup::Missing;
 use crate::steps::{BUILD, Step};
 use crate::world::{World, typed};
 
-/// Runs the simulator, built to be fast.
+/// Runs the simulator, in a build optimised for speed.
 pub(crate) fn sim(arguments: &[&str]) -> ExitCode {
     let mut command =
         World::new().cargo(&["run", "--quiet", "--package", "halfping-sim", "--profile", "sim"]);
@@ -26,7 +26,7 @@ pub(crate) fn sim(arguments: &[&str]) -> ExitCode {
     }
 }
 
-/// Lines of a step that failed that the summary repeats.
+/// Lines of a failed step that the summary repeats.
 const LAST_LINES: usize = 30;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,11 +36,11 @@ enum Outcome {
     Skipped(String),
 }
 
-/// What became of a step, and how long it took.
+/// Outcome of a step, and its time.
 type Done<'a> = (&'a Step, Outcome, Duration);
 
-/// Runs the steps and prints the summary. A step that fails keeps none from running but those that
-/// need what it builds, unless `fail_fast`.
+/// Runs the steps and prints the summary. After a failure, only those steps are left out that need
+/// what the failed one builds; with `fail_fast`, all.
 pub(crate) fn run(steps: &[&Step], fail_fast: bool) -> ExitCode {
     let done = perform(&World { fail_fast, ..World::new() }, steps, &BUILD);
     print!("\n{}", summary(&done));
@@ -71,7 +71,8 @@ fn perform<'a>(world: &World, steps: &[&'a Step], build: &'a Step) -> Vec<Done<'
     done
 }
 
-/// The failure before it that a step cannot do without, or is not to be run after.
+/// The failure because of which a step is not run: of `build`, if the step needs the binary, or of
+/// any step with `fail_fast`.
 fn reason_not_to(world: &World, step: &Step, build: &Step, done: &[Done<'_>]) -> Option<String> {
     let is_reason = |(before, outcome, _): &&Done<'_>| {
         let counts = world.fail_fast || (step.needs_binary && before.name == build.name);
@@ -106,12 +107,12 @@ fn run_step(world: &World, step: &Step) -> Outcome {
     Outcome::Failed(reason)
 }
 
-/// Runs a command, prints what it prints, and returns the end of that: in a log of thousands of lines, or a part of
-/// one, the summary then says what failed.
+/// Runs a command, prints its output, and returns the end of it. The summary then says what failed,
+/// although the log has thousands of lines.
 fn tell_and_keep(command: &mut Command) -> io::Result<(ExitStatus, Vec<String>)> {
     let (printed, printing) = io::pipe()?;
     let mut child = command.stdout(printing.try_clone()?).stderr(printing).spawn()?;
-    // The command owns the pipe's other end too, and without that the pipe never ends.
+    // The command owns the pipe's other end too; while it does, the pipe never ends.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut kept = VecDeque::new();
     for line in BufReader::new(printed).split(b'\n') {
@@ -126,7 +127,7 @@ fn tell_and_keep(command: &mut Command) -> io::Result<(ExitStatus, Vec<String>)>
     Ok((child.wait()?, kept.into()))
 }
 
-/// The verdict on each step and its time, a line each; then how many there are of each verdict.
+/// The summary: a line for each step with its outcome and time, then the number of each outcome.
 fn summary(done: &[Done<'_>]) -> String {
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     let mut lines = String::new();
@@ -160,7 +161,7 @@ mod tests {
     const BUILDS: Step = Step { name: "builds", ..PASSES };
     const DOES_NOT_BUILD: Step = Step { name: "builds", ..FAILS };
 
-    /// Names and verdicts.
+    /// Names and outcomes.
     fn verdicts(steps: &[&Step], build: &Step, fail_fast: bool) -> Vec<String> {
         let done = perform(&World { fail_fast, ..World::new() }, steps, build);
         let show = |(step, outcome, _): &Done<'_>| match outcome {

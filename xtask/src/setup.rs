@@ -1,6 +1,8 @@
-//! Sets up what a step needs: Rust's own components, npm and PyPI packages inside the checkout, Debian packages.
+//! Sets up what a step needs: Rust's own components, npm and PyPI packages inside the checkout,
+//! Debian packages.
 //!
-//! Each is looked for first, so that a second run costs nothing. What cannot be had is `Missing`, with what to do.
+//! Each is looked for first, so that a second run costs nothing. A thing that cannot be set up is
+//! `Missing`, with a remedy.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use crate::world::{World, typed};
 
-/// What a step cannot do without, and how to get it.
+/// A thing that a step needs and that could not be set up, with a remedy.
 #[derive(Debug)]
 pub(crate) struct Missing {
     pub(crate) what: String,
@@ -18,7 +20,8 @@ pub(crate) struct Missing {
 /// The oldest Node that the pinned packages run on.
 const NODE_MAJOR_MIN: u32 = 20;
 
-/// A component of the Rust toolchain, such as `rustfmt`; `cargo subcommand --version` tells whether it is there.
+/// A component of the Rust toolchain, such as `rustfmt`; `cargo subcommand --version` tells whether
+/// it is installed.
 pub(crate) fn component(world: &World, component: &str, subcommand: &str) -> Result<(), Missing> {
     let there = || succeeds(world.cargo(&[subcommand, "--version"]));
     if there() || (spoken(world.command("rustup", &["component", "add", component])) && there()) {
@@ -30,7 +33,8 @@ pub(crate) fn component(world: &World, component: &str, subcommand: &str) -> Res
     })
 }
 
-/// Node, npm and the packages of `web/package-lock.json`. The build of `halfping-pages` installs the same, and leaves the same note of it.
+/// Node, npm and the packages of `web/package-lock.json`. The build of `halfping-pages` installs
+/// the same, and leaves the same note.
 pub(crate) fn web(world: &World) -> Result<(), Missing> {
     node_program(world)?;
     let (lock, stamp) = ("web/package-lock.json", "web/node_modules/.installed-lock.json");
@@ -55,7 +59,7 @@ pub(crate) fn node(world: &World) -> Result<(), Missing> {
     })
 }
 
-/// Node and npm; the version of Node.
+/// Node and npm. Returns Node's version.
 fn node_program(world: &World) -> Result<String, Missing> {
     programs(world, &[("node", "nodejs"), ("npm", "npm")])?;
     let version = output(world.command("node", &["--version"])).unwrap_or_default();
@@ -72,12 +76,13 @@ fn node_program(world: &World) -> Result<String, Missing> {
     Ok(version)
 }
 
-/// What makes the documentation: mkdocs in `.tools/docs`, typedoc in `.tools/typedoc`, and what the client's types refer to.
+/// The tools of the documentation: mkdocs in `.tools/docs`, typedoc in `.tools/typedoc`, and the
+/// packages that the client's types refer to.
 pub(crate) fn site(world: &World) -> Result<(), Missing> {
     docs_python(world)?;
     let version = node_program(world)?;
     npm_ci(world, "clients/typescript", &version)?;
-    // Not in `docs`, all of whose files mkdocs looks at.
+    // Not in `docs`: mkdocs reads all files there.
     let lock = world.root.join("docs/package-lock.json");
     once(world, "typedoc", &[".tools/typedoc/node_modules"], &lock, &version, || {
         let folder = world.root.join(".tools/typedoc");
@@ -105,7 +110,7 @@ fn docs_python(world: &World) -> Result<(), Missing> {
     })
 }
 
-/// What the TypeScript client is built and tested with.
+/// The tools that build and test the TypeScript client.
 pub(crate) fn typescript(world: &World) -> Result<(), Missing> {
     let version = node_program(world)?;
     npm_ci(world, "clients/typescript", &version)
@@ -116,7 +121,8 @@ pub(crate) fn chromium(world: &World) -> Result<(), Missing> {
     programs(world, &[("chromium", "chromium")])
 }
 
-/// What the examples need: the client, built, a browser, curl, and the Python of the documentation, whose samples run with them.
+/// The needs of the examples: the client, built, a browser, curl, and the Python of the
+/// documentation, whose samples run with them.
 pub(crate) fn examples(world: &World) -> Result<(), Missing> {
     curl(world)?;
     chromium(world)?;
@@ -137,7 +143,8 @@ pub(crate) fn examples(world: &World) -> Result<(), Missing> {
     npm_ci(world, "examples", &version)
 }
 
-/// Proxies, from Debian's packages in `docs/guides/proxies/packages.txt`, unpacked in `.tools/proxies`: installed, they would be started.
+/// Proxies, from the Debian packages in `docs/guides/proxies/packages.txt`, unpacked in
+/// `.tools/proxies`: installed, they would be started.
 pub(crate) fn proxies(world: &World) -> Result<(), Missing> {
     let lock = world.root.join("docs/guides/proxies/packages.txt");
     let packages = fs::read_to_string(&lock).unwrap_or_default();
@@ -149,7 +156,7 @@ pub(crate) fn proxies(world: &World) -> Result<(), Missing> {
         let mut download = vec!["install", "--download-only", "--reinstall", "--yes", "--quiet"];
         download.extend(["--no-install-recommends", "-o", &cache]);
         download.extend(packages.split_whitespace());
-        // What they need and is installed already is not downloaded again; what is not comes with them.
+        // Dependencies are downloaded too, except those that are installed already.
         let downloaded = fs::create_dir_all(debs.join("partial")).is_ok()
             && spoken(world.command("apt-get", &["update", "--quiet"]))
             && spoken(world.command("apt-get", &download));
@@ -171,8 +178,8 @@ fn npm_ci(world: &World, folder: &str, version: &str) -> Result<(), Missing> {
     })
 }
 
-/// Python and the packages of `conformance/requirements.txt`, in `.tools/venv`; where Python comes without `venv`,
-/// in `.tools/python`.
+/// Python and the packages of `conformance/requirements.txt`, in `.tools/venv`; where Python comes
+/// without `venv`, in `.tools/python`.
 pub(crate) fn python(world: &World) -> Result<(), Missing> {
     programs(world, &[("python3", "python3")])?;
     let version = output(world.command("python3", &["--version"])).unwrap_or_default();
@@ -208,7 +215,7 @@ pub(crate) fn autobahn(world: &World) -> Result<(), Missing> {
         fs::remove_dir_all(world.root.join(".tools/autobahn")).ok();
         let pip = || succeeds(world.command(&python, &["-m", "pip", "--version"]));
         let has_pip = pip() || (spoken(world.command(&python, &["-m", "ensurepip"])) && pip());
-        // The list is complete: what the packages say that they need is not asked.
+        // The list is complete: the dependencies that the packages declare are not installed.
         let install = ["-m", "pip", "install", "--no-deps", "--target", ".tools/autobahn"];
         let packages =
             ["-r", "conformance/autobahn/requirements.txt", "--quiet", "--disable-pip-version-check"];
@@ -227,7 +234,7 @@ fn python_2_7(world: &World) -> Option<String> {
             candidates.push(version.path().join("bin/python2.7").to_string_lossy().into_owned());
         }
     }
-    // A `python2.7` of pyenv's own in PATH may be there and yet refuse to run.
+    // pyenv may have a `python2.7` in PATH that does not run.
     candidates.into_iter().find(|python| succeeds(world.command(python, &["--version"])))
 }
 
@@ -240,7 +247,7 @@ pub(crate) fn curl(world: &World) -> Result<(), Missing> {
     programs(world, &[("curl", "curl")])
 }
 
-/// Programs and the Debian packages that bring them.
+/// Programs, and the Debian packages that contain them.
 fn programs(world: &World, wanted: &[(&str, &str)]) -> Result<(), Missing> {
     let missing = || -> Vec<&str> {
         let absent = |program: &&(&str, &str)| !succeeds(world.command(program.0, &["--version"]));
@@ -278,8 +285,8 @@ fn debian(world: &World, packages: &[&str]) -> Result<(), Missing> {
     if apt(&["update", "--quiet"]) && apt(&install) { Ok(()) } else { Err(missing("apt-get could not")) }
 }
 
-/// Runs `install` unless it succeeded before with this lock file and this version of the runtime, and one of the
-/// `folders` that it may make is still there.
+/// Runs `install`, unless it succeeded before with this lock file and this version of the runtime,
+/// and one of the `folders` that it may make still exists.
 fn once(
     world: &World,
     name: &str,
@@ -305,7 +312,7 @@ fn once(
     written.map_err(|error| missing(format!("could not write {}: {error}", stamp.display())))
 }
 
-/// Runs a command whose output the reader should see; whether it succeeded.
+/// Runs a command and shows its output. Returns whether it succeeded.
 fn spoken(mut command: Command) -> bool {
     println!("   set-up: {}", typed(&command));
     command.status().is_ok_and(|status| status.success())

@@ -1,4 +1,4 @@
-//! The steps, in order. Each is a command; some need set-up before.
+//! The steps, in order. Each is a command; some need set-up first.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use crate::fuzz;
 use crate::setup::{self, Missing};
 use crate::world::World;
 
-/// One thing that CI checks.
+/// One check of CI.
 pub(crate) struct Step {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
@@ -19,8 +19,8 @@ pub(crate) struct Step {
 
 /// All steps, cheap ones first.
 ///
-/// `build` builds what `unit` runs, with the same profile and features, so that nothing is compiled twice and the
-/// binary that `suites` and `clients` start is the one that the integration tests had.
+/// `build` builds what `unit` runs, with the same profile and features. So nothing is compiled
+/// twice, and `suites` and `clients` start the same binary as the integration tests.
 pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "fmt",
@@ -54,7 +54,8 @@ pub(crate) const STEPS: &[Step] = &[
         about: "the simulator: seeds that failed once, fresh ones, and faults that it has to find",
         prepare: nothing,
         command: |world| {
-            // One build for all of it: as long as no fault is planted, it makes no difference that some could be.
+            // One build serves all runs: code for planted faults has no effect while none is
+            // planted.
             let options = ["run", "--package", "halfping-sim", "--profile", "test", "--features", "mutants"];
             world.cargo_locked(&options, &["--", "--ci", "30"])
         },
@@ -72,7 +73,7 @@ pub(crate) const STEPS: &[Step] = &[
         about: "API documentation, warnings are errors",
         prepare: nothing,
         command: |world| {
-            // The binary has the library's name, and with it would have the library's page.
+            // The binary has the library's name, so its page would replace the library's.
             let mut command = world.cargo_locked(&["doc", "--workspace", "--no-deps", "--lib"], &[]);
             command.env("RUSTDOCFLAGS", "-D warnings");
             command
@@ -85,7 +86,8 @@ pub(crate) const STEPS: &[Step] = &[
         prepare: setup::site,
         command: |world| {
             let python = world.root.join(".tools/docs/bin/python");
-            // Not `--quiet`: then what is not said is not counted either, and nothing fails.
+            // Not `--quiet`: warnings that are not printed are not counted either, and nothing
+            // would fail.
             let mut command = world.command(python, &["-m", "mkdocs", "build", "--strict"]);
             command.env("NO_MKDOCS_2_WARNING", "1");
             command
@@ -166,11 +168,11 @@ pub(crate) const STEPS: &[Step] = &[
     },
 ];
 
-/// Also run, unasked, before a step that needs the binary.
+/// `build`, which also runs, unasked, before a step that needs the binary.
 pub(crate) const BUILD: Step = Step {
     name: "build",
     about: "all targets, with the profile of the tests",
-    // The pages in the binary are built with it if they can be; only the steps that open them cannot do without.
+    // The pages are built with the binary if possible; only the steps that open them require them.
     prepare: |world| setup::web(world).or(Ok(())),
     command: |world| world.cargo_locked(&["build", "--workspace", "--all-targets", "--profile", "test"], &[]),
     needs_binary: false,
@@ -180,7 +182,8 @@ fn nothing(_: &World) -> Result<(), Missing> {
     Ok(())
 }
 
-/// The steps of these names in the order of the list, all for no name; or the name that is none.
+/// The steps of these names in the order of the list (all, for no names), or the first name that is
+/// not a step's.
 pub(crate) fn named<'a>(names: &[&'a str]) -> Result<Vec<&'static Step>, &'a str> {
     if let Some(unknown) = names.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
         return Err(unknown);

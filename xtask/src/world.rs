@@ -4,13 +4,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The place where the steps run, and how.
+/// The checkout, and the mode of the run.
 pub(crate) struct World {
     /// The root of the checkout.
     pub(crate) root: PathBuf,
-    /// Whether a machine asks (`CI=true`): then nothing may be left out.
+    /// Whether CI runs the steps (`CI=true`): then nothing may be left out.
     pub(crate) ci: bool,
-    /// Whether the first failure is the last thing that is looked at.
+    /// Whether to stop at the first failure.
     pub(crate) fail_fast: bool,
     pub(crate) cargo: OsString,
 }
@@ -26,7 +26,7 @@ impl World {
         }
     }
 
-    /// A command in the checkout. Nothing that runs here may wait for somebody to type.
+    /// A command in the checkout, without input: no command may wait for somebody to type.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(&self.root).stdin(Stdio::null());
@@ -37,7 +37,7 @@ impl World {
         self.command(&self.cargo, arguments)
     }
 
-    /// Cargo, which in CI may not touch `Cargo.lock`. `last` goes behind the option.
+    /// A command of Cargo, which in CI may not change `Cargo.lock`. `last` goes behind the option.
     pub(crate) fn cargo_locked(&self, arguments: &[&str], last: &[&str]) -> Command {
         let mut command = self.cargo(arguments);
         if self.ci {
@@ -47,14 +47,15 @@ impl World {
         command
     }
 
-    /// A script of Node's that starts the binary.
+    /// A Node script that starts the binary.
     pub(crate) fn node(&self, script: &str) -> Command {
         let mut command = self.beside_binary("node");
         command.arg(script);
         command
     }
 
-    /// A program that starts the binary: the one beside this program, as both were built by the same Cargo.
+    /// A program that starts the binary. It is taken from the folder of this program, as the same
+    /// Cargo built both.
     pub(crate) fn beside_binary(&self, program: &str) -> Command {
         let mut command = self.command(program, &[]);
         if std::env::var_os("HALFPING_BIN").is_none()
@@ -66,7 +67,7 @@ impl World {
     }
 }
 
-/// A command as one would type it in the checkout.
+/// The text of a command, as typed in the checkout.
 pub(crate) fn typed(command: &Command) -> String {
     let mut words: Vec<String> = Vec::new();
     for (name, value) in command.get_envs() {

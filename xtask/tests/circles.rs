@@ -1,9 +1,10 @@
-//! No circles between files.
+//! Test that no files depend on each other in a circle.
 //!
-//! The rule: modules that have the same parent depend on each other one way, each taken with all modules beneath it.
-//! A module and those beneath it may know each other, as they are one thing in several files. What counts are the
-//! paths in the code (`use`, and `crate::...` in place), followed through names that are passed on by `pub use`; tests
-//! within the code do not count. For TypeScript: no file imports, however indirectly, what imports it.
+//! The rule: modules of the same parent depend on each other one way, each taken with all modules
+//! beneath it. A module and those beneath it may depend on each other, as they are one thing in
+//! several files. The paths in the code count (`use`, and `crate::...` in place), followed through
+//! names that are passed on by `pub use`; tests within the code do not count. For TypeScript: no
+//! file imports, directly or not, a file that imports it.
 
 mod checkout;
 mod modules;
@@ -71,7 +72,7 @@ fn roots() -> Vec<PathBuf> {
     targets.filter(is_code).map(path).collect()
 }
 
-/// The circles of a crate, each with the modules that it is in.
+/// The circles of a crate, each with the modules around it.
 fn circles_of(root: &Path) -> Vec<String> {
     let edges = Modules::read(root).edges();
     let mut parents: BTreeSet<Place> = BTreeSet::new();
@@ -93,20 +94,21 @@ fn circles_of(root: &Path) -> Vec<String> {
     parents.into_iter().flat_map(circles_in).collect()
 }
 
-/// The module that both are in.
+/// The innermost module that contains both.
 fn common<'p>(one: &'p [String], other: &[String]) -> &'p [String] {
     let length = one.iter().zip(other).take_while(|(one, other)| one == other).count();
     &one[..length]
 }
 
-/// Which file imports which, in a folder of TypeScript.
+/// The imports between the files of a folder of TypeScript.
 fn imports(folder: &Path) -> Graph {
     let within = folder.strip_prefix(checkout::root()).expect("in the checkout").to_owned();
     let files = checkout::files(&within.to_string_lossy(), &["ts", "tsx"]);
     let names: BTreeSet<PathBuf> = files.iter().map(|(path, _)| path.clone()).collect();
     let mut graph = Graph::new();
     for (path, text) in &files {
-        // `import`, `export ... from` and `import(...)` end alike, in a quoted text that begins with a dot.
+        // `import`, `export ... from` and `import(...)` all end in a quoted text that begins with a
+        // dot.
         let quoted = text.split(['\'', '"']).skip(1).filter(|text| {
             (text.starts_with("./") || text.starts_with("../")) && !text.contains(char::is_whitespace)
         });

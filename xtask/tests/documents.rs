@@ -1,4 +1,4 @@
-//! What documents and tests refer to is there: links, headings, and rules of the protocol.
+//! Test that references in documents and tests resolve: links, headings, and rules of the protocol.
 
 mod checkout;
 
@@ -48,7 +48,7 @@ fn samples_of_files_stand_whole_in_the_pages_and_are_those_of_the_files() {
                 !line.contains("--8<--") || line.ends_with(".svg\""),
                 "{at}: whoever reads the checkout sees no sample"
             );
-            // Other titles are for people.
+            // Other titles are written for people.
             let titled = line.split_once(" title=\"").filter(|(_, title)| title.contains('/'));
             let Some((fence, file)) = titled else { continue };
             let Some((indent, _)) = fence.split_once("```") else { continue };
@@ -165,7 +165,7 @@ fn links(text: &str) -> Vec<String> {
         if in_code {
             continue;
         }
-        // What stands between backticks is every second piece.
+        // Every second piece is a text between backticks.
         let prose: String = line.split('`').step_by(2).collect::<Vec<_>>().join("``");
         if prose.starts_with('[')
             && let Some((_, target)) = prose.split_once("]: ")
@@ -209,7 +209,7 @@ fn plain(path: &Path) -> PathBuf {
     plain
 }
 
-/// Words of a rule of the protocol: a longer one has parts.
+/// The most words of a rule of the protocol: a longer one is split into parts.
 const RULE_WORDS_MAX: usize = 80;
 
 /// The text of PROTOCOL.md.
@@ -240,13 +240,13 @@ fn rules(protocol: &str) -> Vec<(&str, String)> {
     rules
 }
 
-/// `L6b` is the part `b` of the rule `L6`.
+/// Splits the part from the number of a rule: `L6b` is the part `b` of the rule `L6`.
 fn rule_and_part(number: &str) -> (&str, &str) {
     let rule = number.trim_end_matches(|c: char| c.is_ascii_lowercase());
     number.split_at(rule.len())
 }
 
-/// Rules that a line cites: `PROTOCOL S5`, `PROTOCOL S5, S7 and C4`.
+/// The rules that a line cites: `PROTOCOL S5`, `PROTOCOL S5, S7 and C4`.
 fn citations(line: &str) -> Vec<&str> {
     let mut rules = Vec::new();
     for rest in line.split("PROTOCOL ").skip(1) {
@@ -256,14 +256,14 @@ fn citations(line: &str) -> Vec<&str> {
     rules
 }
 
-/// Rules that stand alone in parentheses: `(S5)`, `(S5, S7)`. Other documents may number things likewise.
+/// Rules alone in parentheses: `(S5)`, `(S5, S7)`. Other documents may number things likewise.
 fn parenthesised(line: &str) -> Vec<&str> {
     let inside = line.split('(').skip(1).filter_map(|rest| rest.split_once(')'));
     let lists = inside.map(|(inside, _)| inside.split(", ").collect::<Vec<_>>());
     lists.filter(|words| words.iter().all(|word| is_rule(word))).flatten().collect()
 }
 
-/// One capital letter, a number and, for a part, one small letter.
+/// Whether a word is one capital letter, a number and, for a part, one small letter.
 fn is_rule(word: &str) -> bool {
     let (rule, part) = rule_and_part(word);
     let Some((letter, number)) = rule.split_at_checked(1) else { return false };

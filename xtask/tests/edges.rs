@@ -1,5 +1,5 @@
-//! Dependencies point one way, and the engine does no IO. Who wants another edge changes this file, in a commit of
-//! its own that says why.
+//! Test that dependencies point one way, and that the engine does no IO. A new edge needs a change
+//! of this file, in a commit of its own that gives the reason.
 
 mod checkout;
 
@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// Each package of the workspace, and those of ours that it may depend on, also for its tests.
+/// Each package of the workspace, and the packages of ours that it may depend on, also for its
+/// tests.
 const EDGES: &[(&str, &[&str])] = &[
     ("halfping-engine", &[]),
     ("halfping-websocket", &[]),
@@ -17,16 +18,19 @@ const EDGES: &[(&str, &[&str])] = &[
     ("halfping-client", &[]),
     ("halfping-pages", &[]),
     ("halfping-cli", &["halfping", "halfping-client", "halfping-pages"]),
-    // The limits, to know what a server of another version leaves unsaid. It measures from outside.
+    // The benchmark needs the limits, for servers of other versions that do not report theirs. It
+    // measures from outside.
     ("halfping-bench", &["halfping-engine"]),
     ("xtask", &[]),
 ];
 
-/// All that the engine may use: bytes, tables, text of JSON and of paths, errors. None of these does IO.
+/// All that the engine may use: bytes, tables, text of JSON and of paths, errors. None of these
+/// does IO.
 const ENGINE_USES: &[&str] =
     &["bytes", "hashbrown", "indexmap", "percent-encoding", "serde", "serde_json", "thiserror"];
 
-/// What would be a clock, a thread, a file or a socket in the engine: time and input are arguments there.
+/// Names of clocks, threads, files and sockets, which the engine must not use: time and input are
+/// arguments there.
 const ENGINE_NEVER: &[&str] = &[
     "std::fs",
     "std::net",
@@ -88,7 +92,8 @@ fn the_engine_has_no_clock_no_thread_and_no_file_or_socket() {
     }
 }
 
-/// The packages of the workspace: name, and dependencies with their kind (`normal`, `dev`, `build`).
+/// The packages of the workspace: name, and dependencies with their kind (`normal`, `dev`,
+/// `build`).
 fn packages() -> Vec<(String, Vec<(String, String)>)> {
     let text = |value: &Value| value.as_str().unwrap_or("normal").to_owned();
     checkout::packages()

@@ -1,5 +1,5 @@
-//! `halfping-bench` from end to end, small: both subjects are measured, and everybody gets the last
-//! value.
+//! `halfping-bench` from end to end, small: both subjects are measured, and all readers get the
+//! last value.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// The server that is measured: it is built with another package, into the same directory.
+/// The server to measure: it is built with another package, into the same directory.
 #[track_caller]
 fn server() -> PathBuf {
     let name = format!("halfping{}", std::env::consts::EXE_SUFFIX);
@@ -17,7 +17,7 @@ fn server() -> PathBuf {
     server
 }
 
-/// The program, once there is something to be measured.
+/// The program. Checks first that the server to measure was built.
 #[track_caller]
 fn bench() -> Command {
     server();
@@ -115,14 +115,15 @@ fn a_stalled_reader_has_little_to_read_before_the_newest_value() {
         let measured = figures(&["stall", "--seconds", "1.5", "--transport", transport]);
         check_positive(&measured, "bytes_to_newest");
         check_positive(&measured, "age_during_p99_ms");
-        // 3,000 updates of more than 200 bytes were made: whoever queues them has more than half a megabyte (PROTOCOL S3).
+        // 3,000 updates of more than 200 bytes were made: a server that queues them holds more than
+        // half a megabyte (PROTOCOL S3).
         assert!(figure(&measured, "bytes_to_newest") < 400_000.0, "{measured}");
     }
 }
 
 #[test]
 fn credit_bounds_what_a_stalled_reader_has_to_read() {
-    // PROTOCOL L10: what is on its way, and the newest value.
+    // PROTOCOL L10: the bytes on their way, and the newest value.
     let measured = figures(&["stall", "--seconds", "1.5", "--credit", "16384", "--no-floor"]);
     assert!(figure(&measured, "bytes_to_newest") < 32_768.0, "{measured}");
 }
@@ -159,7 +160,7 @@ fn attacks_end_and_leave_nothing_open() {
         assert!(attack["requests_failed"] == 0 && attack["lived"] == true, "{attack}");
         assert!(attack["age"]["during"]["p99_ms"].as_f64().is_some_and(|age| age > 0.0), "{attack}");
         assert!(attack["memory"]["growth_bytes"].is_number(), "{attack}");
-        // A connection that says nothing more is answered later.
+        // A connection that sends nothing more is answered later.
         let is_silent = attack["attack"] == "half-prefaces";
         let answers = attack["answers"].as_object().expect("counts");
         assert!(is_silent || !answers.is_empty(), "{attack}");
@@ -226,7 +227,8 @@ fn a_backup_of_a_queue_is_timed_beside_a_quiet_one() {
 fn a_soak_leaves_samples_a_picture_and_verdicts() {
     let out = env!("CARGO_TARGET_TMPDIR");
     let output = run(&["soak", "--minutes", "0.1", "--every", "0.5", "--readers", "9", "--out", out]);
-    // In so short a time all of it is still warming up, and some of it may grow; then that is said.
+    // In so short a time all of it is still warming up, and some of it may grow; the report then
+    // says so.
     let said = String::from_utf8_lossy(&output.stderr);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
     let quantities = report["quantities"].as_object().expect("quantities");
@@ -263,7 +265,7 @@ fn a_soak_that_is_interrupted_ends_with_what_it_has() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("too few samples"));
 }
 
-/// Whether a slow link can be made here.
+/// Whether a slow link can be set up here.
 #[cfg(target_os = "linux")]
 fn has_slow_link() -> bool {
     let probe = |program: &str, arguments: &[&str]| {

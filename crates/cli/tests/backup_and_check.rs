@@ -1,9 +1,11 @@
-//! Backups of a server that is written to, and stores and backups that are not what they were: what is restored existed, and what is damaged is
-//! said to be.
+//! Backups of a server that is written to, and damaged stores and backups: every restored state
+//! existed, and all damage is reported.
 //!
-//! `HALFPING_CRASH=full` makes it more backups and hundreds of flipped bits. `HALFPING_SEED` repeats the choices.
+//! `HALFPING_CRASH=full` makes it more backups and hundreds of flipped bits. `HALFPING_SEED`
+//! repeats the choices.
 
-#![allow(dead_code, clippy::unwrap_used)] // The helpers are shared with other tests; they are tests too.
+// The helpers are shared with other tests; they are tests too.
+#![allow(dead_code, clippy::unwrap_used)]
 #![cfg(unix)]
 
 mod common;
@@ -44,7 +46,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// The command fails with an exit code, and says why.
+/// The command fails with this exit code, and gives the reason.
 #[track_caller]
 fn fails(arguments: &[&str], code: i32, says: &str) -> String {
     let output = run(arguments);
@@ -54,7 +56,7 @@ fn fails(arguments: &[&str], code: i32, says: &str) -> String {
     said
 }
 
-/// One state in which every writer has the same number in three places.
+/// A state in which every writer has the same number in three places.
 #[track_caller]
 fn is_whole(tree: &Value) {
     for w in 0..WRITERS {
@@ -79,7 +81,7 @@ fn a_backup_is_a_state_that_was_there() {
     // PROTOCOL C1, C4, S5
     let at = disk::directory("backup");
     let config = at.join("config.toml");
-    // The state comes in many parts, between which others write.
+    // The state comes in many parts, and others write between them.
     fs::write(&config, "[limits]\nslice_bytes = 2048\n").unwrap();
     let address = disk::address();
     let mut start = Start::new(&at.join("data"), address);
@@ -188,7 +190,7 @@ fn a_backup_is_for_its_owner_only_and_follows_no_link() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&file), mode(&data.join("halfping.redb"))), (0o600, 0o600));
     assert!(server.stop().success());
-    // A store that others could read is closed to them when it is opened.
+    // Opening a store removes the permissions of others.
     let store = data.join("halfping.redb");
     fs::set_permissions(&store, fs::Permissions::from_mode(0o644)).unwrap();
     let server = Start::new(&data, disk::address()).serve();
@@ -208,8 +210,7 @@ fn whatever_a_tree_holds_is_restored_with_any_limits() {
     let many: Vec<String> = (0..30_000).map(|n| format!("\"m{n}\":{n}")).collect();
     let (long, many) = (format!("/{}", "k".repeat(3000)), format!("{{{}}}", many.join(",")));
     let cases = [
-        // With the limits of a server that nobody has told anything: its values are counted from
-        // where they are put.
+        // A server without a configuration: the depth of a value counts from its own place.
         ("", vec![("/one".to_owned(), nested(64)), ("/two/three".to_owned(), array(64))]),
         (
             "[limits]\njson_depth = 300\ntree_depth = 500\npath_depth = 100\nkey_bytes = 3000\nmembers_per_commit = 100000\n",
@@ -287,21 +288,21 @@ fn a_backup_that_was_changed_is_refused() {
         flipped[bit / 8] ^= 1 << (bit % 8);
         refuses(&format!("bit {bit}"), &flipped);
     }
-    // What a restoring left that was killed is not in the way.
+    // The remains of a `restore` that was killed are not in the way.
     fs::create_dir_all(data.join("restore.partial")).unwrap();
     fs::write(data.join("restore.partial/halfping.redb"), "half").unwrap();
     let restored = run(&["restore", text(&file), text(&data)]);
     assert!(restored.status.success(), "{restored:?}");
     assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
     assert!(run(&["check", text(&data)]).status.success());
-    // A server that is full does not become a backup either.
+    // No backup can be written into a directory that does not exist.
     fails(&["backup", &address.to_string(), text(&at.join("no/such/backup"))], INPUT, "cannot write");
     drop(server);
     fails(&["backup", &address.to_string(), text(&at.join("of nobody"))], 3, "cannot reach");
     assert!(!at.join("of nobody").exists());
 }
 
-/// What is in a store, by way of a server on a copy of it.
+/// The contents of a store, read from a server on a copy of it.
 fn contents(data: &Path, at: &Path) -> Option<(Value, String)> {
     let copy = at.join("served");
     let _ = fs::remove_dir_all(&copy);
@@ -331,7 +332,7 @@ fn a_store_of_which_bits_have_changed_is_damaged_or_what_it_was() {
         }
     }
     let before = tree(address);
-    // A state of which the last transaction may be taken for one that was never finished.
+    // A state whose last transaction may be taken for one that was never finished.
     let (killed, stopped, flipped) = (at.join("killed"), at.join("stopped"), at.join("flipped"));
     http.ask("PUT", "/last", &[], "1").unwrap();
     let last = tree(address);
@@ -350,7 +351,7 @@ fn a_store_of_which_bits_have_changed_is_damaged_or_what_it_was() {
         let (mut sound, mut sound_before, mut damaged) = (0, 0, 0);
         for number in 0..if is_full() { 400 } else { 25 } {
             let mut bytes = whole.clone();
-            // Anywhere, but often where the roots are.
+            // Any place, but often one near the roots.
             let of = if number % 4 == 0 { 320 } else { bytes.len() as u64 };
             let bit = random.below(8 * of) as usize;
             bytes[bit / 8] ^= 1 << (bit % 8);
@@ -396,7 +397,7 @@ fn what_cannot_be_a_store_is_told_in_one_sentence() {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         fails(&arguments, code, says)
     };
-    // A file in place of the directory, above it, and a directory in place of the file.
+    // A file in place of the directory, or above it; a directory in place of the file.
     let file = at.join("file");
     fs::write(&file, "x").unwrap();
     refuses(&serve(&file), INPUT, "cannot use the store in");
@@ -409,7 +410,7 @@ fn what_cannot_be_a_store_is_told_in_one_sentence() {
     fails(&["check", text(&at)], INPUT, "there is no halfping.redb");
     assert!(!at.join("halfping.redb").exists());
 
-    // Two servers, and a check beside one.
+    // Two servers on one directory, and a check beside a server.
     let data = at.join("data");
     let start = Start::new(&data, disk::address());
     let server = start.serve();
@@ -417,7 +418,8 @@ fn what_cannot_be_a_store_is_told_in_one_sentence() {
     fails(&["check", text(&data)], INPUT, "another process has it open");
     assert!(server.stop().success());
 
-    // --data and --memory exclude each other, and mistakes in the configuration are found on their line.
+    // --data and --memory exclude each other, and mistakes in the configuration are reported with
+    // their line.
     fails(&["serve", "--memory", "--data", text(&data)], 2, "cannot be used with");
     for (config, says) in [
         ("data = 5\n", "line 1 (`data = 5`)"),
@@ -433,7 +435,7 @@ fn what_cannot_be_a_store_is_told_in_one_sentence() {
         fails(&["serve", "--listen", "127.0.0.1:0", "--config", text(&path)], INPUT, says);
     }
 
-    // No permission. Root has every permission, so there it is asked as somebody else.
+    // No permission. Root has every permission, so the command then runs as another user.
     let closed = at.join("closed");
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).unwrap();
@@ -449,7 +451,7 @@ fn what_cannot_be_a_store_is_told_in_one_sentence() {
                 assert!(said.contains("Permission denied"), "{said}");
             }
             other => {
-                // Past the test harness, which would keep it to itself.
+                // Written past the test harness, which would capture it.
                 let _ = writeln!(std::io::stderr(), "SKIPPED: a directory without permission: {other:?}");
             }
         }

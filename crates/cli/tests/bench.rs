@@ -1,6 +1,7 @@
-//! `halfping bench` from end to end, small: figures of all kinds of servers, and no remains.
+//! `halfping bench` from end to end, small: figures for all kinds of servers, and nothing left
+//! behind.
 
-// The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy recognises only functions marked so.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -20,7 +21,7 @@ fn bench(arguments: &[&str]) -> Output {
     halfping().args(SMALL).args(arguments).output().unwrap()
 }
 
-/// What it says, and what it prints as JSON.
+/// Runs a benchmark; returns its text, and its output as JSON.
 #[track_caller]
 fn check(arguments: &[&str], code: i32) -> (String, Value) {
     let output = bench(&[arguments, &["--json"]].concat());
@@ -44,7 +45,7 @@ fn state(address: SocketAddr) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Answers each connection in a thread of its own. Returns where.
+/// Answers each connection in a thread of its own. Returns the address.
 fn listen(answer: impl Fn(TcpStream) + Send + Clone + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -62,7 +63,7 @@ fn a_server_of_its_own_is_measured() {
     let (_, report) = check(&[], 0);
     assert!(report["readers"] == 30 && report["is_own_server"] == true, "{report}");
     check_positive(&report, DELIVERIES);
-    // Where the system tells a process's memory and time, so does the server.
+    // The server tells its memory and processor time if the system does.
     let told = if cfg!(target_os = "linux") { 0 } else { 1 };
     assert!(report["notes"].to_string().matches("_metrics").count() <= told, "{report}");
 }
@@ -165,7 +166,7 @@ fn an_interrupt_ends_it_with_what_it_has() {
     let mut command = halfping();
     command.args(&SMALL[..5]).args(["--seconds", "600", "--json", &server.address.to_string()]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // Value number 0 is there before anybody reads.
+    // Value number 0 is there before any reader.
     let is_loaded = |state: &str| state.contains("bench-") && !state.contains("\"0000000000000000");
     while !is_loaded(&state(server.address)) {
         thread::yield_now();

@@ -1,9 +1,12 @@
-//! Eight readers of different kinds follow a recording that is being replayed as fast as the server takes it. All of them end up
-//! with exactly what a fresh `GET` gives, and none ever holds, at a frame with a cursor, a value that its resource did not have.
+//! Eight readers of different kinds follow a recording that is replayed as fast as the server takes
+//! it. In the end all hold exactly the answer of a fresh `GET`. None ever holds, at a frame with a
+//! cursor, a value that its resource did not have.
 //!
-//! `HALFPING_RECORDING` names the recording; without it a synthetic one is made, from `HALFPING_SEED` if that is set.
+//! `HALFPING_RECORDING` names the recording; without it a synthetic one is made, from
+//! `HALFPING_SEED` if that is set.
 
-#![allow(dead_code, clippy::unwrap_used)] // The client is shared with other tests; the helpers here are tests too.
+// The client is shared with other tests; the helpers here are tests too.
+#![allow(dead_code, clippy::unwrap_used)]
 
 mod common;
 #[path = "../../halfping/tests/common/raw.rs"]
@@ -28,9 +31,9 @@ use raw::{Connection, Frame, Mirror, Next, Random, Stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// How long the readers may take to catch up once the replay is over.
+/// The longest time that readers may take to catch up once the replay is over.
 const CATCH_UP: Duration = Duration::from_secs(60);
-/// How long a replay may take.
+/// The longest time of a replay.
 const REPLAY: Duration = Duration::from_secs(300);
 
 #[test]
@@ -44,7 +47,7 @@ fn eight_watchers_never_hold_what_was_not_there() {
     );
     let address = server.address;
     let end = Arc::new(OnceLock::new());
-    // The recording's size tells how long a reader can look away and still miss something.
+    // The longer the recording, the longer a reader can pause and still miss something.
     let pause =
         if recording.updates > 50_000 { Duration::from_secs(10) } else { Duration::from_millis(1500) };
     let several = recording.several_paths();
@@ -84,7 +87,7 @@ fn eight_watchers_never_hold_what_was_not_there() {
     recording.compare_with_oracle(address);
 }
 
-/// What a reader does.
+/// Kinds of readers.
 enum Kind {
     Stream { target: String, accept: &'static str },
     LongPoll { target: String },
@@ -98,7 +101,7 @@ impl Kind {
         Kind::Stream { target: target.to_owned(), accept }
     }
 
-    /// Follows until the replay is over and what is held is what a fresh `GET` gives.
+    /// Follows until the replay is over and the state held is that of a fresh `GET`.
     fn follow(self, address: SocketAddr, recording: &Recording, end: &OnceLock<Instant>) -> String {
         match self {
             Kind::Stream { target, accept } => {
@@ -128,7 +131,7 @@ impl Kind {
                         Next::Nothing => {}
                         Next::End => panic!("the stream ended"),
                     }
-                    // Not a wait for something: looking away is what this reader is about.
+                    // Not a wait for something: this reader is about pauses.
                     if seen > 100 && pauses < 2 {
                         thread::sleep(pause);
                         (pauses, seen) = (pauses + 1, 0);
@@ -141,7 +144,7 @@ impl Kind {
                 let mut resumed = 0;
                 while !reader.is_done(end) {
                     let since = reader.cursor.clone().unwrap_or_default();
-                    // Both ways to say where one was, and both forms.
+                    // Both ways to send the cursor, and both formats.
                     let request = match (since.is_empty(), resumed % 3) {
                         (true, _) => format!("GET {target}\nAccept: text/event-stream"),
                         (_, 0) => format!("GET {target}?since={since}\nAccept: text/event-stream"),
@@ -226,7 +229,7 @@ fn several(address: SocketAddr, recording: &Recording, paths: &[String], end: &O
             continue;
         }
         together += 1;
-        // PROTOCOL M2: what is seen of all is what is seen of each.
+        // PROTOCOL M2: a stream of many shows what a stream of each shows.
         let all = readers[0].held();
         for (path, reader) in paths.iter().zip(&readers).skip(1) {
             let name = path.rsplit('/').next().unwrap();
@@ -237,7 +240,7 @@ fn several(address: SocketAddr, recording: &Recording, paths: &[String], end: &O
     format!("{}, {together} common states", readers[0].told())
 }
 
-/// What one reader holds of one resource, and what it was seen to hold.
+/// A reader's state of one resource, and the checks of it.
 struct Reader<'a> {
     address: SocketAddr,
     recording: &'a Recording,
@@ -246,12 +249,12 @@ struct Reader<'a> {
     scope: Scope,
     /// The last complete state.
     complete: Mirror,
-    /// What is being put together from slices.
+    /// The state that is being put together from slices.
     partial: Option<Mirror>,
     cursor: Option<String>,
-    /// Names whose values came since the last complete state; `None`: any.
+    /// Names whose values came since the last complete state; `None`: any name.
     dirty: Option<HashSet<String>>,
-    /// Per resource, from which of its values on the next one must be: no reader goes back in time.
+    /// Per resource, the earliest of its values that may come next: no reader goes back in time.
     reached: HashMap<String, usize>,
     frames: usize,
     states: usize,
@@ -259,7 +262,7 @@ struct Reader<'a> {
     fresh: Option<(Option<Value>, String)>,
 }
 
-/// Where in what a reader holds the recording's resources are.
+/// The place of the recording's resources in a reader's state.
 #[derive(Clone, PartialEq)]
 enum Scope {
     Root,
@@ -296,7 +299,7 @@ impl<'a> Reader<'a> {
         &self.complete.value
     }
 
-    /// What was not complete when the connection was lost does not count.
+    /// Discards the part that was not complete when the connection was lost.
     fn begin_again(&mut self) {
         self.partial = None;
         self.dirty = None;
@@ -306,14 +309,14 @@ impl<'a> Reader<'a> {
         self.frames += 1;
         if frame.kind == "synced" {
             assert!(self.partial.is_none(), "synced in the middle of slices");
-            // It names the same state, perhaps by another cursor.
+            // A frame without changes names the same state, perhaps by another cursor.
             self.cursor = frame.cursor().map(str::to_owned);
             return;
         }
         self.note(frame);
         let Some(cursor) = frame.cursor() else {
             if frame.kind == "snapshot" {
-                self.cursor = None; // PROTOCOL S5: who is cut off now comes back from nothing.
+                self.cursor = None; // PROTOCOL S5: a reader cut off now starts from nothing.
             }
             self.partial.get_or_insert_with(|| self.complete.clone()).apply(frame);
             return;
@@ -327,7 +330,7 @@ impl<'a> Reader<'a> {
         self.check(dirty, frame);
     }
 
-    /// Remembers what a frame is about, so that not everything has to be looked at again.
+    /// Records the names that a frame changes, so that not everything has to be checked again.
     fn note(&mut self, frame: &Frame) {
         let Some(dirty) = &mut self.dirty else { return };
         let value = || serde_json::from_str::<Value>(frame.value.as_deref().unwrap()).unwrap();
@@ -363,7 +366,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Each value of a complete state is one that its resource had, and not one from before what was seen already.
+    /// Checks that each value of a complete state is one that its resource had, and not older than
+    /// one seen before.
     fn check(&mut self, dirty: Option<HashSet<String>>, frame: &Frame) {
         let value = self.complete.value.as_ref();
         let cut = self.scope == Scope::Aircraft { cut: true };
@@ -382,7 +386,7 @@ impl<'a> Reader<'a> {
         match dirty {
             Some(names) => {
                 for name in names {
-                    // Nothing is ever removed.
+                    // The recording removes nothing.
                     let value =
                         members.get(&name).unwrap_or_else(|| panic!("{name} is gone at {}", frame.raw));
                     self.recording.find(&mut self.reached, &name, value, cut, frame);
@@ -403,7 +407,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether the replay is over and what is held is what there is.
+    /// Whether the replay is over and the state held is the current one.
     fn is_done(&mut self, end: &OnceLock<Instant>) -> bool {
         let Some(ended) = end.get() else { return false };
         if self.fresh.is_none() {
@@ -413,8 +417,8 @@ impl<'a> Reader<'a> {
         }
         let (value, cursor) = self.fresh.as_ref().unwrap();
         let is_same = self.partial.is_none() && self.complete.value == *value;
-        // PROTOCOL C2, C3: the state is named alike by a stream and by a GET. Below a cut, changes are not told; an absence may
-        // have got another cursor without a change.
+        // PROTOCOL C2, C3: a stream and a GET name the state alike. Changes below a cut are not
+        // told; an absence may have got another cursor without a change.
         let may_differ = self.target.contains("depth=") || value.is_none();
         let is_named = may_differ || self.cursor.as_ref() == Some(cursor);
         if is_same && is_named {
@@ -438,14 +442,14 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A recording, and which values each of its resources has, in their order.
+/// A recording, and the values of each of its resources, in their order.
 struct Recording {
     file: PathBuf,
     updates: usize,
     resources: HashMap<String, Vec<Known>>,
 }
 
-/// Hashes of a value, whole and as it reads at a cut.
+/// Hashes of a value: whole, and cut.
 #[derive(PartialEq)]
 struct Known {
     whole: u64,
@@ -497,7 +501,7 @@ impl Recording {
         ["/aircraft".to_owned()].into_iter().chain(several).chain(["/aircraft/nobody".to_owned()]).collect()
     }
 
-    /// Finds a value among those that the resource has from where it was last found.
+    /// Finds a value among the resource's values, from the one that was found last.
     fn find(
         &self,
         reached: &mut HashMap<String, usize>,
@@ -520,7 +524,7 @@ impl Recording {
         }
     }
 
-    /// Compares the tree with what a program that shares no code with the server makes of the recording.
+    /// Compares the tree with the result of a program that shares no code with the server.
     fn compare_with_oracle(&self, address: SocketAddr) {
         let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/replay_oracle.py");
         let run = |argument: &std::ffi::OsStr, stdin: &[u8]| {
@@ -539,7 +543,7 @@ impl Recording {
         let expected = match run(self.file.as_os_str(), b"") {
             Ok(output) => output,
             Err(error) => {
-                // Past the test harness, which would keep it to itself.
+                // Written past the test harness, which would capture it.
                 let _ = writeln!(
                     std::io::stderr(),
                     "SKIPPED: the final tree was not compared with conformance/replay_oracle.py: python3: {error}"
@@ -554,7 +558,8 @@ impl Recording {
     }
 }
 
-/// Writes a recording with what real ones lack: members that come and go, nulls, resources that change their type.
+/// Writes a recording with cases that real ones lack: members that come and go, nulls, resources
+/// that change their type.
 fn synthetic() -> PathBuf {
     let mut random = Random(raw::seed());
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("eight_watchers.ndjson.gz");

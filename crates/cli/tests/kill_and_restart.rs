@@ -1,9 +1,12 @@
-//! The server is killed again and again while many write and follow. After each restart, what was acknowledged is there, with the cursors
-//! that were told; what was in doubt is there whole or not at all; and readers that resume hold what a fresh `GET` gives.
+//! The server is killed again and again while many write and follow. After each restart every
+//! acknowledged write is there, with the cursor that was told. Every unanswered write is there
+//! whole or not at all. Readers that resume end with the answer of a fresh `GET`.
 //!
-//! `HALFPING_CRASH=full` makes it 200 rounds. `HALFPING_SEED` repeats the choices (not what the system makes of them).
+//! `HALFPING_CRASH=full` makes it 200 rounds. `HALFPING_SEED` repeats the choices, but not the
+//! system's timing.
 
-#![allow(dead_code, clippy::unwrap_used)] // The helpers are shared with other tests; they are tests too.
+// The helpers are shared with other tests; they are tests too.
+#![allow(dead_code, clippy::unwrap_used)]
 
 mod common;
 #[path = "common/disk.rs"]
@@ -30,9 +33,10 @@ use tokio::sync::watch;
 
 const WATCHED: [&str; 9] = ["/", "/", "/put", "/put/3", "/pairs", "/other", "/again", "/counters", "/live"];
 const SESSIONS: usize = 2;
-/// A value of so few bytes may well be shorter than what changed in it (S4).
+/// A value of fewer bytes may be shorter than its own patch (S4).
 const SMALL_BYTES: usize = 100;
-/// Writes that are acknowledged in a round before the server is killed, however slow the machine is.
+/// Writes that are acknowledged in a round before the server is killed, however slow the machine
+/// is.
 const ROUND_WRITES: u64 = 100;
 
 fn rounds() -> u64 {
@@ -42,27 +46,27 @@ fn rounds() -> u64 {
     }
 }
 
-/// What everybody shares.
+/// State shared by all threads.
 struct World {
     address: SocketAddr,
     phase: Mutex<Phases>,
     turn: Condvar,
     acknowledged: AtomicU64,
     refused: AtomicU64,
-    /// Counters: what was surely added to each, and what perhaps.
+    /// Counters: additions that were acknowledged, and those that were not answered.
     added: Vec<(AtomicU64, AtomicU64)>,
 }
 
 #[derive(Default)]
 struct Phases {
-    /// Writers write in this round, until they lose the server.
+    /// The current round: writers write until they lose the server.
     round: u64,
     waiting: usize,
     is_over: bool,
 }
 
 impl World {
-    /// Waits for a round after this one. False, when there is none.
+    /// Waits for the next round. False, when there is none.
     fn next(&self, round: &mut u64) -> bool {
         let mut phase = self.phase.lock().unwrap();
         phase.waiting += 1;
@@ -96,17 +100,17 @@ impl World {
     }
 }
 
-/// What a writer knows of one resource. `None`: nothing is there.
+/// A writer's knowledge of one resource. `None`: nothing is there.
 #[derive(Clone, Debug, Default)]
 struct Known {
     value: Option<Value>,
-    /// Of the last acknowledged write.
+    /// The ETag of the last acknowledged write.
     etag: Option<String>,
-    /// What it may be instead: a write that was not answered.
+    /// The other possible value: that of a write that was not answered.
     doubted: Option<Option<Value>>,
 }
 
-/// What one writer knows: resources that it alone writes. A write may be to several at once.
+/// The knowledge of one writer: resources that it alone writes. A write may be to several at once.
 #[derive(Default)]
 struct Knowledge {
     resources: HashMap<String, Known>,
@@ -114,14 +118,15 @@ struct Knowledge {
     doubted: bool,
 }
 
-/// What was found after restarts.
+/// Results of the comparisons after restarts.
 #[derive(Default, Debug)]
 struct Found {
     lost: u64,
     partial: u64,
     doubted: u64,
     doubted_there: u64,
-    /// Resources whose cursor is a later one than was told: allowed after ephemeral commits, of the last transaction.
+    /// Resources with a later cursor than was told: allowed after ephemeral commits, for the last
+    /// transaction.
     renamed: u64,
     compared: u64,
 }
@@ -176,19 +181,19 @@ impl Writer {
     fn run(mut self) {
         let mut round = 0;
         while self.world.next(&mut round) {
-            // A server that stops closes connections; the next one is for the next round.
+            // A stopping server closes connections; the next connection is for the next round.
             while self.step() && self.http.is_open() {}
         }
     }
 
-    /// One write. False, when the server is gone.
+    /// Makes one write. False, when the server is gone.
     fn step(&mut self) -> bool {
         self.sequence += 1;
         let (w, n) = (self.number, self.sequence);
         match self.job {
             Job::Put => {
                 let path = format!("/put/{w}/{}", self.random.below(8));
-                // Some are large, so that the log fills and objects get rows of their own.
+                // Some are large, so that the log fills and objects are split into rows.
                 let pad = "p".repeat(if self.random.below(4) == 0 { 6000 } else { 50 });
                 let value = json!({ "n": n, "pad": pad });
                 self.write("PUT", &path, &[], &value.to_string(), &[(&path, Some(value.clone()))])
@@ -237,7 +242,7 @@ impl Writer {
         }
     }
 
-    /// Adds one to a counter that others count with as well.
+    /// Adds one to a counter that others add to as well.
     fn count(&mut self) -> bool {
         let which = self.random.below(self.world.added.len() as u64) as usize;
         let path = format!("/counters/{which}");
@@ -266,7 +271,7 @@ impl Writer {
         }
     }
 
-    /// Writes, and notes what is there then. False, when the server is gone.
+    /// Writes, and records the result. False, when the server is gone.
     fn write(
         &mut self,
         method: &str,
@@ -282,7 +287,7 @@ impl Writer {
                 self.world.acknowledged.fetch_add(1, Ordering::Relaxed);
                 let etag = headers.into_iter().find(|(name, _)| name == "etag").map(|(_, etag)| etag);
                 for (at, value) in then {
-                    // It names the state of what was written to: only that of its own path is known.
+                    // The ETag is that of the written path: it is unknown for the others.
                     let etag = etag.clone().filter(|_| *at == path && value.is_some());
                     let known = Known { value: value.clone(), etag, doubted: None };
                     knowledge.resources.insert((*at).to_owned(), known);
@@ -305,7 +310,7 @@ impl Writer {
     }
 }
 
-/// Compares what a writer knows with what is there; from then on, that is what it knows.
+/// Compares a writer's knowledge with the server's state, and replaces it by that.
 fn compare(knowledge: &mut Knowledge, http: &mut Http, is_renaming: bool, found: &mut Found) {
     let mut doubts = Vec::new();
     for (path, known) in &mut knowledge.resources {
@@ -344,19 +349,19 @@ fn compare(knowledge: &mut Knowledge, http: &mut Http, is_renaming: bool, found:
     }
 }
 
-/// What readers are to hold.
+/// The expected states of readers.
 #[derive(Default)]
 struct Expected {
     round: u64,
     states: HashMap<String, (Option<String>, Option<Value>)>,
 }
 
-/// How resuming went.
+/// Counts of resumed readers.
 #[derive(Default)]
 struct Resumed {
-    /// Restarts over which a reader came with a cursor.
+    /// Restarts after which a reader resumed with a cursor.
     all: AtomicU64,
-    /// Those of them after which it was sent no snapshot.
+    /// Those after which it was sent no snapshot.
     without_snapshot: AtomicU64,
 }
 
@@ -413,7 +418,8 @@ async fn follow(
             }
         }
         since = stream.cursor().cloned();
-        // The flag falls after the server, and one that is being killed may still take connections.
+        // The flag is cleared after the server is killed, and a server that is being killed may
+        // still take connections.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -545,13 +551,13 @@ fn nothing_acknowledged_is_lost_and_nobody_has_to_begin_anew() {
     let mut found = Found::default();
     let (mut asked, mut early, mut slowest) = (0, 0, Duration::ZERO);
     let mut was_ephemeral = false;
-    // For the whole run: what is durable cannot become ephemeral by the way.
+    // For the whole run: a durable value cannot become ephemeral later.
     start.config = (random.below(2) == 0).then_some(ephemeral);
     let has_own = random.below(2) == 0;
     start.console = Some(if has_own { "on" } else { "off" });
     let rounds = rounds();
     for round in 1..=rounds + 1 {
-        // Some are killed before they have begun to serve, the first of all among them.
+        // Some servers are killed before they serve, the very first among them.
         while random.below(3) == 0 {
             let server = start.begin();
             thread::sleep(Duration::from_micros(random.below(40_000)));
@@ -607,14 +613,15 @@ fn nothing_acknowledged_is_lost_and_nobody_has_to_begin_anew() {
         }
         assert_eq!((found.lost, found.partial), (0, 0), "{found:?}");
 
-        // It takes revisions of its own, which must not stand for anything else after a crash.
+        // The own state takes revisions of its own, which must not name anything else after a
+        // crash.
         let own = http.ask("GET", "/_server/status", &[], "").unwrap();
         assert_eq!(own.status, if has_own { 200 } else { 404 });
         world.begin(writers, round > rounds);
         if round > rounds {
             break;
         }
-        // Not always at the same moment, and not before something has happened.
+        // A different moment each time, and not before some writes.
         let moment = Duration::from_millis(100 + random.below(500));
         more("writes are acknowledged in this round", &world.acknowledged, ROUND_WRITES);
         thread::sleep(moment);
@@ -664,7 +671,7 @@ fn whenever_it_is_asked_to_a_server_stops() {
     let start = Start::new(&data.join("data"), disk::address());
     for round in 0..rounds() {
         let server = match round % 2 {
-            // Right when it says that it listens, or at any time before.
+            // As soon as the server says that it listens, or at any time before.
             0 => start.serve(),
             _ => {
                 let server = start.begin();
@@ -673,7 +680,7 @@ fn whenever_it_is_asked_to_a_server_stops() {
             }
         };
         let status = server.stop();
-        // Before it has begun to listen for signals, one ends it.
+        // Before the server listens for signals, a signal ends it.
         assert!(status.success() || status.code().is_none(), "{status}");
     }
     let mut demo = common::halfping();

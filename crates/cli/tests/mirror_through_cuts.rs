@@ -1,9 +1,11 @@
 //! A mirror holds the server's value, however often and wherever its connection is cut.
 //!
-//! The value is large enough to come in parts (S5), and the cuts fall anywhere: between parts, inside a line. What would
-//! be missed by resuming from the wrong cursor stays missing, and the values differ in the end.
+//! The value is large enough to come in parts (S5), and the cuts fall anywhere: between parts,
+//! inside a line. Whatever a resume from the wrong cursor misses stays missing, and the values
+//! differ in the end.
 
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -19,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 const SEED: u64 = 7;
 const MEMBERS: u64 = 3000;
 const WRITES: u64 = 400;
-/// The longest that the whole may take.
+/// The longest time of the whole test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Server(Child);
@@ -48,13 +50,13 @@ fn next(random: &mut u64) -> u64 {
     *random >> 33
 }
 
-/// Passes connections on to `server`, and cuts each after some bytes of answer, while there are cuts left to make.
+/// Forwards connections to `server`, and cuts each after some bytes of answer, while cuts are left.
 async fn cutting_proxy(listener: TcpListener, server: String, cuts: Arc<AtomicU64>) {
     let mut random = SEED;
     loop {
         let (mut near, _) = listener.accept().await.unwrap();
         let cut = cuts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |cuts| cuts.checked_sub(1)).is_ok();
-        // Some soon, some in the middle of a snapshot, and some after it.
+        // Some cuts come soon, some in the middle of a snapshot, and some after it.
         let budget = match next(&mut random) {
             _ if !cut => u64::MAX,
             n if n % 2 == 0 => 200 + n % 3_000,
@@ -74,7 +76,7 @@ async fn cutting_proxy(listener: TcpListener, server: String, cuts: Arc<AtomicU6
     }
 }
 
-/// One write somewhere in the tree; all kinds that lead to all kinds of frames.
+/// One write somewhere in the tree, of a random kind; together they lead to all kinds of frames.
 async fn write(client: &Client, random: &mut u64) {
     let member = format!("/v/{}", next(random) % MEMBERS);
     let n = next(random);
@@ -139,7 +141,7 @@ async fn a_mirror_through_cuts() {
         parts += u32::from(!mirror.is_complete());
         if writing.is_finished() && mirror.is_complete() {
             let now = direct.get("/v").await.unwrap();
-            // Another cursor: there is more to come.
+            // With another cursor, there is more to come.
             if mirror.cursor() == now.cursor.as_ref() {
                 let now: serde_json::Value = serde_json::from_str(&now.json).unwrap();
                 assert!(mirror.value() == Some(&now), "the mirror differs after {lost} cuts");

@@ -1,4 +1,4 @@
-//! A server that is not run for a while, as on a laptop that sleeps.
+//! A server that is stopped for a while, as on a laptop that sleeps.
 
 // The helpers are shared with other tests; they are tests too.
 #![allow(dead_code, clippy::unwrap_used)]
@@ -24,12 +24,12 @@ use session::{Session, Told};
 
 const PING_MS: u64 = 100;
 const SILENCE_MS: u64 = 2000;
-/// The time that a client has for what it sends or takes.
+/// The time that a client has to send or take something.
 const TIMEOUT_MS: u64 = 3000;
-/// Longer than any of these.
+/// Longer than any of these times.
 const PAUSE: Duration = Duration::from_millis(2 * SILENCE_MS);
-/// A little of them: before a pause, until what was sent is read; after it, until the server has
-/// looked at its clocks.
+/// A short part of them: before a pause, until the server has read what was sent; after it, until
+/// the server has read its clocks.
 const A_WHILE: Duration = Duration::from_millis(200);
 
 fn serve(test: &str, limits: &str) -> Durable {
@@ -41,7 +41,7 @@ fn serve(test: &str, limits: &str) -> Durable {
     start.serve()
 }
 
-/// Has the server not run for a while.
+/// Stops the server for a while.
 fn pause(server: &Durable) {
     let process = Pid::from_child(&server.child);
     kill_process(process, Signal::STOP).unwrap();
@@ -58,7 +58,7 @@ fn a_server_that_slept_does_not_take_that_for_its_clients_silence() {
 
     pause(&server);
 
-    // Without a word of ours. What is read here answers pings.
+    // The test sends nothing itself. Reading answers pings.
     let told = session.next_within(Duration::from_millis(SILENCE_MS / 2));
     assert!(matches!(told, Told::Nothing), "{told:?}");
     assert_eq!(session.ask(json!({ "get": "/a" }))["status"], 200);
@@ -71,7 +71,7 @@ fn a_server_that_slept_waits_for_bodies_and_messages_that_were_on_their_way() {
     let server = serve("paused-bodies", &format!("body_timeout_ms = {TIMEOUT_MS}\n"));
     let mut session = Session::open(server.address, "/");
     let text = br#"{"ref":1,"put":"/b","value":1}"#;
-    // Masked with zeros.
+    // The mask is zeros.
     let message = [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], &text[..]].concat();
     session.stream().write_all(&message[..10]).unwrap();
     let mut connection = Connection::open(server.address);

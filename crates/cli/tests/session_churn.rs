@@ -1,9 +1,12 @@
-//! Sessions that watch and unwatch random paths while a writer commits and connections are cut at random. At every synced message their
-//! mirrors hold what was there at its revision; at the end they equal a fresh `GET`; and when all are gone, so is what they cost.
+//! Sessions watch and unwatch random paths while a writer commits and connections are cut at
+//! random. At every synced message their mirrors hold the state at its revision. At the end they
+//! equal a fresh `GET`. The memory that the sessions cost goes with them.
 //!
-//! `HALFPING_CHURN=full` makes it 200 sessions among 20,000 paths for two minutes. `HALFPING_SEED` repeats the choices.
+//! `HALFPING_CHURN=full` makes it 200 sessions among 20,000 paths for two minutes. `HALFPING_SEED`
+//! repeats the choices.
 
-#![allow(dead_code, clippy::unwrap_used)] // The client is shared with other tests; the helpers here are tests too.
+// The client is shared with other tests; the helpers here are tests too.
+#![allow(dead_code, clippy::unwrap_used)]
 
 mod common;
 #[path = "../../halfping/tests/common/raw.rs"]
@@ -25,11 +28,11 @@ use session::{Mirrors, Phase, Session, Told, revision};
 
 /// Leaves of one group; each is at `/c/g7/r42`.
 const LEAVES: usize = 200;
-/// How long all may take to get to the last state.
+/// The longest time until all have the last state.
 const CATCH_UP: Duration = Duration::from_secs(60);
-/// Where the last commit leaves a mark, so that a session knows that it has everything.
+/// The path of the last commit's mark, by which a session knows that it has everything.
 const END: &str = "/c/end";
-/// The link that every session has there.
+/// The link of every session to that path.
 const END_LINK: u64 = 0;
 
 struct Size {
@@ -51,7 +54,7 @@ fn after_the_dust_settles_every_mirror_is_right_and_nothing_is_left() {
     // PROTOCOL L3, L4, L6, S3, S5, S7, S8
     let seed = seed();
     let size = size();
-    // Small frames and short memories, so that all there is to a change happens.
+    // Small frames and few tombstones, so that every kind of update occurs.
     let config = "[limits]\nslice_bytes = 2048\ntombstones_per_object = 50\nmembers_per_commit = 1000000\n";
     let server = Halfping::serve("session_churn", config);
     let world = Arc::new(World::new(server.address, &size));
@@ -78,7 +81,7 @@ fn after_the_dust_settles_every_mirror_is_right_and_nothing_is_left() {
     }
     assert!(failed.is_empty(), "seed {seed}: sessions {failed:?} failed; what each says is above");
     println!("{commits} commits; {sum:?}");
-    // A run in which little happened would prove little.
+    // A run with few events would prove little.
     assert!(sum.cuts >= size.sessions && sum.synced > 10 * size.sessions, "seed {seed}: {sum:?}");
     for (kind, count) in &sum.kinds {
         assert!(*count > 0, "seed {seed}: no {kind} was ever sent");
@@ -87,7 +90,8 @@ fn after_the_dust_settles_every_mirror_is_right_and_nothing_is_left() {
     server.until("halfping_links", links);
     server.until("halfping_sessions", sessions);
     println!("after: {} KiB", server.memory() >> 10);
-    // The allocator keeps some of what it was given, so what counts is that more of the same needs nothing more.
+    // The allocator keeps some freed memory, so the test is that another round of the same needs no
+    // more.
     visit(&world, size.sessions);
     server.until("halfping_links", links);
     let once = server.memory();
@@ -103,7 +107,7 @@ fn after_the_dust_settles_every_mirror_is_right_and_nothing_is_left() {
     assert!(again < allowed, "seed {seed}: {again} bytes are left; before there were {memory_before}");
 }
 
-/// Everybody comes, watches all of a group, and goes.
+/// All sessions open, watch all of a group, and close.
 fn visit(world: &World, sessions: u64) {
     let all: Vec<Session> = (0..sessions)
         .map(|number| {
@@ -119,15 +123,15 @@ fn visit(world: &World, sessions: u64) {
     }
 }
 
-/// What is true: the states that every leaf had, by revision.
+/// The truth: the states of every leaf, by revision.
 struct World {
     address: SocketAddr,
     groups: usize,
     leaves: Vec<RwLock<History>>,
-    /// Everything up to this revision is noted.
+    /// Everything up to this revision is recorded.
     noted: Mutex<u64>,
     more: Condvar,
-    /// No more cuts and no more wishes: the last commit is coming.
+    /// No more cuts and no more random steps: the last commit is coming.
     settling: AtomicBool,
     end: AtomicU64,
 }
@@ -135,7 +139,7 @@ struct World {
 /// States of one leaf and the revisions that made them, in order.
 type History = Vec<(u64, Option<Value>)>;
 
-/// What a link shows.
+/// The target of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
     Leaf(usize),
@@ -155,7 +159,7 @@ impl Target {
 }
 
 impl World {
-    /// Fills the tree: every second leaf is there.
+    /// Fills the tree: every second leaf exists.
     fn new(address: SocketAddr, size: &Size) -> World {
         let mut random = Random(1);
         let mut tree = BTreeMap::new();
@@ -188,7 +192,8 @@ impl World {
         self.more.notify_all();
     }
 
-    /// A session may be told of a commit before the writer has noted it.
+    /// The state of a leaf at a revision. A session may be told of a commit before the writer has
+    /// recorded it.
     #[track_caller]
     fn until_noted(&self, at: u64) {
         let until = Instant::now() + DEADLINE;
@@ -206,7 +211,7 @@ impl World {
         states[after - 1].1.clone()
     }
 
-    /// What is there at a revision.
+    /// The value of a target at a revision.
     fn at(&self, target: Target, at: u64) -> Option<Value> {
         match target {
             Target::Leaf(leaf) => self.leaf(leaf, at),
@@ -231,13 +236,13 @@ fn value(random: &mut Random) -> Value {
         1 => json!(n),
         2 => json!([n, { "x": null }]),
         3 => json!({ "n": n, "null": null }),
-        // In parts.
+        // A value that comes in parts.
         4 => (0..random.below(120)).map(|i| (format!("k{i}"), json!("y".repeat(40)))).collect(),
         _ => json!({ "n": n, "text": "x".repeat(random.below(80) as usize), "in": { "a": n % 7, "b": [n] } }),
     }
 }
 
-/// Commits until the time is over, and then the last one; returns how many.
+/// Commits until the time is over, then makes the last commit. Returns the number of commits.
 fn write(world: &World, mut random: Random, time: Duration) -> u64 {
     let mut connection = Connection::open(world.address);
     let mut now: Vec<Option<Value>> =
@@ -266,7 +271,7 @@ fn write(world: &World, mut random: Random, time: Duration) -> u64 {
                     operations.push(json!({ "op": "remove", "path": path }));
                     None
                 }
-                // One member of it, so that there is a small change to tell.
+                // A change of one member, so that there is a small update to tell.
                 (Some(Value::Object(members)), 1 | 2) => {
                     let (mut members, value) = (members.clone(), json!(random.below(1_000_000)));
                     operations.push(json!({ "op": "add", "path": format!("{path}/n"), "value": value }));
@@ -285,16 +290,17 @@ fn write(world: &World, mut random: Random, time: Duration) -> u64 {
         for (leaf, value) in &changes {
             now[*leaf] = value.clone();
         }
-        // What changes nothing has no revision of its own (PROTOCOL V5); what is noted then is what was so anyway.
+        // A write that changes nothing has no revision of its own (PROTOCOL V5); the state recorded
+        // then holds anyway.
         world.note(at, changes.into_iter().collect());
         commits += 1;
-        // A pace, with bursts.
+        // A steady rate, with bursts.
         if random.below(20) == 0 {
             thread::sleep(Duration::from_millis(random.below(20)));
         }
     }
     world.settling.store(true, Ordering::Release);
-    // Nobody can be told of it before it is known when it was.
+    // No session can be told of the commit before its revision is known.
     let next = *world.noted.lock().unwrap() + 1;
     world.end.store(next, Ordering::Release);
     let at = patch(json!([{ "op": "add", "path": "/end", "value": "end" }]));
@@ -346,21 +352,22 @@ impl Counts {
 struct Shape {
     delta: bool,
     priority: u64,
-    /// Updates a second; such a link's mirror may be newer or older than what `rev` names for the others (PROTOCOL L6).
+    /// Updates a second. The mirror of such a link may be newer or older than the state that `rev`
+    /// names for the others (PROTOCOL L6).
     rate: Option<u64>,
 }
 
-/// One client with all its troubles.
+/// A client that is cut and comes back.
 struct Churn<'a> {
     world: &'a World,
     session: Session,
     mirrors: Mirrors,
     targets: HashMap<u64, (Target, Shape)>,
-    /// What was sent with which `ref`: links to be open, or to be gone, when the answer comes.
+    /// Links that a command opens or ends, by its `ref`, until the answer comes.
     asked: HashMap<u64, Vec<u64>>,
     next_link: u64,
     links_max: usize,
-    /// Whether it gives credit, and how much.
+    /// The credit that it gives, if any.
     credit: Option<u64>,
     random: Random,
     counts: Counts,
@@ -411,7 +418,8 @@ impl<'a> Churn<'a> {
                         break;
                     }
                 }
-                // With rates, `rev` stays behind when a link's turn brings nothing new after all; the values tell.
+                // With rates, `rev` stays behind when a link's turn brings nothing new; the values
+                // decide.
                 Told::Nothing if self.mirrors.rated && self.is_settled() => {
                     if self.first_wrong().is_none() {
                         break;
@@ -437,13 +445,13 @@ impl<'a> Churn<'a> {
         at >= self.world.end.load(Ordering::Acquire) && self.is_settled()
     }
 
-    /// Whether it has seen the last commit and nothing that it asked for is on its way.
+    /// Whether it has seen the last commit and has no command on its way.
     fn is_settled(&self) -> bool {
         let here = self.mirrors.views[&END_LINK].value == Some(json!("end"));
         here && self.asked.is_empty() && self.mirrors.views.values().all(|view| view.known)
     }
 
-    /// For whoever has to find out what it waits for.
+    /// A description for the message of a failure.
     fn status(&self) -> String {
         let unknown: Vec<String> = self
             .mirrors
@@ -462,7 +470,7 @@ impl<'a> Churn<'a> {
         )
     }
 
-    /// Something at random.
+    /// Takes a random step.
     fn wish(&mut self) {
         match self.random.below(100) {
             0..12 if self.targets.len() < self.links_max => {
@@ -503,7 +511,7 @@ impl<'a> Churn<'a> {
 
     fn watch_commands(&mut self, ids: &[u64], since: Option<&str>) -> Vec<Value> {
         let mut commands = Vec::new();
-        // A group is always cut, so that groups and leaves need commands of their own.
+        // A group is always cut, so groups and leaves need separate commands.
         for depth in [false, true] {
             let is = |id: &&u64| matches!(self.targets[*id].0, Target::Group(_)) == depth;
             let some: Vec<u64> = ids.iter().filter(is).copied().collect();
@@ -552,7 +560,7 @@ impl<'a> Churn<'a> {
         self.asked.insert(number, some);
     }
 
-    /// Breaks the connection wherever it is, and comes back with one cursor for all links.
+    /// Cuts the connection at any point, and resumes all links with one cursor.
     fn cut(&mut self) {
         self.counts.cuts += 1;
         let fresh = Session::open(self.world.address, "/");
@@ -571,7 +579,8 @@ impl<'a> Churn<'a> {
         for ((_, known), ids) in groups {
             commands.extend(self.watch_commands(&ids, synced.as_deref().filter(|_| known)));
         }
-        // In one message: else a synced message may come between them, whose `rev` says nothing of those that are not open yet.
+        // One message: otherwise a synced message may come between the commands, and its `rev` does
+        // not cover links that are not open yet.
         self.session.say(&Value::Array(commands));
     }
 
@@ -599,7 +608,7 @@ impl<'a> Churn<'a> {
         }
         if self.credit.is_some() {
             if self.random.below(3) == 0 {
-                // Late, but not never.
+                // A short delay.
                 thread::sleep(Duration::from_millis(self.random.below(10)));
             }
             self.session.say(&json!({ "ack": message["rev"] }));
@@ -612,7 +621,8 @@ impl<'a> Churn<'a> {
         self.world.until_noted(at);
         let told: Vec<u64> =
             message["set"].as_array().into_iter().flatten().filter_map(|change| change[0].as_u64()).collect();
-        // Those that were told, and now and then all: also who is told nothing has to be right.
+        // The links that were told, and sometimes all: links that are told nothing have to be right
+        // too.
         let all = self.random.below(10) == 0;
         for (id, view) in self.mirrors.views.iter().filter(|(_, view)| view.phase == Phase::Open) {
             if !all && !told.contains(id) {
@@ -630,7 +640,7 @@ impl<'a> Churn<'a> {
         }
     }
 
-    /// The first link, if any, that does not show what a fresh `GET` gives.
+    /// The first link that does not show the answer of a fresh `GET`, if any.
     fn first_wrong(&self) -> Option<String> {
         let mut connection = Connection::open(self.world.address);
         self.mirrors.views.iter().find_map(|(id, view)| {
@@ -663,7 +673,7 @@ impl Halfping {
         }
     }
 
-    /// Bytes of memory that the server has, where the system tells.
+    /// Memory of the server in bytes, where the system tells.
     fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,10 +1,12 @@
-//! Disks that are full, read-only or broken while the server runs on them: what clients are told, what goes on, and that writing resumes by
-//! itself. Nothing that was acknowledged is missing after a kill at the end, and nothing that was refused is there.
+//! Disks that are full, read-only or broken while the server uses them: errors that clients get,
+//! requests that still work, and writing that resumes by itself. After a kill at the end, no
+//! acknowledged write is missing and no refused write is there.
 //!
-//! These want to mount file systems, and `strace`, which makes system calls of the real server fail. Where they may not or there is none,
-//! they say so; with `CI=true`, a root that can mount must have `strace` as well. `HALFPING_CRASH=full` does each several times.
+//! These tests mount file systems, and use `strace` to make system calls of the real server fail. A
+//! test that cannot do so says that it is skipped; with `CI=true`, a root that can mount must have
+//! `strace`. `HALFPING_CRASH=full` repeats each several times.
 
-#![allow(dead_code, clippy::unwrap_used)] // The helpers are shared with other tests; they are tests too.
+#![allow(dead_code, clippy::unwrap_used)] // The helpers are shared, and are tests too.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -36,7 +38,7 @@ fn times() -> usize {
     if std::env::var("HALFPING_CRASH").as_deref() == Ok("full") { 10 } else { 1 }
 }
 
-/// Says so past the test harness, which would keep it to itself.
+/// Reports a skipped test, past the test harness, which would capture the line.
 fn skip(why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
@@ -47,15 +49,15 @@ fn succeeds(program: &str, arguments: &[&str]) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// A file system that is mounted as long as this lives.
+/// A file system that is mounted until this is dropped.
 struct Mount(PathBuf);
 
 impl Mount {
-    /// A small one in memory. Nothing, and that is said, where none may be mounted.
+    /// A small file system in memory. `None`, with a report, where nothing may be mounted.
     fn in_memory(test: &str, size: &str) -> Option<Mount> {
         let at = disk::directory(test);
         let path = at.to_str().unwrap();
-        // What a run left that was killed.
+        // The remains of a run that was killed.
         succeeds("umount", &["-l", path]);
         if succeeds("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "halfping-test", path]) {
             return Some(Mount(at));
@@ -64,7 +66,7 @@ impl Mount {
         None
     }
 
-    /// One in a file.
+    /// A file system in a file.
     fn in_file(test: &str, image: &Path) -> Option<Mount> {
         let at = disk::directory(test);
         succeeds("umount", &["-l", at.to_str().unwrap()]);
@@ -87,7 +89,7 @@ impl Drop for Mount {
     }
 }
 
-/// System calls of a server that fail, as long as this lives.
+/// Makes system calls of a server fail until this is dropped.
 struct Failing(Child);
 
 impl Failing {
@@ -118,7 +120,7 @@ impl Failing {
         self.stop();
     }
 
-    /// It lets go of the server when it is asked to stop, and not when it is killed.
+    /// `strace` detaches from the server when it is asked to stop, but not when it is killed.
     fn stop(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.0);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
@@ -132,7 +134,7 @@ impl Drop for Failing {
     }
 }
 
-/// Writers and what they were told.
+/// Writers and the answers to them.
 struct Load {
     is_over: Arc<AtomicBool>,
     told: Arc<Told>,
@@ -143,11 +145,11 @@ struct Load {
 struct Told {
     acknowledged: AtomicU64,
     refused: AtomicU64,
-    /// By resource: what was acknowledged last, and what was not answered after that.
+    /// By resource: the last acknowledged number, and the unanswered ones after it.
     known: Mutex<HashMap<String, (u64, Vec<u64>)>>,
-    /// How writes were refused: status, name of the problem.
+    /// Refused writes, by status and name of the problem.
     how: Mutex<HashMap<(u16, String), u64>>,
-    /// Ephemeral writes that went through, and others.
+    /// Ephemeral writes that succeeded, and others.
     ephemeral: AtomicU64,
     ephemeral_refused: AtomicU64,
 }
@@ -186,13 +188,13 @@ impl Load {
 
 fn write(address: SocketAddr, number: usize, is_over: &AtomicBool, told: &Told) {
     let mut http = Http::new(address);
-    // Where a write was refused because it could not be made durable: until the store works again, it may be there all the same.
+    // A path whose write was refused, and yet may be there until the store works again.
     let mut doubted_at: Option<String> = None;
     for n in 1.. {
         if is_over.load(Ordering::Relaxed) {
             return;
         }
-        // Some are new, so that more room is needed.
+        // Some paths are new, so that more room is needed.
         let path = format!("/w/{number}/{}", if n % 10 == 0 { n } else { n % 10 });
         let value = json!({ "n": n, "pad": "p".repeat(if n % 5 == 0 { 3000 } else { 100 }) });
         let outcome = http.ask("PUT", &path, &[], &value.to_string());
@@ -234,7 +236,7 @@ impl Told {
         more("more writes are refused", &self.refused, count);
     }
 
-    /// Compares with what is there.
+    /// Compares the recorded writes with the server's state.
     fn compare(&self, address: SocketAddr) -> usize {
         let mut http = Http::new(address);
         let known = self.known.lock().unwrap();
@@ -254,7 +256,7 @@ impl Told {
 struct Reader {
     stream: Stream,
     frames: usize,
-    /// The newest frame, which says why the stream ended if it did.
+    /// The newest frame, which gives the reason if the stream ended.
     last: String,
 }
 
@@ -265,7 +267,7 @@ impl Reader {
         Reader { stream, frames: 0, last: String::new() }
     }
 
-    /// Takes what has come; the stream has to be alive.
+    /// Takes the frames that have come; the stream has to be open.
     fn take(&mut self, time: Duration) -> usize {
         let until = Instant::now() + time;
         let before = self.frames;
@@ -282,13 +284,13 @@ impl Reader {
         self.frames - before
     }
 
-    /// Waits until something is told.
+    /// Waits for the next frame.
     fn one_more(&mut self) {
         until("an update is told", || self.take(Duration::from_millis(20)) > 0);
     }
 }
 
-/// One thing that goes wrong, while all else goes on.
+/// One fault, while all else goes on.
 struct Case<'a> {
     name: &'a str,
     data: PathBuf,
@@ -298,7 +300,7 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// `begin` makes it go wrong, `end` right again.
+    /// Runs the case: `begin` starts the fault, `end` ends it.
     fn run<T>(&self, begin: impl Fn(&Durable) -> T, end: impl Fn(&Durable, T)) {
         let address = disk::address();
         let mut start = Start::new(&self.data, address);
@@ -325,7 +327,7 @@ impl Case<'_> {
             );
             assert_eq!(server.metric("halfping_storage_works"), 0.0);
             assert!(server.metric(&faults) >= 1.0);
-            // Reading goes on, and so do streams and what is kept in memory.
+            // Reads go on, and so do streams and ephemeral writes.
             durable.take(Duration::from_millis(100));
             live.take(Duration::from_millis(100));
             more("ephemeral writes go through", &told.ephemeral, 10);
@@ -352,7 +354,7 @@ impl Case<'_> {
             durable.one_more();
             assert_eq!(server.health()["status"], "ok");
         }
-        // Killed while it works, and nothing is missing.
+        // The server is killed while it works, and nothing is missing.
         server.kill();
         let told = load.end();
         let server = start.serve();
@@ -462,7 +464,7 @@ fn a_disk_that_is_full_at_the_start_is_told() {
     let server = start.serve();
     assert_eq!(Http::new(start.address).ask("PUT", "/a", &[], "1").unwrap().status, 201);
     server.kill();
-    // What is there can be read without more room.
+    // Reading the state needs no more room.
     fill();
     let server = start.serve();
     assert_eq!(Http::new(start.address).ask("GET", "/a", &[], "").unwrap().body, b"1");
@@ -550,7 +552,7 @@ fn a_disk_that_becomes_read_only_refuses_writes_until_it_can_be_written() {
     };
     case.run(
         |server| {
-            // As long as the file is open for writing, the system refuses; after a fault it is closed.
+            // While the file is open for writing, the system refuses; after a fault it is closed.
             let failing = Failing::begin(server, "fdatasync", "EIO");
             until("it is mounted read-only", || succeeds("mount", &["-o", "remount,ro", at]));
             failing.end();
@@ -577,17 +579,17 @@ fn a_file_system_that_shuts_down_can_be_mounted_again_under_the_server() {
     };
     case.run(
         |_| {
-            // EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_DEFAULT, which brings to disk what is there first.
-            // With the others an `fdatasync` that is in progress may return 0 although ext4 has dropped
-            // what it was to bring there: a disk that lies. The server refuses to go on from such a one, as
-            // from an older copy (`an_older_copy_is_not_gone_on_with` in crates/journal/tests/files.rs).
+            // EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_DEFAULT, which first brings all data to disk.
+            // With the other flags, `fdatasync` may return 0 although ext4 has dropped the data: a
+            // disk that lies. The server refuses to go on from it, as from an older copy
+            // (`an_older_copy_is_not_gone_on_with` in crates/journal/tests/files.rs).
             let code = "import fcntl, os, struct, sys; \
                         fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 0))";
             assert!(succeeds("python3", &["-c", code, &at]), "the file system does not shut down");
         },
         |_, ()| {
-            // The file system is let go of when the last file is closed. Mounted before that, as while
-            // the server tries once more, it is the one that was shut down.
+            // A file system is released when its last file is closed. A mount before that, as while
+            // the server tries once more, is of the one that was shut down.
             until("it is mounted again", || {
                 succeeds("umount", &["-l", &at]);
                 let is_mounted = mount.again(&image);

@@ -1,7 +1,8 @@
-//! What reaches a terminal. Values are other people's, and a terminal does what control characters say.
+//! Output on a terminal. Values come from strangers, and control characters command a terminal.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
 
 #[path = "common/mod.rs"]
 mod common;
@@ -17,7 +18,8 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 /// CSI as one character of C1, OSC, DEL, and a text that runs backwards.
 const HOSTILE: &str = "\u{9b}2J\u{9d}0;owned\u{7}\u{7f}\u{202e}drowssap";
 
-/// Starts the binary with a terminal for its standard output; returns the other side of that.
+/// Starts the binary with a terminal as its standard output. Returns the other side of the
+/// terminal.
 fn on_a_terminal(words: &[&str]) -> (Child, File) {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&ours).unwrap();
@@ -29,14 +31,14 @@ fn on_a_terminal(words: &[&str]) -> (Child, File) {
     (command.spawn().unwrap(), File::from(ours))
 }
 
-/// What a terminal is sent up to this text, or to the end.
+/// The output up to this text, or to the end.
 fn read_until(terminal: &mut File, text: &str) -> String {
     let (mut said, mut some) = (Vec::new(), [0; 4096]);
     while !String::from_utf8_lossy(&said).contains(text) {
         match terminal.read(&mut some) {
             Ok(0) => break,
             Ok(count) => said.extend_from_slice(&some[..count]),
-            // So says Linux when the other side is closed.
+            // Linux returns this when the other side is closed.
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => break,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!("{error}"),
@@ -49,7 +51,7 @@ fn read_until(terminal: &mut File, text: &str) -> String {
 fn a_value_that_is_shown_on_a_terminal_does_not_command_it() {
     let server = Halfping::serve("terminal", "");
     let body = serde_json::json!({ "text": HOSTILE, HOSTILE: 1 });
-    // As bytes: an escape would be safe already.
+    // As bytes: an escape would be harmless already.
     let body = body.to_string().replace("\\u0007", "");
     let request = format!(
         "PUT /hostile HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
@@ -77,7 +79,7 @@ fn a_value_that_is_shown_on_a_terminal_does_not_command_it() {
             |c: char| (c.is_control() && c != '\r' && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c);
         assert!(!shown.contains(commands), "{words:?}: {shown:?}");
     }
-    // A program is given what the server sends. PROTOCOL V6
+    // Programs get the bytes that the server sends. PROTOCOL V6
     let sent: String = body
         .chars()
         .map(|c| match c {

@@ -1,6 +1,8 @@
-//! The commands against the real server: `halfping serve` and `halfping demo`, each on a port of its own.
+//! Commands against the real server: `halfping serve` and `halfping demo`, each on a port of its
+//! own.
 
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
@@ -10,7 +12,7 @@ use std::time::{Duration, Instant};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// The longest that anything here may take.
+/// The longest wait.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn halfping(args: &[&str]) -> Command {
@@ -19,7 +21,7 @@ fn halfping(args: &[&str]) -> Command {
     command
 }
 
-/// A process that is ended with its test.
+/// A process that is killed when its test ends.
 struct Running {
     child: Child,
     stderr: Lines<BufReader<ChildStderr>>,
@@ -32,7 +34,7 @@ impl Running {
         Running { child, stderr }
     }
 
-    /// Reads stderr up to a line with this text in it.
+    /// Reads stderr up to a line with this text.
     #[track_caller]
     fn says(&mut self, text: &str) -> String {
         let mut said = Vec::new();
@@ -74,7 +76,7 @@ impl Drop for Running {
     }
 }
 
-/// A server and where it listens.
+/// Starts a server. Returns its address too.
 fn server(args: &[&str]) -> (Running, String) {
     let mut server = Running::start(args);
     let line = server.says("listening on http://");
@@ -92,7 +94,8 @@ fn run(args: &[&str], stdin: &[u8]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// Runs a command and compares its exit code and what it says: the whole stdout of a success, a part of stderr otherwise.
+/// Runs a command and compares its exit code and output: the whole stdout of a success, a part of
+/// stderr otherwise.
 #[track_caller]
 fn check(args: &[&str], stdin: &[u8], code: i32, expect: &str) {
     let output = run(args, stdin);
@@ -105,7 +108,7 @@ fn check(args: &[&str], stdin: &[u8], code: i32, expect: &str) {
     }
 }
 
-/// Writes something; what was written is read by the test.
+/// Runs a command that writes; the test reads the value itself.
 #[track_caller]
 fn write(args: &[&str]) {
     let output = run(args, b"");
@@ -150,7 +153,7 @@ fn a_refusal_is_1_and_says_why() {
 fn a_watch_prints_what_changes() {
     let (_server, address) = serve();
     let url = format!("{address}/v");
-    // Long enough that what changes is shorter than the whole.
+    // Long enough that a patch is shorter than the whole.
     let value = format!(r#"{{"a":{{"x":1.0,"y":"{0}"}},"b":{{"y":"{0}"}}}}"#, "y".repeat(200));
     write(&["put", &url, &value]);
     let mut watch = Running::start(&["watch", &url]);
@@ -200,7 +203,7 @@ fn a_watch_outlives_its_server() {
     let (_second, _) = server(&["serve", "--memory", "--listen", &address]);
     write(&["put", &url, "2"]);
     watch.says("connected again");
-    // What it may see before is that nothing is there: the new server began without the value.
+    // Before, it may see that nothing is there: the new server began without the value.
     assert!(lines.any(|line| line.ends_with("/a  = 2")));
 }
 
@@ -245,7 +248,7 @@ fn a_recording_is_replayed_digit_for_digit() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success() && said.starts_with("3 updates in "), "{said}");
         assert!(since.elapsed() >= Duration::from_millis(took_ms));
-        // Each by itself: which path came first is not promised.
+        // Each by itself: the order of paths is not promised.
         for (name, value) in [("1", "{\"n\":123456789012345678901}\n"), ("2", "null\n")] {
             check(&["get", &format!("{address}/below/x/{name}")], b"", 0, value);
         }
@@ -293,7 +296,7 @@ fn the_city_has_a_page_and_as_many_vehicles_as_are_wished() {
     let about: serde_json::Value = serde_json::from_slice(&about.stdout).unwrap();
     assert_eq!((&about["collection"], &about["vehicles"]), (&"/vehicles".into(), &50.into()));
     assert_eq!(about["streets"]["latitudes"].as_array().unwrap().len(), 16);
-    // What is wished, what stands there then, and how many there are.
+    // The wished number, the corrected one, and the number of vehicles.
     for (wish, put_right, vehicles) in [("70", "70", 70), ("\"many\"", "70", 70), ("-1.5", "1", 1)] {
         run(&["put", &format!("{address}/demo/vehicles"), wish], b"");
         until(&format!("{address}/demo/vehicles"), put_right);
@@ -338,13 +341,13 @@ fn a_recording_is_played_again_and_again() {
     assert_eq!((&about["bounds"]["north"], &about["vehicles"]), (&46.19.into(), &serde_json::Value::Null));
     let (a, b) = (format!("{address}/air/a"), format!("{address}/air/b"));
     until(&a, "46.1");
-    // It has not been heard of for long, so it is gone, until all begins anew.
+    // The vehicle has sent nothing for long, so it is gone until the recording begins anew.
     until(&b, "");
     until(&b, "46.0");
     until(&a, "46.1");
 }
 
-/// What a server answers to a request of one line.
+/// The answer of a server to a request of one line.
 fn http(address: &str, request: &str) -> String {
     let mut socket = std::net::TcpStream::connect(address).unwrap();
     write!(socket, "{request}\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
@@ -353,7 +356,7 @@ fn http(address: &str, request: &str) -> String {
     answer
 }
 
-/// Waits until what is at a URL holds this text; for none, until nothing is there.
+/// Waits until the value at a URL holds this text; for an empty text, until nothing is there.
 fn until(url: &str, text: &str) {
     let begun = Instant::now();
     loop {
@@ -386,7 +389,7 @@ fn logs_can_be_json_and_settings_a_file() {
     let line: serde_json::Value = serde_json::from_str(&server.says("listening")).unwrap();
     assert_eq!(line["level"], "INFO");
     assert!(line["address"].as_str().unwrap().starts_with("127.0.0.1:"));
-    // To the last line, and that says that all is over.
+    // All lines are JSON, and the last one says that the server has stopped.
     server.signal("-TERM");
     let mut rest = Vec::new();
     for line in server.stderr.by_ref().map_while(Result::ok) {
@@ -397,7 +400,7 @@ fn logs_can_be_json_and_settings_a_file() {
     assert!(rest.iter().filter_map(message).any(is_stopping), "{rest:?}");
     assert_eq!(rest.last().and_then(message).as_deref(), Some("stopped"), "{rest:?}");
     assert_eq!(server.ends(), 0);
-    // Also where it fails.
+    // A failure is logged as JSON too.
     let bad = config.with_file_name("bad.toml");
     std::fs::write(&bad, "listn = 1\n").unwrap();
     let failed = run(&["serve", "--config", bad.to_str().unwrap(), "--log-format", "json"], b"");
@@ -463,7 +466,7 @@ fn a_demo_that_is_read_only_cannot_be_written() {
     until(&format!("{address}/fleet"), "{\"vehicles\":1,");
 }
 
-/// A server that is started with these limits of open files.
+/// Starts a server with these limits of open files.
 #[cfg(unix)]
 fn with_open_files(soft: u32, hard: u32, arguments: &[&str]) -> Running {
     let line = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
@@ -482,7 +485,7 @@ fn as_many_connections_are_taken_as_the_system_allows() {
     let mut server = with_open_files(64, 400, &serve);
     let line = server.says("listening on http://");
     let address = line.split_once("listening on http://").unwrap().1.trim().to_owned();
-    // Fewer than are configured: that is said.
+    // The limit is below the configured connections, which is reported.
     let warning = server.says("open files");
     assert!(warning.contains("allows 400") && warning.contains("limits.connections"), "{warning}");
     let mut connections = Vec::new();
@@ -495,13 +498,13 @@ fn as_many_connections_are_taken_as_the_system_allows() {
         assert_eq!(&first, b"HTTP/1.1 200");
         connections.push(stream);
     }
-    // With enough, nothing is said of it.
+    // A sufficient limit is not reported.
     let few = [&serve[..], &["--limit", "connections=100"]].concat();
     let mut server = with_open_files(64, 400, &few);
     for line in server.stderr.by_ref() {
         let line = line.unwrap();
         assert!(!line.contains("open files"), "{line}");
-        // The last that is said at start.
+        // The last line at start.
         if line.contains("try: ") {
             break;
         }
@@ -513,7 +516,7 @@ fn a_server_can_end_with_whoever_started_it() {
     let words = ["serve", "--memory", "--listen", "127.0.0.1:0", "--until-stdin-ends"];
     let (mut server, _) = server(&words);
     drop(server.child.stdin.take());
-    // The end of its stderr is that of the process.
+    // The end of its stderr is the end of the process.
     assert!(server.stderr.by_ref().map_while(Result::ok).all(|line| !line.contains("panic")));
     assert_eq!(server.ends(), 0);
 }

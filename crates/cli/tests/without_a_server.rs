@@ -1,18 +1,19 @@
-//! What the command line does on its own: help, mistakes, and servers that are not there.
+//! The command line without a server: help, mistakes, and servers that cannot be reached.
 
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-/// Runs `halfping` and compares its exit code; each of `expect` has to be somewhere in what it says.
+/// Runs `halfping` and compares its exit code; its output has to contain each of `expect`.
 #[track_caller]
 fn check(args: &[&str], stdin: &str, code: i32, expect: &[&str]) {
     check_in(&[], args, stdin, code, expect);
 }
 
-/// The same with variables of the environment.
+/// Runs it with environment variables too.
 #[track_caller]
 fn check_in(environment: &[(&str, &str)], args: &[&str], stdin: &str, code: i32, expect: &[&str]) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_halfping"));
@@ -27,7 +28,7 @@ fn check_in(environment: &[(&str, &str)], args: &[&str], stdin: &str, code: i32,
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A command that does not read its input may be gone before all of it is written.
+    // A command that does not read its input may end before all of it is written.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
     let output = child.wait_with_output().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -38,7 +39,7 @@ fn check_in(environment: &[(&str, &str)], args: &[&str], stdin: &str, code: i32,
     }
 }
 
-/// An address at which nobody listens.
+/// An address without a listener.
 fn nowhere() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
@@ -149,7 +150,7 @@ fn an_empty_variable_is_as_good_as_none() {
         "HALFPING_LOG_FORMAT",
     ];
     let empty = names.map(|name| (name, ""));
-    // It gets as far as to find that the address is taken.
+    // Both commands get to the point of finding the address in use.
     for command in ["serve", "demo"] {
         let args = [command, "--memory", "--listen", &address];
         check_in(&empty, &args, "", 3, &["cannot listen on"]);
@@ -162,7 +163,7 @@ fn an_empty_variable_is_as_good_as_none() {
 
 #[test]
 fn what_is_no_halfping_server_is_3() {
-    // A site that answers everything with a page.
+    // A site that answers everything with a web page.
     let site = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = site.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
@@ -190,7 +191,7 @@ fn no_proxy_is_asked_for_what_is_on_this_machine() {
     let environment = ["http_proxy", "HTTP_PROXY", "all_proxy"].map(|name| (name, proxy.as_str()));
     let said = format!("cannot reach http://{nowhere}: no connection: Connection refused");
     check_in(&environment, &["get", &nowhere], "", 3, &[&said]);
-    // A proxy that is there would have answered for another machine.
+    // An existing proxy would have answered for another machine.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let proxy = format!("http://{}", listener.local_addr().unwrap());
     let asked = std::thread::spawn(move || {

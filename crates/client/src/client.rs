@@ -12,47 +12,48 @@ use crate::error::{BaseError, NetworkFault, NoAnswer, PathError, PeerFault, Refu
 use crate::frame::{Cursor, Problem};
 use crate::tls;
 
-/// The longest body that [`Client::get`] takes.
+/// The longest body that [`Client::get`] accepts.
 pub const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// The longest text of figures: a server has some hundred lines.
+/// The longest text of metrics that is accepted: a server has some hundred lines.
 const METRICS_BYTES_MAX: usize = 1024 * 1024;
-/// The longest problem document; more says nothing that a person would read.
+/// The longest problem document that is read; nobody would read a longer one.
 const PROBLEM_BYTES_MAX: usize = 64 * 1024;
-/// How long a connection may take to be made.
+/// The longest wait for a connection.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
-/// How long a request may take, from first to last byte.
+/// The longest time for a request, from first to last byte.
 const REQUEST_WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// Speaks to one Halfping API. Clones share their connections and cost nothing.
+/// Client of one Halfping API. Clones share their connections and cost nothing.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
     base: Url,
 }
 
-/// What [`Client::get`] read.
+/// Result of [`Client::get`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reading {
     /// The value as JSON text, numbers digit for digit as they were written.
     pub json: String,
-    /// The cursor of this state.
+    /// The cursor of the state that was read.
     pub cursor: Option<Cursor>,
 }
 
-/// What the server says of a write that it has made.
+/// Result of a write that the server has made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Written {
-    /// Whether nothing was there before.
+    /// Whether the write created the resource.
     pub created: bool,
-    /// The resource's cursor now.
+    /// The resource's cursor after the write.
     pub cursor: Option<Cursor>,
 }
 
 impl Client {
-    /// For the API at `base`, such as `http://127.0.0.1:7070`; it may be mounted below a path. No connection is made yet.
+    /// Makes a client of the API at `base`, such as `http://127.0.0.1:7070`; it may be mounted
+    /// below a path. No connection is made yet.
     pub fn new(base: &str) -> Result<Client, BaseError> {
         let url = Url::parse(base)
             .map_err(|error| BaseError::NotAUrl { base: base.to_owned(), why: error.to_string() })?;
@@ -65,7 +66,7 @@ impl Client {
         let tls = |error: &dyn std::error::Error| BaseError::Tls { why: error.to_string() };
         let mut http = reqwest::Client::builder();
         if is_loopback(&url) {
-            // A proxy's loopback is another machine's.
+            // A proxy would connect to the loopback of another machine.
             http = http.no_proxy();
         }
         let http = http
@@ -73,14 +74,16 @@ impl Client {
             .user_agent(concat!("halfping-client/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_WAIT_MAX)
             .redirect(Policy::none())
-            // An update is one small segment: it must not wait for the acknowledgement of the one before.
+            // An update is one small segment: it must not wait for the acknowledgement of the one
+            // before.
             .tcp_nodelay(true)
             .build()
             .map_err(|error| tls(&error))?;
         Ok(Client { http, base: url })
     }
 
-    /// Reads the resource at `path`, which is written as in a URL and may have a query (`/fleet?depth=1`).
+    /// Reads the resource at `path`, which is written as in a URL and may have a query
+    /// (`/fleet?depth=1`).
     pub async fn get(&self, path: &str) -> Result<Reading, RequestError> {
         let request =
             self.http.get(self.url(path)?).header(ACCEPT, "application/json").timeout(REQUEST_WAIT_MAX);
@@ -94,7 +97,7 @@ impl Client {
         Ok(Reading { json, cursor })
     }
 
-    /// Reads the server's figures, in a text format of Prometheus (O2). Proxies often hide them.
+    /// Reads the server's metrics, in a text format of Prometheus (O2). Proxies often hide them.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -110,12 +113,13 @@ impl Client {
         Ok(String::from_utf8(text).map_err(|_| PeerFault::NotText)?)
     }
 
-    /// Makes the resource exactly `json`, which is sent as it is.
+    /// Makes `json` the whole value of the resource. It is sent as it is.
     pub async fn put(&self, path: &str, json: impl Into<Bytes>) -> Result<Written, RequestError> {
         self.write(Method::PUT, path, Some(("application/json", json.into()))).await
     }
 
-    /// Merges `json` into the resource (RFC 7396): members that are `null` are removed, the others written.
+    /// Merges `json` into the resource (RFC 7396): members that are `null` are removed, the others
+    /// written.
     pub async fn merge(&self, path: &str, json: impl Into<Bytes>) -> Result<Written, RequestError> {
         self.write(Method::PATCH, path, Some(("application/merge-patch+json", json.into()))).await
     }
@@ -139,8 +143,8 @@ impl Client {
         let written =
             Written { created: answer.status() == StatusCode::CREATED, cursor: cursor(answer.headers()) };
         let is_ours = written.cursor.is_some();
-        // A connection goes back to the pool once its answer was read to the end, and its own task has had a turn: without
-        // that, the next write may find none idle and open another.
+        // A connection returns to the pool once its answer was read to the end and its own task has
+        // run. Without that, the next write may find no idle connection and open another.
         self::body(answer, PROBLEM_BYTES_MAX).await?;
         tokio::task::yield_now().await;
         if is_ours { Ok(written) } else { Err(PeerFault::NoCursor.into()) }
@@ -180,7 +184,7 @@ impl Client {
     }
 }
 
-/// Whether a URL leads to this machine, whatever the environment says of proxies.
+/// Whether a URL leads to this machine; then proxies from the environment are not used.
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_end_matches('.');
     match host.trim_matches(['[', ']']).parse::<IpAddr>() {
@@ -189,12 +193,13 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Whether a segment is `.` or `..`, also percent-encoded: `set_path` would resolve it, and the server never see it.
+/// Whether a segment is `.` or `..`, also percent-encoded: `set_path` would resolve it, and the
+/// server would never see it.
 fn is_dots(segment: &str) -> bool {
     matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
 }
 
-/// The answer, if it is a success; else why there is none.
+/// Sends a request. Returns a successful answer, or the reason why there is none.
 pub(crate) async fn send(request: RequestBuilder) -> Result<Response, NoAnswer> {
     let answer = request.send().await.map_err(|error| NoAnswer::Network(error.into()))?;
     let status = answer.status();
@@ -206,10 +211,10 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Response, NoAnswer> 
         let location = header(LOCATION).unwrap_or("nowhere").to_owned();
         return Err(NoAnswer::PeerFault(PeerFault::Redirect { status: status.as_u16(), location }));
     }
-    // The other form of Retry-After, a date, is not for a client without a calendar: no wait is asked for then.
+    // `Retry-After` can also be a date. This client has no calendar, so it then asks for no wait.
     let retry_after =
         header(RETRY_AFTER).and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
-    // The status is the answer; a body that cannot be read takes nothing away from it.
+    // The status is the answer, also when the body cannot be read.
     let problem = body(answer, PROBLEM_BYTES_MAX).await.ok();
     let problem = problem.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_else(|| Problem {
         title: status.canonical_reason().map(str::to_owned),
@@ -229,7 +234,7 @@ async fn body(mut answer: Response, max: usize) -> Result<Vec<u8>, RequestError>
     Ok(bytes)
 }
 
-/// The media type, without what follows it.
+/// The media type, without its parameters.
 fn content_type(headers: &HeaderMap) -> &str {
     let text =
         headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("nothing that it names");

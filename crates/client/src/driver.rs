@@ -14,48 +14,51 @@ use crate::error::{NetworkFault, NoAnswer, PathError, PeerFault, Refusal, WatchE
 use crate::frame::{Cursor, Frame};
 use crate::machine::Machine;
 
-/// A server has something to say at least every 15 s (N2). After three times that, nobody is there.
+/// Silence after which a connection is lost: three times the 15 s within which a server sends
+/// something (N2).
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 
-/// How to watch. The default is: everything, as fast as it can be taken, from the state now.
+/// Options of a watch. The default is the whole value, without a limit of rate, from the current
+/// state.
 #[derive(Debug, Clone, Default)]
 pub struct WatchOptions {
-    /// At most so many updates a second; the newest state at each (S9).
+    /// At most this many updates a second, each with the newest state (S9).
     pub rate: Option<f64>,
-    /// Cut the value so many levels of objects below the resource (R5).
+    /// Levels of objects below the resource that are sent (R5).
     pub depth: Option<u32>,
     /// Whole values only, no deltas (S4).
     pub whole: bool,
-    /// Start with what changed since this state (S8).
+    /// State to resume from: only later changes are sent (S8).
     pub since: Option<Cursor>,
 }
 
-/// One thing that happened on a watch.
+/// Event of a watch.
 #[derive(Debug)]
 pub enum Event {
-    /// The server answers. What changed since `since` comes next, or the whole state when there is no `since`.
+    /// The server has answered. The changes since `since` come next, or the whole state when there
+    /// is no `since`.
     Connected {
         /// The cursor that the stream resumes from.
         since: Option<Cursor>,
     },
     /// The next frame.
     Frame(Frame),
-    /// There is no connection now. The next call waits `retry_in` and tries again.
+    /// The connection is lost. The next call waits `retry_in` and tries again.
     Lost {
-        /// What happened.
+        /// The reason.
         why: Lost,
-        /// How long until the next attempt.
+        /// The wait before the next attempt.
         retry_in: Duration,
     },
 }
 
-/// Why a watch is without a connection, for now.
+/// Reason why a watch has no connection at the moment.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Lost {
     /// The server ended the stream, as it does when it drains.
     Closed,
-    /// Nothing came for so long, not even a sign of life.
+    /// Nothing came for this long, not even a keep-alive.
     Silent(Duration),
     /// The server cannot answer now (408, 429 or 5xx).
     Refused(Refusal),
@@ -74,10 +77,10 @@ impl fmt::Display for Lost {
     }
 }
 
-/// A resource being watched. Dropping it ends the stream.
+/// A watch of one resource. Dropping it ends the stream.
 pub struct Watch {
     client: Client,
-    /// Without `since`, which is the machine's to say.
+    /// The URL without `since`, which the machine adds.
     url: Url,
     machine: Machine,
     state: State,
@@ -105,8 +108,8 @@ enum Failure {
 }
 
 impl Client {
-    /// Watches the resource at `path`, which is written as in a URL and may have a query; what `options` say wins over it.
-    /// No connection is made before the first [`Watch::next`].
+    /// Watches the resource at `path`, which is written as in a URL and may have a query; `options`
+    /// take precedence over the query. No connection is made before the first [`Watch::next`].
     pub fn watch(&self, path: &str, options: WatchOptions) -> Result<Watch, PathError> {
         let mut url = self.url(path)?;
         let mut shape = Vec::new();
@@ -129,9 +132,9 @@ impl Client {
 }
 
 impl Watch {
-    /// The next thing that happens; waits for it. An error is the end.
+    /// Waits for the next event. An error ends the watch.
     ///
-    /// Dropping the future loses nothing, so it may stand in a `select!`.
+    /// Dropping the future loses nothing, so it can be used in a `select!`.
     pub async fn next(&mut self) -> Result<Event, WatchError> {
         loop {
             match &mut self.state {
@@ -206,7 +209,7 @@ impl fmt::Debug for Watch {
     }
 }
 
-/// Opens the stream. A server that takes the request but never answers is as silent as one that stops to send.
+/// Opens the stream. The wait for the head of the answer is limited like silence on the stream.
 async fn connect(client: Client, url: Url, silence_max: Duration) -> Result<Response, Failure> {
     let request = client.http().get(url).header(ACCEPT, "application/x-ndjson");
     let answer = match timeout_at(Instant::now() + silence_max, send(request)).await {
@@ -225,7 +228,7 @@ async fn connect(client: Client, url: Url, silence_max: Duration) -> Result<Resp
     }
 }
 
-/// Takes a parameter out of the query and leaves the others as they are written.
+/// Removes a parameter from the query and leaves the others as they are written.
 fn take_parameter(url: &mut Url, name: &str) -> Option<String> {
     let value = url.query_pairs().find(|(key, _)| key == name)?.1.into_owned();
     let others = url.query().unwrap_or_default().split('&');
@@ -248,11 +251,12 @@ mod tests {
     use super::*;
 
     const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\n\r\n";
-    /// At the end of an answer: the connection stays open and silent.
+    /// Mark at the end of an answer: the connection stays open and silent.
     const HOLD: &str = "(hold)";
 
-    /// Watches `/a` on a server that gives one of `answers` to each connection and then closes it. Compares the requests'
-    /// targets and the events, as one story. A wait is told in whole seconds.
+    /// Watches `/a` on a server that gives one of `answers` to each connection and then closes it.
+    /// Compares the requests' targets and the events, in one list. Waits are shown in whole
+    /// seconds.
     async fn check(answers: &[String], expect: &[&str]) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! What can go wrong, by operation; each error knows whose doing it is.
+//! Errors, by operation. Each tells which side caused it.
 
 use std::error::Error;
 use std::fmt;
@@ -7,87 +7,88 @@ use std::time::Duration;
 use crate::frame::Problem;
 use crate::machine::FrameError;
 
-/// Whose doing an error is, and so what can be done about it.
+/// The side that caused an error, and so what can be done about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Family {
-    /// The caller asked for what cannot be asked for. Trying again changes nothing.
+    /// The caller's request is not valid. Trying again changes nothing.
     Misuse,
-    /// The server understood and said no, for the reason in its problem document.
+    /// The server understood the request and refused it, for the reason in its problem document.
     Refused,
-    /// The other side does not speak the protocol.
+    /// The other side does not follow the protocol.
     PeerFault,
-    /// The network, or a server that is not well. Trying again may help.
+    /// The network failed, or the server is at fault. Trying again may help.
     Network,
 }
 
-/// A base address that a client cannot be made for.
+/// A base address that a client cannot use.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BaseError {
-    /// Not a URL at all.
+    /// The text is not a URL.
     #[error("`{base}` is not a URL: {why}")]
     NotAUrl {
-        /// What was given.
+        /// The text that was given.
         base: String,
-        /// What is wrong with it.
+        /// The parser's message.
         why: String,
     },
-    /// A URL, but not one of a server.
+    /// A URL of another scheme than `http` and `https`.
     #[error("`{base}` does not begin with http:// or https://")]
     NotHttp {
-        /// What was given.
+        /// The text that was given.
         base: String,
     },
-    /// A base address is a place to append paths to.
+    /// A URL with a query or a fragment, to which no path can be appended.
     #[error("`{base}` has a query or a fragment, so that no path can follow it")]
     HasQuery {
-        /// What was given.
+        /// The text that was given.
         base: String,
     },
     /// TLS cannot be set up on this machine.
     #[error("https cannot be used here: {why}")]
     Tls {
-        /// What is missing.
+        /// The reason.
         why: String,
     },
 }
 
-/// A path that cannot be asked for.
+/// A path that cannot be requested.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PathError {
-    /// `..` and the like: URL libraries resolve them, and so the request would be for something else.
+    /// A path with a `.` or `..` segment: URL libraries resolve it, and the request would be for
+    /// another path.
     #[error("the path `{path}` has a `.` or `..` segment")]
     DotSegment {
-        /// What was given.
+        /// The path that was given.
         path: String,
     },
-    /// `#` would silently cut the path.
+    /// A path with a `#`, which would silently cut it.
     #[error("the path `{path}` has a `#`; as part of a name it is written %23")]
     Fragment {
-        /// What was given.
+        /// The path that was given.
         path: String,
     },
-    /// Paths begin at the base.
+    /// A path that does not begin with `/`.
     #[error("the path `{path}` does not begin with `/`")]
     NotAbsolute {
-        /// What was given.
+        /// The path that was given.
         path: String,
     },
 }
 
-/// Why a request brought no answer that can be used.
+/// Error of a single request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// The path cannot be asked for.
+    /// The path cannot be requested.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// The server said no.
+    /// The server refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The other side is no Halfping server.
+    /// The other side is not a Halfping server.
     #[error(transparent)]
     PeerFault(#[from] PeerFault),
     /// The network failed, before or after the request was sent: a write may have happened.
@@ -96,7 +97,7 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// Whose doing it is.
+    /// The side that caused it.
     pub fn family(&self) -> Family {
         match self {
             RequestError::Path(_) => Family::Misuse,
@@ -107,23 +108,23 @@ impl RequestError {
     }
 }
 
-/// Why a watch ended for good.
+/// Error that ends a watch for good.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WatchError {
-    /// The server said no.
+    /// The server refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The other side is no Halfping server, or a newer one than this client knows.
+    /// The other side is not a Halfping server, or a newer one than this client knows.
     #[error(transparent)]
     PeerFault(#[from] PeerFault),
-    /// It had ended before this call.
+    /// The watch had ended before this call.
     #[error("the watch has ended")]
     Ended,
 }
 
 impl WatchError {
-    /// Whose doing it is.
+    /// The side that caused it.
     pub fn family(&self) -> Family {
         match self {
             WatchError::Refused(refusal) => refusal.family(),
@@ -133,7 +134,7 @@ impl WatchError {
     }
 }
 
-/// Why there is no successful answer: what the errors of all operations over HTTP have in common.
+/// Reason for an unsuccessful answer, shared by the errors of all operations over HTTP.
 #[derive(Debug)]
 pub(crate) enum NoAnswer {
     Refused(Refusal),
@@ -151,25 +152,25 @@ impl From<NoAnswer> for RequestError {
     }
 }
 
-/// The server's no: a status of 400 or more, and why.
+/// A refusal of the server: a status of 400 or more, and its problem document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
     /// The HTTP status.
     pub status: u16,
-    /// The problem document; empty but for a title when the answer had none.
+    /// The problem document; empty except for a title when the answer had none.
     pub problem: Problem,
-    /// How long the server asks to wait before the next try.
+    /// The wait that the server asks for before the next attempt.
     pub retry_after: Option<Duration>,
 }
 
 impl Refusal {
-    /// Whether the same request may be answered later: the server is at fault, or busy (408, 429, 5xx).
+    /// Whether the same request may succeed later: the server is at fault or busy (408, 429, 5xx).
     pub fn may_pass(&self) -> bool {
         self.status >= 500 || matches!(self.status, 408 | 429)
     }
 
-    /// [`Family::Network`] for 5xx, which says something about the server rather than about the request.
+    /// [`Family::Network`] for 5xx, which is about the server and not about the request.
     pub fn family(&self) -> Family {
         if self.status >= 500 { Family::Network } else { Family::Refused }
     }
@@ -187,49 +188,50 @@ impl fmt::Display for Refusal {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerFault {
-    /// We do not follow redirects: a write would turn into a read on the way, and a stream would hide the detour.
+    /// A redirect. It is not followed: a write would become a read, and a stream would hide the
+    /// detour.
     #[error("the server redirects ({status}) to {location}")]
     Redirect {
         /// The HTTP status.
         status: u16,
-        /// Where to.
+        /// The target of the redirect.
         location: String,
     },
-    /// A watch was answered, but with something else than a stream.
+    /// The answer to a watch was not a stream.
     #[error("the server answered with {content_type} rather than a stream of frames")]
     NotAStream {
         /// The answer's content type.
         content_type: String,
     },
-    /// A resource was answered, but with something else than JSON.
+    /// The answer to a read was not JSON.
     #[error("the server answered with {content_type} rather than JSON")]
     NotJson {
         /// The answer's content type.
         content_type: String,
     },
-    /// A write was answered, but without a cursor.
+    /// The answer to a write had no cursor.
     #[error("the server answered a write without the cursor that Halfping gives it")]
     NoCursor,
-    /// A body beyond all bounds.
+    /// The body is too long.
     #[error("the server's answer is longer than {max} bytes")]
     TooLong {
-        /// The bound.
+        /// The longest body that is accepted, in bytes.
         max: usize,
     },
-    /// A body that is not text.
+    /// The body is not text.
     #[error("the server's answer is not UTF-8")]
     NotText,
-    /// A stream that cannot be understood.
+    /// The stream cannot be parsed.
     #[error(transparent)]
     Frame(#[from] FrameError),
 }
 
-/// A connection that could not be made, or did not last.
+/// A connection that could not be made, or was lost.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {why}")]
 pub struct NetworkFault {
     what: &'static str,
-    /// The innermost cause: the layers in between say only that something went wrong.
+    /// The innermost cause: the layers around it give no details.
     why: String,
     connecting: bool,
     #[source]
@@ -237,7 +239,7 @@ pub struct NetworkFault {
 }
 
 impl NetworkFault {
-    /// Whether no connection could be made at all, so that nothing was sent.
+    /// Whether no connection could be made, so that nothing was sent.
     pub fn is_connect(&self) -> bool {
         self.connecting
     }
@@ -245,7 +247,7 @@ impl NetworkFault {
 
 impl From<reqwest::Error> for NetworkFault {
     fn from(error: reqwest::Error) -> NetworkFault {
-        // The URL is the caller's to name: it knows what the user typed.
+        // The caller names the URL, as it knows what the user typed.
         let error = error.without_url();
         let connecting = error.is_connect();
         let what = if connecting { "no connection" } else { "the connection failed" };

@@ -1,32 +1,33 @@
-//! The shapes on the wire: frames, cursors, problem documents.
+//! Wire formats: frames, cursors, problem documents.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-/// One line of a stream: what takes its reader to the state that `rev` names.
+/// One line of a stream: a change that leads to the state named by `rev`.
 ///
 /// Serialises to the line it came from (N1), member for member, with the value digit for digit.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Frame {
-    /// Which resource, on a stream of many (M1), spelled as it was asked for.
+    /// The path on a stream of many (M1), spelled as it was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// What `value` is.
+    /// The meaning of `value`.
     pub kind: Kind,
-    /// The cursor of the state after this frame. `None`: more of the same change follows, and what the reader holds is
-    /// incomplete until it has come (S5).
+    /// The cursor of the state after this frame. `None`: more of the same change follows, and the
+    /// reader's state is incomplete until it has come (S5).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rev: Option<Cursor>,
     /// Commit time of the newest change in the frame, in milliseconds since 1970, UTC (S10).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub t: Option<u64>,
-    /// The value or the patch, as JSON text. Always there with [`Kind::Snapshot`], [`Kind::Merge`] and [`Kind::Patch`].
+    /// The value or the patch, as JSON text. Always present with [`Kind::Snapshot`],
+    /// [`Kind::Merge`] and [`Kind::Patch`].
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub value: Option<Box<RawValue>>,
-    /// What went wrong. Always there with [`Kind::Error`].
+    /// The problem. Always present with [`Kind::Error`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Box<Problem>>,
     /// On a stream of many: every path now shows the state at `rev` (M2).
@@ -34,7 +35,7 @@ pub struct Frame {
     pub synced: bool,
 }
 
-/// What a frame carries (S2).
+/// Kind of a frame (S2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -44,7 +45,7 @@ pub enum Kind {
     Merge,
     /// RFC 6902 operations.
     Patch,
-    /// Nothing is here, now.
+    /// Nothing is at the path at present.
     Gone,
     /// The reader has everything up to the cursor.
     Synced,
@@ -58,12 +59,12 @@ pub enum Kind {
 pub struct Cursor(String);
 
 impl Cursor {
-    /// The text, as it goes into `since=`.
+    /// The text, as it is written in `since=`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// From the value of an `ETag` header, which has it in quotes.
+    /// Takes the cursor from the value of an `ETag` header, where it is in quotes.
     pub(crate) fn from_etag(etag: &str) -> Cursor {
         Cursor(etag.trim_start_matches("W/").trim_matches('"').to_owned())
     }
@@ -87,7 +88,7 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// A problem document (RFC 9457) of the server: why it said no (X1).
+/// Problem document (RFC 9457): the server's reason for a refusal (X1).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -101,13 +102,13 @@ pub struct Problem {
     /// The HTTP status that goes with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// What happened here, and where.
+    /// Details of this occurrence, and its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// What to do about it.
+    /// Advice on what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// The setting that was in the way.
+    /// The setting that caused the refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<String>,
     /// The value of that setting.
@@ -135,7 +136,7 @@ impl fmt::Display for Problem {
     }
 }
 
-// `null` is a value (V3). Serde would read `"value":null` as `None`, which is absence.
+// `null` is a value (V3). Serde would read `"value":null` as `None`, which means absence.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::<RawValue>::deserialize(deserializer).map(Some)
 }

@@ -1,8 +1,9 @@
 //! The Rust client of Halfping.
 //!
-//! [`Client`] reads and writes resources. [`Client::watch`] keeps a `GET` open and yields [`Event`]s for as long as you
-//! like: when the connection is lost it comes back by itself and resumes from the last cursor, so that what arrives is
-//! what changed meanwhile, once. [`Mirror`] holds the live value for those who want it rather than its changes.
+//! [`Client`] reads and writes resources. [`Client::watch`] keeps a `GET` open and yields
+//! [`Event`]s until it is dropped. When the connection is lost, it reconnects by itself and resumes
+//! from the last cursor, so that each change since then arrives once. [`Mirror`] holds the current
+//! value, for programs that want it instead of its changes.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,7 +29,8 @@
 //! # }
 //! ```
 //!
-//! The protocol's part of it, [`Machine`], does no IO: whoever brings another HTTP library can use it alone.
+//! The client's half of the protocol, [`Machine`], does no IO: it can be used alone with another
+//! HTTP library.
 
 mod client;
 mod driver;

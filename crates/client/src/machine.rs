@@ -1,8 +1,10 @@
 //! The client's half of the protocol, without IO.
 //!
-//! One law of use: [`feed`](Machine::feed) it what arrives, then take frames with [`next_frame`](Machine::next_frame)
-//! until there is none; when the connection is lost, tell it with [`lost`](Machine::lost), wait as long as it says, and
-//! come back with its [`cursor`](Machine::cursor). Time is an answer, randomness a seed: a test holds it in one hand.
+//! Use: pass received bytes to [`feed`](Machine::feed), then take frames with
+//! [`next_frame`](Machine::next_frame) until there is none. When the connection is lost, call
+//! [`lost`](Machine::lost), wait as long as it says, and reconnect with
+//! [`cursor`](Machine::cursor). Times to wait are returned and randomness comes from a seed, so
+//! that tests control both.
 
 use std::time::Duration;
 
@@ -10,53 +12,56 @@ use bytes::{Buf, BytesMut};
 
 use crate::frame::{Cursor, Frame, Kind};
 
-/// The longest line that a stream may bring: the largest value that a server sends in one piece unless it is configured
-/// otherwise (`value_bytes`, 64 MiB), and what stands around it.
+/// The longest line of a stream that is accepted: the largest value that a server sends in one
+/// piece by default (`value_bytes`, 64 MiB), and its frame.
 pub const LINE_BYTES_MAX: usize = 65 * 1024 * 1024;
 
-/// How long the first wait after a loss may be; each further one may be twice as long.
+/// The longest first wait after a loss; each further wait may be twice as long.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(250);
-/// What the doubling stops at.
+/// The longest wait that doubling leads to.
 const BACK_OFF_MAX: Duration = Duration::from_secs(10);
-/// The longest `Retry-After` that we obey: a server's slip (or a date far off) must not silence a reader for a day.
+/// The longest `Retry-After` that is obeyed: a server's mistake (or a date far off) must not
+/// silence a reader for a day.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
-/// How much of a line that cannot be understood is quoted.
+/// Characters of an unreadable line that an error quotes.
 const QUOTE_CHARS_MAX: usize = 80;
 
 const _: () = assert!(BACK_OFF_FIRST.as_millis() < BACK_OFF_MAX.as_millis());
 
-/// Turns the bytes of NDJSON streams into frames, and remembers what is needed to go on after a loss.
+/// Parser of NDJSON streams. It remembers what is needed to resume after a loss.
 #[derive(Debug)]
 pub struct Machine {
     line: BytesMut,
-    /// How far `line` is known to hold no line feed, so that a long line is not searched from its start at every chunk.
+    /// Length of the part of `line` that has no line feed, so that a long line is not searched from
+    /// its start at every chunk.
     searched: usize,
-    /// The stream is not what the protocol knows; nothing more of it is read.
+    /// The stream does not follow the protocol; nothing more of it is read.
     broken: bool,
     cursor: Option<Cursor>,
     back_off: Duration,
     random: u64,
 }
 
-/// The server sent what the protocol does not know. Nothing can be said about the state after it.
+/// A stream that does not follow the protocol. The state after it is unknown.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// A line that does not end.
+    /// A line that is too long.
     #[error("the server sent a line of more than {LINE_BYTES_MAX} bytes")]
     LineTooLong,
-    /// A line that is no frame.
+    /// A line that is not a frame.
     #[error("the server sent a line that is not a frame ({why}): {quote}")]
     NotAFrame {
-        /// What is wrong with it.
+        /// The parser's message.
         why: String,
-        /// How it begins.
+        /// The beginning of the line.
         quote: String,
     },
 }
 
 impl Machine {
-    /// A reader that has the state at `since`, or none. `seed` spreads the waits of many readers after one loss.
+    /// Makes the machine of a reader that has the state at `since`, or none. `seed` spreads the
+    /// waits of many readers after one loss.
     pub fn new(since: Option<Cursor>, seed: u64) -> Machine {
         Machine {
             line: BytesMut::new(),
@@ -68,15 +73,15 @@ impl Machine {
         }
     }
 
-    /// Takes what arrived. Take the frames out before the next call: that is what bounds the buffer.
+    /// Takes received bytes. Take the frames out before the next call: that bounds the buffer.
     pub fn feed(&mut self, bytes: &[u8]) {
         if !self.broken {
             self.line.extend_from_slice(bytes);
         }
     }
 
-    /// The next whole frame of what was fed, if there is one. After an error there is none until
-    /// the connection is lost.
+    /// The next whole frame, if there is one. After an error there is none until the connection is
+    /// lost.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         let next = self.try_next_frame();
         if next.is_err() {
@@ -102,17 +107,19 @@ impl Machine {
         }
     }
 
-    /// What to resume from: `since` of the next request.
+    /// The cursor to resume from: `since` of the next request.
     pub fn cursor(&self) -> Option<&Cursor> {
         self.cursor.as_ref()
     }
 
-    /// The connection is gone (or could not be made): how long to wait before the next.
+    /// Records that the connection is lost or could not be made. Returns the wait before the next.
     ///
-    /// The wait doubles with each loss until a frame arrives, and half of it is chance, so that the readers of a server
-    /// that restarts do not all return at once. `retry_after` is what the server asked for; it comes on top.
+    /// The wait doubles with each loss until a frame arrives, and half of it is random, so that the
+    /// readers of a server that restarts do not all return at once. `retry_after` is the server's
+    /// wish; it is added.
     pub fn lost(&mut self, retry_after: Option<Duration>) -> Duration {
-        self.line.clear(); // Half a line says nothing; what it would have said is part of what resuming brings.
+        // Half a line is discarded: resuming brings its content again.
+        self.line.clear();
         (self.searched, self.broken) = (0, false);
         let wait = self.back_off / 2 + (self.back_off / 2).mul_f64(self.chance());
         self.back_off = (self.back_off * 2).min(BACK_OFF_MAX);
@@ -121,7 +128,8 @@ impl Machine {
 
     fn remember(&mut self, frame: &Frame) {
         if frame.kind == Kind::Error {
-            return; // It says nothing about the state, and a stream of nothing but errors deserves longer waits.
+            // An error says nothing about the state. A stream of errors alone needs longer waits.
+            return;
         }
         self.back_off = BACK_OFF_FIRST;
         match &frame.rev {
@@ -130,15 +138,16 @@ impl Machine {
                 self.cursor = Some(rev.clone());
             }
             Some(_) => {}
-            // The first part of a value that replaces what the reader had. Resuming from the old cursor would bring only
-            // what changed since, on top of a part: there is nothing to resume from until the last part has come.
+            // The first part of a value that replaces the reader's. Resuming from the old cursor
+            // would bring only the changes since, on top of a part: there is nothing to resume from
+            // until the last part has come.
             None if frame.kind == Kind::Snapshot => self.cursor = None,
-            // Part of a change (S5). The old cursor still names a state that the reader has not fallen behind (S7).
+            // Part of a change (S5). The reader can still resume from the old cursor (S7).
             None => {}
         }
     }
 
-    /// A number in 0..1 (SplitMix64: small, and good enough to spread waits).
+    /// A random number in 0..1 (SplitMix64: small, and good enough to spread waits).
     fn chance(&mut self) -> f64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.random;
@@ -168,11 +177,11 @@ fn parse(line: &[u8]) -> Result<Option<Frame>, FrameError> {
 mod tests {
     use super::*;
 
-    /// Runs a script and compares what the machine made of it.
+    /// Runs a script and compares the machine's results.
     ///
-    /// `"lost"` and `"lost 3"` (with `Retry-After: 3`) lose the connection; anything else is fed as it is. The answer has
-    /// one item per frame (its kind and cursor, and its value), error and wait (in the range it may have), and ends with
-    /// the cursor to resume from.
+    /// `"lost"` and `"lost 3"` (with `Retry-After: 3`) lose the connection; anything else is fed as
+    /// it is. The results have one item per frame (its kind and cursor, and its value), error and
+    /// wait (with its permitted range), and end with the cursor to resume from.
     #[track_caller]
     fn check(script: &[&str], expect: &[&str]) {
         let mut machine = Machine::new(None, 1);

@@ -1,13 +1,13 @@
-//! The live value of one watched resource.
+//! The current value of one watched resource.
 
 use json_patch::{AddOperation, PatchOperation};
 use serde_json::Value;
 
 use crate::frame::{Cursor, Frame, Kind};
 
-/// Holds the value that the frames of one stream lead to.
+/// Mirror of a resource: applies the frames of one stream.
 ///
-/// Numbers become those of `serde_json::Value`; whoever needs them digit for digit reads the frames.
+/// Numbers become those of `serde_json::Value`; read the frames to keep them digit for digit.
 #[derive(Debug, Clone, Default)]
 pub struct Mirror {
     value: Option<Value>,
@@ -19,26 +19,26 @@ pub struct Mirror {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MirrorError {
-    /// The frame's body is not what its kind says, or is missing.
+    /// The frame's body does not fit its kind, or is missing.
     #[error("a {kind:?} frame without a body that can be read: {why}")]
     BadBody {
         /// The frame's kind.
         kind: Kind,
-        /// What is wrong with its body.
+        /// The parser's message.
         why: String,
     },
-    /// An operation of a patch finds no place in the value.
+    /// An operation of a patch refers to a place that does not exist in the value.
     #[error("the patch does not fit the value: {0}")]
     DoesNotFit(#[from] json_patch::PatchError),
 }
 
 impl Mirror {
-    /// Knows nothing yet.
+    /// A mirror that has no frame yet.
     pub fn new() -> Mirror {
         Mirror::default()
     }
 
-    /// The value now; `None` when nothing is there (or nothing is known yet).
+    /// The current value; `None` when nothing is there, or before the first frame.
     pub fn value(&self) -> Option<&Value> {
         self.value.as_ref()
     }
@@ -48,8 +48,8 @@ impl Mirror {
         self.cursor.as_ref()
     }
 
-    /// Whether the value is a state that the resource really had. It is not before the first frame, and not between the
-    /// parts of a large change (S5).
+    /// Whether the value is a state that the resource really had. It is not before the first frame,
+    /// nor between the parts of a large change (S5).
     pub fn is_complete(&self) -> bool {
         self.complete
     }
@@ -67,7 +67,7 @@ impl Mirror {
             }
             Kind::Gone => self.value = None,
             Kind::Synced => {}
-            Kind::Error => return Ok(()), // It says nothing about the value.
+            Kind::Error => return Ok(()), // An error says nothing about the value.
         }
         self.complete = frame.rev.is_some();
         if let Some(rev) = &frame.rev {
@@ -77,8 +77,8 @@ impl Mirror {
     }
 }
 
-/// A resumed reader may be ahead of the state that a patch starts from (S7): what the patch removes may be gone already,
-/// and what it replaces may be gone for now.
+/// Applies an operation to a value that may be ahead of the state that the patch starts from (S7).
+/// The target of a `remove` may be gone already, and that of a `replace` may be gone for now.
 fn apply_leniently(value: &mut Value, operation: PatchOperation) -> Result<(), MirrorError> {
     let Err(error) = json_patch::patch(value, std::slice::from_ref(&operation)) else { return Ok(()) };
     match operation {
@@ -101,8 +101,8 @@ fn body<T: serde::de::DeserializeOwned>(frame: &Frame) -> Result<T, MirrorError>
 mod tests {
     use super::*;
 
-    /// Applies frames (kind, cursor or "", body or "") and compares the value ("absent", or JSON), marked `partial` when it
-    /// is not complete. An error ends the run with its text.
+    /// Applies frames (kind, cursor or "", body or "") and compares the value ("absent", or JSON),
+    /// marked `partial` when it is not complete. An error ends the run with its text.
     #[track_caller]
     fn check(frames: &[(&str, &str, &str)], expect: &str) {
         let mut mirror = Mirror::new();

@@ -1,15 +1,16 @@
-//! How https is spoken: rustls with ring, and the roots that the platform trusts.
+//! TLS configuration: rustls with ring, and the roots that the platform trusts.
 
 use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_platform_verifier::Verifier;
 
-/// The TLS half of an HTTP client.
+/// TLS configuration of an HTTP client.
 ///
-/// It is made here, and not by reqwest from a process-wide default, because a library that installs such a default
-/// decides for every other library in the process. Plain http gets a set-up that trusts nobody: loading the platform's
-/// roots takes longer than most requests, and may fail where there are none.
+/// It is made here, and not by reqwest from a process-wide default, because a library that installs
+/// such a default decides for every other library in the process. Plain http gets a configuration
+/// that trusts nobody: loading the platform's roots takes longer than most requests, and may fail
+/// where there are none.
 pub(crate) fn config(scheme: &str) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let config =

@@ -1,7 +1,7 @@
-//! What one step of the engine costs: `cargo bench -p halfping-engine`.
+//! Cost of single steps of the engine: `cargo bench -p halfping-engine`.
 //!
-//! Where a step needs another before it (a delta needs a commit), only the step itself is timed, many at once. The budgets are in
-//! `BENCHMARKS.md`.
+//! If a step needs another before it (a delta needs a commit), only the step itself is timed, many
+//! at once. The budgets are in `BENCHMARKS.md`.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -12,7 +12,8 @@ use halfping_engine::{
     Timestamp, Watch, Write,
 };
 
-/// Documents that follow one another at one path; as many so that none is still in a cache of results.
+/// Documents that follow one another at one path; enough of them that no cached result is left when
+/// one comes again.
 const VERSIONS: usize = 64;
 /// Members of a large object.
 const MANY: usize = 10_000;
@@ -35,7 +36,8 @@ fn put(at: &str, value: &str) -> Write {
     Write { path: path(at), action: Action::Put(json(value)), condition: Condition::default() }
 }
 
-/// A vehicle's telemetry: ten members, of which position, speed and time differ from version to version.
+/// A vehicle's telemetry: ten members, of which position, speed and time differ from version to
+/// version.
 fn document(version: usize) -> String {
     format!(
         r#"{{"id":"bus-0417","route":"801","headsign":"801 TECH RIDGE","latitude":{:.6},"longitude":{:.6},"speed_mps":{:.5},"bearing_deg":184.5,"occupancy":"few","doors":"closed","reported_ms":{}}}"#,
@@ -77,7 +79,7 @@ fn drain_all(engine: &mut Engine, sessions: &[SessionId]) {
     }
 }
 
-/// Times `step` over and over, with `before` done outside the clock each time.
+/// Times `step` over and over; `before` is not timed.
 fn timed<S>(
     rounds: u64,
     state: &mut S,
@@ -140,8 +142,8 @@ fn commits(c: &mut Criterion) {
     group.finish();
 }
 
-/// A durable commit, worked out, put in line and applied. Each adds a member to one collection,
-/// in which so many wait together.
+/// A durable commit: made, queued and applied. Each adds a member to one collection, in which this
+/// many wait together.
 fn waiting(c: &mut Criterion) {
     let mut group = c.benchmark_group("durable commit");
     for waiting in [10, 100, 1000, 10_000] {
@@ -216,7 +218,8 @@ fn wide(members: usize) -> String {
     format!("{{{}}}", list.join(","))
 }
 
-/// One reader each of many alike objects, so that nothing is shared: one member of each changes, then all readers are served.
+/// One reader each of many alike objects, so that nothing is shared. One member of each changes,
+/// then all readers are served.
 fn deltas(c: &mut Criterion) {
     let mut group = c.benchmark_group("delta");
     for (members, objects) in [(10, 100), (MANY, 20)] {
@@ -300,7 +303,8 @@ fn snapshots(c: &mut Criterion) {
     group.finish();
 }
 
-/// A reader comes back after 1,000 commits that touched `k` of 10,000 members: what it costs must grow with `k` alone.
+/// A reader resumes after 1,000 commits that touched `k` of 10,000 members: the cost must grow with
+/// `k` alone.
 fn resuming(c: &mut Criterion) {
     let mut group = c.benchmark_group("resume");
     for touched in [10, 100] {
@@ -330,7 +334,7 @@ fn resuming(c: &mut Criterion) {
     group.finish();
 }
 
-/// All readers of one resource take the frame that the first of them had made.
+/// All readers of one resource take the frame that was made for the first of them.
 fn sharing(c: &mut Criterion) {
     let mut group = c.benchmark_group("fan-out");
     let at = "/vehicles/bus-0417";

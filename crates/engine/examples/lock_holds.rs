@@ -1,12 +1,13 @@
-//! Longest times that one call keeps the engine to itself: what a server's other clients wait for at most.
+//! Longest times that one call holds the engine: the longest that a server's other clients wait.
 //!
 //! ```sh
 //! cargo run --release -p halfping-engine --example lock_holds
 //! ```
 //!
-//! Each line is a request that is as bad as the limits allow. Bodies are parsed before, as a server does without the lock. The first figure
-//! is the longest call, the second all calls together: those that go on with what was left of it. Both are times of the processor, so that
-//! what else the machine does makes no difference.
+//! Each line is a request that is as bad as the limits allow. Bodies are parsed before, as a server
+//! does without the lock. The first figure is the longest call, the second all calls together, with
+//! those that continue the work. Both are processor times, so that other work of the machine makes
+//! no difference.
 
 #![allow(clippy::unwrap_used, reason = "a measurement ends when something is wrong")]
 
@@ -21,7 +22,7 @@ use rustix::time::{ClockId, clock_gettime};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A name, and what is done.
+/// A name, and the function to run.
 type Scenario = (&'static str, fn(&str));
 
 fn main() {
@@ -46,7 +47,7 @@ fn main() {
     }
 }
 
-/// Time that this thread has had a processor.
+/// Processor time of this thread.
 fn busy() -> Duration {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
@@ -76,7 +77,7 @@ fn write(at: &str, action: Action) -> Vec<Write> {
     vec![Write { path: path(at), action, condition: Condition::default() }]
 }
 
-/// Does something, then all that is left of it.
+/// Runs `act`, then all the work that it leaves.
 fn measure(scenario: &str, what: &str, engine: &mut Engine, act: impl FnOnce(&mut Engine) -> String) {
     let begun = busy();
     let outcome = act(engine);
@@ -107,7 +108,7 @@ fn commit(engine: &mut Engine, writes: &[Write]) -> String {
     }
 }
 
-/// A durable commit, from the time when it is worked out until it is applied.
+/// A durable commit, from its making until it is applied.
 fn commit_durably(engine: &mut Engine, writes: &[Write]) -> String {
     match engine.submit(writes, Timestamp(0)) {
         Submitted::Waits => {
@@ -256,7 +257,7 @@ fn crowd(name: &str) {
         }
         let what = format!("800,000 idle links {what}");
         measure(name, &format!("a commit, {what}"), &mut engine, |engine| {
-            // What takes the place of an object, or of a leaf, is news for all beneath.
+            // A change of an object or leaf into another value is news for all links beneath.
             engine.commit(&write("/", Action::Merge(json(r#"{"p":{}}"#))), Timestamp(0)).unwrap();
             engine.take_woken().len().to_string()
         });
@@ -292,7 +293,7 @@ fn bodies(name: &str) {
     }
 }
 
-/// What one small commit takes at worst while a tree grows and shrinks.
+/// Worst time of one small commit while a tree grows and shrinks.
 fn singles(name: &str) {
     let mut engine = engine();
     let mut worst = Duration::ZERO;
@@ -319,8 +320,8 @@ fn singles(name: &str) {
     println!("{name:>8}  a million members come and go: worst {worst:?}; over 1, 5, 20 ms: {over:?}");
 }
 
-/// Pulls a session until it has nothing more to say, as a server does: each time until it has taken
-/// so many bytes, or the engine says that others come first.
+/// Pulls a session until it has nothing more to send. As in a server, each pull ends after a number
+/// of bytes, or when the engine says that others come first.
 fn pull(name: &str, what: &str, engine: &mut Engine, session: SessionId, now: Tick) {
     const AHEAD_BYTES: usize = 16 << 10;
     let (mut longest, mut all) = (Duration::ZERO, Duration::ZERO);
@@ -345,7 +346,7 @@ fn pull(name: &str, what: &str, engine: &mut Engine, session: SessionId, now: Ti
     println!("{name:>8}  {what:<52} {longest:>9.2?}, {all:>9.2?} in {pulls} pulls, {frames} frames");
 }
 
-/// Readers that come back to an object of which few members were written very often.
+/// Readers that resume on an object of which few members were written very often.
 fn rewrites(name: &str) {
     for hot in [1, 2000, 300_000] {
         let mut engine = engine();
@@ -372,7 +373,7 @@ fn rewrites(name: &str) {
     }
 }
 
-/// A reader that was told of an object in whose place there is another, a large one.
+/// A reader that was told of an object which another, large one has replaced.
 fn returns(name: &str) {
     let mut engine = engine();
     fill(&mut engine, "/f/g", 1000, |i| i.to_string());
@@ -456,7 +457,7 @@ fn rows(name: &str) {
     println!("{name:>8}  {:<52} {:>9.2?}", format!("{} rows of 4 kB", checkpoint.rows.len()), busy() - begun);
 }
 
-/// Frames that are kept for others, when there are too many.
+/// Shared frames that are kept, when there are too many.
 fn sharing(name: &str) {
     let mut engine = engine();
     let sessions = [engine.open(), engine.open()];

@@ -1,10 +1,11 @@
-//! What a tree costs in memory, against the length of its JSON text.
+//! Memory of a tree, compared with the length of its JSON text.
 //!
 //! `cargo run --release -p halfping-engine --example tree_memory -- RECORDING.ndjson.gz`
 //!
-//! A recording has one JSON object a line: `{"t":1533099600000,"path":"/aircraft/4067f2","value":{…}}`. Everything in it is committed, and
-//! then the engine's live heap is measured: bytes that were asked of the allocator, and the growth of the process (which
-//! has the allocator's own losses in it).
+//! A recording has one JSON object a line:
+//! `{"t":1533099600000,"path":"/aircraft/4067f2","value":{…}}`. All of it is committed. Then the
+//! engine's live heap is measured: bytes requested from the allocator, and the growth of the
+//! process (which includes the allocator's overhead).
 
 use std::alloc::System;
 use std::fs::File;
@@ -17,7 +18,7 @@ use halfping_engine::{Action, Condition, Engine, Epoch, Json, Limits, Path, Time
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Counts live bytes: those asked for, without the allocator's rounding.
+/// Counts live bytes: those requested, without the allocator's rounding.
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
@@ -45,7 +46,8 @@ fn main() -> ExitCode {
 }
 
 fn measure(file: &str) -> Result<(), Box<dyn std::error::Error>> {
-    // Times of commits are kept apart from the tree, in a table of bounded size: a tree without them tells the two apart.
+    // Times of commits are kept apart from the tree, in a table of bounded size: a tree without
+    // them shows the size of each.
     let timeless = Filled::with(file, |_| Timestamp(0))?;
     let timed = Filled::with(file, |update| Timestamp(update.t as u64))?;
     let stats = timeless.engine.stats();
@@ -60,12 +62,12 @@ fn measure(file: &str) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// An engine into which a recording was committed, line by line.
+/// An engine with a recording, committed line by line.
 struct Filled {
     engine: Engine,
-    /// What the allocator was asked for, and has not got back.
+    /// Live bytes of the heap.
     heap: usize,
-    /// By how much the process grew; 0 where there is no way to tell.
+    /// Growth of the process; 0 where the system does not tell.
     resident: usize,
 }
 
@@ -99,7 +101,7 @@ impl Filled {
     }
 }
 
-/// The resident memory of this process.
+/// The resident memory of this process, in bytes.
 fn resident_bytes() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

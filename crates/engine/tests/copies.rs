@@ -1,4 +1,5 @@
-//! Copies of large values in steps: whatever is written meanwhile, a copy is the value as it is when the last step is done, to the byte.
+//! Copies of large values in steps: whatever is written meanwhile, a copy is the value at the time
+//! of its last step, to the byte.
 
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
@@ -6,7 +7,7 @@ use halfping_engine::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// What happens between two steps: a merge patch at `/queue`, or all of it anew.
+/// A write between two steps: a merge patch at `/queue`, or a new value for all of it.
 fn churn() -> impl Strategy<Value = Value> {
     let leaf =
         || prop_oneof![Just(Value::Null), (0..9).prop_map(Value::from), "[a-z]{0,60}".prop_map(Value::from)];
@@ -117,7 +118,8 @@ fn a_copy_ends_although_more_has_changed_than_one_step_can_look_at() {
             break;
         }
     }
-    // All of it changes while the copy is on its way, in commits that each are less than a step.
+    // All of it changes while the copy is in progress, in commits that are each smaller than a
+    // step.
     for n in 0..20 {
         merge(&mut engine, &json!({ "queue": members(n + 1, n * 100..n * 100 + 100) }));
     }

@@ -1,5 +1,6 @@
-//! The oracle for deltas: for every pair of revisions r <= now, what a link is told since r takes the value at r (and any value in
-//! between) to the value now. Patches are applied by the `json-patch` crate, not by us.
+//! The oracle for deltas: for every pair of revisions r <= now, the frames of a link since r take
+//! the value at r (and any value in between) to the value now. The crate `json-patch` applies
+//! patches, not our own code.
 
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
@@ -35,7 +36,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Names at the root are never empty: they are what URLs can say.
+/// Names at the root are never empty: URLs have no empty names.
 fn place() -> impl Strategy<Value = Vec<usize>> {
     (prop_oneof![Just(0usize), Just(1), Just(4)], proptest::collection::vec(0..NAMES.len(), 0..3))
         .prop_map(|(first, rest)| std::iter::once(first).chain(rest).collect())
@@ -54,7 +55,7 @@ fn pointer(place: &[usize]) -> String {
     place.iter().map(|n| format!("/{}", NAMES[*n].replace('~', "~0").replace('/', "~1"))).collect()
 }
 
-/// Writes through the root, so that empty names can be reached too.
+/// Writes through the root, so that empty names are reached too.
 fn perform(engine: &mut Engine, step: &Step, now: u64) {
     let (op, place, value) = match step {
         Step::Put(place, value) => ("add", place, Some(value)),
@@ -77,7 +78,8 @@ fn perform(engine: &mut Engine, step: &Step, now: u64) {
 
 fn commit(engine: &mut Engine, action: Action, now: u64) {
     let write = Write { path: Path::ROOT, action, condition: Condition::default() };
-    // What cannot be applied is refused; the tree must then be as it was, which the history checks.
+    // A patch that cannot be applied is refused; the tree must then be unchanged, which the history
+    // checks.
     let _ = engine.commit(&[write], Timestamp(now));
     engine.take_woken();
 }
@@ -149,7 +151,7 @@ impl World {
         Watch { since: since.map(|r| self.engine.cursor(r)), depth, ..Watch::new(path) }
     }
 
-    /// Everything that a new link is told, from a cursor.
+    /// All frames of a new link, from a cursor.
     fn told(&mut self, watch: &Watch) -> Vec<std::sync::Arc<Frame>> {
         let session = self.engine.open();
         self.engine.watch(session, 0, watch);
@@ -188,14 +190,14 @@ proptest! {
         let (r, then) = world.history[since].clone();
         let frames = world.told(&world.watch(path, Some(r), depth));
 
-        // Strictly, from the state at the cursor.
+        // Strict, from the state at the cursor.
         let mut state = view(&then, path, depth);
         frames.iter().for_each(|frame| apply(&mut state, frame, true));
         prop_assert_eq!(&state, &goal, "strict, since {:?}: {:?}", r, &frames);
         if let Some(last) = frames.last() {
             prop_assert!(last.revision.is_some(), "the last frame completes the state");
         }
-        // Leniently, from a state in between.
+        // Lenient, from a state in between.
         let mut state = view(&world.history[between].1, path, depth);
         frames.iter().for_each(|frame| apply(&mut state, frame, false));
         prop_assert_eq!(&state, &goal, "from between, since {:?}: {:?}", r, &frames);
@@ -204,7 +206,7 @@ proptest! {
         let mut state = Some(serde_json::json!({ "stale": true }));
         frames.iter().for_each(|frame| apply(&mut state, frame, true));
         prop_assert_eq!(&state, &goal, "from nothing: {:?}", &frames);
-        // From a cursor that cannot be: a snapshot, or word that nothing is there.
+        // From a cursor of the future: a snapshot, or `gone`.
         let future = Revision(world.engine.revision().0 + 1);
         let frames = world.told(&world.watch(path, Some(future), depth));
         prop_assert!(matches!(frames[0].kind, Kind::Snapshot | Kind::Gone));
@@ -306,7 +308,7 @@ fn a_written_null_and_an_object_made_anew_come_as_json_patch() {
     assert_eq!(std::str::from_utf8(&frames[0].body), Ok(expected));
 }
 
-/// What a busy collection goes through: members of `queue`, members of its members, and all of it.
+/// Writes to a busy collection: members of `queue`, members of its members, and all of it.
 #[derive(Clone, Debug)]
 enum Churn {
     Set(usize, Value),
@@ -406,7 +408,7 @@ proptest! {
 
 /// The next frame of a session that has one.
 fn next_frame(world: &mut World, session: SessionId) -> std::sync::Arc<Frame> {
-    // A turn may end after many looks: then it goes on with the next.
+    // A turn may end after many members are looked at; the next one continues.
     let next = world.engine.next(session, Tick(0)).or_else(|| {
         assert_eq!(world.engine.take_woken().len(), 1, "it is woken to go on");
         world.engine.next(session, Tick(0))
@@ -414,7 +416,8 @@ fn next_frame(world: &mut World, session: SessionId) -> std::sync::Arc<Frame> {
     next.unwrap().frame.unwrap()
 }
 
-/// Frames that a slow reader takes until it is in step with a collection that never rests: 40 members change for each frame.
+/// Frames that a slow reader takes until it is in step with a collection that never rests: 40
+/// members change for each frame.
 fn frames_until_synced(path: &[&str], limits: Limits, common_names: bool) -> usize {
     let mut world = World::new(limits);
     let filler = "x".repeat(100);
@@ -436,7 +439,7 @@ fn frames_until_synced(path: &[&str], limits: Limits, common_names: bool) -> usi
         false => format!("q{turn}-{i}"),
     };
     for turn in 0..1000 {
-        // (An object in the place of another is a longer story: a merge patch cannot tell it.)
+        // Not an object in place of another, which a merge patch cannot express.
         let value = if common_names { serde_json::json!(turn) } else { serde_json::json!({ "n": turn }) };
         let comes = (0..20).map(|i| (name(turn, i), value.clone()));
         let goes = (0..20).filter_map(|i| Some((name(turn.checked_sub(5)?, i), Value::Null)));

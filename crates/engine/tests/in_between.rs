@@ -1,4 +1,5 @@
-//! Ephemeral commits while durable ones wait for the disk (PROTOCOL W12): each comes to what it would come to at its revision.
+//! Ephemeral commits while durable ones wait for the disk (PROTOCOL W12): each has the result that
+//! it would have at its revision.
 
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
@@ -69,7 +70,7 @@ fn follows(tree: Value, first: Write, second: Write, then: Value) {
 
 #[test]
 fn a_put_beside_an_ephemeral_region_is_what_was_put() {
-    // With the revision and under the ETag of the PUT, nothing else was ever there.
+    // With the revision and the ETag of the PUT, no other value was ever there.
     follows(
         json!({ "v": { "x": { "q": 0 } } }),
         put("/v/x", json!({ "q": 1 })),
@@ -120,7 +121,7 @@ fn what_a_write_would_create_is_not_created_meanwhile() {
     let mut engine = engine(Limits::default(), &["/e"], json!({}));
     let both = [put("/e/a", json!(1)), put("/d", json!(1))];
     assert_eq!(engine.submit(&both, Timestamp(0)), Submitted::Waits);
-    // It would make `/e` as well.
+    // The write would create `/e` as well.
     assert_eq!(submit(&mut engine, put("/e/b", json!(2))), Submitted::Follows);
     let created = settle(&mut engine).into_iter().flat_map(Result::unwrap).map(|w| w.created);
     assert_eq!(created.collect::<Vec<_>>(), [true, true, true]);

@@ -57,9 +57,9 @@ fn small() -> impl Strategy<Value = Value> {
 #[derive(Clone, Debug)]
 enum Step {
     Own(Value),
-    /// To a durable region, or an ephemeral one.
+    /// A write to a durable region (true) or an ephemeral one.
     Write(bool, Value),
-    /// What waits becomes durable, or is given up.
+    /// The waiting writes become durable (true), or are given up.
     Settle(bool),
 }
 
@@ -116,7 +116,7 @@ proptest! {
                 }
                 Step::Settle(works) => {
                     if let Some(batch) = engine.take_batch() {
-                        // What is on disk comes after all that anybody was told of.
+                        // The batch on disk comes after every revision that a reader was told of.
                         prop_assert!(batch.first == Revision::NONE || batch.first > engine.revision());
                         if works {
  drop(engine.settle());

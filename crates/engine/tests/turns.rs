@@ -1,4 +1,4 @@
-//! Nobody has the engine to itself for long: sessions are told in turns.
+//! Turns: no session holds the engine for long.
 
 #![allow(clippy::unwrap_used, reason = "a test ends when something is wrong")]
 
@@ -28,7 +28,7 @@ fn commit(engine: &mut Engine, write: Write) -> Revision {
     written[0].revision
 }
 
-/// An object of as many members, each the same.
+/// An object of this many members, each the same.
 fn members(count: usize, value: &str) -> String {
     let members: Vec<String> = (0..count).map(|i| format!("\"k{i}\":{value}")).collect();
     format!("{{{}}}", members.join(","))
@@ -83,7 +83,8 @@ fn readers_that_come_back_to_members_written_again_and_again_look_in_turns() {
     let mut engine = engine();
     engine.set_pace(8192, 4096, 1000);
     commit(&mut engine, merge("/f", &members(4000, "0")));
-    // A few hundred members in a row: what is written again is not among the newest by then.
+    // A few hundred members in a row: a member that is written again is not among the newest by
+    // then.
     let mut cursors = Vec::new();
     for round in 0..4000 {
         let value = format!("{{\"k{}\":{round}}}", round * 7 % 2000);
@@ -134,7 +135,7 @@ fn a_reader_on_its_way_reads_very_many_notes_in_parts() {
     engine.watch(session, 0, &Watch::new(at("/f")));
     engine.take_woken();
     engine.next(session, Tick(0)).unwrap();
-    // Elsewhere, members come and are forgotten.
+    // In another object, members come and are forgotten.
     for round in 0..40_000 {
         let elsewhere = format!("{{\"q{round}\":1,\"q{}\":null}}", round - 1);
         commit(&mut engine, merge("/g", &elsewhere));
@@ -155,7 +156,7 @@ fn what_a_large_batch_was_laid_over_the_tree_is_dropped_where_nobody_waits() {
     };
     waits(&mut engine, merge("/f", &members(2000, "1")));
     engine.take_batch().unwrap();
-    // Those that come meanwhile are worked out upon it, and stay when it is applied.
+    // Commits that come meanwhile are made upon it, and stay when it is applied.
     waits(&mut engine, merge("/f/k7", r#"{"a":1}"#));
     waits(&mut engine, merge("/f/k7", r#"{"b":2}"#));
     assert_eq!(engine.settle().len(), 1);

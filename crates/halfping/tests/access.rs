@@ -1,6 +1,7 @@
-//! Who may: pages of other origins, names that lead here, and servers that are only read.
+//! Access: pages of other origins, names that lead here, and servers that are read-only.
 
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -20,13 +21,13 @@ use serde_json::{Value, json};
 const APP: &str = "https://app.example.org";
 const HANDSHAKE: &str = "GET /\nConnection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==";
 
-/// Asks with a `Host` of its own, on a connection of its own.
+/// Sends a request with a `Host` of its own, on a connection of its own.
 fn ask_as(address: SocketAddr, host: &str, short: &str) -> Answer {
     let (head, body) = short.split_once("\n\n").unwrap_or((short, ""));
     Connection::open(address).ask(&format!("{head}\nHost: {host}\n\n{body}"))
 }
 
-/// Sends a whole request, and reads until the server closes; returns the status.
+/// Sends a whole request, and reads until the server closes. Returns the status.
 fn status_of(address: SocketAddr, text: &str) -> u16 {
     let mut connection = Connection::open(address);
     connection.send(text.replace('\n', "\r\n").as_bytes());
@@ -45,7 +46,7 @@ fn with_cors(cors: Cors) -> Running {
     serve_exactly(Options { cors, ..Options::default() })
 }
 
-/// What pages can send without asking first, and what they cannot.
+/// Headers of requests: those that pages can send without a preflight, and others.
 const TYPES: &[&str] = &[
     "X-None: 1",
     "Content-Type:",
@@ -56,13 +57,13 @@ const TYPES: &[&str] = &[
     "Content-Type: application/merge-patch+json",
 ];
 
-/// How a page of another origin shows.
+/// Headers of a page of another origin.
 const STRANGE: &[&str] = &[
     "Origin: http://evil.example",
     "Origin: https://localhost.evil.example",
     "Origin: null",
     "Origin: file://",
-    "Origin: http://localhost:443", // not the port that the server is asked for by
+    "Origin: http://localhost:443", // not the port in `Host`
     "Sec-Fetch-Site: cross-site",
     "Sec-Fetch-Site: same-site",
     "Sec-Fetch-Site: cross-site\nOrigin: http://evil.example",
@@ -73,14 +74,15 @@ const STRANGE: &[&str] = &[
     "Sec-Fetch-Site: cross-site\nOrigin: http://localhost",
 ];
 
-/// Who is let in wherever CORS is closed.
+/// Headers of requests that are allowed wherever CORS is closed.
 const OWN: &[&str] = &[
     "X-None: 1",
     "Origin: http://localhost",
     "Origin: https://localhost", // through a proxy that ends TLS
     "Sec-Fetch-Site: none",
     "Sec-Fetch-Site: same-origin",
-    "Sec-Fetch-Site: same-origin\nOrigin: https://app.example.net", // through one that changes `Host`
+    // Through a proxy that changes `Host`
+    "Sec-Fetch-Site: same-origin\nOrigin: https://app.example.net",
     "Sec-Fetch-Site: same-origin\nOrigin: null",
 ];
 
@@ -165,7 +167,7 @@ fn a_page_of_another_origin_follows_nothing() {
     for short in follow("Sec-Fetch-Site: cross-site") {
         check_as(&server, "localhost", &short, "403 forbidden-origin");
     }
-    // Nor does it wait.
+    // It does not wait either.
     let etag = ask_as(server.address, "localhost", "GET /a").cursor();
     let wait = format!("GET /a\nIf-None-Match: \"{etag}\"\nPrefer: wait=60\nOrigin: http://evil.example");
     check_as(&server, "localhost", &wait, "403 forbidden-origin");
@@ -173,7 +175,8 @@ fn a_page_of_another_origin_follows_nothing() {
     assert!(metrics.text().contains("halfping_links 0\n"), "{}", metrics.text());
     assert!(!metrics.text().contains("halfping_streams{"), "{}", metrics.text());
 
-    // The own origin, by either scheme and with its port said or not; and those that CORS allows, whatever the browser calls their site.
+    // The own origin, with either scheme, with and without its port; and those that CORS allows,
+    // whatever the browser says of their site.
     for (host, origin) in [
         ("localhost", "http://localhost"),
         ("localhost:80", "http://localhost"),
@@ -203,7 +206,7 @@ fn what_a_page_of_another_origin_may_still_ask_for_it_cannot_read() {
                 answer.header("access-control-allow-origin").filter(|o| !o.starts_with("http://localhost")),
                 None
             );
-            // A page of this machine may read it, and so it may have it by any way.
+            // A page of this machine may read it by CORS, and so by any other way.
             let is_let_in = answer.header("access-control-allow-origin").is_some();
             let policy = answer.header("cross-origin-resource-policy");
             assert_eq!(policy, (!is_let_in).then_some("same-origin"), "{short} {strange}");
@@ -256,7 +259,8 @@ const THEIRS: &[&str] = &[
 
 #[test]
 fn on_a_loopback_address_only_loopback_names_lead_here() {
-    // PROTOCOL O10: the page and the server are one origin to the browser, and the name is all that tells.
+    // PROTOCOL O10: to the browser, the page and the server are one origin. Only the name shows the
+    // difference.
     let server = with_cors(Cors::Loopback);
     for ours in OURS {
         ask_as(server.address, "localhost", "PUT /a\n\n0");
@@ -344,7 +348,8 @@ fn a_host_is_one_and_valid() {
         check_as(&server, invalid, "PUT /a\n\n1", "400 bad-header");
     }
     check_as(&server, "localhost\nHost: localhost", "GET /", "400 bad-header");
-    // An absolute target says it once more, or says something else. Only HTTP/1.0 may say nothing, and no browser speaks that.
+    // An absolute target repeats the name, or has another one. Only HTTP/1.0 may leave the name
+    // out, and no browser uses that.
     check_as(&server, "localhost", "GET http://localhost/", "200");
     check_as(&server, "localhost", "GET http://evil.example/", "400 bad-header");
     check_as(&server, "evil.example", "GET http://localhost/", "400 bad-header");
@@ -357,7 +362,7 @@ fn a_host_is_one_and_valid() {
 
 #[test]
 fn health_is_told_by_whatever_name_it_is_asked_for() {
-    // PROTOCOL O15: load balancers ask by address, and it says nothing that is kept from anybody.
+    // PROTOCOL O15: load balancers use the address, and the answer holds no secret.
     let hosts = Hosts::Named(vec!["api.example.org".to_owned()]);
     let server = serve_exactly(Options { hosts, ..Options::default() });
     for name in OURS.iter().chain(THEIRS).chain(&["10.0.0.5:7070"]) {
@@ -365,7 +370,7 @@ fn health_is_told_by_whatever_name_it_is_asked_for() {
         check_as(&server, name, "GET /_health", well);
         check_as(&server, name, "HEAD /_health", "200");
     }
-    // Nothing else is, however it is spelled; nor is what names no host, or two.
+    // No other path is, however it is spelled; nor is a request that names no host, or two.
     for other in ["GET /_healthy", "GET /%5Fhealth", "GET /_health/x", "POST /_health\n\n1", "GET /"] {
         check_as(&server, "10.0.0.5", other, "421 misdirected-request\n\nallowed_hosts");
     }
@@ -394,7 +399,8 @@ fn names_can_be_configured() {
 
 #[test]
 fn a_page_beside_the_api_and_a_router_of_somebody_elses_server() {
-    // PROTOCOL O10: what is served beside the API is as well kept; a server around it knows its own names, unless it is asked to.
+    // PROTOCOL O10: pages beside the API are protected alike; the program around the API knows its
+    // own names, so a router is not protected unless it asks for that.
     let serve = |options: Options, own: bool| {
         let runtime = runtime();
         let address = runtime.block_on(async {
@@ -458,12 +464,13 @@ fn where_nothing_can_be_written_nothing_is() {
     for other in ["TRACE /a", "LOCK /a", "QUERY /a", "PUT /_streams\n\n1", "DELETE /_streams"] {
         assert_eq!(ask_as(server.address, "localhost", other).status, 405, "{other}");
     }
-    // Who wants to read at the wrong place is told so (PROTOCOL P9), unless it is a page that may not.
+    // A read at the wrong place gets the right advice (PROTOCOL P9), unless it comes from a page
+    // that may not read.
     let stray = "POST /live/_streams\n\n{\"watch\":1,\"path\":\"/a\"}";
     check_as(&server, "localhost", stray, "403 reserved-path");
     let stranger = stray.replace("\n\n", "\nOrigin: http://evil.example\n\n");
     check_as(&server, "localhost", &stranger, "403 forbidden-origin");
-    // What is said of it is true.
+    // The answer's account of it is true.
     for path in ["/", "/a", "/new", "/_server"] {
         let short = format!("OPTIONS {path}");
         check_as(&server, "localhost", &short, "204\nAllow: GET, HEAD, OPTIONS\n!Accept-Patch");
@@ -472,7 +479,7 @@ fn where_nothing_can_be_written_nothing_is() {
     check_as(&server, "localhost", "OPTIONS *", "204\nAllow: GET, HEAD, OPTIONS, POST\n!Accept-Patch");
     let preflight = "OPTIONS /a\nOrigin: http://localhost:1\nAccess-Control-Request-Method: PUT";
     check_as(&server, "localhost", preflight, "200\nAccess-Control-Allow-Methods: GET,HEAD,POST");
-    // Sessions read.
+    // Sessions can read.
     let address = format!("localhost:{}", server.address.port());
     let stream = std::net::TcpStream::connect(server.address).unwrap();
     let mut session = Session::named(stream, &address, "/");
@@ -500,7 +507,7 @@ fn where_nothing_can_be_written_nothing_is() {
     }
     assert_eq!(session.ask(json!({ "get": "/a" }))["value"], json!({ "x": 1 }));
     assert_eq!(session.ask(json!({ "watch": 1, "path": "/a" }))["status"], 200);
-    // So do streams; and the program itself writes.
+    // Streams can read too; and the program itself can write.
     assert_eq!(ask_as(server.address, "localhost", "GET /").cursor(), before);
     let mut once = Stream::open_on(
         Connection::open(server.address),

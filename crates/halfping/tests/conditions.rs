@@ -1,7 +1,8 @@
-//! Which cursors match a resource: those of all states since it last changed, however they come
-//! back.
+//! Cursors that match a resource: those of all states since its last change, also when a value
+//! comes back.
 
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -9,7 +10,7 @@ use common::session::Session;
 use common::{Talk, serve};
 use serde_json::json;
 
-/// Says whether a cursor matches what is at a path, by every way to compare the two.
+/// Checks whether a cursor matches the resource at a path, by every way to compare the two.
 #[track_caller]
 fn matches(talk: &mut Talk, path: &str, cursor: &str) -> bool {
     let value = talk.ask(&format!("GET {path}"));
@@ -18,7 +19,7 @@ fn matches(talk: &mut Talk, path: &str, cursor: &str) -> bool {
     let head = talk.ask(&format!("HEAD {path}\nIf-None-Match: \"{cursor}\"")).status == 304;
     assert_eq!((known, known), (cut, head), "{path} {cursor}");
     if value.status == 200 {
-        // What is written is what is there: it changes nothing.
+        // The write repeats the value, so it changes nothing.
         let put = |talk: &mut Talk, condition: &str| {
             let answer = talk.ask(&format!("PUT {path}\n{condition}: \"{cursor}\"\n\n{}", value.text()));
             answer.status == 200
@@ -60,7 +61,7 @@ fn what_was_brought_back_is_not_what_was_there() {
     assert!(!matches(&mut talk, "/doc", &before));
     talk.write(&["PUT /doc 1"]);
     assert!(!matches(&mut talk, "/doc", &removed) && !matches(&mut talk, "/doc", &before));
-    // A removal that was taken back where the object above was replaced meanwhile.
+    // A removal that was undone, where the object above was replaced meanwhile.
     talk.write(&["PUT /o {\"x\":1}"]);
     let before = talk.ask("GET /").cursor();
     talk.write(&["PUT /o 5", "PUT /o {\"x\":1}"]);
@@ -135,7 +136,7 @@ fn who_compares_with_what_is_gone_is_told_how_to_create_it_in_the_words_of_the_w
     let refused = session.ask(json!({ "put": "/doc", "value": 2, "if": cursor }));
     assert_eq!(refused["status"], 412);
     assert_eq!(refused["hint"], "nothing is there; to create it, send \"if\": null");
-    // Both do what they say.
+    // Both forms work.
     assert_eq!(session.ask(json!({ "put": "/doc", "value": 2, "if": null }))["status"], 201);
     talk.ask("DELETE /doc");
     talk.check("PUT /doc\nIf-None-Match: *\n\n2", "201");
@@ -178,7 +179,7 @@ fn a_long_poll_begins_with_any_cursor_that_matches_and_any_number_of_seconds() {
     for ignored in ["wait=-1", "wait=1.5", "wait=1e20", "wait=soon", "a=\", wait=30\""] {
         talk.check(&ask(ignored), "304\n!Preference-Applied");
     }
-    // It waits: what is written meanwhile is what it brings.
+    // It waits: it answers with what is written meanwhile.
     let mut waiting = server.talk();
     waiting.connection.send(&common::raw::request(&ask("wait=30")));
     server.until_links(1);

@@ -1,6 +1,7 @@
-//! Connections: HTTP/1.1 and HTTP/2 on one port, what they may take, and how a server says good-bye.
+//! Connections: HTTP/1.1 and HTTP/2 on one port, their limits, and how a server ends them.
 
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -16,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 
 type Http2 = http2::SendRequest<Full<Bytes>>;
 
-/// HTTP/2 with prior knowledge.
+/// Connects with HTTP/2 by prior knowledge.
 async fn http2(address: SocketAddr) -> Http2 {
     let socket = tokio::net::TcpStream::connect(address).await.unwrap();
     let (requests, connection) = http2::Builder::new(TokioExecutor::new())
@@ -47,7 +48,7 @@ async fn in_time<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, what).await.expect("in time")
 }
 
-/// Reads a body until it contains this.
+/// Reads a body until it contains this text.
 async fn read_until(body: &mut hyper::body::Incoming, text: &mut String, wanted: &str) {
     while !text.contains(wanted) {
         let frame = in_time(body.frame()).await.expect("the stream goes on").expect("no error");
@@ -77,7 +78,8 @@ fn the_server_tells_how_it_is() {
     ] {
         assert!(lines.contains(&line), "{line} in {}", metrics.text());
     }
-    // The text format: comments, and lines of a name, perhaps labels, and a number; each family once.
+    // The text format: comments, and lines of a name, perhaps labels, and a number; each family
+    // once.
     let mut families = std::collections::HashSet::new();
     for line in lines {
         if let Some(comment) = line.strip_prefix("# ") {
@@ -103,7 +105,8 @@ fn the_server_tells_how_it_is() {
     ] {
         assert!(metrics.text().contains(&format!("\n{name} ")), "{name} in {}", metrics.text());
     }
-    // A scrape of the text format (version 0.0.4) or of OpenMetrics; the answer has to say which it is.
+    // A scrape of the text format (version 0.0.4) or of OpenMetrics; the answer has to name its
+    // format.
     assert!(
         ["text/plain; version=0.0.4", "application/openmetrics-text"]
             .iter()
@@ -137,7 +140,7 @@ fn metrics_are_in_the_format_that_is_asked_for() {
     let mut counters = 0;
     for line in answer.text().lines() {
         assert!(line != "# EOF", "{}", answer.text());
-        // In this format a family is named as its lines are.
+        // In this format a family has the name of its lines.
         if let Some(family) = line.strip_prefix("# TYPE ").and_then(|rest| rest.strip_suffix(" counter")) {
             assert!(family.ends_with("_total"), "{line}");
             assert!(answer.text().contains(&format!("# HELP {family} ")), "{line}");
@@ -160,7 +163,7 @@ fn a_draining_server_says_so() {
     let mut ndjson = server.ndjson("/a");
     sse.expect(&["snapshot 1", "synced"]);
     ndjson.expect(&["snapshot 1", "synced"]);
-    // The API drains while the server still takes requests, as behind a server of somebody else's.
+    // The API drains while the server still takes requests, as within another program's server.
     server.api.drain();
     sse.expect_end();
     assert!(sse.ended_well() && sse.retries.len() == 2, "{:?}", sse.retries);
@@ -228,7 +231,8 @@ fn a_server_that_stops_ends_its_streams_and_returns() {
     let mut ndjson = server.ndjson("/a");
     sse.iter_mut().for_each(|stream| drop(stream.until_synced()));
     ndjson.until_synced();
-    // One that does not read, one that has sent half a request, one that has sent nothing, one that waits.
+    // One that does not read, one that has sent half a request, one that has sent nothing, one that
+    // waits.
     let stuck = server.ndjson("/big");
     runtime().block_on(async {
         for n in 0..100 {
@@ -259,7 +263,7 @@ fn a_server_that_stops_ends_its_streams_and_returns() {
 
 #[test]
 fn a_server_without_requests_in_progress_stops_at_once() {
-    // PROTOCOL E5: what holds nothing up must not cost the time that a drain may take.
+    // PROTOCOL E5: a connection that holds nothing up must not take the time of a drain.
     let server = serve();
     let mut idle = server.talk();
     idle.check("GET /", "200");
@@ -292,15 +296,14 @@ fn connections_beyond_the_limit_are_told_so() {
     assert_eq!((sse.status, sse.retries.len()), (200, 1));
     let mut ndjson = server.talk();
     compare("watch", &ndjson.ask("GET /a?watch"), "503 too-many-connections", false);
-    // Whether the server is well is told all the same (PROTOCOL O1), however many there are that
-    // only wait.
+    // Health is answered all the same (PROTOCOL O1), also with many silent connections.
     let _silent: Vec<Connection> = (0..200).map(|_| Connection::open(server.address)).collect();
     for short in ["GET /_health", "HEAD /_health"] {
         compare(short, &server.talk().ask(short), "200\nConnection: close", short.starts_with("HEAD"));
     }
     compare("DELETE", &server.talk().ask("DELETE /_health"), "503 too-many-connections", false);
     compare("metrics", &server.talk().ask("GET /_metrics"), "503 too-many-connections", false);
-    // Those that have a place keep it, and a place that is given up can be had.
+    // Connections with a place keep it, and a place that is given up can be taken.
     talk.check("PUT /a\n\n2", "200");
     stream.expect(&["snapshot 2"]);
     drop(stream);
@@ -310,7 +313,7 @@ fn connections_beyond_the_limit_are_told_so() {
     }
 }
 
-/// How long the server keeps a connection on which this was sent.
+/// The time for which the server keeps a connection on which these bytes were sent.
 fn kept(server: &Running, sent: &[u8]) -> Duration {
     let begun = Instant::now();
     let mut connection = Connection::open(server.address);
@@ -344,7 +347,7 @@ fn a_connection_that_says_nothing_is_not_kept() {
 
 #[test]
 fn a_connection_that_begins_like_http2_is_not_kept() {
-    // As above: `P` could become `PUT` or HTTP/2's `PRI`.
+    // As above: `P` may be the beginning of `PUT` or of HTTP/2's `PRI`.
     let server = serve_limited(|limits| limits.header_timeout_ms = 300);
     kept(&server, b"P");
 }
@@ -360,7 +363,7 @@ fn a_bad_preface_of_http2_is_answered_with_a_goaway() {
         connection.send(sent);
         assert_eq!(connection.closed(), [SETTINGS, GOAWAY].concat(), "{}", sent.escape_ascii());
     }
-    // In pieces it is the same; and what does not begin so is HTTP/1.1.
+    // In pieces it is the same; and another beginning is HTTP/1.1.
     let mut connection = Connection::open(server.address);
     for piece in [&b"P"[..], b"RI * HTT", b"P/2.1"] {
         connection.send(piece);
@@ -393,7 +396,7 @@ fn a_body_has_to_arrive_in_time() {
 
 #[test]
 fn what_a_reader_had_is_given_back_when_it_goes() {
-    // PROTOCOL S1, R4, M1: nobody is left, so nothing is.
+    // PROTOCOL S1, R4, M1: every client has left, so nothing is left.
     let server = serve();
     let mut talk = server.talk();
     let cursor = talk.check("PUT /a\n\n1", "201").cursor();
@@ -438,13 +441,13 @@ fn http2_is_spoken_on_the_same_port() {
         assert!(text.starts_with("retry: "), "{text}");
         in_time(http2.send_request(request(address, "PUT", "/a/n", &[], "2"))).await.unwrap();
         read_until(&mut body, &mut text, "{\"n\":2}").await;
-        // A refusal in the middle of it changes nothing for the others (PROTOCOL X2).
+        // A refusal in the middle of it changes nothing for the other streams (PROTOCOL X2).
         let refused = in_time(http2.send_request(request(address, "PUT", "/a", &[], "{"))).await.unwrap();
         assert_eq!(refused.status(), 400);
         in_time(http2.send_request(request(address, "DELETE", "/a", &[], ""))).await.unwrap();
         read_until(&mut body, &mut text, "event: gone").await;
     });
-    // And HTTP/1.1 still is.
+    // HTTP/1.1 still works.
     server.talk().check("GET /", "200\n\n{}");
 }
 
@@ -473,7 +476,8 @@ fn ten_thousand_streams_fit_one_http2_connection() {
                     .unwrap();
                 assert_eq!(answer.status(), 200);
                 let (mut body, mut text) = (answer.into_body(), String::new());
-                // A wait of its own would be for its turn among ten thousand: the deadline is that of all of them.
+                // No deadline for each: it would also limit its wait for ten thousand others. One
+                // deadline is for all.
                 while !text.contains("event: synced") || !text.ends_with("\n\n") {
                     let frame = body.frame().await.expect("the stream goes on").expect("no error");
                     text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
@@ -491,13 +495,14 @@ fn ten_thousand_streams_fit_one_http2_connection() {
             for _ in 0..count {
                 tokio::select! {
                     synced = all_synced.recv() => synced.unwrap(),
-                    // None ends before all are there: this one has a reason.
+                    // None ends before all are there: an early end is a failure, and this gives its
+                    // reason.
                     Some(early) = readers.join_next() => early.unwrap(),
                 }
             }
             let metrics = server.talk().ask("GET /_metrics");
             assert!(metrics.text().contains(&format!("halfping_streams{{transport=\"sse\"}} {count}\n")));
-            // One commit, and each is told what is its own.
+            // One commit, and each reader is sent its own part.
             let news: std::collections::BTreeMap<String, usize> =
                 (0..count).map(|n| (format!("r{n}"), n + count)).collect();
             server.api.put("/r", &news).await.unwrap();
@@ -576,7 +581,7 @@ fn transfer_codings_other_than_chunked_are_refused() {
             assert_eq!(connection.ask("GET /a").text(), "1");
         }
     }
-    // The last one is not `chunked`: nobody knows where such a body ends.
+    // The last coding is not `chunked`, so the end of such a body is unknown.
     for codings in ["gzip", "chunked, gzip", "chunked;q=1"] {
         let mut connection = Connection::open(server.address);
         let head = format!("PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: {codings}\r\n\r\n");
@@ -598,7 +603,7 @@ fn a_connection_that_is_turned_away_over_http2_has_one_answer_and_ends() {
     let runtime = runtime();
     let mut requests = runtime.block_on(async {
         let socket = tokio::net::TcpStream::connect(server.address).await.unwrap();
-        // What it is told it does not take.
+        // A client that does not take the answers.
         let (requests, connection) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(0)
             .initial_max_send_streams(1000)
@@ -623,7 +628,7 @@ fn a_connection_that_is_turned_away_over_http2_has_one_answer_and_ends() {
         assert!(Instant::now() < until, "it keeps its connection");
         std::thread::sleep(Duration::from_millis(10));
     }
-    // Whether the server is well is told all the same.
+    // Health is answered all the same.
     let mut last = runtime.block_on(http2(server.address));
     let request = request(server.address, "GET", "/_health", &[], "");
     assert_eq!(runtime.block_on(in_time(last.send_request(request))).unwrap().status(), 200);

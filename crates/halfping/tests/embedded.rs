@@ -1,6 +1,7 @@
 //! Halfping inside another program: below a prefix, for pages of other origins, and as a Rust API.
 
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -13,7 +14,7 @@ use common::{Talk, runtime, serve, serve_with};
 use halfping::{Api, Commit, Cors, Error, Limits, Options, Refusal};
 use serde::{Deserialize, Serialize};
 
-/// Serves a router of somebody else's; it ends with the runtime.
+/// Serves another program's router; the server ends with the runtime.
 fn mount(router: Router) -> (SocketAddr, tokio::runtime::Runtime) {
     let runtime = runtime();
     let address = runtime.block_on(async {
@@ -150,7 +151,7 @@ fn links_of_many_connections_share_an_account_behind_somebody_elses_server() {
 
 #[test]
 fn pages_of_other_origins_are_let_in_as_configured() {
-    // What a client sends at most. To browsers, `*` does not stand for all of it.
+    // All headers that a client sends. Browsers do not take `*` to cover all of them.
     const ASKED: &str = "authorization,content-type,if-match,if-none-match,last-event-id,prefer";
     let preflight = |origin: &str, method: &str| {
         format!(
@@ -176,12 +177,13 @@ fn pages_of_other_origins_are_let_in_as_configured() {
     for name in ["etag", "location", "retry-after", "allow"] {
         assert!(exposed.contains(name), "{name} in {exposed}");
     }
-    // A session that is heard only once (PROTOCOL M4) needs no more than that.
+    // A session that is heard only once (PROTOCOL M4) needs no other headers.
     let stream = any.stream(
         "POST /_streams\nOrigin: https://app.example.org\nContent-Type: application/json\nAuthorization: Bearer x\n\n{\"watch\":1,\"path\":\"/a\"}",
     );
     assert_eq!(stream.header("access-control-allow-origin"), Some("*"));
-    // Errors and streams can be read too, and OPTIONS that is no preflight is the API's (PROTOCOL R8).
+    // Errors and streams can be read too, and an OPTIONS request that is no preflight is the API's
+    // (PROTOCOL R8).
     talk.check("GET /none\nOrigin: https://app.example.org", "404 not-found\nAccess-Control-Allow-Origin: *");
     talk.check("OPTIONS /a\nOrigin: https://app.example.org", "204\nAllow: *\nAccept-Patch: *");
     let stream = any.stream("GET /a\nOrigin: https://app.example.org\nAccept: text/event-stream");
@@ -287,7 +289,7 @@ fn a_write_in_rust_depends_on_what_was_read() {
         api.put("/n", &3).if_match(&first.cursor).if_match(&second.cursor).await.unwrap();
         assert_eq!(api.get::<u32>("/n").unwrap(), Some(3));
 
-        // Of a commit, each condition is that of the write before it, and one that fails is enough.
+        // Each condition of a commit belongs to the write before it, and one that fails is enough.
         let (three, a) = (api.read::<u32>("/n").unwrap(), api.put("/a", &1).await.unwrap());
         let commit =
             |cursor: &str| Commit::new().put("/n", &4).if_unchanged(&three).delete("/a").if_match(cursor);
@@ -305,7 +307,7 @@ fn a_watch_in_rust_has_the_newest_value_and_queues_none() {
     runtime().block_on(async {
         let mut watch = api.watch::<Order>("/orders/1").unwrap();
         assert_eq!(in_time(watch.next()).await.unwrap(), None);
-        // Whether it waits already or not, it is woken.
+        // The watch is woken whether or not it already waits.
         let of_writer = api.clone();
         let writer = tokio::spawn(async move { of_writer.put("/orders/1", &order("packed")).await });
         assert_eq!(in_time(watch.next()).await.unwrap(), Some(order("packed")));
@@ -314,17 +316,17 @@ fn a_watch_in_rust_has_the_newest_value_and_queues_none() {
             api.put("/orders/1/status", &n.to_string()).await.unwrap();
         }
         assert_eq!(in_time(watch.next()).await.unwrap(), Some(order("999")));
-        // Nothing of what came between is left.
+        // No value in between is left.
         let more = tokio::time::timeout(Duration::ZERO, watch.next()).await;
         assert!(more.is_err(), "{more:?}");
         api.delete("/orders").await.unwrap();
         assert_eq!(in_time(watch.next()).await.unwrap(), None);
-        // A value of another type is an error, and what comes after it is not.
+        // A value of another type is an error, and the next value is not.
         api.put("/orders/1", &5).await.unwrap();
         assert!(matches!(in_time(watch.next()).await, Err(Error::Type { .. })));
         api.put("/orders/1", &order("back")).await.unwrap();
         assert_eq!(in_time(watch.next()).await.unwrap(), Some(order("back")));
-        // Two commits that undo each other leave nothing to be told; a next one does.
+        // A drain ends the watch with an error.
         api.drain();
         assert!(matches!(in_time(watch.next()).await, Err(Error::Draining)));
     });

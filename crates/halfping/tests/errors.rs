@@ -1,4 +1,5 @@
-//! Every problem that a client can cause: what it is told, that nothing changed, and that the connection goes on.
+//! Every problem that a client can cause: its answer, an unchanged tree, and a connection that goes
+//! on.
 
 mod common;
 
@@ -11,7 +12,8 @@ const PATCH: &str = "Content-Type: application/json-patch+json";
 
 #[test]
 fn every_problem_of_the_table_is_reached() {
-    // PROTOCOL X1, X2, X3. Elsewhere: body-timeout, draining and too-many-connections. `internal` would be a bug.
+    // PROTOCOL X1, X2, X3. Elsewhere: body-timeout, draining and too-many-connections. `internal`
+    // would be a bug.
     let server = serve_limited(|limits| {
         limits.json_depth = 4;
         limits.members_per_object = 5;
@@ -87,14 +89,14 @@ fn every_problem_of_the_table_is_reached() {
         &format!("PATCH /o\n{PATCH}\n\n{patch}"),
         "413 value-too-large\n\n\"limit\":\"patch_work_bytes\"",
     );
-    // The limits hold what they say, not less.
+    // A value exactly at a limit is allowed.
     talk.check("PUT /a/b/c/d\n\n1", "201");
     talk.check("PUT /ten_chars_\n\n{\"a\":[[[1]]],\"b\":1,\"c\":1,\"d\":1,\"e\":1}", "201");
 }
 
 #[test]
 fn metrics_that_the_page_on_operating_names_are_there() {
-    // PROTOCOL O2. Those with labels show a line once something was counted.
+    // PROTOCOL O2. Metrics with labels show a line once something was counted.
     let page = include_str!("../../../docs/guides/operating.md");
     let server = serve_limited(|limits| limits.body_bytes = 10);
     let mut talk = server.talk();
@@ -106,7 +108,7 @@ fn metrics_that_the_page_on_operating_names_are_there() {
     let named: Vec<&str> = words.filter(is_metric).filter(|word| !word.ends_with('_')).collect();
     assert!(named.len() > 10, "the page names metrics: {named:?}");
     for name in named {
-        // Process metrics are there where the system tells them.
+        // Process metrics are present where the system tells them.
         let is_there = metrics.text().lines().any(|line| line.starts_with(name));
         assert!(is_there || name.starts_with("process_") && !cfg!(target_os = "linux"), "{name}");
     }
@@ -114,7 +116,7 @@ fn metrics_that_the_page_on_operating_names_are_there() {
 
 #[test]
 fn limits_in_a_patch_document_are_the_settings() {
-    // PROTOCOL X1: `max` is the setting's, wherever the limit is met.
+    // PROTOCOL X1: `max` is the setting's value, wherever the limit is met.
     let server = serve_limited(|limits| limits.json_depth = 4);
     let mut talk = server.talk();
     talk.check("PUT /o\n\n{}", "201");
@@ -174,7 +176,7 @@ fn a_connection_writes_so_fast_and_no_faster() {
         }
     }
     assert!((4..=7).contains(&refused), "{refused} of 12 were refused");
-    // Another connection has an account of its own.
+    // Another connection has its own allowance.
     server.talk().check("PUT /n\n\n1", "200");
     talk.check("GET /n", "200\n\n1");
 }
@@ -254,7 +256,7 @@ fn a_connection_stays_usable_after_a_body_of_unknown_length_that_was_too_large()
 
 #[test]
 fn a_request_target_that_is_too_long_is_refused() {
-    // PROTOCOL X1, section 7: `path-too-long`, and 431 beyond what is read of a head
+    // PROTOCOL X1, section 7: `path-too-long`, and 431 beyond the limit of a head
     let server = serve();
     for (length, expect) in [
         (9_000, "414 path-too-long\n\nuri_bytes"),
@@ -315,7 +317,7 @@ fn the_tree_is_nested_no_deeper_than_parsers_go() {
     let mut talk = server.talk();
     let deep = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
     let names = |levels: usize| "/n".repeat(levels);
-    // As deep as a path and a body together go.
+    // The deepest value that a path and a body make together.
     talk.check(&format!("PUT {}\n\n{}", names(32), deep(64)), "201");
     let patch = |at: &str, pointer: &str, value: &str| {
         let add = format!("{{\"op\":\"add\",\"path\":\"{pointer}\",\"value\":{value}}}");
@@ -325,7 +327,7 @@ fn the_tree_is_nested_no_deeper_than_parsers_go() {
     let refused = "413 too-deep\n\n\"limit\":\"tree_depth\"\n\"max\":96";
     talk.check(&format!("PUT {}\n\n{}", "/o".repeat(32), objects(64)), "201");
     let pointer = "/o".repeat(32);
-    // 32 + 32 + 64 would be more, whatever it is that is nested.
+    // 32 + 32 + 64 would be deeper, whether of objects or arrays.
     for value in [deep(64), objects(64), deep(33), objects(33)] {
         talk.check(&patch(&"/o".repeat(32), &pointer, &value), refused);
     }

@@ -1,7 +1,8 @@
-//! Readers of all kinds beside a writer that does all that can be done to a tree. At every cursor, each holds exactly the state that
-//! the cursor names.
+//! Readers of all kinds beside a writer that makes all kinds of writes. At every cursor, each
+//! reader holds exactly the state that the cursor names.
 
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -16,10 +17,10 @@ use halfping::{Api, Commit};
 use serde_json::{Value, json};
 
 const COMMITS: u64 = 3000;
-/// What the last commit leaves, so that a reader knows that it has it.
+/// Mark of the last commit, by which a reader knows that it has everything.
 const LAST: &str = "the last";
 
-/// The states that the tree was in, by their cursors.
+/// The states of the tree, by their cursors.
 #[derive(Default)]
 struct History {
     states: Mutex<HashMap<String, Arc<Value>>>,
@@ -32,7 +33,7 @@ impl History {
         self.more.notify_all();
     }
 
-    /// The state at a cursor. A reader may be told of it before the writer has noted it.
+    /// The state at a cursor. A reader may be told of it before the writer has recorded it.
     #[track_caller]
     fn at(&self, cursor: &str) -> Arc<Value> {
         let until = Instant::now() + DEADLINE;
@@ -48,7 +49,7 @@ impl History {
     }
 }
 
-/// One path as a reader sees it.
+/// A reader's view of one path.
 struct View {
     pointer: &'static str,
     depth: u32,
@@ -61,7 +62,7 @@ impl View {
         View { pointer, depth, complete: Mirror::default(), partial: None }
     }
 
-    /// Applies a frame; with a cursor it makes a complete state.
+    /// Applies a frame; one with a cursor makes the state complete.
     fn take(&mut self, frame: &Frame, complete: bool) {
         let mut mirror = self.partial.take().unwrap_or_else(|| self.complete.clone());
         mirror.apply(frame);
@@ -141,7 +142,8 @@ fn at_a_cursor_a_reader_holds_what_the_cursor_names() {
     assert!(failed.is_empty(), "seed {seed}: {failed:?} failed; what each says is above");
 }
 
-/// Follows one path until the last commit is seen, or for so many frames. Returns what is held, and the cursor of it.
+/// Follows one path until the last commit is seen, or for this many frames. Returns the state held,
+/// and its cursor.
 fn follow(
     stream: &mut Stream,
     mut view: View,
@@ -177,8 +179,8 @@ fn follow(
     (view, cursor)
 }
 
-/// Reads some frames, and comes back on another connection with the last cursor. What came since then, in slices of a change that
-/// was not complete, is kept or forgotten: either way the next change is right.
+/// Reads some frames, and resumes on another connection with the last cursor. Slices of a change
+/// that was not complete are kept or discarded: either way the next change is right.
 fn resumes(address: std::net::SocketAddr, seed: u64, keeps: bool, history: &History) {
     let mut random = Random(seed);
     let mut view = View::new("/r", u32::MAX);
@@ -246,7 +248,7 @@ fn several(address: std::net::SocketAddr, history: &History) {
     }
 }
 
-/// Does all that can be done, and notes the state after each commit.
+/// Makes all kinds of writes, and records the state after each commit.
 fn write(api: &Api, history: &History, mut random: Random) {
     let runtime = runtime();
     let note = |cursor: String| history.add(cursor, Arc::new(api.get::<Value>("/").unwrap().unwrap()));
@@ -265,21 +267,21 @@ fn write(api: &Api, history: &History, mut random: Random) {
                 _ => commit.put(&path(&mut random), &small(&mut random, n)),
             };
         }
-        // Some of these cannot be done: then nothing is, and readers must not be told anything.
+        // Some commits are refused: nothing changes then, and readers must not be told anything.
         if let Ok(written) = runtime.block_on(api.commit(commit)) {
             let newest = written.into_iter().map(|w| w.cursor).max_by_key(|cursor| number(cursor)).unwrap();
-            // One that changes nothing has no state of its own (PROTOCOL V5).
+            // A commit that changes nothing has no state of its own (PROTOCOL V5).
             if number(&newest) > noted {
                 noted = number(&newest);
                 note(newest);
             }
         }
-        // Not faster than readers can see something of it.
+        // Slow enough that readers can see some of the states.
         if n % 16 == 0 {
             thread::sleep(Duration::from_millis(1));
         }
     }
-    // Every path that is followed ends in a way that its reader can tell.
+    // Every path that is followed ends in a state that its reader recognises.
     let last = Commit::new().put("/r", &json!({"end": LAST, "a": LAST})).put("/end", LAST);
     note(runtime.block_on(api.commit(last)).unwrap().remove(0).cursor);
 }
@@ -316,7 +318,7 @@ fn small(random: &mut Random, n: u64) -> Value {
     }
 }
 
-/// Something that comes in several slices.
+/// A value that comes in several slices.
 fn large(random: &mut Random, n: u64) -> Value {
     let count = random.below(90);
     let member = |i: u64| match (i + n) % 7 {

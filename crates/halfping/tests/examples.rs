@@ -1,4 +1,4 @@
-//! The examples run, as their first lines say.
+//! Test that the examples run, in the way that their first lines tell.
 
 #[path = "../examples/axum.rs"]
 #[allow(dead_code)] // Its `main` is run as a program.
@@ -24,7 +24,7 @@ impl Drop for Running {
     }
 }
 
-/// Starts an example that takes an address, and returns where it listens.
+/// Starts an example that takes an address. Returns the address at which it listens.
 fn start(example: &str) -> (Running, String) {
     // Cargo builds examples together with tests, one folder above them.
     let mut program = std::env::current_exe().expect("a running test has a file");
@@ -50,7 +50,8 @@ fn request(address: &str, text: &str) -> TcpStream {
     stream
 }
 
-/// Services and containers are stopped by it; the streams of readers end, and the program says that all is well.
+/// The signal by which services and containers are stopped: the streams of readers end, and the
+/// program succeeds.
 #[cfg(unix)]
 #[test]
 fn the_axum_example_stops_on_sigterm_and_lets_its_watchers_go() {
@@ -81,14 +82,14 @@ fn the_axum_example_tells_a_watcher_what_business_logic_decided() {
     assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
     assert!(frame("merge").contains(r#""value":{"status":"shipped"}"#));
 
-    // A second time is refused by the application, not by us.
+    // The second time the application refuses, not the library.
     let mut answer = String::new();
     let mut again = request(&address, "POST /orders/42/ship HTTP/1.1\nHost: x\nConnection: close\n\n");
     again.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 409"), "{answer}");
 }
 
-/// Ships so many orders at once, and returns the application's count of them.
+/// Ships this many orders at once. Returns the application's count of them.
 async fn ship_at_once(api: &Api, orders: u32) -> u32 {
     for id in 0..orders {
         api.put(&format!("/orders/{id}"), &json!({"status": "packed", "items": 1}))

@@ -1,7 +1,8 @@
-//! What the server holds for clients that do not take their answers, or do not finish what they send: bounded, for each connection and in
-//! all, and not for ever (PROTOCOL O11).
+//! Memory held for clients that do not take their answers, or do not finish their requests:
+//! bounded, for each connection and in all, and not held for ever (PROTOCOL O11).
 
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -23,7 +24,7 @@ use tokio::task::JoinHandle;
 
 const MB: usize = 1 << 20;
 
-/// A server with a value of so many bytes at `/a`.
+/// A server with a value of this many bytes at `/a`.
 fn with_value(bytes: usize, change: impl FnOnce(&mut halfping::Limits)) -> Running {
     let server = serve_limited(|limits| {
         limits.body_bytes = 2 * bytes;
@@ -64,7 +65,7 @@ fn until(what: &str, mut is: impl FnMut() -> bool) {
     }
 }
 
-/// A body of which nothing ever comes.
+/// A body that never sends anything.
 struct Never;
 
 impl Body for Never {
@@ -79,7 +80,7 @@ impl Body for Never {
     }
 }
 
-/// HTTP/2 whose answers nobody reads: their windows are closed.
+/// An HTTP/2 connection whose answers nobody reads: its windows are closed.
 async fn closed_windows<B>(address: SocketAddr) -> http2::SendRequest<B>
 where
     B: Body<Data = Bytes, Error = std::convert::Infallible> + Send + Unpin + 'static,
@@ -109,7 +110,7 @@ fn answers_that_nobody_takes_are_bounded_and_given_up() {
             let request = http::Request::get(format!("http://{}/a", server.address));
             let answer = requests.send_request(request.body(Empty::new()).unwrap());
             runtime.spawn(async move {
-                // The body is kept, as a client would that is going to read it.
+                // The body is kept, as by a client that is going to read it.
                 let answer = answer.await.unwrap();
                 (answer.status().as_u16(), answer)
             })
@@ -118,7 +119,7 @@ fn answers_that_nobody_takes_are_bounded_and_given_up() {
     let mut most = 0;
     until("all are answered", || {
         most = most.max(held(&server));
-        // Others do not wait behind them.
+        // Other clients do not wait behind them.
         assert_eq!(server.talk().ask("GET /a").status, 200);
         asked.iter().all(tokio::task::JoinHandle::is_finished)
     });
@@ -130,7 +131,7 @@ fn answers_that_nobody_takes_are_bounded_and_given_up() {
     assert!(
         refused.iter().all(|(status, answer)| *status == 503 && answer.headers().contains_key("retry-after"))
     );
-    // What was begun is given up when its room is wanted, although the connection goes on.
+    // An answer in progress is given up when its room is needed, although the connection goes on.
     until("no more than a piece of each is held", || {
         let request = http::Request::get(format!("http://{}/a", server.address));
         runtime.spawn(requests.send_request(request.body(Empty::new()).unwrap()));
@@ -140,7 +141,7 @@ fn answers_that_nobody_takes_are_bounded_and_given_up() {
     assert!(requests.is_ready());
 }
 
-/// Asks, over HTTP/2, and takes nothing of the answer.
+/// Sends a request over HTTP/2, and takes nothing of the answer.
 fn asks(
     requests: &mut http2::SendRequest<Empty<Bytes>>,
     target: String,
@@ -156,7 +157,7 @@ fn asks(
     }
 }
 
-/// Requests of this method so far.
+/// The number of requests with this method so far.
 fn asked(server: &Running, method: &str) -> usize {
     server.metric(&format!("halfping_requests_total{{method=\"{method}\"}}")) as usize
 }
@@ -172,7 +173,7 @@ fn bodies_that_are_announced_and_do_not_come_hold_no_room() {
         .map(|_| {
             let mut requests = runtime.block_on(closed_windows(server.address));
             for number in 0..100 {
-                // Small ones and large ones.
+                // Small answers and large ones.
                 let length = if number % 2 == 0 { 16 << 10 } else { 64 << 10 };
                 let request = http::Request::put(format!("http://{}/b", server.address))
                     .header("content-type", "application/json")
@@ -200,7 +201,7 @@ fn small_answers_that_nobody_takes_keep_no_room_from_connections_that_hold_littl
     server.write(&[&format!("PUT /a \"{}\"", "x".repeat(16_000))]);
     let runtime = runtime();
     let target = format!("http://{}/a", server.address);
-    // Half a megabyte of one connection, and as much of all.
+    // Half a megabyte for one connection, and as much for all.
     let kept: Vec<_> = (0..3)
         .map(|_| {
             let mut requests = runtime.block_on(closed_windows(server.address));
@@ -241,7 +242,7 @@ fn who_waits_for_room_waits_behind_one_answer_of_each_other_connection() {
     let before = asked(&server, "GET");
     until("another waits", || asked(&server, "GET") > before + 1 || other.is_finished());
     std::thread::sleep(Duration::from_millis(200));
-    // There is room for some of the many now, and all of these keep it.
+    // There is room for some of the many now, and they keep it.
     drop(reader);
     assert_eq!(other.join().unwrap(), 200);
     drop(many);
@@ -252,7 +253,8 @@ fn a_body_that_stalls_gives_way_when_its_room_is_wanted() {
     // PROTOCOL O13
     let server = serve_limited(|limits| {
         (limits.buffered_bytes_per_connection, limits.buffered_bytes) = (MB, MB);
-        // A quarter of it is less than a deadline here, and all of it is more.
+        // A quarter of this time is shorter than a deadline of these tests, and all of it is
+        // longer.
         limits.body_timeout_ms = 12_000;
     });
     let put = |length: usize, part: usize| {
@@ -262,12 +264,12 @@ fn a_body_that_stalls_gives_way_when_its_room_is_wanted() {
         connection.send(&vec![b'x'; part]);
         connection
     };
-    // Begun before, but nobody wants its room.
+    // It began before, but its room is not needed.
     let mut small = put(1000, 497);
     let mut stalled = put(900 << 10, 600 << 10);
     until("it is held", || held(&server) >= 600 << 10);
     until("another has its room", || {
-        // A refused one may be closed to more.
+        // The server may close a refused connection before all is sent.
         let mut other = Connection::open(server.address);
         let text = format!("\"{}\"", "y".repeat(600_000));
         let head = format!("PUT /b HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", text.len());
@@ -309,7 +311,7 @@ fn a_slow_reader_of_a_large_answer_gets_all_of_it_while_it_takes_something() {
     slow.send(&raw::request("GET /a"));
     let (mut read, mut bytes) = (Vec::new(), vec![0; 256 << 10]);
     while !read.ends_with(b"}") || read.len() < value.len() {
-        // Slower than the time in which something has to be taken, in all.
+        // In all, this takes longer than the time in which something has to be taken.
         std::thread::sleep(Duration::from_millis(100));
         let count = slow.socket().read(&mut bytes).unwrap();
         assert!(count > 0, "the connection ended after {} bytes", read.len());
@@ -328,7 +330,7 @@ fn a_reader_that_pauses_keeps_its_answer_while_nobody_wants_its_room() {
     paused.send(&raw::request("GET /a"));
     session.say(&json!({ "get": "/a", "ref": 1 }));
     until("both are held", || held(&server) >= 12 * MB);
-    // Many times as long as it would have if others wanted its room; these find some.
+    // Many times as long as it would be allowed if others needed its room; these find some.
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(1) {
         assert_eq!(server.talk().ask("GET /a/m1").status, 200);
@@ -344,7 +346,7 @@ fn a_reader_that_pauses_keeps_its_answer_while_nobody_wants_its_room() {
     assert_eq!(hits(&server, "answer_timeout_ms"), 0);
 }
 
-/// A server with room for one of its values at a time, and a reader that takes some of one.
+/// A server with room for one of its values at a time, and a reader that takes a part of one.
 fn with_room_for_one(limits: impl FnOnce(&mut halfping::Limits)) -> (Running, Connection) {
     let server = with_value(16 * MB, |own| {
         (own.buffered_bytes_per_connection, own.buffered_bytes) = (20 * MB, 20 * MB);
@@ -360,7 +362,7 @@ fn with_room_for_one(limits: impl FnOnce(&mut halfping::Limits)) -> (Running, Co
 fn a_reader_that_takes_nothing_is_given_up_when_its_room_is_wanted() {
     // PROTOCOL O12
     let (server, mut idle) = with_room_for_one(|limits| limits.answer_timeout_ms = 400);
-    // Who wants it waits for as long as the other may take nothing, so it may have to ask again.
+    // The other waits as long as the reader may take nothing, so it may have to try again.
     until("another has its room", || server.talk().ask("GET /a").status == 200);
     assert_eq!(hits(&server, "answer_timeout_ms"), 1);
     assert!(idle.closed().len() < 16 * MB);
@@ -417,7 +419,7 @@ fn a_body_that_comes_steadily_may_take_longer_than_the_timeout() {
     let len = u16::try_from(message.len()).unwrap().to_be_bytes();
     let frame = [&[0x81, 0x80 | 126][..], &len, &[0; 4], message.as_bytes()].concat();
     for (body, message) in text.as_bytes().chunks(2 << 10).zip(frame.chunks(2 << 10)) {
-        // In all, it takes longer than nothing may come; each part takes much less.
+        // In all, it takes longer than the longest time without a byte; each part takes much less.
         std::thread::sleep(TIMEOUT / 14);
         slow.send(body);
         session.stream().write_all(message).unwrap();
@@ -467,7 +469,7 @@ fn a_session_that_takes_nothing_of_a_large_answer_ends() {
     until("it is held", || held(&server) >= 4 * MB);
     until("it is given up", || held(&server) < 64 << 10 && server.metric("halfping_sessions") == 0);
     assert_eq!(hits(&server, "answer_idle_ms"), 1);
-    // One that takes its answer has it.
+    // A client that takes its answer gets it.
     let mut other = Session::open(server.address, "/");
     assert_eq!(other.ask(json!({ "get": "/a" }))["status"], 200);
 }
@@ -477,12 +479,12 @@ fn bodies_in_progress_are_bounded() {
     let server = serve_limited(|limits| {
         (limits.buffered_bytes_per_connection, limits.buffered_bytes) = (MB, MB);
     });
-    // Half of a megabyte fills half of the room; the other half is not enough for what comes after it.
+    // Half a megabyte fills half of the room; the other half is not enough for the bytes after it.
     let begun = |bytes: usize| {
         let mut connection = Connection::open(server.address);
         connection.send(b"PUT /a HTTP/1.1\r\nHost: test\r\nContent-Length: 2000000\r\n\r\n");
         let part = vec![b' '; bytes];
-        // A refused one may be closed to more.
+        // The server may close a refused connection before all is sent.
         let _ = (&mut connection.socket()).write_all(&part);
         connection
     };
@@ -516,12 +518,12 @@ fn places_of_links_are_bounded_by_what_their_names_take() {
     assert_eq!((&refused["status"], &refused["limit"]), (&json!(429), &json!("places_bytes_per_connection")));
     assert_eq!(server.metric("halfping_watched_places_bytes"), 1200 + 201);
     assert_eq!(watch(4, format!("/{}", name("a")))["status"], 200);
-    // Another connection has a share of its own, but not more than there is.
+    // Another connection has a share of its own, but not more than what is left.
     let mut other = server.talk();
     let long = format!("/{}/{}/{}", name("d"), name("e"), name("f"));
     other.check(&format!("GET {long}?watch"), "429 too-many-links\nRetry-After: *\n\nat most 5000");
     assert_eq!(server.metric("halfping_watched_places_bytes"), 1200 + 201);
-    // What a link was charged, it gives back.
+    // A link gives back the bytes that it was charged.
     assert_eq!(session.ask(json!({ "unwatch": [1, 2, 4] }))["status"], 200);
     assert_eq!(server.metric("halfping_watched_places_bytes"), 0);
     assert_eq!(
@@ -531,13 +533,13 @@ fn places_of_links_are_bounded_by_what_their_names_take() {
     session.close();
     until("all is given back", || server.metric("halfping_watched_places_bytes") == 0);
     assert_eq!(server.metric("halfping_member_names"), 0);
-    // Links without long names are counted.
+    // Links without long names count too.
     let _six: Vec<_> = (0..6).map(|i| server.sse(&format!("/n{i}"))).collect();
     server.until_links(6);
     other.check("GET /n?watch", "429 too-many-links\nRetry-After: *\n\nat most 6");
 }
 
-/// A request over HTTP/2 whose head takes more than 6 KiB: 2 KiB, and the places of forty headers.
+/// A request over HTTP/2 whose head takes more than 6 KiB: 2 KiB, and the entries of forty headers.
 fn large_head(server: &Running, method: &str) -> http::request::Builder {
     let request = http::Request::builder().method(method).uri(format!("http://{}/a", server.address));
     (0..40).fold(request, |request, number| request.header(format!("x-{number}"), "y"))
@@ -564,7 +566,7 @@ fn heads_of_requests_that_wait_are_bounded() {
     let waiting = asked_first.len() - refused(&asked_first);
     assert!((10..=own / (6 << 10)).contains(&waiting), "{waiting} wait");
     assert!(hits(&server, "heads_bytes_per_connection") as usize == refused(&asked_first));
-    // Others have what is left of all, and what is kept for each.
+    // Other connections have the rest of the total, and each its reserve.
     let mut second = runtime.block_on(closed_windows(server.address));
     let asked_second: Vec<_> = (0..60).map(|_| ask(&mut second)).collect();
     until("all is taken", || hits(&server, "heads_bytes") > 0);
@@ -587,11 +589,11 @@ fn heads_of_requests_that_wait_are_bounded() {
             left.push(answer);
         }
     }
-    // One that holds nothing is not kept from anything by them.
+    // They do not block a connection that holds nothing.
     let mut fresh = runtime.block_on(closed_windows(server.address));
     let answer = runtime.block_on(asks(&mut fresh, format!("http://{}/_health", server.address)));
     assert_eq!(answer, Some(200));
-    // When they have left, there is room again.
+    // Once they have left, there is room again.
     left.iter().for_each(Answered::abort);
     let mut last = runtime.block_on(closed_windows(server.address));
     until("there is room", || {
@@ -619,7 +621,7 @@ fn long_polls_keep_no_heads() {
                 .header("if-none-match", format!("\"{cursor}\""))
                 .header("prefer", "wait=60");
             let poll = runtime.spawn(requests.send_request(request.body(Empty::<Bytes>::new()).unwrap()));
-            // Until it waits, it has its head.
+            // A request holds its head until it waits for a change.
             server.until_links(number + 1);
             poll
         })

@@ -1,7 +1,8 @@
-//! Bodies and messages that take long to read: whose turn it is, how fast they may come, and what
-//! becomes of them when their client has left.
+//! Bodies and messages that take long to read: their turns, their rate, and their end when the
+//! client has left.
 
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -18,7 +19,7 @@ use common::{Running, serve_limited};
 use flate2::write::DeflateEncoder;
 use serde_json::json;
 
-/// A body of which a name is as long as it can be: hundreds of milliseconds of reading until it is
+/// A body with a name of the maximum length: hundreds of milliseconds of reading until it is
 /// refused.
 fn slow_body() -> String {
     format!(r#"[{{"op":"add","path":"{}","value":1}}]"#, "/a".repeat(2_000_000))
@@ -42,7 +43,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Waits until there are no sessions.
+/// Waits until no session is open.
 #[track_caller]
 fn until_left(server: &Running) {
     let until = Instant::now() + DEADLINE;
@@ -101,14 +102,14 @@ fn what_a_client_has_asked_for_is_not_done_when_it_has_left() {
         until_left(&server);
     }
     assert_eq!(server.talk().ask("GET /last").status, 404);
-    // One that says its close is served before.
+    // A client that closes its session properly is served first.
     let mut session = Session::open(server.address, "/");
     session.say(&json!(commands));
     session.close();
     assert_eq!(server.talk().ask("GET /last").status, 200);
 }
 
-/// A session that compresses what it sends.
+/// A session that compresses its messages.
 fn compressing(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -139,7 +140,7 @@ fn spaces(count: usize, command: &str) -> Vec<u8> {
     frame(0xc1, &payload)
 }
 
-/// A short message from the server that is not compressed.
+/// Reads a short message of the server that is not compressed.
 fn message(stream: &mut TcpStream) -> String {
     let mut head = [0; 2];
     stream.read_exact(&mut head).unwrap();
@@ -163,7 +164,8 @@ fn inflated_bytes_are_read_no_faster_than_they_may_come() {
     for n in 1..=4 {
         assert!(message(&mut stream).starts_with(&format!(r#"{{"ref":{n},"status":200"#)));
     }
-    // The first second's worth at once, and the second is on the way when the third begins.
+    // The allowance of the first second comes at once, and that of the second is used when the
+    // third begins.
     assert!(began.elapsed() > Duration::from_millis(1900), "after {:?}", began.elapsed());
 }
 
@@ -175,7 +177,7 @@ fn who_sends_too_fast_is_told_the_state_meanwhile() {
     });
     let mut session = Session::open(server.address, "/a?watch");
     session.state();
-    // Three seconds' worth, and no word is heard within them.
+    // Three seconds' allowance; no other message is read meanwhile.
     session.say(&json!({ "ref": 1, "put": "/b", "value": "x".repeat(3000) }));
     session.say(&json!({ "ref": 2, "put": "/b", "value": 1 }));
     assert_eq!(session.next()["ref"], 1);

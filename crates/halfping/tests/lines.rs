@@ -1,6 +1,7 @@
-//! What goes out in lines has no character that a reader might take for the end of one.
+//! Output in lines: no character in it can be taken for the end of a line.
 
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -11,7 +12,7 @@ use common::session::Session;
 use common::{Running, serve};
 use serde_json::{Value, json};
 
-/// All that is escaped (PROTOCOL V6), and what is beside it.
+/// All characters that are escaped (PROTOCOL V6), and their neighbours.
 fn breaks() -> String {
     ('\u{7f}'..='\u{9f}').chain(['\u{2028}', '\u{2029}']).collect()
 }
@@ -43,7 +44,7 @@ fn check(said: &str) {
     assert!(found.is_empty(), "{found:?} in {said}");
 }
 
-/// As text of JSON, with each character as it is or with escapes.
+/// A text in JSON, with each character plain or escaped.
 fn written(text: &str, escaped: bool) -> String {
     match escaped {
         true => text.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect(),
@@ -58,7 +59,7 @@ fn no_line_event_or_message_has_a_character_that_readers_end_lines_at() {
     let (breaks, mut talk) = (breaks(), server.talk());
     for escaped in [false, true] {
         let text = written(&format!("{breaks}{OTHERS}"), escaped);
-        // As a name, a string, in an array, and in names within one.
+        // As a name, as a string, in an array, and as names within one.
         let body =
             format!("{{\"o\":{{\"{text}\":\"{text}\",\"l\":[\"{text}\",{{\"{text}\":\"{text}\"}}]}}}}");
         talk.write(&["PUT /t {}", &format!("PUT /t {body}")]);
@@ -77,7 +78,7 @@ fn no_line_event_or_message_has_a_character_that_readers_end_lines_at() {
         ] {
             check(&raw(&server, request, "synced"));
         }
-        // What was written one way and is written the other way is the same.
+        // The same text, plain and escaped, is one value.
         let other = written(&format!("{breaks}{OTHERS}"), !escaped);
         let before = plain.cursor();
         talk.write(&[&format!("PUT /t {}", body.replace(&text, &other))]);
@@ -92,7 +93,7 @@ fn paths_patches_and_problems_have_none_either() {
     let mut talk = server.talk();
     let key = "%C2%85%E2%80%A8";
     talk.write(&[&format!("PUT /t/{key} {{\"a\":[1]}}"), "PUT /t/b 1"]);
-    // The path as the client gave it, decoded once.
+    // The client's path, decoded once.
     let said = raw(&server, &format!("GET /_streams?path=/t/{key}"), "synced");
     check(&said);
     assert!(said.contains("\"path\":\"/t/\\u0085\\u2028\""), "{said}");
@@ -102,7 +103,7 @@ fn paths_patches_and_problems_have_none_either() {
     let long = "x".repeat(200);
     talk.write(&[&format!("PUT /t/{key} {{\"{long}\":{{\"y\":1}}}}")]);
     check(&stream.next().show());
-    // A problem that repeats what a client said.
+    // A problem that repeats the client's text.
     let body = format!("{{\"\u{2028}watch\":1,\"path\":\"\u{85}\",\"x\":\"{}\"}}", breaks());
     check(&raw(&server, &format!("POST /_streams\n\n{body}"), "problem"));
     check(talk.ask(&format!("GET /t?{key}=1")).text());

@@ -1,6 +1,8 @@
-//! The server's own state, `/_server` (PROTOCOL O5 to O8): read like anything else, and no part of the tree.
+//! The server's own state, `/_server` (PROTOCOL O5 to O8): read like any other resource, and no
+//! part of the tree.
 
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -16,7 +18,7 @@ fn serve_open() -> Running {
     serve_with(Options { console: Console::On, ..Options::default() })
 }
 
-/// Asks with a `Host` of its own.
+/// Sends a request with a `Host` of its own.
 fn ask_as(server: &Running, host: &str, short: &str) -> common::raw::Answer {
     let mut connection = Connection::open(server.address);
     connection.send(&common::raw::request(&format!("{short}\nHost: {host}")));
@@ -69,7 +71,7 @@ fn it_is_read_like_any_other_resource() {
 
 #[test]
 fn it_is_no_part_of_the_tree() {
-    // PROTOCOL O6, W5: nobody who watches the root is told of it, or finds it there.
+    // PROTOCOL O6, W5: a reader of the root is not told of it, and does not find it there.
     let server = serve_open();
     let mut root = server.ndjson("/?watch");
     root.expect(&["snapshot {}", "synced"]);
@@ -132,7 +134,7 @@ fn one_session_watches_both_with_one_cursor() {
     while !mirrors.take(&session.state()) {}
     assert_eq!(mirrors.views[&1].value, Some(json!({ "1": 1 })));
     assert_eq!(session.ask(json!({ "get": "/_server/status" }))["value"], "ok");
-    // The links that it was opened with are counted a second later.
+    // The links of this session are counted a second later.
     let until = Instant::now() + DEADLINE;
     while mirrors.views[&2].value.as_ref().unwrap()["links"] != 3 {
         assert!(Instant::now() < until, "{mirrors:?}");
@@ -162,7 +164,7 @@ fn one_session_watches_both_with_one_cursor() {
 
 #[test]
 fn it_is_looked_up_only_while_somebody_looks() {
-    // PROTOCOL O7: no revision is taken for it while nobody watches.
+    // PROTOCOL O7: it takes no revision while nobody watches.
     let server = serve_open();
     let of_tree = || server.metric("halfping_revision");
     let before = of_tree();
@@ -181,7 +183,7 @@ fn it_is_looked_up_only_while_somebody_looks() {
     let after = of_tree();
     std::thread::sleep(Duration::from_millis(1500));
     assert_eq!(of_tree(), after, "nobody looks any more");
-    // Many who ask at once cost what a few do.
+    // Many requests at once cost as much as a few.
     let mut talk = server.talk();
     let began = Instant::now();
     (0..200).for_each(|_| drop(talk.ask("GET /_server/status")));
@@ -211,7 +213,7 @@ fn many_paths_of_both_kinds_are_one_stream() {
     server.talk().check("GET /_streams?path=/_health", "403 reserved-path");
 }
 
-/// Looks until what is seen is as it should be.
+/// Waits until the state is as expected.
 #[track_caller]
 fn until(server: &Running, is: impl Fn(&Value) -> bool) -> Value {
     let until = Instant::now() + DEADLINE;
@@ -276,7 +278,8 @@ fn who_is_behind_is_shown_with_how_long_its_oldest_change_waits() {
     let mut session = Session::open(server.address, "/");
     session.ask(json!({ "watch": [[1, "/a"], [2, "/b"]] }));
     session.state();
-    // Less than any message has: nothing more is told until what was is handled, which is never.
+    // Less credit than any message needs: nothing more is told until the last message is confirmed,
+    // which never happens.
     session.ask(json!({ "credit": 1 }));
     server.write(&["PUT /a 1"]);
     session.state();
@@ -368,7 +371,7 @@ fn on_loopback_it_is_for_those_who_call_this_machine_by_its_own_names() {
     assert_eq!(page.status, 404);
     assert_eq!(ask_as(&server, "evil.example", "GET /").status, 200, "the rest is for everybody");
     assert_eq!(ask_as(&server, "evil.example", "GET /_streams?path=/_server").status, 404);
-    // A session is what it was when it was opened.
+    // A session keeps the rights that it had when it was opened.
     let stream = |host: &str| {
         let stream = std::net::TcpStream::connect(server.address).unwrap();
         let address = format!("{host}:{}", server.address.port());
@@ -381,7 +384,7 @@ fn on_loopback_it_is_for_those_who_call_this_machine_by_its_own_names() {
 
 #[test]
 fn a_stream_of_it_is_told_what_differs() {
-    // PROTOCOL O5, O7, S4: a second later, only what has changed.
+    // PROTOCOL O5, O7, S4: a second later, only the changes are told.
     let server = serve_open();
     let mut own = server.sse("/_server");
     let first: Value = serde_json::from_str(&own.next().value.unwrap()).unwrap();

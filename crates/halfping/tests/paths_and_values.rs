@@ -1,4 +1,4 @@
-//! What a path names, what a value may be, and what a cursor promises.
+//! Paths, values and cursors: their names, their bounds, and their promises.
 
 mod common;
 
@@ -107,7 +107,7 @@ fn names_of_the_server_can_be_read_but_not_written() {
         "403 reserved-path",
     );
     talk.check("PUT /\n\n{\"_x\":1}", "403 reserved-path");
-    // Elsewhere the letter means nothing.
+    // Elsewhere in a path the letter is ordinary.
     talk.check("PUT /a/_x\n\n1", "201");
     talk.check("GET /a/_x", "200\n\n1");
 }
@@ -157,7 +157,7 @@ fn who_asks_for_a_stream_beside_the_root_of_the_api_writes_nothing() {
     let answer = session.ask(json!({ "post": "/live/_streams", "value": 1 }));
     assert_eq!(answer["type"], json!("urn:halfping:problem:reserved-path"));
     assert_eq!(talk.ask("GET /").cursor(), before);
-    // The name by itself is like any other.
+    // The name alone is like any other.
     talk.check("PUT /live/_streams\n\n{}", "201");
     talk.check("POST /live/_streams/x\n\n1", "201");
     talk.check("POST /live/streams\n\n1", "201");
@@ -270,7 +270,7 @@ fn what_is_no_json_in_utf8_is_refused() {
 
 #[test]
 fn columns_of_errors_are_counted_in_characters() {
-    // PROTOCOL X1: `detail` says where. The same place must not have two names.
+    // PROTOCOL X1: `detail` gives the place. The same place must not have two names.
     let server = serve();
     let mut talk = server.talk();
     talk.check("PUT /a\n\n[\"ääää\",1e400]", "422 number-out-of-range\n\ncolumn 9");
@@ -333,7 +333,7 @@ fn members_keep_their_order() {
     talk.check("PUT /o\n\n{\"b\":1,\"m\":1,\"a\":1,\"z\":1}", "200");
     talk.check("GET /o", "200\n\n{\"z\":1,\"a\":1,\"m\":1,\"b\":1}");
     server.ndjson("/o").expect(&["snapshot {\"z\":1,\"a\":1,\"m\":1,\"b\":1}", "synced"]);
-    // Also when there are too many for a scan.
+    // The same with too many names for a scan.
     let many: Vec<String> = (0..100).map(|i| format!("\"k{}\":{i}", (i * 37) % 100)).collect();
     let many = format!("{{{}}}", many.join(","));
     talk.check(&format!("PUT /many\n\n{many}"), "201");
@@ -363,7 +363,7 @@ fn writing_what_is_there_takes_no_revision() {
         assert_eq!(talk.ask("GET /o").cursor(), cursor, "{request}");
         assert_eq!(talk.ask("GET /").cursor(), root, "{request}");
     }
-    // What the stream says next is of the next change: none of these were one.
+    // The next frame is of the next change: none of these was one.
     talk.check("PUT /o/a\n\n2", "200");
     stream.expect(&["merge {\"a\":2}"]);
 }
@@ -454,7 +454,8 @@ fn a_cursor_changes_exactly_when_its_resource_does() {
 
 #[test]
 fn an_absence_beneath_a_value_that_changes_is_told_once() {
-    // PROTOCOL C3: its cursor may change with the value, but a reader that knows that nothing is here is not told so again.
+    // PROTOCOL C3: the cursor may change with the value, but a reader that knows that nothing is
+    // here is not told so again.
     let server = serve();
     let mut talk = server.talk();
     talk.check("PUT /a\n\n1", "201");
@@ -467,7 +468,7 @@ fn an_absence_beneath_a_value_that_changes_is_told_once() {
 
 #[test]
 fn an_absence_is_told_once_wherever_values_stand_above_it() {
-    // PROTOCOL S2, C3: where its cursor may change, nothing is said of it all the same.
+    // PROTOCOL S2, C3: the cursor may change here, and yet nothing is told.
     let server = serve();
     let mut streams = [server.ndjson("/a/b"), server.sse("/a/b"), server.ndjson("/a/b?rate=1000")];
     streams.iter_mut().for_each(|stream| drop(stream.expect(&["gone", "synced"])));
@@ -516,7 +517,7 @@ fn a_cursor_that_says_nothing_gets_a_snapshot() {
         talk.check(&format!("GET /a\nIf-None-Match: \"{since}\""), &format!("200\n\n{whole}"));
         talk.check(&format!("PUT /a\nIf-Match: \"{since}\"\n\n1"), "412 precondition-failed\nETag: *");
     }
-    // Nor may a reader that came from somewhere else be told that it was synced there.
+    // A reader from another state is not told either that it was synced there.
     let frames = server.ndjson(&format!("/no?since={epoch}.{future}")).until_synced();
     assert_ne!(frames.last().unwrap().rev, Some(format!("{epoch}.{future}")));
 }

@@ -1,4 +1,4 @@
-//! Reading once: plain answers, conditions, long polls, cuts, and what is refused.
+//! Single reads: plain answers, conditions, long polls, cuts, and refusals.
 
 mod common;
 
@@ -11,7 +11,7 @@ use common::session::Session;
 use common::{Running, Talk, serve, serve_limited};
 use serde_json::{Value, json};
 
-/// Starts a long poll, and returns when the server has it.
+/// Starts a long poll. Returns when the server has it.
 fn poll(server: &Running, request: &str) -> thread::JoinHandle<Answer> {
     let links = server.metric("halfping_links");
     let mut talk = server.talk();
@@ -112,13 +112,13 @@ fn a_long_poll_returns_when_the_resource_changes() {
     let server = serve();
     let cursor = server.write(&["PUT /a {\"b\":{\"c\":1}}", "PUT /x 1"])[0].cursor();
     let waiting = poll(&server, &format!("GET /a\nIf-None-Match: \"{cursor}\"\nPrefer: wait=30"));
-    // A change elsewhere is none, nor is one that changes nothing.
+    // A change elsewhere does not count, nor does a write that changes nothing.
     server.write(&["PUT /x 2", "PUT /a/b/c 1"]);
     let changed = server.write(&["PUT /a/b/c 2"])[0].cursor();
     let answer = waiting.join().unwrap();
     common::compare("poll", &answer, "200\nPreference-Applied: wait=30\n\n{\"b\":{\"c\":2}}", false);
     assert_eq!(answer.cursor(), changed);
-    // One that is behind already does not wait.
+    // A poll that is behind already does not wait.
     let answer = server.talk().ask(&format!("GET /a\nIf-None-Match: \"{cursor}\"\nPrefer: wait=30"));
     assert_eq!((answer.status, answer.text()), (200, "{\"b\":{\"c\":2}}"));
 }
@@ -199,14 +199,15 @@ fn the_wait_is_at_most_a_minute_unless_configured() {
 
 #[test]
 fn a_long_poll_of_a_cut_value_returns_as_soon_as_the_cursor_differs() {
-    // PROTOCOL R4, R5: the cursor is the resource's, so what changes beneath the cut changes it.
+    // PROTOCOL R4, R5: the cursor is the resource's, so a change beneath the cut changes it.
     let server = serve();
     let cursor = server.write(&["PUT /a {\"b\":{\"c\":1}}"])[0].cursor();
     let request = format!("GET /a?depth=1\nIf-None-Match: \"{cursor}\"\nPrefer: wait=2");
     let waiting = poll(&server, &request);
     let changed = server.write(&["PUT /a/b/c 2"])[0].cursor();
     let answer = waiting.join().unwrap();
-    // Whatever it says, a reader that comes back with what it was given must not find itself behind at once, again and again.
+    // A reader that resumes with the cursor it was given must not be behind at once, again and
+    // again.
     assert_eq!((answer.status, answer.cursor()), (200, changed));
 }
 
@@ -276,7 +277,7 @@ fn unknown_parameters_are_refused_by_the_servers_own_resources() {
 
 #[test]
 fn writes_take_no_parameters() {
-    // PROTOCOL R6: a hint that names nothing is none.
+    // PROTOCOL R6: an empty hint is ignored.
     let server = serve();
     let mut talk = server.talk();
     for method in ["PUT", "POST", "DELETE", "PATCH"] {
@@ -341,7 +342,7 @@ fn options_tells_what_is_allowed_and_the_rest_is_refused() {
     methods(&mut talk, "/_health", "GET, HEAD, OPTIONS", &["TRACE"]);
     methods(&mut talk, "/_metrics", "GET, HEAD, OPTIONS", &["TRACE"]);
     methods(&mut talk, "/_streams", "GET, HEAD, OPTIONS, POST", &["TRACE"]);
-    // The root cannot be removed (PROTOCOL W4), and what is allowed there says so.
+    // The root cannot be removed (PROTOCOL W4), and `Allow` says so.
     talk.check("DELETE /", "405 method-not-allowed\nAllow: *");
     for patch in ["application/merge-patch+json", "application/json-patch+json"] {
         assert!(talk.ask("OPTIONS /a").header("accept-patch").unwrap().contains(patch));
@@ -385,10 +386,10 @@ fn a_head_reads_no_value() {
     talk.check("PUT /long\n\n{\"a\":{\"x\":1},\"b\":{\"x\":2},\"c\":3}", "201");
     let head = talk.check("HEAD /a", "200\nContent-Type: application/json\nETag: \"*");
     assert_eq!((head.header("content-length"), head.body.len()), (Some("13"), 0));
-    // The length is known before anything is read, and too much of it is refused like that.
+    // The length is known before anything is read, and a value that is too long is refused alike.
     talk.check("HEAD /long", "413 value-too-large");
     talk.check("GET /long", "413 value-too-large");
-    // With a cut it is not worked out.
+    // With a cut, the length is not computed.
     talk.check("GET /long?depth=1", "413 value-too-large");
     for target in ["/a?depth=1", "/long?depth=1", "/long?depth=0"] {
         let head = talk.check(&format!("HEAD {target}"), "200\nContent-Type: application/json\nETag: \"*");
@@ -399,7 +400,8 @@ fn a_head_reads_no_value() {
 
 #[test]
 fn what_is_not_sent_is_not_read() {
-    // PROTOCOL R3, R4, W6: a value that is too large to be read does not stand in the way of an answer without it.
+    // PROTOCOL R3, R4, W6: a value that is too large to be read does not prevent an answer without
+    // it.
     let server = serve_limited(|limits| limits.value_bytes = 20);
     let mut talk = server.talk();
     let long = format!("\"{}\"", "x".repeat(30));
@@ -433,7 +435,8 @@ fn a_large_value_is_one_state_although_it_changes_while_it_is_read() {
         scope.spawn(|| {
             let mut talk = server.talk();
             for n in 1.. {
-                // A member comes and one goes with each commit, and both ends say how many commits there were.
+                // Each commit adds a member and removes one, and both ends tell the number of
+                // commits.
                 let commit =
                     json!({ "first": n, (format!("q{n}")): n, (format!("q{}", n - 3)): null, "last": n });
                 talk.write(&[&format!("MERGE /queue {commit}")]);

@@ -1,6 +1,8 @@
-//! Two writers make commits to two paths each, and a session that watches all four never shows one half of one.
+//! Two writers make commits to two paths each. A session that watches all four never shows half of
+//! a commit.
 
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -14,12 +16,12 @@ use common::{runtime, serve, serve_limited};
 use halfping::{Api, Commit};
 use serde_json::{Value, json};
 
-/// What the accounts of each writer hold together, always.
+/// The sum of the accounts of each writer, always.
 const SUM: i64 = 1_000_000;
 /// Two accounts a writer, as links 0 to 3.
 const ACCOUNTS: [&str; 4] = ["/a/one/balance", "/b/one/balance", "/a/two/balance", "/b/two/balance"];
 
-/// Commits of both writers together; `HALFPING_COMMITS` says how many.
+/// Commits of both writers together; set by `HALFPING_COMMITS`.
 fn commits() -> u64 {
     std::env::var("HALFPING_COMMITS").ok().and_then(|count| count.parse().ok()).unwrap_or(100_000)
 }
@@ -147,7 +149,7 @@ fn a_session_never_shows_one_half_of_a_commit() {
 
 #[test]
 fn a_session_that_keeps_up_receives_each_commit_in_one_message() {
-    // PROTOCOL L6: by waiting for each, the reader surely keeps up.
+    // PROTOCOL L6: by waiting for each message, the reader surely keeps up.
     let server = serve();
     open_accounts(&server.api);
     let mut auditor = Auditor::new(server.address);
@@ -157,7 +159,7 @@ fn a_session_that_keeps_up_receives_each_commit_in_one_message() {
     let mut random = Random(seed());
     for n in 0..2000 {
         let before = [0, 1, 2, 3].map(|link| auditor.balance(link));
-        // Never what is there already, which would be no commit.
+        // Never the present value, which would be no commit.
         let balance = (before[0] + 1 + random.below(1000) as i64) % SUM;
         let other = (before[2] + 1 + random.below(1000) as i64) % SUM;
         let mut commit = Commit::new().put(ACCOUNTS[0], &balance).put(ACCOUNTS[1], &(SUM - balance));

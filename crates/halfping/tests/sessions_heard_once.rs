@@ -1,6 +1,8 @@
-//! Sessions that are heard only once: what the lines of a conversation cannot say of `POST /_streams` (PROTOCOL M4).
+//! Sessions that are heard only once: the parts of `POST /_streams` (PROTOCOL M4) that the lines of
+//! a conversation cannot express.
 
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -16,7 +18,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 
-/// Opens one with these commands.
+/// Opens a session with these commands.
 #[track_caller]
 fn open(server: &Running, accept: &str, commands: &Value) -> Stream {
     server.stream(&format!("POST /_streams\nAccept: {accept}\n\n{commands}"))
@@ -24,7 +26,7 @@ fn open(server: &Running, accept: &str, commands: &Value) -> Stream {
 
 const FORMATS: [&str; 2] = ["text/event-stream", "application/x-ndjson"];
 
-/// What comes on a connection, as it comes.
+/// The bytes of a connection, as they come.
 struct Plain {
     socket: TcpStream,
     got: String,
@@ -38,7 +40,7 @@ impl Plain {
         Plain { socket, got: String::new() }
     }
 
-    /// HTTP/1.0 as nginx speaks it to servers unless it is told otherwise.
+    /// HTTP/1.0 as nginx uses it to servers by default.
     fn post(address: SocketAddr, body: &str) -> Plain {
         let head = "POST /_streams HTTP/1.0\r\nHost: upstream\r\nConnection: close\r\nAccept: */*";
         let length = body.len();
@@ -100,7 +102,7 @@ fn messages_are_written_as_the_protocol_has_them() {
     assert_eq!(lines.next().raw, r#"{"ref":1,"status":200}"#);
     lines.next();
     assert!(lines.next().raw.ends_with(rest));
-    // Events are what is sent to who asks for nothing in particular.
+    // Events are the default format.
     for accept in ["*/*", "application/json"] {
         assert_eq!(open(&server, accept, &commands).header("content-type"), Some("text/event-stream"));
     }
@@ -146,7 +148,7 @@ fn when_the_client_goes_its_links_go() {
     old.until("synced");
     drop(old);
     until_no_links(&server);
-    // Who closes its own direction is taken to have left.
+    // A client that closes its own direction is taken to have left.
     let mut stream = server.stream(&format!("POST /_streams\n\n{watch}"));
     stream.synced();
     stream.connection().socket().shutdown(Shutdown::Write).unwrap();
@@ -168,7 +170,8 @@ fn a_draining_server_ends_them_well() {
         assert!(stream.ended_well());
         assert_eq!(stream.retries.len(), retries);
     }
-    // New ones are sent away, after their request was read: what is wrong with it will be wrong elsewhere too.
+    // New sessions are refused once their request was read: a mistake in it would be one on any
+    // server.
     let mut late = open(&server, FORMATS[0], &watch);
     late.expect_end();
     assert_eq!((late.status, late.retries.len()), (200, 1));
@@ -222,7 +225,7 @@ fn more_commands_than_allowed_end_it() {
 
 #[test]
 fn without_a_link_there_is_nothing_to_wait_for() {
-    // PROTOCOL M4: it ends, well, after all that there is to say.
+    // PROTOCOL M4: it ends, well, after everything was sent.
     let server = serve_limited(|limits| limits.whole_frame_bytes = 1000);
     server.write(&["MERGE / {\"a\":\"1\"}"]);
     let too_large: serde_json::Map<String, Value> =
@@ -271,7 +274,7 @@ fn thousands_of_links_come_in_whole_messages() {
         server.write(&["MERGE /all {\"n1\":\"x\",\"n2\":\"y\"}"]);
         let message = stream.message();
         assert_eq!((message["set"].as_array().unwrap().len(), &message["synced"]), (2, &json!(true)));
-        // More than a commit marks by itself: nothing is called synced before all are marked.
+        // More links than a commit marks by itself: nothing is called synced before all are marked.
         server.write(&["DELETE /all"]);
         let mut gone = 0;
         loop {
@@ -306,7 +309,8 @@ fn a_first_state_in_parts_ends_the_use_of_the_cursor_before() {
 
 #[test]
 fn the_last_event_id_is_where_all_links_resume() {
-    // PROTOCOL M4, S8: the header wins over what the body says, which a client sends again as it was.
+    // PROTOCOL M4, S8: the header takes precedence over the body, which a client sends again
+    // unchanged.
     let server = serve();
     let long = "x".repeat(100);
     server.write(&[
@@ -336,7 +340,7 @@ fn a_client_that_does_not_read_is_owed_nothing_but_the_newest_state() {
     for n in 1..=commits {
         runtime.block_on(server.api.put("/a", &json!([n, text])).into_future()).unwrap();
     }
-    // What the kernel takes is bounded too; all that was written would be 16 MB.
+    // The kernel's buffers are bounded too; all that was written would be 16 MB.
     let sent = server.metric("halfping_stream_bytes_total") - before;
     assert!(sent < 4 << 20, "{sent} bytes were made for a reader that does not read");
     let mut messages = 1;
@@ -369,7 +373,7 @@ fn those_of_one_connection_share_its_links() {
             (body, text)
         };
         let (first, _) = open(json!([[1, "/a"], [2, "/b"]])).await;
-        // What does not fit is refused, and what does is opened all the same.
+        // A `watch` beyond the limit is refused, and those within it are opened all the same.
         let (second, text) = open(json!([[1, "/a"], [2, "/b"]])).await;
         let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         let refused = lines.next().unwrap();

@@ -1,8 +1,10 @@
-//! Clients of sessions that mean harm, or behave as if: each meets a clear word or a bound, and nobody else notices.
+//! Hostile clients of sessions: each meets a clear error or a bound, and no other client notices.
 //!
-//! What fits lines of a file is in `conformance/conversations`; here is what needs a million of something, or time, or memory.
+//! The cases that lines of a file can express are in `conformance/conversations`; those here need a
+//! million of something, or time, or memory.
 
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -18,15 +20,15 @@ use common::session::{Mirrors, Phase, Session, Told};
 use common::{Running, serve_limited};
 use serde_json::{Value, json};
 
-/// These tests measure the memory of this process, so they take turns.
+/// Lock by which these tests take turns, as they measure the memory of this process.
 static TURN: Mutex<()> = Mutex::new(());
 
 fn turn() -> MutexGuard<'static, ()> {
-    // A test that failed has said so; the others go on.
+    // A failed test has reported itself; the others go on.
     TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Somebody who behaves, on a session of his own, while others do not.
+/// A client that behaves, on a session of its own, while others do not.
 struct Bystander {
     session: Session,
     writes: u64,
@@ -39,7 +41,7 @@ impl Bystander {
         Bystander { session, writes: 0 }
     }
 
-    /// Writes, and sees it.
+    /// Writes, and waits until it is told of it.
     #[track_caller]
     fn is_well(&mut self) {
         self.writes += 1;
@@ -50,7 +52,7 @@ impl Bystander {
     }
 }
 
-/// Waits until the server has so many sessions and links.
+/// Waits until the server has this many sessions and links.
 #[track_caller]
 fn until(server: &Running, sessions: u64, links: u64) {
     let until = Instant::now() + DEADLINE;
@@ -64,7 +66,7 @@ fn until(server: &Running, sessions: u64, links: u64) {
     }
 }
 
-/// Bytes of memory that this process has, where the system tells.
+/// Memory of this process in bytes, where the system tells.
 fn memory() -> u64 {
     status("VmRSS:")
 }
@@ -82,7 +84,7 @@ fn check_growth(before: u64, bytes_max: u64) {
     assert!(grown < bytes_max, "memory grew by {grown} bytes; it may by {bytes_max}");
 }
 
-/// A frame of a client's, with a mask that changes nothing.
+/// A client's frame, with a mask that changes nothing.
 fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = head(opcode, payload.len());
     frame.extend_from_slice(payload);
@@ -106,7 +108,8 @@ fn head(opcode: u8, length: usize) -> Vec<u8> {
     head
 }
 
-/// Sends bytes until they are all sent or the other side takes no more for a while; says how many it took.
+/// Sends bytes until all are sent or the other side takes no more for a while. Returns the number
+/// that it took.
 fn press(mut stream: &TcpStream, bytes: &[u8]) -> usize {
     stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     let mut sent = 0;
@@ -126,7 +129,7 @@ fn a_million_watches_in_a_second() {
     // PROTOCOL L13, O4
     const WATCHES: u64 = 1_000_000;
     let _turn = turn();
-    // Pongs of the reading side would get in between what the other side sends.
+    // Pongs of the reading thread would come between the other thread's bytes.
     let server = serve_limited(|limits| (limits.links_per_connection, limits.ping_ms) = (20_000, 100_000));
     let mut bystander = Bystander::new(&server);
     bystander.is_well();
@@ -143,11 +146,11 @@ fn a_million_watches_in_a_second() {
                 return;
             }
         }
-        // The last word, so that the reader knows when all have been handled.
+        // The last command, so that the reader knows when all have been handled.
         let mut stream = &stream;
         drop(stream.write_all(&frame(1, br#"{"get":"/","ref":1}"#)));
     });
-    // It reads all that it is told, beside its sending: what a client does that does not is another test.
+    // It reads everything while it sends: another test has a client that does not.
     let done = Arc::new(AtomicBool::new(false));
     let told_it_ended = Arc::clone(&done);
     let reading = thread::spawn(move || {
@@ -178,7 +181,8 @@ fn a_million_watches_in_a_second() {
     }
     let (code, refused, links) = reading.join().unwrap();
     sending.join().unwrap();
-    // Either it was slowed down until its rate was allowed, and had its commands refused one by one; or it was closed.
+    // Either it was slowed down to its allowed rate, and had its commands refused one by one; or it
+    // was closed.
     match code {
         None => assert_eq!((refused, links), (WATCHES - 20_000, 20_000)),
         Some(code) => assert_eq!(code, 4100, "after {refused} refusals"),
@@ -205,7 +209,8 @@ fn a_client_that_never_reads_costs_no_more_than_one_that_does() {
     }
     check_growth(before, 32 << 20);
     bystander.is_well();
-    // It was not closed for it. Now it reads: what lay in the buffers of the system, and then the newest.
+    // It was not closed for this. Now it reads: the bytes in the system's buffers, and then the
+    // newest value.
     let mut mirrors = Mirrors::default();
     mirrors.open(0, Phase::Open);
     let mut bytes = 0;
@@ -224,7 +229,7 @@ fn a_client_that_never_reads_costs_no_more_than_one_that_does() {
 
 #[test]
 fn a_client_that_is_merely_slow_is_not_closed() {
-    // Its connection takes nothing, so that it cannot hear the pings. PROTOCOL L11
+    // Its connection takes nothing, so that it does not get the pings. PROTOCOL L11
     let _turn = turn();
     let server = serve_limited(|limits| (limits.ping_ms, limits.silence_ms) = (50, 1_000));
     let mut bystander = Bystander::new(&server);
@@ -233,7 +238,7 @@ fn a_client_that_is_merely_slow_is_not_closed() {
     let write = |talk: &mut common::Talk, n: u32| {
         talk.write(&[&format!("PUT /big \"{n} {}\"", "x".repeat(500_000))]);
     };
-    // The bystander is heard between them.
+    // The bystander is served between them.
     for n in 0..100 {
         write(&mut talk, n);
         bystander.is_well();
@@ -255,7 +260,7 @@ fn a_client_that_is_merely_slow_is_not_closed() {
 
 #[test]
 fn a_client_that_asks_and_never_reads_is_not_listened_to() {
-    // What it asks for is made only when it can be sent. PROTOCOL S3
+    // An answer is made only when it can be sent. PROTOCOL S3
     const QUESTIONS: usize = 20_000;
     let _turn = turn();
     let server = serve_limited(|_| {});
@@ -267,11 +272,11 @@ fn a_client_that_asks_and_never_reads_is_not_listened_to() {
     for number in 0..QUESTIONS {
         questions.extend(frame(1, json!({ "get": "/big", "ref": number }).to_string().as_bytes()));
     }
-    // The answers are two gigabytes. As one array, so are they.
+    // The answers are two gigabytes, also as one array.
     let sent = press(hostile.stream(), &questions);
     check_growth(before, 32 << 20);
     bystander.is_well();
-    // Its answers are there, in order, for as long as it now reads.
+    // Its answers come in order, for as long as it now reads.
     let asked = (sent / (questions.len() / QUESTIONS)).min(200) as u64;
     for number in 0..asked / 2 {
         let answer = hostile.next();
@@ -303,7 +308,7 @@ fn a_message_of_nothing_but_refusals_costs_little_more_than_its_text() {
         let text = frame(1, text.as_bytes());
         let hostile = Session::open(server.address, "/");
         let (before, handled) = (memory(), server.metric("halfping_commands_total"));
-        // Where the system can, it tells of the highest since this. What was short-lived counts as well.
+        // The system can tell the peak since this call. Short-lived memory counts as well.
         let _ = std::fs::write("/proc/self/clear_refs", "5");
         press(hostile.stream(), &text);
         let until_handled = Instant::now() + DEADLINE;
@@ -312,7 +317,7 @@ fn a_message_of_nothing_but_refusals_costs_little_more_than_its_text() {
             bystander.is_well();
         }
         let grown = status("VmHWM:").saturating_sub(before);
-        // The text, and at most a list of short things.
+        // The text, and at most a list of short values.
         assert!(grown < 64 << 20, "memory grew by {grown} bytes");
         drop(hostile);
         until(&server, 1, 1);
@@ -362,15 +367,15 @@ fn what_takes_long_to_read_holds_nobody_up() {
     }
     over.store(true, Ordering::Release);
     throwing.into_iter().for_each(|thread| thread.join().unwrap());
-    // Less than three each when these were parsed where requests are served, and more than a hundred
-    // now, also on a busy machine.
+    // Fewer than three each when these were parsed on the threads that serve requests; now more
+    // than a hundred, also on a busy machine.
     assert!(served > 20 * THROWN, "{served} were served while {THROWN} were thrown");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn who_says_the_first_letter_and_no_more_is_not_looked_at_all_the_time() {
-    // HTTP/2 begins with the same.
+    // HTTP/2 begins with the same byte.
     let _turn = turn();
     let server = serve_limited(|_| {});
     let half: Vec<TcpStream> = (0..400)
@@ -380,14 +385,14 @@ fn who_says_the_first_letter_and_no_more_is_not_looked_at_all_the_time() {
             stream
         })
         .collect();
-    // Until looks have become rare.
+    // Wait until the checks have become rare.
     thread::sleep(Duration::from_secs(1));
     let before = processor_ticks();
     thread::sleep(Duration::from_secs(2));
     let ticks = processor_ticks() - before;
     assert!(ticks < 20, "{ticks} hundredths of a second of processor time for nothing");
     drop(half);
-    // Long before they would have been closed for their silence (PROTOCOL O3).
+    // Long before their silence would close them (PROTOCOL O3).
     let until = Instant::now() + Duration::from_secs(4);
     while server.metric("halfping_connections") > 1 {
         assert!(Instant::now() < until, "{} connections are left", server.metric("halfping_connections"));
@@ -395,7 +400,7 @@ fn who_says_the_first_letter_and_no_more_is_not_looked_at_all_the_time() {
     }
 }
 
-/// Hundredths of a second of processor time that this process has used.
+/// Processor time of this process, in hundredths of a second.
 #[cfg(target_os = "linux")]
 fn processor_ticks() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
@@ -416,7 +421,7 @@ fn a_peer_that_vanished_is_forgotten() {
             session
         })
         .collect();
-    // Whoever does not read answers no ping. The bystander does, whenever it waits for something.
+    // A client that does not read answers no ping. The bystander does, whenever it waits.
     let until = Instant::now() + DEADLINE;
     while server.metric("halfping_sessions") > 1 {
         assert!(Instant::now() < until, "{} sessions are left", server.metric("halfping_sessions"));
@@ -451,7 +456,7 @@ fn a_client_that_sends_a_byte_now_and_then() {
     let mut closed = vec![None; slow.len()];
     let until = Instant::now() + DEADLINE;
     let mut at = 0;
-    // One byte at a time, always soon after the one before.
+    // One byte at a time, each soon after the one before.
     while closed.iter().any(Option::is_none) {
         assert!(Instant::now() < until, "they were closed with {closed:?}");
         for (session, closed) in slow.iter_mut().zip(&mut closed).filter(|(_, closed)| closed.is_none()) {
@@ -584,13 +589,13 @@ fn noise_is_answered_with_a_close_code() {
         let length = 1 + random.below(400) as usize;
         let mut noise: Vec<u8> = (0..length).map(|_| random.next() as u8).collect();
         if random.below(2) == 0 {
-            // With a first frame that is one, so that not all end at the first byte.
+            // The first frame is valid, so that not all end at the first byte.
             noise = frame([1, 2, 8, 9, 10][random.below(5) as usize], &noise);
             let last = noise.len() - 1;
             noise[random.below(3) as usize * last / 2] ^= 1 << random.below(8);
         }
         press(session.stream(), &noise);
-        // A close frame of the client's own is answered with its code, whatever that is.
+        // A close frame of the client is answered with its own code, whatever that is.
         loop {
             match session.next_within(Duration::from_millis(300)) {
                 Told::Message(message) => assert!(message.get("error").is_some(), "{message}"),
@@ -600,7 +605,7 @@ fn noise_is_answered_with_a_close_code() {
                     assert!(own || known, "closed with {code} for {noise:?}");
                     break;
                 }
-                // It may have been a pong: then nothing is to be said.
+                // The noise may have been a pong, which has no answer.
                 Told::Nothing | Told::Cut => break,
             }
         }
@@ -643,7 +648,7 @@ fn commands_with_a_few_wrong_characters_do_no_harm() {
         }
         let text: String = text.into_iter().collect();
         session.stream().write_all(&frame(1, text.as_bytes())).unwrap();
-        // It is there for the next command, which is handled after the wrong one, and answered once.
+        // The session still handles the next command, after the wrong one, and answers it once.
         let number = 1_000_000 + n;
         session.say(&json!({ "get": "/_none", "ref": number }));
         loop {
@@ -659,7 +664,7 @@ fn commands_with_a_few_wrong_characters_do_no_harm() {
 
 #[test]
 fn sessions_come_and_go_without_a_trace() {
-    // In every way of leaving.
+    // Each way of leaving.
     let _turn = turn();
     let server = serve_limited(|_| {});
     let mut bystander = Bystander::new(&server);

@@ -1,6 +1,7 @@
-//! Streams of one resource: what is sent, when, in which form, and how a reader comes back.
+//! Streams of one resource: their frames, times and formats, and how a reader resumes.
 
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -47,7 +48,8 @@ fn after_silence_a_stream_says_that_it_is_alive() {
         assert!(matches!(next, Next::Nothing), "{next:?}");
         assert!(begun.elapsed() < Duration::from_secs(30));
     }
-    // No empty line, which some clients would take for an empty message; and the next event is whole.
+    // No empty line, which some clients would take for an empty message; and the next event is
+    // whole.
     server.write(&["PUT /a 2"]);
     sse.expect(&["snapshot 2"]);
     assert_eq!((sse.comments, sse.stray_empty_lines), (1, empty_lines));
@@ -111,7 +113,7 @@ fn a_stream_outlives_the_deletion_of_its_resource() {
 
 #[test]
 fn nothing_is_said_of_what_did_not_change() {
-    // PROTOCOL S2, C3: where nothing was, nothing is, so no second `gone`.
+    // PROTOCOL S2, C3: nothing was there and nothing is, so no second `gone`.
     let server = serve();
     server.write(&["PUT /a 1"]);
     let mut stream = server.ndjson("/a/b");
@@ -147,7 +149,8 @@ fn a_delta_is_the_shortest_form_that_says_it() {
         let cursor = server.write(&[write])[0].cursor();
         let came = stream.next();
         assert!(frame.is_empty() || came.show() == frame, "{write}: {}", came.show());
-        // Of the object written to, or of what is in it: either way the cursor of the resource is the commit's.
+        // A write to the object, or within it: either way the cursor of the resource is the
+        // commit's.
         assert_eq!(came.rev, Some(cursor), "{write}");
         mirror.apply(&came);
         assert_eq!(mirror.value, Some(server.talk().ask("GET /a").json()), "{write}: {}", came.show());
@@ -261,7 +264,7 @@ fn the_time_of_a_frame_is_that_of_its_newest_change() {
         assert!((before..=after).contains(&t) && t >= earlier, "{t} in {before}..={after}");
         earlier = t;
     }
-    // Of everything since the cursor, the newest.
+    // The time of the newest change since the cursor.
     assert_eq!(server.ndjson(&format!("/a?since={since}")).next().t, Some(earlier));
     assert!(server.sse("/a?envelope=true").next().t.is_some());
     assert!(server.ndjson("/_streams?path=/a").next().t.is_some());
@@ -285,7 +288,7 @@ fn a_reader_that_resumes_gets_one_merged_change() {
         format!("GET /a?since=%22{old}%22\nAccept: text/event-stream"),
         format!("GET /a\nAccept: text/event-stream\nLast-Event-ID: {old}"),
         format!("GET /a?watch\nLast-Event-ID: {old}"),
-        // The header wins (PROTOCOL S8).
+        // The header takes precedence (PROTOCOL S8).
         format!("GET /a?watch&since={new}\nLast-Event-ID: {old}"),
         format!("GET /a?watch&since=garbage\nLast-Event-ID: {old}"),
     ];
@@ -299,12 +302,12 @@ fn a_reader_that_resumes_gets_one_merged_change() {
     all.push(server.stream(&format!("GET /a?watch&since={new}")));
     all.push(server.stream(&format!("GET /a?watch&since={old}\nLast-Event-ID: {new}")));
     all[0].expect(&[merge, "synced"]);
-    // With nothing changed, `synced` comes at once.
+    // Without changes, `synced` comes at once.
     all[1].expect(&["synced"]);
     all[2].expect(&["synced"]);
     talk.write(&["PUT /elsewhere 1", "PUT /a/n 1"]);
     all.iter_mut().for_each(|stream| drop(stream.expect(&["merge {\"n\":1}"])));
-    // A header that is empty names nothing: the parameter counts.
+    // An empty header names nothing: the parameter counts.
     server.stream(&format!("GET /a?watch&since={old}\nLast-Event-ID:")).next().show().starts_with("merge");
 }
 
@@ -362,7 +365,7 @@ fn at_most_so_many_updates_a_second_and_the_newest_of_them() {
                 continue;
             }
             count += 1;
-            // The server spaces them out, so no matter how late they are read there are not more.
+            // The server spaces them out, so there are not more, however late they are read.
             let most = 1.0 + rate * begun.elapsed().as_secs_f64();
             assert!(
                 f64::from(count) <= most,
@@ -373,7 +376,7 @@ fn at_most_so_many_updates_a_second_and_the_newest_of_them() {
                 break;
             }
         }
-        // It does send updates, and not just one at the end.
+        // It sends updates regularly, not just one at the end.
         assert!(f64::from(count) >= rate.min(3.0), "{count} frames at a rate of {rate}");
     }
 }
@@ -408,7 +411,7 @@ fn a_large_value_comes_in_slices_and_only_the_last_has_a_cursor() {
                 assert!(slice.raw.len() < 4096, "{}", slice.raw.len());
             }
             assert!(before.iter().all(|slice| slice.cursor().is_none()), "a cursor on an incomplete state");
-            // An `EventSource` forgets the cursor that it has from before (PROTOCOL E1, S5).
+            // An `EventSource` forgets its cursor from before (PROTOCOL E1, S5).
             let forgets: Vec<&str> = before.iter().filter(|s| s.forgets).map(|s| s.kind.as_str()).collect();
             let sse = stream.header("content-type") == Some("text/event-stream");
             assert_eq!(forgets, if sse { vec!["snapshot"] } else { vec![] });
@@ -416,7 +419,7 @@ fn a_large_value_comes_in_slices_and_only_the_last_has_a_cursor() {
             assert_eq!(mirror.value.as_ref(), Some(&value));
         }
     }
-    // A change that is too large comes the same way.
+    // A change that is too large comes in the same way.
     let since = cursor;
     let mut live = server.ndjson(&format!("/a?since={since}"));
     live.expect(&["synced"]);
@@ -485,7 +488,7 @@ fn a_value_too_large_for_one_frame_without_deltas_ends_the_stream() {
         assert!(stream.ended_well());
     }
     server.talk().check("GET /a", "413 value-too-large\n\nvalue_bytes\n1000");
-    // With deltas it can be had.
+    // With deltas it can be read.
     assert_eq!(server.ndjson("/a").until_synced().len(), 2);
 }
 
@@ -502,7 +505,7 @@ fn a_reader_that_does_not_read_is_owed_nothing_but_the_newest_state() {
     for n in 1..=commits {
         runtime.block_on(server.api.put("/a", &json!([n, text])).into_future()).unwrap();
     }
-    // What the kernel takes is bounded too; all that was written would be 16 MB.
+    // The kernel's buffers are bounded too; all that was written would be 16 MB.
     let sent = server.metric("halfping_stream_bytes_total") - before;
     assert!(sent < 4 << 20, "{sent} bytes were made for a reader that does not read");
     let mut frames = 0;
@@ -554,7 +557,7 @@ fn a_delta_is_right_on_any_state_since_its_cursor() {
     assert!(deltas > 20, "{deltas} deltas");
 }
 
-/// Applies a frame as PROTOCOL S7 has it: the `remove` of what is not there is ignored.
+/// Applies a frame as PROTOCOL S7 requires: a `remove` without a target is ignored.
 fn lenient(mirror: &mut Mirror, frame: &common::raw::Frame) {
     if frame.kind != "patch" {
         return mirror.apply(frame);
@@ -574,7 +577,8 @@ fn write_somewhere(random: &mut Random) -> String {
     let names = ["a", "b", "c", "d", "e"];
     let name = |random: &mut Random| names[random.below(5) as usize];
     let mut path = "/r".to_owned();
-    // Never all of it: the state has to be large beside what changes, or nothing but snapshots would be sent.
+    // Never all of it: the state has to be large beside the changes, or only snapshots would be
+    // sent.
     for _ in 0..1 + random.below(3) {
         path = format!("{path}/{}", name(random));
     }
@@ -640,7 +644,8 @@ fn many_paths_share_a_stream() {
             "/b/ snapshot 2",
             "synced",
         ]);
-        // `rev` is the cursor of the path; what resumes all of them stands on the last frame only.
+        // `rev` is the cursor of the path; the cursor that resumes all paths is on the last frame
+        // only.
         assert_eq!((frames[0].rev.as_ref(), frames[2].rev.as_ref()), (Some(&a), Some(&b)));
         let resumes: Vec<Option<&String>> = frames.iter().map(|frame| frame.resume.as_ref()).collect();
         assert_eq!(resumes, [None, None, Some(&b), None]);
@@ -657,7 +662,7 @@ fn many_paths_share_a_stream() {
     talk.check("GET /_streams", "400 bad-parameter\n\npath");
     talk.check("GET /_streams?path=/a&envelope=true", "400 unknown-parameter");
     talk.check("GET /_streams?path=", "400 bad-path");
-    // A path and what lies beneath it, and the root.
+    // A path and a path beneath it, and the root.
     server.ndjson("/_streams?path=/&path=/a&path=/a/n").expect(&[
         "/ snapshot {\"a\":{\"n\":1},\"b\":2}",
         "/a snapshot {\"n\":1}",
@@ -750,7 +755,8 @@ fn a_commit_is_seen_whole() {
 
 #[test]
 fn a_reader_of_many_paths_with_a_rate_loses_nothing_when_it_resumes() {
-    // PROTOCOL M2, S9, S7: what `id` names resumes all paths, also when some are due later than others.
+    // PROTOCOL M2, S9, S7: the state that `id` names resumes all paths, also when some are due
+    // later than others.
     let server = serve();
     let mut talk = server.talk();
     talk.write(&["PUT / {\"a\":{\"n\":0},\"b\":{\"n\":0}}"]);

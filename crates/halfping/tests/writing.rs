@@ -1,4 +1,4 @@
-//! Writing: what each method does, when it is refused, and that no write is lost.
+//! Writes: the effect of each method, its refusals, and that no write is lost.
 
 mod common;
 
@@ -23,7 +23,7 @@ fn put_makes_the_resource_exactly_the_body() {
     let mut of_c = server.ndjson("/a/b/c");
     of_x.expect(&["snapshot 1", "synced"]);
     of_c.expect(&["snapshot {\"x\":1,\"y\":2}", "synced"]);
-    // Only what differs changes.
+    // Only the members that differ change.
     let x = talk.ask("GET /a/b/c/x").cursor();
     let changed = talk.check("PUT /a/b/c\n\n{\"x\":1,\"z\":3}", "200\nContent-Length: 0\n\n").cursor();
     assert_eq!(talk.ask("GET /a/b/c/x").cursor(), x);
@@ -40,7 +40,8 @@ fn put_makes_the_resource_exactly_the_body() {
 
 #[test]
 fn merge_patch_is_rfc_7396() {
-    // PROTOCOL W2, W7: the table of the RFC's appendix A, at a path and (where that is possible) at the root.
+    // PROTOCOL W2, W7: the table of the RFC's appendix A, at a path and (where that is possible) at
+    // the root.
     let server = serve();
     let mut talk = server.talk();
     for (original, patch, result) in [
@@ -66,7 +67,7 @@ fn merge_patch_is_rfc_7396() {
         if original.starts_with('{') && patch.starts_with('{') {
             talk.ask(&format!("PUT /\n\n{original}"));
             talk.check(&format!("PATCH /\n{MERGE}\n\n{patch}"), "200");
-            // Not compared as text: a member that was here before has its old place (PROTOCOL V4).
+            // Not compared as text: an older member keeps its place (PROTOCOL V4).
             assert_eq!(talk.ask("GET /").json(), serde_json::from_str::<serde_json::Value>(result).unwrap());
         }
     }
@@ -260,7 +261,7 @@ fn conditions_are_compared_first() {
         format!("PATCH /a\nIf-Match: {{}}\n{MERGE}\n\n3"),
         format!("PATCH /a\nIf-Match: {{}}\n{PATCH}\n\n[{{\"op\":\"replace\",\"path\":\"\",\"value\":3}}]"),
         "DELETE /a\nIf-Match: {}".to_owned(),
-        // What would fail for another reason fails for this one first.
+        // The condition fails first, although the patch would fail too.
         format!("PATCH /a\nIf-Match: {{}}\n{PATCH}\n\n[{{\"op\":\"remove\",\"path\":\"/x\"}}]"),
     ];
     for request in &requests {
@@ -271,7 +272,7 @@ fn conditions_are_compared_first() {
     talk.check("GET /a", "200\n\n2");
     talk.check(&format!("PUT /a\nIf-Match: \"x\", \"{two}\"\n\n3"), "200");
     talk.check("PUT /a\nIf-Match: *\n\n4", "200");
-    // Nothing matches where nothing is, not even the cursor of that.
+    // Nothing matches an absent resource, not even the cursor of the absence.
     let absent = talk.check("GET /none", "404 not-found").cursor();
     talk.check("PUT /none\nIf-Match: *\n\n1", &refused(&absent));
     talk.check(&format!("PUT /none\nIf-Match: \"{absent}\"\n\n1"), &refused(&absent));

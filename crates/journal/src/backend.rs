@@ -1,4 +1,4 @@
-//! Where a store's bytes are, and what has to be known of them after a sync has failed.
+//! Storage of a store's bytes, and the state of its syncs.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,7 +12,7 @@ use redb::{BackendError, StorageBackend};
 
 use crate::journal::{Fault, FaultKind};
 
-/// redb's many errors as one of ours.
+/// Maps redb's many errors to one fault.
 pub(crate) fn fault(error: impl Into<redb::Error>) -> Fault {
     match error.into() {
         redb::Error::Io(error) => error.into(),
@@ -29,8 +29,8 @@ pub(crate) fn in_use() -> Fault {
     Fault::new(FaultKind::InUse, "another process has it open")
 }
 
-/// Creates a file that only its owner may read. One that is there already, or a link of that name,
-/// is left alone.
+/// Creates a file that only its owner may read. An existing file, or a link of that name, is left
+/// alone.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.write(true).create_new(true);
@@ -42,8 +42,8 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
 /// The name of a store's file in its directory.
 pub const FILE: &str = "halfping.redb";
 
-/// Takes away what others than its owner may do with the file of the store in a directory. Returns
-/// its mode before, if that was more.
+/// Removes the permissions of others than the owner from the file of the store in a directory.
+/// Returns its mode before, if that was more.
 pub fn close_to_others(directory: &Path) -> io::Result<Option<u32>> {
     #[cfg(unix)]
     {
@@ -60,19 +60,20 @@ pub fn close_to_others(directory: &Path) -> io::Result<Option<u32>> {
     Ok(None)
 }
 
-/// Where a store's bytes are.
+/// Place of a store's bytes.
 pub trait Backend: Send {
-    /// What reads and writes them.
+    /// The reader and writer of the bytes.
     type Bytes: StorageBackend;
-    /// Opens them. Those that are empty become a new store.
+    /// Opens the bytes. Empty ones become a new store.
     fn open(&self) -> Result<Self::Bytes, Fault>;
-    /// How many they are.
+    /// The number of bytes.
     fn size(&self) -> u64;
-    /// Whether what was opened is still what would be opened.
+    /// Whether the opened bytes are still those that would be opened now.
     fn is_in_place(&self) -> bool {
         true
     }
-    /// The name of a file that is there while what a failed sync was to bring to disk may not be there.
+    /// The path of the mark: a file that exists while the bytes of a failed sync may not be on
+    /// disk.
     fn mark(&self) -> Option<PathBuf> {
         None
     }
@@ -82,7 +83,7 @@ pub trait Backend: Send {
 #[derive(Debug)]
 pub struct FileIn {
     path: PathBuf,
-    /// The file that was opened, as the system numbers them.
+    /// The number of the opened file, as the system numbers them.
     number: AtomicU64,
 }
 
@@ -110,7 +111,8 @@ impl Backend for FileIn {
         let metadata = file.metadata()?;
         self.number.store(number_of(&metadata), Ordering::Relaxed);
         if metadata.len() == 0 && self.path.ends_with(FILE) {
-            // A store gets its name when there is something in it.
+            // A new store is written under another name first, so an empty file of this name was
+            // not made here.
             return Err(Fault::new(FaultKind::Damaged, format!("{FILE} is empty")));
         }
         FileBackend::new(file).map_err(fault)
@@ -121,7 +123,7 @@ impl Backend for FileIn {
     }
 
     fn is_in_place(&self) -> bool {
-        // When it cannot be asked, the next write will tell.
+        // If the system cannot say, the next write will tell.
         let number = self.number.load(Ordering::Relaxed);
         match fs::metadata(&self.path) {
             Ok(file) => number_of(&file) == number,
@@ -146,14 +148,16 @@ impl<S: StorageBackend, F: Fn() -> S + Send> Backend for F {
     }
 }
 
-/// Bytes that are written again at once, and what of them is left out when it is all zeros: it may be a hole, and need room.
+/// Bytes that are rewritten at once, and the size of a piece of them that is left out if it is all
+/// zeros: it may be a hole, and need room.
 const REWRITE_BYTES: usize = 1 << 20;
 const HOLE_BYTES: usize = 4096;
 
-/// Writes again what is there.
+/// Writes all bytes again.
 ///
-/// A sync that fails leaves bytes in the system's cache that readers see, that are not on disk, and that no later sync brings there. If a store
-/// went on from them, it would be gone after a crash, with all that was acknowledged before and since.
+/// A sync that fails leaves bytes in the system's cache that readers see, that are not on disk, and
+/// that no later sync brings there. If a store went on from them, a crash would lose it, with all
+/// that was acknowledged before and since.
 pub(crate) fn rewrite(bytes: &impl StorageBackend) -> Result<(), Fault> {
     if let Ok(false) = bytes.try_lock_range(Bound::Unbounded, Bound::Unbounded) {
         return Err(in_use());
@@ -179,8 +183,9 @@ pub(crate) fn rewrite(bytes: &impl StorageBackend) -> Result<(), Fault> {
     write_again().map_err(Fault::from)
 }
 
-/// Whether a sync has failed; see [`rewrite`]. The next process has to know it too, as it sees the same cache; that is what the mark is for.
-/// It need not survive the system: nor does the cache.
+/// Record of whether a sync has failed; see [`rewrite`]. The next process has to know it too, as it
+/// sees the same cache: for this there is the mark. It need not survive the system, as the cache
+/// does not either.
 #[derive(Debug)]
 pub(crate) struct Unsynced {
     is_so: AtomicBool,
@@ -207,7 +212,7 @@ impl Unsynced {
     }
 }
 
-/// Bytes of which it is known whether a sync has failed.
+/// Bytes with a record of whether a sync has failed.
 #[derive(Debug)]
 pub(crate) struct Watched<S> {
     pub(crate) bytes: S,

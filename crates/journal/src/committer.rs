@@ -1,62 +1,65 @@
-//! Group commit: as many commits as are waiting become durable with one sync.
+//! Group commit: all commits that are waiting become durable with one sync.
 //!
-//! It takes three steps, of which only the first and the last need the engine, and only the second takes time. Whoever runs it does them one
-//! after the other: [`Committer::begin`], [`Committer::write`], [`Committer::end`].
+//! It takes three steps: [`Committer::begin`], [`Committer::write`], [`Committer::end`]. Only the
+//! first and the last need the engine, and only the second takes time. The caller runs them one
+//! after the other.
 
 use halfping_engine::{Engine, Refusal, Revision, Timestamp, Written};
 
 use crate::journal::{Fault, Journal, Transaction};
 
-/// Bytes in the log after which the next transaction has a checkpoint with it: about what can be read and applied again in a hundredth of a
-/// second, and whose rows are made in a few milliseconds while the engine waits.
+/// Bytes in the log after which the next transaction includes a checkpoint. This much can be read
+/// and applied again in about 10 ms, and its rows are made in a few milliseconds while the engine
+/// waits.
 const LOG_BYTES: usize = 1 << 20;
-/// The same, in commits.
+/// Commits in the log after which the next transaction includes a checkpoint.
 const LOG_COMMITS: usize = 1024;
-/// Revisions that ephemeral commits, and those of the server's own state, may take before it has to be written down that they were taken. After a restart as many are left out; 2^24
+/// Revisions that one lease covers: ephemeral commits, and those of the server's own state, may
+/// take them before the next lease is written. A restart skips what is left of a lease; 2^24
 /// restarts are as many as a server will see.
 const LEASE: u64 = 1 << 40;
-/// Milliseconds of names that may be given before it has to be written down that they were. After a
-/// restart they may be left out.
+/// Milliseconds of names that one lease covers: these may be given before the next lease is
+/// written. A restart may skip them.
 const NAMES_LEASE_MS: u64 = 1000;
 
-/// What became of commits: of each that was [submitted](Engine::submit) and had to wait, in order.
+/// Outcome of commits: of each that was [submitted](Engine::submit) and had to wait, in order.
 pub type Settled = Result<Vec<Result<Vec<Written>, Refusal>>, Fault>;
 
-/// How the journal is.
+/// State of the journal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Status {
-    /// It takes what is written.
+    /// The journal takes writes.
     Works,
-    /// It does not, until it has [recovered](Committer::recover).
+    /// The journal takes no writes until it has [recovered](Committer::recover).
     Failed(Fault),
 }
 
-/// Writes what an engine has to have written.
+/// Writer of an engine's commits to a journal.
 pub struct Committer<J> {
     journal: J,
     status: Status,
     /// Bytes and commits in the log.
     log_bytes: usize,
     log_commits: usize,
-    /// How many of them are enough for a checkpoint.
+    /// Bytes in the log from which a checkpoint is due.
     log_bytes_max: usize,
     log_commits_max: usize,
-    /// Up to which revision ephemeral commits may be made.
+    /// The revision up to which ephemeral commits may be made.
     lease: Revision,
-    /// Up to which time names may be given, and the time of the newest.
+    /// The time up to which names may be given, and the time of the newest name.
     names_lease: Timestamp,
     names: Timestamp,
-    /// The newest revision in the log that somebody was told of.
+    /// The newest revision in the log that was acknowledged.
     newest: Revision,
-    /// Patterns that have to be written down before the first commit.
+    /// Patterns that have to be written before the first commit.
     ephemeral: Option<Vec<String>>,
-    /// What was to be written before the first commit could not be: the next transaction has it.
+    /// Whether the writing before the first commit has failed: the next transaction includes it.
     owes_checkpoint: bool,
 }
 
 impl<J: Journal> Committer<J> {
-    /// `newest`, `lease`, `names`: as the journal has them. `ephemeral`: as they are to be, if they
-    /// are others there.
+    /// Makes a committer. `newest`, `lease`, `names`: the journal's. `ephemeral`: the patterns that
+    /// are to apply, if the journal has others.
     pub(crate) fn new(
         journal: J,
         newest: Revision,
@@ -80,13 +83,14 @@ impl<J: Journal> Committer<J> {
         }
     }
 
-    /// The same, with a checkpoint after so many bytes or commits in the log.
+    /// Sets the bytes and commits in the log from which a checkpoint is due.
     #[must_use]
     pub fn checkpoint_after(self, bytes: usize, commits: usize) -> Committer<J> {
         Committer { log_bytes_max: bytes, log_commits_max: commits, ..self }
     }
 
-    /// Writes what has to be on disk before the first commit: a state without a log, and what of it may be ephemeral.
+    /// Writes what has to be on disk before the first commit: a state without a log, and the
+    /// patterns of its ephemeral parts.
     pub fn start(&mut self, engine: &mut Engine) -> Result<(), Fault> {
         let Some(transaction) = self.begin_last(engine) else { return Ok(()) };
         let outcome = self.write(&transaction);
@@ -95,22 +99,22 @@ impl<J: Journal> Committer<J> {
         Ok(())
     }
 
-    /// How the journal is.
+    /// The state of the journal.
     pub fn status(&self) -> &Status {
         &self.status
     }
 
-    /// No name that was given before has a later time.
+    /// The time of the newest name: none that was given before has a later one.
     pub fn names(&self) -> Timestamp {
         self.names
     }
 
-    /// Names are given that have times up to this one: the next start is to know of it.
+    /// Records that names with times up to this one are given, so that the next start knows of it.
     pub fn give_names(&mut self, through: Timestamp) {
         self.names = self.names.max(through);
     }
 
-    /// What has to be written now; `None` when nothing has.
+    /// The transaction to write now; `None` when there is nothing to write.
     pub fn begin(&mut self, engine: &mut Engine) -> Option<Transaction> {
         if self.status != Status::Works {
             return None;
@@ -143,7 +147,7 @@ impl<J: Journal> Committer<J> {
         }
     }
 
-    /// Makes it durable. This is what takes time.
+    /// Makes the transaction durable. This is the step that takes time.
     pub fn write(&mut self, transaction: &Transaction) -> Result<(), Fault> {
         if transaction.is_empty() {
             // Commits that change nothing, behind others that are durable by now.
@@ -152,7 +156,7 @@ impl<J: Journal> Committer<J> {
         self.journal.write(transaction)
     }
 
-    /// Applies what is durable, or forgets what is not.
+    /// Applies what is durable, or discards what is not.
     pub fn end(
         &mut self,
         engine: &mut Engine,
@@ -163,7 +167,8 @@ impl<J: Journal> Committer<J> {
         Ok(engine.settle())
     }
 
-    /// The first half of [`Committer::end`]: after it, what is durable has to be [settled](Engine::settle), at once or in parts.
+    /// First half of [`Committer::end`]: after it, what is durable has to be
+    /// [settled](Engine::settle), at once or in parts.
     pub fn confirm(
         &mut self,
         engine: &mut Engine,
@@ -177,7 +182,7 @@ impl<J: Journal> Committer<J> {
         if let Some(checkpoint) = &transaction.checkpoint {
             engine.complete_checkpoint(checkpoint);
             self.owes_checkpoint = false;
-            // What is in the log is what came with the checkpoint.
+            // The log now holds only the batch that came with the checkpoint.
             self.log_bytes = transaction.batch.as_ref().map_or(0, |batch| batch.body.len());
             self.log_commits = transaction.batch.as_ref().map_or(0, |batch| batch.commits);
         }
@@ -189,7 +194,8 @@ impl<J: Journal> Committer<J> {
         Ok(())
     }
 
-    /// Looks whether the journal is still there. When it is not, it has failed, and all that waits for it.
+    /// Checks that the journal is still in place. If it is not, it has failed, and so has
+    /// everything that waits for it.
     pub fn look(&mut self, engine: &mut Engine) -> Result<(), Fault> {
         let looked = self.journal.is_in_place();
         if let Err(fault) = &looked {
@@ -210,7 +216,7 @@ impl<J: Journal> Committer<J> {
         Ok(())
     }
 
-    /// What is to be written last: after it, the log is empty. Nothing may be in line any more.
+    /// The last transaction: after it, the log is empty. No commit may be waiting any more.
     pub fn begin_last(&mut self, engine: &mut Engine) -> Option<Transaction> {
         if self.status != Status::Works {
             return None;
@@ -223,7 +229,7 @@ impl<J: Journal> Committer<J> {
         (!transaction.is_empty()).then_some(transaction)
     }
 
-    /// Gives back room on disk that is not used. `live`: bytes of what there is.
+    /// Gives back unused room on disk. `live`: bytes in use.
     pub fn tidy(&mut self, live: u64) -> Result<(), Fault> {
         self.journal.tidy(live)
     }
@@ -233,12 +239,12 @@ impl<J: Journal> Committer<J> {
         &self.journal
     }
 
-    /// The journal, for those who make it fail.
+    /// The journal, for tests that make it fail.
     pub fn journal_mut(&mut self) -> &mut J {
         &mut self.journal
     }
 
-    /// The journal, when nothing more is to be written.
+    /// Returns the journal, when nothing more is to be written.
     pub fn into_journal(self) -> J {
         self.journal
     }

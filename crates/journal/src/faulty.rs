@@ -1,21 +1,21 @@
-//! A journal that fails when it is told to.
+//! A journal that fails on demand.
 
 use halfping_engine::Revision;
 
 use crate::journal::{Contents, Fault, FaultKind, Journal, Transaction};
 
-/// What becomes of a transaction.
+/// Outcome of a transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Plan {
-    /// It is written.
+    /// The transaction is written.
     Works,
-    /// It is not written, and that is said.
+    /// The transaction is not written, and reported as failed.
     Fails(FaultKind),
-    /// It is written, and yet said to have failed: what a failed sync may mean.
+    /// The transaction is written, and yet reported as failed, as a failed sync may be.
     FailsAfter(FaultKind),
 }
 
-/// A journal around another one, with faults as planned.
+/// A journal around another one, with planned faults.
 pub struct Faulty<J, P> {
     journal: J,
     plan: P,
@@ -23,7 +23,8 @@ pub struct Faulty<J, P> {
 }
 
 impl<J, P> Faulty<J, P> {
-    /// `plan` says what becomes of the next transaction or attempt to recover (`None`).
+    /// Makes the journal. `plan` gives the outcome of the next transaction, or of an attempt to
+    /// recover (`None`).
     pub fn new(journal: J, plan: P) -> Faulty<J, P> {
         Faulty { journal, plan, has_failed: false }
     }

@@ -1,118 +1,120 @@
-//! What a journal is.
+//! The trait of a journal, its transactions and its faults.
 
 use std::any::Any;
 
 use halfping_engine::{Batch, Checkpoint, Corrupt, Revision, Timestamp};
 use thiserror::Error;
 
-/// Something that keeps commits.
+/// Journal: keeps commits.
 pub trait Journal: Send {
-    /// Makes a transaction durable, whole or not at all. After a fault it is not known which; then nothing is written before
-    /// [`Journal::recover`] has succeeded.
+    /// Makes a transaction durable, whole or not at all. After a fault it is not known which; then
+    /// nothing is written before [`Journal::recover`] has succeeded.
     fn write(&mut self, transaction: &Transaction) -> Result<(), Fault>;
 
-    /// Shows all that is there. Nothing is changed by it.
+    /// Passes all contents to `into`, without changing them.
     fn read(&mut self, into: &mut dyn Contents) -> Result<(), Fault>;
 
-    /// Whether what is written still goes to where it is looked for the next time.
+    /// Whether the next start will look where writes go now.
     fn is_in_place(&self) -> Result<(), Fault> {
         Ok(())
     }
 
-    /// Gives back room that is not used, if that is much. `live`: bytes of what there is.
+    /// Gives back unused room, if it is much. `live`: bytes in use.
     fn tidy(&mut self, live: u64) -> Result<(), Fault> {
         let _ = live;
         Ok(())
     }
 
-    /// Makes the journal usable again after a fault, without the batches after a revision: whoever waited for them was told that they failed.
+    /// Makes the journal usable again after a fault, without the batches after revision `newest`:
+    /// their clients were told that they failed.
     fn recover(&mut self, newest: Revision) -> Result<(), Fault>;
 }
 
-/// What is written at once.
+/// Transaction: written at once, whole or not at all.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Transaction {
     /// Commits that go to the log.
     pub batch: Option<Batch>,
-    /// Rows, in whose place the log up to their revision is removed.
+    /// Rows, which replace the log up to their revision.
     pub checkpoint: Option<Checkpoint>,
-    /// Up to which revision ephemeral commits may be made from now on.
+    /// The revision up to which ephemeral commits may be made from now on.
     pub lease: Option<Revision>,
-    /// What is ephemeral from now on, as patterns of paths.
+    /// The parts that are ephemeral from now on, as patterns of paths.
     pub ephemeral: Option<Vec<String>>,
-    /// Up to which time names may be given from now on.
+    /// The time up to which names may be given from now on.
     pub names: Option<Timestamp>,
 }
 
 impl Transaction {
-    /// Whether there is nothing to be written.
+    /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         *self == Transaction::default()
     }
 }
 
-/// What a journal says of itself.
+/// Header of a journal.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Header {
     /// Bits of the epoch; see [`Epoch::from_random`](halfping_engine::Epoch::from_random).
     pub epoch: u64,
-    /// The state that the rows have; none when there are none.
+    /// The revision of the rows; none when there are no rows.
     pub through: Revision,
-    /// Up to which revision ephemeral commits may have been made.
+    /// The revision up to which ephemeral commits may have been made.
     pub lease: Revision,
-    /// What was ephemeral, as patterns of paths.
+    /// The parts that were ephemeral, as patterns of paths.
     pub ephemeral: Vec<String>,
-    /// Up to which time names may have been given.
+    /// The time up to which names may have been given.
     pub names: Timestamp,
-    /// When revisions were committed, as the engine writes it.
+    /// The commit times of revisions, in the engine's encoding.
     pub times: Vec<u8>,
-    /// How many rows there are.
+    /// The number of rows.
     pub rows: u64,
-    /// How many batches there are in the log.
+    /// The number of batches in the log.
     pub batches: u64,
 }
 
-/// Something that looks at what a journal has: first the header, then all rows in order of their keys, then the log in order.
+/// Visitor of a journal's contents: the header first, then all rows in order of their keys, then
+/// the log in order.
 pub trait Contents {
-    /// What the journal says of itself.
+    /// The header.
     fn header(&mut self, header: Header) -> Result<(), Corrupt>;
-    /// One row. `place`: rows of one object's members are in order of theirs.
+    /// One row. `place`: its place among the rows of one object's members.
     fn row(&mut self, key: &[u8], place: u64, body: &[u8]) -> Result<(), Corrupt>;
     /// The commits of one transaction, up to revision `last`.
     fn batch(&mut self, last: Revision, body: &[u8]) -> Result<(), Corrupt>;
 }
 
-/// A journal that does not do what it should.
+/// A fault of a journal.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[error("{what}")]
 pub struct Fault {
-    /// What kind of trouble it is.
+    /// The kind of the fault.
     pub kind: FaultKind,
-    /// What the system says.
+    /// The system's message.
     pub what: String,
 }
 
-/// Kinds of trouble with a journal.
+/// Kinds of faults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FaultKind {
     /// There is no room left.
     Full,
-    /// It can be read only.
+    /// The journal is read-only.
     ReadOnly,
-    /// Somebody else uses it.
+    /// Another process uses the journal.
     InUse,
-    /// It is of a version that is not known here.
+    /// The journal has a version that is unknown here.
     Version,
-    /// What is there is not what was written.
+    /// The contents are not what was written.
     Damaged,
-    /// What is to be ephemeral does not go with what is there.
+    /// The ephemeral parts of the configuration do not fit the contents.
     Regions,
     /// Anything else.
     Io,
 }
 
 impl FaultKind {
-    /// Whether it may be over before anybody has looked into it.
+    /// Whether the fault may pass without anybody's help.
     pub fn may_pass(self) -> bool {
         matches!(self, FaultKind::Full | FaultKind::ReadOnly | FaultKind::Io)
     }
@@ -132,7 +134,7 @@ impl FaultKind {
 }
 
 impl Fault {
-    /// What a panic said, as a fault.
+    /// Makes a fault of a panic's message.
     pub fn of_panic(kind: FaultKind, panic: &(dyn Any + Send)) -> Fault {
         let what = panic.downcast_ref::<String>().map(String::as_str);
         Fault::new(kind, what.or(panic.downcast_ref::<&str>().copied()).unwrap_or("the store panicked"))
@@ -156,7 +158,7 @@ impl From<std::io::Error> for Fault {
         let kind = match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => FaultKind::Full,
             ErrorKind::ReadOnlyFilesystem => FaultKind::ReadOnly,
-            // What redb says of a file that is not one of its own, or not a whole one.
+            // redb's error for a file that is not its own, or not whole.
             ErrorKind::InvalidData | ErrorKind::UnexpectedEof => FaultKind::Damaged,
             _ => FaultKind::Io,
         };

@@ -1,11 +1,13 @@
-//! Where commits are made durable.
+//! Journal: makes commits durable.
 //!
-//! A [`Journal`] takes [transactions](Transaction), each of which is on disk whole or not at all when it returns. What is in it: the newest
-//! commits as a log, and the tree as of some revision before them as rows. [`Store`] keeps them in a file (redb), [`Memory`] in memory, for
-//! tests, and [`Faulty`] makes either fail when it is told to.
+//! A [`Journal`] takes [transactions](Transaction), each of which is on disk whole or not at all
+//! when it returns. It holds the newest commits as a log, and the tree as of some revision before
+//! them as rows. [`Store`] keeps them in a file (redb), [`Memory`] in memory, for tests, and
+//! [`Faulty`] makes either fail on demand.
 //!
-//! [`Committer`] brings engine and journal together: group commit, checkpoints, and what happens when the disk fails. [`open`] makes an
-//! engine from what a journal has. `docs/on-disk-format.md` in the repository states what is on disk.
+//! [`Committer`] connects engine and journal: group commit, checkpoints, and the handling of disk
+//! failures. [`open`] makes an engine from the contents of a journal. `docs/on-disk-format.md` in
+//! the repository states the format on disk.
 
 mod backend;
 mod committer;

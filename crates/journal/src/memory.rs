@@ -1,4 +1,5 @@
-//! A journal in memory: the model of what a store does, for tests and the simulator. It outlives engines, not the process.
+//! A journal in memory: the model of a store, for tests and the simulator. It outlives engines, not
+//! the process.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +29,7 @@ impl Memory {
         Memory { header: Header { epoch, ..Header::default() }, ..Memory::default() }
     }
 
-    /// Everything that is there, in bytes: what a store's size is bounded by.
+    /// Bytes of all contents: the bound of a store's size.
     pub fn bytes(&self) -> usize {
         let rows = self.rows.iter().map(|(key, row)| key.len() + row.body.len());
         rows.chain(self.log.values().map(|(_, body)| body.len())).sum()

@@ -1,4 +1,4 @@
-//! An engine from what a journal has.
+//! Opening: makes an engine from the contents of a journal.
 
 use std::path::Path;
 
@@ -11,36 +11,36 @@ use crate::committer::Committer;
 use crate::journal::{Contents, Fault, FaultKind, Header, Journal};
 use crate::store::Store;
 
-/// How far opening has come.
+/// Progress of opening.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Progress {
     /// Rows and batches that have been read.
     pub done: u64,
-    /// How many there are.
+    /// The number of rows and batches to read.
     pub of: u64,
 }
 
 /// A journal that has been opened.
 pub struct Opened<J> {
-    /// Its state.
+    /// The engine with the journal's state.
     pub engine: Engine,
-    /// What writes to it from now on.
+    /// The committer that writes to the journal from now on.
     pub committer: Committer<J>,
-    /// Commits that were applied again from the log.
+    /// Commits that were replayed from the log.
     pub replayed: usize,
     /// Rows that were read.
     pub rows: u64,
     /// Bytes of rows and log that were read.
     pub bytes: u64,
-    /// Durable values that are where something is to be ephemeral that was not before. The engine does not have them, and the journal will not
-    /// either once it is written.
+    /// Durable values in parts that have become ephemeral. The engine does not have them, and the
+    /// journal will not either once it is written.
     pub hidden: usize,
 }
 
-/// How often progress is told: each so many rows.
+/// Rows and batches between two reports of progress.
 const TELL_EVERY: u64 = 4096;
 
-/// Makes an engine from what a journal has, with these parts ephemeral from now on.
+/// Makes an engine from the contents of a journal, with these parts ephemeral from now on.
 pub fn open<J: Journal>(
     mut journal: J,
     limits: Limits,
@@ -67,7 +67,7 @@ pub fn open<J: Journal>(
         return Err(Corrupt("the journal says nothing of itself".into()).into());
     };
 
-    // The limits may be tighter than they were.
+    // The limits may be tighter than before.
     let widest = Limits::widest();
     let was_ephemeral = header.ephemeral.iter().map(|text| Pattern::parse(text, &widest));
     let was_ephemeral: Vec<Pattern> = was_ephemeral
@@ -76,15 +76,16 @@ pub fn open<J: Journal>(
     let is_same = was_ephemeral == regions.ephemeral();
     let newest = last.as_ref().map_or(header.through, |(last, _)| *last);
     let mut hidden = 0;
-    // Where a lease goes beyond what is there, commits may have been made that the journal was not told of.
+    // If a lease goes beyond the log, commits may have been made that the journal was not told of.
     let is_leased = header.lease > restoring.revision().max(newest);
     if was_ephemeral.is_empty() && regions.is_empty() && !is_leased {
         if let Some((_, body)) = last {
             replayed += restoring.batch(&body, None)?;
         }
     } else {
-        // Such commits may have taken any revision up to the lease, and been seen. The last batch may never have been acknowledged, and
-        // then such a commit may have got a later revision than it has, while nobody had seen the batch: so it comes after all of them.
+        // Such commits may have taken any revision up to the lease, and been seen. The last batch
+        // may never have been acknowledged; then such a commit may have a later revision than the
+        // batch, without the batch having been seen. So the batch comes after all of them.
         let mut at = restoring.revision().max(newest).max(header.lease).next();
         if let Some((_, body)) = last {
             replayed += restoring.batch(&body, Some(at))?;
@@ -102,14 +103,14 @@ pub fn open<J: Journal>(
     Ok(Opened { engine, committer, replayed, rows: header.rows, bytes, hidden })
 }
 
-/// Reads all of the store in a directory, as if to open it, and has its pages checked as well.
+/// Reads the whole store in a directory, as if to open it, and checks its pages too.
 pub fn check(directory: &Path, tell: &mut dyn FnMut(Progress)) -> Result<Opened<Store>, Fault> {
     if !Store::is_in(directory) {
         return Err(Fault::new(FaultKind::Io, format!("there is no {FILE} in it")));
     }
     let mut store = Store::open_to_read(directory)?;
     store.check_pages()?;
-    // No limit of a configuration that may be another by now.
+    // The limits of the configuration do not apply: they may have changed since.
     let limits = Limits { tombstones: usize::MAX, ..Limits::widest() };
     open(store, limits, Regions::default(), Timestamp::default(), tell)
 }
@@ -121,7 +122,7 @@ struct Reading<'a> {
     restoring: Option<Restoring>,
     header: Header,
     has_rows_left: bool,
-    /// The last batch so far: the very last is treated in a way of its own.
+    /// The newest batch so far: the last of all is handled differently.
     held_back: Option<(Revision, Vec<u8>)>,
     replayed: usize,
     done: u64,

@@ -1,7 +1,8 @@
-//! A journal in a file, by way of redb.
+//! A journal in a file, by redb.
 //!
-//! One transaction of ours is one of redb's, which is on disk whole or not at all: its pages carry checksums, and which of them count is said by
-//! one header that is written last. After a crash redb looks through the whole file; all of it is read then anyway.
+//! A transaction is one transaction of redb, which is on disk whole or not at all: its pages carry
+//! checksums, and one header, written last, says which of them count. After a crash redb looks
+//! through the whole file; all of it is read then anyway.
 
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
@@ -17,39 +18,43 @@ use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Tab
 use crate::backend::{Backend, FILE, FileIn, Unsynced, Watched, create, fault, in_use, rewrite};
 use crate::journal::{Contents, Fault, FaultKind, Header, Journal, Transaction};
 
-/// The version of what is in the tables. `docs/on-disk-format.md` states it.
+/// The version of the tables' contents. `docs/on-disk-format.md` states it.
 const VERSION: u64 = 1;
-/// Bytes of pages that redb keeps in memory. All is read once and never again, so little is enough.
+/// Bytes of pages that redb keeps in memory. Each page is read once, so little is enough.
 const CACHE_BYTES: usize = 32 << 20;
-/// A file is made smaller when it is opened, if it is larger than this and than [`SPARE`] times what is in it.
+/// Bytes from which a file is made smaller when it is opened, if it is also larger than [`SPARE`]
+/// times its contents.
 const COMPACT_BYTES: u64 = 32 << 20;
 const SPARE: u64 = 3;
 
-/// What the store says of itself, by name.
+/// The store's header, by name.
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-/// Key of a row: its place (8 bytes), the object of its rows (8 bytes, 0 for none), its body.
+/// Rows by key. A value is the row's place (8 bytes), the object of its rows (8 bytes, 0 for none),
+/// and its body.
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
-/// The first revision of a batch: its last (8 bytes), its body. All numbers are little-endian.
+/// Batches by first revision. A value is the batch's last revision (8 bytes) and its body. All
+/// numbers are little-endian.
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 
-/// A store: a journal in a file.
+/// Store: a journal in a file.
 pub struct Store<B = FileIn> {
     backend: B,
-    /// None, after a fault.
+    /// The open database; none after a fault.
     database: Option<Database>,
     epoch: u64,
-    /// Who wrote it last, as far as is known, and what this one writes there: if others did so while it was closed after a fault, it is theirs.
+    /// The last known writer of the store, and the number that this process writes there. If
+    /// another process wrote while the store was closed after a fault, the store is that process's.
     writer: u64,
     own: u64,
     unsynced: Arc<Unsynced>,
 }
 
 impl Store {
-    /// Opens the store in a directory, or makes both. `epoch`: of the store, if it is new.
+    /// Opens the store in a directory, or makes both. `epoch`: that of a new store.
     pub fn open(directory: &Path, epoch: u64) -> Result<Store, Fault> {
         if !directory.exists() {
             make_directory(directory)?;
-            // Its name has to survive as well.
+            // The directory's name has to survive a crash as well.
             let above = directory.parent().filter(|above| !above.as_os_str().is_empty());
             File::open(above.unwrap_or(Path::new(".")))?.sync_all()?;
         }
@@ -60,10 +65,12 @@ impl Store {
         Store::with_backend(FileIn::new(path), epoch)
     }
 
-    /// Makes a store, under another name until it is one: what a crash leaves of the attempt is not taken for a damaged store.
+    /// Makes a store, under another name until it is complete: the remains of an attempt that
+    /// crashed are then not taken for a damaged store.
     fn make(directory: &Path, path: &Path, epoch: u64) -> Result<(), Fault> {
         let held = File::open(directory)?;
-        // Not all file systems lock directories; then whoever makes two stores in one at the same time has the one or the other.
+        // Some file systems cannot lock directories. Then two processes that make a store in one
+        // directory at the same time end up with one of the two.
         if matches!(held.try_lock(), Err(TryLockError::WouldBlock)) {
             return Err(in_use());
         }
@@ -80,21 +87,21 @@ impl Store {
         Ok(())
     }
 
-    /// Opens the store that is in a directory, to look at it.
+    /// Opens the existing store in a directory, to read it.
     pub(crate) fn open_to_read(directory: &Path) -> Result<Store, Fault> {
         let mut store = Store::closed(FileIn::new(directory.join(FILE)), 0);
         store.open_database()?;
         Ok(store)
     }
 
-    /// Whether there is a store in a directory.
+    /// Whether a directory has a store.
     pub fn is_in(directory: &Path) -> bool {
         directory.join(FILE).exists()
     }
 }
 
 impl<B: Backend> Store<B> {
-    /// Opens the store that a backend has, or makes one.
+    /// Opens a backend's store, or makes one.
     pub fn with_backend(backend: B, epoch: u64) -> Result<Store<B>, Fault> {
         let mut store = Store::closed(backend, epoch);
         store.open_database()?;
@@ -103,17 +110,17 @@ impl<B: Backend> Store<B> {
 
     fn closed(backend: B, epoch: u64) -> Store<B> {
         let unsynced = Arc::new(Unsynced::new(backend.mark()));
-        // Of no consequence but that no two are alike.
+        // Any number that no other process has.
         let own = RandomState::new().hash_one(std::process::id()) | 1;
         Store { backend, database: None, epoch, writer: 0, own, unsynced }
     }
 
-    /// Lets go of the bytes, as a fault does. [`Journal::recover`] opens them again.
+    /// Closes the bytes, as a fault does. [`Journal::recover`] opens them again.
     pub fn close(&mut self) {
         self.database = None;
     }
 
-    /// Compares all pages with their checksums.
+    /// Checks all pages against their checksums.
     pub(crate) fn check_pages(&mut self) -> Result<(), Fault> {
         let Some(database) = &mut self.database else { return Ok(()) };
         match guarded(|| Ok(database.check_integrity()))? {
@@ -131,7 +138,7 @@ impl<B: Backend> Store<B> {
     }
 
     fn try_open(&mut self) -> Result<(), Fault> {
-        // What has failed is let go of first: it holds the file.
+        // The failed database is closed first: it holds the file.
         self.database = None;
         if self.unsynced.is_so() {
             rewrite(&self.backend.open()?)?;
@@ -213,7 +220,7 @@ impl<B: Backend> Store<B> {
     }
 }
 
-/// Makes the rows what a checkpoint says. Returns the place that the next new row gets.
+/// Applies a checkpoint to the rows. Returns the place of the next new row.
 fn put_rows(
     rows: &mut Table<'_, &[u8], &[u8]>,
     checkpoint: &Checkpoint,
@@ -251,7 +258,7 @@ fn remove_beneath(rows: &mut Table<'_, &[u8], &[u8]>, key: &[u8]) -> Result<(), 
     rows.retain_in::<&[u8], _>(beneath, |_, _| false).map_err(fault)
 }
 
-/// Place, object and body of a row.
+/// Splits a value into place, object and body of a row.
 fn split(value: &[u8]) -> Result<(u64, u64, &[u8]), Fault> {
     match (value.first_chunk(), value.get(8..).and_then(|rest| rest.split_first_chunk())) {
         (Some(place), Some((object, body))) => {
@@ -266,7 +273,7 @@ impl<B: Backend> Journal for Store<B> {
         let outcome = self.try_write(transaction);
         match outcome {
             Ok(()) => self.writer = self.own,
-            // Whatever it still holds may be another state than the disk's.
+            // The database may hold another state than the disk.
             Err(_) => self.database = None,
         }
         outcome
@@ -346,7 +353,8 @@ impl<B: Backend> Store<B> {
         Ok(())
     }
 
-    /// Whether everything is there that was written up to a revision. It may be an old copy, or a disk that has lost what it had synced.
+    /// Whether everything is there that was written up to a revision. It is not in an old copy, or
+    /// on a disk that has lost synced bytes.
     fn has(&self, newest: Revision) -> Result<(), Fault> {
         let read = self.database()?.begin_read().map_err(fault)?;
         let through = number_or(&read.open_table(META).map_err(fault)?, "through", 0)?;
@@ -368,7 +376,8 @@ impl<B: Backend> Store<B> {
         }
     }
 
-    /// Removes batches after a revision from the log. That it can be written again is shown by doing so.
+    /// Removes batches after a revision from the log. Doing so also shows that the log can be
+    /// written again.
     fn forget_after(&self, newest: Revision) -> Result<(), Fault> {
         let write = self.database()?.begin_write().map_err(fault)?;
         {
@@ -381,7 +390,8 @@ impl<B: Backend> Store<B> {
     }
 }
 
-/// What a damaged file leads to: redb panics in some places rather than say so.
+/// Runs `work`, and makes a fault of a panic: redb panics on some damaged files instead of
+/// returning an error.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|panic| Err(Fault::of_panic(FaultKind::Damaged, &*panic)))
@@ -411,7 +421,7 @@ fn number_or(
     if bytes(meta, name)?.is_empty() { Ok(default) } else { number(meta, name) }
 }
 
-/// Makes a directory for a store. What is in it is for nobody else on this machine.
+/// Makes a directory for a store, which only its owner may read.
 fn make_directory(directory: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]

@@ -1,6 +1,7 @@
-//! A store's file, and what others may do to it.
+//! The file of a store, and what other programs may do to it.
 
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,8 +65,8 @@ fn a_store_is_for_its_owner_only() {
     drop(opened(&inside));
     assert_eq!((mode(&inside), mode(&inside.join(FILE))), (0o700, 0o600));
 
-    // In a directory that exists, which others may look into; with the rest of an attempt, and with
-    // a link in its place.
+    // A directory that others may read, with the remains of an attempt, and with a link in its
+    // place.
     let shared = directory.join("shared");
     fs::create_dir(&shared).unwrap();
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).unwrap();
@@ -86,7 +87,7 @@ fn a_store_is_for_its_owner_only() {
 fn what_somebody_else_has_used_since_a_fault_is_theirs() {
     let directory = directory("used_since");
     let (_, mut store, newest) = with_one(&directory);
-    // Looking is not using.
+    // Reading a store does not use it.
     store.close();
     assert!(check(&directory, &mut |_| {}).is_ok());
     store.recover(newest).unwrap();

@@ -1,4 +1,4 @@
-//! Stores of older versions of this program are opened by all newer ones.
+//! Stores of older versions of this program can be opened by all newer ones.
 
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
@@ -17,7 +17,7 @@ fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/version-1")
 }
 
-/// A copy of the fixture that may be written to.
+/// A writable copy of the fixture.
 fn copy(test: &str) -> PathBuf {
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
     let _ = fs::remove_dir_all(&copy);
@@ -26,7 +26,7 @@ fn copy(test: &str) -> PathBuf {
     copy
 }
 
-/// What the fixture holds: all kinds of values, names and rows.
+/// Contents of the fixture: all kinds of values, names and rows.
 fn commits() -> Vec<Vec<(&'static str, Option<String>)>> {
     let put = |path, value: &str| (path, Some(value.to_owned()));
     let large: Vec<String> =
@@ -63,7 +63,7 @@ fn make_the_fixture() {
         assert_eq!(opened.engine.submit(&writes, Timestamp(1000 + i as u64)), Submitted::Waits);
         let mut transaction = opened.committer.begin(&mut opened.engine).unwrap();
         if i == 3 {
-            // So that the rows have a past, and the log one commit more.
+            // The rows then have a history, and the log has one more commit.
             let outcome = opened.committer.write(&transaction);
             opened.committer.end(&mut opened.engine, &transaction, outcome).unwrap();
             transaction = opened.committer.begin_last(&mut opened.engine).unwrap();

@@ -1,4 +1,5 @@
-//! The server's own state beside a journal: its commits are not in it, and yet no cursor that was given with one of them ever hides what is.
+//! The server's own state beside a journal: its commits are not in it, and yet no cursor given with
+//! one of them ever hides a durable commit.
 
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
@@ -12,10 +13,10 @@ use serde_json::{Value, json};
 
 const EPOCH: u64 = 7;
 
-/// A journal in memory that fails while it is told to.
+/// A journal in memory that fails on demand.
 struct Disk {
     memory: Memory,
-    /// Whether what it says has failed is there all the same.
+    /// Whether a write fails; if so, whether it is there all the same.
     fails: Option<bool>,
 }
 
@@ -57,7 +58,7 @@ fn body(value: &Value) -> Json {
 }
 
 impl Server {
-    /// Starts on what is there; if the disk fails, to be read only.
+    /// Starts from these contents; if the disk fails, read-only.
     fn start(memory: Memory, keeps_own: bool, fails: Option<bool>) -> Server {
         let disk = Disk { memory, fails };
         let opened = open(disk, Limits::default(), Regions::default(), Timestamp(0), &mut |_| {}).unwrap();
@@ -84,7 +85,7 @@ impl Server {
         }
     }
 
-    /// The journal takes what is in line; what it says of it.
+    /// Writes what is waiting. Returns the journal's answer.
     fn write(&mut self) -> Option<Result<(), Fault>> {
         let transaction = self.committer.begin(&mut self.engine)?;
         let outcome = self.committer.write(&transaction);
@@ -104,7 +105,7 @@ impl Server {
         serde_json::from_slice(&reading.value.unwrap()).unwrap()
     }
 
-    /// What a reader of the whole has who comes back.
+    /// The value that a returning reader of the root ends up with.
     fn resumed(&mut self, mut has: Value, since: Cursor) -> Value {
         let session = self.engine.open();
         self.engine.watch(session, 0, &Watch { since: Some(since), ..Watch::new(Path::ROOT) });
@@ -123,7 +124,7 @@ impl Server {
         has
     }
 
-    /// Power goes.
+    /// The power goes.
     fn crash(self) -> Memory {
         self.committer.into_journal().memory
     }
@@ -133,13 +134,13 @@ impl Server {
 enum Step {
     Own,
     Submit(u8),
-    /// It is written, and that is said or not, and then power may go before anybody is told.
+    /// A write, with the disk's answer; then the power may go before anybody is told.
     Write {
         fails: Option<bool>,
         crashes: bool,
     },
     Recover,
-    /// Somebody is told what there is.
+    /// A reader is told the current state.
     Look,
     Restart {
         keeps_own: bool,
@@ -166,7 +167,7 @@ proptest! {
     fn no_cursor_hides_what_became_durable(steps in proptest::collection::vec(step(), 1..60)) {
         let mut server = Server::start(Memory::new(EPOCH), true, None);
         let mut told: Vec<(Cursor, Value)> = Vec::new();
-        // What was acknowledged, and what may have become durable although it was not.
+        // Acknowledged values, and those that may have become durable without being acknowledged.
         let (mut durable, mut doubt) = (json!({}), Vec::new());
         let restart = |server: Server, told: &[(Cursor, Value)], durable: &mut Value, doubt: &mut Vec<(String, u64)>, keeps_own, fails| {
             let mut server = Server::start(server.crash(), keeps_own, fails);
@@ -199,7 +200,8 @@ proptest! {
                     }
                     match server.end(outcome) {
                         Ok(_) => in_line.into_iter().for_each(|(name, n)| durable[name] = n.into()),
-                        // One that landed can still be there after a crash, unless it recovers.
+                        // A batch that reached the disk can still be there after a crash, unless
+                        // the journal recovers first.
                         Err(_) => doubt.extend(in_line),
                     }
                     prop_assert_eq!(server.root(), durable.clone());
@@ -226,7 +228,7 @@ fn what_landed_unseen_comes_after_all_that_was_told() {
     assert!(server.commit_own());
     server.submit("orders", 1);
     server.write().unwrap().unwrap();
-    // It is on disk, and the disk says that it is not.
+    // The batch is on disk, and the disk reports a failure.
     server.end(Err(Fault::new(FaultKind::Io, "planned"))).unwrap_err();
     let of_batch = 1 + server.engine.revision().0 + 64;
     while server.engine.revision().0 < of_batch + 10 {

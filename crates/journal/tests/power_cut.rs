@@ -1,12 +1,16 @@
-//! What is on disk after the power went, at every write of a run: a state that was acknowledged, or one that was being written, whole.
+//! Contents of the disk after a power cut, at every write of a run: a state that was acknowledged,
+//! or the one that was being written, whole.
 //!
-//! A backend records all writes and syncs. For each place between them images of the disk are built: what was synced, with what was not
-//! dropped, kept, kept in part, or torn in the middle of a write. Each is opened. A sync that failed is taken at its worst: what it was to
-//! bring to disk is shown to readers all the same, and does not get there with the next sync either.
+//! A backend records all writes and syncs. For each place between them, images of the disk are
+//! built: all that was synced, and of the rest some writes dropped, kept, kept in part, or torn in
+//! the middle. Each image is opened. A failed sync is taken at its worst: readers see the bytes
+//! that it was to bring to disk, and no later sync brings them there.
 //!
-//! By default every 16th place is looked at; `HALFPING_POWER_CUT=full` takes all. `HALFPING_SEED` repeats the choices.
+//! By default every 16th place is tried; `HALFPING_POWER_CUT=full` tries all. `HALFPING_SEED`
+//! repeats the choices.
 
-#![allow(clippy::unwrap_used)] // The helpers here are tests too; clippy sees only functions marked so.
+// The helpers here are tests too; clippy sees only functions marked so.
+#![allow(clippy::unwrap_used)]
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +23,7 @@ use halfping_journal::{Fault, FaultKind, Journal, Store, Transaction, open};
 
 const EPOCH: u64 = 7;
 const TRANSACTIONS: usize = 400;
-/// What the disk writes whole.
+/// Bytes that the disk writes whole.
 const SECTOR: usize = 512;
 
 /// A small random number generator (SplitMix64): the same seed, the same numbers.
@@ -45,7 +49,7 @@ fn seed() -> u64 {
     seed
 }
 
-/// What a store did to its disk.
+/// A store's operation on its disk.
 #[derive(Clone, Debug)]
 enum Op {
     Write {
@@ -54,16 +58,16 @@ enum Op {
     },
     SetLen(usize),
     Sync,
-    /// It was said to have failed, and the disk has what it wants of what came before.
+    /// A sync that was reported as failed. The disk has any part of the writes before it.
     FailedSync,
 }
 
-/// What goes wrong next.
+/// The next fault.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Trouble {
-    /// The so-manieth write from now on, and all after it.
+    /// The n-th write from now on, and all after it.
     Write(u32),
-    /// The so-manieth sync.
+    /// The n-th sync.
     Sync(u32),
 }
 
@@ -142,11 +146,11 @@ impl redb::StorageBackend for Recorded {
     }
 }
 
-/// A state, and from which to which operation of the disk it may be what a power cut leaves.
+/// A state, and the range of disk operations after which a power cut may leave it.
 struct State {
     revision: Revision,
     json: String,
-    /// Whether nobody was told of it. Then its members may be in another order than they are here.
+    /// Whether it was never acknowledged. Then its members may be in another order than here.
     is_doubted: bool,
     from: usize,
     until: usize,
@@ -172,7 +176,8 @@ fn put(path: &str, json: &str) -> Write {
     write(path, Action::Put(Json::parse(json.as_bytes(), &limits()).unwrap()))
 }
 
-/// The writes of one commit. Some are small, some split an object into rows, some remove it, many leave tombstones.
+/// The writes of one commit. Some are small, some split an object into rows, some remove it, many
+/// leave tombstones.
 fn some_writes(random: &mut Random, number: usize) -> Vec<Write> {
     let long = "x".repeat(300);
     match random.below(20) {
@@ -184,7 +189,7 @@ fn some_writes(random: &mut Random, number: usize) -> Vec<Write> {
         2 => vec![put(&format!("/c/big{}", random.below(3)), &number.to_string())],
         3..=7 => vec![write(&format!("/c/{}", random.below(30)), Action::Delete)],
         8..=10 => vec![put(&format!("/c/big{}/{}", random.below(3), random.below(30)), &number.to_string())],
-        // Two at once, which must never differ.
+        // Two members at once, which must never differ.
         11..=13 => vec![put("/pair/a", &number.to_string()), put("/pair/b", &number.to_string())],
         _ => vec![put(&format!("/c/{}", random.below(30)), &format!(r#"{{"n":{number},"x":"{long}"}}"#))],
     }
@@ -195,7 +200,7 @@ fn json(engine: &Engine) -> String {
     String::from_utf8(reading.value.unwrap().to_vec()).unwrap()
 }
 
-/// What was written, and which states it leads through.
+/// A run's disk operations, and the states that it leads through.
 struct Run {
     ops: Vec<Op>,
     states: Vec<State>,
@@ -203,7 +208,7 @@ struct Run {
     faults: usize,
 }
 
-/// A life with checkpoints and faults.
+/// Runs a store, with checkpoints and faults.
 fn run(random: &mut Random) -> Run {
     let disk = Recorded::default();
     let backend = disk.clone();
@@ -218,7 +223,7 @@ fn run(random: &mut Random) -> Run {
         from: ops(),
         until: usize::MAX,
     };
-    // Whatever comes to be before the store was opened is not promised to anybody.
+    // No state before the store was opened was promised to anybody.
     let mut run = Run { ops: Vec::new(), states: vec![first], checkpoints: 0, faults: 0 };
     let mut newest = engine.revision();
     for number in 0..TRANSACTIONS {
@@ -262,12 +267,12 @@ fn run(random: &mut Random) -> Run {
             continue;
         }
         run.faults += 1;
-        // Nobody was told of it, but it may be there until the store works again.
+        // The batch was not acknowledged, but it may be there until the store works again.
         let mut doubted = recreated(&transaction, &engine);
         engine.abandon();
         assert_eq!((engine.revision(), json(&engine)), kept);
         while store.recover(newest).is_err() {
-            // Time goes by, and the trouble with it.
+            // Time passes, and the fault with it.
             disk.0.lock().unwrap().trouble = None;
         }
         disk.0.lock().unwrap().trouble = None;
@@ -283,7 +288,7 @@ fn run(random: &mut Random) -> Run {
     run
 }
 
-/// The state that a transaction would have led to: what an engine has that is given the same log.
+/// The state that a transaction would have led to: that of an engine with the same log.
 fn recreated(transaction: &Transaction, engine: &Engine) -> Option<State> {
     let batch = transaction.batch.as_ref()?;
     let mut memory = halfping_journal::Memory::new(EPOCH);
@@ -300,11 +305,11 @@ fn recreated(transaction: &Transaction, engine: &Engine) -> Option<State> {
     Some(State { revision: batch.last, json: json(&opened.engine), is_doubted: true, from: 0, until: 0 })
 }
 
-/// The disk as it may be after the first operations, in different cases.
+/// Images of the disk after the first operations, in different cases.
 struct Images {
-    /// What is surely there.
+    /// The bytes that are certainly on disk.
     synced: Vec<u8>,
-    /// What was written since; true, if a sync of it has failed.
+    /// The writes since; true, if a sync of the write has failed.
     pending: Vec<(Op, bool)>,
 }
 
@@ -312,7 +317,7 @@ impl Images {
     fn push(&mut self, op: &Op) {
         match op {
             Op::Sync => {
-                // What a sync has failed to bring to disk, no later sync brings there.
+                // No later sync brings to disk what a sync has failed to bring.
                 for (op, failed) in std::mem::take(&mut self.pending) {
                     if !failed {
                         apply(&op, &mut self.synced);
@@ -363,7 +368,7 @@ impl Images {
     }
 }
 
-/// Opens an image; its state, and how it goes on when it is written to.
+/// Opens an image. Returns its state; `goes_on` also writes to it.
 fn look(image: Vec<u8>, goes_on: bool) -> Result<(Revision, String), Fault> {
     let disk = Recorded::default();
     disk.0.lock().unwrap().now = image;
@@ -441,7 +446,7 @@ fn after_a_power_cut_there_is_a_state_that_was_promised_or_in_doubt() {
 
 #[test]
 fn what_a_disk_lacks_is_what_it_says() {
-    // A fault's kind decides what clients are told.
+    // The kind of a fault decides what clients are told.
     let disk = Recorded::default();
     let backend = disk.clone();
     let mut store = Store::with_backend(move || backend.clone(), EPOCH).unwrap();

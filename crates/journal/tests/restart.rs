@@ -1,4 +1,5 @@
-//! What survives a restart: everything that a client could have seen, down to what it is told when it resumes.
+//! Restarts: everything survives that a client could have seen, down to what it is told when it
+//! resumes.
 
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
@@ -29,7 +30,7 @@ fn write(path_text: &str, action: Action) -> Write {
     Write { path: path(path_text), action, condition: Condition::default() }
 }
 
-/// One step of a life.
+/// One step of a run.
 #[derive(Clone, Debug)]
 enum Step {
     Write(u8, u8, u8),
@@ -50,7 +51,7 @@ fn writes(step: &Step, number: usize) -> Vec<Write> {
     let long = "x".repeat(200);
     match step {
         Step::Restart => Vec::new(),
-        // More than fits one row.
+        // More members than one row holds.
         Step::Fill(name) => (0..30)
             .map(|i| write(&format!("/c/big{name}/{i}"), Action::Put(json(&format!("\"{long}{number}\"")))))
             .collect(),
@@ -92,7 +93,7 @@ fn commit<J: Journal>(engine: &mut Engine, committer: &mut Committer<J>, writes:
     engine.take_woken();
 }
 
-/// All that a reader with a cursor is told.
+/// The frames that a reader with a cursor is sent.
 fn told(engine: &mut Engine, at: &str, since: Option<Cursor>) -> Vec<(String, Value, Option<Revision>)> {
     let session = engine.open();
     engine.watch(session, 0, &Watch { since, ..Watch::new(path(at)) });
@@ -102,7 +103,7 @@ fn told(engine: &mut Engine, at: &str, since: Option<Cursor>) -> Vec<(String, Va
         let frame = update.frame.unwrap();
         let mut body = serde_json::from_slice(&frame.body).unwrap_or(Value::Null);
         if let Value::Array(operations) = &mut body {
-            // What changed with one commit is told in any order.
+            // The order of changes within one commit is free.
             operations.sort_by_key(ToString::to_string);
         }
         told.push((format!("{:?}", frame.kind), body, frame.revision));
@@ -154,7 +155,7 @@ proptest! {
     }
 }
 
-/// A backend that outlives the store that has it.
+/// A backend that outlives its store.
 #[derive(Debug, Clone)]
 struct Shared(std::sync::Arc<InMemoryBackend>);
 
@@ -261,7 +262,7 @@ fn what_holds_an_ephemeral_part_is_durable() {
     let (mut engine, mut committer) = opened(Memory::new(EPOCH));
     let put = |at: &str, value: &str| [write(at, Action::Put(json(value)))];
     commit(&mut engine, &mut committer, &put("/v/a/p", "1"), Timestamp(1));
-    // It makes no difference, so nothing is written for it; and yet it is acknowledged.
+    // The write changes nothing, so nothing is written for it; it is acknowledged all the same.
     commit(&mut engine, &mut committer, &put("/v/a", "{}"), Timestamp(1));
     commit(&mut engine, &mut committer, &put("/v/a/p", "2"), Timestamp(1));
     let (engine, _) = opened(committer.into_journal());

@@ -1,8 +1,8 @@
-//! The pages in the binary, served from memory: the console at `/_console/`, the demo at `/_demo/`, and what both are made of beneath
-//! `/_assets/`. Their sources are in `web/`; `build.rs` builds them.
+//! The pages in the binary, served from memory: the console at `/_console/`, the demo at `/_demo/`,
+//! and the assets of both beneath `/_assets/`. Their sources are in `web/`; `build.rs` builds them.
 //!
-//! A page knows the API by relative addresses only, so all of it works beneath a prefix as well.
-//! With the router of a `halfping::Api`, the console is at `/live/_console/`:
+//! A page uses relative addresses for the API, so it also works beneath a prefix. With the router
+//! of a `halfping::Api`, the console is at `/live/_console/`:
 //!
 //! ```
 //! use axum::Router;
@@ -14,7 +14,7 @@
 //! # let _ = app;
 //! ```
 //!
-//! What the console shows of the server itself, `Options::console` lets it show.
+//! The console can show the server's own state if `Options::console` allows it.
 
 use std::convert::Infallible;
 
@@ -26,9 +26,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tower::{ServiceExt, service_fn};
 
-/// A file, as it is served.
+/// A file that is served.
 struct Asset {
-    /// Where it is in Vite's output.
+    /// The path of the file in Vite's output.
     name: &'static str,
     etag: &'static str,
     bytes: &'static [u8],
@@ -36,14 +36,15 @@ struct Asset {
 
 static ASSETS: &[Asset] = include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
-/// What pages may do: run the scripts and styles that come with them, and speak to their own server. Nothing else.
+/// Content security policy: pages may run the scripts and styles that come with them, and connect
+/// to their own server. Nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-/// The name of an asset changes with what is in it.
+/// Caching of assets, whose names change with their contents.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 const ASK_EACH_TIME: &str = "no-cache";
 
-/// Which pages there are.
+/// The pages that are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pages {
     /// `/_console/`
@@ -53,8 +54,8 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// The answer to a request for a page or a part of one; `None` is for others to answer. `path` begins with `/`, below the prefix if there is
-    /// one.
+    /// Answers a request for a page or an asset; `None` for any other request. `path` begins with
+    /// `/`, after the prefix if there is one.
     pub fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
         if (method != Method::GET && method != Method::HEAD) || !path.starts_with("/_") {
             return None;
@@ -70,7 +71,7 @@ impl Pages {
         Some(if method == Method::HEAD { headers_only(response) } else { response })
     }
 
-    /// The pages with a router of yours for everything else, such as the one of an `Api`.
+    /// The pages, with a router of yours for everything else, such as the one of an `Api`.
     pub fn router(self, others: Router) -> Router {
         Router::new().fallback_service(service_fn(move |request: Request| {
             let page = self.answer(request.method(), request.uri().path(), request.headers());
@@ -110,7 +111,7 @@ fn file(name: &str, headers: &HeaderMap) -> Response {
     response
 }
 
-/// Whether the client has it already (RFC 9110, section 13.1.2).
+/// Whether the client has the file already (RFC 9110, section 13.1.2).
 fn is_known(headers: &HeaderMap, etag: &str) -> bool {
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|known| known.to_str().ok());
     known
@@ -132,7 +133,7 @@ fn content_type(extension: &str) -> &'static str {
     }
 }
 
-/// Relative, as whatever is before it in the address is not known here.
+/// A redirect with a relative target, as the prefix is not known here.
 fn moved(to: &'static str) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
@@ -141,7 +142,7 @@ fn moved(to: &'static str) -> Response {
     response
 }
 
-/// A problem document, as the API's are.
+/// A problem document, like those of the API.
 fn not_found(name: &str) -> Response {
     let plain: String = name.chars().filter(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\')).collect();
     let problem = format!(

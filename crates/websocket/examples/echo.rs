@@ -1,4 +1,4 @@
-//! Sends every message back: the server that Autobahn's test suite is pointed at (`cargo xtask test autobahn`).
+//! Echo server: the one that Autobahn's test suite connects to (`cargo xtask test autobahn`).
 //!
 //! `cargo run -p halfping-websocket --example echo -- 127.0.0.1:0`
 
@@ -15,7 +15,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-/// Autobahn's largest message.
+/// The largest message of Autobahn.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 #[tokio::main]
@@ -60,7 +60,7 @@ async fn echo(upgraded: Upgraded, deflate: bool) -> Result<(), Box<dyn Error>> {
     let mut socket = Socket::new(TokioIo::new(upgraded), &[], MESSAGE_BYTES_MAX, deflate);
     loop {
         let incoming = poll_fn(|cx| match socket.poll_next(cx) {
-            // Pings are answered whenever the socket is asked whether it is ready.
+            // `poll_ready` also answers pings.
             Poll::Pending => match socket.poll_ready(cx) {
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
                 _ => Poll::Pending,

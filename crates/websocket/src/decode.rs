@@ -1,4 +1,4 @@
-//! What a client sends, from bytes to whole messages. No IO.
+//! Decoder: bytes from a client to whole messages. No IO.
 
 use std::io::Cursor;
 
@@ -9,57 +9,56 @@ use crate::deflate;
 use crate::encode::CONTROL_BYTES_MAX;
 use crate::violation::Violation;
 
-/// Something whole from the client.
+/// A whole message or control frame from the client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Incoming {
     /// A text message.
     Text(String),
     /// A binary message.
     Binary(Vec<u8>),
-    /// To be answered by a pong with the same payload.
+    /// A ping, to be answered by a pong with the same payload.
     Ping(Vec<u8>),
-    /// A sign of life.
+    /// A pong. It shows that the client is alive.
     Pong,
-    /// The client's last word; to be answered with the same code.
+    /// A close frame, to be answered with the same code. Nothing follows it.
     Close(Option<u16>),
 }
 
 /// The longest header: two bytes, eight of length, four of mask.
 const HEADER_BYTES_MAX: usize = 14;
 
-/// Puts messages together. While none is in progress it holds no memory.
+/// Decoder of messages. While none is in progress it holds no memory.
 ///
-/// A violation is the end: whatever comes after it is thrown away and answered with the same
-/// violation.
+/// A violation is the end: all bytes after it are discarded and answered with the same violation.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     rules: Rules,
     progress: Option<Box<Progress>>,
     /// The number of messages and lone control frames that have begun so far.
     begun: u32,
-    /// It is rare, and so is not given room by everybody.
+    /// The violation that ended decoding. It is rare, and boxed to keep a decoder small.
     violation: Option<Box<Violation>>,
 }
 
-/// What a client may send.
+/// Bounds on a client's frames.
 #[derive(Clone, Copy, Debug)]
 struct Rules {
     message_bytes_max: usize,
     compressed_allowed: bool,
-    /// Nobody reads messages any more; they are passed over until the client's close.
+    /// Messages are no longer read; they are skipped until the client's close.
     is_closing: bool,
 }
 
-/// Something that has begun and is not whole yet.
+/// A message or control frame in progress.
 #[derive(Debug, Default)]
 struct Progress {
-    /// What has come of a header.
+    /// The bytes of a header that have come.
     header: [u8; HEADER_BYTES_MAX],
     header_len: u8,
     frame: Option<Frame>,
-    /// The message that frames are being added to.
+    /// The message that the current frames belong to.
     message: Option<Message>,
-    /// The payload of a ping, pong or close: they come between the frames of a message.
+    /// The payload of a ping, pong or close: these come between the frames of a message.
     control: Vec<u8>,
 }
 
@@ -88,13 +87,13 @@ impl Decoder {
         Decoder { rules, progress: None, begun: 0, violation: None }
     }
 
-    /// The number of the thing that has begun and is not whole yet. A message keeps its number
-    /// while control frames come between its own.
+    /// The number of the message or control frame in progress. A message keeps its number while
+    /// control frames come between its own.
     pub(crate) fn in_progress(&self) -> Option<u32> {
         self.progress.as_ref().map(|_| self.begun)
     }
 
-    /// Bytes of it that have come, as far as they are a message's.
+    /// Bytes of the message in progress that have come.
     pub(crate) fn in_progress_bytes(&self) -> usize {
         let message = self.progress.as_ref().and_then(|progress| progress.message.as_ref());
         message.map_or(0, |message| message.payload.len())
@@ -105,7 +104,7 @@ impl Decoder {
         self.violation.as_deref().copied()
     }
 
-    /// Passes over messages from now on, without keeping or inflating them.
+    /// Skips messages from now on, without keeping or inflating them.
     pub(crate) fn listen_for_close(&mut self) {
         self.rules.is_closing = true;
         if let Some(message) = self.progress.as_mut().and_then(|progress| progress.message.as_mut()) {
@@ -113,8 +112,9 @@ impl Decoder {
         }
     }
 
-    /// Takes bytes from the front of `input` until something is whole. `None`: all bytes are taken,
-    /// and more are needed. After a violation it takes all bytes and says the same again.
+    /// Takes bytes from the front of `input` until a message or control frame is whole. `None`: all
+    /// bytes are taken, and more are needed. After a violation it takes all bytes and returns it
+    /// again.
     pub(crate) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, Violation> {
         if self.violation.is_none() {
             self.violation = match self.try_next(input) {
@@ -286,7 +286,7 @@ impl Message {
         }
         match std::str::from_utf8(&self.payload[self.checked..]) {
             Ok(_) => self.checked = self.payload.len(),
-            // A letter may go on in the bytes to come.
+            // A character may continue in the bytes to come.
             Err(error) if error.error_len().is_none() && !is_whole => self.checked += error.valid_up_to(),
             Err(_) => return Err(Violation::Utf8),
         }
@@ -294,7 +294,7 @@ impl Message {
     }
 }
 
-/// Appends masked bytes, and turns the mask to where the next ones begin.
+/// Appends masked bytes, and rotates the mask for the next ones.
 fn unmask(masked: &[u8], mask: &mut [u8; 4], out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(masked);
@@ -340,7 +340,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// However a message is cut into frames, and the frames into reads, it comes out whole, and pings between them as well.
+        /// A message comes out whole however it is cut into frames, and the frames into reads, and
+        /// so do pings between them.
         #[test]
         fn messages_come_out_whole(
             text in "\\PC{0,300}",
@@ -383,7 +384,7 @@ mod tests {
             prop_assert_eq!(decoder.in_progress(), None);
         }
 
-        /// No bytes make it panic, in whatever pieces, and a violation stays what it is.
+        /// No bytes cause a panic, in whatever pieces, and a violation stays the same.
         #[test]
         fn noise_is_refused_or_waits(noise: Vec<u8>, piece in 1_usize..20) {
             let mut decoder = Decoder::new(1000, true);
@@ -430,7 +431,7 @@ mod tests {
             let mut decoder = Decoder::new(100, true);
             let mut input = broken;
             let violation = decoder.next(&mut input).unwrap_err();
-            // Single bytes: more than a header can have, then a message that nothing is wrong with.
+            // Single bytes: more than a header can have, then a valid message.
             for byte in [b'x'; 100].iter().chain(&frame(0x81, [0; 4], b"fine")) {
                 let mut input = std::slice::from_ref(byte);
                 assert_eq!(decoder.next(&mut input), Err(violation));
@@ -468,7 +469,7 @@ mod tests {
             message.map(|message| message.payload.capacity())
         };
         assert_eq!(kept(&decoder), Some(0));
-        // Nor is it inflated: this is no deflate.
+        // It is not inflated either: this is not deflate.
         let rest = [
             frame(0x00, mask, &[0xff; 1000]),
             frame(0x80, mask, b"x"),

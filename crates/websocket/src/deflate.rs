@@ -1,5 +1,5 @@
-//! `permessage-deflate` (RFC 7692) without context takeover: every message stands alone, so the compressors belong to the thread and not to the
-//! connection.
+//! `permessage-deflate` (RFC 7692) without context takeover: messages are independent, so the
+//! compressors belong to the thread and not to the connection.
 
 use std::cell::RefCell;
 
@@ -7,11 +7,12 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 
 use crate::violation::Violation;
 
-/// What a sender leaves out at the end of each message, and a receiver puts back (RFC 7692, section 7.2.1).
+/// The bytes that a sender leaves out at the end of each message, and a receiver puts back (RFC
+/// 7692, section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 /// Output is made in pieces of at least this size.
 const PIECE: usize = 4 << 10;
-/// Fast: what is sent is small and fresh.
+/// Level of compression: fast, as messages are small and must not wait.
 const LEVEL: u32 = 3;
 
 thread_local! {
@@ -19,10 +20,12 @@ thread_local! {
     static DECOMPRESS: RefCell<Decompress> = RefCell::new(Decompress::new(false));
 }
 
-/// Appends the compressed message to `out`. False, with `out` as it was, when it would not be shorter.
+/// Appends the compressed message to `out`. False, with `out` as it was, when it would not be
+/// shorter.
 pub(crate) fn compress(message: &[u8], out: &mut Vec<u8>) -> bool {
     let start = out.len();
-    // One byte less than the message, and the tail that goes: then there is room for it, or it is not worth it.
+    // Room for one byte less than the message, and the tail that is removed: output that does not
+    // fit is not shorter.
     out.reserve(message.len() + TAIL.len());
     let shorter = COMPRESS.with_borrow_mut(|compress| {
         compress.reset();
@@ -33,7 +36,7 @@ pub(crate) fn compress(message: &[u8], out: &mut Vec<u8>) -> bool {
     shorter
 }
 
-/// The message that was compressed, if it is not longer than `max` bytes.
+/// Decompresses a message of not more than `max` bytes.
 pub(crate) fn decompress(compressed: &[u8], max: usize) -> Result<Vec<u8>, Violation> {
     DECOMPRESS.with_borrow_mut(|decompress| {
         decompress.reset(false);
@@ -51,7 +54,7 @@ pub(crate) fn decompress(compressed: &[u8], max: usize) -> Result<Vec<u8>, Viola
                 if status == Status::StreamEnd {
                     return Ok(message);
                 }
-                // Room that was left over means that there is no more output to come.
+                // Spare room in the output means that there is no more to come.
                 if part.is_empty() && message.len() < message.capacity() {
                     break;
                 }

@@ -7,16 +7,16 @@ use crate::deflate;
 
 /// The header of a payload from 126 to 65,535 bytes, the most common one here.
 const USUAL_HEADER: usize = 4;
-/// Shorter messages are not compressed: a packet is sent for them all the same.
+/// Bytes from which messages are compressed: a shorter one takes one packet either way.
 const COMPRESS_FROM: usize = 256;
-/// Nor are longer ones (RFC 7692, section 6: it is for the sender to choose): whoever else has
-/// something to send waits meanwhile, and this many bytes of JSON take a millisecond and a half.
+/// Bytes up to which messages are compressed. RFC 7692, section 6, leaves the choice to the sender.
+/// Compressing this many bytes of JSON takes 1.5 ms, for which all others on the thread wait.
 const COMPRESS_TO: usize = 128 << 10;
 /// Bytes of the payload of a ping, pong or close (RFC 6455, section 5.5).
 pub(crate) const CONTROL_BYTES_MAX: usize = 125;
 
 /// Appends a message to `out`; `fill` writes its payload. It is compressed if that makes it shorter
-/// and takes no long time.
+/// and does not take long.
 pub(crate) fn message(out: &mut Vec<u8>, kind: Data, compress: bool, fill: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     let body = start + USUAL_HEADER;
@@ -33,11 +33,11 @@ pub(crate) fn message(out: &mut Vec<u8>, kind: Data, compress: bool, fill: impl 
     };
     let len = out.len() - body;
     let header = header(OpCode::Data(kind), compressed, len);
-    // The payload was written behind room for the usual header; another one moves it.
+    // The payload was written behind room for the usual header; another header moves it.
     out.splice(start..body, header);
 }
 
-/// A text message as a frame by itself, to be sent on many sockets.
+/// A text message as a frame of its own, to be sent on many sockets.
 pub fn encode_text(compress: bool, fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     message(&mut out, Data::Text, compress, fill);
@@ -51,7 +51,7 @@ pub(crate) fn control(out: &mut Vec<u8>, kind: Control, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// Appends a close with its code and reason, which is cut if need be.
+/// Appends a close with its code and reason, which is cut to fit.
 pub(crate) fn close(out: &mut Vec<u8>, code: u16, reason: &str) {
     let mut end = reason.len().min(CONTROL_BYTES_MAX - 2);
     while !reason.is_char_boundary(end) {
@@ -66,7 +66,7 @@ fn header(opcode: OpCode, rsv1: bool, len: usize) -> impl Iterator<Item = u8> {
     let header = FrameHeader { is_final: true, rsv1, rsv2: false, rsv3: false, opcode, mask: None };
     let mut bytes = [0; 14];
     let mut rest = &mut bytes[..];
-    // There is room for the longest header that there is.
+    // There is room for the longest header.
     let _ = header.format(len as u64, &mut rest);
     let used = 14 - rest.len();
     bytes.into_iter().take(used)

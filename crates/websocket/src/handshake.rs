@@ -1,51 +1,53 @@
-//! How a request becomes a WebSocket: RFC 6455, section 4, and over HTTP/2 RFC 8441.
+//! Handshake: a request becomes a WebSocket (RFC 6455, section 4, and over HTTP/2 RFC 8441).
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use thiserror::Error;
 use tungstenite::handshake::derive_accept_key;
 
-/// The one version that there is.
+/// The only version.
 const VERSION: &str = "13";
-/// Without context takeover, compressors belong to threads and not to connections.
+/// The answer to an offer of compression. Without context takeover, compressors belong to threads
+/// and not to connections.
 const DEFLATE: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
-/// The same for a client that asked for a window of so many bits, which is the usual one.
+/// The answer to a client that asked for a window of this many bits, which is the usual one.
 const DEFLATE_WINDOW: &str =
     "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=15";
 
 /// A request to become a WebSocket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Handshake {
-    /// Over HTTP/1.1, what proves that the request was understood.
+    /// The value of `Sec-WebSocket-Accept`, over HTTP/1.1 only.
     accept: Option<String>,
     /// Subprotocols, in the client's order of preference.
     pub protocols: Vec<String>,
     /// Whether the client can read compressed messages.
     pub deflate: bool,
-    /// The client asked for the usual window, and is to be told that it gets it (RFC 7692, section 7.1.2.1).
+    /// Whether the client asked for the usual window: the answer then has to name it (RFC 7692,
+    /// section 7.1.2.1).
     names_window: bool,
 }
 
-/// Why a request cannot become a WebSocket although it asks for it.
+/// Error of a request that asks for a WebSocket and cannot become one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// Another version than 13.
+    /// A version other than 13.
     #[error("WebSockets of version 13 (RFC 6455) are spoken here")]
     Version,
     /// A header that is missing or has no usable value.
     #[error("the header {0} is missing or has no usable value")]
     Header(&'static str),
-    /// Not a GET.
+    /// A method other than GET.
     #[error("a WebSocket begins with a GET")]
     Method,
-    /// A body, whose bytes would be taken for frames, or frames for a body.
+    /// A body: its bytes could not be told from frames.
     #[error("the request of a WebSocket has no body")]
     Body,
 }
 
 impl Handshake {
-    /// What a request asks for; `None` when it does not ask to become a WebSocket.
+    /// Reads the handshake of a request; `None` when it does not ask for a WebSocket.
     pub fn read(request: &Parts, over_http2: bool) -> Result<Option<Handshake>, HandshakeError> {
         let headers = &request.headers;
         let mut accept = None;
@@ -79,7 +81,7 @@ impl Handshake {
         Ok(Some(Handshake { accept, protocols, deflate: offer.is_some(), names_window }))
     }
 
-    /// The answer that makes it one.
+    /// The answer that accepts the handshake.
     pub fn response<B: Default>(&self, protocol: Option<&str>) -> Response<B> {
         let mut response = Response::new(B::default());
         let headers = response.headers_mut();
@@ -103,13 +105,13 @@ impl Handshake {
     }
 }
 
-/// The value of a header that may stand there once (RFC 6455, section 11.3).
+/// The value of a header that may occur once (RFC 6455, section 11.3).
 fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
     let mut values = headers.get_all(name).into_iter();
     values.next().filter(|_| values.next().is_none())
 }
 
-/// The elements of a header that is a list, in however many lines.
+/// The elements of a header that is a list, in any number of lines.
 fn list(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim).filter(|element| !element.is_empty())
@@ -119,13 +121,14 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     list(headers, name).any(|element| element.eq_ignore_ascii_case(token))
 }
 
-/// Whether a request says that a body comes, as far as HTTP/1.1 and HTTP/2 have headers for that.
+/// Whether a request announces a body, by the headers of HTTP/1.1 and HTTP/2.
 fn has_body(headers: &HeaderMap) -> bool {
     let mut lens = headers.get_all(header::CONTENT_LENGTH).into_iter();
     headers.contains_key(header::TRANSFER_ENCODING) || lens.any(|len| len != "0")
 }
 
-/// Whether an offer that can be accepted as it is names the window. A client that cannot read the usual one is not compressed for.
+/// Reads an offer of compression: `Some` if it can be accepted as it is, with whether it names the
+/// window. The server does not compress for a client that cannot read the usual window.
 fn usable_offer(offer: &str) -> Option<bool> {
     let mut parts = offer.split(';').map(str::trim);
     let mut seen: Vec<&str> = Vec::new();

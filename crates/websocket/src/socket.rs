@@ -1,4 +1,4 @@
-//! A WebSocket over any connection, as its owner's task polls it.
+//! A WebSocket over any connection, polled by its owner's task.
 
 use std::io;
 use std::pin::Pin;
@@ -14,25 +14,28 @@ use crate::unsent::Unsent;
 use crate::violation::Violation;
 use crate::{encode, scratch};
 
-/// Pings are answered one by one while less than this is unsent; of those beyond, the newest.
+/// Unsent bytes below which pings are answered one by one; beyond, only the newest is answered.
 const PONGS_BYTES_MAX: usize = 4 << 10;
 
-/// Reads after which it is the turn of others, however much there still is: what a client sends without end is for nobody to wait for.
+/// Reads before other tasks have their turn, however much there is to read: no task may wait for a
+/// client that sends without end.
 const READS_AT_ONCE: usize = 8;
 
 /// The server's end of a WebSocket.
 ///
-/// # The law of use
-/// What was written leaves with [`Socket::poll_ready`], which also answers pings. What is decided late is written when that has said that everything before it
-/// has been taken; other messages can be written at any time, and their owner bounds [`Socket::unsent_bytes`].
+/// # Use
+/// [`Socket::poll_ready`] sends what was written, and also answers pings. A message that is decided
+/// late is written when `poll_ready` has said that all before it was taken. Other messages can be
+/// written at any time, and their owner bounds [`Socket::unsent_bytes`].
 #[derive(Debug)]
 pub struct Socket<I> {
     io: I,
     decoder: Decoder,
     compress: bool,
-    /// What was read and is not decoded yet, since its owner took a message and went to do something else.
+    /// Bytes that were read and are not decoded yet: the owner took a message and has not come
+    /// back.
     unread: Option<Box<Unread>>,
-    /// What was written and the connection has not taken yet, while there is any.
+    /// Bytes that were written and that the connection has not taken yet.
     unsent: Option<Box<Unsent>>,
     is_flushed: bool,
 }
@@ -43,22 +46,23 @@ struct Unread {
     from: usize,
 }
 
-/// Why nothing comes any more.
+/// Reason why no more messages come.
 #[derive(Debug, Error)]
 pub enum Ended {
-    /// The other side has closed the connection, without a word.
+    /// The other side has closed the connection without a close frame.
     #[error("the connection was closed")]
     Closed,
     /// The client broke a rule, and is to be told so.
     #[error(transparent)]
     Violation(#[from] Violation),
-    /// The connection broke.
+    /// The connection failed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
-    /// `already`: what was read from the connection together with the handshake. `deflate`: whether the handshake agreed on compression.
+    /// Makes a socket. `already`: bytes that were read from the connection together with the
+    /// handshake. `deflate`: whether the handshake agreed on compression.
     pub fn new(io: I, already: &[u8], message_bytes_max: usize, deflate: bool) -> Socket<I> {
         Socket {
             io,
@@ -70,13 +74,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         }
     }
 
-    /// The connection. What was read or written and is not handled yet is lost.
+    /// Returns the connection. Bytes that were read or written and are not handled yet are lost.
     pub fn into_inner(self) -> I {
         self.io
     }
 
-    /// The next message, or the client's close. After a violation it is that again: nothing more is
-    /// read or decoded.
+    /// Reads the next message, or the client's close. After a violation it returns that again:
+    /// nothing more is read or decoded.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Ended>> {
         let mut reads_left = READS_AT_ONCE;
         loop {
@@ -111,8 +115,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         }
     }
 
-    /// Ready when the client has left, as far as that shows while its messages are not taken. It
-    /// reads once more at most.
+    /// Ready when the client has left, as far as that can be seen without taking its messages. It
+    /// reads at most once more.
     pub fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.unread.is_some() {
             return Poll::Pending;
@@ -123,7 +127,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         }
     }
 
-    /// Reads once, and keeps what was read. False at the end.
+    /// Reads once, and keeps the bytes. False at the end.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         scratch::with_read(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
@@ -134,18 +138,19 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         })
     }
 
-    /// The number of what the client has begun and not finished yet: a message keeps its number
-    /// while pings and pongs come between its frames.
+    /// The number of the message or control frame in progress. A message keeps its number while
+    /// pings and pongs come between its frames.
     pub fn in_progress(&self) -> Option<u32> {
         self.decoder.in_progress()
     }
 
-    /// Bytes of the message that the client has begun and not finished yet.
+    /// Bytes of the message in progress.
     pub fn in_progress_bytes(&self) -> usize {
         self.decoder.in_progress_bytes()
     }
 
-    /// Whether the connection has taken all that was written; if not, it is being told to wake the task when it takes more.
+    /// Ready when the connection has taken all that was written. Otherwise the task is woken when
+    /// it takes more.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(unsent) = &mut self.unsent {
             ready!(unsent.poll_sent(Pin::new(&mut self.io), cx))?;
@@ -156,14 +161,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
             }
         }
         if !self.is_flushed {
-            // Of a TCP connection that is nothing to do.
+            // A TCP connection has nothing to flush.
             ready!(Pin::new(&mut self.io).poll_flush(cx))?;
             self.is_flushed = true;
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Bytes of what was written that the connection has not taken yet.
+    /// Bytes that were written and that the connection has not taken yet.
     pub fn unsent_bytes(&self) -> usize {
         self.unsent.as_ref().map_or(0, |unsent| unsent.len())
     }
@@ -195,8 +200,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         encode::control(self.buffer(), Control::Ping, b"");
     }
 
-    /// Writes a close: the last word from this side. Of what the client says after it, only its own
-    /// close is heard.
+    /// Writes a close, after which nothing may be written. Of the client's later frames only its
+    /// own close is read.
     pub fn write_close(&mut self, code: u16, reason: &str) {
         self.decoder.listen_for_close();
         encode::close(self.buffer(), code, reason);
@@ -214,13 +219,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         self.unsent().buffer()
     }
 
-    /// Where something is about to be written.
+    /// The bytes to append to.
     fn unsent(&mut self) -> &mut Unsent {
         self.is_flushed = false;
         self.unsent.get_or_insert_with(Unsent::take)
     }
 
-    /// Reads and throws away until the other side closes: what is unread when a connection is closed makes the system throw away what was sent last.
+    /// Reads and discards until the other side closes. Closing a connection with unread bytes makes
+    /// the system discard the last bytes that were sent.
     pub fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut reads_left = READS_AT_ONCE;
         loop {
@@ -233,13 +239,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         }
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the sending half of the connection.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 
-/// Ready for one more read. Else the task will be woken for the next, after the others.
+/// Ready for one more read. Otherwise the task is woken for the next, after the others.
 fn poll_turn(cx: &mut Context<'_>, reads_left: &mut usize) -> Poll<()> {
     if *reads_left == 0 {
         cx.waker().wake_by_ref();
@@ -261,7 +267,7 @@ mod tests {
 
     use super::*;
 
-    /// A client that sends the same again and again.
+    /// A client that sends the same bytes again and again.
     struct Endless {
         bytes: &'static [u8],
         reads: usize,
@@ -308,7 +314,7 @@ mod tests {
     #[test]
     fn a_client_that_sends_without_end_leaves_others_their_turn() {
         let mut cx = Context::from_waker(Waker::noop());
-        // The beginning of a message, and then no more than an empty fragment each time.
+        // The beginning of a message, then an empty fragment each time.
         let empty_fragment = b"\x00\x80\x00\x00\x00\x00";
         let begun = b"\x01\x80\x00\x00\x00\x00";
         let mut socket = Socket::new(Endless { bytes: empty_fragment, reads: 0 }, begun, 1000, false);

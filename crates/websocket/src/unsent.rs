@@ -1,4 +1,4 @@
-//! Bytes on their way out, which a socket has only while there are any.
+//! Buffer of unsent bytes, which a socket has only while there are any.
 
 use std::cell::Cell;
 use std::io;
@@ -8,13 +8,13 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
-/// Frames from this size on are not copied to be written.
+/// Bytes from which frames are shared and not copied.
 const SHARED_FROM: usize = 16 << 10;
-/// A buffer that has grown beyond this is not kept for the next message.
+/// The largest buffer that is kept for the next message.
 const KEPT_BYTES: usize = 128 << 10;
 
 thread_local! {
-    /// Shared by the sockets of one thread.
+    /// An empty buffer, shared by the sockets of one thread.
     static EMPTY: Cell<Option<Box<Unsent>>> = const { Cell::new(None) };
 }
 
@@ -22,23 +22,23 @@ thread_local! {
 #[derive(Debug, Default)]
 pub(crate) struct Unsent {
     bytes: Vec<u8>,
-    /// How many of them it has taken.
+    /// The number of bytes that it has taken.
     taken: usize,
-    /// A large frame that comes after them. It is shared with other sockets, so a connection that
-    /// takes it slowly does not cost a copy.
+    /// A large frame that comes after them. It is shared with other sockets, so that a connection
+    /// that takes it slowly does not cost a copy.
     large: Option<Bytes>,
-    /// The payload of the newest ping that found no room for its answer. Older ones need none
-    /// (RFC 6455, section 5.5.3).
+    /// The payload of the newest ping whose answer found no room. Older ones need none (RFC 6455,
+    /// section 5.5.3).
     pub(crate) pong: Option<Vec<u8>>,
 }
 
 impl Unsent {
-    /// An empty one: the thread's, or a new one while another socket has that.
+    /// Takes an empty buffer: the thread's, or a new one while another socket has that.
     pub(crate) fn take() -> Box<Unsent> {
         EMPTY.take().unwrap_or_default()
     }
 
-    /// Gives back one of which all was sent, if its buffer is worth keeping.
+    /// Gives back a buffer of which all was sent, if it is worth keeping.
     pub(crate) fn give_back(mut self: Box<Unsent>) {
         if self.bytes.capacity() <= KEPT_BYTES {
             self.bytes.clear();
@@ -51,16 +51,16 @@ impl Unsent {
         self.bytes.len() - self.taken + self.large.as_ref().map_or(0, Bytes::len)
     }
 
-    /// Where bytes are written that come after all others.
+    /// The bytes to append to, after all others.
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
         if let Some(large) = self.large.take() {
-            // Rare: what comes behind a large frame has to wait for it.
+            // Rare: bytes behind a large frame have to wait for it.
             self.bytes.extend_from_slice(&large);
         }
         &mut self.bytes
     }
 
-    /// Adds a frame that other sockets may have as well.
+    /// Adds a frame that other sockets may share.
     pub(crate) fn push(&mut self, frame: Bytes) {
         if frame.len() < SHARED_FROM || self.large.is_some() {
             self.buffer().extend_from_slice(&frame);
@@ -69,8 +69,8 @@ impl Unsent {
         }
     }
 
-    /// Whether the connection has taken all of it; if not, it is being told to wake the task when it
-    /// takes more.
+    /// Ready when the connection has taken all of it. Otherwise the task is woken when it takes
+    /// more.
     pub(crate) fn poll_sent(
         &mut self,
         mut io: Pin<&mut impl AsyncWrite>,
@@ -81,7 +81,7 @@ impl Unsent {
         }
         while let Some(large) = self.large.as_mut().filter(|large| !large.is_empty()) {
             if self.taken > 0 {
-                // It may take long, and needs no buffer.
+                // The large frame may take long, and needs no buffer.
                 (self.bytes, self.taken) = (Vec::new(), 0);
             }
             large.advance(ready!(poll_some(io.as_mut(), cx, large))?);
@@ -91,7 +91,7 @@ impl Unsent {
     }
 }
 
-/// Writes some bytes. That none can be written any more is an error.
+/// Writes some bytes. A connection that takes none any more is an error.
 fn poll_some(io: Pin<&mut impl AsyncWrite>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
     match ready!(io.poll_write(cx, bytes))? {
         0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),

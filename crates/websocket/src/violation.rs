@@ -2,26 +2,26 @@
 
 use thiserror::Error;
 
-/// What a client did that RFC 6455, or our bound, does not allow.
+/// A client's violation of RFC 6455, or of our bound.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
 pub enum Violation {
-    /// The frame is not one, or not one that may come here.
+    /// A frame that is malformed, or not allowed at this place.
     #[error("protocol error: {0}")]
     Protocol(&'static str),
     /// A text message, or the reason of a close, is not UTF-8.
     #[error("text that is not UTF-8")]
     Utf8,
-    /// A compressed message is none.
+    /// A compressed message that cannot be read.
     #[error("a compressed message that cannot be read")]
     Deflate,
-    /// The message is too long.
+    /// A message that is too long.
     #[error("a message of more than {0} bytes")]
     TooLong(usize),
 }
 
 impl Violation {
-    /// The close code that says so (RFC 6455, section 7.4.1).
+    /// The close code of this violation (RFC 6455, section 7.4.1).
     pub fn code(self) -> u16 {
         match self {
             Violation::Protocol(_) => 1002,

@@ -1,4 +1,4 @@
-//! The files of the checkout, without what was built or installed in it.
+//! The files of the checkout, without those that were built or installed in it.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
 use std::fs;
@@ -13,7 +13,8 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ lies in the checkout").to_owned()
 }
 
-/// All files under a folder of the checkout that end so: their paths from the root, and their text.
+/// All files under a folder of the checkout with one of these extensions: path from the root, and
+/// text.
 pub(crate) fn files(folder: &str, extensions: &[&str]) -> Vec<(PathBuf, String)> {
     let root = root();
     let mut found = Vec::new();

@@ -1,8 +1,8 @@
-//! Circles in a graph, however long.
+//! Circles in a graph, of any length.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Edges: from, to, and where the edge comes from.
+/// Edges: from, to, and the place in the code.
 pub(crate) type Graph = BTreeMap<(String, String), String>;
 
 /// The circles of a graph, each with its edges, a line each.
@@ -29,7 +29,7 @@ pub(crate) fn circles(graph: &Graph) -> Vec<String> {
     found.into_iter().map(show).collect()
 }
 
-/// The nodes that edges lead to from this one.
+/// The nodes that can be reached from this one.
 fn reached_from<'g>(graph: &'g Graph, node: &str) -> BTreeSet<&'g str> {
     let mut reached = BTreeSet::new();
     let mut next = vec![node];

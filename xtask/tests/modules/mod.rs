@@ -1,4 +1,4 @@
-//! The modules of a crate, and which uses which, by the tokens of its sources.
+//! The modules of a crate and the uses between them, by the tokens of its sources.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
 pub(crate) mod circles;
@@ -12,11 +12,11 @@ use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 /// A module's place: the names from the root of its crate.
 pub(crate) type Place = Vec<String>;
 
-/// The modules of one crate that stand in files of their own, and what each uses of the others.
+/// The modules of one crate that have files of their own, and the uses between them.
 #[derive(Default)]
 pub(crate) struct Modules {
     files: BTreeMap<Place, PathBuf>,
-    /// Paths within the crate as they stand in the code: from which module, and to what.
+    /// Paths within the crate as the code has them: the module that has the path, and its target.
     paths: BTreeSet<(Place, Place)>,
     /// Names that a module has from elsewhere in the crate: by `use` or `pub use`.
     names: BTreeMap<Place, Place>,
@@ -31,13 +31,14 @@ impl Modules {
         modules
     }
 
-    /// Which file uses which: modules that stand in files.
+    /// The uses between modules that have files.
     pub(crate) fn edges(&self) -> BTreeSet<(Place, Place)> {
         let edges = self.paths.iter().map(|(from, to)| (from.clone(), self.home(to)));
         edges.filter(|(from, to)| from != to).collect()
     }
 
-    /// The module with a file of its own in which something is defined; follows names to where they come from.
+    /// The module with a file of its own that defines something; names are followed to their
+    /// origin.
     fn home(&self, path: &[String]) -> Place {
         let mut path = path.to_vec();
         // A name leads to another a few times at most.
@@ -64,7 +65,7 @@ impl Modules {
         self.read_tokens(tokens, folder, &place, &place);
     }
 
-    /// Reads what stands in a module: `at` is the module, `home` the one of its file.
+    /// Reads the tokens of a module: `at` is the module, `home` the one of its file.
     fn read_tokens(&mut self, tokens: TokenStream, folder: &Path, home: &Place, at: &Place) {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         let mut is_test = false;
@@ -110,7 +111,7 @@ impl Modules {
                     next += length - 1;
                 }
                 TokenTree::Group(group) => {
-                    // An item with a body ends what its attributes are for.
+                    // Attributes apply to an item up to the end of its body.
                     let is_body = group.delimiter() == Delimiter::Brace;
                     let is_left_out = std::mem::take(&mut is_test) && is_body;
                     if !is_left_out {
@@ -128,7 +129,7 @@ impl Modules {
         self.read_file(&file, &folder.join(name), place);
     }
 
-    /// Reads one tree of a `use`, from behind the part that is read.
+    /// Reads one tree of a `use`, after the part that was read.
     fn read_use(&mut self, tokens: &[TokenTree], mut path: Place, home: &Place, at: &Place) {
         let mut next = 0;
         let mut alias = None;
@@ -153,7 +154,8 @@ impl Modules {
         if is_self {
             path.pop();
         }
-        // A path that begins with another name leads out of the crate, or to a module beneath this one.
+        // A path that begins with another name leads out of the crate, or to a module beneath this
+        // one.
         let beneath = || at.iter().chain(&path).cloned().collect();
         let to = within(&path, at).unwrap_or_else(beneath);
         if let Some(name) = alias.or_else(|| path.last().cloned()) {
@@ -166,7 +168,7 @@ impl Modules {
     }
 }
 
-/// The names of a path that begins here, and how many tokens they take.
+/// The names of the path at the front, and the number of their tokens.
 fn path(tokens: &[TokenTree]) -> (Place, usize) {
     let is_colon =
         |token: Option<&TokenTree>| matches!(token, Some(TokenTree::Punct(p)) if p.as_char() == ':');
@@ -183,7 +185,7 @@ fn path(tokens: &[TokenTree]) -> (Place, usize) {
     (names, next.max(1))
 }
 
-/// A path from the root of the crate; none if it leads out of it, or may.
+/// A path from the root of the crate; none if it leads, or may lead, out of the crate.
 fn within(path: &[String], at: &[String]) -> Option<Place> {
     let mut place = match path.first()?.as_str() {
         "crate" => Vec::new(),

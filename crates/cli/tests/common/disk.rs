@@ -1,4 +1,4 @@
-//! The real binary with its state on disk, and requests that may find nobody there.
+//! The real binary with its state on disk, and requests that may find no server.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use super::common::halfping;
 
-/// What any single wait may take.
+/// The longest single wait.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A directory of a test's own, empty.
+/// An empty directory for one test.
 pub(crate) fn directory(test: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
     let _ = std::fs::remove_dir_all(&directory);
@@ -24,7 +24,8 @@ pub(crate) fn directory(test: &str) -> PathBuf {
     directory
 }
 
-/// An address that stays free while nobody listens there: not among those that the system gives to outgoing connections.
+/// An address that stays free while nobody listens there: not one that the system gives to outgoing
+/// connections.
 pub(crate) fn address() -> SocketAddr {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
     loop {
@@ -36,7 +37,7 @@ pub(crate) fn address() -> SocketAddr {
     }
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let until = Instant::now() + PATIENCE;
     while !is_so() {
@@ -45,7 +46,7 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Waits for so many more; as long as it takes, if there is always a next.
+/// Waits until a counter has grown by `count`; each step has a deadline of its own.
 pub(crate) fn more(what: &str, counted: &AtomicU64, count: u64) {
     let before = counted.load(Ordering::Relaxed);
     for next in 1..=count {
@@ -60,13 +61,14 @@ pub(crate) struct Durable {
     lines: Receiver<String>,
 }
 
-/// How a server is started.
+/// Options of a server's start.
 #[derive(Clone)]
 pub(crate) struct Start {
     pub(crate) data: PathBuf,
     pub(crate) address: SocketAddr,
     pub(crate) config: Option<PathBuf>,
-    /// Whether it shows its own state, if it is told. When it does, what was written last before a crash may have a later cursor after it (PROTOCOL W9).
+    /// The option `--console`, if given. While the server's own state is shown, the last write
+    /// before a crash may have a later cursor afterwards (PROTOCOL W9).
     pub(crate) console: Option<&'static str>,
 }
 
@@ -87,7 +89,7 @@ impl Start {
         command
     }
 
-    /// Starts it, and does not wait.
+    /// Starts the server, and does not wait.
     pub(crate) fn begin(&self) -> Durable {
         self.begin_with(self.command())
     }
@@ -96,7 +98,7 @@ impl Start {
         let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
         let (send, lines) = channel();
-        // What it logs must not fill a pipe that nobody empties.
+        // The log must not fill a pipe that nobody empties.
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let _ = send.send(line);
@@ -105,17 +107,17 @@ impl Start {
         Durable { child, address: self.address, lines }
     }
 
-    /// Starts it, and waits until it listens.
+    /// Starts the server, and waits until it listens.
     pub(crate) fn serve(&self) -> Durable {
         self.try_serve().unwrap_or_else(|said| panic!("the server does not start: {said}"))
     }
 
-    /// As [`Start::serve`]; what it says instead, if it ends.
+    /// As [`Start::serve`]; returns the output of a server that ends instead.
     pub(crate) fn try_serve(&self) -> Result<Durable, String> {
         self.of(self.command())
     }
 
-    /// As [`Start::try_serve`], with another command that listens there.
+    /// As [`Start::try_serve`], with another command that starts a server there.
     pub(crate) fn of(&self, command: Command) -> Result<Durable, String> {
         let server = self.begin_with(command);
         let (mut said, until) = (String::new(), Instant::now() + PATIENCE);
@@ -133,13 +135,13 @@ impl Start {
 }
 
 impl Durable {
-    /// Takes its life away.
+    /// Kills the process.
     pub(crate) fn kill(mut self) -> ExitStatus {
         self.child.kill().unwrap();
         self.child.wait().unwrap()
     }
 
-    /// Asks it to stop, and waits until it has.
+    /// Asks the server to stop, and waits until it has.
     pub(crate) fn stop(mut self) -> ExitStatus {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -153,7 +155,7 @@ impl Durable {
         }
     }
 
-    /// Waits for a line of its log.
+    /// Waits for a line of the log.
     pub(crate) fn says(&self, what: &str) -> String {
         let (mut said, until) = (String::new(), Instant::now() + PATIENCE);
         loop {
@@ -165,7 +167,7 @@ impl Durable {
         }
     }
 
-    /// One value of its metrics, with labels as they are written.
+    /// One value of the metrics, with labels as they are written.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let answer = Http::new(self.address).ask("GET", "/_metrics", &[], "").unwrap();
         let text = String::from_utf8(answer.body).unwrap();
@@ -229,12 +231,12 @@ impl Http {
         Http { address, socket: None }
     }
 
-    /// Whether the last answer left a connection.
+    /// Whether the last answer left the connection open.
     pub(crate) fn is_open(&self) -> bool {
         self.socket.is_some()
     }
 
-    /// Sends a request. An error means that it is not known what became of it, unless no connection could be made.
+    /// Sends a request. After an error its outcome is unknown, unless no connection could be made.
     pub(crate) fn ask(
         &mut self,
         method: &str,

@@ -1,4 +1,4 @@
-//! The real binary, serving.
+//! The real binary as a server.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ pub(crate) struct Halfping {
     pub(crate) address: SocketAddr,
 }
 
-/// The binary, without what the environment says to it.
+/// The binary, without the settings of the environment.
 pub(crate) fn halfping() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_halfping"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HALFPING_")) {
@@ -21,7 +21,7 @@ pub(crate) fn halfping() -> Command {
 }
 
 impl Halfping {
-    /// `test` names its configuration file.
+    /// Starts a server. `test` names its configuration file.
     pub(crate) fn serve(test: &str, config: &str) -> Halfping {
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}.toml"));
         std::fs::write(&file, config).unwrap();
@@ -34,7 +34,7 @@ impl Halfping {
             .map_while(Result::ok)
             .find_map(|line| line.split_once("listening on http://")?.1.trim().parse().ok())
             .expect("the server says where it listens");
-        // What it logs from now on must not fill a pipe that nobody empties.
+        // Its further log must not fill a pipe that nobody empties.
         thread::spawn(move || lines.map_while(Result::ok).for_each(|line| println!("server: {line}")));
         Halfping { child, address }
     }

@@ -1,6 +1,7 @@
 //! A server in this process, and conversations with it.
 
-#![allow(dead_code, clippy::unwrap_used)] // Each test file uses its own part; the helpers are tests too.
+// Each test file uses its own part; the helpers are tests too.
+#![allow(dead_code, clippy::unwrap_used)]
 
 pub(crate) mod raw;
 pub(crate) mod session;
@@ -33,12 +34,12 @@ pub(crate) fn serve_limited(change: impl FnOnce(&mut Limits)) -> Running {
     serve_with(options)
 }
 
-/// With these options, but for any `Host`: what tests send is `test`.
+/// Starts a server with these options, except that any `Host` is allowed: tests send `test`.
 pub(crate) fn serve_with(options: Options) -> Running {
     serve_exactly(Options { hosts: Hosts::Any, ..options })
 }
 
-/// With exactly these options.
+/// Starts a server with exactly these options.
 pub(crate) fn serve_exactly(options: Options) -> Running {
     let api = Api::new(options);
     let (stop, stopped) = oneshot::channel::<()>();
@@ -70,25 +71,26 @@ impl Running {
         Stream::open(self.address, short)
     }
 
-    /// Server-sent events at a path.
+    /// Opens a stream of server-sent events at a path.
     #[track_caller]
     pub(crate) fn sse(&self, target: &str) -> Stream {
         self.stream(&format!("GET {target}\nAccept: text/event-stream"))
     }
 
-    /// Lines at a path.
+    /// Opens a stream of lines at a path.
     #[track_caller]
     pub(crate) fn ndjson(&self, target: &str) -> Stream {
         self.stream(&format!("GET {target}\nAccept: application/x-ndjson"))
     }
 
-    /// Writes that are expected to work, on a connection of their own: `PUT /a 1`, `MERGE / {"a":1}`, `DELETE /a`.
+    /// Makes writes that are expected to work, on a connection of their own: `PUT /a 1`, `MERGE /
+    /// {"a":1}`, `DELETE /a`.
     #[track_caller]
     pub(crate) fn write(&self, writes: &[&str]) -> Vec<Answer> {
         self.talk().write(writes)
     }
 
-    /// A metric without labels.
+    /// Reads a metric without labels.
     #[track_caller]
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let metrics = self.talk().ask("GET /_metrics");
@@ -96,7 +98,7 @@ impl Running {
         value.unwrap_or_else(|| panic!("no {name} in {}", metrics.text())).parse().unwrap()
     }
 
-    /// Waits until so many links are open: whoever waits for a change has one.
+    /// Waits until this many links are open: each request that waits for a change has one.
     #[track_caller]
     pub(crate) fn until_links(&self, links: u64) {
         let until = Instant::now() + DEADLINE;
@@ -111,7 +113,7 @@ impl Running {
         drop(self.stop.take());
     }
 
-    /// Tells the server to stop, and waits until it has; says how long that took.
+    /// Tells the server to stop, and waits until it has. Returns the time that this took.
     #[track_caller]
     pub(crate) fn stop(mut self) -> Duration {
         let begun = Instant::now();
@@ -137,11 +139,12 @@ impl Talk {
         self.connection.ask(short)
     }
 
-    /// Sends a request and compares the answer with what is expected: the status, perhaps the name of a problem; lines of headers; an
-    /// empty line and the body.
+    /// Sends a request and compares the answer with the expected one: the status, perhaps the name
+    /// of a problem; lines of headers; an empty line and the body.
     ///
-    /// A header's value can be `*`, or end in `*`; `!Name` must not be there. Of a problem's body, each expected line has to be
-    /// somewhere in it. After a problem, the same connection has to work and the tree has to be what it was (PROTOCOL X1, X2, X3).
+    /// A header's value can be `*`, or end in `*`; `!Name` must be absent. Each expected line of a
+    /// problem's body has to be somewhere in it. After a problem, the same connection has to work
+    /// and the tree has to be unchanged (PROTOCOL X1, X2, X3).
     #[track_caller]
     pub(crate) fn check(&mut self, short: &str, expect: &str) -> Answer {
         self.check_bytes(&raw::request(short), short, expect)
@@ -185,7 +188,7 @@ impl Talk {
     }
 }
 
-/// Compares an answer with what is expected; see [`Talk::check`].
+/// Compares an answer with the expected one; see [`Talk::check`].
 #[track_caller]
 pub(crate) fn compare(short: &str, answer: &Answer, expect: &str, to_head: bool) {
     let (head, body) = match expect.split_once("\n\n") {

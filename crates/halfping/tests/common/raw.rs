@@ -1,4 +1,4 @@
-//! HTTP/1.1 as bytes on a socket, and the frames of streams as a reader of them has to understand them.
+//! HTTP/1.1 as bytes on a socket, and the frames of streams as a reader has to parse them.
 //!
 //! None of Halfping's own code is used here. Every wait has a deadline.
 
@@ -10,13 +10,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// What any single wait may take.
+/// The longest single wait.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A connection on which requests follow each other.
 pub(crate) struct Connection {
     socket: TcpStream,
-    /// Bytes that came and were not used yet.
+    /// Bytes that were received and not used yet.
     buffer: Vec<u8>,
 }
 
@@ -60,7 +60,8 @@ fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
     headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
-/// Writes out a request that is given in short: `PUT /a`, header lines, an empty line, the body. `Host` and `Content-Length` are added where they are not given.
+/// Writes out a request that is given in short: `PUT /a`, header lines, an empty line, the body.
+/// `Host` and `Content-Length` are added if they are missing.
 pub(crate) fn request(short: &str) -> Vec<u8> {
     let (head, body) = short.split_once("\n\n").unwrap_or((short, ""));
     let mut lines = head.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -102,7 +103,8 @@ impl Connection {
         &self.socket
     }
 
-    /// More bytes, or 0 at the end of the connection; an error when none came until then.
+    /// Receives more bytes, or 0 at the end of the connection; an error when none came until the
+    /// deadline.
     fn fill(&mut self, until: Instant) -> std::io::Result<usize> {
         let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         self.socket.set_read_timeout(Some(left))?;
@@ -112,7 +114,7 @@ impl Connection {
         Ok(count)
     }
 
-    /// Waits for the server to close; returns what it said before.
+    /// Waits for the server to close. Returns the bytes before.
     #[track_caller]
     pub(crate) fn closed(&mut self) -> Vec<u8> {
         let until = Instant::now() + DEADLINE;
@@ -202,7 +204,7 @@ struct Chunks {
 }
 
 impl Chunks {
-    /// Moves what can be moved; false when more bytes are needed.
+    /// Moves all that can be moved; false when more bytes are needed.
     fn take(&mut self, from: &mut Vec<u8>, to: &mut Vec<u8>) -> bool {
         let mut moved = false;
         while !self.ended {
@@ -216,7 +218,7 @@ impl Chunks {
                 moved = true;
                 continue;
             }
-            // What ends a chunk comes together with the size of the next.
+            // The end of a chunk comes together with the size of the next.
             let skip = if self.begun { 2 } else { 0 };
             let Some(end) = from.get(skip..).and_then(|f| f.windows(2).position(|two| two == b"\r\n")) else {
                 return moved;
@@ -224,7 +226,7 @@ impl Chunks {
             let size = std::str::from_utf8(&from[skip..skip + end]).expect("a size").to_owned();
             let size = usize::from_str_radix(&size, 16).unwrap_or_else(|_| panic!("no size: {size:?}"));
             if size == 0 {
-                // No trailers are sent here.
+                // The server sends no trailers.
                 if from.len() < skip + end + 4 {
                     return moved;
                 }
@@ -252,12 +254,12 @@ pub(crate) struct Frame {
     pub(crate) path: Option<String>,
     /// The member `resume`: the cursor of all paths of a stream of many.
     pub(crate) resume: Option<String>,
-    /// An empty `id:`, which ends the use of the one before.
+    /// An empty `id:`, which makes the reader forget the one before.
     pub(crate) forgets: bool,
     /// The value as it was written.
     pub(crate) value: Option<String>,
     pub(crate) problem: Option<Value>,
-    /// All of it, without what ends it.
+    /// The whole text, without its end.
     pub(crate) raw: String,
 }
 
@@ -269,7 +271,7 @@ struct Envelope {
     rev: Option<String>,
     t: Option<u64>,
     resume: Option<String>,
-    // `null` is a value: only a missing member is none.
+    // `null` is a value: only a missing member is `None`.
     #[serde(default, deserialize_with = "some")]
     value: Option<Box<RawValue>>,
     problem: Option<Value>,
@@ -302,7 +304,7 @@ impl Frame {
         self.id.as_deref().or(self.rev.as_deref())
     }
 
-    /// In short: path, kind and value.
+    /// The frame in short: path, kind and value.
     pub(crate) fn show(&self) -> String {
         let path = self.path.as_ref().map(|p| format!("{p} ")).unwrap_or_default();
         match &self.value {
@@ -312,18 +314,18 @@ impl Frame {
     }
 }
 
-/// What the next look at a stream brought.
+/// Result of the next look at a stream.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(crate) enum Next {
     Frame(Frame),
     /// The stream ended.
     End,
-    /// Nothing, in the time given.
+    /// Nothing came in the given time.
     Nothing,
 }
 
-/// Why there is no line.
+/// Reason why there is no line.
 enum NoLine {
     End,
     Yet,
@@ -333,24 +335,24 @@ enum NoLine {
 pub(crate) struct Stream {
     connection: Connection,
     chunks: Chunks,
-    /// Decoded, not used yet.
+    /// Decoded bytes that were not used yet.
     body: Vec<u8>,
-    /// Up to where it has been searched for a line's end.
+    /// Length of the part that was searched for the end of a line.
     searched: usize,
     /// Lines of the event that is not complete yet.
     event: Vec<String>,
     sse: bool,
     enveloped: bool,
-    /// What comes are messages of a session, not frames.
+    /// Whether the stream carries messages of a session, not frames.
     messages: bool,
     cut: bool,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) status: u16,
     /// Every `retry:` that came.
     pub(crate) retries: Vec<u64>,
-    /// How many comments came.
+    /// The number of comments.
     pub(crate) comments: usize,
-    /// How many empty lines came that end no event.
+    /// The number of empty lines that end no event.
     pub(crate) stray_empty_lines: usize,
 }
 
@@ -437,7 +439,7 @@ impl Stream {
         }
     }
 
-    /// Whether the body ended as HTTP says, not just the connection.
+    /// Whether the body had the end that HTTP requires, not just the connection.
     pub(crate) fn ended_well(&self) -> bool {
         self.chunks.ended
     }
@@ -517,7 +519,8 @@ impl Stream {
         }
     }
 
-    /// The next message of a session (PROTOCOL M4). Its `id` stands for its `rev`, and only where it is synced.
+    /// The next message of a session (PROTOCOL M4). Its `id` stands for its `rev`, and is present
+    /// only where it is synced.
     #[track_caller]
     pub(crate) fn message(&mut self) -> Value {
         let frame = self.next();
@@ -530,7 +533,7 @@ impl Stream {
         message
     }
 
-    /// The next message that is state and synced; what is not is dropped.
+    /// The next message of state that is synced; others are dropped.
     #[track_caller]
     pub(crate) fn synced(&mut self) -> Value {
         loop {
@@ -541,7 +544,7 @@ impl Stream {
         }
     }
 
-    /// Compares the next frames, as [`Frame::show`] has them.
+    /// Compares the next frames, in the form of [`Frame::show`].
     #[track_caller]
     pub(crate) fn expect(&mut self, frames: &[&str]) -> Vec<Frame> {
         let came: Vec<Frame> = frames.iter().map(|_| self.next()).collect();
@@ -566,7 +569,7 @@ impl Stream {
     }
 }
 
-/// A resource as the reader of a stream holds it.
+/// A reader's copy of a resource.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Mirror {
     /// `None` when nothing is there.
@@ -614,7 +617,7 @@ impl Random {
     }
 }
 
-/// A seed that differs from run to run, unless the environment has one.
+/// A seed that differs from run to run, unless the environment sets one.
 pub(crate) fn seed() -> u64 {
     let seed = std::env::var("HALFPING_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| {

@@ -1,6 +1,7 @@
-//! A WebSocket session as a client has it: commands, answers, and mirrors of what its links show.
+//! A client's side of a WebSocket session: commands, answers, and mirrors of its links.
 //!
-//! The WebSocket is tungstenite's, the appliers are of the crate json-patch: none of Halfping's own code is used here.
+//! The WebSocket is tungstenite's, the crate json-patch applies patches: none of Halfping's own
+//! code is used here.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -21,14 +22,14 @@ pub(crate) struct Session {
     refs: u64,
 }
 
-/// What the next look at a session brought.
+/// Result of the next look at a session.
 #[derive(Debug)]
 pub(crate) enum Told {
     Message(Value),
     Closed(u16),
     /// The connection ended without a close frame.
     Cut,
-    /// Nothing, in the time given.
+    /// Nothing came in the given time.
     Nothing,
 }
 
@@ -58,7 +59,7 @@ impl Session {
         Ok(Session { socket, refs: 0 })
     }
 
-    /// A session with a server that is called by this name.
+    /// Opens a session with a server by this name.
     #[track_caller]
     pub(crate) fn named(stream: TcpStream, authority: &str, target: &str) -> Session {
         let request = format!("ws://{authority}{target}").into_client_request().unwrap();
@@ -85,7 +86,8 @@ impl Session {
         self.refs
     }
 
-    /// Sends a command with a `ref` of its own and waits for the answer; what else comes is dropped.
+    /// Sends a command with a `ref` of its own and waits for the answer; other messages are
+    /// dropped.
     #[track_caller]
     pub(crate) fn ask(&mut self, mut command: Value) -> Value {
         let number = self.fresh();
@@ -99,7 +101,7 @@ impl Session {
         }
     }
 
-    /// What comes next within this time. Pings are answered along the way.
+    /// The next event within this time. Pings are answered along the way.
     pub(crate) fn next_within(&mut self, time: Duration) -> Told {
         let until = Instant::now() + time;
         loop {
@@ -154,7 +156,7 @@ impl Session {
         }
     }
 
-    /// The code with which the server closes; what it says before is dropped.
+    /// The code with which the server closes; the messages before are dropped.
     #[track_caller]
     pub(crate) fn closed(&mut self) -> u16 {
         let until = Instant::now() + DEADLINE;
@@ -167,7 +169,7 @@ impl Session {
         }
     }
 
-    /// Says good-bye and waits for the answer to it.
+    /// Sends a close and waits for the answer to it.
     #[track_caller]
     pub(crate) fn close(mut self) {
         let frame = tungstenite::protocol::CloseFrame { code: CloseCode::Normal, reason: "".into() };
@@ -176,37 +178,38 @@ impl Session {
     }
 }
 
-/// What a client holds of one link.
+/// A client's state of one link.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct View {
     /// The last complete state; `None` when nothing is there.
     pub(crate) value: Option<Value>,
-    /// What a change that comes in parts has made of it so far.
+    /// The state that is being made by a change in parts.
     partial: Option<Option<Value>>,
     /// Whether [`Mirrors::synced`] resumes it.
     pub(crate) known: bool,
     pub(crate) phase: Phase,
 }
 
-/// How far the client knows that the server is with a link.
+/// The client's knowledge of the server's state of a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// A `watch` was sent.
     Opening,
-    /// It was answered, or is known to have been handled.
+    /// The `watch` was answered, or is known to have been handled.
     #[default]
     Open,
     /// An `unwatch` was sent.
     Leaving,
 }
 
-/// The links of a session and what they show.
+/// The links of a session and their states.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mirrors {
     pub(crate) views: HashMap<u64, View>,
     /// The `rev` of the newest message that was synced.
     pub(crate) synced: Option<String>,
-    /// Whether links have rates: `rev` may then be older than that of the message before (PROTOCOL L6).
+    /// Whether links have rates: `rev` may then be older than that of the message before (PROTOCOL
+    /// L6).
     pub(crate) rated: bool,
     newest: u64,
 }
@@ -216,12 +219,13 @@ impl Mirrors {
         Mirrors { rated, ..Mirrors::default() }
     }
 
-    /// A link that was or is being asked for.
+    /// Adds a link that was or is being requested.
     pub(crate) fn open(&mut self, link: u64, phase: Phase) {
         self.views.insert(link, View { phase, ..View::default() });
     }
 
-    /// Applies a message of state; whether it was synced (PROTOCOL L5, L6). `open` says which links it may speak of.
+    /// Applies a message of state. Returns whether it was synced (PROTOCOL L5, L6). `open` says
+    /// which links it may be about.
     #[track_caller]
     pub(crate) fn take(&mut self, message: &Value) -> bool {
         let rev = message["rev"].as_str().unwrap_or_else(|| panic!("no rev: {message}"));
@@ -246,9 +250,11 @@ impl Mirrors {
         synced
     }
 
-    /// Forgets what belongs to one connection: parts of changes. What is left can be resumed from [`Mirrors::synced`].
+    /// Discards the state of one connection: parts of changes. The rest can be resumed from
+    /// [`Mirrors::synced`].
     pub(crate) fn cut(&mut self) {
-        self.newest = 0; // The next connection may be at an older revision than one that was not synced.
+        // The next connection may be at an older revision than one that was not synced.
+        self.newest = 0;
         self.views.retain(|_, view| view.phase != Phase::Leaving);
         for view in self.views.values_mut() {
             (view.partial, view.phase) = (None, Phase::Opening);
@@ -269,7 +275,7 @@ impl View {
             "patch" => {
                 let target = value.as_mut().unwrap_or_else(|| panic!("a patch of nothing: {change}"));
                 for operation in body.as_array().unwrap_or_else(|| panic!("no patch: {change}")) {
-                    // PROTOCOL S7: what is to be removed may be gone already.
+                    // PROTOCOL S7: the target of a `remove` may be gone already.
                     let gone = operation["op"] == "remove"
                         && target.pointer(operation["path"].as_str().unwrap_or_default()).is_none();
                     if !gone {
@@ -295,7 +301,7 @@ impl View {
     }
 }
 
-/// The number in a cursor. Clients never need it; tests compare it with what they know.
+/// The number in a cursor. Clients never need it; tests compare it with the expected one.
 #[track_caller]
 pub(crate) fn revision(cursor: &str) -> u64 {
     let number = cursor.rsplit_once('.').and_then(|(_, number)| number.parse().ok());
