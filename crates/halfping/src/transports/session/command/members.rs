@@ -62,16 +62,19 @@ impl<'t> Deserialize<'t> for Members<'t> {
             fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<Members<'t>, A::Error> {
                 let mut members =
                     Members { found: [None; KNOWN], stranger: None, twice: None, has_refs: false };
-                while let Some(Text(name)) = map.next_key()? {
+                while let Some(Name(name)) = map.next_key()? {
                     let value: &'t RawValue = map.next_value()?;
-                    match known().enumerate().find(|(_, known)| *known == name) {
+                    match known().enumerate().find(|(_, known)| known.as_bytes() == &*name) {
                         Some((place, name)) => {
                             if members.found[place].replace(value).is_some() {
                                 members.twice = Some(name);
                                 members.has_refs |= name == REF_NAME;
                             }
                         }
-                        None => drop(members.stranger.get_or_insert_with(|| name.into_owned())),
+                        None => {
+                            let text = || String::from_utf8_lossy(&name).into_owned();
+                            members.stranger.get_or_insert_with(text);
+                        }
                     }
                 }
                 Ok(members)
@@ -166,6 +169,32 @@ impl<'t> Members<'t> {
             Some(near) => problem.hint(format!("did you mean '{near}'?")),
             None => problem,
         }
+    }
+}
+
+/// A member's name in bytes. It may have an unpaired surrogate: then no command has such a member,
+/// and the `ref` beside it counts all the same.
+struct Name<'t>(Cow<'t, [u8]>);
+
+impl<'t> Deserialize<'t> for Name<'t> {
+    fn deserialize<D: Deserializer<'t>>(deserializer: D) -> Result<Name<'t>, D::Error> {
+        struct Bytes;
+        impl<'t> Visitor<'t> for Bytes {
+            type Value = Name<'t>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a member")
+            }
+
+            fn visit_borrowed_bytes<E>(self, name: &'t [u8]) -> Result<Name<'t>, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+
+            fn visit_bytes<E>(self, name: &[u8]) -> Result<Name<'t>, E> {
+                Ok(Name(Cow::Owned(name.to_vec())))
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
     }
 }
 

@@ -499,6 +499,9 @@ mod tests {
             (r#"{"watch":1,"path":"/a","ref":7,"rate":1e400}"#, "'rate' is a positive"),
             (r#"{"get":"/\ud83d","ref":7}"#, "'get' is the path"),
             (r#"{"get":"/b","foo":1e400,"ref":7}"#, "no command has a member 'foo'"),
+            (r#"{"watch":1,"path":"/a","ref":7,"\ud800":1}"#, "no command has a member '\u{fffd}"),
+            (r#"{"\udc00x":1,"ref":7}"#, "there is no '\u{fffd}"),
+            (r#"{"\u0077acth":1,"ref":7}"#, "did you mean"),
             (&deep, "'get' is the path"),
         ] {
             let steps = parse(text);
