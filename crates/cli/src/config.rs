@@ -10,7 +10,9 @@ use halfping::{Console, Cors, Hosts, Limits, Options, Pattern};
 use serde::{Deserialize, Deserializer, de};
 use toml::de::{DeTable, DeValue};
 
-use self::hints::{is_limit, sections_are_tables, with_hint};
+use self::hints::{
+    at_setting, bare_host, is_limit, sections_are_tables, unknown_name, unreadable, with_meant,
+};
 use crate::report::{Blame, Failure};
 use crate::units;
 
@@ -93,10 +95,7 @@ impl Config {
 
     /// Replaces limits. The rest of the file must be possible with them as well.
     fn with_limits(mut self, limits: &[(String, String)]) -> Result<Config, Failure> {
-        let wrong = |error: serde_json::Error| {
-            let message = error.to_string();
-            with_hint(Failure::new(Blame::Usage, &*message), &message)
-        };
+        let wrong = |error: serde_json::Error| unknown_name(Blame::Usage, &error.to_string());
         let mut all = serde_json::to_value(&self.limits).map_err(wrong)?;
         for (name, text) in limits {
             all[name] = match is_limit(name) {
@@ -203,17 +202,8 @@ fn console(asked: Option<bool>, listen: SocketAddr) -> Console {
 fn parse(text: &str) -> Result<Config, Failure> {
     sections_are_tables(text)?;
     let text = &in_plain_numbers(text)?;
-    let config: Config = toml::from_str(text).map_err(|error| {
-        let failure = Failure::new(Blame::Input, plain(error.message()));
-        // The message says what is wrong with a value, but not which setting it belongs to: the
-        // line does.
-        let failure = match error.span() {
-            Some(span) => at_line(failure, text, span.start),
-            None => failure,
-        };
-        with_hint(failure, error.message())
-    })?;
-    config.check(Blame::Input)?;
+    let config: Config = toml::from_str(text).map_err(|error| unreadable(&error, text))?;
+    config.check(Blame::Input).map_err(|failure| at_setting(failure, text))?;
     Ok(config)
 }
 
@@ -240,11 +230,6 @@ fn in_plain_numbers(text: &str) -> Result<String, Failure> {
     found.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
     found.into_iter().for_each(|(span, number)| plain.replace_range(span, &number));
     Ok(plain)
-}
-
-/// A message of the crate `toml`, in one line.
-fn plain(message: &str) -> String {
-    message.replace('\n', ", ")
 }
 
 /// Reads an address and a port, or a port of this machine alone: `"127.0.0.1:7070"`, `7070`.
@@ -282,7 +267,14 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
     match text {
         any if is_any(any) => Ok("*".to_owned()),
         "none" => Err("no origin at all is written [] here".to_owned()),
-        text => Cors::origin(text).map_err(|why| why.to_string()),
+        text => Cors::origin(text).map_err(|why| {
+            let bare = bare_host(text);
+            let meant = match text.split_once("://") {
+                Some((scheme, _)) => format!("{scheme}://{bare}"),
+                None => format!("https://{bare}"),
+            };
+            with_meant(&why, Cors::origin(&meant))
+        }),
     }
 }
 
@@ -290,7 +282,11 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
 pub(crate) fn host(text: &str) -> Result<String, String> {
     match text {
         any if is_any(any) => Ok("*".to_owned()),
-        text => Hosts::name(text).map_err(|why| why.to_string()),
+        text => Hosts::name(text).map_err(|why| {
+            let bare = bare_host(text);
+            let without_port = bare.rsplit_once(':').map_or(bare, |(name, _)| name);
+            with_meant(&why, Hosts::name(bare).or_else(|_| Hosts::name(without_port)))
+        }),
     }
 }
 
@@ -375,7 +371,7 @@ mod tests {
         assert_eq!((limits.body_bytes, limits.uri_bytes, limits.ping_ms), (20, 11, 30));
         assert!(listen.is_some());
         for (name, value, says) in [
-            ("speed", "1", "unknown field `speed`"),
+            ("speed", "1", "unknown setting `speed`"),
             ("body_bytes", "0", "limits.body_bytes must be at least 1"),
         ] {
             let limits = [(name.to_owned(), value.to_owned())];
@@ -419,8 +415,10 @@ mod tests {
     #[test]
     fn a_section_that_is_written_as_a_value_is_told_how_it_is_written() {
         for (text, line) in [
-            ("cors = [\"any\"]", "origins = [\\\"*\\\"]"),
+            ("cors = [\"any\"]", "origins = [\\\"any\\\"]"),
+            ("cors = \"https://a.example\"", "origins = [\\\"https://a.example\\\"]"),
             ("console = true", "enabled = true"),
+            ("console = \"off\"", "enabled = false"),
             ("limits = 5", "body_bytes"),
             ("regions = []", "ephemeral"),
             ("[[cors]]\norigins = []", "origins"),
@@ -444,18 +442,17 @@ mod tests {
         check("port = 7171", LOOPBACK, "a port is written `listen = 7171`");
         check("memory = true", LOOPBACK, "--memory");
         check("log-format = \"json\"", LOOPBACK, "--log-format");
-        check("[cors]\nport = 1", LOOPBACK, "hint: None");
     }
 
     #[test]
     fn a_misspelt_limit_with_a_unit_is_told_its_name_and_not_its_value() {
         for value in ["\"1MB\"", "\"30s\"", "\"x\"", "1"] {
             let text = format!("[limits]\nbody_byte = {value}");
-            check(&text, LOOPBACK, "unknown field `body_byte`");
+            check(&text, LOOPBACK, "unknown setting `body_byte`");
             check(&text, LOOPBACK, "did you mean `body_bytes`?");
             let limit = ("body_byte".to_owned(), value.trim_matches('"').to_owned());
             let why = Config::default().with_limits(&[limit]).err().unwrap();
-            assert!(why.message().contains("unknown field `body_byte`"), "{why:?}");
+            assert!(why.message().ends_with("unknown setting `body_byte`"), "{why:?}");
             assert!(format!("{why:?}").contains("did you mean `body_bytes`?"), "{why:?}");
         }
     }
@@ -520,18 +517,81 @@ mod tests {
 
     #[test]
     fn a_mistake_is_found_on_its_line() {
-        check("\n\nlisten = true", LOOPBACK, "line 3 (`listen = true`): invalid type: boolean `true`");
-        check(
-            "[cors]\norigin = 1",
-            LOOPBACK,
-            "line 2 (`origin = 1`): unknown field `origin`, expected `origins`",
-        );
-        check("[limits]\nspeed = 1", LOOPBACK, "line 2 (`speed = 1`): unknown field `speed`");
-        check("[limits]\nbody_bytes = 0", LOOPBACK, "limits.body_bytes must be at least 1");
-        check("[cors]\norigins = [\"https://a/\"]", LOOPBACK, "`https://a/` is not an origin");
-        check("allowed_hosts = [\"a:80\"]", LOOPBACK, "`a:80` is not the name of a host");
-        check("[regions]\nephemeral = [\"a\"]", LOOPBACK, "regions.ephemeral: `a` is not a pattern");
-        check("[console]\nenabled = 1", LOOPBACK, "line 2 (`enabled = 1`): invalid type");
-        check("listen = ", LOOPBACK, "line 1 (`listen =`)");
+        for (text, line, says) in [
+            ("\n\nlisten = true", "line 3 (`listen = true`)", "`listen` is an address and a port"),
+            ("[cors]\norigin = 1", "line 2 (`origin = 1`)", "unknown setting `origin`"),
+            ("[limits]\nspeed = 1", "line 2 (`speed = 1`)", "unknown setting `speed`"),
+            (
+                "[limits]\n\nbody_bytes = 0",
+                "line 3 (`body_bytes = 0`)",
+                "limits.body_bytes must be at least 1",
+            ),
+            (
+                "limits.slice_bytes = 10",
+                "line 1 (`limits.slice_bytes = 10`)",
+                "between 1024 and 16777216, not 10",
+            ),
+            ("[cors]\norigins = [\"https://a/\"]", "line 2 (", "`https://a/` is not an origin"),
+            ("\nallowed_hosts = [\"a:80\"]", "line 2 (", "`a:80` is not the name of a host"),
+            ("[regions]\nephemeral = [\"a\"]", "line 2 (", "regions.ephemeral: `a` is not a pattern"),
+            ("[console]\nenabled = 1", "line 2 (`enabled = 1`)", "`enabled` is true or false"),
+            ("data = \"\"", "line 1 (", "data: it names no directory"),
+            ("listen = ", "line 1 (`listen =`)", ""),
+            ("listen = 1\nlisten = 2", "line 2 (`listen = 2`)", "duplicate key"),
+            ("listen = 1\nhello", "line 2 (`hello`)", ""),
+        ] {
+            check(text, LOOPBACK, &line.replace('"', "\\\""));
+            check(text, LOOPBACK, says);
+        }
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_told_what_to_write() {
+        let wait = "is a number of seconds, or a time such as 30s or 5min";
+        for (text, says, write) in [
+            ("read_only = yes", "`read_only` is true or false, without quotes", "read_only = true"),
+            ("read_only = \"no\" # as it was", "`read_only` is true or false", "read_only = false"),
+            (
+                "[cors]\norigins = \"https://a\"",
+                "`origins` is a list of origins",
+                "origins = [\"https://a\"]",
+            ),
+            ("cors.origins = 1", "`origins` is a list of origins", "origins = [\"https://app.example.org\"]"),
+            ("allowed_hosts = a.example", "`allowed_hosts` is a list of host names", "[\"api.example.org\"]"),
+            ("data = /var/lib/x", "`data` is a directory, as text in quotes", "data = \"/var/lib/x\""),
+            ("listen = 127.0.0.1:80", "`listen` is an address and a port", "listen = \"127.0.0.1:7070\""),
+            ("listen = \"localhost:80\"", "`listen` is an address and a port", "listen = \"127.0.0.1:7070\""),
+            ("[limits]\nwait_seconds = 1m", &format!("`wait_seconds` {wait}"), "wait_seconds = \"30s\""),
+            ("[limits]\nconnections = [5]", "`connections` is a number without a unit", "connections = 1000"),
+            ("[limits]\nwrites_per_second = 99999999999", "invalid value", "writes_per_second = 1000"),
+            ("allowed_hosts = [\"https://b.example:80/x\"]", "write \"b.example\"", ""),
+            ("allowed_hosts = [\"b.example:80\"]", "write \"b.example\"", ""),
+            ("[cors]\norigins = [\"b.example:81\"]", "write \"https://b.example:81\"", ""),
+            ("[cors]\norigins = [\"http://b.example/app/\"]", "write \"http://b.example\"", ""),
+            ("[limits]\nwait_seconds = \"soon\"", wait, ""),
+            (
+                "[limits]\nbuffered_bytes = 100000",
+                "at most limits.buffered_bytes, 100000",
+                "line 2 (`buffered_bytes = 100000`)",
+            ),
+            ("[limits]\nheads_bytes_per_connection = \"1GB\"", "at most limits.heads_bytes,", "line 2"),
+        ] {
+            let escaped = |text: &str| text.replace('"', "\\\"");
+            check(text, LOOPBACK, &escaped(says));
+            check(text, LOOPBACK, &escaped(write));
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_lists_a_few_others_at_most() {
+        for (text, hint) in [
+            ("[limits]\nspeed = 1", "halfping.example.toml has all of them"),
+            ("[cors]\nport = 1", "known here: origins"),
+            ("xyzzy = 1", "known here: listen, data,"),
+        ] {
+            check(text, LOOPBACK, hint);
+            let Err(why) = parse(text) else { panic!("{text}") };
+            assert!(!why.message().contains("expected"), "{why:?}");
+        }
     }
 }

@@ -49,7 +49,6 @@ impl Failure {
         self
     }
 
-    #[cfg(test)]
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

@@ -16,7 +16,8 @@ const SIZES: &[Unit] = &[
 ];
 
 /// Units of time, in milliseconds.
-const TIMES: &[Unit] = &[("ms", 1), ("s", 1000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const TIMES: &[Unit] =
+    &[("ms", 1), ("s", 1000), ("m", 60_000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Reads the value of a limit: a plain number in the unit that its name ends in, or one with a unit
 /// of its own.
@@ -24,15 +25,8 @@ pub(crate) fn amount(name: &str, text: &str) -> Result<u64, String> {
     let text = text.trim();
     let number_len = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_');
     let (number, unit) = text.split_at(number_len.unwrap_or(text.len()));
-    let (units, each, examples) = match name {
-        _ if name.contains("bytes") => (SIZES, 1, "a number of bytes, or a size such as 64KiB or 5MB"),
-        _ if name.ends_with("_ms") => (TIMES, 1, "a number of milliseconds, or a time such as 30s or 5min"),
-        _ if name.ends_with("_seconds") => {
-            (TIMES, 1000, "a number of seconds, or a time such as 30s or 5min")
-        }
-        _ => (&[][..], 1, "a number"),
-    };
-    let wrong = || format!("the value of {name} is {examples}, not `{text}`");
+    let (units, each) = units_of(name);
+    let wrong = || format!("the value of {name} is {}, not `{text}`", form_of(name).0);
     let unit = unit.trim().to_ascii_lowercase();
     let of_unit = match unit.as_str() {
         "" => each,
@@ -42,6 +36,26 @@ pub(crate) fn amount(name: &str, text: &str) -> Result<u64, String> {
     match total % each {
         0 => Ok(total / each),
         _ => Err(wrong()),
+    }
+}
+
+/// The units that a limit may have, and the size of its own.
+fn units_of(name: &str) -> (&'static [Unit], u64) {
+    match name {
+        _ if name.contains("bytes") => (SIZES, 1),
+        _ if name.ends_with("_ms") => (TIMES, 1),
+        _ if name.ends_with("_seconds") => (TIMES, 1000),
+        _ => (&[], 1),
+    }
+}
+
+/// The values that a limit takes, in words, and one of them as the configuration file has it.
+pub(crate) fn form_of(name: &str) -> (&'static str, &'static str) {
+    match units_of(name) {
+        (SIZES, _) => ("a number of bytes, or a size such as 64KiB or 5MB", "\"5MB\""),
+        (TIMES, 1) => ("a number of milliseconds, or a time such as 30s or 5min", "\"30s\""),
+        (TIMES, _) => ("a number of seconds, or a time such as 30s or 5min", "\"30s\""),
+        _ => ("a number without a unit", "1000"),
     }
 }
 
@@ -73,6 +87,7 @@ mod tests {
             ("drain_ms", "250ms", 250),
             ("drain_ms", "1.5 s", 1500),
             ("ping_ms", "2min", 120_000),
+            ("ping_ms", "1m", 60_000),
             ("wait_seconds", "1min", 60),
             ("wait_seconds", "30", 30),
             ("connections", "100", 100),

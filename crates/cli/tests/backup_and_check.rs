@@ -427,7 +427,7 @@ fn what_cannot_be_a_store_is_told_in_one_sentence() {
         ("[regions]\nephemeral = [\"live\"]\n", "is not a pattern"),
         ("[regions]\nephemeral = [\"/\"]\n", "is not a pattern"),
         ("[regions]\nephemeral = [\"/a/**\"]\n", "it stands for a whole name"),
-        ("[regions]\nephemerals = []\n", "unknown field `ephemerals`"),
+        ("[regions]\nephemerals = []\n", "unknown setting `ephemerals`"),
         ("data = \"\"\n", "data"),
     ] {
         let path = at.join("config.toml");

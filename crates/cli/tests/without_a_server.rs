@@ -68,7 +68,7 @@ fn help_says_where_each_command_keeps_its_state_and_what_restore_makes_the_root(
     let help = Command::new(env!("CARGO_BIN_EXE_halfping")).args(["demo", "--help"]).output().unwrap();
     assert!(!String::from_utf8_lossy(&help.stdout).contains("./halfping-data"));
     check(&["backup", "--help"], "", 0, &["`restore` makes that resource the root"]);
-    check(&["restore", "--help"], "", 0, &["at /, and not at /orders"]);
+    check(&["restore", "--help"], "", 0, &["a backup of /orders has the orders at /,"]);
 }
 
 #[test]
@@ -120,6 +120,8 @@ fn who_is_let_in_is_said_so_that_it_can_be_true() {
         (["--allowed-host", "any,a"], "--allowed-host: `any` stands alone"),
         (["--allowed-host", "*.a.example"], "there are no patterns"),
         (["--allowed-host", "a.example:80"], "leave out the port"),
+        (["--allowed-host", "https://a.example/x"], "write \"a.example\""),
+        (["--cors", "https://a.example/"], "write \"https://a.example\""),
         (["--limit", "body_bytes=5s"], "a size such as 64KiB or 5MB"),
         (["--limit", "body_byte=5"], "did you mean `body_bytes`?"),
         (["--limit", "body_byte=1MB"], "did you mean `body_bytes`?"),
@@ -251,7 +253,17 @@ fn bad_input_is_4() {
         &["serve", "--config", &config],
         "",
         4,
-        &["wrong.toml: line 4 (`origin = []`): unknown field `origin`", "hint: did you mean `origins`?"],
+        &["wrong.toml: line 4 (`origin = []`): unknown setting `origin`", "hint: did you mean `origins`?"],
+    );
+    let config = file("yes.toml", "# who may write\nread_only = yes\n");
+    check(
+        &["serve", "--config", &config],
+        "",
+        4,
+        &[
+            "yes.toml: line 2 (`read_only = yes`): `read_only` is true or false",
+            "hint: write read_only = true",
+        ],
     );
     let tight = file("tight.toml", "[regions]\nephemeral = [\"/a/b/c\"]\n");
     check(

@@ -227,17 +227,38 @@ impl Limits {
             ("ahead_bytes", self.ahead_bytes, 8 << 10, 1 << 20),
             // A part of it is the time between two looks.
             ("answer_timeout_ms", self.answer_timeout_ms as usize, 8, 86_400_000),
-            ("answer_idle_ms", self.answer_idle_ms as usize, self.answer_timeout_ms as usize, 86_400_000),
+            ("answer_idle_ms", self.answer_idle_ms as usize, 8, 86_400_000),
             ("buffered_bytes_per_connection", self.buffered_bytes_per_connection, 64 << 10, 1 << 40),
-            ("buffered_bytes", self.buffered_bytes, self.buffered_bytes_per_connection, 1 << 40),
+            ("buffered_bytes", self.buffered_bytes, 64 << 10, 1 << 40),
             ("heads_bytes_per_connection", self.heads_bytes_per_connection, 64 << 10, 1 << 40),
-            ("heads_bytes", self.heads_bytes, self.heads_bytes_per_connection, 1 << 40),
+            ("heads_bytes", self.heads_bytes, 64 << 10, 1 << 40),
             ("unsent_bytes", self.unsent_bytes as usize, 4 << 10, u32::MAX as usize),
             ("members_per_object", self.members_per_object, 1, MEMBERS_MAX),
         ];
         for (name, value, min, max) in ranges {
             if value < min || value > max {
                 return Err(format!("limits.{name} must be between {min} and {max}, not {value}"));
+            }
+        }
+        let parts = [
+            (
+                "answer_timeout_ms",
+                self.answer_timeout_ms as usize,
+                "answer_idle_ms",
+                self.answer_idle_ms as usize,
+            ),
+            (
+                "buffered_bytes_per_connection",
+                self.buffered_bytes_per_connection,
+                "buffered_bytes",
+                self.buffered_bytes,
+            ),
+            ("heads_bytes_per_connection", self.heads_bytes_per_connection, "heads_bytes", self.heads_bytes),
+        ];
+        for (part, value, whole, max) in parts {
+            if value > max {
+                let why = format!("must be at most limits.{whole}, {max}, not {value}");
+                return Err(format!("limits.{part} {why}"));
             }
         }
         Ok(())

@@ -23,7 +23,7 @@ pub enum Cors {
 }
 
 impl Cors {
-    /// An origin as browsers write it, from one that means the same: `HTTPS://A.example:443/` is
+    /// An origin as browsers write it, from one that means the same: `HTTPS://A.example:443` is
     /// `https://a.example`.
     pub fn origin(text: &str) -> Result<String, NameError> {
         let wrong =
