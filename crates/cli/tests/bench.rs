@@ -90,7 +90,23 @@ fn what_was_written_on_a_server_is_removed() {
     let (said, report) = check(&[&format!("{}/scratch/here", server.address)], 0);
     assert_eq!(report["is_own_server"], false, "{report}");
     check_positive(&report, DELIVERIES);
-    assert!(!state(server.address).contains("bench-"), "{said}");
+    assert_eq!(state(server.address).trim(), "{}", "{said}");
+}
+
+#[test]
+fn what_others_have_above_the_value_stays() {
+    let server = Halfping::serve("bench_others", "");
+    let put = |path: &str, value: &str| {
+        let url = format!("{}{path}", server.address);
+        assert!(halfping().args(["put", &url, value]).output().unwrap().status.success());
+    };
+    put("/scratch", "{}");
+    let at = |path: &str| format!("{}{path}", server.address);
+    check(&[&at("/scratch/a/b")], 0);
+    assert_eq!(state(server.address).trim(), "{\"scratch\":{}}");
+    put("/scratch/a", "{\"kept\":{}}");
+    check(&[&at("/scratch/a/b/")], 0);
+    assert_eq!(state(server.address).trim(), "{\"scratch\":{\"a\":{\"kept\":{}}}}");
 }
 
 #[test]
@@ -108,6 +124,8 @@ fn a_server_that_lets_few_in_is_measured_with_these() {
     assert!(said.contains("readers were let in: 503 too-many-connections"), "{said}");
     let readers = report["readers"].as_u64().unwrap();
     assert!((1..12).contains(&readers), "{report}");
+    let note = format!("of 30 readers, {readers} are measured");
+    assert!(report["notes"].to_string().contains(&note), "{report}");
     check_positive(&report, DELIVERIES);
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
@@ -115,27 +115,37 @@ impl Client {
 
     /// Makes `json` the whole value of the resource. It is sent as it is.
     pub async fn put(&self, path: &str, json: impl Into<Bytes>) -> Result<Written, RequestError> {
-        self.write(Method::PUT, path, Some(("application/json", json.into()))).await
+        self.write(self.request(Method::PUT, path)?, Some(("application/json", json.into()))).await
     }
 
     /// Merges `json` into the resource (RFC 7396): members that are `null` are removed, the others
     /// written.
     pub async fn merge(&self, path: &str, json: impl Into<Bytes>) -> Result<Written, RequestError> {
-        self.write(Method::PATCH, path, Some(("application/merge-patch+json", json.into()))).await
+        let body = ("application/merge-patch+json", json.into());
+        self.write(self.request(Method::PATCH, path)?, Some(body)).await
     }
 
     /// Removes the resource.
     pub async fn delete(&self, path: &str) -> Result<Written, RequestError> {
-        self.write(Method::DELETE, path, None).await
+        self.write(self.request(Method::DELETE, path)?, None).await
+    }
+
+    /// Removes the resource if it has not changed since the state of `cursor`. Else the server
+    /// refuses with `precondition-failed`.
+    pub async fn delete_if_match(&self, path: &str, cursor: &Cursor) -> Result<Written, RequestError> {
+        let condition = format!("\"{cursor}\"");
+        self.write(self.request(Method::DELETE, path)?.header(IF_MATCH, condition), None).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, PathError> {
+        Ok(self.http.request(method, self.url(path)?).timeout(REQUEST_WAIT_MAX))
     }
 
     async fn write(
         &self,
-        method: Method,
-        path: &str,
+        mut request: RequestBuilder,
         body: Option<(&'static str, Bytes)>,
     ) -> Result<Written, RequestError> {
-        let mut request = self.http.request(method, self.url(path)?).timeout(REQUEST_WAIT_MAX);
         if let Some((content_type, bytes)) = body {
             request = request.header(CONTENT_TYPE, content_type).body(bytes);
         }

@@ -15,7 +15,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use halfping_client::{Client, RequestError, WatchOptions};
+use halfping_client::{Client, Reading, RequestError, WatchOptions};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::{Instant, interval, sleep};
 
@@ -72,7 +72,7 @@ pub(crate) async fn bench(args: Bench) -> Result<(), Failure> {
     }
     drop(readers);
     if findings.is_written {
-        run.tidy_up().await;
+        run.tidy_up(&findings.made).await;
     }
     measured?;
     let mut out = io::stdout().lock();
@@ -121,6 +121,7 @@ impl<'a> Run<'a> {
 
     async fn measure(&self, findings: &mut Findings, readers: &mut Readers) -> Result<(), Failure> {
         let number = self.tally.write();
+        findings.made = self.absent_ancestors().await;
         // It counts as written too if an interrupt comes before the answer.
         findings.is_written = true;
         let written = self.client.put(&self.target.path, self.value(number)).await;
@@ -162,9 +163,9 @@ impl<'a> Run<'a> {
         }
         let after = self.metrics().await;
         findings.has_metrics = after.is_some();
-        findings.reader_bytes = Metrics::growth(before.0.as_ref(), after.as_ref())
+        findings.growth_bytes = Metrics::growth(before.0.as_ref(), after.as_ref())
             .map(|bytes| bytes / f64::from(readers.count() - before.1))
-            .filter(|bytes| bytes.is_finite() && *bytes > 0.0);
+            .filter(|bytes| bytes.is_finite());
         if let Some(why) = readers.refusal() {
             let message = format!("only {} of {asked} readers were let in: {why}", readers.count());
             let failure = Failure::new(Blame::Refused, message);
@@ -211,13 +212,40 @@ impl<'a> Run<'a> {
         Metrics::read(&self.client.metrics().await.ok()?)
     }
 
-    /// Removes the value that was written.
-    async fn tidy_up(&self) {
+    /// Paths above the value at which there is nothing yet, the outermost first. The first write
+    /// makes an object at each of them.
+    async fn absent_ancestors(&self) -> Vec<String> {
+        let path = &self.target.path;
+        let slashes = path.match_indices('/').skip(1);
+        let mut ancestors: Vec<&str> = slashes.map(|(at, _)| &path[..at]).collect();
+        while let Some(first) = ancestors.first() {
+            match self.client.get(&format!("{first}?depth=0")).await {
+                // Nothing is beneath it either.
+                Err(RequestError::Refused(no)) if no.status == 404 => break,
+                _ => ancestors.remove(0),
+            };
+        }
+        ancestors.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Removes the value that was written, and the objects that were made for it and are empty.
+    async fn tidy_up(&self, made: &[String]) {
         let target = &self.target;
         match self.client.delete(&target.path).await {
             Ok(_) => {}
             Err(RequestError::Refused(no)) if no.status == 404 => {}
-            Err(error) => tell(format_args!("{target} is left there: {error}; `halfping delete {target}`")),
+            Err(error) => {
+                let remedy = format!("halfping delete {target}");
+                return tell(format_args!("{target} is left there: {error}; `{remedy}`"));
+            }
+        }
+        for path in made.iter().rev() {
+            // Whoever writes there meanwhile keeps it.
+            let read = self.client.get(path).await;
+            let Ok(Reading { json, cursor: Some(cursor), .. }) = read else { return };
+            if json != "{}" || self.client.delete_if_match(path, &cursor).await.is_err() {
+                return;
+            }
         }
     }
 }

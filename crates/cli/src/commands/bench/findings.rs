@@ -13,6 +13,11 @@ use crate::report::Failure;
 use crate::target::Target;
 
 const GIB: f64 = (1u64 << 30) as f64;
+/// The least memory that a reader can take: its task, its socket and its link. A server that grows
+/// by less had memory left from earlier.
+const READER_BYTES_MIN: f64 = 1000.0;
+/// The share of the requested writes below which the writer counts as too slow.
+const WRITES_SHARE_MIN: f64 = 0.9;
 
 /// All findings so far.
 #[derive(Debug, Default)]
@@ -21,12 +26,14 @@ pub(super) struct Findings {
     pub(super) is_own: bool,
     /// True if there is a value to be removed.
     pub(super) is_written: bool,
+    /// Objects that were made above the value, the outermost first.
+    pub(super) made: Vec<String>,
     /// Readers that were open.
     pub(super) readers: u32,
     /// True if the server shows its metrics.
     pub(super) has_metrics: bool,
-    /// Memory of the server for each idle reader.
-    pub(super) reader_bytes: Option<f64>,
+    /// Growth of the server's memory for each idle reader. `None`: the server does not tell.
+    pub(super) growth_bytes: Option<f64>,
     pub(super) load: Option<Load>,
     pub(super) is_interrupted: bool,
     /// The request that the server refused.
@@ -108,18 +115,31 @@ impl Load {
 }
 
 impl Findings {
+    /// Memory of the server for each idle reader, if it can be true.
+    fn reader_bytes(&self) -> Option<f64> {
+        self.growth_bytes.filter(|bytes| *bytes >= READER_BYTES_MIN)
+    }
+
     /// Remarks on the figures.
-    fn notes(&self) -> Vec<String> {
+    fn notes(&self, args: &Bench) -> Vec<String> {
         let mut notes = Vec::new();
         if self.is_interrupted {
             notes.push("stopped early: these are the figures up to then".to_owned());
+        } else if self.readers < args.readers {
+            notes.push(format!("of {} readers, {} are measured", args.readers, self.readers));
         }
         // An interrupt may come before the metrics were read.
         let was_idle = self.readers > 0 && (self.load.is_some() || !self.is_interrupted);
-        if was_idle && !self.has_metrics {
-            notes.push("the server does not show /_metrics: memory and CPU time are not known".to_owned());
-        } else if was_idle && self.reader_bytes.is_none() {
-            notes.push("the memory did not grow: use more --readers".to_owned());
+        match self.growth_bytes {
+            _ if !was_idle || self.reader_bytes().is_some() => {}
+            _ if !self.has_metrics => {
+                notes.push("the server does not show /_metrics: no memory and CPU time".to_owned());
+            }
+            None => notes.push("the server does not tell its memory".to_owned()),
+            Some(bytes) => notes.push(format!(
+                "the server's memory grew by {bytes:.0} bytes for each reader, which cannot be \
+                 all: some was left from earlier; use more --readers, or a fresh server"
+            )),
         }
         if let Some(load) = &self.load {
             if self.has_metrics && load.cpu_s.is_none() {
@@ -127,6 +147,13 @@ impl Findings {
             }
             if load.cuts > 0 {
                 notes.push(format!("{} streams were cut and came back", load.cuts));
+            }
+            let writes_per_s = load.a_second(load.writes);
+            if !self.is_interrupted && writes_per_s < args.rate * WRITES_SHARE_MIN {
+                notes.push(format!(
+                    "{writes_per_s:.1} writes a second, not {}: each waits for the one before",
+                    args.rate
+                ));
             }
         }
         notes
@@ -139,8 +166,8 @@ impl Findings {
             writeln!(out, "{name:<42}{:>16}", value.unwrap_or_else(|| "-".to_owned()))
         };
         row("readers", Some(format!("{} of {}", self.readers, args.readers)))?;
-        row("server memory per idle reader, bytes", self.reader_bytes.map(grouped))?;
-        let a_gib = self.reader_bytes.map(|bytes| grouped(GIB / bytes));
+        row("server memory per idle reader, bytes", self.reader_bytes().map(grouped))?;
+        let a_gib = self.reader_bytes().map(|bytes| grouped(GIB / bytes));
         row("  1 GiB carries about, idle readers", a_gib)?;
         if let Some(load) = &self.load {
             let ms = |ms: Option<f64>| ms.map(|ms| format!("{ms:.2}"));
@@ -153,7 +180,7 @@ impl Findings {
             row("server CPU time per delivered update, µs", cpu)?;
             row("  one core carries about, deliveries/s", load.deliveries_per_core().map(grouped))?;
         }
-        let notes = self.notes();
+        let notes = self.notes(args);
         if !notes.is_empty() {
             writeln!(out)?;
         }
@@ -168,7 +195,7 @@ impl Findings {
             "payload_bytes": args.payload,
             "readers_asked": args.readers,
             "readers": self.readers,
-            "memory_bytes_per_reader": self.reader_bytes,
+            "memory_bytes_per_reader": self.reader_bytes(),
             "writes_per_s": load.map(|load| load.a_second(load.writes)),
             "deliveries": load.map(|load| load.ages.total()),
             "deliveries_per_s": load.map(|load| load.a_second(load.ages.total())),
@@ -178,7 +205,7 @@ impl Findings {
             "server_cpu_us_per_delivery": load.and_then(Load::delivery_us),
             "deliveries_per_s_per_core": load.and_then(Load::deliveries_per_core),
             "is_interrupted": self.is_interrupted,
-            "notes": self.notes(),
+            "notes": self.notes(args),
         })
     }
 }
@@ -198,7 +225,10 @@ fn grouped(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::args::{Args, Command};
 
     #[test]
     fn metrics_are_read_in_either_format() {
@@ -207,6 +237,41 @@ mod tests {
         let metrics = Metrics::read(text).unwrap();
         assert_eq!((metrics.cpu_s, metrics.resident_bytes), (Some(1.25), Some(4096.0)));
         assert!(Metrics::read("<html>halfping_connections</html>").is_none());
+    }
+
+    #[test]
+    fn a_figure_that_cannot_be_true_is_left_out_and_noted() {
+        let args = Args::parse_from(["halfping", "bench"]);
+        let Command::Bench(args) = args.command else { panic!() };
+        let load = Load {
+            began: Instant::now(),
+            writes: 60,
+            took: Some(Duration::from_secs(10)),
+            cpu_before_s: None,
+            cpu_s: Some(1.0),
+            ages: Ages::default(),
+            cuts: 0,
+        };
+        let findings = |growth_bytes| {
+            let (readers, has_metrics) = (1000, true);
+            Findings { readers, has_metrics, growth_bytes, ..Findings::default() }
+        };
+        for (growth, figure, says) in [
+            (Some(1500.0), Some(1500.0), None),
+            (Some(23.0), None, Some("grew by 23 bytes for each reader")),
+            (Some(-40.0), None, Some("grew by -40 bytes for each reader")),
+            (None, None, Some("does not tell its memory")),
+        ] {
+            let found = findings(growth);
+            let notes = found.notes(&args).join("; ");
+            assert_eq!(found.reader_bytes(), figure, "{growth:?}");
+            let is_noted = says.map_or(notes.is_empty(), |says| notes.contains(says));
+            assert!(is_noted, "{growth:?}: {notes}");
+        }
+        let slow = Findings { load: Some(load), ..findings(Some(1500.0)) };
+        assert!(slow.notes(&args).join("; ").starts_with("6.0 writes a second, not 10"));
+        let few = Findings { readers: 12, ..findings(Some(1500.0)) };
+        assert_eq!(few.notes(&args), ["of 1000 readers, 12 are measured"]);
     }
 
     #[test]
