@@ -9,7 +9,7 @@ import { type At, checked } from './paths.js';
 import type { Handler, Status, Subscriber, WatchOptions } from './reader.js';
 import type { Answer, Command, Shape } from './protocol.js';
 import { copied, type Operation } from './value.js';
-import { openEvents, openSocket, problemOf, request, type Http, type Listener, type WebSocketConstructor, type Wire } from './wire.js';
+import { later, openEvents, openSocket, problemOf, request, type Http, type Listener, type WebSocketConstructor, type Wire } from './wire.js';
 
 /** Bytes of state that may be on their way at most: what a proxy or a sleeping page can make stale. */
 const CREDIT_BYTES = 256 * 1024;
@@ -39,7 +39,10 @@ export interface Options {
   readonly credit?: number;
   /** How many milliseconds a read or a write may wait for a connection; `Infinity` for 24 days. 10,000 unless told. */
   readonly timeout?: number;
-  /** Takes what handlers throw, and what goes wrong with a link of which nobody takes errors. Reported as uncaught unless told. */
+  /**
+   * Takes what handlers throw, what goes wrong with a link of which nobody takes errors, and why there is no connection: the first one fails (once
+   * for each reason, while more attempts follow), or the server refuses this client. Reported as uncaught unless told.
+   */
   readonly onError?: (error: unknown) => void;
 }
 
@@ -79,7 +82,7 @@ export function connect<S = any>(url?: string | URL, options: Options = {}): Api
 /** One server, over one connection. `S` is the shape of its whole state, if that is known. */
 export class Api<S = any> {
   /** The root of the API. */
-  readonly url: string;
+  declare readonly url: string;
   readonly #options: Options;
   readonly #machine: Machine;
   readonly #http: Http;
@@ -484,7 +487,7 @@ export class Api<S = any> {
     const machine = this.#machine;
     const { phase: state, transport, problem, blockedUntil } = machine;
     const hint = transport === 'events' && blockedUntil
-      ? "WebSockets do not get through: let the proxy pass upgrades (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade), or, if it must not, say { transport: 'events' }"
+      ? "WebSockets do not get through: let the proxy pass upgrades (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade), or say { transport: 'events' }"
       : problem?.hint;
     const error = problem && HalfpingError.of(problem);
     return {
@@ -506,8 +509,10 @@ export class Api<S = any> {
     const worthTelling = ({ state, synced, transport, hint, error }: Status) => `${[state, synced, transport, hint, error?.detail]}`;
     if (worthTelling(status) === worthTelling(shown)) return;
     this.#shown = status;
-    if (status.hint && status.hint !== shown.hint) console.warn(`halfping: ${status.hint}`);
-    if (status.state === 'refused') this.report(status.error);
+    const { state, hint, error } = status;
+    // An outage passes. That there was nothing from the start is more likely somebody's mistake, and each attempt says it again.
+    if (state === 'refused' || (error && error.detail !== shown.error?.detail && !this.#machine.liveAt)) this.report(error);
+    else if (hint && hint !== shown.hint) console.warn(`halfping: ${hint}`);
     for (const listener of [...this.#listeners]) {
       // One before it may have changed it, and then all have been told of that.
       if (this.#shown === status && this.#listeners.has(listener)) listener(status);
@@ -544,8 +549,7 @@ function brokenBy(why: 'offline' | 'unsure' | 'closed', url: string, problem?: P
 /** A token, if it comes in time. */
 function inTime<T>(token: () => Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(reject, TOKEN_MS_MAX, new Error('no token within 8 s'));
-    (timer as { unref?(): void }).unref?.(); // no reason for a process to stay
+    later(() => reject(new Error('no token within 8 s')), TOKEN_MS_MAX);
     token().then(resolve, reject);
   });
 }

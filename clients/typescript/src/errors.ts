@@ -74,25 +74,27 @@ export type ErrorType =
 export class HalfpingError extends Error {
   override readonly name = 'HalfpingError';
 
+  /** Stable: compare this. */
+  declare readonly type: ErrorType;
+  /** What happened, and where. */
+  declare readonly detail: string;
+  /** The document that says so, as it came if it was the server's. */
+  declare readonly problem: Problem;
   /** What HTTP would say; 0 for errors of the client's own. */
-  readonly status: number;
+  declare readonly status: number;
   /** What to do about it. */
-  readonly hint: string | undefined;
+  declare readonly hint: string | undefined;
   /** The resource's present cursor, as a failed `ifMatch` tells it. */
-  readonly rev: string | undefined;
+  declare readonly rev: string | undefined;
 
-  constructor(
-    /** Stable: compare this. */
-    readonly type: ErrorType,
-    /** What happened, and where. */
-    readonly detail: string,
-    /** The document that says so, as it came if it was the server's. */
-    readonly problem: Problem = {},
-  ) {
+  constructor(type: ErrorType, detail: string, problem: Problem = {}) {
     const { status = 0, rev } = problem;
     // The server speaks of a header, or of a command; here it is an option.
     const hint = problem.hint?.replace(/send (If-None-Match: \*|"if": null)/, 'say { ifMatch: null }');
     super(hint ? `${detail} (${hint})` : detail);
+    this.type = type;
+    this.detail = detail;
+    this.problem = problem;
     this.status = status;
     this.hint = hint;
     this.rev = rev;

@@ -9,7 +9,7 @@ import { at } from './value.js';
 /** What is at a path, kept up to date until {@link Live.close}. Values are never written to: what did not change stays `===`. */
 export class Live<V = any> {
   /** Settles with the first state, when it is there. */
-  readonly ready: Promise<V | undefined>;
+  declare readonly ready: Promise<V | undefined>;
   readonly #api: Source;
   readonly #options: WatchOptions;
   #change: Change<V> | undefined;

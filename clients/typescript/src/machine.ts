@@ -19,18 +19,21 @@ type Row = { readonly [T in Event['type']]: Cell<Of<T>> };
 
 /** What is to be said and has not been: a link is to be opened, the link of a number to be ended, a call to be made. */
 type Outgoing = Link | number | Call;
-const isCall = (one: Outgoing): one is Call => (one as Call).command !== undefined;
+const isCall = (one: Outgoing | undefined): one is Call => !!(one as Call | undefined)?.command;
 
 /** See the module. */
 export class Machine {
+  declare readonly settings: Settings;
   phase: Phase = 'idle';
-  transport: Transport | undefined;
+  declare transport: Transport | undefined;
   /** All links show the state at {@link cursor}, as far as is known. */
   synced = false;
   /** When the server last said so. */
-  inStepAt: number | undefined;
-  cursor: string | undefined;
-  problem: Problem | undefined;
+  declare inStepAt: number | undefined;
+  declare cursor: string | undefined;
+  declare problem: Problem | undefined;
+  /** When the newest connection that was live became so; 0 before the first. */
+  liveAt = 0;
   /** Until when the event stream is preferred, since WebSockets did not get through although the server is there. */
   blockedUntil = 0;
   /** UTF-16 units of the longest call that gets through as a message. A longer one goes by a request of its own. */
@@ -55,7 +58,6 @@ export class Machine {
   #ref = 0;
   #pause = PAUSE_MS_MIN;
   #heardAt = 0;
-  #liveAt = 0;
   #probed = false;
   /** Nobody has needed the connection for as long as the timer runs. */
   #unneeded = false;
@@ -65,7 +67,9 @@ export class Machine {
   /** Attempts in a row that may yet fail before the other transport is tried. */
   #patience = 1;
 
-  constructor(readonly settings: Settings) {}
+  constructor(settings: Settings) {
+    this.settings = settings;
+  }
 
   handle(event: Event, now: number): Action[] {
     this.now = now;
@@ -175,11 +179,8 @@ export class Machine {
   /** The connection stands, as far as we know: everything is asked for, in as few messages as can be. */
   greet({ token }: Of<'opened'>): void {
     const isSocket = this.transport === 'websocket';
-    if (!isSocket && this.links.size === 0) {
-      // What was wanted of the stream is not any more.
-      this.restart();
-      return;
-    }
+    // What was wanted of the stream is not any more.
+    if (!isSocket && this.links.size === 0) return this.restart();
     const all = [...this.links.values()];
     const links = [...new Set(all.map(kindOf))].flatMap((kind) => all.filter((link) => kindOf(link) === kind));
     const commands = this.#commands(isSocket ? [...links, ...this.#queued] : links);
@@ -212,19 +213,15 @@ export class Machine {
       if (link) {
         links.push(link);
         length += link.path.length + 16; // its number, and what stands between
-      } else if (typeof one === 'number') commands.push({ unwatch: one });
-      else if (one) {
-        const call = one as Call;
-        for (const sent of this.#sent.values()) {
-          // (If one is being tried, it is the only one.)
-          waits ||= Math.max(sent.length, call.length) > this.#proven;
-          break;
-        }
+      } else if (isCall(one)) {
+        // (If one is being tried, it is the only one.)
+        const [sent] = this.#sent.values();
+        if (sent) waits ||= Math.max(sent.length, one.length) > this.#proven;
         if (waits) continue;
-        this.#queued.delete(call);
-        this.#sent.set(++this.#ref, call);
-        commands.push({ ...call.command, ref: this.#ref });
-      }
+        this.#queued.delete(one);
+        this.#sent.set(++this.#ref, one);
+        commands.push({ ...one.command, ref: this.#ref });
+      } else if (one) commands.push({ unwatch: one });
     }
     return commands;
   }
@@ -273,16 +270,15 @@ export class Machine {
   lose({ code, retryAfter, problem, isFinal }: Omit<Of<'lost'>, 'type'>): void {
     const isShortened = code === TOO_LONG && this.#shorten();
     const unheard = this.phase === 'opening' && !isShortened;
-    const isGood = !unheard && this.now - this.#liveAt >= STABLE_MS;
+    const isGood = !unheard && this.now - this.liveAt >= STABLE_MS;
     if (isGood) this.#pause = PAUSE_MS_MIN;
     const kind = isFinal ? 'never' : isShortened ? 'once' : comeBack(code);
     this.problem = problem ?? (kind === 'never' ? { type: 'ended', detail: `closed with code ${code}` } : this.problem);
     if (kind === 'never') return this.#rest('refused');
     // Perhaps it is only this transport: the other is tried at once.
-    if (unheard && this.settings.transports.length > 1 && this.#failed === undefined && retryAfter === undefined && --this.#patience <= 0) {
+    if (unheard && this.settings.transports.length > 1 && !this.#failed && retryAfter === undefined && --this.#patience <= 0) {
       this.#failed = this.transport;
-      this.#connect();
-      return;
+      return this.#connect();
     }
     this.#failed = undefined;
     this.#reset();
@@ -384,7 +380,7 @@ export class Machine {
     // What got through once will again: the server may just be restarting.
     this.#patience = ATTEMPTS_BEFORE_OTHER;
     this.phase = 'live';
-    this.#liveAt = this.now;
+    this.liveAt = this.now;
     this.problem = undefined;
     this.#time(SILENCE_MS);
     this.receive(event);

@@ -26,7 +26,9 @@ export function useApi<S = any>(): Api<S> {
  * loading from absent. Parts that did not change keep their identity, so that memoised components beneath are not rendered again. `null` as the
  * path watches nothing. An error of the link is thrown where the component renders, for the nearest error boundary.
  */
-export function useLive<V = any, I = undefined>(path: string | null, { initial, ...shape }: LiveOptions<I> = {}): V | I | undefined {
+export function useLive<V = any, I = undefined>(path: string | null, options?: LiveOptions<I>): V | I | undefined;
+export function useLive<V>(path: string | null, options: LiveOptions<null>): V | null | undefined;
+export function useLive<V, I>(path: string | null, { initial, ...shape }: LiveOptions<I> = {}): V | I | undefined {
   const api = useApi();
   const { rate, depth, delta, priority } = shape;
   const store = useMemo(

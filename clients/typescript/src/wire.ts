@@ -6,6 +6,8 @@ import type { Answer, Command } from './protocol.js';
 
 /** Of a stream that is alive something is heard every 15 s (PROTOCOL E4). */
 const STREAM_SILENCE_MS_MAX = 40_000;
+/** How long a WebSocket may take to open, until a plain request asks what is there: some servers of pages take one and never answer. */
+const SOCKET_MS_MAX = 5_000;
 /** How long it may take to read something by a plain request: all of it, also where much comes slowly. */
 const READ_MS_MAX = 30_000;
 
@@ -23,6 +25,9 @@ export const problemOf = (error: unknown): Problem => {
   const { message, hint } = error as Error & Problem;
   return { type: 'offline', detail: message, hint };
 };
+
+/** Calls it later, if the process is still there: this is no reason for it to stay. */
+export const later = (call: () => unknown, ms: number): unknown => (setTimeout(call, ms) as { unref?(): void }).unref?.();
 
 /** The token is there or not; in the second case it is not the way that is to blame. */
 const opening = (token: Promise<string | undefined>, listener: Listener): unknown =>
@@ -48,6 +53,11 @@ export type WebSocketConstructor = new (url: string, protocol: string) => WebSoc
  */
 export function openSocket(Socket: WebSocketConstructor, http: Http, listener: Listener, isOnly: boolean): Wire {
   const socket = new Socket(http.root.href.replace('http', 'ws'), 'halfping.v1');
+  const lose = async ({ code, reason }: { readonly code?: number; readonly reason?: string }) => {
+    const problem = reason ? { type: 'ended', detail: reason } : isOnly ? await refusal(http).catch(problemOf) : undefined;
+    if (code || (isOnly && problem)) listener({ type: 'lost', code, problem });
+  };
+  later(() => lose({}), SOCKET_MS_MAX);
   const opened = new Promise<void>((resolve) => {
     socket.onopen = () => {
       isOnly = false;
@@ -57,10 +67,7 @@ export function openSocket(Socket: WebSocketConstructor, http: Http, listener: L
   });
   opening(Promise.all([http.token(), opened]).then(([token]) => token), listener);
   socket.onmessage = ({ data }) => listener({ type: 'message', text: data });
-  socket.onclose = async ({ code, reason }) => {
-    const problem = reason ? { type: 'ended', detail: reason } : isOnly ? await refusal(http).catch(problemOf) : undefined;
-    listener({ type: 'lost', code, problem });
-  };
+  socket.onclose = lose;
   socket.onerror = () => {}; // a close follows, and says more
   return {
     send: (commands) => {
@@ -76,16 +83,19 @@ export function openSocket(Socket: WebSocketConstructor, http: Http, listener: L
       }
       socket.send(`[${texts}]`);
     },
-    drop: () => socket.close(1000),
+    drop: () => {
+      isOnly = false;
+      socket.close(1000);
+    },
   };
 }
 
 /** Why the server lets nobody in, if it does not. */
 async function refusal(http: Http): Promise<Problem | undefined> {
   const response = await ask(http, undefined, '_health', { signal: AbortSignal.timeout(READ_MS_MAX) });
-  if (response.ok) return;
-  const problem = await documentOf(response);
-  return response.status === 404 ? { hint: ELSEWHERE, ...problem } : problem;
+  const document = await documentOf(response);
+  // That of its health has no type.
+  return document.type ? { hint: response.status === 404 ? ELSEWHERE : undefined, ...document } : undefined;
 }
 
 export interface Http {
@@ -113,7 +123,7 @@ export function openEvents(http: Http, listener: Listener): Wire {
       // Not the root of an API: it is a resource, or (P9) could be one.
       const isFinal = response.status === 201 || problem.type === 'urn:halfping:problem:reserved-path';
       const retryAfter = Number(response.headers.get('retry-after')) * 1000 || 0;
-      return listener({ type: 'lost', problem: isFinal ? { hint: ELSEWHERE, ...problem } : problem, retryAfter, isFinal });
+      return listener({ type: 'lost', problem, retryAfter, isFinal });
     }
     const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
     let retryAfter = 0;
@@ -146,7 +156,7 @@ export function openEvents(http: Http, listener: Listener): Wire {
 }
 
 const STREAM = 'text/event-stream';
-const ELSEWHERE = 'the API begins at another path: connect() takes the URL of its root';
+const ELSEWHERE = 'the API is elsewhere: connect() takes the URL of its root';
 const METHODS: { readonly [command: string]: readonly [method: string, type?: string] } = {
   get: ['GET'],
   put: ['PUT', 'application/json'],
@@ -197,13 +207,15 @@ async function ask(http: Http, token: string | undefined, url: string, { headers
     throw {
       message: `nothing answers at ${root} (${(error as Error).message})`,
       // A browser does not tell a page of another origin that it was refused.
-      hint: !http.letIn && origin && origin !== root.origin ? `if a server is there, it does not let in pages of ${origin}: --cors ${origin === 'null' ? 'any' : origin}` : undefined,
+      hint: !http.letIn && origin && origin !== root.origin ? `is a server running there? If so, it refuses pages of ${origin}: --cors ${origin === 'null' ? 'any' : origin}` : undefined,
     };
   }
 }
 
+/** What a server says of itself (PROTOCOL X1, O1a). */
 async function documentOf(response: Response): Promise<Problem> {
+  const { status, url, ok } = response;
   const document = (await response.json().catch(() => undefined)) as Problem | undefined;
-  if (typeof document?.type === 'string') return document;
-  return { type: 'bad-answer', status: response.status, detail: `${response.url} answered ${response.status}, and not as Halfping does` };
+  if (document?.type || document?.['storage']) return document;
+  return { type: 'bad-answer', status, detail: `${url} answered ${status}, and not as Halfping does`, hint: ok || status === 404 ? ELSEWHERE : undefined };
 }

@@ -78,7 +78,7 @@ test('a client that reads at a wrong path writes nothing, and says what is wrong
     const stray = connect(`${server.url}/wrong`, { transport, onError: (error) => errors.push(error) });
     stray.on('/fleet', () => {});
     await vi.waitFor(() => expect(stray.status.state).toBe('refused'), 10_000);
-    expect(stray.status).toMatchObject({ error: { type: 'reserved-path', status: 403 }, hint: expect.stringContaining('the API begins at another path') });
+    expect(stray.status).toMatchObject({ error: { type: 'reserved-path', status: 403 }, hint: expect.stringContaining('the URL of its root') });
     expect(errors).toHaveLength(1);
     stray.close();
   }

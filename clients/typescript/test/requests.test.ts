@@ -155,7 +155,7 @@ test.each([
 });
 
 test.each([
-  ['a resource of a server of before', new Response(null, { status: 201, headers: { etag: '"e.1"', location: '/live/_streams/x' } }), 'bad-answer', 'the API begins at another path: connect() takes the URL of its root'],
+  ['a resource of a server of before', new Response(null, { status: 201, headers: { etag: '"e.1"', location: '/live/_streams/x' } }), 'bad-answer', 'the API is elsewhere: connect() takes the URL of its root'],
   ['a server that says so', Response.json({ type: 'urn:halfping:problem:reserved-path', status: 403, detail: 'nothing is posted', hint: 'the URL of its root' }, { status: 403 }), 'reserved-path', 'the URL of its root'],
 ])('for a stream at the wrong path end with the first one: %s', async (_, answer, type, hint) => {
   vi.spyOn(console, 'warn').mockImplementation(() => {});
@@ -209,17 +209,21 @@ describe('that ask why a WebSocket is not opened, where it is the only way,', ()
   const gone = { type: 'urn:halfping:problem:not-found', status: 404, detail: 'nothing is there' };
   const client = async (transport: 'websocket' | 'auto' = 'websocket') => {
     FakeSocket.all = [];
-    const { api, asked } = server({ transport, WebSocket: FakeSocket });
+    const errors: any[] = [];
+    const { api, asked } = server({ transport, WebSocket: FakeSocket, onError: (error) => errors.push(error) });
     api.on('/a', () => {});
     await settled();
-    return { api, asked, socket: FakeSocket.all[0]! };
+    return { api, asked, errors, socket: FakeSocket.all[0]! };
   };
 
   test.each([
     ['a refusal', () => Response.json(problem, { status: 503 }), { type: 'draining', status: 503 }, undefined],
-    ['a wrong path', () => Response.json(gone, { status: 404 }), { type: 'not-found', status: 404 }, expect.stringContaining('another path')],
+    ['a wrong path', () => Response.json(gone, { status: 404 }), { type: 'not-found', status: 404 }, expect.stringContaining('elsewhere')],
     ['the page of a proxy', () => new Response('<html>', { status: 502 }), { type: 'bad-answer', status: 502 }, undefined],
-    ['a server that is well', () => Response.json({ status: 'ok' }), undefined, undefined],
+    ['a server of pages, that answers everything with one', () => new Response('<html>', { status: 200 }), { type: 'bad-answer', status: 200 }, expect.stringContaining('elsewhere')],
+    ['another service that is well', () => Response.json({ status: 'UP' }), { type: 'bad-answer', status: 200 }, expect.stringContaining('elsewhere')],
+    ['a server that is well', () => Response.json({ status: 'ok', storage: { status: 'none' } }), undefined, undefined],
+    ['a server that drains', () => Response.json({ status: 'draining', storage: { status: 'none' } }, { status: 503 }), undefined, undefined],
   ])('tell of %s, once for each attempt', async (_, answer, error, hint) => {
     const { api, asked, socket } = await client();
     socket.onclose!({ code: 1006, reason: '' });
@@ -232,6 +236,59 @@ describe('that ask why a WebSocket is not opened, where it is the only way,', ()
     else expect(api.status.error).toBeUndefined();
     expect(api.status.hint).toEqual(hint);
     expect(asked).toHaveLength(1);
+    api.close();
+  });
+
+  test('do so as well where it is taken and never opened', async () => {
+    const { api, asked, errors } = await client();
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(asked).toMatchObject([{ url: 'http://server.test/_health' }]);
+    asked[0]!.answer(new Response('<html>', { status: 200 }));
+    await settled();
+    expect(api.status).toMatchObject({ state: 'waiting', error: { type: 'bad-answer' } });
+    expect(FakeSocket.all).toMatchObject([{ closed: 1000 }]);
+    FakeSocket.all[0]!.onclose!({ code: 1006 });
+    await settled();
+    expect(asked).toHaveLength(1);
+    expect(errors).toMatchObject([{ type: 'bad-answer', detail: expect.stringContaining('not as Halfping does') }]);
+    api.close();
+  });
+
+  test('wait on where a server is there that is only slow', async () => {
+    const { api, asked, socket, errors } = await client();
+    await vi.advanceTimersByTimeAsync(5_000);
+    asked[0]!.answer(Response.json({ status: 'ok', storage: { status: 'none' } }));
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(api.status.state).toBe('opening');
+    await socket.open();
+    socket.serve({ '/a': 1 });
+    expect(api.status.state).toBe('live');
+    expect(errors).toEqual([]);
+    api.close();
+  });
+
+  test('report each reason once, until there was a connection', async () => {
+    const { api, asked, socket, errors } = await client();
+    socket.onclose!({ code: 1006 });
+    await settled();
+    asked[0]!.fail();
+    await settled();
+    for (const [n, answer] of [() => new Response('<html>', { status: 502 }), () => new Response('<html>', { status: 502 })].entries()) {
+      await vi.advanceTimersByTimeAsync(10_000);
+      FakeSocket.all.at(-1)!.onclose!({ code: 1006 });
+      await settled();
+      asked.at(-1)!.answer(answer());
+      await settled();
+      expect(asked.length).toBeGreaterThan(n + 1);
+    }
+    expect(errors).toMatchObject([{ type: 'offline' }, { type: 'bad-answer', status: 502 }]);
+    await vi.advanceTimersByTimeAsync(10_000);
+    const last = FakeSocket.all.at(-1)!;
+    await last.open();
+    last.serve({ '/a': 1 });
+    last.onclose!({ code: 1006 });
+    await settled();
+    expect([api.status.state, errors.length]).toEqual(['waiting', 2]);
     api.close();
   });
 

@@ -1,4 +1,6 @@
 /** What only a real server shows. Against the real binary. */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 // @ts-expect-error: it has no types
@@ -38,15 +40,48 @@ test('a write that is too long for a message of the server disturbs nothing', as
   expect(states).not.toContain('waiting');
 });
 
+/** A client of a URL at which no server of ours is, and the errors that it reports. */
+function strayed(url: string, transport: 'auto' | 'websocket') {
+  const errors: any[] = [];
+  const api = connect(url, { WebSocket: WebSocket as any, transport, onError: (error) => errors.push(error) });
+  ends.push(() => api.close());
+  return { api, errors };
+}
+
+test.each(['auto', 'websocket'] as const)('nobody at all is reported once, and tried again until somebody is there: %s', async (transport) => {
+  const first = await startServer();
+  await first.stop();
+  const { api, errors } = strayed(first.url, transport);
+  api.on('/a', () => {});
+  const waits = vi.fn();
+  api.onStatus(({ state }) => state === 'waiting' && waits());
+  await vi.waitFor(() => expect(waits.mock.calls.length).toBeGreaterThan(2), 10_000);
+  expect(errors).toMatchObject([{ type: 'offline', detail: expect.stringContaining(`nothing answers at ${api.url}`) }]);
+  const second = await startServer('--port', `${first.port}`);
+  ends.push(() => second.stop());
+  await vi.waitFor(() => expect(api.status.state).toBe('live'), 15_000);
+  expect(errors).toHaveLength(1);
+});
+
+test.each(['auto', 'websocket'] as const)('a server of pages that takes every WebSocket and answers none is said to be none of ours: %s', async (transport) => {
+  const pages = createServer((_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html>'));
+  pages.on('upgrade', () => {});
+  await new Promise<void>((resolve) => pages.listen(0, '127.0.0.1', resolve));
+  ends.push(() => (pages.closeAllConnections(), pages.close()));
+  const { api, errors } = strayed(`127.0.0.1:${(pages.address() as AddressInfo).port}`, transport);
+  api.on('/a', () => {});
+  await vi.waitFor(() => expect(errors).toHaveLength(1), 15_000);
+  expect(errors).toMatchObject([{ type: 'bad-answer', status: 200, detail: expect.stringContaining('not as Halfping does'), hint: expect.stringContaining('elsewhere') }]);
+  expect(api.status.error).toBe(errors[0]);
+});
+
 test('over the WebSocket alone, a wrong path is said to be one', async () => {
   const { url } = await served([]);
-  const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
-  ends.push(() => warned.mockRestore());
-  const stray = connect(`${url}wrong`, { WebSocket: WebSocket as any, transport: 'websocket' });
-  ends.push(() => stray.close());
+  const { api: stray, errors } = strayed(`${url}wrong`, 'websocket');
   stray.on('/fleet', () => {});
   await vi.waitFor(() => expect(stray.status.error).toBeDefined(), 10_000);
-  expect(stray.status).toMatchObject({ state: 'waiting', error: { type: 'not-found', status: 404 }, hint: expect.stringContaining('the API begins at another path') });
+  expect(stray.status).toMatchObject({ state: 'waiting', error: { type: 'not-found', status: 404 }, hint: expect.stringContaining('the API is elsewhere') });
+  expect(errors).toMatchObject([{ type: 'not-found' }]);
 });
 
 test('the cursor of a mirror compares, whatever else was written, and what was changed back has changed', async () => {

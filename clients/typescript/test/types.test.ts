@@ -42,12 +42,20 @@ test('a path that is made of names has it too', () => {
 });
 
 test('so have hooks', () => {
-  expectTypeOf(useLive<Order>).returns.toEqualTypeOf<Order | undefined>();
+  const alone = () => {
+    expectTypeOf(useLive<Order>('/orders/42')).toEqualTypeOf<Order | undefined>();
+    expectTypeOf(useLive<Order>('/orders/42', { rate: 1 })).toEqualTypeOf<Order | undefined>();
+    expectTypeOf(useLive<Order>('/orders/42', { initial: null })).toEqualTypeOf<Order | null | undefined>();
+    expectTypeOf(useLive<Order, 'loading'>('/orders/42', { initial: 'loading' })).toEqualTypeOf<Order | 'loading' | undefined>();
+    expectTypeOf(useLive('/orders/42', { initial: 'loading' })).toEqualTypeOf<any>();
+  };
   const check = () => {
     const { useLive, useApi } = hooksOf<Schema>();
     expectTypeOf(useLive('/orders/42')).toEqualTypeOf<Order | undefined>();
+    expectTypeOf(useLive('/orders/42', { initial: null })).toEqualTypeOf<Order | null | undefined>();
     expectTypeOf(useApi().peek('/config/theme')).toEqualTypeOf<string | undefined>();
   };
+  expectTypeOf(alone).toBeFunction();
   expectTypeOf(check).toBeFunction();
 });
 
