@@ -1,4 +1,4 @@
-// The commands of docs/start/install.md, as tests: in an empty folder beside the checkout, as somebody has it who begins.
+// The commands of docs/start/install.md, as tests: in an empty folder, beside which the checkout lies, as somebody has it who begins.
 import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -31,8 +31,10 @@ function commands(heading) {
 
 /** `usesPage`: looks at the React page, which is served from the folder that it is given. */
 export function installations({ run, usesPage }) {
-  const folder = mkdtempSync(join(tmpdir(), 'halfping-install-'));
-  symlinkSync(root, join(folder, 'halfping'));
+  const around = mkdtempSync(join(tmpdir(), 'halfping-install-'));
+  symlinkSync(root, join(around, 'halfping'));
+  const folder = join(around, 'project');
+  mkdirSync(folder);
   const env = {
     CARGO_INSTALL_ROOT: join(folder, 'cargo'),
     CARGO_TARGET_DIR: `${root}/target`,
@@ -73,5 +75,5 @@ export function installations({ run, usesPage }) {
       await type('cargo check', project);
     },
   };
-  return { tests, end: () => rmSync(folder, { recursive: true, force: true }) };
+  return { tests, end: () => rmSync(around, { recursive: true, force: true }) };
 }

@@ -1,5 +1,5 @@
 // The code in the documentation's pages, as tests: `sh` (with `halfping` on its path), `python` and `html` are run as they stand, `js` and `ts` as modules of a page,
-// `rust` is compared with sources that Cargo compiles, the types of `ts` and `tsx` are checked. Blocks of another kind (`console`, `text`, configurations) are not run.
+// `rust` is compared with sources that Cargo compiles, the types of `ts`, `tsx`, and of `js` with the client are checked. Blocks of another kind (`console`, `text`, configurations) are not run.
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { delimiter, dirname, resolve } from 'node:path';
@@ -20,7 +20,7 @@ await import("${script}");
 window.evaluated = true;
 </script></body>`;
 
-const sources = ['halfping/examples/axum.rs', 'client/src/lib.rs', 'pages/src/lib.rs']
+const sources = ['halfping/examples/axum.rs', 'halfping/src/lib.rs', 'client/src/lib.rs', 'pages/src/lib.rs']
   .map((path) => readFileSync(`${root}crates/${path}`, 'utf8').replaceAll(/^\/\/! ?/gm, ''))
   .join('\n');
 
@@ -32,8 +32,8 @@ const all = readdirSync(`${root}docs`, { recursive: true })
   .sort()
   .flatMap((file) => [...blocks(readFileSync(`${root}docs/${file}`, 'utf8'))].map((block) => ({ ...block, name: `docs/${file}:${block.line}` })));
 
-/** Those whose types are to be checked. */
-export const typedSamples = () => all.filter(({ kind }) => kind === 'ts' || kind === 'tsx');
+/** Those whose types are to be checked. What is written in JavaScript is pasted into TypeScript too. */
+export const typedSamples = () => all.filter(({ kind, text }) => kind === 'ts' || kind === 'tsx' || (kind === 'js' && text.includes('from "halfping')));
 
 /** Tests, by name: file and line. */
 export function samples({ url, run, inPage, texts }) {

@@ -12,12 +12,14 @@ fn relative_links_in_documents_lead_somewhere() {
     let mut followed = 0;
     for (path, text) in &documents {
         for link in links(text) {
-            if link.contains("://") || link.starts_with("mailto:") {
+            let of_repository = OF_REPOSITORY.iter().find_map(|start| link.strip_prefix(start));
+            if of_repository.is_none() && link.contains("://") || link.starts_with("mailto:") {
                 continue;
             }
             followed += 1;
-            let (file, heading) = link.split_once('#').unwrap_or((&link, ""));
-            let folder = path.parent().unwrap_or(Path::new(""));
+            let link = of_repository.unwrap_or(&link);
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let folder = path.parent().filter(|_| of_repository.is_none()).unwrap_or(Path::new(""));
             let target = if file.is_empty() { path.clone() } else { plain(&folder.join(file)) };
             if !checkout::root().join(&target).exists() {
                 broken.push(format!("{}: ({link}): there is no {}", path.display(), target.display()));
@@ -35,6 +37,24 @@ fn relative_links_in_documents_lead_somewhere() {
     }
     assert!(broken.is_empty(), "links that lead nowhere:\n{}", broken.join("\n"));
     assert!(followed > 0, "no relative link was found at all: does this test still read links?");
+}
+
+/// Beginnings of links to the repository, in documents that are read elsewhere.
+const OF_REPOSITORY: [&str; 2] =
+    ["https://github.com/halfping/halfping/blob/main/", "https://github.com/halfping/halfping/tree/main/"];
+
+/// Documents that are packed with their folder, and read where nothing else of the checkout is.
+const PACKED: [&str; 1] = ["clients/typescript/README.md"];
+
+#[test]
+fn a_packed_document_links_to_nothing_outside_its_package() {
+    for document in PACKED {
+        let text = std::fs::read_to_string(checkout::root().join(document)).expect(document);
+        let links = links(&text);
+        assert!(!links.is_empty(), "{document}: does this test still read links?");
+        let leaving: Vec<&String> = links.iter().filter(|link| link.starts_with("..")).collect();
+        assert!(leaving.is_empty(), "{document}: dead in the package: {leaving:?}");
+    }
 }
 
 #[test]

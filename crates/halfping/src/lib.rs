@@ -2,6 +2,29 @@
 //!
 //! An [`Api`] is a JSON tree that many write and many follow. Use it from Rust, serve it with [`Server`], or mount its
 //! [router](Api::router) in an axum application. `PROTOCOL.md` in the repository is what HTTP clients may rely on.
+//!
+//! ```no_run
+//! use halfping::{Api, Options, Server};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // `Api::new` would keep the state in memory only.
+//!     let (api, _) = Api::open("live-data".as_ref(), Options::default(), |_| ())?;
+//!     api.put("/orders/42/status", "packed").await?;
+//!
+//!     let mut status = api.watch::<String>("/orders/42/status")?;
+//!     tokio::spawn(async move {
+//!         while let Ok(status) = status.next().await {
+//!             println!("order 42: {}", status.as_deref().unwrap_or("not there"));
+//!         }
+//!     });
+//!
+//!     let server = Server::bind("127.0.0.1:7070".parse()?, api.clone()).await?;
+//!     server.run(async { _ = tokio::signal::ctrl_c().await }).await?;
+//!     api.close().await;
+//!     Ok(())
+//! }
+//! ```
 
 mod access;
 mod answer;
