@@ -1,4 +1,5 @@
-//! The state machine inside Halfping: one JSON tree, one sequence of revisions, links that are cursors.
+//! The state machine inside Halfping: one JSON tree, one sequence of revisions, links that are
+//! cursors; and other roots beside the tree, each with a sequence of its own.
 //!
 //! Nothing here does IO, reads a clock, spawns or awaits: time is an argument, output is returned. Start with [`Engine`], whose
 //! documentation states the one law of its use. `ARCHITECTURE.md` in the repository tells how the parts fit.
@@ -24,8 +25,8 @@ mod write;
 
 pub use cursor::{Cursor, Epoch, Revision};
 pub use engine::copy::{Copied, Copying, Read};
-pub use engine::own::OWN;
 pub use engine::restore::Restoring;
+pub use engine::roots::RootId;
 pub use engine::standing::{LinkStanding, Standing};
 pub use engine::submit::Submitted;
 pub use engine::{Engine, Metadata, Reading, Stats};

@@ -49,26 +49,26 @@ proptest! {
     }
 
     #[test]
-    fn accounts_of_the_servers_own_state_are_its_own(
+    fn accounts_of_a_root_beside_the_tree_are_its_own(
         steps in proptest::collection::vec((0u8..40, 0u8..4), 1..200),
         tombstones_per_object in 0usize..20,
         tombstones in 0usize..30,
     ) {
         let mut engine = engine(Limits { tombstones_per_object, tombstones, ..Limits::default() });
-        engine.keep_own(false);
+        let root = engine.add_root("_server", Epoch::from_random(8), Timestamp(0));
         let mut own = Json::empty();
         for (i, (name, inner)) in steps.into_iter().enumerate() {
             // As the sessions of a server: they come, have links that come, and go.
             let next = json(&format!(r#"{{"s":{{"{name}":{{"{inner}":{i}}},"half {}":{{}}}}}}"#, name / 2));
-            engine.commit_own(&next.clone().over(&own).unwrap(), Timestamp(i as u64));
+            engine.commit_to(root, &next.clone().over(&own).unwrap(), Timestamp(i as u64));
             own = next;
             engine.check();
-            prop_assert!(engine.own.as_ref().unwrap().tombstones <= tombstones);
+            prop_assert!(engine.beside[0].root.tombstones <= tombstones);
             let stats = engine.stats();
             prop_assert_eq!((stats.tree_bytes, stats.tombstones), (2, 0));
         }
-        let left = engine.own.as_ref().unwrap().tombstones;
-        engine.commit_own(&Json::empty().over(&own).unwrap_or(Json::empty()), Timestamp(0));
+        let left = engine.beside[0].root.tombstones;
+        engine.commit_to(root, &Json::empty().over(&own).unwrap_or(Json::empty()), Timestamp(0));
         engine.check();
         prop_assert!(engine.stats().names <= left + 4, "{:?}", engine.stats());
     }

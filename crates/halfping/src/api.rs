@@ -31,8 +31,7 @@ pub struct Options {
     pub cors: Cors,
     /// What an [opened](Api::open) API keeps in memory only. Everything else is durable.
     pub ephemeral: Vec<Pattern>,
-    /// Who may see at `/_server` what the server is doing and for whom. Nobody, unless you say otherwise. While it is kept, its commits take
-    /// revisions from the same sequence as all others: an opened API leaves some free for them.
+    /// Who may see at `/_server` what the server is doing and for whom. Nobody by default.
     pub console: Console,
     /// Names under which it may be asked for: what keeps out pages of other sites that have a name of theirs lead here.
     pub hosts: Hosts,
@@ -124,7 +123,8 @@ impl Api {
     /// An empty tree in memory.
     ///
     /// # Panics
-    /// When a limit has a value that cannot work (see [`Limits::check`]), or when the operating system has no random numbers.
+    /// When a limit has a value that cannot work (see [`Limits::check`]), or when the operating
+    /// system has no random numbers.
     pub fn new(options: Options) -> Api {
         if let Err(why) = options.limits.check() {
             panic!("{why}");
@@ -140,7 +140,8 @@ impl Api {
     /// What comes of it belongs to the tokio runtime that this is called in.
     ///
     /// # Panics
-    /// When a limit has a value that cannot work (see [`Limits::check`]).
+    /// When a limit has a value that cannot work (see [`Limits::check`]), or when the operating
+    /// system has no random numbers.
     pub fn open(
         directory: &std::path::Path,
         options: Options,
@@ -182,13 +183,10 @@ impl Api {
             );
             return Err(Fault::new(FaultKind::Regions, what));
         }
-        if own.is_some() {
-            opened.engine.keep_own(true);
-        }
         match opened.committer.start(&mut opened.engine) {
             Ok(()) => opened.committer.tidy(opened.bytes)?,
-            // Reading goes on. Not if anything is ephemeral: where that came to would have to be written down first. (The server's own state
-            // waits until it has been.)
+            // Readers are served. Not if anything is ephemeral: the lease of its revisions would
+            // have to be written first.
             Err(fault) if fault.kind.may_pass() && opened.rows > 0 && is_all_durable => {
                 tracing::error!(kind = fault.kind.name(), %fault, "the store can be read only: durable writes are refused until it can be written");
             }
@@ -250,8 +248,9 @@ impl Api {
     /// ([`Commit::if_unchanged`]).
     pub fn read<T: DeserializeOwned>(&self, path: &str) -> Result<Reading<T>, Error> {
         let read = self.shared.read_here(&self.path(path)?, u32::MAX)?;
+        let cursor = read.cursor().to_string();
         let value = read.value.map(|value| typed(path, &value)).transpose()?;
-        Ok(Reading { value, cursor: self.shared.cursor(read.revision).to_string() })
+        Ok(Reading { value, cursor })
     }
 
     /// Follows a resource, whether or not anything is there yet.
@@ -418,7 +417,7 @@ mod tests {
 
         /// The time of the newest change.
         fn time(&self) -> u64 {
-            self.api.shared().with_engine(|engine| engine.time_of(engine.revision()).0)
+            self.api.shared().with_engine(|engine| engine.time_of(engine.cursor(engine.revision())).0)
         }
     }
 

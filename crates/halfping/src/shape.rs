@@ -138,12 +138,12 @@ impl Shape {
     /// A link to a resource in this shape.
     pub(crate) fn watch(&self, path: Path) -> Watch {
         Watch {
-            path,
             since: self.since,
             depth: self.depth(),
             whole: self.whole,
             interval_ms: self.interval_ms,
             priority: self.priority,
+            ..Watch::new(path)
         }
     }
 }

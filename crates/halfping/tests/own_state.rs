@@ -1,5 +1,5 @@
-//! The server's own state, `/_server` (PROTOCOL O5 to O8): read like any other resource, and no
-//! part of the tree.
+//! The server's own state, `/_server` (PROTOCOL O5 to O8, O17): read like any other resource, and
+//! no part of the tree.
 
 // The helpers here are tests too; clippy sees only functions marked so.
 #![allow(clippy::unwrap_used)]
@@ -9,9 +9,9 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::raw::{Connection, DEADLINE};
-use common::session::{Mirrors, Phase, Session, Told};
-use common::{Running, compare, serve, serve_with};
-use halfping::{Console, Limits, Options};
+use common::session::{Mirrors, Phase, Session, Told, revision};
+use common::{Running, compare, runtime, serve, serve_with};
+use halfping::{Api, Console, Limits, Options};
 use serde_json::{Value, json};
 
 fn serve_open() -> Running {
@@ -123,8 +123,8 @@ fn it_cannot_be_written() {
 }
 
 #[test]
-fn one_session_watches_both_with_one_cursor() {
-    // PROTOCOL O5, L5, L6: one sequence, so `rev` resumes the links of both.
+fn one_session_watches_both_and_resumes_the_tree() {
+    // PROTOCOL O5, O17, L5, L6
     let server = serve_open();
     server.write(&["PUT /orders/1 1"]);
     let mut session = Session::open(server.address, "/");
@@ -155,24 +155,34 @@ fn one_session_watches_both_with_one_cursor() {
     let message = session.state();
     let of_orders = message["set"].as_array().unwrap().iter().find(|set| set[0] == 1).unwrap();
     assert_eq!(*of_orders, json!([1, "merge", { "3": 3 }]), "what changed since, and no more: {message}");
-    let mut is_synced = mirrors.take(&message);
-    while !is_synced {
-        is_synced = mirrors.take(&session.state());
+    let mut messages = vec![message];
+    while !mirrors.take(messages.last().unwrap()) {
+        messages.push(session.state());
     }
     assert_eq!(mirrors.views[&1].value, Some(json!({ "1": 1, "2": 2, "3": 3 })));
+    let mut sets = messages.iter().flat_map(|message| message["set"].as_array().into_iter().flatten());
+    for link in [2, 3] {
+        let first = sets.clone().find(|set| set[0] == link).unwrap();
+        assert_eq!(first[1], "snapshot", "it is sent whole: {first}");
+    }
+    assert!(sets.all(|set| set[0] != 1 || set[1] == "merge"));
 }
 
 #[test]
 fn it_is_looked_up_only_while_somebody_looks() {
-    // PROTOCOL O7: it takes no revision while nobody watches.
+    // PROTOCOL O7, O17: each look is a commit of the own state, also the one that a `GET` makes.
+    // Nothing else takes a revision of it.
     let server = serve_open();
-    let of_tree = || server.metric("halfping_revision");
-    let before = of_tree();
+    let mut talk = server.talk();
+    let mut looks = || revision(&talk.ask("GET /_server?depth=0").cursor());
+    let of_tree = server.metric("halfping_revision");
+    let before = looks();
     std::thread::sleep(Duration::from_millis(1500));
-    assert_eq!(of_tree(), before, "nobody looked");
+    assert_eq!(looks(), before + 1, "nobody looked");
+    std::thread::sleep(Duration::from_millis(150));
     let mut own = server.sse("/_server/now");
-    own.until_synced();
-    assert!(of_tree() > before, "the first look is at once");
+    let first = revision(own.until_synced()[0].cursor().unwrap());
+    assert_eq!(first, before + 2, "the first look is at once");
     own.next();
     drop(own);
     let until = Instant::now() + DEADLINE;
@@ -180,15 +190,14 @@ fn it_is_looked_up_only_while_somebody_looks() {
         assert!(Instant::now() < until, "the stream is not closed");
     }
     std::thread::sleep(Duration::from_millis(1100));
-    let after = of_tree();
+    let after = looks();
     std::thread::sleep(Duration::from_millis(1500));
-    assert_eq!(of_tree(), after, "nobody looks any more");
+    assert_eq!(looks(), after + 1, "nobody looks any more");
     // Many requests at once cost as much as a few.
-    let mut talk = server.talk();
     let began = Instant::now();
-    (0..200).for_each(|_| drop(talk.ask("GET /_server/status")));
-    let looks = of_tree() - after;
-    assert!((1..=2 + began.elapsed().as_millis() as u64 / 100).contains(&looks), "{looks} looks");
+    let made = (0..200).map(|_| looks()).last().unwrap() - after;
+    assert!((1..=2 + began.elapsed().as_millis() as u64 / 100).contains(&made), "{made} looks");
+    assert_eq!(server.metric("halfping_revision"), of_tree);
 }
 
 #[test]
@@ -211,6 +220,117 @@ fn many_paths_of_both_kinds_are_one_stream() {
     server.write(&["PUT /a 1"]);
     stream.expect(&["/a snapshot 1"]);
     server.talk().check("GET /_streams?path=/_health", "403 reserved-path");
+}
+
+fn epoch(cursor: &str) -> &str {
+    cursor.split_once('.').unwrap().0
+}
+
+#[test]
+fn its_cursors_are_good_for_it_and_as_good_as_none_elsewhere() {
+    // PROTOCOL O17, C5, R3, S8, W6
+    let server = serve_open();
+    let mut talk = server.talk();
+    talk.write(&["PUT /a {\"x\":1}"]);
+    let version = talk.ask("GET /_server/version");
+    let (own, tree) = (version.cursor(), talk.ask("GET /a").cursor());
+    assert_ne!(epoch(&own), epoch(&tree));
+    assert_eq!(talk.ask("GET /_server/epoch").json(), epoch(&tree), "it tells that of the tree");
+    for (at, cursor, status) in [
+        ("/_server/version", &own, 304),
+        ("/_server/version", &tree, 200),
+        ("/_server/none", &talk.ask("GET /_server/none").cursor(), 304),
+        ("/a", &own, 200),
+        ("/a", &tree, 304),
+    ] {
+        let answer = talk.ask(&format!("GET {at}\nIf-None-Match: \"{cursor}\""));
+        assert_eq!(answer.status, status, "{at} since {cursor}");
+    }
+    assert_eq!(talk.ask(&format!("PUT /a\nIf-Match: \"{own}\"\n\n2")).status, 412);
+    let mut session = Session::open(server.address, "/");
+    assert_eq!(session.ask(json!({ "get": "/_server/version" }))["rev"], json!(own));
+    assert_eq!(session.ask(json!({ "put": "/a", "value": 2, "if": own }))["status"], 412);
+    let sent = |at: &str, since: &str| {
+        let frames = server.sse(&format!("{at}?since={since}")).until_synced();
+        assert!(frames.iter().all(|frame| frame.id == frames[0].id), "{frames:?}");
+        frames.into_iter().map(|frame| (frame.kind, frame.id.unwrap())).collect::<Vec<_>>()
+    };
+    let first = ("snapshot".to_owned(), own.clone());
+    for since in [&own, &tree] {
+        assert_eq!(sent("/_server/version", since)[0], first, "since {since}");
+    }
+    assert_eq!(sent("/a", &own)[0], ("snapshot".to_owned(), tree.clone()));
+    assert_eq!(sent("/a", &tree)[0], ("synced".to_owned(), tree.clone()));
+}
+
+#[test]
+fn a_stream_of_both_kinds_has_one_cursor_which_is_the_trees() {
+    // PROTOCOL O17, M2
+    let server = serve_open();
+    server.write(&["PUT /a {\"x\":1,\"y\":1}"]);
+    let streams = "GET /_streams?path=/a&path=/_server/version";
+    let frames = server.stream(streams).until_synced();
+    let [Some(tree), Some(own), Some(synced)] = [0, 1, 2].map(|nth: usize| frames[nth].rev.as_deref()) else {
+        panic!("{frames:?}")
+    };
+    assert_eq!((epoch(tree), epoch(tree) == epoch(own)), (epoch(synced), false));
+    assert_eq!(frames[1].resume.as_deref(), Some(synced));
+    let status = frames[1].show();
+    server.write(&["PUT /a {\"x\":2,\"y\":1}"]);
+    server.stream(&format!("{streams}&since={synced}")).expect(&["/a merge {\"x\":2}", &status, "synced"]);
+    server.stream(&format!("{streams}&since={own}")).expect(&[
+        "/a snapshot {\"x\":2,\"y\":1}",
+        &status,
+        "synced",
+    ]);
+}
+
+#[test]
+fn a_link_into_it_that_waits_for_its_rate_holds_back_no_cursor() {
+    // PROTOCOL O17, L6
+    let server = serve_open();
+    server.write(&["PUT /a 1"]);
+    let mut session = Session::open(server.address, "/");
+    session
+        .say(&json!([{ "watch": 1, "path": "/a" }, { "watch": 2, "path": "/_server/now", "rate": 0.001 }]));
+    let first = session.state();
+    assert_eq!(first["synced"], true, "{first}");
+    let shown = first["set"].as_array().unwrap().iter().find(|set| set[0] == 2).unwrap()[2].clone();
+    // It has something to tell, and will not for a quarter of an hour.
+    let mut talk = server.talk();
+    let until = Instant::now() + DEADLINE;
+    while talk.ask("GET /_server/now").json() == shown {
+        assert!(Instant::now() < until, "nobody looks");
+    }
+    let written = server.write(&["PUT /a 2"])[0].cursor();
+    let next = session.state();
+    assert_eq!((&next["set"], &next["synced"]), (&json!([[1, "snapshot", 2]]), &json!(true)));
+    assert_eq!(next["rev"], json!(written), "all of the tree has been told");
+}
+
+#[test]
+fn cursors_of_a_durable_server_advance_by_one_while_it_is_watched() {
+    // PROTOCOL C1, C3, O17
+    let folder = std::env::temp_dir().join(format!("halfping-own-{}", std::process::id()));
+    runtime().block_on(async {
+        let mut last = None;
+        for _ in 0..2 {
+            let options = Options { console: Console::On, ..Options::default() };
+            let (api, restored) = Api::open(&folder, options, |_| {}).unwrap();
+            assert!(last.is_none_or(|last| restored.revision == last));
+            let mut own = api.watch::<u64>("/_server/now").unwrap();
+            for _ in 0..2 {
+                // A look, and perhaps more while the disk is at it.
+                own.next().await.unwrap().unwrap();
+                let written = api.put("/a", &last).await.unwrap();
+                let next = revision(&written.cursor);
+                assert!(last.is_none_or(|last| next == last + 1), "{next} after {last:?}");
+                last = Some(next);
+            }
+            api.close().await;
+        }
+    });
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// Waits until the state is as expected.

@@ -14,9 +14,9 @@ use crate::journal::{Fault, Journal, Transaction};
 const LOG_BYTES: usize = 1 << 20;
 /// Commits in the log after which the next transaction includes a checkpoint.
 const LOG_COMMITS: usize = 1024;
-/// Revisions that one lease covers: ephemeral commits, and those of the server's own state, may
-/// take them before the next lease is written. A restart skips what is left of a lease; 2^24
-/// restarts are as many as a server will see.
+/// Revisions that one lease covers: ephemeral commits may take them before the next lease is
+/// written. A restart skips what is left of a lease; 2^24 restarts are as many as a server will
+/// see.
 const LEASE: u64 = 1 << 40;
 /// Milliseconds of names that one lease covers: these may be given before the next lease is
 /// written. A restart may skip them.
@@ -188,7 +188,6 @@ impl<J: Journal> Committer<J> {
         }
         self.newest = transaction.batch.as_ref().map_or(self.newest, |batch| batch.last);
         self.lease = transaction.lease.unwrap_or(self.lease);
-        engine.lease_own(self.lease);
         self.names_lease = transaction.names.unwrap_or(self.names_lease);
         self.ephemeral = None;
         Ok(())

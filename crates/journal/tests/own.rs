@@ -1,11 +1,11 @@
-//! The server's own state beside a journal: its commits are not in it, and yet no cursor given with
-//! one of them ever hides a durable commit.
+//! A root beside the tree, with a journal: its commits are not in the journal and take no revision
+//! of the tree. No cursor of the tree ever hides a durable commit.
 
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
 use halfping_engine::{
-    Action, Condition, Cursor, Engine, Json, Kind, Limits, Path, Regions, Revision, Submitted, Tick,
-    Timestamp, Watch, Write,
+    Action, Condition, Cursor, Engine, Epoch, Json, Kind, Limits, Path, Regions, Revision, RootId, Submitted,
+    Tick, Timestamp, Watch, Write,
 };
 use halfping_journal::{Committer, Contents, Fault, FaultKind, Journal, Memory, Settled, Transaction, open};
 use proptest::prelude::*;
@@ -48,6 +48,7 @@ impl Journal for Disk {
 struct Server {
     engine: Engine,
     committer: Committer<Disk>,
+    root: Option<RootId>,
     own: u64,
     in_line: Vec<(String, u64)>,
     transaction: Option<Transaction>,
@@ -63,18 +64,19 @@ impl Server {
         let disk = Disk { memory, fails };
         let opened = open(disk, Limits::default(), Regions::default(), Timestamp(0), &mut |_| {}).unwrap();
         let (mut engine, mut committer) = (opened.engine, opened.committer);
-        if keeps_own {
-            engine.keep_own(true);
-        }
+        let epoch = Epoch::from_random(EPOCH + 1);
+        let root = keeps_own.then(|| engine.add_root("_server", epoch, Timestamp(0)));
         assert!(committer.start(&mut engine).is_ok() || fails.is_some());
-        Server { engine, committer, own: 0, in_line: Vec::new(), transaction: None }
+        Server { engine, committer, root, own: 0, in_line: Vec::new(), transaction: None }
     }
 
-    fn commit_own(&mut self) -> bool {
+    fn commit_own(&mut self) {
+        let Some(root) = self.root else { return };
         self.own += 1;
-        let done = self.engine.commit_own(&body(&json!({ "n": self.own })), Timestamp(0));
+        let before = self.engine.revision();
+        self.engine.commit_to(root, &body(&json!({ "n": self.own })), Timestamp(0));
         self.engine.take_woken();
-        done
+        assert_eq!(self.engine.revision(), before, "it is none of the tree's");
     }
 
     fn submit(&mut self, name: &str, n: u64) {
@@ -88,6 +90,10 @@ impl Server {
     /// Writes what is waiting. Returns the journal's answer.
     fn write(&mut self) -> Option<Result<(), Fault>> {
         let transaction = self.committer.begin(&mut self.engine)?;
+        assert_eq!(transaction.lease, None);
+        if let Some(batch) = &transaction.batch {
+            assert_eq!(batch.first, self.engine.revision().next());
+        }
         let outcome = self.committer.write(&transaction);
         self.transaction = Some(transaction);
         Some(outcome)
@@ -184,9 +190,7 @@ proptest! {
         };
         for (i, step) in steps.into_iter().enumerate() {
             match step {
-                Step::Own => {
-                    server.commit_own();
-                }
+                Step::Own => server.commit_own(),
                 Step::Submit(name) => server.submit(&format!("k{name}"), i as u64),
                 Step::Write { fails, crashes } => {
                     server.committer.journal_mut().fails = server.committer.journal_mut().fails.or(fails);
@@ -223,53 +227,59 @@ proptest! {
 }
 
 #[test]
-fn what_landed_unseen_comes_after_all_that_was_told() {
+fn nothing_of_it_is_in_the_journal() {
     let mut server = Server::start(Memory::new(EPOCH), true, None);
-    assert!(server.commit_own());
-    server.submit("orders", 1);
-    server.write().unwrap().unwrap();
-    // The batch is on disk, and the disk reports a failure.
-    server.end(Err(Fault::new(FaultKind::Io, "planned"))).unwrap_err();
-    let of_batch = 1 + server.engine.revision().0 + 64;
-    while server.engine.revision().0 < of_batch + 10 {
-        assert!(server.commit_own());
+    (0..100).for_each(|_| server.commit_own());
+    for n in 0..3 {
+        server.submit("a", n);
+        let before = server.engine.revision();
+        server.write().unwrap().unwrap();
+        (0..100).for_each(|_| server.commit_own());
+        server.end(Ok(())).unwrap();
+        assert_eq!(server.engine.revision(), before.next());
     }
-    let told = server.engine.cursor(server.engine.revision());
+    let revision = server.engine.revision();
     for keeps_own in [false, true] {
-        let mut server = Server::start(server.committer.journal().memory.clone(), keeps_own, None);
-        assert_eq!(server.resumed(json!({}), told), json!({ "orders": 1 }));
+        server = Server::start(server.crash(), keeps_own, None);
+        assert_eq!(server.engine.revision(), revision);
+        assert_eq!(server.root(), json!({ "a": 2 }));
+        let own = server.engine.read(&Path::ROOT.child("_server"), 9).unwrap().value;
+        assert_eq!(own.as_deref(), keeps_own.then_some(&b"{}"[..]), "it is there anew, or not");
     }
 }
 
 #[test]
-fn a_store_that_can_only_be_read_has_no_revisions_to_spare() {
+fn a_store_that_can_only_be_read_has_it_too() {
     let mut server = Server::start(Memory::new(EPOCH), true, None);
     server.submit("a", 1);
     server.write().unwrap().unwrap();
     server.end(Ok(())).unwrap();
     let mut server = Server::start(server.crash(), true, Some(false));
-    assert!(!server.commit_own(), "where they came to could not be written down");
-    server.committer.journal_mut().fails = None;
-    server.committer.recover().unwrap();
-    server.write().unwrap().unwrap();
-    assert!(server.transaction.as_ref().unwrap().checkpoint.is_some());
-    server.end(Ok(())).unwrap();
-    assert!(server.commit_own());
+    server.commit_own();
+    let own = server.engine.read(&Path::ROOT.child("_server"), 9).unwrap().value;
+    assert_eq!(own.as_deref(), Some(&br#"{"n":1}"#[..]));
 }
 
 #[test]
-fn nothing_of_it_is_in_the_journal_and_a_restart_without_it_needs_no_lease() {
+fn a_store_with_a_lease_for_it_opens_after_the_lease_and_goes_on_by_one() {
     let mut server = Server::start(Memory::new(EPOCH), true, None);
     server.submit("a", 1);
     server.write().unwrap().unwrap();
     server.end(Ok(())).unwrap();
-    (0..100).for_each(|_| assert!(server.commit_own()));
-    let etag = server.engine.read(&Path::ROOT, 0).unwrap().revision;
-    let server = Server::start(server.crash(), false, None);
-    assert_eq!(server.root(), json!({ "a": 1 }));
-    assert_eq!(server.engine.read(&Path::ROOT.child("_server"), 9).unwrap().value, None);
-    assert!(server.engine.read(&Path::ROOT, 0).unwrap().revision >= etag);
-    let revision = server.engine.revision();
-    let server = Server::start(server.crash(), false, None);
-    assert_eq!(server.engine.revision(), revision, "there was no lease to go beyond");
+    // As it was written when its commits took revisions of the tree.
+    let lease = Revision(1 << 40);
+    let leased = Transaction { lease: Some(lease), ..Transaction::default() };
+    server.committer.journal_mut().write(&leased).unwrap();
+    let mut revision = lease;
+    for n in 2..6 {
+        server = Server::start(server.crash(), true, None);
+        let back = server.engine.revision();
+        assert!(if n == 2 { back > lease } else { back == revision }, "{back:?} after {revision:?}");
+        server.submit("a", n);
+        server.write().unwrap().unwrap();
+        server.end(Ok(())).unwrap();
+        revision = server.engine.revision();
+        assert_eq!(revision, back.next());
+        assert_eq!(server.root(), json!({ "a": n }));
+    }
 }

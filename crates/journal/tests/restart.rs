@@ -229,7 +229,7 @@ fn a_condition_that_held_before_a_restart_holds_after_it_for_what_is_still_there
         commit(&mut engine, &mut committer, &put(at, value), Timestamp(1));
     }
     let seen = engine.cursor(engine.revision());
-    let holds = |engine: &Engine, at: &str| engine.is_among(&[seen], engine.metadata(&path(at)).revision);
+    let holds = |engine: &Engine, at: &str| engine.is_among(&[seen], engine.metadata(&path(at)).cursor());
     let all = ["/d", "/v/a/q", "/v/a/p", "/v/a", "/v", "/"];
     assert!(all.iter().all(|at| holds(&engine, at)));
 

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use halfping_engine::OWN;
 use serde_json::{Map, Value};
+
+/// The name beneath which the server's own state is read.
+pub(crate) const OWN: &str = "_server";
 
 /// Names from the root.
 pub(crate) type Names = Vec<String>;
@@ -28,6 +30,11 @@ pub(crate) enum Act {
     Merge(Value),
     Patch(Value),
     Delete,
+}
+
+/// Whether a path leads to the server's own state.
+pub(crate) fn is_own(path: &[String]) -> bool {
+    path.first().is_some_and(|name| name == OWN)
 }
 
 pub(crate) fn at<'v>(root: &'v Value, path: &[String]) -> Option<&'v Value> {

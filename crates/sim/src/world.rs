@@ -10,7 +10,9 @@ mod restart;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use halfping_engine::{Condition, Cursor, Engine, Epoch, Path, Refusal, Revision, States, Tick, Timestamp};
+use halfping_engine::{
+    Condition, Cursor, Engine, Epoch, Path, Refusal, Revision, RootId, States, Tick, Timestamp,
+};
 use halfping_journal::{Committer, Transaction};
 use serde_json::Value;
 
@@ -24,6 +26,8 @@ use crate::script::{CLIENTS, Fate, If, Operation, REGIONS, Script, Settings, Wri
 const AHEAD: u64 = 5000;
 /// Cursors that are kept, to be resumed with later.
 const CURSORS: usize = 32;
+/// Where epochs of the server's own state begin: one for each start.
+const OWN_EPOCHS: u64 = 1 << 40;
 /// Frames in which everything there is to be told must have been told.
 const FRAMES: usize = 200_000;
 
@@ -38,6 +42,8 @@ struct InLine {
 struct Server {
     engine: Engine,
     committer: Committer<Kept>,
+    /// Where the engine has the server's own state.
+    own: Option<RootId>,
 }
 
 /// A cursor that was given, with what its reader had.
@@ -64,8 +70,12 @@ pub(crate) struct World {
     server: Option<Server>,
     /// What everybody may see.
     tree: Tree,
-    /// And beside it, the server's own state.
+    /// And beside it, the server's own state, how often it was committed, and how often it began.
     own: Rc<Value>,
+    own_revision: u64,
+    starts: u64,
+    /// Links into it, by generation, of which nothing was sent yet.
+    unsent: BTreeSet<u64>,
     /// Commits in line, and how many of them, from the first, are being written.
     pending: Vec<InLine>,
     taken: usize,
@@ -202,6 +212,9 @@ impl World {
             server: None,
             tree: Tree::new(),
             own: Rc::new(Value::Object(Default::default())),
+            own_revision: 1,
+            starts: 0,
+            unsent: BTreeSet::new(),
             pending: Vec::new(),
             taken: 0,
             transaction: None,
@@ -244,6 +257,11 @@ impl World {
 
     fn cursor(&self, revision: u64) -> Cursor {
         Cursor { epoch: Epoch::from_random(self.epoch), revision: Revision(revision) }
+    }
+
+    fn own_cursor(&self, revision: u64) -> Cursor {
+        let epoch = Epoch::from_random(OWN_EPOCHS + self.starts);
+        Cursor { epoch, revision: Revision(revision) }
     }
 
     fn server(&mut self) -> &mut Server {

@@ -26,23 +26,23 @@ impl Engine {
         self.stored.made = self.stored.made.saturating_add(1);
         let (made, done, since) = (self.stored.made, self.stored.done, self.stored.through);
         let mut times = Vec::new();
-        let sample = self.times.sample(TIMES_STEP_AFTER);
+        let sample = self.tree.times.sample(TIMES_STEP_AFTER);
         put_number(sample.len() as u64, &mut times);
         for (revision, at) in sample {
             put_number(revision.0, &mut times);
             put_number(at.0, &mut times);
         }
-        let Engine { regions, keys, root, root_changed, .. } = self;
+        let Engine { regions, keys, tree, .. } = self;
         let mut walk = Walk { keys, since, made, done, rows: Vec::new() };
-        walk.row(&Key::default(), *root_changed, root, &regions.root());
+        walk.row(&Key::default(), tree.changed, &mut tree.value, &regions.root());
         let mut forgotten = self.stored.forgotten.clone();
         if mutants::is("forgotten-not-told") {
             forgotten.clear();
         }
         if mutants::is("checkpoint-marks-all") {
-            self.stored.through = self.revision;
+            self.stored.through = self.tree.revision;
         }
-        Checkpoint { through: self.revision, forgotten, rows: walk.rows, times }
+        Checkpoint { through: self.tree.revision, forgotten, rows: walk.rows, times }
     }
 
     /// The store has the last checkpoint that was made.

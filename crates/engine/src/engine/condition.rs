@@ -1,6 +1,6 @@
 //! Conditions of writes: whether a resource is in the state that a client means.
 
-use crate::cursor::{Cursor, Revision};
+use crate::cursor::Cursor;
 use crate::engine::Engine;
 use crate::mutants;
 use crate::path::Path;
@@ -9,15 +9,16 @@ use crate::write::base::Base;
 
 impl Engine {
     /// Whether one of these cursors names a state in which what last changed at `changed` was as it
-    /// is now (PROTOCOL C5). A cursor that is ahead names no state yet.
-    pub fn is_among(&self, cursors: &[Cursor], changed: Revision) -> bool {
+    /// is now (PROTOCOL C5). A cursor that is ahead names no state yet, and one of another root
+    /// names none of this.
+    pub fn is_among(&self, cursors: &[Cursor], changed: Cursor) -> bool {
         let first = match mutants::is("cursor-before-the-change") {
-            true => changed.previous(),
-            false => changed,
+            true => changed.revision.previous(),
+            false => changed.revision,
         };
-        let names_it = |cursor: &Cursor| {
-            cursor.epoch == self.epoch && (first..=self.revision).contains(&cursor.revision)
-        };
+        let root = self.root_with(changed.epoch);
+        let names_it =
+            |cursor: &Cursor| cursor.revision >= first && root.is_some_and(|root| root.knows(cursor));
         cursors.iter().any(names_it)
     }
 
@@ -33,7 +34,7 @@ impl Engine {
             States::These(cursors) => {
                 found.exists()
                     && (!found.is_written_over() || mutants::is("etag-too-early"))
-                    && self.is_among(cursors, self.find(path).changed)
+                    && self.is_among(cursors, self.find(path).cursor())
             }
         };
         condition.is.as_ref().is_none_or(among) && !condition.is_not.as_ref().is_some_and(among)

@@ -6,7 +6,8 @@
 
 use bytes::Bytes;
 
-use crate::cursor::Revision;
+use crate::cursor::{Epoch, Revision};
+use crate::engine::roots::Root;
 use crate::engine::{Engine, Found, Reading};
 use crate::path::Path;
 use crate::read::delta::LOOKS_MAX;
@@ -60,6 +61,7 @@ enum Whole {
     Object {
         root: Copy,
         revision: Revision,
+        epoch: Epoch,
         time: Timestamp,
         bytes: usize,
     },
@@ -104,8 +106,8 @@ impl Engine {
     /// The same in smaller steps, for tests.
     #[doc(hidden)]
     pub fn read_in_steps_of(&mut self, path: &Path, depth: u32, step_bytes: usize) -> Result<Read, Refusal> {
-        let Found { value, changed } = self.find(path);
-        let is_small = match value {
+        let found = self.find(path);
+        let is_small = match found.value {
             Some(Value::Object(object)) if depth == u32::MAX => {
                 let (len, max) = (object.json_len(), self.limits.value_bytes);
                 if len > max {
@@ -121,8 +123,7 @@ impl Engine {
                     return Err(Refusal::value_too_large(&self.limits));
                 }
                 if fits {
-                    let time = self.times.of(changed);
-                    return Ok(Read::Now(Reading { value: Some(out.into()), revision: changed, time }));
+                    return Ok(Read::Now(found.reading(Some(out.into()))));
                 }
                 false
             }
@@ -146,20 +147,20 @@ impl Engine {
 
     /// Does a step of a copy. `None`: it is not whole yet.
     pub fn copy_on(&mut self, copying: &mut Copying) -> Result<Option<Copied>, Refusal> {
-        let Found { value, changed } = self.find(&copying.path);
-        let time = self.times.of(changed);
-        let Some(Value::Object(object)) = value else {
+        let found = self.find(&copying.path);
+        let Found { changed, root: Root { epoch, revision: now, .. }, .. } = found;
+        let (epoch, now, time) = (*epoch, *now, found.time());
+        let Some(Value::Object(object)) = found.value else {
             // Something else took its place, or nothing.
-            let value = value.map(|value| self.write(value, copying.depth)).transpose()?.map(Bytes::from);
-            let reading = Reading { value, revision: changed, time };
-            return Ok(Some(Copied(Whole::Reading(reading))));
+            let value = found.value.map(|value| self.write(value, copying.depth)).transpose()?;
+            return Ok(Some(Copied(Whole::Reading(found.reading(value.map(Bytes::from))))));
         };
         let is_same = copying.root.as_ref().is_some_and(|root| root.born == object.born);
         if !is_same || !self.notes.reaches_back_to(copying.read) {
             (copying.root, copying.bytes) = (None, 0);
             copying.read = self.notes.end();
         }
-        let root = copying.root.get_or_insert_with(|| Copy::of(object, self.revision));
+        let root = copying.root.get_or_insert_with(|| Copy::of(object, now));
         let names: Vec<_> = copying.path.segments().iter().filter_map(|name| self.keys.find(name)).collect();
         let mut looks = LOOKS_MAX;
         while let Some(note) = self.notes.at(copying.read) {
@@ -174,7 +175,7 @@ impl Engine {
         }
         let mut step = CopyStep {
             keys: &self.keys,
-            now: self.revision,
+            now,
             budget: copying.step_bytes << (copying.late_steps / STEPS_OF_A_SIZE).min(DOUBLINGS),
             large: copying.step_bytes / 4,
             bytes: copying.bytes,
@@ -188,7 +189,7 @@ impl Engine {
         }
         let root = copying.root.take_if(|_| is_whole);
         let bytes = copying.bytes;
-        Ok(root.map(|root| Copied(Whole::Object { root, revision: changed, time, bytes })))
+        Ok(root.map(|root| Copied(Whole::Object { root, revision: changed, epoch, time, bytes })))
     }
 
     /// Ends a copy, whole or not. What it returns is to be dropped without the engine: that may take long.
@@ -213,10 +214,10 @@ impl Copied {
     pub fn into_reading(self) -> Reading {
         match self.0 {
             Whole::Reading(reading) => reading,
-            Whole::Object { root, revision, time, bytes } => {
+            Whole::Object { root, revision, epoch, time, bytes } => {
                 let mut out = Vec::with_capacity(bytes + bytes / 8 + 2);
                 root.write(&mut out);
-                Reading { value: Some(out.into()), revision, time }
+                Reading { value: Some(out.into()), revision, epoch, time }
             }
         }
     }

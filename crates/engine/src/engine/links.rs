@@ -51,7 +51,7 @@ impl Engine {
         if self.has_link(session, tag) {
             return false;
         }
-        let usable = watch.since.filter(|c| c.epoch == self.epoch && c.revision <= self.revision);
+        let from = self.from(watch);
         let point = self.interest.stand(&mut self.keys, &watch.path);
         let interval_ms = watch.interval_ms;
         let link = Link {
@@ -63,15 +63,14 @@ impl Engine {
             state: State::Pending,
             priority: watch.priority,
             whole: watch.whole,
-            resumed: usable.is_some(),
+            resumed: from.is_some(),
             gone: false,
             depth: watch.depth.try_into().unwrap_or(u16::MAX),
             waits_since: 0,
-            cursor: usable.map_or(Revision::NONE, |c| c.revision),
+            cursor: from.unwrap_or(Revision::NONE),
             touches: self.interest.touches(point),
             round: 0,
-            rate: (interval_ms > 0)
-                .then(|| Box::new(Rate { interval_ms, due: Tick(0), known: Revision::NONE })),
+            rate: (interval_ms > 0).then(|| Box::new(Rate { interval_ms, due: Tick(0), known: None })),
             walk: None,
         };
         let id = self.links.add(link);
@@ -82,6 +81,16 @@ impl Engine {
             self.woken.push(session);
         }
         true
+    }
+
+    /// What the reader of a new link has, if that is known. A root beside the tree is sent whole.
+    fn from(&self, watch: &Watch) -> Option<Revision> {
+        if watch.from_now {
+            return Some(self.find(&watch.path).changed);
+        }
+        let root = self.root_of(&watch.path);
+        let is_of_tree = root.epoch == self.tree.epoch || mutants::is("own-resumed");
+        watch.since.filter(|cursor| is_of_tree && self.tree.knows(cursor)).map(|c| c.revision)
     }
 
     /// Whether there is room for one more link; else the limit that is in its way, and how much that is.
@@ -143,10 +152,11 @@ impl Engine {
         }
     }
 
-    /// The cursor that resumes all links of a synced session: everything up to it has been shown. It does not go back.
+    /// The revision of the tree that resumes all links of a synced session into it: everything up
+    /// to it has been shown. It does not go back.
     pub fn resume_point(&self, session: SessionId) -> Revision {
         let known = self.session(session).known().filter(|_| !mutants::is("resume-too-new"));
-        known.unwrap_or(self.revision)
+        known.unwrap_or(self.tree.revision)
     }
 
     /// When the session will have something to say without another commit: a link that waits for its rate.

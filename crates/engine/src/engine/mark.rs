@@ -6,14 +6,13 @@
 
 use std::collections::VecDeque;
 
-use crate::cursor::Revision;
 use crate::engine::Engine;
+use crate::engine::roots::Root;
 use crate::mutants;
 use crate::read::delta::LOOKS_MAX;
 use crate::read::interest::PointId;
 use crate::read::link::Link;
-use crate::read::session::SessionId;
-use crate::times::Timestamp;
+use crate::read::session::{News, SessionId};
 use crate::tree::garbage::{Husks, SLOTS_AT_ONCE};
 
 /// Links put in line, or places touched, in one step: half a millisecond or so.
@@ -60,9 +59,8 @@ struct Task {
     point: PointId,
     /// All places beneath it are to be touched; else the links that were idle here are to be put in line.
     beneath: bool,
-    /// The commit that began it, and its time. Later ones may have joined.
-    at: Revision,
-    time: Timestamp,
+    /// The commit that began it. Later ones may have joined.
+    news: News,
 }
 
 impl Marking {
@@ -78,24 +76,23 @@ impl Marking {
 
 impl Engine {
     /// Hands the idle links of all touched places to their sessions, or as many as one step does. A link that is pending already costs nothing.
-    pub(crate) fn mark(&mut self, now: Timestamp) {
-        let at = self.revision;
+    pub(crate) fn mark(&mut self, news: News) {
         let mut touched = std::mem::take(&mut self.touched);
-        touched.drain(..).for_each(|point| self.touch(point, at, now));
+        touched.drain(..).for_each(|point| self.touch(point, news));
         self.touched = touched;
         let mut roots = std::mem::take(&mut self.beneath);
         for point in roots.drain(..).filter(|point| self.interest.plan_walk(*point)) {
             self.marking.walks += 1;
-            self.marking.tasks.push_back(Task { point, beneath: true, at, time: now });
+            self.marking.tasks.push_back(Task { point, beneath: true, news });
         }
         self.beneath = roots;
         self.mark_on();
     }
 
     /// Takes the idle links off a place.
-    fn touch(&mut self, point: PointId, at: Revision, time: Timestamp) {
-        if self.interest.touch(point, self.revision) {
-            self.marking.tasks.push_back(Task { point, beneath: false, at, time });
+    fn touch(&mut self, point: PointId, news: News) {
+        if self.interest.touch(point, news.at) {
+            self.marking.tasks.push_back(Task { point, beneath: false, news });
         }
     }
 
@@ -103,14 +100,14 @@ impl Engine {
     fn mark_on(&mut self) {
         let mut left = self.pace.marks;
         while left > 0
-            && let Some(Task { point, beneath, at, time }) = self.marking.tasks.front()
+            && let Some(Task { point, beneath, news }) = self.marking.tasks.front()
         {
-            let (point, beneath, at, time) = (*point, *beneath, *at, *time);
+            let (point, beneath, news) = (*point, *beneath, *news);
             let mut turn = if beneath { left } else { left.min(MARKS_IN_TURN) };
             left -= turn;
             let is_done = match beneath {
-                true => self.walk_on(point, at, time, &mut turn),
-                false => self.line_up_on(point, at, time, &mut turn),
+                true => self.walk_on(point, news, &mut turn),
+                false => self.line_up_on(point, news, &mut turn),
             };
             left += turn;
             if is_done {
@@ -129,11 +126,11 @@ impl Engine {
     }
 
     /// Touches places beneath one. Says whether that was the last.
-    fn walk_on(&mut self, root: PointId, at: Revision, time: Timestamp, left: &mut usize) -> bool {
+    fn walk_on(&mut self, root: PointId, news: News, left: &mut usize) -> bool {
         self.interest.begin_walk(root);
         while let Some(point) = self.interest.next_of_walk() {
             *left = left.saturating_sub(1);
-            self.touch(point, at, time);
+            self.touch(point, news);
             if *left == 0 {
                 return false;
             }
@@ -143,7 +140,7 @@ impl Engine {
     }
 
     /// Puts links in line that were idle at a place. Says whether that was the last.
-    fn line_up_on(&mut self, point: PointId, at: Revision, time: Timestamp, left: &mut usize) -> bool {
+    fn line_up_on(&mut self, point: PointId, news: News, left: &mut usize) -> bool {
         while *left > 0 {
             let Some(id) = self.interest.due(point) else { return true };
             *left -= 1;
@@ -154,7 +151,7 @@ impl Engine {
                 continue;
             }
             if let Some(owner) = &mut self.sessions[session as usize] {
-                owner.enqueue(&mut self.links, id, at, time);
+                owner.enqueue(&mut self.links, id, news);
                 self.wake(SessionId(session));
             }
         }
@@ -211,7 +208,7 @@ impl Engine {
             false => self.mark_on(),
             true => self.take_apart(self.pace.slots),
         }
-        self.garbage.take_husks()
+        self.tree.garbage.take_husks()
     }
 
     /// Marks so many links and takes apart so many slots at a time, and ends the turn of a session after so many looks, where the defaults
@@ -222,21 +219,21 @@ impl Engine {
     }
 
     fn has_garbage(&self) -> bool {
-        !self.garbage.is_empty()
-            || self.garbage.has_husks()
-            || self.own.as_ref().is_some_and(|own| !own.garbage.is_empty())
+        let has_garbage = |root: &Root| !root.garbage.is_empty() || root.garbage.has_husks();
+        self.roots().any(has_garbage)
     }
 
     /// Takes apart so many slots of removed objects.
     pub(crate) fn take_apart(&mut self, slots: usize) {
-        match &mut self.own {
-            Some(own) if self.garbage.is_empty() => {
-                own.garbage.take_apart(&mut self.keys, &mut own.tombstones, slots);
-                if own.garbage.has_husks() {
-                    self.garbage.add_husk(own.garbage.take_husks());
-                }
+        if !self.tree.garbage.is_empty() {
+            return self.tree.take_apart(&mut self.keys, slots);
+        }
+        let mut roots = self.beside.iter_mut().map(|beside| &mut beside.root);
+        if let Some(root) = roots.find(|root| !root.garbage.is_empty()) {
+            root.take_apart(&mut self.keys, slots);
+            if root.garbage.has_husks() {
+                self.tree.garbage.add_husk(root.garbage.take_husks());
             }
-            _ => self.garbage.take_apart(&mut self.keys, &mut self.tombstones, slots),
         }
     }
 

@@ -5,8 +5,8 @@ mod condition;
 pub(crate) mod copy;
 mod links;
 mod mark;
-pub(crate) mod own;
 pub(crate) mod restore;
+pub(crate) mod roots;
 mod serve;
 pub(crate) mod standing;
 pub(crate) mod submit;
@@ -17,20 +17,19 @@ use bytes::Bytes;
 
 use crate::cursor::{Cursor, Epoch, Revision};
 use crate::engine::mark::{Marking, Pace};
-use crate::engine::own::Own;
+use crate::engine::roots::{Beside, Root};
 use crate::limits::Limits;
 use crate::path::Path;
 use crate::read::interest::{self, Interest, PointId};
 use crate::read::link::Links;
-use crate::read::session::{Session, SessionId};
+use crate::read::session::{News, Session, SessionId};
 use crate::read::sharing::{Quiet, Sharing};
 use crate::refusal::Refusal;
 use crate::rows::Stored;
-use crate::times::{Times, Timestamp};
-use crate::tree::garbage::Garbage;
+use crate::times::Timestamp;
+use crate::tree::Value;
 use crate::tree::key::{KeyId, Keys};
 use crate::tree::notes::Notes;
-use crate::tree::{Object, Value};
 use crate::write::action::{Action, Write, Written, check};
 use crate::write::apply::Applying;
 use crate::write::base::Base;
@@ -46,6 +45,8 @@ pub struct Reading {
     pub value: Option<Bytes>,
     /// When it, or anything beneath it, last changed (or went away).
     pub revision: Revision,
+    /// The history that the revision belongs to.
+    pub epoch: Epoch,
     /// When that was, by the clock.
     pub time: Timestamp,
 }
@@ -57,12 +58,28 @@ pub struct Metadata {
     pub len: Option<usize>,
     /// When it, or anything beneath it, last changed (or went away).
     pub revision: Revision,
+    /// The history that the revision belongs to.
+    pub epoch: Epoch,
+}
+
+impl Reading {
+    /// The name of the state that was read, for clients.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { epoch: self.epoch, revision: self.revision }
+    }
+}
+
+impl Metadata {
+    /// The name of that state, for clients.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { epoch: self.epoch, revision: self.revision }
+    }
 }
 
 /// Numbers of a running engine, for its operator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// The newest revision.
+    /// The newest revision of the tree.
     pub revision: Revision,
     /// Bytes of the whole tree as JSON.
     pub tree_bytes: usize,
@@ -106,12 +123,10 @@ pub struct Stats {
 /// submitted, writes it, and has it [applied](Engine::settle), or [forgotten](Engine::abandon) if that failed.
 pub struct Engine {
     pub(crate) limits: Limits,
-    pub(crate) epoch: Epoch,
     pub(crate) keys: Keys,
-    pub(crate) root: Value,
-    pub(crate) revision: Revision,
-    pub(crate) root_changed: Revision,
-    pub(crate) times: Times,
+    pub(crate) tree: Root,
+    /// Roots beside the tree, by their numbers.
+    pub(crate) beside: Vec<Beside>,
     pub(crate) interest: Interest,
     pub(crate) links: Links,
     pub(crate) sharing: Sharing,
@@ -119,11 +134,8 @@ pub struct Engine {
     pub(crate) sessions: Vec<Option<Session>>,
     free_sessions: Vec<SessionId>,
     pub(crate) woken: Vec<SessionId>,
-    pub(crate) tombstones: usize,
     /// Links that are still to be marked.
     pub(crate) marking: Marking,
-    /// Removed objects that are still to be taken apart.
-    pub(crate) garbage: Garbage,
     pub(crate) pace: Pace,
     pub(crate) pending: Pending,
     pub(crate) regions: Regions,
@@ -132,8 +144,6 @@ pub struct Engine {
     /// Links that are in the middle of a walk, and what they have to know of each other's objects.
     pub(crate) walks: usize,
     pub(crate) notes: Notes,
-    /// The server's own state, if it is kept.
-    pub(crate) own: Option<Box<Own>>,
     /// See [`EPHEMERAL_ROOM`].
     pub(crate) room: u64,
     /// Looks of the turn that is on its way (see [`Engine::next`]).
@@ -149,21 +159,33 @@ pub struct Engine {
 pub(crate) struct Found<'t> {
     pub(crate) value: Option<&'t Value>,
     pub(crate) changed: Revision,
+    /// The root that the path descends from.
+    pub(crate) root: &'t Root,
+}
+
+impl Found<'_> {
+    pub(crate) fn time(&self) -> Timestamp {
+        self.root.times.of(self.changed)
+    }
+
+    /// A reading of it, with this for its value.
+    fn reading(&self, value: Option<Bytes>) -> Reading {
+        let (revision, epoch) = (self.changed, self.root.epoch);
+        Reading { value, revision, epoch, time: self.time() }
+    }
+
+    fn cursor(&self) -> Cursor {
+        Cursor { epoch: self.root.epoch, revision: self.changed }
+    }
 }
 
 impl Engine {
     /// An empty tree. Its root is the first commit of the epoch.
     pub fn new(limits: Limits, epoch: Epoch, now: Timestamp) -> Engine {
-        let first = Revision(1);
-        let mut times = Times::new(now);
-        times.note(first, now);
         Engine {
-            epoch,
             keys: Keys::default(),
-            root: Value::Object(Box::new(Object::new(first, 0))),
-            revision: first,
-            root_changed: first,
-            times,
+            tree: Root::new(epoch, now),
+            beside: Vec::new(),
             interest: Interest::new(),
             links: Links::default(),
             sharing: Sharing::new(limits.shared_encoding_bytes),
@@ -171,9 +193,7 @@ impl Engine {
             sessions: Vec::new(),
             free_sessions: Vec::new(),
             woken: Vec::new(),
-            tombstones: 0,
             marking: Marking::default(),
-            garbage: Garbage::default(),
             pace: Pace::default(),
             pending: Pending::default(),
             regions: Regions::default(),
@@ -182,7 +202,6 @@ impl Engine {
             walks: 0,
             notes: Notes::new(limits.walk_notes_bytes),
             limits,
-            own: None,
             room: crate::engine::submit::EPHEMERAL_ROOM,
             looked: Cell::new(0),
             touched: Vec::new(),
@@ -196,14 +215,14 @@ impl Engine {
         &self.limits
     }
 
-    /// The newest revision.
+    /// The newest revision of the tree.
     pub fn revision(&self) -> Revision {
-        self.revision
+        self.tree.revision
     }
 
-    /// The name of a state, to be handed to clients.
+    /// The name of a state of the tree, to be handed to clients.
     pub fn cursor(&self, revision: Revision) -> Cursor {
-        Cursor { epoch: self.epoch, revision }
+        Cursor { epoch: self.tree.epoch, revision }
     }
 
     /// Applies all writes as one commit, or none of them. A commit that changes nothing takes no
@@ -217,10 +236,12 @@ impl Engine {
 
     /// Takes note of what the clock reads. Nobody is told a time any more that it was set back from.
     pub(crate) fn read_clock(&mut self, now: Timestamp) {
-        if self.times.read(now) {
+        let mut is_back = false;
+        self.roots_mut().for_each(|root| is_back |= root.times.read(now));
+        if is_back {
             let frames =
                 std::mem::replace(&mut self.sharing, Sharing::new(self.limits.shared_encoding_bytes));
-            self.garbage.add_husk(frames);
+            self.tree.garbage.add_husk(frames);
         }
     }
 
@@ -231,7 +252,7 @@ impl Engine {
         (change, created): (Change, Vec<bool>),
         now: Timestamp,
     ) -> Vec<Written> {
-        self.apply(change, self.revision.next(), now);
+        self.apply(change, self.tree.revision.next(), now);
         writes.iter().zip(created).map(|(w, created)| self.written(&w.path, created)).collect()
     }
 
@@ -243,7 +264,7 @@ impl Engine {
     /// before.
     pub(crate) fn work_out(&self, writes: &[Write], over: &Change) -> Result<(Change, Vec<bool>), Refusal> {
         check(writes, &self.limits)?;
-        let base = Base::new(&self.root, over);
+        let base = Base::new(&self.tree.value, over);
         let mut overlay = Overlay::new(base, &self.keys, &self.limits);
         let mut created = Vec::with_capacity(writes.len());
         for write in writes {
@@ -258,7 +279,7 @@ impl Engine {
                 Action::Delete => overlay.delete(&write.path)?,
             }
         }
-        overlay.check(self.root.json_len() + self.pending.laid.added_bytes)?;
+        overlay.check(self.tree.value.json_len() + self.pending.laid.added_bytes)?;
         Ok((overlay.change, created))
     }
 
@@ -269,18 +290,18 @@ impl Engine {
             limits: &self.limits,
             interest: &self.interest,
             touched: &mut self.touched,
-            tombstones: &mut self.tombstones,
+            tombstones: &mut self.tree.tombstones,
             forgotten: &mut self.stored.forgotten,
             notes: (self.walks > 0).then_some(&mut self.notes),
             beneath: &mut self.beneath,
-            garbage: &mut self.garbage,
+            garbage: &mut self.tree.garbage,
             removals: REMOVALS_MAX,
             names: Vec::new(),
         };
-        if applying.apply(&mut self.keys, &mut self.root, change, Some(interest::ROOT)) {
-            (self.revision, self.root_changed) = (at, at);
-            self.times.note(at, now);
-            self.mark(now);
+        if applying.apply(&mut self.keys, &mut self.tree.value, change, Some(interest::ROOT)) {
+            (self.tree.revision, self.tree.changed) = (at, at);
+            self.tree.times.note(at, now);
+            self.mark(News { at, time: now, is_of_tree: true });
         }
         self.take_apart_some();
     }
@@ -298,15 +319,15 @@ impl Engine {
 
     /// Length and revision of what is at a path. It costs the same whatever is there.
     pub fn metadata(&self, path: &Path) -> Metadata {
-        let Found { value, changed } = self.find(path);
-        Metadata { len: value.map(Value::json_len), revision: changed }
+        let Found { value, changed, root } = self.find(path);
+        Metadata { len: value.map(Value::json_len), revision: changed, epoch: root.epoch }
     }
 
     /// What is at a path, `depth` levels of objects deep.
     pub fn read(&self, path: &Path, depth: u32) -> Result<Reading, Refusal> {
-        let Found { value, changed } = self.find(path);
-        let value = value.map(|value| self.write(value, depth)).transpose()?;
-        Ok(Reading { value: value.map(Bytes::from), revision: changed, time: self.times.of(changed) })
+        let found = self.find(path);
+        let value = found.value.map(|value| self.write(value, depth)).transpose()?;
+        Ok(found.reading(value.map(Bytes::from)))
     }
 
     /// Bytes of the whole value that is at a path.
@@ -346,45 +367,43 @@ impl Engine {
 
     pub(crate) fn follow(&self, names: impl Iterator<Item = Option<KeyId>>) -> Found<'_> {
         let mut names = names.peekable();
-        let own = self.own.as_ref().filter(|own| names.peek() == Some(&Some(own.key)));
-        let (mut value, mut changed) = match own {
-            Some(own) => (&own.value, own.changed),
-            None => (&self.root, self.root_changed),
-        };
-        for key in names.skip(usize::from(own.is_some())) {
+        let beside = self.beside(names.peek().copied().flatten());
+        let root = beside.unwrap_or(&self.tree);
+        let (mut value, mut changed) = (&root.value, root.changed);
+        for key in names.skip(usize::from(beside.is_some())) {
             let Value::Object(object) = value else {
                 // A value has taken the place of whatever there was.
-                return Found { value: None, changed };
+                return Found { value: None, changed, root };
             };
             let Some(slot) = key.and_then(|key| object.find(key)) else {
                 // Never there, or so long ago that it is forgotten.
-                return Found { value: None, changed: object.born.max(object.floor) };
+                return Found { value: None, changed: object.born.max(object.floor), root };
             };
             let member = object.slot(slot);
             changed = member.changed;
             value = &member.value;
             if !value.is_live() {
-                return Found { value: None, changed };
+                return Found { value: None, changed, root };
             }
         }
-        Found { value: Some(value), changed }
+        Found { value: Some(value), changed, root }
     }
 
-    /// When a revision was committed.
-    pub fn time_of(&self, revision: Revision) -> Timestamp {
-        self.times.of(revision)
+    /// When the commit was made that led to a state.
+    pub fn time_of(&self, state: Cursor) -> Timestamp {
+        self.root_with(state.epoch).map_or(Timestamp(0), |root| root.times.of(state.revision))
     }
 
     /// Numbers for the operator.
     pub fn stats(&self) -> Stats {
         Stats {
-            revision: self.revision,
-            tree_bytes: self.root.json_len(),
-            tombstones: self.tombstones,
+            revision: self.tree.revision,
+            tree_bytes: self.tree.value.json_len(),
+            tombstones: self.tree.tombstones,
             tombstone_bytes: self.keys.buried_bytes(),
             names: self.keys.len(),
             walk_notes_bytes: self.notes.bytes(),
-            garbage: self.garbage.slots(),
+            garbage: self.tree.garbage.slots(),
             sessions: self.sessions.len() - self.free_sessions.len(),
             links: self.links.len(),
             places: self.interest.len(),
@@ -396,14 +415,11 @@ impl Engine {
     /// Checks what must hold between calls.
     #[cfg(test)]
     pub(crate) fn check(&self) {
-        let Value::Object(root) = &self.root else { panic!("the root is an object") };
-        root.check(&self.keys);
-        assert_eq!(root.tombstones_beneath() + self.garbage.tombstones(), self.tombstones);
-        Base::new(&self.root, &self.pending.laid.over).check(&self.keys);
-        if let Some(own) = &self.own {
-            let Value::Object(value) = &own.value else { panic!("the server's own state is an object") };
+        Base::new(&self.tree.value, &self.pending.laid.over).check(&self.keys);
+        for root in self.roots() {
+            let Value::Object(value) = &root.value else { panic!("a root is an object") };
             value.check(&self.keys);
-            assert_eq!(value.tombstones_beneath() + own.garbage.tombstones(), own.tombstones);
+            assert_eq!(value.tombstones_beneath() + root.garbage.tombstones(), root.tombstones);
         }
     }
 }

@@ -93,7 +93,7 @@ impl Restoring {
         if changed > open.changed {
             return corrupt("a row is newer than the one above it");
         }
-        self.engine.tombstones += usize::from(!value.is_live());
+        self.engine.tree.tombstones += usize::from(!value.is_live());
         let key = self.engine.keys.hold(name);
         open.members.push((place, Member { key, changed, value }));
         Ok(())
@@ -112,7 +112,7 @@ impl Restoring {
         if !self.open.is_empty() {
             return self.add(&name, place, changed, value);
         }
-        (self.engine.root, self.engine.root_changed) = (value, changed);
+        (self.engine.tree.value, self.engine.tree.changed) = (value, changed);
         Ok(())
     }
 
@@ -122,16 +122,16 @@ impl Restoring {
             self.close()?;
         }
         let engine = &mut self.engine;
-        engine.revision = through;
+        engine.tree.revision = through;
         (engine.stored.through, engine.stored.made, engine.stored.done) = (through, 1, 1);
-        engine.times = Times::default();
+        engine.tree.times = Times::default();
         let mut input = Input::new(times);
         for _ in 0..input.count()? {
             let (revision, at) = (input.whole_revision()?, Timestamp(input.number()?));
-            engine.times.read(at);
-            engine.times.note(revision, at);
+            engine.tree.times.read(at);
+            engine.tree.times.note(revision, at);
         }
-        match engine.root_changed <= through {
+        match engine.tree.changed <= through {
             true => Ok(()),
             false => corrupt("the rows are newer than they are said to be"),
         }
@@ -146,14 +146,14 @@ impl Restoring {
             if matches!(change, Change::Leaf(_)) {
                 return corrupt("a commit makes the root a value without members");
             }
-            if revision <= self.engine.revision && again.is_none() {
+            if revision <= self.engine.tree.revision && again.is_none() {
                 return corrupt("a commit is older than the state that it changes");
             }
-            let revision = again.map_or(revision, |first| first.max(self.engine.revision.next()));
-            self.engine.times.read(at);
+            let revision = again.map_or(revision, |first| first.max(self.engine.tree.revision.next()));
+            self.engine.tree.times.read(at);
             self.engine.apply(change, revision, at);
             // Also when it made no difference: its number is taken.
-            self.engine.revision = revision;
+            self.engine.tree.revision = revision;
             commits += 1;
         }
         Ok(commits)
@@ -161,7 +161,7 @@ impl Restoring {
 
     /// The newest revision so far.
     pub fn revision(&self) -> Revision {
-        self.engine.revision
+        self.engine.tree.revision
     }
 
     /// What was ephemeral is gone, as of this revision: whoever has seen any of it will be told. `regions`: which parts that were, and which
@@ -173,25 +173,25 @@ impl Restoring {
             if mutants::is("not-buried") {
                 break;
             }
-            let (keys, tombstones) = (&mut engine.keys, &mut engine.tombstones);
+            let (keys, tombstones) = (&mut engine.keys, &mut engine.tree.tombstones);
             let mut losing = Losing { keys, tombstones, taken: &mut taken, at };
-            if let Value::Object(root) = &mut engine.root {
+            if let Value::Object(root) = &mut engine.tree.value {
                 losing.beneath(root, pattern.segments());
             }
         }
-        engine.revision = at;
+        engine.tree.revision = at;
         if !ephemeral.is_empty() {
-            engine.root_changed = at;
+            engine.tree.changed = at;
         }
-        engine.times.read(self.now);
-        engine.times.note(at, self.now);
+        engine.tree.times.read(self.now);
+        engine.tree.times.note(at, self.now);
         taken
     }
 
     /// The engine, with these parts ephemeral from now on.
     pub fn finish(mut self, regions: Regions) -> Engine {
         self.engine.regions = regions;
-        self.engine.times.read(self.now);
+        self.engine.tree.times.read(self.now);
         self.engine
     }
 }
@@ -220,7 +220,7 @@ fn read_value(
                 let key = engine.keys.hold(input.str()?);
                 let changed = input.revision(changed)?;
                 let value = read_value(input, changed, engine, depth + 1)?;
-                engine.tombstones += usize::from(!value.is_live());
+                engine.tree.tombstones += usize::from(!value.is_live());
                 members.push(Member { key, changed, value });
             }
             let mut names: Vec<_> = members.iter().map(|member| member.key).collect();

@@ -121,7 +121,7 @@ impl Engine {
         self.links[id].gone = frame.kind == Kind::Gone;
         if shared && frame.revision.is_some() {
             let gone = self.sharing.keep(&wish, touched, &frame, self.links[id].cursor);
-            gone.into_iter().for_each(|frames| self.garbage.add_husk(frames));
+            gone.into_iter().for_each(|frames| self.tree.garbage.add_husk(frames));
         }
         // A reader's first frame stands for its state, not for updates that it missed.
         let conflated = if wish.from == Revision::NONE { 0 } else { conflated };
@@ -154,8 +154,10 @@ impl Engine {
         let link = &self.links[id];
         let was_walking = walking.is_some();
         let depth = link.depth().unwrap_or(u32::MAX);
-        let Found { value, changed } = self.find_point(link.point, names);
-        let time = self.times.of(changed);
+        let found = self.find_point(link.point, names);
+        let time = found.time();
+        let Found { value, changed, root } = found;
+        let (epoch, now) = (root.epoch, root.revision);
         let budget = self.limits.slice_bytes;
         // Where another value stands now, what was sent of the old one is no part of it.
         let lost = walking.take_if(|walk| !walk.continues(value, &self.notes)).is_some();
@@ -173,7 +175,7 @@ impl Engine {
             };
             self.looked.update(|looks| looks + gone.looks);
             let removal =
-                || Some(Ok(Frame::new(Kind::Merge, removal(&self.keys, &gone.members), None, time)));
+                || Some(Ok(Frame::new(Kind::Merge, removal(&self.keys, &gone.members), epoch, None, time)));
             if let (Some(walk), true) = (&mut *walking, gone.is_full) {
                 walk.tell_apart(&gone);
                 return removal();
@@ -181,13 +183,13 @@ impl Engine {
             let max = walking.as_ref().map_or(budget, |walk| walk.delta_bytes(budget));
             match (self.tell(value, changed, reader, &gone, max, link.whole), &mut *walking) {
                 (Telling::Slices { anew: false }, Some(walk)) => {
-                    if !walk.begin_round(&gone, self.revision, &self.notes) {
+                    if !walk.begin_round(&gone, now, &self.notes) {
                         return removal();
                     }
                 }
                 (Telling::Slices { anew }, _) => {
                     let base = if anew { Revision::NONE } else { since };
-                    *walking = Some(Box::new(Walk::new(base, self.revision, &self.notes)));
+                    *walking = Some(Box::new(Walk::new(base, now, &self.notes)));
                 }
                 (telling, _) => {
                     *walking = None;
@@ -205,8 +207,8 @@ impl Engine {
                     if absent && link.gone {
                         return None;
                     }
-                    return made
-                        .map(|made| made.map(|(kind, body)| Frame::new(kind, body, Some(changed), time)));
+                    let frame = |(kind, body)| Frame::new(kind, body, epoch, Some(changed), time);
+                    return made.map(|made| made.map(frame));
                 }
             }
         }
@@ -228,7 +230,7 @@ impl Engine {
             let start = walk.start.min(changed);
             walk.end_round(if mutants::is("walk-ends-late") { changed } else { start });
         }
-        Some(Ok(Frame::new(kind, body, complete.then_some(changed), time)))
+        Some(Ok(Frame::new(kind, body, epoch, complete.then_some(changed), time)))
     }
 
     fn tell(

@@ -2,7 +2,6 @@
 
 use crate::cursor::Revision;
 use crate::engine::Engine;
-use crate::engine::own;
 use crate::mutants;
 use crate::path::Path;
 use crate::refusal::Refusal;
@@ -76,7 +75,7 @@ impl Engine {
     /// Applies an ephemeral commit at once, before those in line. Objects need room for its members beside theirs.
     fn commit_between(&mut self, writes: &[Write], now: Timestamp) -> Result<Vec<Written>, Refusal> {
         let worked_out = self.work_out(writes, &Change::Keep)?;
-        let base = Base::new(&self.root, &self.pending.laid.over);
+        let base = Base::new(&self.tree.value, &self.pending.laid.over);
         overlay::check(&worked_out.0, base, &self.keys, &self.limits, &mut Vec::new())?;
         Ok(self.carry_out(writes, worked_out, now))
     }
@@ -84,19 +83,19 @@ impl Engine {
     /// The last revision that a commit has, or will have.
     fn newest_given(&self) -> Revision {
         match mutants::is("revision-reused") {
-            true => self.revision,
-            false => self.revision.max(self.pending.last()),
+            true => self.tree.revision,
+            false => self.tree.revision.max(self.pending.last()),
         }
     }
 
     fn prepare(&self, writes: &[Write], now: Timestamp) -> Result<Prepared, Refusal> {
         let (change, created) = self.work_out(writes, &self.pending.laid.over)?;
-        let change = effective(&self.keys, change, Base::new(&self.root, &self.pending.laid.over));
+        let change = effective(&self.keys, change, Base::new(&self.tree.value, &self.pending.laid.over));
         let revision = match change {
             Change::Keep => Revision::NONE,
             _ => Revision(self.newest_given().0 + 1 + self.ephemeral_room()),
         };
-        let base = Base::new(&self.root, &self.pending.laid.over);
+        let base = Base::new(&self.tree.value, &self.pending.laid.over);
         let record = match self.regions.durable_part(&self.keys, &change, base) {
             Change::Keep => None,
             durable => Some(Record::write(revision, now, &durable)),
@@ -105,9 +104,9 @@ impl Engine {
         Ok(Prepared { revision, at: now, change, writes, record })
     }
 
-    /// Whether there are commits that no journal is told of: those of ephemeral regions, and of the server's own state.
+    /// Whether there are commits that no journal is told of: those of ephemeral regions.
     pub fn has_ephemeral(&self) -> bool {
-        !self.regions.is_empty() || self.own.is_some()
+        !self.regions.is_empty()
     }
 
     /// All commits that were submitted since the last time, to be written to the journal. `None` when there are none, or when the last ones
@@ -127,7 +126,7 @@ impl Engine {
         debug_assert!(self.woken.is_empty(), "the woken sessions of the last call were not taken");
         let (settled, laid) = self.pending.settle(members);
         if let Some(laid) = laid.filter(Laid::is_large) {
-            self.garbage.add_husk(laid);
+            self.tree.garbage.add_husk(laid);
         }
         settled.into_iter().map(|waiting| waiting.map(|prepared| self.perform(prepared))).collect()
     }
@@ -144,11 +143,7 @@ impl Engine {
 
     /// Revisions that are left free before each durable one, so that ephemeral commits need not wait for the disk.
     fn ephemeral_room(&self) -> u64 {
-        match (self.regions.is_empty(), &self.own) {
-            (false, _) => self.room,
-            (true, Some(_)) => self.room.min(own::ROOM),
-            (true, None) => 0,
-        }
+        if self.regions.is_empty() { 0 } else { self.room }
     }
 
     /// Leaves so many revisions free before each durable commit, where the default is more than a test could use up.
@@ -164,7 +159,7 @@ impl Engine {
         matches!(self.follow(holder).value, Some(Value::Object(_)))
     }
 
-    pub(crate) fn has_room(&self) -> bool {
-        self.pending.first().is_none_or(|first| self.revision.next() < first)
+    fn has_room(&self) -> bool {
+        self.pending.first().is_none_or(|first| self.tree.revision.next() < first)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::cursor::Revision;
+use crate::cursor::{Cursor, Epoch, Revision};
 use crate::refusal::Refusal;
 use crate::times::Timestamp;
 
@@ -46,6 +46,8 @@ pub struct Frame {
     pub body: Bytes,
     /// The state that it leads to; `None` when more frames are needed to reach one (PROTOCOL S5).
     pub revision: Option<Revision>,
+    /// The history that the revision belongs to.
+    pub epoch: Epoch,
     /// When the newest change in it was committed.
     pub time: Timestamp,
     encodings: [OnceLock<Encoding>; ENCODINGS],
@@ -60,8 +62,20 @@ struct Encoding {
 }
 
 impl Frame {
-    pub(crate) fn new(kind: Kind, body: Vec<u8>, revision: Option<Revision>, time: Timestamp) -> Arc<Frame> {
-        Arc::new(Frame { kind, body: body.into(), revision, time, encodings: Default::default() })
+    pub(crate) fn new(
+        kind: Kind,
+        body: Vec<u8>,
+        epoch: Epoch,
+        revision: Option<Revision>,
+        time: Timestamp,
+    ) -> Arc<Frame> {
+        let encodings = Default::default();
+        Arc::new(Frame { kind, body: body.into(), revision, epoch, time, encodings })
+    }
+
+    /// The name of the state that it leads to, for clients.
+    pub fn cursor(&self) -> Option<Cursor> {
+        Some(Cursor { epoch: self.epoch, revision: self.revision? })
     }
 
     /// The frame in one of a transport's encodings, made by the first reader that asks. `which` is the transport's own number, below

@@ -86,8 +86,9 @@ pub(crate) struct Rate {
     pub(crate) interval_ms: u64,
     /// Not before then.
     pub(crate) due: Tick,
-    /// While it waits: up to where its reader has everything.
-    pub(crate) known: Revision,
+    /// While it waits: up to where its reader has everything of the tree; `None` beneath another
+    /// root.
+    pub(crate) known: Option<Revision>,
 }
 
 /// What a new link is to show, and from where on.
@@ -97,6 +98,8 @@ pub struct Watch {
     pub path: Path,
     /// What the reader has. A cursor that cannot be used is as good as none.
     pub since: Option<Cursor>,
+    /// Whatever the reader has, it is told only what changes from now on.
+    pub from_now: bool,
     /// Levels of objects to show beneath the resource.
     pub depth: u32,
     /// Whole values only.
@@ -111,7 +114,8 @@ impl Watch {
     /// Everything at a path, from the start.
     pub fn new(path: Path) -> Watch {
         let priority = Priority::default();
-        Watch { path, since: None, depth: u32::MAX, whole: false, interval_ms: 0, priority }
+        let (since, from_now) = (None, false);
+        Watch { path, since, from_now, depth: u32::MAX, whole: false, interval_ms: 0, priority }
     }
 }
 

@@ -13,6 +13,15 @@ use crate::times::{Tick, Timestamp};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SessionId(pub u32);
 
+/// A commit that links have to tell of.
+#[derive(Clone, Copy)]
+pub(crate) struct News {
+    pub(crate) at: Revision,
+    pub(crate) time: Timestamp,
+    /// It changed the tree, of whose revisions a cursor for a whole session is one.
+    pub(crate) is_of_tree: bool,
+}
+
 /// What every commit and every pull looks at comes first, and lies in one line of the processor's cache.
 #[repr(C, align(64))]
 pub(crate) struct Session {
@@ -87,7 +96,8 @@ impl Queue {
 #[derive(Default)]
 struct Waiting {
     by_due: BTreeSet<(Tick, LinkId)>,
-    /// Up to where their readers have everything: a cursor for the whole session must not promise more.
+    /// Up to where their readers have everything of the tree: a cursor for the whole session must
+    /// not promise more.
     by_known: BTreeSet<(Revision, LinkId)>,
 }
 
@@ -106,16 +116,16 @@ impl Session {
         }
     }
 
-    /// A link that was idle has something to tell since the commit `at`, which was made at `time`.
-    pub(crate) fn enqueue(&mut self, links: &mut Links, id: LinkId, at: Revision, time: Timestamp) {
+    /// A link that was idle has something to tell since a commit.
+    pub(crate) fn enqueue(&mut self, links: &mut Links, id: LinkId, news: News) {
         let link = &mut links[id];
-        link.waits_since = time.0 as u32;
+        link.waits_since = news.time.0 as u32;
         match &mut link.rate {
             Some(rate) => {
-                rate.known = at.previous();
+                rate.known = news.is_of_tree.then(|| news.at.previous());
                 let waiting = self.waiting.get_or_insert_default();
                 waiting.by_due.insert((rate.due, id));
-                waiting.by_known.insert((rate.known, id));
+                waiting.by_known.extend(rate.known.map(|known| (known, id)));
                 link.state = State::Waiting;
             }
             None => self.line_up(links, id),
@@ -190,7 +200,9 @@ impl Session {
         let Some(waiting) = &mut self.waiting else { return };
         if let Some(rate) = &links[id].rate {
             waiting.by_due.remove(&(rate.due, id));
-            waiting.by_known.remove(&(rate.known, id));
+            if let Some(known) = rate.known {
+                waiting.by_known.remove(&(known, id));
+            }
         }
         if waiting.by_due.is_empty() {
             self.waiting = None;
@@ -202,7 +214,8 @@ impl Session {
         Some(self.waiting.as_ref()?.by_due.first()?.0)
     }
 
-    /// Up to where the readers of all waiting links have everything.
+    /// Up to where the readers of all waiting links into the tree have everything of it, if any
+    /// waits.
     pub(crate) fn known(&self) -> Option<Revision> {
         Some(self.waiting.as_ref()?.by_known.first()?.0)
     }

@@ -116,6 +116,7 @@ impl Frames {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cursor::Epoch;
     use crate::read::frame::Kind;
     use crate::times::Timestamp;
 
@@ -124,9 +125,13 @@ mod tests {
         let mut sharing = Sharing::new(10_000);
         let now = Revision(1);
         let wish = |point| Wish { point, depth: 1, whole: false, from: now };
+        let frame = |bytes| {
+            let epoch = Epoch::from_random(7);
+            Frame::new(Kind::Merge, vec![b' '; bytes], epoch, Some(now), Timestamp(0))
+        };
         let mut gone = Vec::new();
         for point in 0..100 {
-            let frame = Frame::new(Kind::Merge, vec![b' '; 100], Some(now), Timestamp(0));
+            let frame = frame(100);
             gone.extend(sharing.keep(&wish(point), now, &frame, now));
             let kept = (0..=point).filter(|point| sharing.find(&wish(*point), now).is_some());
             let kept: Vec<_> = kept.collect();
@@ -137,7 +142,7 @@ mod tests {
         let bytes: usize = gone.iter().map(|frames| frames.bytes).sum();
         assert_eq!(bytes + sharing.newer.bytes + sharing.older.bytes, 100 * 100);
         // One that would take more than half is not kept, and takes nothing from others.
-        let large = Frame::new(Kind::Merge, vec![b' '; 5001], Some(now), Timestamp(0));
+        let large = frame(5001);
         assert!(sharing.keep(&wish(7), now, &large, now).is_none());
         sharing.forget(99);
         assert!(sharing.find(&wish(99), now).is_none() && sharing.find(&wish(98), now).is_some());

@@ -147,8 +147,8 @@ proptest! {
 fn members(engine: &Engine) -> (usize, usize) {
     use crate::write::base::Base;
     let over = &engine.pending.laid.over;
-    let base = Base::new(&engine.root, over).child(&engine.keys, "c");
-    let Value::Object(root) = &engine.root else { panic!("the root is an object") };
+    let base = Base::new(&engine.tree.value, over).child(&engine.keys, "c");
+    let Value::Object(root) = &engine.tree.value else { panic!("the root is an object") };
     let Some(Value::Object(tree)) = root.value(&engine.keys, "c") else { panic!("it is there") };
     (base.members(), tree.live())
 }
@@ -188,9 +188,9 @@ fn what_many_claimed_and_did_not_write_is_dropped_where_nobody_waits() {
     engine.submit(&[write("/d", Action::Put(json("1")))], Timestamp(0));
     engine.submit(&[write("/c", Action::Merge(same))], Timestamp(0));
     engine.take_batch().unwrap();
-    assert!(!engine.garbage.has_husks());
+    assert!(!engine.tree.garbage.has_husks());
     engine.settle();
-    assert!(engine.garbage.has_husks());
+    assert!(engine.tree.garbage.has_husks());
 }
 
 #[test]

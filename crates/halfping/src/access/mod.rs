@@ -7,7 +7,7 @@ mod origin;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use halfping_engine::{OWN, Path};
+use halfping_engine::Path;
 use http::{Method, Request, header};
 
 use crate::problem::{Kind, Problem};
@@ -140,6 +140,9 @@ impl Access {
 fn asks_for_health<B>(request: &Request<B>) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD) && request.uri().path() == "/_health"
 }
+
+/// The name at the root beneath which the server's own state is read.
+pub(crate) const OWN: &str = "_server";
 
 /// Whether a path leads to the server's own state.
 pub(crate) fn is_own(path: &Path) -> bool {

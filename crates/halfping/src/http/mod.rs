@@ -10,14 +10,14 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
-use halfping_engine::{OWN, Path, PathError, Refusal};
+use halfping_engine::{Path, PathError, Refusal};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
 use self::negotiate::{Query, Target};
-use crate::access::Access;
+use crate::access::{Access, OWN};
 use crate::answer;
 use crate::connection::Connection;
 use crate::hub::Shared;

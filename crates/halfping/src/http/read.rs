@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use halfping_engine::{Metadata, Path, Refusal, Revision, States, Watch};
+use halfping_engine::{Cursor, Metadata, Path, Refusal, States, Watch};
 use halfping_websocket::Handshake;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
@@ -181,7 +181,7 @@ async fn stream(
     let watches: Vec<Watch> = paths.into_iter().map(|path| query.watch(path, since)).collect();
     let subscription = Subscription::new(shared, connection, format.transport(), &watches)?;
     let style = Style { format, whole: query.shape.whole, envelope: query.envelope, paths: spelled };
-    Ok(streaming(Stream::of_frames(subscription, style, since.map(|c| c.revision))))
+    Ok(streaming(Stream::of_frames(subscription, style, since)))
 }
 
 /// Answers a plain `GET` or `HEAD`. A value is read only if it is sent: the engine waits while it is copied.
@@ -195,7 +195,7 @@ async fn plain(
 ) -> Answer {
     let known = condition(&request.headers)?;
     let is_known = |now: &Metadata| match &known.is_not {
-        Some(States::These(cursors)) => shared.with_engine(|engine| engine.is_among(cursors, now.revision)),
+        Some(States::These(cursors)) => shared.with_engine(|engine| engine.is_among(cursors, now.cursor())),
         Some(States::Any) => now.len.is_some(),
         None => false,
     };
@@ -211,7 +211,7 @@ async fn plain(
         if !shared.is_draining() {
             let patience = Duration::from_secs(seconds);
             HeadRoom::drop_headers(request);
-            wait_for_change(shared, connection, &path, now.revision, patience).await?;
+            wait_for_change(shared, connection, &path, now.cursor(), patience).await?;
             shared.refresh(&path).await;
             now = shared.metadata(&path);
         }
@@ -236,7 +236,7 @@ async fn plain(
         problem.into_response()
     });
     let headers = response.headers_mut();
-    headers.insert(header::ETAG, etag(shared, now.revision));
+    headers.insert(header::ETAG, etag(now.cursor()));
     headers.insert(header::VARY, HeaderValue::from_static("Accept, Authorization"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if let Some(seconds) = applied {
@@ -265,12 +265,11 @@ async fn wait_for_change(
     shared: &Arc<Shared>,
     connection: &Arc<Connection>,
     path: &Path,
-    known: Revision,
+    known: Cursor,
     patience: Duration,
 ) -> Result<(), Problem> {
-    let since = Some(shared.cursor(known));
     // Whatever the depth: the cursor changes with what is below the cut as well.
-    let watch = Watch { since, ..Watch::new(path.clone()) };
+    let watch = Watch { from_now: true, ..Watch::new(path.clone()) };
     let subscription = Subscription::new(shared, connection, Transport::Poll, &[watch])?;
     let change = poll_fn(|cx| {
         // Draining is looked at last: whoever drains wakes those who wait by then.

@@ -48,7 +48,7 @@ pub(super) async fn one(
     match method {
         Method::DELETE => {
             let revision = write(Action::Delete).await?.1;
-            Ok((StatusCode::NO_CONTENT, [(header::ETAG, etag(shared, revision))]).into_response())
+            Ok((StatusCode::NO_CONTENT, [(header::ETAG, etag(shared.cursor(revision)))]).into_response())
         }
         Method::PATCH => {
             let media = media.unwrap_or_default();
@@ -113,7 +113,8 @@ async fn post(
 
 fn answer(shared: &Shared, (created, revision): (bool, halfping_engine::Revision)) -> Answer {
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    let response: Response = (status, [(header::ETAG, etag(shared, revision))]).into_response();
+    let etag = etag(shared.cursor(revision));
+    let response: Response = (status, [(header::ETAG, etag)]).into_response();
     Ok(response)
 }
 

@@ -12,8 +12,8 @@ use std::thread;
 
 use futures_core::future::BoxFuture;
 use halfping_engine::{
-    Cursor, Engine, Epoch, Limits, Metadata, Path, Refusal, Revision, SessionId, Submitted, Timestamp, Write,
-    Written,
+    Cursor, Engine, Epoch, Limits, Metadata, Path, Refusal, Revision, RootId, SessionId, Submitted,
+    Timestamp, Write, Written,
 };
 use halfping_journal::{Committer, Fault, FaultKind, Status, Store};
 use parking_lot::{Mutex, MutexGuard};
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use self::subscription::Subscription;
 use self::writer::{Answer, Writer};
-use crate::access::is_own;
+use crate::access::{OWN, is_own};
 use crate::aside::{Room, Turns, one_by_one};
 use crate::budget::Budget;
 use crate::clock::Clock;
@@ -112,7 +112,7 @@ pub(crate) trait OwnState: Send + Sync {
 }
 
 /// Makes it, for a server that started then.
-pub(crate) type MakeOwn = fn(Timestamp) -> Box<dyn OwnState>;
+pub(crate) type MakeOwn = fn(RootId, Timestamp) -> Box<dyn OwnState>;
 
 impl Shared {
     /// The server's own state, if it is kept and the path leads there.
@@ -150,12 +150,7 @@ impl Shared {
     /// A tree in memory.
     pub(crate) fn new(limits: Limits, own: Option<MakeOwn>) -> Arc<Shared> {
         let clock = Clock::new();
-        // Without randomness from the system, cursors of two runs could be taken for each other: better not to start.
-        let random = getrandom::u64().expect("the operating system gives random numbers");
-        let mut engine = Engine::new(limits, Epoch::from_random(random), clock.now());
-        if own.is_some() {
-            engine.keep_own(false);
-        }
+        let engine = Engine::new(limits, new_epoch(), clock.now());
         Shared::around(engine, own, clock, Names::after(Timestamp(0)))
     }
 
@@ -175,8 +170,10 @@ impl Shared {
         Ok(shared)
     }
 
-    fn around(engine: Engine, own: Option<MakeOwn>, clock: Clock, names: Names) -> Arc<Shared> {
+    fn around(mut engine: Engine, own: Option<MakeOwn>, clock: Clock, names: Names) -> Arc<Shared> {
         let limits = Arc::new(engine.limits().clone());
+        let now = clock.now();
+        let own = own.map(|make| make(engine.add_root(OWN, new_epoch(), now), now));
         let state = State {
             engine,
             tickets: VecDeque::new(),
@@ -189,7 +186,7 @@ impl Shared {
             me: me.clone(),
             epoch: state.engine.cursor(state.engine.revision()).epoch,
             state: Mutex::new(state),
-            own: own.map(|make| make(clock.now())),
+            own,
             clock,
             metrics: Metrics::default(),
             names,
@@ -388,7 +385,7 @@ impl Shared {
         self.state.lock().engine.metadata(path)
     }
 
-    /// The name of a state, for clients.
+    /// The name of a state of the tree, for clients.
     pub(crate) fn cursor(&self, revision: Revision) -> Cursor {
         Cursor { epoch: self.epoch, revision }
     }
@@ -441,4 +438,13 @@ impl State {
     pub(crate) fn is_seen(&self, id: SessionId, seen: &Arc<Seen>) -> bool {
         self.slots[id.0 as usize].seen.as_ref().is_some_and(|now| Arc::ptr_eq(now, seen))
     }
+}
+
+/// A random epoch, which tells a history from all others.
+///
+/// # Panics
+/// When the operating system has no random numbers. Without them, cursors of two runs could be
+/// taken for each other.
+fn new_epoch() -> Epoch {
+    Epoch::from_random(getrandom::u64().expect("the operating system gives random numbers"))
 }

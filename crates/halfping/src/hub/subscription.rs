@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
-use halfping_engine::{Engine, Path, Revision, SessionId, Tick, Update, Watch};
+use halfping_engine::{Cursor, Engine, Path, Revision, SessionId, Tick, Update, Watch};
 use parking_lot::MutexGuard;
 
 use super::{Shared, Slot};
@@ -20,9 +20,9 @@ const LINKS_AT_ONCE: usize = 64;
 
 /// Result of pulling a session.
 pub(crate) struct Pulled {
-    /// The state that all frames were made from.
+    /// The state of the tree that all frames were made from.
     pub(crate) revision: Revision,
-    /// Everything that is due has been taken, and this cursor resumes all of it.
+    /// Everything that is due has been taken, and this state of the tree resumes all of it.
     pub(crate) synced: Option<Revision>,
     /// When there will be more even without a commit.
     pub(crate) due: Option<Tick>,
@@ -172,8 +172,8 @@ impl Subscription {
     }
 
     /// Whether the resource of its link is in another state than `known`. If not, `waker` is woken by news. Makes no frame.
-    pub(crate) fn has_changed(&self, waker: &Waker, path: &Path, known: Revision) -> bool {
-        if self.shared.with_engine(|engine| engine.metadata(path).revision) != known {
+    pub(crate) fn has_changed(&self, waker: &Waker, path: &Path, known: Cursor) -> bool {
+        if self.shared.metadata(path).cursor() != known {
             return true;
         }
         let mut changed = false;

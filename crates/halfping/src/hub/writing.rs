@@ -1,6 +1,6 @@
 //! Writes as requests and commands make them: one at a time, answered with a problem if refused.
 
-use halfping_engine::{Action, Condition, Json, Path, Refusal, Revision, States, Write};
+use halfping_engine::{Action, Condition, Cursor, Json, Path, Refusal, Revision, States, Write};
 use http::{HeaderValue, header};
 
 use super::{Failure, Shared};
@@ -43,7 +43,7 @@ pub(crate) async fn commit(
         }
         Err(Failure::Refused(refusal @ Refusal::Precondition(_))) => {
             let now = shared.metadata(&path);
-            let mut problem = Problem::from(refusal).header(header::ETAG, etag(shared, now.revision));
+            let mut problem = Problem::from(refusal).header(header::ETAG, etag(now.cursor()));
             if now.len.is_none() {
                 problem = problem.hint(format!("nothing is there; to create it, send {creates}"));
             }
@@ -55,6 +55,6 @@ pub(crate) async fn commit(
 }
 
 /// A cursor as an `ETag`.
-pub(crate) fn etag(shared: &Shared, revision: Revision) -> HeaderValue {
-    HeaderValue::from_str(&format!("\"{}\"", shared.cursor(revision))).expect("a cursor is visible ASCII")
+pub(crate) fn etag(cursor: Cursor) -> HeaderValue {
+    HeaderValue::from_str(&format!("\"{cursor}\"")).expect("a cursor is visible ASCII")
 }

@@ -1,7 +1,8 @@
 //! The server's own state, `/_server`: what it is doing, for whom, and who is behind (PROTOCOL O5 to O8).
 //!
 //! It costs nothing but a few counters while nobody looks. Whoever asks has it looked up, and while links stand there a thread does so once a
-//! second. What differs from the last time is a commit to the engine's [second root](halfping_engine::Engine::commit_own).
+//! second. What differs from the last time is a commit to a [root](halfping_engine::Engine::add_root)
+//! beside the tree.
 
 mod document;
 
@@ -11,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_core::future::BoxFuture;
-use halfping_engine::{Json, Limits, SessionId, Standing, Timestamp};
+use halfping_engine::{Json, Limits, RootId, SessionId, Standing, Timestamp};
 use parking_lot::Mutex;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -39,6 +40,8 @@ const LINKS_SHOWN_IN_ALL: usize = 10_000;
 pub(crate) struct Own(Arc<Inner>);
 
 struct Inner {
+    /// Where the engine has it.
+    root: RootId,
     started: Timestamp,
     /// When it was last looked up.
     looked: Mutex<Option<Instant>>,
@@ -75,7 +78,7 @@ struct Shown {
 }
 
 impl Own {
-    pub(crate) fn new(started: Timestamp) -> Own {
+    pub(crate) fn new(root: RootId, started: Timestamp) -> Own {
         let since = Since {
             at: Instant::now(),
             totals: Totals::default(),
@@ -91,12 +94,12 @@ impl Own {
             session_rates: HashMap::new(),
         };
         let (looked, turn) = (Mutex::new(None), tokio::sync::Mutex::new(()));
-        Own(Arc::new(Inner { started, looked, turn, sampler: Mutex::new(sampler) }))
+        Own(Arc::new(Inner { root, started, looked, turn, sampler: Mutex::new(sampler) }))
     }
 
     /// The same, for whoever keeps it.
-    pub(crate) fn boxed(started: Timestamp) -> Box<dyn OwnState> {
-        Box::new(Own::new(started))
+    pub(crate) fn boxed(root: RootId, started: Timestamp) -> Box<dyn OwnState> {
+        Box::new(Own::new(root, started))
     }
 
     fn is_fresh(&self) -> bool {
@@ -111,7 +114,7 @@ impl Own {
             {
                 // Whoever comes after this look finds that nobody is at it.
                 let mut sampler = self.0.sampler.lock();
-                sampler.runs = shared.with_engine(halfping_engine::Engine::is_own_watched);
+                sampler.runs = shared.with_engine(|engine| engine.is_root_watched(self.0.root));
                 if !sampler.runs {
                     return;
                 }
@@ -165,10 +168,8 @@ impl OwnState for Own {
         let mut state = shared.lock();
         // Not before it is locked: to the engine, an older reading is a clock that was set back.
         let now = shared.clock.now();
-        // Without a revision for it, it is tried again the next time.
-        if state.engine.commit_own(&change, now) {
-            sampler.told = found;
-        }
+        state.engine.commit_to(self.0.root, &change, now);
+        sampler.told = found;
         drop(sampler);
         shared.deliver(state);
     }
@@ -275,8 +276,10 @@ mod tests {
     #[tokio::test]
     async fn others_are_served_while_it_is_looked_up() {
         let shared = Shared::new(Limits::default(), Some(Own::boxed));
-        let own = Own::new(Timestamp(0));
-        let path = Path::parse("/_server", &shared.limits).expect("a path");
+        let epoch = halfping_engine::Epoch::from_random(1);
+        let root = shared.lock().engine.add_root("_other", epoch, Timestamp(0));
+        let own = Own::new(root, Timestamp(0));
+        let path = Path::parse("/_other/now", &shared.limits).expect("a path");
         let ask = || {
             let (shared, own) = (shared.clone(), own.clone());
             tokio::spawn(async move { own.refresh(&shared).await })

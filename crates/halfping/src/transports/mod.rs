@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::task::Context;
 
 use axum::response::{IntoResponse, Response};
-use halfping_engine::{Frame, Revision, Tick, Update};
+use halfping_engine::{Cursor, Frame, Revision, Tick, Update};
 use http::header;
 
 use crate::delivery::Deliver;
@@ -91,9 +91,9 @@ impl Format {
 struct Envelope<'a> {
     kind: &'a str,
     path: Option<&'a str>,
-    revision: Option<Revision>,
+    cursor: Option<Cursor>,
     /// A cursor for all paths of the stream.
-    resume: Option<Revision>,
+    resume: Option<Cursor>,
 }
 
 impl Style {
@@ -118,8 +118,8 @@ impl Style {
 pub(crate) struct Frames {
     subscription: Subscription,
     style: Style,
-    /// What the reader has, for frames that only repeat it.
-    last: Option<Revision>,
+    /// What the reader has, for frames that only repeat it; of revision 0 while that has no cursor.
+    last: Cursor,
     /// The first state is on its way.
     syncing: bool,
     /// All that was due has been said, and news will wake who asked.
@@ -132,10 +132,11 @@ const _: () = assert!(std::mem::size_of::<Stream<Frames>>() <= 160);
 
 impl Stream<Frames> {
     /// A stream of frames.
-    pub(crate) fn of_frames(subscription: Subscription, style: Style, since: Option<Revision>) -> Self {
+    pub(crate) fn of_frames(subscription: Subscription, style: Style, since: Option<Cursor>) -> Self {
         let format = style.format;
         subscription.shared().metrics.streams.get_or_create(&[("transport", format.name())]).inc();
-        let frames = Frames { subscription, style, last: since, syncing: true, at_rest: false, due: None };
+        let last = since.unwrap_or(subscription.shared().cursor(Revision::NONE));
+        let frames = Frames { subscription, style, last, syncing: true, at_rest: false, due: None };
         Stream::new(frames, format)
     }
 }
@@ -159,7 +160,10 @@ impl Source for Frames {
 
     fn repeat_synced(&mut self, _: &mut Context<'_>, chunk: &mut Chunk) {
         let shared = self.subscription.shared();
-        let at = self.last.unwrap_or_else(|| shared.with_engine(halfping_engine::Engine::revision));
+        let at = match self.last.revision {
+            Revision::NONE => shared.with_engine(|engine| engine.cursor(engine.revision())),
+            _ => self.last,
+        };
         write_synced(shared, &self.style, chunk.buffer(), at);
     }
 
@@ -182,10 +186,10 @@ impl Source for Frames {
                     let age_ms = now.0.saturating_sub(frame.time.0);
                     shared.metrics.frame_age.observe(age_ms);
                 }
-                *last = frame.revision.or(*last);
+                *last = frame.cursor().unwrap_or(*last);
                 let room = chunk.len() + frame.body.len() < shared.limits.ahead_bytes;
                 if let Some((frame, tag)) = held.replace((frame, tag)) {
-                    write_frame(&shared, style, chunk, &frame, tag, None);
+                    write_frame(style, chunk, &frame, tag, None);
                 }
                 room
             }
@@ -194,23 +198,25 @@ impl Source for Frames {
                 false
             }
         });
+        let synced = pulled.synced.map(|revision| shared.cursor(revision));
         if style.paths.is_some() {
-            *last = pulled.synced;
+            *last = synced.unwrap_or(shared.cursor(Revision::NONE));
         }
         if let Some((frame, tag)) = held {
-            write_frame(&shared, style, chunk, &frame, tag, pulled.synced);
+            write_frame(style, chunk, &frame, tag, synced);
         }
         let mut flow = ControlFlow::Continue(());
         if let Some((why, tag)) = refusal {
             let problem = Problem::from(why).to_json_in_stream(true);
             match style.format {
-                Format::Sse => sse::error(&shared, style, style.path(tag), &problem, chunk.buffer()),
+                Format::Sse => sse::error(style, style.path(tag), &problem, chunk.buffer()),
                 Format::Ndjson => ndjson::error(style.path(tag), &problem, chunk.buffer()),
             }
             flow = ControlFlow::Break(());
-        } else if let (Some(resume), true) = (pulled.synced, *syncing) {
+        } else if let (Some(resume), true) = (synced, *syncing) {
             *syncing = false;
-            write_synced(&shared, style, chunk.buffer(), last.unwrap_or(resume));
+            let at = if last.revision == Revision::NONE { resume } else { *last };
+            write_synced(&shared, style, chunk.buffer(), at);
         }
         self.subscription.count_bytes(chunk.len());
         (self.at_rest, self.due) = (pulled.synced.is_some(), pulled.due);
@@ -218,19 +224,12 @@ impl Source for Frames {
     }
 }
 
-fn write_frame(
-    shared: &Shared,
-    style: &Style,
-    chunk: &mut Chunk,
-    frame: &Frame,
-    tag: u32,
-    resume: Option<Revision>,
-) {
+fn write_frame(style: &Style, chunk: &mut Chunk, frame: &Frame, tag: u32, resume: Option<Cursor>) {
     let encode = |out: &mut Vec<u8>| match style.format {
-        Format::Sse => sse::frame(shared, style, style.path(tag), frame, resume, out),
+        Format::Sse => sse::frame(style, style.path(tag), frame, resume, out),
         Format::Ndjson => {
             let resume = resume.filter(|_| style.paths.is_some());
-            ndjson::frame(shared, style.path(tag), frame, resume, out);
+            ndjson::frame(style.path(tag), frame, resume, out);
         }
     };
     match style.shared_encoding() {
@@ -243,11 +242,11 @@ fn write_frame(
     }
 }
 
-fn write_synced(shared: &Shared, style: &Style, out: &mut Vec<u8>, at: Revision) {
+fn write_synced(shared: &Shared, style: &Style, out: &mut Vec<u8>, at: Cursor) {
     let time = shared.with_engine(|engine| engine.time_of(at));
     match style.format {
-        Format::Sse => sse::synced(shared, style, at, time, out),
-        Format::Ndjson => ndjson::synced(shared, at, time, out),
+        Format::Sse => sse::synced(style, at, time, out),
+        Format::Ndjson => ndjson::synced(at, time, out),
     }
 }
 

@@ -2,15 +2,14 @@
 
 use std::io::Write;
 
-use halfping_engine::{Frame, Kind, Revision, Timestamp, write_json_string};
+use halfping_engine::{Cursor, Frame, Kind, Timestamp, write_json_string};
 
 use super::Envelope;
-use crate::hub::Shared;
 
 pub(crate) const CONTENT_TYPE: &str = "application/x-ndjson";
 
-pub(super) fn envelope<'a>(frame: &Frame, path: Option<&'a str>, resume: Option<Revision>) -> Envelope<'a> {
-    Envelope { kind: frame.kind.name(), path, revision: frame.revision, resume }
+pub(super) fn envelope<'a>(frame: &Frame, path: Option<&'a str>, resume: Option<Cursor>) -> Envelope<'a> {
+    Envelope { kind: frame.kind.name(), path, cursor: frame.cursor(), resume }
 }
 
 fn path_member(path: Option<&str>, out: &mut Vec<u8>) {
@@ -21,22 +20,16 @@ fn path_member(path: Option<&str>, out: &mut Vec<u8>) {
     }
 }
 
-pub(super) fn object(
-    shared: &Shared,
-    envelope: &Envelope<'_>,
-    time: Timestamp,
-    value: Option<&[u8]>,
-    out: &mut Vec<u8>,
-) {
+pub(super) fn object(envelope: &Envelope<'_>, time: Timestamp, value: Option<&[u8]>, out: &mut Vec<u8>) {
     out.push(b'{');
     path_member(envelope.path, out);
     let _ = write!(out, "\"kind\":\"{}\"", envelope.kind);
-    if let Some(revision) = envelope.revision {
-        let _ = write!(out, ",\"rev\":\"{}\"", shared.cursor(revision));
+    if let Some(cursor) = envelope.cursor {
+        let _ = write!(out, ",\"rev\":\"{cursor}\"");
     }
     let _ = write!(out, ",\"t\":{}", time.0);
     if let Some(resume) = envelope.resume {
-        let _ = write!(out, ",\"resume\":\"{}\"", shared.cursor(resume));
+        let _ = write!(out, ",\"resume\":\"{resume}\"");
     }
     if let Some(value) = value {
         out.extend_from_slice(b",\"value\":");
@@ -45,26 +38,14 @@ pub(super) fn object(
     out.push(b'}');
 }
 
-pub(super) fn frame(
-    shared: &Shared,
-    path: Option<&str>,
-    frame: &Frame,
-    resume: Option<Revision>,
-    out: &mut Vec<u8>,
-) {
+pub(super) fn frame(path: Option<&str>, frame: &Frame, resume: Option<Cursor>, out: &mut Vec<u8>) {
     let value = (frame.kind != Kind::Gone).then_some(&frame.body[..]);
-    object(shared, &envelope(frame, path, resume), frame.time, value, out);
+    object(&envelope(frame, path, resume), frame.time, value, out);
     out.push(b'\n');
 }
 
-pub(super) fn synced(shared: &Shared, at: Revision, time: Timestamp, out: &mut Vec<u8>) {
-    object(
-        shared,
-        &Envelope { kind: "synced", path: None, revision: Some(at), resume: None },
-        time,
-        None,
-        out,
-    );
+pub(super) fn synced(at: Cursor, time: Timestamp, out: &mut Vec<u8>) {
+    object(&Envelope { kind: "synced", path: None, cursor: Some(at), resume: None }, time, None, out);
     out.push(b'\n');
 }
 

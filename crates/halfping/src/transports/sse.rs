@@ -3,10 +3,9 @@
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use halfping_engine::{Frame, Kind, Revision, Timestamp};
+use halfping_engine::{Cursor, Frame, Kind, Timestamp};
 
 use super::{Envelope, Style, ndjson};
-use crate::hub::Shared;
 
 pub(crate) const CONTENT_TYPE: &str = "text/event-stream";
 /// What a reader waits before it comes back after a cut.
@@ -32,7 +31,7 @@ pub(super) fn farewell(out: &mut Vec<u8>) {
 
 /// What an event says of the cursor.
 pub(super) enum Id {
-    Cursor(Revision),
+    Cursor(Cursor),
     /// The one before stays good.
     None,
     /// The one before is of a state that the reader has let go of (PROTOCOL S5).
@@ -41,13 +40,7 @@ pub(super) enum Id {
 
 /// Writes one event. The id comes last: a client that notes it as soon as it has read the line (some do) must not do so before it has
 /// the data.
-pub(super) fn event(
-    shared: &Shared,
-    name: Option<&str>,
-    id: Id,
-    out: &mut Vec<u8>,
-    data: impl FnOnce(&mut Vec<u8>),
-) {
+pub(super) fn event(name: Option<&str>, id: Id, out: &mut Vec<u8>, data: impl FnOnce(&mut Vec<u8>)) {
     if let Some(name) = name {
         let _ = writeln!(out, "event: {name}");
     }
@@ -55,8 +48,8 @@ pub(super) fn event(
     data(out);
     out.push(b'\n');
     match id {
-        Id::Cursor(revision) => {
-            let _ = writeln!(out, "id: {}", shared.cursor(revision));
+        Id::Cursor(cursor) => {
+            let _ = writeln!(out, "id: {cursor}");
         }
         Id::None => {}
         Id::Forget => out.extend_from_slice(b"id:\n"),
@@ -65,25 +58,24 @@ pub(super) fn event(
 }
 
 pub(super) fn frame(
-    shared: &Shared,
     style: &Style,
     path: Option<&str>,
     frame: &Frame,
-    resume: Option<Revision>,
+    resume: Option<Cursor>,
     out: &mut Vec<u8>,
 ) {
     let named = !style.whole;
     // A stream of many paths can be resumed only from where all of them are.
     let many = style.paths.is_some();
-    let id = match if many { resume } else { frame.revision } {
-        Some(revision) => Id::Cursor(revision),
+    let id = match if many { resume } else { frame.cursor() } {
+        Some(cursor) => Id::Cursor(cursor),
         None if frame.kind == Kind::Snapshot && frame.revision.is_none() => Id::Forget,
         None => Id::None,
     };
-    event(shared, named.then(|| frame.kind.name()), id, out, |out| {
+    event(named.then(|| frame.kind.name()), id, out, |out| {
         if style.envelope || many {
             let resume = resume.filter(|_| many);
-            ndjson::object(shared, &ndjson::envelope(frame, path, resume), frame.time, value(frame), out);
+            ndjson::object(&ndjson::envelope(frame, path, resume), frame.time, value(frame), out);
         } else {
             out.extend_from_slice(&frame.body);
         }
@@ -94,19 +86,19 @@ fn value(frame: &Frame) -> Option<&[u8]> {
     (frame.kind != Kind::Gone).then_some(&frame.body[..])
 }
 
-pub(super) fn synced(shared: &Shared, style: &Style, at: Revision, time: Timestamp, out: &mut Vec<u8>) {
-    event(shared, Some("synced"), Id::Cursor(at), out, |out| {
+pub(super) fn synced(style: &Style, at: Cursor, time: Timestamp, out: &mut Vec<u8>) {
+    event(Some("synced"), Id::Cursor(at), out, |out| {
         if style.envelope || style.paths.is_some() {
-            let envelope = Envelope { kind: "synced", path: None, revision: Some(at), resume: None };
-            ndjson::object(shared, &envelope, time, None, out);
+            let envelope = Envelope { kind: "synced", path: None, cursor: Some(at), resume: None };
+            ndjson::object(&envelope, time, None, out);
         } else {
             out.extend_from_slice(b"null");
         }
     });
 }
 
-pub(super) fn error(shared: &Shared, style: &Style, path: Option<&str>, problem: &[u8], out: &mut Vec<u8>) {
-    event(shared, Some("error"), Id::None, out, |out| {
+pub(super) fn error(style: &Style, path: Option<&str>, problem: &[u8], out: &mut Vec<u8>) {
+    event(Some("error"), Id::None, out, |out| {
         if style.envelope || style.paths.is_some() {
             ndjson::error_object(path, problem, out);
         } else {

@@ -1,13 +1,12 @@
 //! What must hold whenever the world is looked at, and when all is at rest.
 
-use halfping_engine::{Cursor, Epoch};
 use serde_json::Value;
 
 use super::{
     FRAMES, Outcome, Server, World, check_mirror, difference, ensure, most_members, path_of, show_value,
 };
 use crate::client::{Link, Sent};
-use crate::model::{self, Names};
+use crate::model::{self, Names, is_own};
 use crate::script::{CLIENTS, Fate, show};
 
 impl World {
@@ -54,7 +53,7 @@ impl World {
         };
         let session = self.server().engine.open();
         self.open_link(session, 0, &link, Some(known.cursor))?;
-        let epoch = Epoch::from_random(self.epoch);
+        let mut must_be_whole = is_own(&known.path);
         let told = |what: String| {
             format!(
                 "a reader of {} resumes with {} and {}: {what}",
@@ -66,6 +65,7 @@ impl World {
         for _ in 0..FRAMES {
             let Some(update) = self.next(session) else {
                 check_mirror(&link, &self.seen()).map_err(told)?;
+                ensure(!must_be_whole, || told("nothing is sent".to_owned()))?;
                 self.server().engine.close(session);
                 self.wake();
                 self.report.steps += 1;
@@ -73,7 +73,11 @@ impl World {
             };
             let frame = update.frame.map_err(|refusal| refusal.to_string())?;
             let body: Value = serde_json::from_slice(&frame.body).map_err(|e| e.to_string())?;
-            let cursor = frame.revision.map(|revision| Cursor { epoch, revision });
+            let is_whole = matches!(frame.kind.name(), "snapshot" | "gone");
+            ensure(!std::mem::take(&mut must_be_whole) || is_whole, || {
+                told(format!("it begins with a {}", frame.kind.name()))
+            })?;
+            let cursor = frame.cursor();
             let sent = Sent { tag: 0, generation: 0, kind: frame.kind, body, cursor };
             link.apply(&sent, false).map_err(told)?;
         }

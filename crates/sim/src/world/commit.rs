@@ -3,14 +3,13 @@
 use std::rc::Rc;
 
 use halfping_engine::{
-    Action, Condition, Cursor, Json, OWN, Patch, Refusal, Revision, SessionId, States, Submitted, Update,
+    Action, Condition, Cursor, Json, Patch, Path, Refusal, Revision, SessionId, States, Submitted, Update,
     Write, Written,
 };
 use serde_json::Value;
 
-use super::{InLine, Outcome, World, apply, class, ensure, path_of};
-use crate::client::Link;
-use crate::model::{self, Act, Diff, No, Seen};
+use super::{InLine, Outcome, Server, World, apply, class, ensure, path_of};
+use crate::model::{self, Act, Diff, No, OWN, Seen, is_own};
 use crate::script::{If, Writing, show};
 
 impl World {
@@ -83,23 +82,23 @@ impl World {
         };
         let Some(change) = json(next)?.over(&json(&self.own)?) else { return Ok(()) };
         let (at, last) = (self.read_clock(), self.tree.revision);
-        let engine = &mut self.server().engine;
+        let (before, after) = (self.own_cursor(self.own_revision), self.own_cursor(self.own_revision + 1));
+        let of_tree = self.cursor(last.max(after.revision.0));
+        let Server { engine, own, .. } = self.server();
+        let Some(root) = *own else { return Err("its own state is not kept".to_owned()) };
         // What others have left to be done is gone on with by any commit, and wakes others.
         let had_work = engine.has_work();
-        let is_done = engine.commit_own(&change, at);
+        engine.commit_to(root, &change, at);
         let (revision, woken) = (engine.revision().0, engine.take_woken());
-        if !is_done {
-            self.report.count("own, no room");
-            return ensure(!self.pending.is_empty() && revision == last, || {
-                "no room without a reason".to_owned()
-            });
-        }
+        let given = engine.metadata(&Path::ROOT.child(OWN)).cursor();
+        let still_named = engine.is_among(&[before, of_tree], given);
+        ensure(revision == last, || format!("it moves the tree from revision {last} to {revision}"))?;
+        ensure(given == after, || format!("its cursor is {given}, not {after}"))?;
+        ensure(!still_named, || format!("{before} or {of_tree} names its state at {given}"))?;
         self.report.count("own");
-        ensure(revision > last, || format!("revision {revision} after {last}"))?;
-        (self.tree.revision, self.own) = (revision, Rc::new(next.clone()));
+        (self.own_revision, self.own) = (after.revision.0, Rc::new(next.clone()));
         for client in &mut self.clients {
-            let is_own = |link: &Link| link.path.first().is_some_and(|name| name == OWN);
-            let watches = client.links.values().any(is_own);
+            let watches = client.links.values().any(|link| is_own(&link.path));
             let Some(connection) = &mut client.connection else { continue };
             let is_woken = woken.contains(&connection.session);
             ensure(watches || !is_woken || had_work, || "who does not watch it is woken by it".to_owned())?;
@@ -161,8 +160,8 @@ impl World {
                 ensure(told == created, || format!("created {told:?}, not {created:?}"))?;
                 let revision = written.iter().map(|w| w.revision.0).max().unwrap_or_default();
                 if diff != Diff::Keep {
-                    let (last, is_sparse) = (self.tree.revision, self.regions != 0 || self.settings.own);
-                    let is_next = if is_sparse { revision > last } else { revision == last + 1 };
+                    let last = self.tree.revision;
+                    let is_next = if self.regions != 0 { revision > last } else { revision == last + 1 };
                     ensure(is_next, || format!("revision {revision} after {last}"))?;
                     self.tree.apply(&diff, revision);
                 } else {

@@ -15,12 +15,12 @@ impl World {
         if self.transaction.is_some() {
             return Ok(());
         }
-        let Server { engine, committer } = self.server();
+        let Server { engine, committer, .. } = self.server();
         let Some(transaction) = committer.begin(engine) else { return Ok(()) };
         self.taken = self.pending.len();
         let mut taken = self.taken;
         if self.mutant == "answered-early" {
-            let Server { engine, committer } = self.server();
+            let Server { engine, committer, .. } = self.server();
             let settled = committer.end(engine, &transaction, Ok(()));
             self.early = true;
             self.answered(settled)?;
@@ -46,7 +46,7 @@ impl World {
     pub(super) fn end(&mut self, fate: Fate) -> Outcome {
         let Some(transaction) = self.transaction.take() else { return Ok(()) };
         let is_answered = std::mem::take(&mut self.early);
-        let Server { engine, committer } = self.server();
+        let Server { engine, committer, .. } = self.server();
         committer.journal_mut().fate(fate);
         let outcome = committer.write(&transaction);
         if committer.journal().is_off() {

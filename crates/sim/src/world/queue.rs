@@ -6,7 +6,6 @@ use super::{Outcome, World, check_mirror, ensure};
 use crate::client::{Link, Sent};
 use crate::model::{Act, Names};
 use crate::script::{Fate, If, Writing, show};
-use halfping_engine::{Cursor, Epoch};
 
 /// Members that stay, and those of each turn that come and soon go.
 const STAY: usize = 30;
@@ -40,7 +39,6 @@ impl World {
             if !self.write_now(&queue, Act::Merge(churn(turn)))? {
                 in_step = true; // a journal that fails, or a limit: then there is no queue
             }
-            let epoch = Epoch::from_random(self.epoch);
             if in_step {
                 break;
             }
@@ -52,7 +50,7 @@ impl World {
                 let frame = update.frame.map_err(|refusal| refusal.to_string())?;
                 taken += frame.body.len();
                 let body: Value = serde_json::from_slice(&frame.body).map_err(|e| e.to_string())?;
-                let cursor = frame.revision.map(|revision| Cursor { epoch, revision });
+                let cursor = frame.cursor();
                 let sent = Sent { tag: 0, generation: 0, kind: frame.kind, body, cursor };
                 link.apply(&sent, false)?;
                 in_step = cursor.is_some();

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{CURSORS, Known, Outcome, Server, World, check_mirror, ensure, path_of};
 use crate::client::{Connection, Link, Message, Sent, Spoken, Synced};
-use crate::model::{self, Seen};
+use crate::model::{self, Seen, is_own};
 use crate::script::{Watching, brief, show};
 
 impl World {
@@ -54,13 +54,16 @@ impl World {
         since: Option<Cursor>,
     ) -> Outcome {
         let watch = Watch {
-            path: path_of(&link.path),
             since,
             depth: link.depth,
             whole: link.whole,
             interval_ms: link.interval_ms,
             priority: Priority::new(link.priority).unwrap_or_default(),
+            ..Watch::new(path_of(&link.path))
         };
+        if is_own(&link.path) {
+            self.unsent.insert(link.generation);
+        }
         let opened = self.server().engine.watch(session, tag, &watch);
         ensure(opened, || format!("tag {tag} is said to be taken"))
     }
@@ -118,6 +121,7 @@ impl World {
     /// Makes a message. Says whether there was anything.
     pub(super) fn send(&mut self, number: usize, frames_max: usize) -> Result<bool, String> {
         let (window, tick, epoch) = (self.settings.window, self.tick(), Epoch::from_random(self.epoch));
+        let own_epoch = self.own_cursor(1).epoch;
         let client = &mut self.clients[number];
         let Some(connection) = &mut client.connection else { return Ok(false) };
         let Some(Server { engine, .. }) = &mut self.server else { return Ok(false) };
@@ -140,11 +144,21 @@ impl World {
                 return Err(format!("a frame for tag {}, which is not watched", update.tag));
             };
             let frame = update.frame.map_err(|refusal| refusal.to_string())?;
-            let cursor = frame.revision.map(|revision| Cursor { epoch, revision });
+            let cursor = frame.cursor();
             let body: Value = serde_json::from_slice(&frame.body).map_err(|e| e.to_string())?;
             self.report.count(if cursor.is_some() { frame.kind.name() } else { "slices" });
+            let is_own = is_own(&link.path);
+            ensure(frame.epoch == if is_own { own_epoch } else { epoch }, || {
+                format!("a frame of {} has the cursor {cursor:?}", show(&link.path))
+            })?;
+            let is_whole = matches!(frame.kind.name(), "snapshot" | "gone");
+            ensure(!self.unsent.remove(&link.generation) || is_whole, || {
+                format!("{} begins with a {}", show(&link.path), frame.kind.name())
+            })?;
             if let Some(revision) = frame.revision {
-                newest = newest.max(revision.0);
+                if !is_own {
+                    newest = newest.max(revision.0);
+                }
                 if let Some(changed) = self.tree.changed.get(&model::key(&link.path)) {
                     ensure(*changed == revision.0, || {
                         format!(
@@ -153,10 +167,11 @@ impl World {
                         )
                     })?;
                 }
-                ensure(revision.0 <= self.tree.revision, || format!("a frame leads to {revision:?}"))?;
+                let last = if is_own { self.own_revision } else { self.tree.revision };
+                ensure(revision.0 <= last, || format!("a frame leads to {revision:?}"))?;
                 ensure(frame.time.0 <= self.read, || format!("a frame of the time {:?}", frame.time))?;
             }
-            ensure(!link.whole || matches!(frame.kind.name(), "snapshot" | "gone"), || {
+            ensure(!link.whole || is_whole, || {
                 format!("a {} for a link of whole values", frame.kind.name())
             })?;
             if self.is_told {
@@ -182,8 +197,15 @@ impl World {
         if is_synced {
             let revision = engine.resume_point(connection.session);
             let waits = engine.due(connection.session).is_some();
+            // Only a link into the tree holds back what resumes the tree.
+            let has_rate = |link: &Link| link.interval_ms > 0 && !is_own(&link.path);
+            let is_held_back = waits && client.links.values().any(has_rate);
             ensure(
-                if waits { revision.0 <= self.tree.revision } else { revision.0 == self.tree.revision },
+                if is_held_back {
+                    revision.0 <= self.tree.revision
+                } else {
+                    revision.0 == self.tree.revision
+                },
                 || format!("synced at {revision:?}, waiting {waits}"),
             )?;
             newest = newest.max(revision.0);

@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use halfping_engine::{Pattern, Regions};
+use halfping_engine::{Pattern, Regions, Timestamp};
 use halfping_journal::open;
 use serde_json::Value;
 
 use super::{Outcome, Server, World, difference, ensure, path_of};
 use crate::journal::{NotOpened, Remains};
-use crate::model::{self, Patterns, Tree};
+use crate::model::{self, OWN, Patterns, Tree};
 use crate::script::{Fate, REGIONS, brief, show};
 
 impl World {
@@ -136,9 +136,9 @@ impl World {
         engine.leave_room(self.settings.room);
         let (marks, slots, looks) = self.settings.pace;
         engine.set_pace(marks, slots, looks);
-        if self.settings.own {
-            engine.keep_own(true);
-        }
+        self.starts += 1;
+        let epoch = self.own_cursor(1).epoch;
+        let own = self.settings.own.then(|| engine.add_root(OWN, epoch, Timestamp(self.read)));
         let (bytes, commits) = self.settings.log;
         let mut committer = committer.checkpoint_after(bytes, commits);
         let started = committer.start(&mut engine);
@@ -146,7 +146,7 @@ impl World {
         let is_off = committer.journal().is_off();
         committer.journal_mut().fate(Fate::Works);
         match started {
-            Ok(()) if !is_off => Ok(Ok(Server { engine, committer })),
+            Ok(()) if !is_off => Ok(Ok(Server { engine, committer, own })),
             Ok(()) => Err("power went, and nobody noticed".to_owned()),
             Err(fault) => {
                 let journal = committer.into_journal();
@@ -158,7 +158,7 @@ impl World {
 
     pub(super) fn came_back(&mut self, was: &Patterns, is_clean: bool) -> Outcome {
         let real = self.real()?;
-        self.own = Rc::new(Value::Object(Default::default()));
+        (self.own, self.own_revision) = (Rc::new(Value::Object(Default::default())), 1);
         let stats = self.server().engine.stats();
         let revision = stats.revision.0;
         self.say(|| format!("   it is back at revision {revision}: {}", brief(&real)));
@@ -197,7 +197,7 @@ impl World {
                 )
             })?;
         }
-        if lost.is_empty() && !self.settings.own {
+        if lost.is_empty() {
             // It may have landed without a difference in the end.
             let landed_unseen =
                 doubt.is_some() && revision == landed.revision && revision != self.tree.revision;

@@ -257,7 +257,7 @@ impl Desk {
                 match small {
                     Some(read) => {
                         let read = read.map_err(Problem::from);
-                        let found = read.and_then(|reading| found(self.shared(), &path, reading));
+                        let found = read.and_then(|reading| found(&path, reading));
                         self.settle(number, found, out);
                     }
                     None => {
@@ -267,7 +267,7 @@ impl Desk {
                             let foreseen = shared.metadata(&path).len;
                             let read = room::read(&shared, &connection, &path, depth, foreseen);
                             let (reading, room) = read.await?;
-                            Ok(Answer { room: Some(room), ..found(&shared, &path, reading)? })
+                            Ok(Answer { room: Some(room), ..found(&path, reading)? })
                         });
                         self.call(Call { number, future });
                     }
@@ -309,7 +309,7 @@ impl Desk {
         let shared = self.shared();
         match (number, done) {
             (Some(number), Ok(mut answer)) => {
-                out.put(|out| message::answer(shared, number, &answer, out));
+                out.put(|out| message::answer(number, &answer, out));
                 self.room = answer.room.take().map(Box::new);
             }
             (None, Ok(_)) => {}
@@ -352,7 +352,7 @@ impl Desk {
                 (false, true) => 201,
                 (false, false) => 200,
             };
-            Ok(Answer { status, revision: Some(revision), ..Answer::default() })
+            Ok(Answer { status, cursor: Some(shared.cursor(revision)), ..Answer::default() })
         });
         self.call(Call { number, future });
     }
@@ -377,7 +377,8 @@ impl Desk {
             let (_, write) = creation(&shared, &path, value);
             let path = Some(write.path.to_string());
             let (_, revision) = commit(&shared, &connection, write, CREATES).await?;
-            Ok(Answer { status: 201, revision: Some(revision), path, ..Answer::default() })
+            let cursor = Some(shared.cursor(revision));
+            Ok(Answer { status: 201, cursor, path, ..Answer::default() })
         });
         self.call(Call { number, future });
     }
@@ -409,7 +410,8 @@ impl Desk {
         let now = shared.clock.now();
         let times = updates.iter().filter_map(|update| Some(update.frame.as_ref().ok()?.time));
         let revision = pulled.synced.unwrap_or(pulled.revision);
-        let time = times.max().unwrap_or_else(|| shared.with_engine(|engine| engine.time_of(revision)));
+        let cursor = shared.cursor(revision);
+        let time = times.max().unwrap_or_else(|| shared.with_engine(|engine| engine.time_of(cursor)));
         for frame in updates.iter().filter_map(|update| update.frame.as_ref().ok()) {
             shared.metrics.frames.of(frame.kind.name()).inc();
             // A first state is as old as it is.
@@ -417,11 +419,11 @@ impl Desk {
                 shared.metrics.frame_age.observe(now.0.saturating_sub(frame.time.0));
             }
         }
-        let state = State { revision, time, updates: &updates, synced: self.at_rest };
+        let state = State { cursor, time, updates: &updates, synced: self.at_rest };
         let mut len = bytes;
         let fill = |out: &mut Vec<u8>| {
             let before = out.len();
-            message::state(shared, &state, out);
+            message::state(&state, out);
             len = out.len() - before;
         };
         let held_by_others = match updates.as_slice() {
@@ -446,11 +448,11 @@ impl Desk {
 }
 
 /// The answer to a `get`.
-fn found(shared: &Shared, path: &Path, reading: Reading) -> Result<Answer, Problem> {
+fn found(path: &Path, reading: Reading) -> Result<Answer, Problem> {
     if reading.value.is_some() {
         return Ok(Answer::reading(reading));
     }
-    let etag = etag(shared, reading.revision);
+    let etag = etag(reading.cursor());
     Err(Problem::new(Kind::NotFound, format!("there is nothing at {path}")).header(ETAG, etag))
 }
 

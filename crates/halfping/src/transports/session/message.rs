@@ -2,10 +2,9 @@
 
 use std::io::Write;
 
-use halfping_engine::{Kind, Reading, Revision, Timestamp, Update};
+use halfping_engine::{Cursor, Kind, Reading, Timestamp, Update};
 
 use super::command::Ref;
-use crate::hub::Shared;
 use crate::problem::Problem;
 use crate::room::Room;
 
@@ -15,7 +14,8 @@ pub(super) const AROUND_FRAME: usize = 24;
 
 /// The frames of one pull.
 pub(super) struct State<'a> {
-    pub(super) revision: Revision,
+    /// What resumes the session, if it is synced: a state of the tree.
+    pub(super) cursor: Cursor,
     pub(super) time: Timestamp,
     pub(super) updates: &'a [Update],
     pub(super) synced: bool,
@@ -23,8 +23,8 @@ pub(super) struct State<'a> {
 
 // Writing to a vector does not fail.
 
-pub(super) fn state(shared: &Shared, state: &State<'_>, out: &mut Vec<u8>) {
-    let _ = write!(out, "{{\"rev\":\"{}\",\"t\":{}", shared.cursor(state.revision), state.time.0);
+pub(super) fn state(state: &State<'_>, out: &mut Vec<u8>) {
+    let _ = write!(out, "{{\"rev\":\"{}\",\"t\":{}", state.cursor, state.time.0);
     for (place, update) in state.updates.iter().enumerate() {
         out.extend_from_slice(if place == 0 { b",\"set\":[[" } else { b",[" });
         let _ = write!(out, "{}", update.tag);
@@ -59,7 +59,7 @@ pub(super) fn state(shared: &Shared, state: &State<'_>, out: &mut Vec<u8>) {
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    pub(super) revision: Option<Revision>,
+    pub(super) cursor: Option<Cursor>,
     pub(super) value: Option<bytes::Bytes>,
     pub(super) path: Option<String>,
     /// What it has until it is sent, if it is a large one.
@@ -72,14 +72,14 @@ impl Answer {
     }
 
     pub(super) fn reading(reading: Reading) -> Answer {
-        Answer { revision: Some(reading.revision), value: reading.value, ..Answer::done() }
+        Answer { cursor: Some(reading.cursor()), value: reading.value, ..Answer::done() }
     }
 }
 
-pub(super) fn answer(shared: &Shared, number: Ref, answer: &Answer, out: &mut Vec<u8>) {
+pub(super) fn answer(number: Ref, answer: &Answer, out: &mut Vec<u8>) {
     let _ = write!(out, "{{\"ref\":{number},\"status\":{}", answer.status);
-    if let Some(revision) = answer.revision {
-        let _ = write!(out, ",\"rev\":\"{}\"", shared.cursor(revision));
+    if let Some(cursor) = answer.cursor {
+        let _ = write!(out, ",\"rev\":\"{cursor}\"");
     }
     if let Some(path) = &answer.path {
         out.extend_from_slice(b",\"path\":");

@@ -48,14 +48,13 @@ pub(crate) struct Once {
 
 /// Where its messages go: each is an event or a line.
 struct Messages<'a> {
-    shared: &'a Shared,
     format: Format,
     chunk: &'a mut Chunk,
 }
 
 impl Outbox for Messages<'_> {
     fn put(&mut self, fill: impl FnOnce(&mut Vec<u8>)) {
-        write(self.shared, self.format, Id::None, self.chunk.buffer(), fill);
+        write(self.format, Id::None, self.chunk.buffer(), fill);
     }
 
     fn put_state(
@@ -64,24 +63,24 @@ impl Outbox for Messages<'_> {
         shared: Option<(&Frame, u128)>,
         fill: impl FnOnce(&mut Vec<u8>),
     ) {
-        let Messages { shared: server, format, chunk } = self;
+        let Messages { format, chunk } = self;
         match shared {
             Some((frame, key)) => {
                 let which = ENCODING + usize::from(*format == Format::Ndjson);
                 chunk.push(frame.encoded(which, key, |_| {
                     let mut out = Vec::with_capacity(frame.body.len() + AROUND_EVENT);
-                    write(server, *format, id(state), &mut out, fill);
+                    write(*format, id(state), &mut out, fill);
                     out.into()
                 }));
             }
-            None => write(server, *format, id(state), chunk.buffer(), fill),
+            None => write(*format, id(state), chunk.buffer(), fill),
         }
     }
 }
 
-fn write(shared: &Shared, format: Format, id: Id, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
+fn write(format: Format, id: Id, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
     match format {
-        Format::Sse => sse::event(shared, None, id, out, fill),
+        Format::Sse => sse::event(None, id, out, fill),
         Format::Ndjson => {
             fill(out);
             out.push(b'\n');
@@ -95,7 +94,7 @@ fn id(state: &State<'_>) -> Id {
         update.frame.as_ref().is_ok_and(|frame| frame.kind == Kind::Snapshot && frame.revision.is_none())
     });
     match state.synced {
-        true => Id::Cursor(state.revision),
+        true => Id::Cursor(state.cursor),
         false if begins_anew => Id::Forget,
         false => Id::None,
     }
@@ -113,7 +112,7 @@ impl Source for Once {
     fn fill(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk) -> ControlFlow<()> {
         let Once { desk, format } = self;
         let shared = desk.shared().clone();
-        let mut out = Messages { shared: &shared, format: *format, chunk };
+        let mut out = Messages { format: *format, chunk };
         let mut steps_left = STEPS_AT_ONCE;
         while !desk.is_free() && out.chunk.len() < shared.limits.ahead_bytes {
             if steps_left == 0 {
