@@ -33,7 +33,7 @@ use crate::preface::{self, Speaks};
 use crate::problem::{Kind, Problem};
 use crate::room::HeadRoom;
 use crate::socket::{KEEP_ALIVE, set_up};
-use crate::transports::{SSE, farewell};
+use crate::transports::{Format, farewell};
 
 /// Bytes that a request's head may have besides its target. What hyper may hold of a head it may also hold of a body on its way out, and what
 /// waits there is decided already: so little of it.
@@ -271,7 +271,7 @@ async fn turn_away(stream: TcpStream, shared: Arc<Shared>, front: Front, mut dra
             let accept = request.headers().get(header::ACCEPT).and_then(|a| a.to_str().ok());
             let mut response = if is_read && request.uri().path() == "/_health" {
                 front.answer(request.map(Body::new)).await
-            } else if accept.is_some_and(|accept| accept.contains(SSE)) {
+            } else if accept.is_some_and(|accept| accept.contains(Format::Sse.content_type())) {
                 farewell()
             } else {
                 problem.into_response()

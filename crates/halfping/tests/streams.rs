@@ -493,6 +493,22 @@ fn a_value_too_large_for_one_frame_without_deltas_ends_the_stream() {
 }
 
 #[test]
+fn a_stream_of_many_that_ends_for_one_of_them_gives_no_cursor_to_resume_from() {
+    // PROTOCOL M2, S11: who resumed from it would never be told of the one that ended the stream.
+    let server = serve_limited(|limits| limits.whole_frame_bytes = 1000);
+    server.write(&["PUT /small 1", "PUT /large {}", &format!("PUT /large/x \"{}\"", "x".repeat(1001))]);
+    let target = "/_streams?path=/small&path=/large&delta=false";
+    for mut stream in [server.sse(target), server.ndjson(target)] {
+        let (small, error) = (stream.next(), stream.next());
+        assert_eq!((small.kind.as_str(), error.kind.as_str()), ("snapshot", "error"));
+        for frame in [small, error] {
+            assert_eq!((&frame.id, &frame.resume), (&None, &None), "{frame:?}");
+        }
+        stream.expect_end();
+    }
+}
+
+#[test]
 fn a_reader_that_does_not_read_is_owed_nothing_but_the_newest_state() {
     // PROTOCOL S3, S12
     let server = serve();

@@ -26,11 +26,10 @@ pub(super) fn accept(headers: &HeaderMap) -> Result<Representation, Problem> {
     for (name, quality) in &ranges {
         let representation = match name.as_str() {
             "*/*" | "application/*" | "application/json" => Representation::Json,
-            "text/event-stream" | "text/*" => Representation::Stream(Format::Sse),
-            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
-                Representation::Stream(Format::Ndjson)
-            }
-            _ => continue,
+            range => match Format::accepted_by(range) {
+                Some(format) => Representation::Stream(format),
+                None => continue,
+            },
         };
         if *quality == 0.0 && !name.contains('*') {
             refused.push(representation);

@@ -12,7 +12,8 @@ use halfping_engine::Tick;
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Format, sse};
+use super::encoding::Format;
+use super::sse;
 use crate::delivery::Deliver;
 use crate::direct::{Endless, SHARED_FROM};
 use crate::hub::Shared;

@@ -4,9 +4,14 @@ use std::io::Write;
 
 use halfping_engine::{Cursor, Frame, Kind, Timestamp, write_json_string};
 
-use super::Envelope;
-
-pub(crate) const CONTENT_TYPE: &str = "application/x-ndjson";
+/// The members around a frame's value, where they do not go without saying.
+pub(super) struct Envelope<'a> {
+    pub(super) kind: &'a str,
+    pub(super) path: Option<&'a str>,
+    pub(super) cursor: Option<Cursor>,
+    /// A cursor for all paths of the stream.
+    pub(super) resume: Option<Cursor>,
+}
 
 pub(super) fn envelope<'a>(frame: &Frame, path: Option<&'a str>, resume: Option<Cursor>) -> Envelope<'a> {
     Envelope { kind: frame.kind.name(), path, cursor: frame.cursor(), resume }

@@ -5,9 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use halfping_engine::{Cursor, Frame, Kind, Timestamp};
 
-use super::{Envelope, Style, ndjson};
+use super::encoding::Style;
+use super::ndjson::{self, Envelope};
 
-pub(crate) const CONTENT_TYPE: &str = "text/event-stream";
 /// What a reader waits before it comes back after a cut.
 const RETRY_MS: u64 = 1000;
 /// How far readers are spread when a server sends all of them away at once.

@@ -21,6 +21,7 @@ use crate::hub::writing::{commit, creation, etag};
 use crate::hub::{Shared, Subscription};
 use crate::problem::{Kind, Problem};
 use crate::room::{self, Room};
+use crate::transports::pulls::Pulls;
 
 /// Steps that a session may do before it is the turn of others. One takes about a microsecond.
 pub(super) const STEPS_AT_ONCE: usize = 256;
@@ -33,21 +34,15 @@ const CREATES: &str = "\"if\": null";
 
 /// One session, apart from its socket.
 pub(super) struct Desk {
-    subscription: Subscription,
+    pulls: Pulls,
     /// What is still to be done of the client's last message. The next one is not looked at before.
     work: Option<Box<Work>>,
     pace: Pace,
     credit: Option<Box<Credit>>,
     /// What the last answer has until it is sent, if it is a large one.
     room: Option<Box<Room>>,
-    /// Everything that was due has been told, and news will wake the task.
-    at_rest: bool,
-    /// A link was opened since `synced` was last said.
-    owes_synced: bool,
     /// What its client may do.
     access: Access,
-    /// When there is more to tell even without news.
-    due: Option<Tick>,
 }
 
 struct Work {
@@ -108,49 +103,37 @@ impl Work {
 
 impl Desk {
     pub(super) fn new(subscription: Subscription, has_links: bool, access: Access) -> Desk {
-        let metrics = &subscription.shared().metrics;
-        metrics.streams.get_or_create(&[("transport", subscription.transport().name())]).inc();
-        Desk {
-            work: None,
-            pace: Pace::default(),
-            credit: None,
-            room: None,
-            at_rest: false,
-            owes_synced: has_links,
-            access,
-            due: None,
-            subscription,
-        }
+        let pulls = Pulls::new(subscription, has_links);
+        Desk { pulls, work: None, pace: Pace::default(), credit: None, room: None, access }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
-        self.subscription.shared()
+        self.pulls.shared()
     }
 
     /// News is delivered to this reader.
     pub(super) fn deliver_to(&self, reader: Weak<dyn Deliver>) {
-        self.subscription.deliver_to(reader);
+        self.pulls.deliver_to(reader);
     }
 
     /// When there will be more to tell even without news.
     pub(super) fn due(&self) -> Option<Tick> {
-        self.due
+        self.pulls.due()
     }
 
     /// A link's time has come.
     pub(super) fn look_again(&mut self) {
-        (self.at_rest, self.due) = (false, None);
+        self.pulls.look_again();
     }
 
     /// Whether there is a link that could be told something.
     pub(super) fn has_links(&self) -> bool {
-        self.subscription.has_links()
+        self.pulls.subscription.has_links()
     }
 
     /// `synced` is to be said (again) with the next that is told, as soon as it is true.
     pub(super) fn owe_synced(&mut self) {
-        self.look_again();
-        self.owes_synced = true;
+        self.pulls.owe_synced();
     }
 
     /// Whether there is a large answer that is not sent yet.
@@ -159,12 +142,12 @@ impl Desk {
     }
 
     pub(super) fn connection(&self) -> &Arc<Connection> {
-        self.subscription.connection()
+        self.pulls.subscription.connection()
     }
 
     /// Whether there is nothing to tell before there is news.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.at_rest && !self.subscription.has_news()
+        self.pulls.is_at_rest()
     }
 
     /// Whether all that the client asked for has been done.
@@ -201,9 +184,11 @@ impl Desk {
             self.settle(number, done, out);
             return Poll::Ready(Ok(1));
         }
-        let Some(step) =
-            ready!(work.poll_next(cx, self.subscription.shared(), self.subscription.connection()))
-        else {
+        let Some(step) = ready!(work.poll_next(
+            cx,
+            self.pulls.subscription.shared(),
+            self.pulls.subscription.connection()
+        )) else {
             self.work = None;
             return Poll::Ready(Ok(1));
         };
@@ -222,20 +207,20 @@ impl Desk {
                 return Poll::Ready(Err(Close::CommandRate));
             }
         }
-        let before = self.subscription.places_bytes();
+        let before = self.pulls.subscription.places_bytes();
         self.step(step, out);
-        let places_bytes = before.abs_diff(self.subscription.places_bytes());
+        let places_bytes = before.abs_diff(self.pulls.subscription.places_bytes());
         Poll::Ready(Ok(1 + places_bytes / PLACES_BYTES_A_STEP))
     }
 
     fn step(&mut self, Step { number, act }: Step, out: &mut impl Outbox) {
         match act {
             Act::Watch(link, watch) => match self.watch(link, &watch) {
-                Ok(()) => self.owes_synced = true,
+                Ok(()) => self.pulls.owe_synced(),
                 Err(problem) => self.refuse_link(number, link, problem, out),
             },
             Act::Unwatch(link) => {
-                if !self.subscription.unwatch(link) {
+                if !self.pulls.subscription.unwatch(link) {
                     let problem = Problem::new(Kind::UnknownLink, format!("the session has no link {link}"));
                     self.refuse_link(number, link, problem, out);
                 }
@@ -291,14 +276,14 @@ impl Desk {
     fn watch(&mut self, link: u32, watch: &Watch) -> Result<(), Problem> {
         self.access.may_see(&watch.path)?;
         self.shared().refresh_in_place(&watch.path);
-        self.subscription.watch(link, watch)
+        self.pulls.subscription.watch(link, watch)
     }
 
     /// A link cannot be opened or ended. A command's `ref` has one answer, which tells of the first such link; the others are told apart.
     fn refuse_link(&mut self, number: Option<Ref>, link: u32, problem: Problem, out: &mut impl Outbox) {
         self.shared().metrics.refused(&problem);
         // A link that has the number goes on, whatever is wrong with what would take it.
-        let ends = !self.subscription.has_link(link);
+        let ends = !self.pulls.subscription.has_link(link);
         match (number, &mut self.work) {
             (Some(_), Some(work)) if work.refused.is_none() => work.refused = Some((problem, link)),
             _ => out.put(|out| message::error(&problem, Some(link), ends, out)),
@@ -386,62 +371,43 @@ impl Desk {
     /// Says what there is to say now, in one message read at one revision. Returns as how many
     /// steps that counts: 0 when there is nothing; then `waker` is woken by news.
     pub(super) fn tell(&mut self, waker: &Waker, out: &mut impl Outbox) -> usize {
-        if self.is_at_rest() {
-            return 0;
-        }
         let room = self.credit.as_ref().map_or(usize::MAX, |credit| credit.room());
         if room == 0 {
             return 0; // an `ack` will come
         }
-        let shared = self.subscription.shared();
-        let bytes_max = room.min(shared.limits.ahead_bytes);
-        let mut updates = Vec::new();
-        let mut bytes = message::AROUND_MESSAGE;
-        let pulled = self.subscription.pull(waker, |update| {
-            bytes += message::AROUND_FRAME + update.frame.as_ref().map_or(0, |frame| frame.body.len());
-            updates.push(update);
-            bytes < bytes_max
-        });
-        self.at_rest = pulled.synced.is_some();
-        self.due = pulled.due;
-        if updates.is_empty() && !(self.at_rest && self.owes_synced) {
-            return 0;
-        }
-        let now = shared.clock.now();
-        let times = updates.iter().filter_map(|update| Some(update.frame.as_ref().ok()?.time));
-        let revision = pulled.synced.unwrap_or(pulled.revision);
+        let bytes_max = room.min(self.shared().limits.ahead_bytes).saturating_sub(message::AROUND_MESSAGE);
+        let pull = match self.pulls.pull(waker, bytes_max, |_| message::AROUND_FRAME) {
+            Some(pull) if !pull.is_empty() => pull,
+            _ => return 0,
+        };
+        let shared = self.pulls.shared();
+        let times = pull.updates().filter_map(|update| Some(update.frame.as_ref().ok()?.time));
+        let revision = pull.synced.unwrap_or(pull.revision);
         let cursor = shared.cursor(revision);
         let time = times.max().unwrap_or_else(|| shared.with_engine(|engine| engine.time_of(cursor)));
-        for frame in updates.iter().filter_map(|update| update.frame.as_ref().ok()) {
-            shared.metrics.frames.of(frame.kind.name()).inc();
-            // A first state is as old as it is.
-            if !self.owes_synced {
-                shared.metrics.frame_age.observe(now.0.saturating_sub(frame.time.0));
-            }
-        }
-        let state = State { cursor, time, updates: &updates, synced: self.at_rest };
-        let mut len = bytes;
+        let state = State { cursor, time, pull: &pull };
+        let mut len = message::AROUND_MESSAGE + pull.bytes;
         let fill = |out: &mut Vec<u8>| {
             let before = out.len();
             message::state(&state, out);
             len = out.len() - before;
         };
-        let held_by_others = match updates.as_slice() {
+        let held_by_others = match pull.only() {
             // They are told the same, if it is their only news and their link has the same number.
-            [Update { tag, frame: Ok(frame), .. }] if Arc::strong_count(frame) > 1 => {
-                let key = (u128::from(revision.0) << 33) | (u128::from(*tag) << 1) | u128::from(self.at_rest);
+            Some(Update { tag, frame: Ok(frame), .. }) if Arc::strong_count(frame) > 1 => {
+                let synced = u128::from(state.is_synced());
+                let key = (u128::from(revision.0) << 33) | (u128::from(*tag) << 1) | synced;
                 Some((&**frame, key))
             }
             _ => None,
         };
         out.put_state(&state, held_by_others, fill);
-        self.subscription.count_bytes(len);
+        self.pulls.subscription.count_bytes(len);
         if let Some(credit) = &mut self.credit {
             credit.send(revision, len);
         }
-        self.owes_synced &= !self.at_rest;
-        for update in updates.iter().filter(|update| update.frame.is_err()) {
-            self.subscription.unwatch(update.tag);
+        for update in pull.updates().filter(|update| update.frame.is_err()) {
+            self.pulls.subscription.unwatch(update.tag);
         }
         1 + len / TOLD_BYTES_A_STEP
     }
@@ -454,11 +420,4 @@ fn found(path: &Path, reading: Reading) -> Result<Answer, Problem> {
     }
     let etag = etag(reading.cursor());
     Err(Problem::new(Kind::NotFound, format!("there is nothing at {path}")).header(ETAG, etag))
-}
-
-impl Drop for Desk {
-    fn drop(&mut self) {
-        let transport = self.subscription.transport().name();
-        self.shared().metrics.streams.get_or_create(&[("transport", transport)]).dec();
-    }
 }

@@ -18,9 +18,8 @@ use crate::connection::Pace;
 use crate::delivery::{Deliver, Drive};
 use crate::patience::{Patience, Taking};
 use crate::room::Wanted;
+use crate::transports::encoding::Encoding;
 
-/// The shared encoding of a message that carries one frame, and the next one is the same compressed.
-const ENCODING: usize = 4;
 /// Bytes of answers that may wait for the client to read them before no more of its commands are handled.
 const ANSWERS_BYTES_MAX: usize = 64 << 10;
 /// Bytes that a message counts as at least, of those that a session may send in a second.
@@ -101,8 +100,8 @@ where
     fn put_state(&mut self, _: &State<'_>, shared: Option<(&Frame, u128)>, fill: impl FnOnce(&mut Vec<u8>)) {
         let Some((frame, key)) = shared else { return self.put(fill) };
         let compress = self.compresses();
-        let which = ENCODING + usize::from(compress);
-        self.write_encoded(frame.encoded(which, key, |_| encode_text(compress, fill).into()));
+        let encoding = if compress { Encoding::DeflatedMessage } else { Encoding::Message };
+        self.write_encoded(encoding.of(frame, key, || encode_text(compress, fill)));
     }
 }
 

@@ -2,31 +2,39 @@
 
 use std::io::Write;
 
-use halfping_engine::{Cursor, Kind, Reading, Timestamp, Update};
+use halfping_engine::{Cursor, Kind, Reading, Timestamp};
 
 use super::command::Ref;
 use crate::problem::Problem;
 use crate::room::Room;
+use crate::transports::pulls::Pull;
 
 /// Bytes around the frames of a message, and around each of them, about.
 pub(super) const AROUND_MESSAGE: usize = 80;
 pub(super) const AROUND_FRAME: usize = 24;
 
-/// The frames of one pull.
+/// A message that tells of the frames of one pull.
 pub(super) struct State<'a> {
     /// What resumes the session, if it is synced: a state of the tree.
     pub(super) cursor: Cursor,
     pub(super) time: Timestamp,
-    pub(super) updates: &'a [Update],
-    pub(super) synced: bool,
+    pub(super) pull: &'a Pull,
+}
+
+impl State<'_> {
+    pub(super) fn is_synced(&self) -> bool {
+        self.pull.synced.is_some()
+    }
 }
 
 // Writing to a vector does not fail.
 
 pub(super) fn state(state: &State<'_>, out: &mut Vec<u8>) {
     let _ = write!(out, "{{\"rev\":\"{}\",\"t\":{}", state.cursor, state.time.0);
-    for (place, update) in state.updates.iter().enumerate() {
-        out.extend_from_slice(if place == 0 { b",\"set\":[[" } else { b",[" });
+    let mut before: &[u8] = b",\"set\":[[";
+    for update in state.pull.updates() {
+        out.extend_from_slice(before);
+        before = b",[";
         let _ = write!(out, "{}", update.tag);
         match &update.frame {
             Ok(frame) => {
@@ -46,10 +54,10 @@ pub(super) fn state(state: &State<'_>, out: &mut Vec<u8>) {
         }
         out.push(b']');
     }
-    if !state.updates.is_empty() {
+    if before == b",[" {
         out.push(b']');
     }
-    if state.synced {
+    if state.is_synced() {
         out.extend_from_slice(b",\"synced\":true");
     }
     out.push(b'}');

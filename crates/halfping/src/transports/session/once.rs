@@ -15,14 +15,12 @@ use crate::delivery::Deliver;
 use crate::hub::{Shared, Subscription};
 use crate::problem::Problem;
 use crate::seen::Transport;
-use crate::transports::body::{Chunk, Source};
+use crate::transports::body::{Chunk, Source, Stream};
+use crate::transports::encoding::{Encoding, Format};
 use crate::transports::sse::{self, Id};
-use crate::transports::{Format, Stream};
 
 /// Bytes around the one frame of a message that is shared, about.
 const AROUND_EVENT: usize = 160;
-/// The shared encoding of a message that carries one frame, as an event; the next one is the same as a line.
-const ENCODING: usize = 6;
 
 /// Opens a session that knows already all that its client will say. `since` is where the client says, outside of it, that it was.
 pub(crate) fn once(
@@ -66,11 +64,14 @@ impl Outbox for Messages<'_> {
         let Messages { format, chunk } = self;
         match shared {
             Some((frame, key)) => {
-                let which = ENCODING + usize::from(*format == Format::Ndjson);
-                chunk.push(frame.encoded(which, key, |_| {
+                let encoding = match *format {
+                    Format::Sse => Encoding::MessageEvent,
+                    Format::Ndjson => Encoding::MessageLine,
+                };
+                chunk.push(encoding.of(frame, key, || {
                     let mut out = Vec::with_capacity(frame.body.len() + AROUND_EVENT);
                     write(*format, id(state), &mut out, fill);
-                    out.into()
+                    out
                 }));
             }
             None => write(*format, id(state), chunk.buffer(), fill),
@@ -90,10 +91,10 @@ fn write(format: Format, id: Id, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u
 
 /// What a message says of the cursor that its reader comes back with.
 fn id(state: &State<'_>) -> Id {
-    let begins_anew = state.updates.iter().any(|update| {
+    let begins_anew = state.pull.updates().any(|update| {
         update.frame.as_ref().is_ok_and(|frame| frame.kind == Kind::Snapshot && frame.revision.is_none())
     });
-    match state.synced {
+    match state.is_synced() {
         true => Id::Cursor(state.cursor),
         false if begins_anew => Id::Forget,
         false => Id::None,

@@ -1,0 +1,128 @@
+//! A stream of frames: one resource, or several (PROTOCOL M1).
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Weak};
+use std::task::Context;
+
+use halfping_engine::{Cursor, Frame, Revision, Tick, Update};
+
+use super::body::{Chunk, Source, Stream};
+use super::encoding::{Format, Style};
+use super::pulls::Pulls;
+use super::{ndjson, sse};
+use crate::delivery::Deliver;
+use crate::hub::{Shared, Subscription};
+use crate::problem::Problem;
+
+/// Bytes around a frame, without its path, about.
+const AROUND_FRAME: usize = 96;
+
+/// What the reader of one resource is told, or of several on one stream.
+pub(crate) struct Frames {
+    pulls: Pulls,
+    style: Style,
+    /// What the reader has, for frames that only repeat it; of revision 0 while that has no cursor.
+    last: Cursor,
+}
+
+// Every stream has one in a box, of which an allocator makes 160 bytes, and 192 of the next more.
+const _: () = assert!(std::mem::size_of::<Stream<Frames>>() <= 160);
+
+impl Stream<Frames> {
+    /// A stream of frames.
+    pub(crate) fn of_frames(subscription: Subscription, style: Style, since: Option<Cursor>) -> Self {
+        let format = style.format;
+        let last = since.unwrap_or(subscription.shared().cursor(Revision::NONE));
+        Stream::new(Frames { pulls: Pulls::new(subscription, true), style, last }, format)
+    }
+}
+
+impl Source for Frames {
+    fn shared(&self) -> &Arc<Shared> {
+        self.pulls.shared()
+    }
+
+    fn deliver_to(&self, reader: Weak<dyn Deliver>) {
+        self.pulls.deliver_to(reader);
+    }
+
+    fn due(&self) -> Option<Tick> {
+        self.pulls.due()
+    }
+
+    fn look_again(&mut self) {
+        self.pulls.look_again();
+    }
+
+    fn repeat_synced(&mut self, _: &mut Context<'_>, chunk: &mut Chunk) {
+        let at = match self.last.revision {
+            Revision::NONE => self.shared().with_engine(|engine| engine.cursor(engine.revision())),
+            _ => self.last,
+        };
+        self.write_synced(at, chunk);
+    }
+
+    fn fill(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk) -> ControlFlow<()> {
+        let Frames { pulls, style, last } = self;
+        let bytes_max = pulls.shared().limits.ahead_bytes;
+        let around = |link| AROUND_FRAME + style.path(link).map_or(0, str::len);
+        let Some(pull) = pulls.pull(cx.waker(), bytes_max, around) else {
+            return ControlFlow::Continue(());
+        };
+        // A stream ends with the first of its links that cannot be served.
+        let refusal =
+            pull.updates().find_map(|Update { tag, frame, .. }| Some((*tag, frame.as_ref().err()?)));
+        let shared = pulls.shared();
+        let synced = pull.synced.filter(|_| refusal.is_none()).map(|revision| shared.cursor(revision));
+        let mut updates = pull.updates().peekable();
+        while let Some(Update { tag, frame: Ok(frame), .. }) = updates.next() {
+            *last = frame.cursor().unwrap_or(*last);
+            // The last one says that there is nothing more (PROTOCOL M2).
+            let resume = synced.filter(|_| updates.peek().is_none());
+            write_frame(style, chunk, frame, *tag, resume);
+        }
+        if style.paths.is_some() {
+            *last = synced.unwrap_or(shared.cursor(Revision::NONE));
+        }
+        let mut flow = ControlFlow::Continue(());
+        if let Some((link, why)) = refusal {
+            let problem = Problem::from(why.clone()).to_json_in_stream(true);
+            match style.format {
+                Format::Sse => sse::error(style, style.path(link), &problem, chunk.buffer()),
+                Format::Ndjson => ndjson::error(style.path(link), &problem, chunk.buffer()),
+            }
+            flow = ControlFlow::Break(());
+        } else if let (Some(resume), true) = (synced, pull.tells_synced) {
+            let at = if last.revision == Revision::NONE { resume } else { *last };
+            self.write_synced(at, chunk);
+        }
+        self.pulls.subscription.count_bytes(chunk.len());
+        flow
+    }
+}
+
+impl Frames {
+    fn write_synced(&self, at: Cursor, chunk: &mut Chunk) {
+        let time = self.shared().with_engine(|engine| engine.time_of(at));
+        match self.style.format {
+            Format::Sse => sse::synced(&self.style, at, time, chunk.buffer()),
+            Format::Ndjson => ndjson::synced(at, time, chunk.buffer()),
+        }
+    }
+}
+
+fn write_frame(style: &Style, chunk: &mut Chunk, frame: &Frame, link: u32, resume: Option<Cursor>) {
+    let path = style.path(link);
+    let write = |out: &mut Vec<u8>| match style.format {
+        Format::Sse => sse::frame(style, path, frame, resume, out),
+        Format::Ndjson => ndjson::frame(path, frame, resume.filter(|_| path.is_some()), out),
+    };
+    match style.encoding() {
+        Some(encoding) => chunk.push(encoding.of(frame, 0, || {
+            let mut out = Vec::with_capacity(frame.body.len() + AROUND_FRAME);
+            write(&mut out);
+            out
+        })),
+        None => write(chunk.buffer()),
+    }
+}
