@@ -2,12 +2,13 @@
 //! because streams never end by themselves when a server wants to stop.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -53,7 +54,7 @@ const HTTP2_HEADERS: usize = 8 << 10;
 /// Streams of a connection that were reset before they were looked at; and those that the client broke. More of either end the connection.
 const HTTP2_RESETS_MAX: usize = 20;
 const HTTP2_ERRORS_MAX: usize = 1024;
-/// A request that took longer than this is the last of its connection's turn.
+/// A request that took longer than this is the last that its connection's turn begins.
 const TURN: Duration = Duration::from_micros(200);
 /// Connections beyond the limit that are told so, and may ask for `/_health`. Where there are more,
 /// the one that has waited longest is closed: who asks at once is answered, whatever the others do.
@@ -196,6 +197,9 @@ async fn serve_http(
     let (served, cut) = (connection.clone(), connection.begin_requests());
     let requests = Arc::new(AtomicUsize::new(0));
     let (asked, endless) = (requests.clone(), Arc::new(Mutex::new(None)));
+    // This turn of the connection has had a request that took long.
+    let was_long = Arc::new(AtomicBool::new(false));
+    let turn = was_long.clone();
     let (found, counted) = (endless.clone(), shared.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         // What was answered before may still be in hyper's buffer, so only the first answer of a connection can be taken from it.
@@ -213,16 +217,22 @@ async fn serve_http(
             request
         });
         let (front, found, connection) = (front.clone(), found.clone(), connection.clone());
+        let was_long = was_long.clone();
         // Boxed, as it would be moved about otherwise.
         Box::pin(async move {
+            // A client may send the next requests without waiting. hyper would go on with them at
+            // once, and others would wait for all. The answer before is on its way by now: whoever
+            // waits for it does not wait for others.
+            if was_long.load(Ordering::Relaxed) {
+                tokio::task::yield_now().await;
+            }
             let begun = Instant::now();
             let response = match admitted {
                 Ok(request) => front.answer(request.map(Body::new)).await,
                 Err(problem) => problem.into_response(),
             };
-            // A client may send the next requests without waiting. hyper would go on with them at once, and others would wait for all.
             if begun.elapsed() > TURN {
-                tokio::task::yield_now().await;
+                was_long.store(true, Ordering::Relaxed);
             }
             if can_be_taken && response.extensions().get::<Endless>().is_some() {
                 *found.lock() = Some((response, connection));
@@ -241,7 +251,13 @@ async fn serve_http(
             std::future::pending::<()>().await;
         }
     };
+    let turn_begins = poll_fn(|_| {
+        turn.store(false, Ordering::Relaxed);
+        Poll::<Infallible>::Pending
+    });
     let taken = tokio::select! {
+        biased;
+        never = turn_begins => match never {},
         stream = run(stream, &shared, http2, draining, service, || endless.lock().is_some()) => {
             let taken = endless.lock().take();
             taken.and_then(|(response, connection)| Some(Direct::reader(stream?, response, connection)))
@@ -278,7 +294,7 @@ async fn turn_away(stream: TcpStream, shared: Arc<Shared>, front: Front, mut dra
             };
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
             let _ = answered.send(());
-            Ok::<_, std::convert::Infallible>(response)
+            Ok::<_, Infallible>(response)
         })
     });
     let drained = async {
@@ -325,12 +341,12 @@ where
     S: hyper::service::Service<
             Request<Incoming>,
             Response = http::Response<Body>,
-            Error = std::convert::Infallible,
+            Error = Infallible,
             Future = F,
         > + Send
         + Unpin
         + 'static,
-    F: Future<Output = Result<http::Response<Body>, std::convert::Infallible>> + Send + 'static,
+    F: Future<Output = Result<http::Response<Body>, Infallible>> + Send + 'static,
 {
     let limits = &shared.limits;
     let speaks = tokio::select! {
