@@ -37,6 +37,11 @@ impl Modules {
         edges.filter(|(from, to)| from != to).collect()
     }
 
+    /// The modules at the root of the crate.
+    pub(crate) fn top(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().filter(|place| place.len() == 1).map(|place| place[0].as_str())
+    }
+
     /// The module with a file of its own that defines something; names are followed to their
     /// origin.
     fn home(&self, path: &[String]) -> Place {
