@@ -12,7 +12,7 @@ use halfping_journal::{Fault, FaultKind, Progress, Store, close_to_others};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::access::{Console, Cors, Hosts, Rules};
+use crate::access::{Allowed, Console, Cors, Follower, Hosts, Rules};
 use crate::clock::Clock;
 use crate::commit::{Commit, Reading, Written};
 use crate::error::{Error, parse_path};
@@ -231,6 +231,7 @@ impl Api {
     pub async fn commit(&self, commit: Commit) -> Result<Vec<Written>, Error> {
         let writes = commit.writes(&self.shared.limits)?;
         let client = self.shared.foreign.commits();
+        let writes = writes.into_iter().map(Allowed::to_program).collect();
         let written = self.shared.commit(client, writes).await.map_err(|failure| match failure {
             Failure::Refused(refusal) => Error::Refused(refusal),
             Failure::Storage(fault) => Error::Storage(fault),
@@ -247,7 +248,7 @@ impl Api {
     /// The value at a path with its cursor, for a write that depends on it
     /// ([`Commit::if_unchanged`]).
     pub fn read<T: DeserializeOwned>(&self, path: &str) -> Result<Reading<T>, Error> {
-        let read = self.shared.read_here(&self.path(path)?, u32::MAX)?;
+        let read = self.shared.read_here(&Allowed::to_program(self.path(path)?), u32::MAX)?;
         let cursor = read.cursor().to_string();
         let value = read.value.map(|value| typed(path, &value)).transpose()?;
         Ok(Reading { value, cursor })
@@ -257,7 +258,9 @@ impl Api {
     pub fn watch<T: DeserializeOwned>(&self, path: &str) -> Result<Watch<T>, Error> {
         let spec = Spec { whole: true, ..Spec::new(self.path(path)?) };
         self.shared.refresh_here(&spec.path);
-        let subscription = Subscription::new(&self.shared, &self.shared.foreign, Transport::Program, &[spec]);
+        let (follower, links) = (Follower::program(), [Allowed::to_program(spec)]);
+        let connection = &self.shared.foreign;
+        let subscription = Subscription::new(&self.shared, &follower, connection, Transport::Program, &links);
         let subscription = subscription.map_err(|_: Problem| Error::TooManyLinks)?;
         Ok(Watch { subscription, path: path.to_owned(), value: PhantomData })
     }
@@ -409,7 +412,8 @@ mod tests {
         /// Posts something; its key.
         async fn post(&self) -> String {
             let shared = self.api.shared();
-            let (path, one) = (self.api.path("/list").unwrap(), Json::parse(b"1", &shared.limits));
+            let path = Follower::program().write(self.api.path("/list").unwrap()).unwrap();
+            let one = Json::parse(b"1", &shared.limits);
             let (name, write) = crate::hub::writing::creation(shared, &path, one.unwrap());
             assert!(crate::hub::writing::commit(shared, &shared.foreign, write, "").await.unwrap().0);
             name

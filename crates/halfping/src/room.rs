@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
+use crate::access::Allowed;
 use crate::budget::{Budget, KEPT_BYTES, SMALL_BYTES, UNIT, units};
 use crate::connection::Connection;
 use crate::hub::Shared;
@@ -192,7 +193,7 @@ impl Room {
 pub(crate) async fn read(
     shared: &Arc<Shared>,
     connection: &Connection,
-    path: &Path,
+    path: &Allowed<Path>,
     depth: u32,
     foreseen: Option<usize>,
 ) -> Result<(Reading, Room), Problem> {

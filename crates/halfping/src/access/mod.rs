@@ -1,5 +1,9 @@
-//! Who may: one value, made once for each request and asked wherever something is read, followed or written.
+//! Access: what whoever sent a request may do. One value, made once for each request.
+//!
+//! There are three ways into the tree: to read, to follow and to write. Each takes only what an
+//! [`Access`] has allowed (see `allowed.rs`), so nothing has to be checked anywhere else.
 
+mod allowed;
 mod console;
 mod host;
 mod origin;
@@ -7,11 +11,12 @@ mod origin;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use halfping_engine::Path;
+use halfping_engine::{Path, Watch};
 use http::{Method, Request, header};
 
 use crate::problem::{Kind, Problem};
 
+pub(crate) use allowed::{Allowed, Follower, Writable};
 pub use console::Console;
 use host::Host;
 pub use host::{Hosts, NameError};
@@ -93,29 +98,71 @@ impl Access {
         })
     }
 
-    /// Whether what is at a path may be seen.
-    pub(crate) fn may_see(&self, path: &Path) -> Result<(), Problem> {
-        if is_own(path) { self.may_see_console() } else { Ok(()) }
+    /// The program that has the API may do all that the engine can.
+    fn of_program() -> Access {
+        Access { stranger: None, read_only: false, sees_own: true, console: Console::default() }
+    }
+
+    /// A path to read at. Of what is the server's own and not there, no more is said than that
+    /// (PROTOCOL P4).
+    pub(crate) fn read(&self, path: Path) -> Result<Allowed<Path>, Problem> {
+        match own_name(&path) {
+            Some(OWN) => self.may_see_console()?,
+            Some(_) => {
+                let detail = format!("there is nothing of the server's own to read at {path}");
+                let problem = Problem::new(Kind::NotFound, detail);
+                return Err(problem.hint("it has /_server; /_health and /_metrics are read with a plain GET"));
+            }
+            None => {}
+        }
+        Ok(Allowed::new(path))
+    }
+
+    /// Somebody who may follow. A page that is not let in could not read what it gets, but it could
+    /// have many streams open.
+    pub(crate) fn follow(&self) -> Result<Follower, Problem> {
+        self.is_no_stranger("follow anything here")?;
+        Ok(Follower::new(self.clone()))
+    }
+
+    /// A link to be opened.
+    fn watch(&self, watch: Watch) -> Result<Allowed<Watch>, Problem> {
+        match own_name(&watch.path) {
+            Some(OWN) => self.may_see_console()?,
+            Some(_) => return Err(reserved(&watch.path)),
+            None => {}
+        }
+        Ok(Allowed::new(watch))
+    }
+
+    /// A path to write at.
+    pub(crate) fn write(&self, path: Path) -> Result<Writable, Problem> {
+        self.is_no_stranger("write here")?;
+        if self.read_only {
+            return Err(Problem::new(Kind::ReadOnly, "nothing can be written here")
+                .hint("this server is read-only; ask whoever runs it"));
+        }
+        match own_name(&path) {
+            Some(_) => Err(reserved(&path)),
+            None => Ok(Writable::new(path)),
+        }
+    }
+
+    /// A path to make something new beneath. Whoever posts to `/_streams` with more before it wants
+    /// to read (PROTOCOL P9).
+    pub(crate) fn create(&self, path: Path) -> Result<Writable, Problem> {
+        if path.segments().last().is_some_and(|name| &**name == "_streams") {
+            self.is_no_stranger("write here")?;
+            let detail = format!("nothing is posted to {path}: only the root of the API has _streams");
+            return Err(Problem::new(Kind::ReservedPath, detail)
+                .hint("the API begins at another path: give the client the URL of its root"));
+        }
+        self.write(path)
     }
 
     /// Whether the server's own state may be seen, and pages about it.
     pub(crate) fn may_see_console(&self) -> Result<(), Problem> {
         if self.sees_own { Ok(()) } else { Err(self.console.closed()) }
-    }
-
-    /// Whether something may be followed. A page that is not let in could not read what it gets, but it could have many streams open.
-    pub(crate) fn may_subscribe(&self) -> Result<(), Problem> {
-        self.is_no_stranger("follow anything here")
-    }
-
-    /// Whether something may be written.
-    pub(crate) fn may_write(&self) -> Result<(), Problem> {
-        self.is_no_stranger("write here")?;
-        match self.read_only {
-            false => Ok(()),
-            true => Err(Problem::new(Kind::ReadOnly, "nothing can be written here")
-                .hint("this server is read-only; ask whoever runs it")),
-        }
     }
 
     /// The page of another origin that sent the request, if it was one and may not use the API.
@@ -146,5 +193,65 @@ pub(crate) const OWN: &str = "_server";
 
 /// Whether a path leads to the server's own state.
 pub(crate) fn is_own(path: &Path) -> bool {
-    path.segments().first().is_some_and(|name| &**name == OWN)
+    own_name(path) == Some(OWN)
+}
+
+/// The first name of a path, if it is one of the server's own.
+pub(crate) fn own_name(path: &Path) -> Option<&str> {
+    path.segments().first().map(|name| &**name).filter(|name| name.starts_with('_'))
+}
+
+fn reserved(path: &Path) -> Problem {
+    Problem::new(Kind::ReservedPath, format!("{path} is the server's own"))
+}
+
+#[cfg(test)]
+mod tests {
+    use halfping_engine::Limits;
+
+    use super::*;
+
+    fn names(problem: Result<(), Problem>) -> &'static str {
+        problem.map_or_else(|problem| problem.kind().name(), |()| "allowed")
+    }
+
+    #[test]
+    fn names_of_the_server_are_neither_read_nor_followed_nor_written() {
+        let access = Access { sees_own: false, ..Access::of_program() };
+        let follower = access.follow().unwrap();
+        for (text, read, followed, written, created) in [
+            ("/", "allowed", "allowed", "allowed", "allowed"),
+            ("/a/_b", "allowed", "allowed", "allowed", "allowed"),
+            ("/_x", "not-found", "reserved-path", "reserved-path", "reserved-path"),
+            ("/_streams", "not-found", "reserved-path", "reserved-path", "reserved-path"),
+            ("/a/_streams", "allowed", "allowed", "allowed", "reserved-path"),
+            ("/_server", "not-found", "not-found", "reserved-path", "reserved-path"),
+            ("/_server/a", "not-found", "not-found", "reserved-path", "reserved-path"),
+        ] {
+            let path = Path::parse(text, &Limits::default()).unwrap();
+            let watch = Watch::new(path.clone());
+            assert_eq!(names(access.read(path.clone()).map(drop)), read, "read {text}");
+            assert_eq!(names(follower.watch(watch).map(drop)), followed, "follow {text}");
+            assert_eq!(names(access.write(path.clone()).map(drop)), written, "write {text}");
+            assert_eq!(names(access.create(path).map(drop)), created, "create beneath {text}");
+        }
+        let path = Path::parse("/_server", &Limits::default()).unwrap();
+        assert!(Access::of_program().read(path).is_ok(), "it is let in");
+    }
+
+    #[test]
+    fn strangers_may_read_only_and_nobody_writes_where_all_is_read_only() {
+        let path = Path::parse("/a", &Limits::default()).unwrap();
+        let stranger = Some(Arc::new("http://evil.example".to_owned()));
+        let stranger = Access { stranger, ..Access::of_program() };
+        assert_eq!(names(stranger.read(path.clone()).map(drop)), "allowed");
+        assert_eq!(names(stranger.follow().map(drop)), "forbidden-origin");
+        assert_eq!(names(stranger.write(path.clone()).map(drop)), "forbidden-origin");
+        assert_eq!(names(stranger.create(path.clone()).map(drop)), "forbidden-origin");
+
+        let read_only = Access { read_only: true, ..Access::of_program() };
+        assert_eq!(names(read_only.follow().map(drop)), "allowed");
+        assert_eq!(names(read_only.write(path.clone()).map(drop)), "read-only");
+        assert_eq!(names(read_only.create(path).map(drop)), "read-only");
+    }
 }

@@ -10,18 +10,17 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
-use halfping_engine::{Path, PathError, Refusal};
+use halfping_engine::{Path, PathError};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
 use self::negotiate::{Query, Target};
-use crate::access::{Access, OWN};
+use crate::access::{self, Access, OWN};
 use crate::answer;
 use crate::connection::Connection;
 use crate::hub::Shared;
-use crate::hub::writing::{is_misplaced, misplaced};
 use crate::metrics::in_plain_text;
 use crate::patience::Patience;
 use crate::problem::{Kind, Problem};
@@ -91,10 +90,7 @@ async fn route(
     }
     let path = Path::parse(uri.path(), &shared.limits)?;
     mounted_whole(request)?;
-    if is_read(&request.method) {
-        access.may_see(&path)?;
-    }
-    let own = path.segments().first().map(|name| &**name).filter(|name| name.starts_with('_'));
+    let own = access::own_name(&path);
     let allow = match own {
         Some("_streams") if path.segments().len() == 1 => ALLOW_STREAMS,
         Some(_) => ALLOW_READ,
@@ -125,11 +121,8 @@ async fn route(
         (&Method::POST, Some("_streams")) if path.segments().len() == 1 => {
             read::once(shared, access, &connection, request, body).await
         }
-        (&Method::POST, _) if is_misplaced(&path) => {
-            access.may_subscribe()?;
-            Err(misplaced(&path))
-        }
-        (&Method::GET | &Method::HEAD, Some(OWN)) => {
+        (&Method::GET | &Method::HEAD, None | Some(OWN)) => {
+            let path = access.read(path)?;
             read::one(shared, access, &connection, request, path).await
         }
         (&Method::GET | &Method::HEAD, Some(name)) => {
@@ -140,18 +133,19 @@ async fn route(
             Err(Problem::new(Kind::NotFound, format!("the server has nothing of its own at {path}"))
                 .hint(instead_of(name)))
         }
-        (&Method::GET | &Method::HEAD, None) => read::one(shared, access, &connection, request, path).await,
         (&Method::OPTIONS, _) => Ok(options(allow)),
         (&Method::PUT | &Method::PATCH | &Method::POST | &Method::DELETE, _) => {
-            let allowed = access.may_write();
-            allowed.map_err(|problem| problem.header(header::ALLOW, HeaderValue::from_static(allow)))?;
-            match own {
-                Some(name) => Err(Refusal::Reserved(name.to_owned()).into()),
-                None if request.method == Method::DELETE && path.is_root() => {
-                    Err(not_allowed(&request.method, allow).hint("PUT {} empties the tree"))
-                }
-                None => write::one(shared, &connection, request, body, path).await,
+            let path = match request.method {
+                Method::POST => access.create(path),
+                _ => access.write(path),
+            };
+            let allow_header =
+                |problem: Problem| problem.header(header::ALLOW, HeaderValue::from_static(allow));
+            let path = path.map_err(allow_header)?;
+            if request.method == Method::DELETE && path.is_root() {
+                return Err(not_allowed(&request.method, allow).hint("PUT {} empties the tree"));
             }
+            write::one(shared, &connection, request, body, path).await
         }
         _ => Err(not_allowed(&request.method, allow)),
     }
@@ -176,11 +170,6 @@ fn transfer_coding(headers: &HeaderMap) -> Result<(), Problem> {
         }
     }
     Ok(())
-}
-
-/// Whether a request asks for what is there. `CONNECT` may ask for a session.
-fn is_read(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::CONNECT)
 }
 
 /// Below a prefix, an empty first segment is lost together with the prefix: only the request's own target shows it.

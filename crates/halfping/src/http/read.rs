@@ -15,7 +15,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::negotiate::{Query, Representation, Target, accept, condition, since, wait};
 use super::{Answer, write};
-use crate::access::{self, Access};
+use crate::access::{Access, Allowed, Follower};
 use crate::answer;
 use crate::connection::Connection;
 use crate::hub::writing::etag;
@@ -31,7 +31,7 @@ pub(super) async fn one(
     access: &Access,
     connection: &Arc<Connection>,
     request: &mut Parts,
-    path: Path,
+    path: Allowed<Path>,
 ) -> Answer {
     let query = Query::parse(request.uri.query(), Target::Resource)?;
     let representation = match accept(&request.headers)? {
@@ -40,8 +40,11 @@ pub(super) async fn one(
     };
     match representation {
         Representation::Stream(format) => {
-            access.may_subscribe()?;
-            stream(shared, connection, request, query, format, vec![path], None).await
+            let follower = access.follow()?;
+            let since = since(&request.headers, &query);
+            let watches = [follower.watch(query.watch(path.into_inner(), since))?];
+            let asked = Asked { follower, watches: &watches, since, paths: None };
+            stream(shared, connection, request, query, format, asked).await
         }
         Representation::Json => {
             if let Some(name) = query.of_streams {
@@ -63,7 +66,7 @@ pub(super) async fn many(
     connection: &Arc<Connection>,
     request: &Parts,
 ) -> Answer {
-    access.may_subscribe()?;
+    let follower = access.follow()?;
     let mut query = Query::parse(request.uri.query(), Target::Many)?;
     let format = match accept(&request.headers)? {
         Representation::Stream(format) => format,
@@ -73,25 +76,19 @@ pub(super) async fn many(
     if spelled.is_empty() {
         return Err(Problem::new(Kind::BadParameter, "no path is given").hint("/_streams?path=/a&path=/b"));
     }
-    let mut paths: Vec<Path> = Vec::with_capacity(spelled.len());
+    let since = since(&request.headers, &query);
+    let mut watches: Vec<Allowed<Watch>> = Vec::with_capacity(spelled.len());
     for text in &spelled {
         let path = Path::parse(text, &shared.limits)
             .map_err(|e| Problem::new(Kind::BadPath, format!("the parameter path={text}: {e}")))?;
-        if access::is_own(&path) {
-            access.may_see(&path)?;
-        } else if path.segments().first().is_some_and(|name| name.starts_with('_')) {
-            return Err(Problem::new(
-                Kind::ReservedPath,
-                format!("{path} is the server's own and cannot be streamed"),
-            ));
-        }
-        if paths.contains(&path) {
+        if watches.iter().any(|watch| watch.path == path) {
             return Err(Problem::new(Kind::BadParameter, format!("the path {path} is given twice")));
         }
-        paths.push(path);
+        watches.push(follower.watch(query.watch(path, since))?);
     }
-    let spelled = spelled.into_iter().map(Into::into).collect();
-    stream(shared, connection, request, query, format, paths, Some(spelled)).await
+    let paths = Some(spelled.into_iter().map(Into::into).collect());
+    let asked = Asked { follower, watches: &watches, since, paths };
+    stream(shared, connection, request, query, format, asked).await
 }
 
 /// Opens a session, with a first link if `?watch` asks for one.
@@ -104,9 +101,10 @@ pub(super) async fn session(
     handshake: &Handshake,
     upgrade: Option<OnUpgrade>,
 ) -> Answer {
-    access.may_subscribe()?;
+    let follower = access.follow()?;
     let query = Query::parse(request.uri.query(), Target::Session)?;
     let watch = query.watch.then(|| query.watch(path.clone(), since(&request.headers, &query)));
+    let watch = watch.map(|watch| follower.watch(watch)).transpose()?;
     if watch.is_none() {
         if let Some(name) = query.of_streams {
             return Err(Problem::new(
@@ -124,7 +122,7 @@ pub(super) async fn session(
     if watch.is_some() {
         shared.refresh(&path).await;
     }
-    session::open(shared, access, connection, upgrade, handshake, watch.as_ref())
+    session::open(shared, follower, connection, upgrade, handshake, watch.as_ref())
 }
 
 /// Opens a session that is heard only once: its commands are the body, and its messages the answer.
@@ -135,7 +133,7 @@ pub(super) async fn once(
     request: &Parts,
     body: &mut Body,
 ) -> Answer {
-    access.may_subscribe()?;
+    let follower = access.follow()?;
     let query = Query::parse(request.uri.query(), Target::Nothing)?;
     let format = match accept(&request.headers)? {
         Representation::Stream(format) => format,
@@ -148,7 +146,7 @@ pub(super) async fn once(
         return answer;
     }
     let since = since(&request.headers, &query);
-    Ok(streaming(session::once(shared, access, connection, format, commands, since)?))
+    Ok(streaming(session::once(shared, follower, connection, format, commands, since)?))
 }
 
 /// How a stream is answered that begins when the server is about to stop.
@@ -159,14 +157,22 @@ fn sent_away(shared: &Shared, format: Format) -> Option<Answer> {
     })
 }
 
+/// Links that a stream is asked for, and by whom.
+struct Asked<'a> {
+    follower: Follower,
+    watches: &'a [Allowed<Watch>],
+    since: Option<Cursor>,
+    /// The paths as the client spells them, where there may be several.
+    paths: Option<Box<[Box<str>]>>,
+}
+
 async fn stream(
     shared: &Arc<Shared>,
     connection: &Arc<Connection>,
     request: &Parts,
     query: Query,
     format: Format,
-    paths: Vec<Path>,
-    spelled: Option<Box<[Box<str>]>>,
+    Asked { follower, watches, since, paths }: Asked<'_>,
 ) -> Answer {
     if let Some(answer) = sent_away(shared, format) {
         return answer;
@@ -174,13 +180,11 @@ async fn stream(
     if request.method == Method::HEAD {
         return Ok(response(format, Body::empty()));
     }
-    for path in &paths {
-        shared.refresh(path).await;
+    for watch in watches {
+        shared.refresh(&watch.path).await;
     }
-    let since = since(&request.headers, &query);
-    let watches: Vec<Watch> = paths.into_iter().map(|path| query.watch(path, since)).collect();
-    let subscription = Subscription::new(shared, connection, format.transport(), &watches)?;
-    let style = Style { format, whole: query.shape.whole, envelope: query.envelope, paths: spelled };
+    let subscription = Subscription::new(shared, &follower, connection, format.transport(), watches)?;
+    let style = Style { format, whole: query.shape.whole, envelope: query.envelope, paths };
     Ok(streaming(Stream::of_frames(subscription, style, since)))
 }
 
@@ -190,7 +194,7 @@ async fn plain(
     access: &Access,
     connection: &Arc<Connection>,
     request: &mut Parts,
-    path: Path,
+    path: Allowed<Path>,
     depth: u32,
 ) -> Answer {
     let known = condition(&request.headers)?;
@@ -205,13 +209,13 @@ async fn plain(
     if is_known(&now)
         && let Some(asked) = wait(&request.headers)
     {
-        access.may_subscribe()?;
+        let follower = access.follow()?;
         let seconds = asked.min(shared.limits.wait_seconds);
         applied = Some(seconds);
         if !shared.is_draining() {
             let patience = Duration::from_secs(seconds);
             HeadRoom::drop_headers(request);
-            wait_for_change(shared, connection, &path, now.cursor(), patience).await?;
+            wait_for_change(shared, &follower, connection, &path, now.cursor(), patience).await?;
             shared.refresh(&path).await;
             now = shared.metadata(&path);
         }
@@ -231,7 +235,7 @@ async fn plain(
         })
     };
     let mut response = found.unwrap_or_else(|| {
-        let problem = Problem::new(Kind::NotFound, format!("there is nothing at {path}"));
+        let problem = Problem::new(Kind::NotFound, format!("there is nothing at {}", *path));
         shared.metrics.refused(&problem);
         problem.into_response()
     });
@@ -263,14 +267,15 @@ fn without_value(shared: &Shared, now: &Metadata, depth: u32) -> Result<Option<R
 /// Waits until the resource is in another state than it was, or the time is over, or the server drains.
 async fn wait_for_change(
     shared: &Arc<Shared>,
+    follower: &Follower,
     connection: &Arc<Connection>,
-    path: &Path,
+    path: &Allowed<Path>,
     known: Cursor,
     patience: Duration,
 ) -> Result<(), Problem> {
     // Whatever the depth: the cursor changes with what is below the cut as well.
-    let watch = Watch { from_now: true, ..Watch::new(path.clone()) };
-    let subscription = Subscription::new(shared, connection, Transport::Poll, &[watch])?;
+    let watch = follower.watch(Watch { from_now: true, ..Watch::new(Path::clone(path)) })?;
+    let subscription = Subscription::new(shared, follower, connection, Transport::Poll, &[watch])?;
     let change = poll_fn(|cx| {
         // Draining is looked at last: whoever drains wakes those who wait by then.
         let changed = subscription.has_changed(cx.waker(), path, known);

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use halfping_engine::{Action, Condition, Json, Limits, Patch, Path, Write};
+use halfping_engine::{Action, Condition, Json, Limits, Patch};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body::Frame;
@@ -15,6 +15,7 @@ use tokio::time::timeout_at;
 
 use super::negotiate::{Query, Target, condition};
 use super::{ACCEPT_PATCH, Answer};
+use crate::access::Writable;
 use crate::aside::aside;
 use crate::connection::Connection;
 use crate::hub::Shared;
@@ -32,7 +33,7 @@ pub(super) async fn one(
     connection: &Connection,
     request: &Parts,
     body: &mut Body,
-    path: Path,
+    path: Writable,
 ) -> Answer {
     Query::parse(request.uri.query(), Target::Nothing)?;
     connection.write()?;
@@ -41,10 +42,7 @@ pub(super) async fn one(
     let media = media_type(&request.headers)?;
     // A server below a prefix has its own idea of the path; the client's is the one that `Location` is about.
     let target = request.extensions.get::<OriginalUri>().map_or(&request.uri, |o| &o.0).path().to_owned();
-    let write = |action| {
-        let write = Write { path: path.clone(), action, condition: condition.clone() };
-        commit(shared, connection, write, CREATES)
-    };
+    let write = |action| commit(shared, connection, path.clone().write(action, condition.clone()), CREATES);
     match method {
         Method::DELETE => {
             let revision = write(Action::Delete).await?.1;
@@ -91,7 +89,7 @@ pub(super) async fn one(
 async fn post(
     shared: &Arc<Shared>,
     connection: &Connection,
-    path: &Path,
+    path: &Writable,
     target: &str,
     condition: Condition,
     value: Json,

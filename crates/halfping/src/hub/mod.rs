@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use self::subscription::Subscription;
 use self::writer::{Answer, Writer};
-use crate::access::{OWN, is_own};
+use crate::access::{Allowed, OWN, is_own};
 use crate::aside::{Room, Turns, one_by_one};
 use crate::budget::Budget;
 use crate::clock::Clock;
@@ -203,8 +203,12 @@ impl Shared {
 
     /// Applies writes as one commit, and wakes whoever has something to say because of it. What is to be durable is so when this returns.
     /// `client`: in whose turn a large commit is made.
-    pub(crate) async fn commit(&self, client: &Turns, writes: Vec<Write>) -> Result<Vec<Written>, Failure> {
-        let writes = Arc::new(writes);
+    pub(crate) async fn commit(
+        &self,
+        client: &Turns,
+        writes: Vec<Allowed<Write>>,
+    ) -> Result<Vec<Written>, Failure> {
+        let writes: Arc<Vec<Write>> = Arc::new(writes.into_iter().map(Allowed::into_inner).collect());
         let Some(writer) = self.writer.get() else {
             return self.in_turn(client, writes, Shared::commit_in_memory).await.0;
         };
@@ -381,7 +385,7 @@ impl Shared {
     }
 
     /// What is known of a path without reading what is there.
-    pub(crate) fn metadata(&self, path: &Path) -> Metadata {
+    pub(crate) fn metadata(&self, path: &Allowed<Path>) -> Metadata {
         self.state.lock().engine.metadata(path)
     }
 

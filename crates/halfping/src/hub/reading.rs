@@ -7,6 +7,7 @@ use halfping_engine::{Copied, Copying, Path, Read, Reading, Refusal};
 use parking_lot::MutexGuard;
 
 use super::Shared;
+use crate::access::Allowed;
 use crate::aside::{Turns, aside};
 
 /// Bytes that the engine reads at once.
@@ -22,7 +23,7 @@ impl Shared {
     /// The value at a path, if that is not more than so many bytes, which are few.
     pub(crate) fn read_small(
         &self,
-        path: &Path,
+        path: &Allowed<Path>,
         depth: u32,
         bytes: usize,
     ) -> Option<Result<Reading, Refusal>> {
@@ -35,7 +36,7 @@ impl Shared {
     pub(crate) async fn read_within(
         self: &Arc<Self>,
         client: &Turns,
-        path: &Path,
+        path: &Allowed<Path>,
         depth: u32,
         bytes: usize,
     ) -> Result<Result<Reading, Refusal>, usize> {
@@ -54,17 +55,17 @@ impl Shared {
     }
 
     /// The value at a path, for a program's own thread, which waits for it.
-    pub(crate) fn read_here(&self, path: &Path, depth: u32) -> Result<Reading, Refusal> {
+    pub(crate) fn read_here(&self, path: &Allowed<Path>, depth: u32) -> Result<Reading, Refusal> {
         self.refresh_here(path);
         self.copy(path, depth)
     }
 
     /// The value at a path, if no copy has to be made of it.
-    fn read_at_once(&self, path: &Path, depth: u32) -> Option<Result<Reading, Refusal>> {
+    fn read_at_once(&self, path: &Allowed<Path>, depth: u32) -> Option<Result<Reading, Refusal>> {
         self.begin_to_read(path, depth).map(Result::ok).transpose()
     }
 
-    fn copy(&self, path: &Path, depth: u32) -> Result<Reading, Refusal> {
+    fn copy(&self, path: &Allowed<Path>, depth: u32) -> Result<Reading, Refusal> {
         let mut copy = match self.begin_to_read(path, depth)? {
             Ok(reading) => return Ok(reading),
             Err(copy) => copy,
@@ -78,7 +79,7 @@ impl Shared {
         Ok(copied.into_reading())
     }
 
-    fn begin_to_read(&self, path: &Path, depth: u32) -> Result<Result<Reading, Copy<'_>>, Refusal> {
+    fn begin_to_read(&self, path: &Allowed<Path>, depth: u32) -> Result<Result<Reading, Copy<'_>>, Refusal> {
         match self.with_state(|state| state.engine.read_in_steps(path, depth))? {
             Read::Now(reading) => Ok(Ok(reading)),
             Read::InSteps(copying) => Ok(Err(Copy { shared: self, copying: Some(copying) })),

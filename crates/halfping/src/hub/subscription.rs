@@ -8,7 +8,7 @@ use halfping_engine::{Cursor, Engine, Path, Revision, SessionId, Tick, Update, W
 use parking_lot::MutexGuard;
 
 use super::{Shared, Slot};
-use crate::access::is_own;
+use crate::access::{Allowed, Follower, is_own};
 use crate::connection::Connection;
 use crate::delivery::{Deliver, Waiter};
 use crate::problem::{Kind, Problem};
@@ -38,12 +38,13 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
-    /// Opens a session with the given links, numbered in order.
+    /// Opens a session for somebody, with the given links, numbered in order.
     pub(crate) fn new(
         shared: &Arc<Shared>,
+        _follower: &Follower,
         connection: &Arc<Connection>,
         transport: Transport,
-        watches: &[Watch],
+        watches: &[Allowed<Watch>],
     ) -> Result<Subscription, Problem> {
         let places_bytes = watches.iter().map(|watch| Engine::link_bytes(&watch.path)).sum();
         connection.add_links(watches.len(), places_bytes)?;
@@ -84,7 +85,7 @@ impl Subscription {
     }
 
     /// Adds a link. What it is to be told comes with the next pull.
-    pub(crate) fn watch(&mut self, tag: u32, watch: &Watch) -> Result<(), Problem> {
+    pub(crate) fn watch(&mut self, tag: u32, watch: &Allowed<Watch>) -> Result<(), Problem> {
         let bytes = Engine::link_bytes(&watch.path);
         self.seen.connection.add_links(1, bytes)?;
         let has_own = is_own(&watch.path);
@@ -172,7 +173,7 @@ impl Subscription {
     }
 
     /// Whether the resource of its link is in another state than `known`. If not, `waker` is woken by news. Makes no frame.
-    pub(crate) fn has_changed(&self, waker: &Waker, path: &Path, known: Cursor) -> bool {
+    pub(crate) fn has_changed(&self, waker: &Waker, path: &Allowed<Path>, known: Cursor) -> bool {
         if self.shared.metadata(path).cursor() != known {
             return true;
         }

@@ -1,30 +1,18 @@
 //! Writes as requests and commands make them: one at a time, answered with a problem if refused.
 
-use halfping_engine::{Action, Condition, Cursor, Json, Path, Refusal, Revision, States, Write};
+use halfping_engine::{Action, Condition, Cursor, Json, Refusal, Revision, States, Write};
 use http::{HeaderValue, header};
 
 use super::{Failure, Shared};
+use crate::access::{Allowed, Writable};
 use crate::connection::Connection;
-use crate::problem::{Kind, Problem};
-
-/// Whether a path is that of `/_streams` with more before it: whoever posts there wants to read
-/// (PROTOCOL P9).
-pub(crate) fn is_misplaced(path: &Path) -> bool {
-    path.segments().last().is_some_and(|name| &**name == "_streams")
-}
-
-/// The refusal of such a request.
-pub(crate) fn misplaced(path: &Path) -> Problem {
-    let detail = format!("nothing is posted to {path}: only the root of the API has _streams");
-    Problem::new(Kind::ReservedPath, detail)
-        .hint("the API begins at another path: give the client the URL of its root")
-}
+use crate::problem::Problem;
 
 /// The write that creates a member under a new name, and that name.
-pub(crate) fn creation(shared: &Shared, path: &Path, value: Json) -> (String, Write) {
+pub(crate) fn creation(shared: &Shared, path: &Writable, value: Json) -> (String, Allowed<Write>) {
     let name = shared.names.next(shared.clock.now());
     let condition = Condition { is_not: Some(States::Any), ..Condition::default() };
-    let write = Write { path: path.child(&name), action: Action::Put(value), condition };
+    let write = path.child(&name).write(Action::Put(value), condition);
     (name, write)
 }
 
@@ -32,7 +20,7 @@ pub(crate) fn creation(shared: &Shared, path: &Path, value: Json) -> (String, Wr
 pub(crate) async fn commit(
     shared: &Shared,
     connection: &Connection,
-    write: Write,
+    write: Allowed<Write>,
     creates: &str,
 ) -> Result<(bool, Revision), Problem> {
     let path = write.path.clone();
@@ -42,7 +30,8 @@ pub(crate) async fn commit(
             Ok((first.created, first.revision))
         }
         Err(Failure::Refused(refusal @ Refusal::Precondition(_))) => {
-            let now = shared.metadata(&path);
+            // Whoever may write may know the state that the condition was compared with.
+            let now = shared.with_engine(|engine| engine.metadata(&path));
             let mut problem = Problem::from(refusal).header(header::ETAG, etag(now.cursor()));
             if now.len.is_none() {
                 problem = problem.hint(format!("nothing is there; to create it, send {creates}"));

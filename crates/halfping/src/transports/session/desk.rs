@@ -5,14 +5,14 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use futures_core::future::BoxFuture;
-use halfping_engine::{Action, Condition, Frame, Json, Path, Reading, Tick, Update, Watch, Write};
+use halfping_engine::{Action, Condition, Frame, Json, Path, Reading, Tick, Update, Watch};
 use http::header::ETAG;
 
 use super::close::Close;
 use super::command::{Act, Commands, Ref, Step};
 use super::credit::Credit;
 use super::message::{self, Answer, State};
-use crate::access::{Access, is_own};
+use crate::access::{Follower, Writable, is_own};
 use crate::aside::{LARGE_BYTES, aside};
 use crate::budget;
 use crate::connection::{Connection, Pace};
@@ -42,7 +42,7 @@ pub(super) struct Desk {
     /// What the last answer has until it is sent, if it is a large one.
     room: Option<Box<Room>>,
     /// What its client may do.
-    access: Access,
+    follower: Follower,
 }
 
 struct Work {
@@ -102,9 +102,9 @@ impl Work {
 }
 
 impl Desk {
-    pub(super) fn new(subscription: Subscription, has_links: bool, access: Access) -> Desk {
+    pub(super) fn new(subscription: Subscription, has_links: bool, follower: Follower) -> Desk {
         let pulls = Pulls::new(subscription, has_links);
-        Desk { pulls, work: None, pace: Pace::default(), credit: None, room: None, access }
+        Desk { pulls, work: None, pace: Pace::default(), credit: None, room: None, follower }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -215,7 +215,7 @@ impl Desk {
 
     fn step(&mut self, Step { number, act }: Step, out: &mut impl Outbox) {
         match act {
-            Act::Watch(link, watch) => match self.watch(link, &watch) {
+            Act::Watch(link, watch) => match self.watch(link, *watch) {
                 Ok(()) => self.pulls.owe_synced(),
                 Err(problem) => self.refuse_link(number, link, problem, out),
             },
@@ -232,9 +232,10 @@ impl Desk {
                 (number, _) => self.settle(number, Ok(Answer::done()), out),
             },
             Act::Get(path, depth) => {
-                if let Err(problem) = self.access.may_see(&path) {
-                    return self.settle(number, Err(problem), out);
-                }
+                let path = match self.follower.read(path) {
+                    Ok(path) => path,
+                    Err(problem) => return self.settle(number, Err(problem), out),
+                };
                 let small = match is_own(&path) {
                     true => None,
                     false => self.shared().read_small(&path, depth, budget::SMALL_BYTES),
@@ -273,10 +274,10 @@ impl Desk {
         }
     }
 
-    fn watch(&mut self, link: u32, watch: &Watch) -> Result<(), Problem> {
-        self.access.may_see(&watch.path)?;
+    fn watch(&mut self, link: u32, watch: Watch) -> Result<(), Problem> {
+        let watch = self.follower.watch(watch)?;
         self.shared().refresh_in_place(&watch.path);
-        self.pulls.subscription.watch(link, watch)
+        self.pulls.subscription.watch(link, &watch)
     }
 
     /// A link cannot be opened or ended. A command's `ref` has one answer, which tells of the first such link; the others are told apart.
@@ -325,12 +326,13 @@ impl Desk {
                 out,
             );
         }
-        if let Err(problem) = self.may_write() {
-            return self.settle(number, Err(problem), out);
-        }
+        let path = match self.may_write(self.follower.write(path)) {
+            Ok(path) => path,
+            Err(problem) => return self.settle(number, Err(problem), out),
+        };
         let (shared, connection) = (self.shared().clone(), self.connection().clone());
         let future = Box::pin(async move {
-            let write = Write { path, action, condition };
+            let write = path.write(action, condition);
             let (created, revision) = commit(&shared, &connection, write, CREATES).await?;
             let status = match (is_delete, created) {
                 (true, _) => 204,
@@ -342,9 +344,11 @@ impl Desk {
         self.call(Call { number, future });
     }
 
-    fn may_write(&self) -> Result<(), Problem> {
-        self.access.may_write()?;
-        self.connection().write()
+    /// The same path, if the connection may make one more write now.
+    fn may_write(&self, path: Result<Writable, Problem>) -> Result<Writable, Problem> {
+        let path = path?;
+        self.connection().write()?;
+        Ok(path)
     }
 
     fn call(&mut self, call: Call) {
@@ -354,9 +358,10 @@ impl Desk {
     }
 
     fn post(&mut self, number: Option<Ref>, path: Path, value: Json, out: &mut impl Outbox) {
-        if let Err(problem) = self.may_write() {
-            return self.settle(number, Err(problem), out);
-        }
+        let path = match self.may_write(self.follower.create(path)) {
+            Ok(path) => path,
+            Err(problem) => return self.settle(number, Err(problem), out),
+        };
         let (shared, connection) = (self.shared().clone(), self.connection().clone());
         let future = Box::pin(async move {
             let (_, write) = creation(&shared, &path, value);

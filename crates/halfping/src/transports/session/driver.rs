@@ -398,12 +398,11 @@ mod tests {
     use std::task::Waker;
 
     use halfping_engine::{Action, Condition, Json, Limits, Path, Watch, Write};
-    use http::Request;
     use tokio::io::ReadBuf;
 
     use super::super::desk::TOLD_BYTES_A_STEP;
     use super::*;
-    use crate::access::{Access, Rules};
+    use crate::access::{Allowed, Follower};
     use crate::hub::{Shared, Subscription};
     use crate::seen::Transport;
 
@@ -455,12 +454,12 @@ mod tests {
         let shared = Shared::new(Limits::default(), None);
         let path = Path::parse("/place", &shared.limits).unwrap();
         put(&shared, &path, "1");
-        let watches = vec![Watch::new(path.clone()); links];
+        let watches = vec![Allowed::to_program(Watch::new(path.clone())); links];
+        let follower = Follower::program();
         let transport = Transport::WebSocket;
-        let subscription = Subscription::new(&shared, &shared.foreign, transport, &watches).unwrap();
-        let request = Request::get("/").header("host", "localhost").body(()).unwrap();
-        let access = Access::of(&Rules::default(), &request).unwrap();
-        let desk = Desk::new(subscription, true, access);
+        let subscription =
+            Subscription::new(&shared, &follower, &shared.foreign, transport, &watches).unwrap();
+        let desk = Desk::new(subscription, true, follower);
         let taker = Taker::default();
         let mut driver = Driver::new(Socket::new(taker.clone(), &[], 1 << 20, false), desk);
 

@@ -27,7 +27,7 @@ pub(crate) use self::command::Commands;
 use self::desk::Desk;
 use self::driver::Driver;
 pub(crate) use self::once::once;
-use crate::access::Access;
+use crate::access::{Allowed, Follower};
 use crate::connection::Connection;
 use crate::delivery::Reader;
 use crate::hub::{Shared, Subscription};
@@ -59,11 +59,11 @@ pub(crate) fn handshake(request: &Parts) -> Result<Option<Handshake>, Problem> {
 /// Turns the request's connection into a session, with a link 0 if one is given.
 pub(crate) fn open(
     shared: &Arc<Shared>,
-    access: &Access,
+    follower: Follower,
     connection: Option<Arc<Connection>>,
     upgrade: Option<OnUpgrade>,
     handshake: &Handshake,
-    watch: Option<&Watch>,
+    watch: Option<&Allowed<Watch>>,
 ) -> Result<Response, Problem> {
     if shared.is_draining() {
         return Err(Problem::new(Kind::Draining, "the server is about to stop"));
@@ -85,11 +85,11 @@ pub(crate) fn open(
     // Of somebody else's server no connection is known; but a session is one. Its socket is not set up yet.
     let is_foreign = connection.is_none();
     let connection = connection.unwrap_or_else(|| Arc::new(Connection::new(&shared.limits)));
-    let mut subscription = Subscription::new(shared, &connection, Transport::WebSocket, &[])?;
+    let mut subscription = Subscription::new(shared, &follower, &connection, Transport::WebSocket, &[])?;
     if let Some(watch) = watch {
         subscription.watch(0, watch)?;
     }
-    let desk = Desk::new(subscription, watch.is_some(), access.clone());
+    let desk = Desk::new(subscription, watch.is_some(), follower);
     let (message_bytes, deflate) = (shared.limits.message_bytes, handshake.deflate);
     tokio::spawn(async move {
         let upgraded = match upgrade.await {

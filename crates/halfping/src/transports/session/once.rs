@@ -9,7 +9,7 @@ use halfping_engine::{Cursor, Frame, Kind, Tick};
 use super::command::Commands;
 use super::desk::{Desk, Outbox, STEPS_AT_ONCE};
 use super::message::State;
-use crate::access::Access;
+use crate::access::Follower;
 use crate::connection::Connection;
 use crate::delivery::Deliver;
 use crate::hub::{Shared, Subscription};
@@ -25,14 +25,14 @@ const AROUND_EVENT: usize = 160;
 /// Opens a session that knows already all that its client will say. `since` is where the client says, outside of it, that it was.
 pub(crate) fn once(
     shared: &Arc<Shared>,
-    access: &Access,
+    follower: Follower,
     connection: &Arc<Connection>,
     format: Format,
     mut commands: Commands,
     since: Option<Cursor>,
 ) -> Result<Stream<Once>, Problem> {
-    let subscription = Subscription::new(shared, connection, Transport::Events, &[])?;
-    let mut desk = Desk::new(subscription, false, access.clone());
+    let subscription = Subscription::new(shared, &follower, connection, Transport::Events, &[])?;
+    let mut desk = Desk::new(subscription, false, follower);
     commands.resume(since);
     desk.begin(commands);
     Ok(Stream::new(Once { desk, format }, format))

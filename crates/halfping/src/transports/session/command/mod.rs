@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use self::members::Members;
-use self::read::{Refused, readable, steps};
+use self::read::{Refused, steps};
 use self::table::Command;
 use crate::aside::LARGE_BYTES;
 use crate::problem::{Kind, Problem};
@@ -93,10 +93,10 @@ impl Steps {
         let act = match self {
             Steps::Few(acts) => acts.next(),
             Steps::Watches(pairs, shape) => {
-                let open = |(id, path): (u32, Box<str>)| match readable(&path, limits) {
+                let open = |(id, path): (u32, Box<str>)| match Path::parse(&path, limits) {
                     Ok(path) => Act::Watch(id, Box::new(shape.watch(path))),
                     // The others are opened all the same.
-                    Err(problem) => Act::Refuse(problem, Some(id)),
+                    Err(error) => Act::Refuse(error.into(), Some(id)),
                 };
                 pairs.next().map(open)
             }
@@ -343,15 +343,12 @@ mod tests {
             (r#"{"watch":1,"path":"/n?x"}"#, "bad-path", "%3F"),
             (r##"{"watch":1,"path":"/n#x"}"##, "bad-path", "%23"),
             (r#"{"put":"/n?depth=1","value":1}"#, "bad-path", "'?'"),
-            (r#"{"get":"/_nope","ref":1}"#, "not-found", "/_nope"),
             (r#"{"watch":1,"path":"/a","dept":1}"#, "bad-command", "did you mean 'depth'?"),
             (r#"{"watch":1}"#, "bad-command", "no 'path'"),
             (r#"{"watch":"1","path":"/a"}"#, "bad-command", "an integer"),
             (r#"{"watch":-1,"path":"/a"}"#, "bad-command", "an integer"),
             (r#"{"watch":null,"path":"/a"}"#, "bad-command", "an integer"),
             (r#"{"watch":4294967296,"path":"/a"}"#, "bad-command", "an integer"),
-            (r#"{"watch":1,"path":"/_x"}"#, "reserved-path", "/_x"),
-            (r#"{"post":"/a/_streams","value":1}"#, "reserved-path", "/a/_streams"),
             (r#"{"watch":1,"path":"a"}"#, "bad-path", "begins with"),
             (r#"{"watch":1,"path":7}"#, "bad-command", "'path' is the path"),
             (r#"{"watch":1,"path":"/a","rate":0}"#, "bad-command", "positive"),
@@ -480,7 +477,7 @@ mod tests {
 
     #[test]
     fn many_links_share_their_options() {
-        let acts = steps(r#"{"watch":[[1,"/a"],[2,"/_b"],[3,"/c"]],"rate":2,"delta":false,"priority":3}"#);
+        let acts = steps(r#"{"watch":[[1,"/a"],[2,"b"],[3,"/c"]],"rate":2,"delta":false,"priority":3}"#);
         let [Act::Watch(1, a), Act::Refuse(_, Some(2)), Act::Watch(3, c), Act::Done] = acts.as_slice() else {
             panic!("{acts:?}");
         };

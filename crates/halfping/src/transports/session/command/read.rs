@@ -8,9 +8,7 @@ use serde_json::value::RawValue;
 use super::members::{Members, PATH};
 use super::table::{Command, Verb};
 use super::{Act, Steps, bad};
-use crate::access::is_own;
-use crate::hub::writing::{is_misplaced, misplaced};
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 use crate::tag;
 
 /// Bytes of a token that says who speaks.
@@ -63,7 +61,7 @@ fn watch(members: &Members<'_>, limits: &Limits) -> Result<Steps, Refused> {
     let refused = |problem| (problem, Some(id));
     let shape = shape.map_err(refused)?;
     let path = path.map_err(refused)?.ok_or_else(|| refused(bad("there is no 'path'")))?;
-    let path = readable(&path, limits).map_err(refused)?;
+    let path = Path::parse(&path, limits).map_err(|error| refused(error.into()))?;
     Ok(Steps::of([Act::Watch(id, Box::new(shape.watch(path))), Act::Done]))
 }
 
@@ -83,7 +81,7 @@ fn get(members: &Members<'_>, limits: &Limits) -> Result<Steps, Problem> {
     if members.reference().is_none() {
         return Err(bad("'get' needs a 'ref' for its answer to carry"));
     }
-    Ok(Steps::of([Act::Get(gettable(&path, limits)?, depth)]))
+    Ok(Steps::of([Act::Get(Path::parse(&path, limits)?, depth)]))
 }
 
 /// A write of the command `name`.
@@ -95,16 +93,13 @@ fn write(
 ) -> Result<Steps, Problem> {
     let path = path(name, members)?;
     let condition = condition(members)?;
-    let path = resource(&path, limits)?;
+    let path = Path::parse(&path, limits)?;
     Ok(Steps::of([Act::Write(path, action?, condition)]))
 }
 
 fn post(members: &Members<'_>, limits: &Limits) -> Result<Steps, Problem> {
-    let path = resource(&path("post", members)?, limits)?;
-    match is_misplaced(&path) {
-        true => Err(misplaced(&path)),
-        false => Ok(Steps::of([Act::Post(path, json(members.get("value"), limits)?)])),
-    }
+    let path = Path::parse(&path("post", members)?, limits)?;
+    Ok(Steps::of([Act::Post(path, json(members.get("value"), limits)?)]))
 }
 
 fn credit(members: &Members<'_>) -> Result<Steps, Problem> {
@@ -159,38 +154,4 @@ fn condition(members: &Members<'_>) -> Result<Condition, Problem> {
             Condition { is: Some(States::These(cursors)), ..Condition::default() }
         }
     })
-}
-
-/// The path of a resource that can be read. Whether this client may read the server's own state is
-/// not known here.
-pub(super) fn readable(text: &str, limits: &Limits) -> Result<Path, Problem> {
-    let path = Path::parse(text, limits)?;
-    if is_own(&path) { Ok(path) } else { not_reserved(path) }
-}
-
-/// The path of a resource that can be read once: of what is the server's own and not there, HTTP
-/// says no more than that either (PROTOCOL P4).
-fn gettable(text: &str, limits: &Limits) -> Result<Path, Problem> {
-    let path = Path::parse(text, limits)?;
-    match path.segments().first() {
-        Some(name) if name.starts_with('_') && !is_own(&path) => {
-            let problem = Problem::new(Kind::NotFound, format!("a session has nothing of its own at {path}"));
-            Err(problem.hint("it has /_server; /_health and /_metrics are read with a plain GET"))
-        }
-        _ => Ok(path),
-    }
-}
-
-/// The path of a resource that is not the server's own.
-fn resource(text: &str, limits: &Limits) -> Result<Path, Problem> {
-    not_reserved(Path::parse(text, limits)?)
-}
-
-fn not_reserved(path: Path) -> Result<Path, Problem> {
-    match path.segments().first() {
-        Some(name) if name.starts_with('_') => {
-            Err(Problem::new(Kind::ReservedPath, format!("{path} is the server's own")))
-        }
-        _ => Ok(path),
-    }
 }
