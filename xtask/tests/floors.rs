@@ -41,7 +41,7 @@ const FLOORS: &[(&str, Floors)] = &[
             &["connection", "direct", "seen"],
             // The engine behind its lock.
             &["hub"],
-            &["answer", "own", "room", "transports"],
+            &["ahead", "answer", "own", "room", "transports"],
             &["http"],
             &["api"],
             &["server"],

@@ -27,6 +27,7 @@
 //! ```
 
 mod access;
+mod ahead;
 mod answer;
 mod answers;
 mod api;

@@ -455,7 +455,7 @@ fn http2_is_spoken_on_the_same_port() {
 fn ten_thousand_streams_fit_one_http2_connection() {
     // PROTOCOL O3, S1, S6
     let count = 10_000;
-    let server = serve();
+    let server = serve_limited(|limits| limits.http2_streams_per_connection = 16_384);
     let address = server.address;
     runtime().block_on(async {
         let all: std::collections::BTreeMap<String, usize> =

@@ -632,3 +632,94 @@ fn long_polls_keep_no_heads() {
     }
     assert_eq!(hits(&server, "heads_bytes_per_connection"), 0);
 }
+
+#[test]
+fn streams_over_http2_hold_no_more_than_their_connection_has_room_for() {
+    // PROTOCOL O11d
+    let value = 2 * MB;
+    let server = serve_limited(|limits| {
+        (limits.buffered_bytes_per_connection, limits.buffered_bytes) = (5 * MB, 50 * MB);
+    });
+    server.write(&[&format!("PUT /a \"{}\"", "x".repeat(value))]);
+    runtime().block_on(async {
+        let socket = tokio::net::TcpStream::connect(server.address).await.unwrap();
+        let (mut requests, connection) = http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(8 << 10)
+            .initial_connection_window_size(64 << 20)
+            .handshake::<_, Empty<Bytes>>(TokioIo::new(socket))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let open = |requests: &mut http2::SendRequest<Empty<Bytes>>, accept: &str| {
+            let request = hyper::Request::get(format!("http://{}/a", server.address));
+            requests.send_request(request.header("accept", accept).body(Empty::new()).unwrap())
+        };
+        // Each takes a little, and has the rest of the value made.
+        let mut streams = Vec::new();
+        for number in 0..6 {
+            let accept = ["text/event-stream", "application/x-ndjson"][number % 2];
+            streams.push(open(&mut requests, accept).await.unwrap().into_body());
+        }
+        until("four streams have no room", || hits(&server, "buffered_bytes_per_connection") >= 4);
+        assert!((3 * MB..=5 * MB).contains(&held(&server)), "{} bytes are held", held(&server));
+        // Two go on to the end of the value, the others end.
+        let mut whole = 0;
+        for mut stream in streams {
+            let mut taken = 0;
+            while taken < value
+                && let Some(frame) = frame(&mut stream).await
+            {
+                taken += frame.into_data().unwrap().len();
+            }
+            whole += usize::from(taken >= value);
+        }
+        assert_eq!(whole, 2, "streams that brought all of the value");
+        until("all room is free", || held(&server) == 0);
+        let mut again = open(&mut requests, "application/x-ndjson").await.unwrap().into_body();
+        let mut taken = 0;
+        while taken < value {
+            taken += frame(&mut again).await.expect("it goes on").into_data().unwrap().len();
+        }
+    });
+}
+
+/// The next frame of a body, in time.
+async fn frame(body: &mut hyper::body::Incoming) -> Option<Frame<Bytes>> {
+    use http_body_util::BodyExt;
+    let next = tokio::time::timeout(DEADLINE, body.frame()).await.expect("in time");
+    next.map(|frame| frame.expect("no error"))
+}
+
+#[test]
+fn messages_that_are_not_whole_have_no_more_than_the_room_of_all() {
+    // PROTOCOL L13, O11: of several clients, so that no share of one is in the way.
+    let server = serve_limited(|limits| {
+        (limits.buffered_bytes_per_connection, limits.buffered_bytes) = (4 * MB, 4 * MB);
+    });
+    // Text of 2 MB, without a mask that changes it, of which one byte does not come.
+    let mut message = vec![0x81, 0xff];
+    message.extend((2 * MB as u64).to_be_bytes());
+    message.extend([0; 4]);
+    message.extend(vec![b' '; 2 * MB - 1]);
+    let mut begun = Vec::new();
+    for _ in 0..2 {
+        let session = Session::open(server.address, "/");
+        let mut stream = session.stream();
+        stream.write_all(&message).unwrap();
+        begun.push(session);
+    }
+    until("two messages have all the room", || held(&server) > 4 * MB - 4096);
+    let mut third = Session::open(server.address, "/");
+    let mut stream = third.stream();
+    // It is closed before all of it is sent.
+    let _ = stream.write_all(&message);
+    assert_eq!(third.closed(), 4102);
+    assert!(hits(&server, "buffered_bytes") >= 1);
+    let mut first = begun.remove(0);
+    let mut stream = first.stream();
+    stream.write_all(b" ").unwrap();
+    let refused = first.next();
+    assert_eq!(refused["error"]["type"], "urn:halfping:problem:bad-json", "{refused}");
+    drop((first, begun));
+    until("all room is free", || held(&server) == 0);
+}

@@ -10,12 +10,13 @@ use axum::response::{IntoResponse, Response};
 use halfping_engine::{Cursor, Metadata, Path, Refusal, States, Watch};
 use halfping_websocket::Handshake;
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use hyper::upgrade::OnUpgrade;
 
 use super::negotiate::{Query, Representation, Target, accept, condition, since, wait};
 use super::{Answer, write};
 use crate::access::{Access, Allowed, Follower};
+use crate::ahead;
 use crate::answer;
 use crate::connection::Connection;
 use crate::hub::writing::etag;
@@ -140,13 +141,22 @@ pub(super) async fn once(
         Representation::Json => Format::Sse,
     };
     let parse = session::Commands::once;
-    let (commands, _room) = write::read_json(shared, connection, request, body, parse).await?;
+    let (commands, room) = write::read_json(shared, connection, request, body, parse).await?;
     let commands = commands?;
     if let Some(answer) = sent_away(shared, format) {
         return answer;
     }
     let since = since(&request.headers, &query);
-    Ok(streaming(session::once(shared, follower, connection, format, commands, since)?))
+    let messages = session::once(shared, follower, connection, format, (commands, room), since)?;
+    Ok(held(shared, connection, request, streaming(messages)))
+}
+
+/// The same stream, with a bound on what it holds where its connection has more of them.
+fn held(shared: &Arc<Shared>, connection: &Arc<Connection>, request: &Parts, stream: Response) -> Response {
+    match request.version {
+        Version::HTTP_2 => stream.map(|body| ahead::bounded(shared, connection, body)),
+        _ => stream,
+    }
 }
 
 /// How a stream is answered that begins when the server is about to stop.
@@ -185,7 +195,7 @@ async fn stream(
     }
     let subscription = Subscription::new(shared, &follower, connection, format.transport(), watches)?;
     let style = Style { format, whole: query.shape.whole, envelope: query.envelope, paths };
-    Ok(streaming(Stream::of_frames(subscription, style, since)))
+    Ok(held(shared, connection, request, streaming(Stream::of_frames(subscription, style, since))))
 }
 
 /// Answers a plain `GET` or `HEAD`. A value is read only if it is sent: the engine waits while it is copied.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use halfping_engine::Tick;
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::encoding::Format;
@@ -153,6 +153,14 @@ impl<S: Source> Body for Stream<S> {
             }
         }
         Poll::Ready(None)
+    }
+
+    /// At least what is made already.
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.rest.iter().flat_map(|rest| rest.as_slice()).map(Bytes::len);
+        let mut hint = SizeHint::default();
+        hint.set_lower(rest.sum::<usize>() as u64);
+        hint
     }
 
     fn is_end_stream(&self) -> bool {

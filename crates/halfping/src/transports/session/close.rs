@@ -13,6 +13,8 @@ pub(super) enum Close {
     CommandRate,
     /// A message did not become whole in time. Come back later, and slower.
     MessageTimeout,
+    /// There is no room for another message, by this limit. Come back later.
+    NoRoom(&'static str),
     /// Messages are text here.
     Binary,
     /// RFC 6455 or a bound was broken.
@@ -26,6 +28,7 @@ impl Close {
             Close::Silence => 4001,
             Close::CommandRate => 4100,
             Close::MessageTimeout => 4101,
+            Close::NoRoom(_) => 4102,
             Close::Binary => 1003,
             Close::Violation(violation) => violation.code(),
         }
@@ -41,6 +44,9 @@ impl Close {
             Close::MessageTimeout => {
                 "a message did not become whole in time (body_timeout_ms); come back later".to_owned()
             }
+            Close::NoRoom(limit) => {
+                format!("there is no room for another message now ({limit}); come back later")
+            }
             Close::Binary => "messages are text here".to_owned(),
             Close::Violation(Violation::TooLong(max)) => {
                 format!("a message of more than {max} bytes (message_bytes)")
@@ -55,6 +61,7 @@ impl Close {
             Close::Silence => Some("silence_ms"),
             Close::CommandRate => Some("commands_per_second"),
             Close::MessageTimeout => Some("body_timeout_ms"),
+            Close::NoRoom(limit) => Some(limit),
             Close::Violation(Violation::TooLong(_)) => Some("message_bytes"),
             Close::Draining | Close::Binary | Close::Violation(_) => None,
         }

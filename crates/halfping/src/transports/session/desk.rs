@@ -53,6 +53,8 @@ struct Work {
     call: Option<Call>,
     /// The first link that a command could not open or end, until its `ref` is answered.
     refused: Option<(Problem, u32)>,
+    /// Of the message, until all that it says is done.
+    _room: Option<Room>,
 }
 
 struct Call {
@@ -155,17 +157,17 @@ impl Desk {
         self.work.is_none()
     }
 
-    /// Takes a message.
-    pub(super) fn receive(&mut self, text: String) {
+    /// Takes a message, and the room that it has, if it is large.
+    pub(super) fn receive(&mut self, text: String, room: Option<Room>) {
         self.shared().metrics.bytes_in.inc_by(text.len() as u64);
-        self.begin(Commands::new(text));
+        self.begin(Commands::new(text), room);
     }
 
     /// Takes what a message says. It is done in steps.
-    pub(super) fn begin(&mut self, commands: Commands) {
+    pub(super) fn begin(&mut self, commands: Commands, room: Option<Room>) {
         debug_assert!(self.is_free(), "a message is taken when the one before it is done");
         let commands = Some(commands);
-        self.work = Some(Box::new(Work { commands, reading: None, call: None, refused: None }));
+        self.work = Some(Box::new(Work { commands, reading: None, call: None, refused: None, _room: room }));
     }
 
     /// Does one step, if there is one and nothing is in its way. Returns as how many it counts.

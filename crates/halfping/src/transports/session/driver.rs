@@ -14,10 +14,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::close::Close;
 use super::desk::{Desk, Outbox, STEPS_AT_ONCE};
 use super::message::State;
+use crate::budget::SMALL_BYTES;
 use crate::connection::Pace;
 use crate::delivery::{Deliver, Drive};
 use crate::patience::{Patience, Taking};
-use crate::room::Wanted;
+use crate::room::{Room, Wanted};
 use crate::transports::encoding::Encoding;
 
 /// Bytes of answers that may wait for the client to read them before no more of its commands are handled.
@@ -59,6 +60,8 @@ struct Begun {
     number: u32,
     bytes: usize,
     patience: Patience,
+    /// Once it is large.
+    room: Option<Room>,
 }
 
 /// A large answer of which not all is sent.
@@ -169,16 +172,24 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                 }
                 // A message goes on through the control frames that come between its own.
                 let before = self.begun.take();
-                self.begun = socket.in_progress().map(|number| {
-                    let mut begun = before.filter(|begun| begun.number == number).unwrap_or_else(|| {
-                        let patience = Patience::for_body(&desk.shared().limits);
-                        Box::new(Begun { number, bytes: 0, patience })
-                    });
-                    let bytes = socket.in_progress_bytes();
-                    begun.patience.earn(bytes.saturating_sub(begun.bytes));
-                    begun.bytes = bytes;
-                    begun
-                });
+                let mut room = None;
+                match socket.in_progress() {
+                    Some(number) => {
+                        let same = before.filter(|begun| begun.number == number);
+                        let mut begun = same.unwrap_or_else(|| {
+                            let patience = Patience::for_body(&desk.shared().limits);
+                            Box::new(Begun { number, bytes: 0, patience, room: None })
+                        });
+                        let bytes = socket.in_progress_bytes();
+                        begun.patience.earn(bytes.saturating_sub(begun.bytes));
+                        begun.bytes = bytes;
+                        if let Err(close) = have_room(desk, &mut begun.room, bytes) {
+                            return Poll::Ready(End::Close(close));
+                        }
+                        self.begun = Some(begun);
+                    }
+                    None => room = before.and_then(|begun| begun.room),
+                }
                 match next {
                     Poll::Ready(Ok(Incoming::Text(text))) => {
                         let bytes = text.len().max(MESSAGE_BYTES_MIN);
@@ -189,7 +200,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                         if self.is_ahead {
                             desk.shared().metrics.limit_hit("message_bytes_per_second");
                         }
-                        desk.receive(text);
+                        if let Err(close) = have_room(desk, &mut room, text.len()) {
+                            return Poll::Ready(End::Close(close));
+                        }
+                        desk.receive(text, room);
                     }
                     Poll::Ready(Ok(Incoming::Ping(_) | Incoming::Pong)) | Poll::Pending => {}
                     Poll::Ready(Ok(Incoming::Binary(_))) => return Poll::Ready(End::Close(Close::Binary)),
@@ -317,6 +331,19 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         self.timer.as_mut().reset(Instant::now() + CLOSE_PATIENCE);
         Some(phase)
     }
+}
+
+/// Has room for so many bytes of a message. What is small needs none.
+fn have_room(desk: &Desk, room: &mut Option<Room>, bytes: usize) -> Result<(), Close> {
+    if bytes <= SMALL_BYTES {
+        return Ok(());
+    }
+    let (shared, connection) = (desk.shared(), desk.connection());
+    let reserved = match room {
+        Some(room) => room.try_grow(shared, connection, bytes),
+        none => Room::try_reserve(shared, connection, bytes, bytes).map(|room| *none = Some(room)),
+    };
+    reserved.map_err(|problem| Close::NoRoom(problem.limit_name().unwrap_or("buffered_bytes")))
 }
 
 /// Looks how a large answer is taken, of which so many bytes are not sent; and by which limit it is given up, if it is.

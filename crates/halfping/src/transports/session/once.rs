@@ -14,6 +14,7 @@ use crate::connection::Connection;
 use crate::delivery::Deliver;
 use crate::hub::{Shared, Subscription};
 use crate::problem::Problem;
+use crate::room::Room;
 use crate::seen::Transport;
 use crate::transports::body::{Chunk, Source, Stream};
 use crate::transports::encoding::{Encoding, Format};
@@ -28,13 +29,13 @@ pub(crate) fn once(
     follower: Follower,
     connection: &Arc<Connection>,
     format: Format,
-    mut commands: Commands,
+    (mut commands, room): (Commands, Option<Room>),
     since: Option<Cursor>,
 ) -> Result<Stream<Once>, Problem> {
     let subscription = Subscription::new(shared, &follower, connection, Transport::Events, &[])?;
     let mut desk = Desk::new(subscription, false, follower);
     commands.resume(since);
-    desk.begin(commands);
+    desk.begin(commands, room);
     Ok(Stream::new(Once { desk, format }, format))
 }
 
