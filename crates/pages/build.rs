@@ -30,7 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=HALFPING_PAGES");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("Cargo sets OUT_DIR")?);
-    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("Cargo sets CARGO_MANIFEST_DIR")?);
+    let root =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("Cargo sets CARGO_MANIFEST_DIR")?);
     let root = root.join("../..");
     let built = out.join("web");
     match build(&root, &built) {
@@ -63,7 +64,11 @@ fn missing(what: impl Into<String>, remedy: &str) -> Missing {
 fn build(root: &Path, built: &Path) -> Result<(), Missing> {
     if env::var_os("HALFPING_PAGES").is_some_and(|pages| pages == "skip") {
         let remedy = "build again without it".to_owned();
-        return Err(Missing { what: "HALFPING_PAGES=skip was set".to_owned(), remedy, warn: false });
+        return Err(Missing {
+            what: "HALFPING_PAGES=skip was set".to_owned(),
+            remedy,
+            warn: false,
+        });
     }
     let web = root.join("web");
     if !web.join("vite.config.ts").exists() {
@@ -78,15 +83,17 @@ fn build(root: &Path, built: &Path) -> Result<(), Missing> {
     let install = "install Node 20.19 or newer, with npm";
     let version = output(Command::new("node").arg("--version"));
     let version = version.ok_or_else(|| missing("there is no Node", install))?;
-    let mut numbers = version.trim().trim_start_matches('v').split('.').map_while(|n| n.parse().ok());
+    let mut numbers =
+        version.trim().trim_start_matches('v').split('.').map_while(|n| n.parse().ok());
     if (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < NODE_MIN {
         return Err(missing(format!("Node {} is too old", version.trim()), install));
     }
     packages(&web)?;
     let mut vite = Command::new("node");
     vite.args(["node_modules/vite/bin/vite.js", "build", "--logLevel", "error"]).current_dir(&web);
-    spoken(vite.env("HALFPING_WEB_OUT", built))
-        .map_err(|why| missing(format!("Vite cannot build them ({why})"), "see `npm run build` in web/"))
+    spoken(vite.env("HALFPING_WEB_OUT", built)).map_err(|why| {
+        missing(format!("Vite cannot build them ({why})"), "see `npm run build` in web/")
+    })
 }
 
 /// Makes `node_modules` match the lock file, one build at a time.
@@ -98,7 +105,8 @@ fn packages(web: &Path) -> Result<(), Missing> {
         return Ok(());
     }
     let remedy = "see to it that `npm ci` in web/ succeeds (it needs the network)";
-    let failed = |why: String| missing(format!("their npm packages cannot be installed ({why})"), remedy);
+    let failed =
+        |why: String| missing(format!("their npm packages cannot be installed ({why})"), remedy);
     // The lock is held until this function returns.
     let guard = File::create(web.join(".npm-ci.lock")).and_then(|file| file.lock().map(|()| file));
     let _guard = guard.map_err(|error| failed(error.to_string()))?;
@@ -107,7 +115,8 @@ fn packages(web: &Path) -> Result<(), Missing> {
     }
     let npm = if cfg!(windows) { "npm.cmd" } else { "npm" };
     let mut ci = Command::new(npm);
-    ci.args(["ci", "--no-audit", "--no-fund", "--no-progress", "--fetch-retries=1"]).current_dir(web);
+    ci.args(["ci", "--no-audit", "--no-fund", "--no-progress", "--fetch-retries=1"])
+        .current_dir(web);
     spoken(&mut ci).map_err(failed)?;
     fs::write(stamp, lock).map_err(|error| failed(error.to_string()))
 }
@@ -145,11 +154,15 @@ fn list(built: &Path) -> Result<String, Box<dyn Error>> {
     let hash = BuildHasherDefault::<DefaultHasher>::new();
     let mut code = String::from("&[\n");
     for file in files {
-        let name: Vec<_> = file.strip_prefix(built)?.iter().map(|part| part.to_string_lossy()).collect();
+        let name: Vec<_> =
+            file.strip_prefix(built)?.iter().map(|part| part.to_string_lossy()).collect();
         let bytes = fs::read(&file)?;
         let etag = format!("\"{:016x}\"", hash.hash_one(&bytes));
         let (name, file) = (name.join("/"), file.to_string_lossy());
-        writeln!(code, "    Asset {{ name: {name:?}, etag: {etag:?}, bytes: include_bytes!({file:?}) }},")?;
+        writeln!(
+            code,
+            "    Asset {{ name: {name:?}, etag: {etag:?}, bytes: include_bytes!({file:?}) }},"
+        )?;
     }
     code.push(']');
     Ok(code)

@@ -42,8 +42,9 @@ impl Failure {
 pub fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     static FILE: OnceLock<std::path::PathBuf> = OnceLock::new();
-    let file =
-        FILE.get_or_init(|| std::env::temp_dir().join(format!("halfping-fuzz-{}.toml", std::process::id())));
+    let file = FILE.get_or_init(|| {
+        std::env::temp_dir().join(format!("halfping-fuzz-{}.toml", std::process::id()))
+    });
     std::fs::write(file, text).expect("the folder for temporary files can be written to");
     let read = cli::config::Config::read(Some(file), &[]);
     std::fs::remove_file(file).expect("it was just written");
@@ -51,16 +52,27 @@ pub fn config(data: &[u8]) {
     match (read, table) {
         (Ok(config), Ok(table)) => {
             assert_eq!(config.limits.check(), Ok(()));
-            let known =
-                ["listen", "data", "allowed_hosts", "read_only", "regions", "limits", "cors", "console"];
+            let known = [
+                "listen",
+                "data",
+                "allowed_hosts",
+                "read_only",
+                "regions",
+                "limits",
+                "cors",
+                "console",
+            ];
             assert!(table.keys().all(|key| known.contains(&key.as_str())), "{table:?}");
             let debug = format!("{:?}", config.limits);
             let limits = table.get("limits").and_then(toml::Value::as_table);
             // Limits with units have a test of their own.
-            for (name, value) in limits.into_iter().flatten().filter(|(_, value)| value.is_integer()) {
+            for (name, value) in
+                limits.into_iter().flatten().filter(|(_, value)| value.is_integer())
+            {
                 assert!(debug.contains(&format!(" {name}: {value}")), "{name} = {value}: {debug}");
             }
-            let listen = config.listen.unwrap_or_else(|| "127.0.0.1:7070".parse().expect("an address"));
+            let listen =
+                config.listen.unwrap_or_else(|| "127.0.0.1:7070".parse().expect("an address"));
             // A configuration that is accepted works: a server starts with it.
             drop(Api::new(config.options(cli::config::Asked::default(), listen)).router());
         }

@@ -2,8 +2,8 @@
 //! accepted have to behave like sound ones.
 
 use halfping_engine::{
-    Action, Condition, Engine, Epoch, Json, Limits, Path, Regions, Restoring, Revision, Submitted, Timestamp,
-    Write,
+    Action, Condition, Engine, Epoch, Json, Limits, Path, Regions, Restoring, Revision, Submitted,
+    Timestamp, Write,
 };
 
 /// Parts of the input: each with its length in a byte before it.
@@ -54,7 +54,9 @@ pub fn journal_record(data: &[u8]) {
     let limits = Limits::default();
     // The accepted tree is JSON if its texts are. Nobody checks the texts, since pages have
     // checksums.
-    if value(&engine).is_none_or(|value| serde_json::from_slice::<serde_json::Value>(&value).is_err()) {
+    if value(&engine)
+        .is_none_or(|value| serde_json::from_slice::<serde_json::Value>(&value).is_err())
+    {
         return;
     }
     for (path, text) in [("/a/b", "1"), ("/a", r#"{"c":{"d":null}}"#), ("/b", "[1]")] {

@@ -20,7 +20,8 @@ pub(crate) fn apply(root: &mut Value, path: &[&str], change: &Change) -> Option<
         Change::Merge(patch) => json_patch::merge(make(root, path)?, patch),
         Change::Patch(operations) => {
             let operations = operations.as_array()?;
-            let starts_afresh = operations.first().is_some_and(|o| o["op"] == "add" && o["path"] == "");
+            let starts_afresh =
+                operations.first().is_some_and(|o| o["op"] == "add" && o["path"] == "");
             if !is_there && !starts_afresh {
                 return None;
             }
@@ -37,7 +38,8 @@ pub(crate) fn apply(root: &mut Value, path: &[&str], change: &Change) -> Option<
                         operation[name] = format!("/document{pointer}").into();
                     }
                 }
-                let operation = serde_json::from_value::<json_patch::PatchOperation>(operation).ok()?;
+                let operation =
+                    serde_json::from_value::<json_patch::PatchOperation>(operation).ok()?;
                 json_patch::patch(&mut around, &[operation]).ok()?;
             }
             *make(root, path)? = around.get_mut("document")?.take();
@@ -71,7 +73,9 @@ pub(crate) fn view(root: &Value, path: &[&str], depth: u32) -> Option<Value> {
     fn cut(value: &Value, depth: u32) -> Value {
         match value {
             Value::Object(_) if depth == 0 => json!({}),
-            Value::Object(members) => members.iter().map(|(k, v)| (k.clone(), cut(v, depth - 1))).collect(),
+            Value::Object(members) => {
+                members.iter().map(|(k, v)| (k.clone(), cut(v, depth - 1))).collect()
+            }
             other => other.clone(),
         }
     }
@@ -83,15 +87,21 @@ pub(crate) fn show(state: &mut Option<Value>, kind: &str, body: Value) {
     match kind {
         "snapshot" => *state = Some(body),
         "gone" => *state = None,
-        "merge" => json_patch::merge(state.as_mut().expect("a merge has something to merge into"), &body),
+        "merge" => {
+            json_patch::merge(state.as_mut().expect("a merge has something to merge into"), &body)
+        }
         "patch" => {
             let patch: json_patch::Patch = serde_json::from_value(body).expect("a patch is one");
             let only = |o: &json_patch::PatchOperation| {
-                matches!(o, json_patch::PatchOperation::Add(_) | json_patch::PatchOperation::Remove(_))
+                matches!(
+                    o,
+                    json_patch::PatchOperation::Add(_) | json_patch::PatchOperation::Remove(_)
+                )
             };
             assert!(patch.0.iter().all(only), "PROTOCOL S2: only add and remove: {patch}");
             let state = state.as_mut().expect("a patch has something to apply to");
-            json_patch::patch(state, &patch.0).unwrap_or_else(|error| panic!("{error}: {patch} on {state}"));
+            json_patch::patch(state, &patch.0)
+                .unwrap_or_else(|error| panic!("{error}: {patch} on {state}"));
         }
         other => panic!("a frame of the kind {other:?}"),
     }

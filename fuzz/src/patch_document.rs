@@ -8,8 +8,13 @@ use crate::tree::Tree;
 const AROUND_VALUES: usize = 2;
 
 pub fn patch_document(data: &[u8]) {
-    let limits =
-        Limits { json_depth: 4, members_per_object: 6, key_bytes: 9, path_depth: 4, ..Limits::default() };
+    let limits = Limits {
+        json_depth: 4,
+        members_per_object: 6,
+        key_bytes: 9,
+        path_depth: 4,
+        ..Limits::default()
+    };
     let tree = Tree::read(data).filter(|tree| {
         tree.depth() <= limits.json_depth + AROUND_VALUES
             && tree.fits(limits.members_per_object, limits.key_bytes)
@@ -34,7 +39,9 @@ pub fn patch_document(data: &[u8]) {
         }
         Err(PatchError::Limit { index, limit, .. }) => {
             let Some(Tree::Array(operations)) = &tree else { panic!("{limit}: {tree:?}") };
-            let Some(Tree::Object(members)) = operations.get(index) else { panic!("no operation {index}") };
+            let Some(Tree::Object(members)) = operations.get(index) else {
+                panic!("no operation {index}")
+            };
             let too_long = members.iter().any(|(name, value)| {
                 let Tree::String(text) = value else { return false };
                 matches!(name.as_str(), "path" | "from") && !fits(text, &limits)

@@ -17,7 +17,8 @@ fn path(text: &str) {
             assert!(path.segments().iter().map(|segment| &**segment).eq(expected), "{path:?}");
             let written = path.to_string();
             assert_eq!(Path::parse(&written, &limits).as_ref(), Ok(path), "{written}");
-            let is_visible = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'#' | b'?');
+            let is_visible =
+                |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'#' | b'?');
             assert!(written.bytes().all(is_visible), "{written:?} could not stand in a URL");
             let again = expected.iter().fold(Path::ROOT, |path, name| path.child(name));
             assert_eq!(*path, again);

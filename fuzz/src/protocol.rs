@@ -32,7 +32,8 @@ pub(crate) fn check_problem(document: &Value) -> (&str, u64) {
     assert_eq!(document["status"].as_u64(), Some(*status), "{document}");
     assert!(document["title"].is_string() && document["detail"].is_string(), "{document}");
     assert!(document.get("hint").is_none_or(Value::is_string), "{document}");
-    let of_limit = (document.get("limit").map(Value::is_string), document.get("max").map(Value::is_u64));
+    let of_limit =
+        (document.get("limit").map(Value::is_string), document.get("max").map(Value::is_u64));
     assert!(matches!(of_limit, (None, None) | (Some(true), Some(true))), "{document}");
     assert_ne!(*status, 500, "a bug of ours: {document}");
     (name, *status)

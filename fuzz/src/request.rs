@@ -21,7 +21,8 @@ const KNOWN: &str = "https://known.example";
 const REQUESTS_MAX: usize = 8;
 const FRAMES_MAX: usize = 64;
 
-type Router = tower::util::BoxCloneSyncService<Request<Full<bytes::Bytes>>, Answer, std::convert::Infallible>;
+type Router =
+    tower::util::BoxCloneSyncService<Request<Full<bytes::Bytes>>, Answer, std::convert::Infallible>;
 type Body = Pin<Box<dyn hyper::body::Body<Data = bytes::Bytes, Error = String> + Send>>;
 type Answer = Response<Body>;
 
@@ -58,9 +59,10 @@ async fn requests(data: &[u8]) {
     let api = Api::new(Options { limits: limits(), cors, ..Options::default() });
     let start = json!({ "a": { "b": 1, "list": [1, { "x": null }] }, "text": "ä" });
     api.put("/", &start).await.expect("the tree of the start fits");
-    let router = tower::ServiceExt::<Request<Full<bytes::Bytes>>>::map_response(api.router(), |answer| {
-        answer.map(|body| Box::pin(boxed(body)) as Body)
-    });
+    let router =
+        tower::ServiceExt::<Request<Full<bytes::Bytes>>>::map_response(api.router(), |answer| {
+            answer.map(|body| Box::pin(boxed(body)) as Body)
+        });
     let router = Router::new(router);
     let mut etag = "\"000000000000.1\"".to_owned();
     // Streams stay open while others write.
@@ -68,7 +70,8 @@ async fn requests(data: &[u8]) {
     for text in split(data, b"\n---\n").into_iter().take(REQUESTS_MAX) {
         let Some(request) = read(text, &etag) else { continue };
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let is_upgrade = request.headers().contains_key(header::UPGRADE) || method == Method::CONNECT;
+        let is_upgrade =
+            request.headers().contains_key(header::UPGRADE) || method == Method::CONNECT;
         let said = format!("{request:?}");
         let site = request.headers().get("sec-fetch-site").cloned();
         let is_known = request.headers().get(header::ORIGIN).is_some_and(|origin| origin == KNOWN);
@@ -82,7 +85,11 @@ async fn requests(data: &[u8]) {
         let media = request.headers().get(header::CONTENT_TYPE).cloned();
         let before = tree(&api);
         let now = call(&router, get(&uri)).await;
-        let holds = holds(request.headers(), now.status() == StatusCode::OK, now.headers().get(header::ETAG));
+        let holds = holds(
+            request.headers(),
+            now.status() == StatusCode::OK,
+            now.headers().get(header::ETAG),
+        );
         let answer = call(&router, request).await;
         if let Some(tag) = answer.headers().get(header::ETAG) {
             etag = tag.to_str().expect("a cursor is ASCII").to_owned();
@@ -97,7 +104,9 @@ async fn requests(data: &[u8]) {
                 assert!(!status.is_success(), "PROTOCOL W6: {status}: {said}");
             }
             (_, Some(false)) => {}
-            (_, Some(true)) => assert_ne!(status, StatusCode::PRECONDITION_FAILED, "PROTOCOL W6: {said}"),
+            (_, Some(true)) => {
+                assert_ne!(status, StatusCode::PRECONDITION_FAILED, "PROTOCOL W6: {said}")
+            }
         }
         match method {
             Method::PUT | Method::PATCH | Method::POST | Method::DELETE if status.is_success() => {
@@ -125,12 +134,17 @@ fn get(uri: &Uri) -> Request<Full<bytes::Bytes>> {
 
 /// The `Host` of a target: a target that names a server has to name the same one.
 fn host(uri: &Uri) -> HeaderValue {
-    let named = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    let named =
+        uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     named.unwrap_or(HeaderValue::from_static("example.org"))
 }
 
 /// Whether a request's conditions hold for a resource; `None` when this model does not read them.
-fn holds(headers: &header::HeaderMap, is_there: bool, current: Option<&HeaderValue>) -> Option<bool> {
+fn holds(
+    headers: &header::HeaderMap,
+    is_there: bool,
+    current: Option<&HeaderValue>,
+) -> Option<bool> {
     let matches = |name: &header::HeaderName| {
         let mut values = headers.get_all(name).iter();
         match (values.next(), values.next()) {
@@ -138,7 +152,8 @@ fn holds(headers: &header::HeaderMap, is_there: bool, current: Option<&HeaderVal
             (Some(value), None) if value == "*" => Some(Some(is_there)),
             (Some(value), None) => {
                 let cursor = value.to_str().ok()?.strip_prefix('"')?.strip_suffix('"')?;
-                let is_one = cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
+                let is_one =
+                    cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
                 if is_there && current != Some(value) && since(cursor, current?) {
                     return None; // of a later state (PROTOCOL C5), or of one to come
                 }
@@ -255,14 +270,19 @@ fn check(answer: Answer, method: &Method, is_upgrade: bool, said: &str) -> Optio
         if is_upgrade && document["type"] == "urn:halfping:problem:internal" {
             // There is no connection here that could be upgraded; such a router is not served by
             // `axum::serve`.
-            assert!(document["hint"].as_str().is_some_and(|hint| hint.contains("axum::serve")), "{document}");
+            assert!(
+                document["hint"].as_str().is_some_and(|hint| hint.contains("axum::serve")),
+                "{document}"
+            );
             return None;
         }
         let (name, of_document) = check_problem(&document);
         assert_eq!(of_document, u64::from(status.as_u16()), "{document}");
         let must_have = match (name, status.as_u16()) {
             (_, 429 | 503) => Some(header::RETRY_AFTER),
-            ("not-found" | "precondition-failed", _) if *method == Method::GET || name != "not-found" => {
+            ("not-found" | "precondition-failed", _)
+                if *method == Method::GET || name != "not-found" =>
+            {
                 Some(header::ETAG)
             }
             ("method-not-allowed", _) => Some(header::ALLOW),
@@ -280,7 +300,8 @@ fn check(answer: Answer, method: &Method, is_upgrade: bool, said: &str) -> Optio
     assert!(is_allowed, "{status} is in no rule of PROTOCOL.md: {said}");
     match (kind, status) {
         (Some("application/json"), StatusCode::OK) if *method == Method::GET => {
-            serde_json::from_slice::<Value>(&bytes).unwrap_or_else(|error| panic!("{error}: {said}"));
+            serde_json::from_slice::<Value>(&bytes)
+                .unwrap_or_else(|error| panic!("{error}: {said}"));
         }
         (Some("application/x-ndjson"), _) => check_lines(&bytes, said),
         (Some("text/event-stream"), _) => check_events(&bytes, said),
@@ -293,9 +314,13 @@ fn check(answer: Answer, method: &Method, is_upgrade: bool, said: &str) -> Optio
 fn check_lines(bytes: &[u8], said: &str) {
     assert!(bytes.is_empty() || bytes.ends_with(b"\n"), "half a line: {said}");
     for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        let frame = serde_json::from_slice::<Value>(line).unwrap_or_else(|error| panic!("{error}: {said}"));
+        let frame =
+            serde_json::from_slice::<Value>(line).unwrap_or_else(|error| panic!("{error}: {said}"));
         let kind = frame["kind"].as_str().unwrap_or_default();
-        assert!(["snapshot", "merge", "patch", "gone", "synced", "error"].contains(&kind), "{frame}: {said}");
+        assert!(
+            ["snapshot", "merge", "patch", "gone", "synced", "error"].contains(&kind),
+            "{frame}: {said}"
+        );
         if kind == "error" {
             check_problem(&frame["problem"]);
         }
@@ -309,7 +334,8 @@ fn check_events(bytes: &[u8], said: &str) {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         assert!(["event", "data", "id", "retry"].contains(&field), "{line}: {said}");
         if field == "data" {
-            serde_json::from_str::<Value>(value).unwrap_or_else(|error| panic!("{error}: {line}: {said}"));
+            serde_json::from_str::<Value>(value)
+                .unwrap_or_else(|error| panic!("{error}: {line}: {said}"));
         }
     }
 }

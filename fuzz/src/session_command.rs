@@ -67,7 +67,8 @@ async fn talk(data: &[u8]) {
     let start = json!({ "a": { "b": 1, "list": [1, { "x": null }] }, "text": "ä" });
     api.put("/", &start).await.expect("the tree of the start fits");
     let mut session = Session::open(&api).await;
-    for line in data.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).take(MESSAGES_MAX) {
+    for line in data.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).take(MESSAGES_MAX)
+    {
         let (opcode, payload) = match line.strip_prefix(b"\0") {
             Some(payload) => (BINARY, payload.to_vec()),
             None => (TEXT, session.filled_in(line)),
@@ -120,8 +121,8 @@ impl Session {
         let (mut pipe, theirs) = tokio::io::duplex(1 << 20);
         let service = TowerToHyperService::new(api.router());
         tokio::spawn(async move {
-            let connection =
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(theirs), service);
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(theirs), service);
             drop(connection.with_upgrades().await);
         });
         let request = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -204,21 +205,35 @@ impl Session {
     /// Sends a message and checks its effects.
     async fn say(&mut self, text: &str) {
         let commands = commands(text);
-        let expected: Vec<u64> = commands.iter().flatten().filter_map(|command| command.number).collect();
+        let expected: Vec<u64> =
+            commands.iter().flatten().filter_map(|command| command.number).collect();
         self.send(TEXT, text.as_bytes()).await;
         if text.contains("watch") || text.contains('\\') {
             self.ended.clear();
         }
         let before = std::mem::take(&mut self.tree);
         let heard = self.barrier(expected.len()).await;
-        let refs: Vec<u64> = heard.answers.iter().filter_map(|answer| answer["ref"].as_u64()).collect();
-        assert_eq!(refs, expected, "PROTOCOL L2: one answer to each command: {text}: {:?}", heard.answers);
+        let refs: Vec<u64> =
+            heard.answers.iter().filter_map(|answer| answer["ref"].as_u64()).collect();
+        assert_eq!(
+            refs, expected,
+            "PROTOCOL L2: one answer to each command: {text}: {:?}",
+            heard.answers
+        );
         for answer in heard.answers.iter().filter(|answer| answer["type"].is_string()) {
             let (name, status) = check_problem(answer);
-            assert!(answer.get("rev").is_some() || !matches!(status, 412), "PROTOCOL L8: {answer} ({name})");
+            assert!(
+                answer.get("rev").is_some() || !matches!(status, 412),
+                "PROTOCOL L8: {answer} ({name})"
+            );
         }
         let Some(commands) = commands else {
-            assert_eq!(heard.errors.len(), 1, "a message that is no JSON: {text}: {:?}", heard.errors);
+            assert_eq!(
+                heard.errors.len(),
+                1,
+                "a message that is no JSON: {text}: {:?}",
+                heard.errors
+            );
             assert_eq!(heard.errors[0]["type"], "urn:halfping:problem:bad-json");
             assert_eq!(before, self.tree, "{text}");
             return;
@@ -240,7 +255,8 @@ impl Session {
         // An error without a `ref` belongs to a command without one, or to a link of any command.
         // It can be assigned only when there was one command alone.
         let is_alone = commands.len() == 1;
-        let has_unclear = !heard.errors.is_empty() && commands.iter().any(|command| command.number.is_none());
+        let has_unclear =
+            !heard.errors.is_empty() && commands.iter().any(|command| command.number.is_none());
         if tree.is_null() || (has_unclear && !is_alone) {
             return;
         }
@@ -258,7 +274,8 @@ impl Session {
             let Some(name) = name else { continue };
             let said = &command.value;
             let path = said[name].as_str().and_then(names);
-            let path = path.as_ref().map(|path| path.iter().map(String::as_str).collect::<Vec<_>>());
+            let path =
+                path.as_ref().map(|path| path.iter().map(String::as_str).collect::<Vec<_>>());
             let Some(path) = path else {
                 match is_done {
                     true => return, // by a path that is not read here
@@ -281,10 +298,16 @@ impl Session {
                 "patch" => Change::Patch(value),
                 "delete" => Change::Delete,
                 // The command's path is known from the answer only.
-                _ => match answer.filter(|_| is_done).map(|answer| answer["path"].as_str().and_then(names)) {
+                _ => match answer
+                    .filter(|_| is_done)
+                    .map(|answer| answer["path"].as_str().and_then(names))
+                {
                     Some(Some(path)) => {
                         let path: Vec<&str> = path.iter().map(String::as_str).collect();
-                        assert!(model::at(&tree, &path).is_none(), "PROTOCOL W5: {text}: {answer:?}");
+                        assert!(
+                            model::at(&tree, &path).is_none(),
+                            "PROTOCOL W5: {text}: {answer:?}"
+                        );
                         model::apply(&mut tree, &path, &Change::Put(value)).expect("it was done");
                         continue;
                     }
@@ -296,7 +319,10 @@ impl Session {
             let applied = model::apply(&mut expected, &path, &change).is_some();
             let refusal = answer.and_then(|answer| answer["type"].as_str()).unwrap_or_default();
             if is_done {
-                assert!(applied, "done, and should have been refused: {text}: {answer:?} on {tree}");
+                assert!(
+                    applied,
+                    "done, and should have been refused: {text}: {answer:?} on {tree}"
+                );
                 let status = match (name, model::at(&tree, &path).is_some()) {
                     ("delete", _) => 204,
                     (_, true) => 200,
@@ -311,7 +337,10 @@ impl Session {
                 .iter()
                 .any(|name| refusal.ends_with(name))
             {
-                assert!(!applied, "refused, and should have been done: {text}: {answer:?} on {tree}");
+                assert!(
+                    !applied,
+                    "refused, and should have been done: {text}: {answer:?} on {tree}"
+                );
             }
         }
         assert_eq!(self.tree, tree, "PROTOCOL L8, X2: {text}: {:?}", heard.answers);
@@ -325,7 +354,9 @@ impl Session {
             // stays as it was.
             return said["watch"].is_u64() || !command.text.contains("atch");
         }
-        if let (Some(link), Some(names)) = (said["watch"].as_u64(), said["path"].as_str().and_then(names)) {
+        if let (Some(link), Some(names)) =
+            (said["watch"].as_u64(), said["path"].as_str().and_then(names))
+        {
             let depth = said["depth"].as_u64().map_or(u32::MAX, |depth| depth as u32);
             // A link with a rate may be behind.
             if said.get("rate").is_none_or(Value::is_null) {
@@ -355,7 +386,10 @@ impl Session {
                 answers -= 1;
                 heard.answers.push(message);
             } else {
-                assert_eq!(message["ref"], REF_MAX, "an answer more than there were commands: {message}");
+                assert_eq!(
+                    message["ref"], REF_MAX,
+                    "an answer more than there were commands: {message}"
+                );
                 assert_eq!(message["status"], 200, "{message}");
                 self.rev = message["rev"].as_str().expect("a cursor").to_owned();
                 self.tree = message["value"].clone();
@@ -376,9 +410,13 @@ impl Session {
         self.told = message["rev"].as_str().map(str::to_owned);
         self.synced = message.get("synced").is_some_and(|synced| *synced == true);
         for frame in message["set"].as_array().into_iter().flatten() {
-            let link = frame[0].as_u64().unwrap_or_else(|| panic!("a frame is of a link: {frame}")) as u32;
+            let link =
+                frame[0].as_u64().unwrap_or_else(|| panic!("a frame is of a link: {frame}")) as u32;
             let kind = frame[1].as_str().unwrap_or_default();
-            assert!(!self.ended.contains(&link), "PROTOCOL L4: {frame} is of a link that was ended");
+            assert!(
+                !self.ended.contains(&link),
+                "PROTOCOL L4: {frame} is of a link that was ended"
+            );
             let mirror = self.mirrors.entry(link).or_default();
             match (kind, mirror) {
                 ("error", _) => panic!("nothing here is too large: {frame}"),
@@ -455,8 +493,12 @@ fn commands(text: &str) -> Option<Vec<Command>> {
         false => vec![one],
     };
     let command = |command: &RawValue| {
-        let pairs =
-            command.get().starts_with('{').then(|| members(command.get())).flatten().unwrap_or_default();
+        let pairs = command
+            .get()
+            .starts_with('{')
+            .then(|| members(command.get()))
+            .flatten()
+            .unwrap_or_default();
         let numbers: Vec<&str> =
             pairs.iter().filter(|(name, _)| name == "ref").map(|(_, value)| value.get()).collect();
         let number = match numbers.as_slice() {

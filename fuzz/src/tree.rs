@@ -76,8 +76,9 @@ impl Tree {
 
     /// Nesting of objects and arrays.
     pub(crate) fn depth(&self) -> usize {
-        let beneath =
-            |values: &mut dyn Iterator<Item = &Tree>| 1 + values.map(Tree::depth).max().unwrap_or(0);
+        let beneath = |values: &mut dyn Iterator<Item = &Tree>| {
+            1 + values.map(Tree::depth).max().unwrap_or(0)
+        };
         match self {
             Tree::Object(members) => beneath(&mut members.iter().map(|(_, value)| value)),
             Tree::Array(elements) => beneath(&mut elements.iter()),
@@ -91,7 +92,9 @@ impl Tree {
         match self {
             Tree::Object(members) => {
                 members.len() <= members_max
-                    && members.iter().all(|(name, value)| name.len() <= key_bytes_max && fits(value))
+                    && members
+                        .iter()
+                        .all(|(name, value)| name.len() <= key_bytes_max && fits(value))
             }
             Tree::Array(elements) => elements.iter().all(fits),
             _ => true,

@@ -24,9 +24,17 @@ pub fn websocket_frames(data: &[u8]) {
     let deflate = flags & 1 == 1;
     let max = MESSAGE_BYTES_MAX[usize::from(flags >> 1) % MESSAGE_BYTES_MAX.len()];
     let whole = listen(sent, &[u8::MAX], &[], deflate, max);
-    assert_eq!(listen(sent, sizes, &[], deflate, max), whole, "PROTOCOL L13: pieces make a difference");
+    assert_eq!(
+        listen(sent, sizes, &[], deflate, max),
+        whole,
+        "PROTOCOL L13: pieces make a difference"
+    );
     let (already, rest) = sent.split_at(sent.len().min(usize::from(sizes[0])));
-    assert_eq!(listen(rest, sizes, already, deflate, max), whole, "PROTOCOL L13: a handshake makes one");
+    assert_eq!(
+        listen(rest, sizes, already, deflate, max),
+        whole,
+        "PROTOCOL L13: a handshake makes one"
+    );
     let model = model(sent, deflate, max);
     assert_eq!(whole.messages, model.messages, "PROTOCOL L12, L13: other messages than were sent");
     assert_eq!(whole.pongs, model.pongs, "RFC 6455, section 5.5.2: other pongs than pings");
@@ -66,7 +74,10 @@ fn listen(bytes: &[u8], sizes: &[u8], already: &[u8], deflate: bool, max: usize)
             Poll::Ready(Err(Ended::Violation(violation))) => match heard.violation {
                 None => heard.violation = Some(violation),
                 Some(first) => {
-                    assert_eq!(violation, first, "PROTOCOL L13: nothing is decoded after a violation")
+                    assert_eq!(
+                        violation, first,
+                        "PROTOCOL L13: nothing is decoded after a violation"
+                    )
                 }
             },
             Poll::Ready(Err(Ended::Closed)) => break,
@@ -116,7 +127,11 @@ impl AsyncRead for Pieces<'_> {
 }
 
 impl AsyncWrite for Pieces<'_> {
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.written.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }

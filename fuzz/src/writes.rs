@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use arbitrary::{Result, Unstructured};
 use halfping_engine::{
-    Action, Condition, Cursor, Engine, Epoch, Json, Kind, Limits, Patch, Path, Priority, Refusal, Revision,
-    SessionId, States, Tick, Timestamp, Watch, Write,
+    Action, Condition, Cursor, Engine, Epoch, Json, Kind, Limits, Patch, Path, Priority, Refusal,
+    Revision, SessionId, States, Tick, Timestamp, Watch, Write,
 };
 use serde_json::{Value, json};
 
@@ -134,7 +134,8 @@ impl World {
             let Some(action) = action(&change, &self.limits) else { return Ok(()) };
             let condition = self.condition(input, path, &mut holds)?;
             created.push(expected.as_ref().is_some_and(|tree| model::at(tree, path).is_none()));
-            expected = expected.and_then(|mut tree| model::apply(&mut tree, path, &change).map(|()| tree));
+            expected =
+                expected.and_then(|mut tree| model::apply(&mut tree, path, &change).map(|()| tree));
             writes.push(Write { path: path_of(path), action, condition });
             // Only the result of a whole commit must have an object as its root; the model cannot
             // go on from another root.
@@ -157,7 +158,12 @@ impl World {
                 }
                 let differs = expected != *self.tree();
                 let grown = self.engine.revision().0 - revision.0;
-                assert_eq!(grown, u64::from(differs), "PROTOCOL V5, C1: {writes:?} on {}", self.tree());
+                assert_eq!(
+                    grown,
+                    u64::from(differs),
+                    "PROTOCOL V5, C1: {writes:?} on {}",
+                    self.tree()
+                );
                 if differs {
                     self.history.push((self.engine.revision(), expected));
                 }
@@ -170,9 +176,14 @@ impl World {
                 );
                 let is_limit = matches!(refusal, Refusal::Limit { .. });
                 assert!(expected.is_none() || is_limit, "{refusal}: {writes:?} on {}", self.tree());
-                assert!(!holds || !matches!(refusal, Refusal::Precondition(_)), "{refusal}: {writes:?}");
+                assert!(
+                    !holds || !matches!(refusal, Refusal::Precondition(_)),
+                    "{refusal}: {writes:?}"
+                );
             }
-            (Ok(_), None) => panic!("done, and should have been refused: {writes:?} on {}", self.tree()),
+            (Ok(_), None) => {
+                panic!("done, and should have been refused: {writes:?} on {}", self.tree())
+            }
         }
         for (path, (value, cursor)) in PATHS.iter().zip(before) {
             let (value_now, cursor_now) = self.read(path);
@@ -208,7 +219,12 @@ impl World {
         }
     }
 
-    fn condition(&self, input: &mut Unstructured<'_>, path: &[&str], holds: &mut bool) -> Result<Condition> {
+    fn condition(
+        &self,
+        input: &mut Unstructured<'_>,
+        path: &[&str],
+        holds: &mut bool,
+    ) -> Result<Condition> {
         if !input.ratio(1, 6)? {
             return Ok(Condition::default());
         }
@@ -239,8 +255,10 @@ impl World {
     }
 
     fn read(&self, path: &[&str]) -> (Option<Value>, Revision) {
-        let reading = self.engine.read(&path_of(path), u32::MAX).expect("nothing here is too large");
-        let value = reading.value.map(|value| serde_json::from_slice(&value).expect("a value is JSON"));
+        let reading =
+            self.engine.read(&path_of(path), u32::MAX).expect("nothing here is too large");
+        let value =
+            reading.value.map(|value| serde_json::from_slice(&value).expect("a value is JSON"));
         (value, reading.revision)
     }
 
@@ -264,7 +282,10 @@ impl World {
             ),
             4 => {
                 let epoch = Epoch::from_random(2);
-                (Some(Cursor { epoch, revision: self.engine.revision() }), Some(json!({ "stale": 1 })))
+                (
+                    Some(Cursor { epoch, revision: self.engine.revision() }),
+                    Some(json!({ "stale": 1 })),
+                )
             }
             _ => (None, Some(json!({ "stale": 1 }))),
         };
@@ -283,10 +304,21 @@ impl World {
         let tag = reader.mirrors.len() as u32;
         assert!(self.engine.watch(reader.session, tag, &watch));
         assert!(!self.engine.watch(reader.session, tag, &watch), "the number is taken");
-        let mirror =
-            Mirror { path, depth, whole, has_rate, is_new: true, is_partial: false, state, revision: None };
+        let mirror = Mirror {
+            path,
+            depth,
+            whole,
+            has_rate,
+            is_new: true,
+            is_partial: false,
+            state,
+            revision: None,
+        };
         reader.mirrors.push(mirror);
-        assert!(self.engine.take_woken().contains(&reader.session) || !reader.sleeps, "there is news of it");
+        assert!(
+            self.engine.take_woken().contains(&reader.session) || !reader.sleeps,
+            "there is news of it"
+        );
         reader.sleeps = false;
         Ok(())
     }
@@ -335,7 +367,10 @@ impl World {
                 "PROTOCOL S5: {path:?} to depth {} at {revision:?}, after {frame:?}",
                 mirror.depth
             );
-            assert!(mirror.revision.is_none_or(|before| before <= revision), "a cursor goes back: {frame:?}");
+            assert!(
+                mirror.revision.is_none_or(|before| before <= revision),
+                "a cursor goes back: {frame:?}"
+            );
             mirror.revision = Some(revision);
         }
         true
@@ -433,10 +468,14 @@ fn value(input: &mut Unstructured<'_>, depth: usize) -> Result<Value> {
         0..=1 => Value::Null,
         2 => input.int_in_range(-1..=3i64)?.into(),
         3 => json!(*input.choose(&[0.5, -1.25])?),
-        4 => {
-            (*input.choose(&["", "x", "\"\\\n", "ä", "a longer one, so that a delta is worth its while"])?)
-                .into()
-        }
+        4 => (*input.choose(&[
+            "",
+            "x",
+            "\"\\\n",
+            "ä",
+            "a longer one, so that a delta is worth its while",
+        ])?)
+        .into(),
         5 => input.arbitrary::<bool>()?.into(),
         6..=7 => {
             let count = input.int_in_range(0..=3)?;
@@ -448,7 +487,8 @@ fn value(input: &mut Unstructured<'_>, depth: usize) -> Result<Value> {
             for _ in 0..count {
                 names.insert(*input.choose(&NAMES)?);
             }
-            let members = names.into_iter().map(|name| Ok((name.to_owned(), value(input, depth - 1)?)));
+            let members =
+                names.into_iter().map(|name| Ok((name.to_owned(), value(input, depth - 1)?)));
             Value::Object(members.collect::<Result<_>>()?)
         }
     })

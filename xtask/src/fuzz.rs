@@ -50,7 +50,9 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode, String> {
     }
     for (target, dictionary) in order.targets {
         if !kept(&world, target) || !new(&world, target, dictionary, order.seconds) {
-            println!("   {target} failed; once fuzz/regressions/{target} has the input, this repeats it:");
+            println!(
+                "   {target} failed; once fuzz/regressions/{target} has the input, this repeats it:"
+            );
             println!("   cargo xtask fuzz {target} --seconds 0");
             return Ok(ExitCode::FAILURE);
         }

@@ -18,7 +18,9 @@ pub(crate) fn sim(arguments: &[&str]) -> ExitCode {
     }
     match command.arg("--").args(arguments).status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,
-        Ok(status) => ExitCode::from(status.code().and_then(|code| code.try_into().ok()).unwrap_or(1)),
+        Ok(status) => {
+            ExitCode::from(status.code().and_then(|code| code.try_into().ok()).unwrap_or(1))
+        }
         Err(error) => {
             eprintln!("xtask: {error}");
             ExitCode::FAILURE
@@ -99,7 +101,8 @@ fn run_step(world: &World, step: &Step) -> Outcome {
         Ok((status, last_lines)) => (status.to_string(), last_lines),
         Err(error) => (error.to_string(), Vec::new()),
     };
-    let mut reason = format!("{ended}\n   to repeat: cargo xtask test {}\n   or: {typed}", step.name);
+    let mut reason =
+        format!("{ended}\n   to repeat: cargo xtask test {}\n   or: {typed}", step.name);
     for line in last_lines {
         reason.push_str("\n   | ");
         reason.push_str(&line);
@@ -156,7 +159,8 @@ mod tests {
         command: |world| world.command("true", &[]),
         needs_binary: false,
     };
-    const FAILS: Step = Step { name: "fails", command: |world| world.command("false", &[]), ..PASSES };
+    const FAILS: Step =
+        Step { name: "fails", command: |world| world.command("false", &[]), ..PASSES };
     const NEEDS: Step = Step { name: "needs", needs_binary: true, ..PASSES };
     const BUILDS: Step = Step { name: "builds", ..PASSES };
     const DOES_NOT_BUILD: Step = Step { name: "builds", ..FAILS };
@@ -210,7 +214,9 @@ mod tests {
     #[test]
     fn the_summary_repeats_the_end_of_what_a_failed_step_printed() {
         let speaks = Step {
-            command: |world| world.command("sh", &["-c", "seq 1 100; echo why it failed >&2; false"]),
+            command: |world| {
+                world.command("sh", &["-c", "seq 1 100; echo why it failed >&2; false"])
+            },
             ..FAILS
         };
         let done = perform(&World::new(), &[&speaks], &BUILDS);

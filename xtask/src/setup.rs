@@ -42,7 +42,8 @@ pub(crate) fn web(world: &World) -> Result<(), Missing> {
     if read(lock).is_some() && read(lock) == read(stamp) {
         return Ok(());
     }
-    let missing = |remedy: String| Missing { what: "the packages of web/ are not there".to_owned(), remedy };
+    let missing =
+        |remedy: String| Missing { what: "the packages of web/ are not there".to_owned(), remedy };
     if !spoken(world.command("npm", &["ci", "--prefix", "web", "--no-progress"])) {
         return Err(missing("see what npm said above; it needs the network".to_owned()));
     }
@@ -63,7 +64,8 @@ pub(crate) fn node(world: &World) -> Result<(), Missing> {
 fn node_program(world: &World) -> Result<String, Missing> {
     programs(world, &[("node", "nodejs"), ("npm", "npm")])?;
     let version = output(world.command("node", &["--version"])).unwrap_or_default();
-    let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
+    let major =
+        version.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
     if major.is_none_or(|major: u32| major < NODE_MAJOR_MIN) {
         return Err(Missing {
             what: format!(
@@ -87,10 +89,11 @@ pub(crate) fn site(world: &World) -> Result<(), Missing> {
     once(world, "typedoc", &[".tools/typedoc/node_modules"], &lock, &version, || {
         let folder = world.root.join(".tools/typedoc");
         let copied = fs::create_dir_all(&folder).is_ok()
-            && ["package.json", "package-lock.json"]
-                .iter()
-                .all(|name| fs::copy(world.root.join("docs").join(name), folder.join(name)).is_ok());
-        copied && spoken(world.command("npm", &["ci", "--prefix", ".tools/typedoc", "--no-progress"]))
+            && ["package.json", "package-lock.json"].iter().all(|name| {
+                fs::copy(world.root.join("docs").join(name), folder.join(name)).is_ok()
+            });
+        copied
+            && spoken(world.command("npm", &["ci", "--prefix", ".tools/typedoc", "--no-progress"]))
     })
 }
 
@@ -104,8 +107,15 @@ fn docs_python(world: &World) -> Result<(), Missing> {
         let venv = || spoken(world.command("python3", &["-m", "venv", ".tools/docs"]));
         let made = venv() || (debian(world, &["python3-venv"]).is_ok() && venv());
         let python = world.root.join(".tools/docs/bin/python");
-        let packages =
-            ["-m", "pip", "install", "-r", "docs/requirements.txt", "--quiet", "--disable-pip-version-check"];
+        let packages = [
+            "-m",
+            "pip",
+            "install",
+            "-r",
+            "docs/requirements.txt",
+            "--quiet",
+            "--disable-pip-version-check",
+        ];
         made && spoken(world.command(python, &packages))
     })
 }
@@ -134,7 +144,9 @@ pub(crate) fn examples(world: &World) -> Result<(), Missing> {
     docs_python(world)?;
     typescript(world)?;
     let version = node_program(world)?;
-    if !spoken(world.command("npm", &["run", "--silent", "--prefix", "clients/typescript", "build"])) {
+    if !spoken(
+        world.command("npm", &["run", "--silent", "--prefix", "clients/typescript", "build"]),
+    ) {
         return Err(Missing {
             what: "the TypeScript client could not be built".to_owned(),
             remedy: "see what npm said above".to_owned(),
@@ -160,12 +172,18 @@ pub(crate) fn proxies(world: &World) -> Result<(), Missing> {
         let downloaded = fs::create_dir_all(debs.join("partial")).is_ok()
             && spoken(world.command("apt-get", &["update", "--quiet"]))
             && spoken(world.command("apt-get", &download));
-        let unpack = |deb: &Path| {
-            spoken(world.command("dpkg-deb", &["--extract", &deb.to_string_lossy(), ".tools/proxies/root"]))
-        };
+        let unpack =
+            |deb: &Path| {
+                spoken(world.command(
+                    "dpkg-deb",
+                    &["--extract", &deb.to_string_lossy(), ".tools/proxies/root"],
+                ))
+            };
         let debs = fs::read_dir(&debs).into_iter().flatten().flatten().map(|entry| entry.path());
         downloaded
-            && debs.filter(|path| path.extension().is_some_and(|end| end == "deb")).all(|deb| unpack(&deb))
+            && debs
+                .filter(|path| path.extension().is_some_and(|end| end == "deb"))
+                .all(|deb| unpack(&deb))
     })
 }
 
@@ -186,10 +204,15 @@ pub(crate) fn python(world: &World) -> Result<(), Missing> {
     let lock = world.root.join("conformance/requirements.txt");
     once(world, "pypi", &[".tools/venv", ".tools/python"], &lock, &version, || {
         let remove = |name: &str| fs::remove_dir_all(world.root.join(".tools").join(name)).ok();
-        let packages = ["-r", "conformance/requirements.txt", "--quiet", "--disable-pip-version-check"];
-        let install = |python: &str, more: &[&str]| {
-            spoken(world.command(python, &[&["-m", "pip", "install"], packages.as_slice(), more].concat()))
-        };
+        let packages =
+            ["-r", "conformance/requirements.txt", "--quiet", "--disable-pip-version-check"];
+        let install =
+            |python: &str, more: &[&str]| {
+                spoken(world.command(
+                    python,
+                    &[&["-m", "pip", "install"], packages.as_slice(), more].concat(),
+                ))
+            };
         remove("venv");
         remove("python");
         let venv = || spoken(world.command("python3", &["-m", "venv", ".tools/venv"]));
@@ -217,9 +240,14 @@ pub(crate) fn autobahn(world: &World) -> Result<(), Missing> {
         let has_pip = pip() || (spoken(world.command(&python, &["-m", "ensurepip"])) && pip());
         // The list is complete: the dependencies that the packages declare are not installed.
         let install = ["-m", "pip", "install", "--no-deps", "--target", ".tools/autobahn"];
-        let packages =
-            ["-r", "conformance/autobahn/requirements.txt", "--quiet", "--disable-pip-version-check"];
-        has_pip && spoken(world.command(&python, &[install.as_slice(), packages.as_slice()].concat()))
+        let packages = [
+            "-r",
+            "conformance/autobahn/requirements.txt",
+            "--quiet",
+            "--disable-pip-version-check",
+        ];
+        has_pip
+            && spoken(world.command(&python, &[install.as_slice(), packages.as_slice()].concat()))
     })
 }
 
@@ -271,7 +299,10 @@ fn programs(world: &World, wanted: &[(&str, &str)]) -> Result<(), Missing> {
 fn debian(world: &World, packages: &[&str]) -> Result<(), Missing> {
     let missing = |why: &str| Missing {
         what: format!("{} not installed, and {why}", packages.join(", ")),
-        remedy: format!("run: sudo apt-get update && sudo apt-get install -y {}", packages.join(" ")),
+        remedy: format!(
+            "run: sudo apt-get update && sudo apt-get install -y {}",
+            packages.join(" ")
+        ),
     };
     if output(world.command("id", &["-u"])).is_none_or(|id| id.trim() != "0") {
         return Err(missing("only root may install them"));
@@ -282,7 +313,11 @@ fn debian(world: &World, packages: &[&str]) -> Result<(), Missing> {
         spoken(command)
     };
     let install = [&["install", "--yes", "--quiet", "--no-install-recommends"], packages].concat();
-    if apt(&["update", "--quiet"]) && apt(&install) { Ok(()) } else { Err(missing("apt-get could not")) }
+    if apt(&["update", "--quiet"]) && apt(&install) {
+        Ok(())
+    } else {
+        Err(missing("apt-get could not"))
+    }
 }
 
 /// Runs `install`, unless it succeeded before with this lock file and this version of the runtime,
@@ -295,7 +330,8 @@ fn once(
     version: &str,
     install: impl FnOnce() -> bool,
 ) -> Result<(), Missing> {
-    let missing = |remedy: String| Missing { what: format!("the {name} packages are not there"), remedy };
+    let missing =
+        |remedy: String| Missing { what: format!("the {name} packages are not there"), remedy };
     let Ok(locked) = fs::read_to_string(lock) else {
         return Err(missing(format!("restore {}", lock.display())));
     };
@@ -308,7 +344,8 @@ fn once(
     if !install() {
         return Err(missing("see what the installer said above; it needs the network".to_owned()));
     }
-    let written = fs::create_dir_all(world.root.join(".tools")).and_then(|()| fs::write(&stamp, wanted));
+    let written =
+        fs::create_dir_all(world.root.join(".tools")).and_then(|()| fs::write(&stamp, wanted));
     written.map_err(|error| missing(format!("could not write {}: {error}", stamp.display())))
 }
 
@@ -319,7 +356,11 @@ fn spoken(mut command: Command) -> bool {
 }
 
 fn succeeds(mut command: Command) -> bool {
-    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 fn output(mut command: Command) -> Option<String> {

@@ -34,7 +34,10 @@ pub(crate) const STEPS: &[Step] = &[
         about: "lints, warnings are errors",
         prepare: |world| setup::component(world, "clippy", "clippy"),
         command: |world| {
-            world.cargo_locked(&["clippy", "--workspace", "--all-targets"], &["--", "-D", "warnings"])
+            world.cargo_locked(
+                &["clippy", "--workspace", "--all-targets"],
+                &["--", "-D", "warnings"],
+            )
         },
         needs_binary: false,
     },
@@ -56,7 +59,8 @@ pub(crate) const STEPS: &[Step] = &[
         command: |world| {
             // One build serves all runs: code for planted faults has no effect while none is
             // planted.
-            let options = ["run", "--package", "halfping-sim", "--profile", "test", "--features", "mutants"];
+            let options =
+                ["run", "--package", "halfping-sim", "--profile", "test", "--features", "mutants"];
             world.cargo_locked(&options, &["--", "--ci", "30"])
         },
         needs_binary: false,
@@ -74,7 +78,8 @@ pub(crate) const STEPS: &[Step] = &[
         prepare: nothing,
         command: |world| {
             // The binary has the library's name, so its page would replace the library's.
-            let mut command = world.cargo_locked(&["doc", "--workspace", "--no-deps", "--lib"], &[]);
+            let mut command =
+                world.cargo_locked(&["doc", "--workspace", "--no-deps", "--lib"], &[]);
             command.env("RUSTDOCFLAGS", "-D warnings");
             command
         },
@@ -174,7 +179,9 @@ pub(crate) const BUILD: Step = Step {
     about: "all targets, with the profile of the tests",
     // The pages are built with the binary if possible; only the steps that open them require them.
     prepare: |world| setup::web(world).or(Ok(())),
-    command: |world| world.cargo_locked(&["build", "--workspace", "--all-targets", "--profile", "test"], &[]),
+    command: |world| {
+        world.cargo_locked(&["build", "--workspace", "--all-targets", "--profile", "test"], &[])
+    },
     needs_binary: false,
 };
 

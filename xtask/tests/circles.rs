@@ -110,11 +110,13 @@ fn imports(folder: &Path) -> Graph {
         // `import`, `export ... from` and `import(...)` all end in a quoted text that begins with a
         // dot.
         let quoted = text.split(['\'', '"']).skip(1).filter(|text| {
-            (text.starts_with("./") || text.starts_with("../")) && !text.contains(char::is_whitespace)
+            (text.starts_with("./") || text.starts_with("../"))
+                && !text.contains(char::is_whitespace)
         });
         for target in quoted {
             let Some(target) = file(path, target, &names) else { continue };
-            let name = |path: &Path| path.strip_prefix(&within).expect("in it").display().to_string();
+            let name =
+                |path: &Path| path.strip_prefix(&within).expect("in it").display().to_string();
             graph.insert((name(path), name(&target)), "imports it".to_owned());
         }
     }

@@ -22,8 +22,13 @@ fn relative_links_in_documents_lead_somewhere() {
             let folder = path.parent().filter(|_| of_repository.is_none()).unwrap_or(Path::new(""));
             let target = if file.is_empty() { path.clone() } else { plain(&folder.join(file)) };
             if !checkout::root().join(&target).exists() {
-                broken.push(format!("{}: ({link}): there is no {}", path.display(), target.display()));
-            } else if let Some((_, text)) = documents.iter().find(|(document, _)| *document == target)
+                broken.push(format!(
+                    "{}: ({link}): there is no {}",
+                    path.display(),
+                    target.display()
+                ));
+            } else if let Some((_, text)) =
+                documents.iter().find(|(document, _)| *document == target)
                 && !heading.is_empty()
                 && !headings(text).contains(heading)
             {
@@ -40,8 +45,10 @@ fn relative_links_in_documents_lead_somewhere() {
 }
 
 /// Beginnings of links to the repository, in documents that are read elsewhere.
-const OF_REPOSITORY: [&str; 2] =
-    ["https://github.com/halfping/halfping/blob/main/", "https://github.com/halfping/halfping/tree/main/"];
+const OF_REPOSITORY: [&str; 2] = [
+    "https://github.com/halfping/halfping/blob/main/",
+    "https://github.com/halfping/halfping/tree/main/",
+];
 
 /// Documents that are packed with their folder, and read where nothing else of the checkout is.
 const PACKED: [&str; 1] = ["clients/typescript/README.md"];
@@ -77,13 +84,17 @@ fn samples_of_files_stand_whole_in_the_pages_and_are_those_of_the_files() {
             let of_file = of_file.unwrap_or_else(|error| panic!("{at}: {file}: {error}"));
             let end = format!("{indent}```");
             let block = lines[number + 1..].iter().take_while(|line| **line != end);
-            let block: Vec<&str> = block.map(|line| line.strip_prefix(indent).unwrap_or(line)).collect();
+            let block: Vec<&str> =
+                block.map(|line| line.strip_prefix(indent).unwrap_or(line)).collect();
             let is_whole = of_file.ends_with(&format!("{}\n", block.join("\n")));
             assert!(is_whole, "{at}: it is not what {file} has to its end; copy it from there");
             found += 1;
         }
     }
-    assert!(found > 10, "only {found} samples of files were found: does this test still read them?");
+    assert!(
+        found > 10,
+        "only {found} samples of files were found: does this test still read them?"
+    );
 }
 
 #[test]
@@ -135,14 +146,20 @@ fn rules_that_are_cited_exist() {
     let rules: BTreeSet<&str> = numbers.flatten().collect();
     let mut unknown = Vec::new();
     let mut cited = 0;
-    for (path, text) in checkout::files("", &["rs", "md", "mjs", "js", "ts", "py", "toml", "html", "txt"]) {
+    for (path, text) in
+        checkout::files("", &["rs", "md", "mjs", "js", "ts", "py", "toml", "html", "txt"])
+    {
         for (number, line) in text.lines().enumerate() {
             let families = |rule: &&str| rules.iter().any(|known| known[..1] == rule[..1]);
             let in_parentheses = parenthesised(line).into_iter().filter(families);
             for rule in citations(line).into_iter().chain(in_parentheses) {
                 cited += 1;
                 if !rules.contains(rule) {
-                    unknown.push(format!("{}:{}: PROTOCOL.md has no {rule}", path.display(), number + 1));
+                    unknown.push(format!(
+                        "{}:{}: PROTOCOL.md has no {rule}",
+                        path.display(),
+                        number + 1
+                    ));
                 }
             }
         }
@@ -157,7 +174,10 @@ fn citations_are_read_as_people_write_them() {
     assert_eq!(citations("(PROTOCOL S5, S7 and C4)"), ["S5", "S7", "C4"]);
     assert_eq!(citations("PROTOCOL L6b, O5: why"), ["L6b", "O5"]);
     assert_eq!(citations("PROTOCOL.md and PROTOCOL 6"), [""; 0]);
-    assert_eq!(parenthesised("only then (S5, S7), not (S5: why) or f(x), but (C4)"), ["S5", "S7", "C4"]);
+    assert_eq!(
+        parenthesised("only then (S5, S7), not (S5: why) or f(x), but (C4)"),
+        ["S5", "S7", "C4"]
+    );
 }
 
 #[test]
@@ -208,10 +228,14 @@ fn links(text: &str) -> Vec<String> {
 fn headings(text: &str) -> BTreeSet<String> {
     let slug = |heading: &str| -> String {
         let letters = heading.trim().to_lowercase();
-        let letters = letters.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        let letters =
+            letters.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
         letters.map(|c| if c == ' ' { '-' } else { c }).collect()
     };
-    text.lines().filter(|line| line.starts_with('#')).map(|line| slug(line.trim_start_matches('#'))).collect()
+    text.lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| slug(line.trim_start_matches('#')))
+        .collect()
 }
 
 /// A path without `.` and `..`.
@@ -243,7 +267,9 @@ fn rules(protocol: &str) -> Vec<(&str, String)> {
     let mut rules: Vec<(&str, String)> = Vec::new();
     let mut is_within = false;
     for line in protocol.lines() {
-        if let Some((number, text)) = line.strip_prefix("- **").and_then(|rest| rest.split_once("** ")) {
+        if let Some((number, text)) =
+            line.strip_prefix("- **").and_then(|rest| rest.split_once("** "))
+        {
             rules.push((number, text.to_owned()));
             is_within = true;
             continue;
@@ -270,7 +296,8 @@ fn rule_and_part(number: &str) -> (&str, &str) {
 fn citations(line: &str) -> Vec<&str> {
     let mut rules = Vec::new();
     for rest in line.split("PROTOCOL ").skip(1) {
-        let words = rest.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        let words =
+            rest.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
         rules.extend(words.filter(|word| *word != "and").take_while(|word| is_rule(word)));
     }
     rules

@@ -64,7 +64,8 @@ fn dependencies_between_our_crates_point_one_way() {
 #[test]
 fn the_engine_depends_on_nothing_that_does_io() {
     let packages = packages();
-    let (_, dependencies) = packages.iter().find(|(name, _)| name == "halfping-engine").expect("the engine");
+    let (_, dependencies) =
+        packages.iter().find(|(name, _)| name == "halfping-engine").expect("the engine");
     for (dependency, kind) in dependencies {
         assert!(
             kind == "dev" || ENGINE_USES.contains(&dependency.as_str()),
@@ -100,8 +101,10 @@ fn packages() -> Vec<(String, Vec<(String, String)>)> {
         .iter()
         .map(|package| {
             let dependencies = checkout::list(&package["dependencies"]);
-            let named =
-                dependencies.iter().map(|found| (text(&found["name"]), text(&found["kind"]))).collect();
+            let named = dependencies
+                .iter()
+                .map(|found| (text(&found["name"]), text(&found["kind"])))
+                .collect();
             (text(&package["name"]), named)
         })
         .collect()

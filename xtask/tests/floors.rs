@@ -29,7 +29,10 @@ const FLOORS: &[(&str, Floors)] = &[
             &["engine"],
         ],
     ),
-    ("journal", &[&["journal"], &["backend", "committer", "faulty", "memory"], &["store"], &["open"]]),
+    (
+        "journal",
+        &[&["journal"], &["backend", "committer", "faulty", "memory"], &["store"], &["open"]],
+    ),
     (
         "halfping",
         &[
@@ -62,7 +65,8 @@ fn modules_use_only_what_stands_below_them() {
 fn every_planted_edge_upwards_is_found() {
     for (name, floors) in FLOORS {
         let height: BTreeMap<&str, usize> = heights(floors);
-        for (low, high) in height.iter().flat_map(|low| height.iter().map(move |high| (low, high))) {
+        for (low, high) in height.iter().flat_map(|low| height.iter().map(move |high| (low, high)))
+        {
             let edges = [(place(low.0), place(high.0))].into();
             let is_found = !against(&edges, floors).is_empty();
             assert_eq!(is_found, low.1 < high.1, "{name}: {} uses {}", low.0, high.0);
@@ -89,7 +93,8 @@ fn against(edges: &BTreeSet<(Place, Place)>, floors: Floors) -> Vec<String> {
     let height = |place: &Place| heights.get(place[0].as_str());
     // The root of a crate has the names that it publishes, and may know all.
     let within = edges.iter().filter(|(from, to)| !from.is_empty() && !to.is_empty());
-    let is_wrong = |(from, to): &&(Place, Place)| height(from).is_none() || height(to) > height(from);
+    let is_wrong =
+        |(from, to): &&(Place, Place)| height(from).is_none() || height(to) > height(from);
     let told = |(from, to): &(Place, Place)| format!("{} uses {}", from.join("::"), to.join("::"));
     within.filter(is_wrong).map(told).collect()
 }

@@ -131,16 +131,19 @@ fn rate() -> clap::builder::RangedI64ValueParser<u32> {
 /// Parses the address of a server. Only loopback is allowed: the load must not reach other people's
 /// machines.
 fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let local =
-        place(text).and_then(|host| host.replace("localhost", "127.0.0.1").parse::<SocketAddr>().ok());
+    let local = place(text)
+        .and_then(|host| host.replace("localhost", "127.0.0.1").parse::<SocketAddr>().ok());
     let address = local.filter(|address| address.ip().is_loopback());
-    address.ok_or_else(|| "expected the URL of a server on this machine, such as localhost:7070".to_owned())
+    address.ok_or_else(|| {
+        "expected the URL of a server on this machine, such as localhost:7070".to_owned()
+    })
 }
 
 fn anywhere(text: &str) -> Result<SocketAddr, String> {
     let wrong = || "expected the http URL of a server, such as http://192.0.2.7:7070".to_owned();
     let host = place(text).ok_or_else(wrong)?;
-    let addresses = host.to_socket_addrs().map_err(|error| format!("cannot find {host}: {error}"))?;
+    let addresses =
+        host.to_socket_addrs().map_err(|error| format!("cannot find {host}: {error}"))?;
     addresses.into_iter().next().ok_or_else(wrong)
 }
 
@@ -173,7 +176,9 @@ mod tests {
     fn only_servers_on_this_machine_are_measured() {
         assert_eq!(loopback("localhost:7070"), Ok(([127, 0, 0, 1], 7070).into()));
         assert_eq!(loopback("http://[::1]:7070/").map(|address| address.port()), Ok(7070));
-        for wrong in ["10.0.0.1:7070", "https://127.0.0.1:7070", "localhost:7070/below", "localhost"] {
+        for wrong in
+            ["10.0.0.1:7070", "https://127.0.0.1:7070", "localhost:7070/below", "localhost"]
+        {
             assert!(loopback(wrong).is_err(), "{wrong}");
         }
     }

@@ -54,7 +54,8 @@ impl Churn {
     pub(super) fn start(address: SocketAddr, path: &'static str, per_second: u32) -> Churn {
         let shared = Arc::new(Shared::default());
         let theirs = shared.clone();
-        let thread = thread::spawn(move || turn_over(&mut Plain::new(address), path, per_second, &theirs));
+        let thread =
+            thread::spawn(move || turn_over(&mut Plain::new(address), path, per_second, &theirs));
         Churn { shared, thread: Some(thread) }
     }
 
@@ -77,7 +78,9 @@ fn turn_over(plain: &mut Plain, path: &str, per_second: u32, shared: &Shared) {
     let start = Instant::now();
     let (mut next, mut patch) = (0, Vec::new());
     for beat in 1.. {
-        thread::sleep((Duration::from_secs(1) * beat / BEATS_PER_SECOND).saturating_sub(start.elapsed()));
+        thread::sleep(
+            (Duration::from_secs(1) * beat / BEATS_PER_SECOND).saturating_sub(start.elapsed()),
+        );
         if shared.over.load(Ordering::Relaxed) {
             return;
         }

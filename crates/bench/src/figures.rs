@@ -39,7 +39,11 @@ impl Sample {
     }
 
     /// Adds the median and the 99th percentile of some times, in milliseconds. Sorts them.
-    pub(super) fn add_percentiles(&mut self, [p50, p99]: [&'static Metric; 2], times_us: &mut [u32]) {
+    pub(super) fn add_percentiles(
+        &mut self,
+        [p50, p99]: [&'static Metric; 2],
+        times_us: &mut [u32],
+    ) {
         for (metric, share) in [(p50, 0.5), (p99, 0.99)] {
             self.add(metric, percentile(times_us, share).map(|us| us / 1000.0));
         }
@@ -66,10 +70,11 @@ impl CaseFigures {
 
     pub(super) fn add(&mut self, kind: Kind, sample: Sample) {
         for (metric, value) in sample.0 {
-            let place = self.rows.iter().position(|row| row.metric == metric).unwrap_or_else(|| {
-                self.rows.push(Row { metric, halfping: Vec::new(), floor: Vec::new() });
-                self.rows.len() - 1
-            });
+            let place =
+                self.rows.iter().position(|row| row.metric == metric).unwrap_or_else(|| {
+                    self.rows.push(Row { metric, halfping: Vec::new(), floor: Vec::new() });
+                    self.rows.len() - 1
+                });
             let row = &mut self.rows[place];
             match kind {
                 Kind::Halfping => row.halfping.push(value),
@@ -103,15 +108,18 @@ impl Report {
         if as_json {
             return writeln!(out, "{}", self.json());
         }
-        let settings: Vec<String> = self.settings.iter().map(|(name, value)| setting(name, value)).collect();
+        let settings: Vec<String> =
+            self.settings.iter().map(|(name, value)| setting(name, value)).collect();
         writeln!(out, "{}: {}", self.scenario, settings.join(", "))?;
         for case in &self.cases {
             writeln!(out, "\n{:<44}{:>14}{:>14}{:>8}", case.name, "halfping", "floor", "ratio")?;
             for row in &case.rows {
                 let digits = row.metric.digits;
-                let shown =
-                    |values| median(values).map_or_else(|| "-".to_owned(), |value| grouped(value, digits));
-                let ratio = row.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
+                let shown = |values| {
+                    median(values).map_or_else(|| "-".to_owned(), |value| grouped(value, digits))
+                };
+                let ratio =
+                    row.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
                 let (halfping, floor) = (shown(&row.halfping), shown(&row.floor));
                 writeln!(out, "  {:<42}{halfping:>14}{floor:>14}{ratio:>8}", row.metric.label)?;
             }
@@ -193,9 +201,12 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped_before_the_point() {
-        for (value, digits, text) in
-            [(0.0, 0, "0"), (-1234567.0, 0, "-1,234,567"), (-123.0, 0, "-123"), (1234.5678, 3, "1,234.568")]
-        {
+        for (value, digits, text) in [
+            (0.0, 0, "0"),
+            (-1234567.0, 0, "-1,234,567"),
+            (-123.0, 0, "-123"),
+            (1234.5678, 3, "1,234.568"),
+        ] {
             assert_eq!(grouped(value, digits), text);
         }
     }
@@ -213,7 +224,8 @@ mod tests {
     #[test]
     fn a_report_has_both_and_their_ratio() {
         let mut case = CaseFigures::new("case".to_owned());
-        for (kind, value) in [(Kind::Floor, 10.0), (Kind::Halfping, 12.0), (Kind::Halfping, 2000.0)] {
+        for (kind, value) in [(Kind::Floor, 10.0), (Kind::Halfping, 12.0), (Kind::Halfping, 2000.0)]
+        {
             let mut sample = Sample::default();
             sample.add(&SPEED, value);
             sample.add(&SPEED, None);
@@ -224,7 +236,10 @@ mod tests {
         let mut out = Vec::new();
         report.print(&mut out, false).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert!(text.contains("1,006.0") && text.contains("10.0") && text.contains("100.60"), "{text}");
+        assert!(
+            text.contains("1,006.0") && text.contains("10.0") && text.contains("100.60"),
+            "{text}"
+        );
         assert_eq!(
             report.json()["cases"][0]["figures"]["speed_mps"]["runs"],
             json!({ "halfping": [12.0, 2000.0], "floor": [10.0] })

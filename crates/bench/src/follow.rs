@@ -61,7 +61,9 @@ impl Follower {
         let (key, subprotocol) = (ws::KEY, ws::SUBPROTOCOL);
         let head = match by {
             By::Stream => {
-                format!("GET {path} HTTP/1.1\r\nhost: {address}\r\naccept: application/x-ndjson\r\n\r\n")
+                format!(
+                    "GET {path} HTTP/1.1\r\nhost: {address}\r\naccept: application/x-ndjson\r\n\r\n"
+                )
             }
             By::Session => format!(
                 "GET / HTTP/1.1\r\nhost: {address}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
@@ -82,11 +84,23 @@ impl Follower {
         }
         if by == By::Session {
             let mut frame = Vec::new();
-            ws::push_masked(&mut frame, ws::TEXT, format!("{{\"watch\":1,\"path\":\"{path}\"}}").as_bytes());
+            ws::push_masked(
+                &mut frame,
+                ws::TEXT,
+                format!("{{\"watch\":1,\"path\":\"{path}\"}}").as_bytes(),
+            );
             stream.write_all(&frame)?;
         }
         stream.set_read_timeout(Some(TURN))?;
-        Ok(Follower { stream, by, raw: Vec::new(), chunk: 0, line: Vec::new(), is_synced: false, bytes: 0 })
+        Ok(Follower {
+            stream,
+            by,
+            raw: Vec::new(),
+            chunk: 0,
+            line: Vec::new(),
+            is_synced: false,
+            bytes: 0,
+        })
     }
 
     /// Reads once, at most so many bytes, and waits a moment if there are none.

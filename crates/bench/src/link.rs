@@ -71,7 +71,8 @@ pub(super) fn in_a_namespace(words: Vec<OsString>) -> Vec<OsString> {
 /// reading.
 pub(super) fn join(pid: u32, port: u16, kbits: u32) -> Result<(SocketAddr, SocketAddr)> {
     let pid = pid.to_string();
-    let there = |words: &[&str]| run(&[&["nsenter", "--net", "--target", pid.as_str()], words].concat());
+    let there =
+        |words: &[&str]| run(&[&["nsenter", "--net", "--target", pid.as_str()], words].concat());
     for (name, network) in [SHAPED, DIRECT] {
         // The system may not have removed the last server's interface yet.
         let _ = Command::new("ip").args(["link", "delete", name]).output();
@@ -103,7 +104,9 @@ fn run(words: &[&str]) -> Result<()> {
     let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     let failure = anyhow!("`{}` failed: {why}", words.join(" "));
     Err(match words.iter().find(|word| **word == "ip" || **word == "tc") {
-        Some(_) if why.contains("No such file") => anyhow!("{failure}; on Debian: apt install iproute2"),
+        Some(_) if why.contains("No such file") => {
+            anyhow!("{failure}; on Debian: apt install iproute2")
+        }
         Some(&"tc") => {
             anyhow!("{failure}; does the kernel have sch_tbf? `modprobe sch_tbf`, as root, tells")
         }

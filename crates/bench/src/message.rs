@@ -18,9 +18,13 @@ pub(super) enum Message<'a> {
 pub(super) fn read(text: &[u8]) -> Message<'_> {
     if let Some(rest) = text.strip_prefix(b"{\"rev\":\"") {
         let end = memchr(b'"', rest).unwrap_or(rest.len());
-        return Message::State { cursor: &rest[..end], synced: text.ends_with(b",\"synced\":true}") };
+        return Message::State {
+            cursor: &rest[..end],
+            synced: text.ends_with(b",\"synced\":true}"),
+        };
     }
-    let is_answer = text.starts_with(b"{\"ref\":") && memmem::find(text, b"\"status\":200").is_some();
+    let is_answer =
+        text.starts_with(b"{\"ref\":") && memmem::find(text, b"\"status\":200").is_some();
     if is_answer { Message::Answer } else { Message::Problem }
 }
 

@@ -45,7 +45,8 @@ impl Plain {
         path: &str,
         body: Option<(&str, &[u8])>,
     ) -> io::Result<Answer> {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.address).into_bytes();
+        let mut request =
+            format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.address).into_bytes();
         if let Some((kind, body)) = body {
             let _ = write!(request, "content-type: {kind}\r\ncontent-length: {}\r\n", body.len());
         }
@@ -104,9 +105,11 @@ fn read(stream: &mut TcpStream) -> io::Result<Answer> {
     };
     let broken = || io::Error::from(io::ErrorKind::InvalidData);
     let text = std::str::from_utf8(&bytes[..head]).map_err(|_| broken())?.to_ascii_lowercase();
-    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(broken)?;
+    let status =
+        text.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(broken)?;
     let length = text.lines().find_map(|line| line.strip_prefix("content-length:"));
-    let length = length.map_or(Ok(0), |length| length.trim().parse::<usize>().map_err(|_| broken()))?;
+    let length =
+        length.map_or(Ok(0), |length| length.trim().parse::<usize>().map_err(|_| broken()))?;
     while bytes.len() < head + length {
         more(stream, &mut bytes)?;
     }

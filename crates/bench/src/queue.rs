@@ -85,10 +85,17 @@ fn broken(error: io::Error) -> Error {
 }
 
 /// Follows the queue over the slow link.
-fn follow(args: &args::Queue, server: Option<&PathBuf>, reader: QueueReader, by: By) -> Result<Outcome> {
+fn follow(
+    args: &args::Queue,
+    server: Option<&PathBuf>,
+    reader: QueueReader,
+    by: By,
+) -> Result<Outcome> {
     let link_kbits = Some(args.link);
-    let subject =
-        Subject::start(Kind::Halfping, &Setup { program: server.cloned(), link_kbits, ..Setup::default() })?;
+    let subject = Subject::start(
+        Kind::Halfping,
+        &Setup { program: server.cloned(), link_kbits, ..Setup::default() },
+    )?;
     let mut plain = Plain::new(subject.address);
     churn::fill(&mut plain, QUEUE, args.members).map_err(broken)?;
     let churn = Churn::start(subject.address, QUEUE, args.churn);
@@ -225,7 +232,11 @@ fn print(args: &args::Queue, outcomes: &[Outcome], out: &mut impl Write) -> io::
             "backup_members": args.backup_members, "backup_churn": args.backup_churn,
             "seconds": args.seconds.as_secs_f64(), "patience_s": args.patience.as_secs_f64(),
         });
-        return writeln!(out, "{}", json!({ "scenario": "queue", "settings": settings, "readers": readers }));
+        return writeln!(
+            out,
+            "{}",
+            json!({ "scenario": "queue", "settings": settings, "readers": readers })
+        );
     }
     writeln!(
         out,
@@ -238,8 +249,9 @@ fn print(args: &args::Queue, outcomes: &[Outcome], out: &mut impl Write) -> io::
         "least", "done", "ratio", "goal", "behind", "come/s"
     )?;
     for outcome in outcomes {
-        let or_dash =
-            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
+        let or_dash = |value: Option<f64>| {
+            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"))
+        };
         writeln!(
             out,
             "{:>8.1}{:>8}{:>7}{:>6.0}{:>8}{:>8.0}  {}: {}",

@@ -12,7 +12,9 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 
 use crate::link;
-use crate::process::{Cpu, busy, forget_peak, open_files, own_bytes, peak_bytes, resident_bytes, threads};
+use crate::process::{
+    Cpu, busy, forget_peak, open_files, own_bytes, peak_bytes, resident_bytes, threads,
+};
 use crate::program;
 
 /// Time that a server may take to start.
@@ -62,7 +64,8 @@ impl Setup {
             Kind::Halfping => &["serve", "--log", "warn", "--until-stdin-ends", "--listen", listen],
             Kind::Floor => &["floor-server", "--listen", listen],
         };
-        let mut arguments: Vec<String> = fixed.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut arguments: Vec<String> =
+            fixed.iter().map(|argument| (*argument).to_owned()).collect();
         match (kind, data) {
             (_, Some(data)) => arguments.extend(["--data".to_owned(), data.display().to_string()]),
             (Kind::Halfping, None) => arguments.push("--memory".to_owned()),
@@ -70,7 +73,9 @@ impl Setup {
         }
         for (name, value) in &self.limits {
             match kind {
-                Kind::Halfping => arguments.extend(["--limit".to_owned(), format!("{name}={value}")]),
+                Kind::Halfping => {
+                    arguments.extend(["--limit".to_owned(), format!("{name}={value}")]);
+                }
                 // The only limit that the floor has.
                 Kind::Floor if *name == UNSENT_BYTES => {
                     arguments.extend(["--unsent-bytes".to_owned(), value.to_string()]);
@@ -121,15 +126,21 @@ impl Subject {
                 .map_err(|error| anyhow!("cannot make {}: {error}", data.display()))?;
         }
         let data = temporary.as_ref().or(setup.data.as_ref());
-        words.extend(setup.arguments(kind, data.map(PathBuf::as_path)).into_iter().map(OsString::from));
+        words.extend(
+            setup.arguments(kind, data.map(PathBuf::as_path)).into_iter().map(OsString::from),
+        );
         if setup.link_kbits.is_some() {
             words = link::in_a_namespace(words);
         }
         let mut command = Command::new(&words[0]);
         // The user's settings for other servers do not apply to this one.
-        for name in
-            ["HALFPING_LISTEN", "HALFPING_DATA", "HALFPING_CONFIG", "HALFPING_LOG_FORMAT", "HALFPING_LOG"]
-        {
+        for name in [
+            "HALFPING_LISTEN",
+            "HALFPING_DATA",
+            "HALFPING_CONFIG",
+            "HALFPING_LOG_FORMAT",
+            "HALFPING_LOG",
+        ] {
             command.env_remove(name);
         }
         if setup.counts_memory {
@@ -141,15 +152,22 @@ impl Subject {
         if setup.outlives_interrupts {
             std::os::unix::process::CommandExt::process_group(&mut command, 0);
         }
-        command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child =
-            command.spawn().map_err(|error| broken(format!("{}: {error}", words[0].to_string_lossy())))?;
+        command
+            .args(&words[1..])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .map_err(|error| broken(format!("{}: {error}", words[0].to_string_lossy())))?;
         let says = child.stderr.take();
         let (tell, told) = mpsc::channel();
         let log = Arc::new(Mutex::new(Vec::new()));
         let kept = log.clone();
         thread::spawn(move || {
-            for line in says.into_iter().flat_map(|says| BufReader::new(says).lines()).map_while(Result::ok) {
+            for line in
+                says.into_iter().flat_map(|says| BufReader::new(says).lines()).map_while(Result::ok)
+            {
                 match address(&line) {
                     Some(address) => drop(tell.send(address)),
                     // A warning of the server may be the reason for a strange figure.
@@ -256,8 +274,13 @@ mod tests {
 
     #[test]
     fn the_floor_knows_one_limit() {
-        let setup = Setup { limits: vec![(UNSENT_BYTES, 7), ("connections", 8)], ..Setup::default() };
-        assert!(setup.arguments(Kind::Floor, None).ends_with(&["--unsent-bytes".to_owned(), "7".to_owned()]));
+        let setup =
+            Setup { limits: vec![(UNSENT_BYTES, 7), ("connections", 8)], ..Setup::default() };
+        assert!(
+            setup
+                .arguments(Kind::Floor, None)
+                .ends_with(&["--unsent-bytes".to_owned(), "7".to_owned()])
+        );
         assert!(
             setup
                 .arguments(Kind::Halfping, None)

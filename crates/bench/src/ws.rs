@@ -104,12 +104,17 @@ mod tests {
             for framed in [push, push_masked] {
                 let mut bytes = Vec::new();
                 framed(&mut bytes, TEXT, &payload);
-                for cut in [0, 1, 2, 5, bytes.len() - 1].into_iter().filter(|cut| *cut < bytes.len()) {
+                for cut in
+                    [0, 1, 2, 5, bytes.len() - 1].into_iter().filter(|cut| *cut < bytes.len())
+                {
                     assert!(head(&bytes[..cut]).is_none(), "{length}, cut at {cut}");
                 }
                 bytes.extend_from_slice(b"next");
                 let head = head(&bytes).unwrap();
-                assert!(head.is_plain && head.opcode == TEXT && head.end + 4 == bytes.len(), "{head:?}");
+                assert!(
+                    head.is_plain && head.opcode == TEXT && head.end + 4 == bytes.len(),
+                    "{head:?}"
+                );
                 assert_eq!(head.unmasked(&mut bytes), payload, "{length}");
             }
         }

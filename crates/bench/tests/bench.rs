@@ -54,7 +54,10 @@ fn figures(arguments: &[&str]) -> Value {
 #[track_caller]
 fn check_positive(figures: &Value, name: &str) {
     for subject in ["halfping", "floor"] {
-        assert!(figures[name][subject].as_f64().is_some_and(|value| value > 0.0), "{name}: {figures}");
+        assert!(
+            figures[name][subject].as_f64().is_some_and(|value| value > 0.0),
+            "{name}: {figures}"
+        );
     }
 }
 
@@ -158,7 +161,10 @@ fn attacks_end_and_leave_nothing_open() {
     for attack in attacks {
         assert!(attack["back_after_ms"].is_u64() && attack["panics"] == 0, "{attack}");
         assert!(attack["requests_failed"] == 0 && attack["lived"] == true, "{attack}");
-        assert!(attack["age"]["during"]["p99_ms"].as_f64().is_some_and(|age| age > 0.0), "{attack}");
+        assert!(
+            attack["age"]["during"]["p99_ms"].as_f64().is_some_and(|age| age > 0.0),
+            "{attack}"
+        );
         assert!(attack["memory"]["growth_bytes"].is_number(), "{attack}");
         // A connection that sends nothing more is answered later.
         let is_silent = attack["attack"] == "half-prefaces";
@@ -173,7 +179,8 @@ fn another_binary_is_attacked_by_turns() {
     let server = server();
     let server = server.to_str().expect("a path of text");
     let servers = ["--server", server, "--server", server];
-    let report = report(&[&["attack", "--seconds", "0.5", "--only", "nothing"], &servers[..]].concat());
+    let report =
+        report(&[&["attack", "--seconds", "0.5", "--only", "nothing"], &servers[..]].concat());
     let attacks = report["attacks"].as_array().expect("a list");
     assert_eq!(attacks.len(), 2, "{report}");
     assert!(attacks.iter().all(|attack| attack["server"] == server), "{report}");
@@ -215,7 +222,8 @@ fn an_attack_that_there_is_not_is_named() {
 
 #[test]
 fn a_backup_of_a_queue_is_timed_beside_a_quiet_one() {
-    let arguments = ["queue", "--only", "backup", "--backup-members", "500", "--backup-churn", "50"];
+    let arguments =
+        ["queue", "--only", "backup", "--backup-members", "500", "--backup-churn", "50"];
     let report = report(&arguments);
     let backup = &report["readers"][0];
     assert!(backup["reader"] == "backup" && backup["done_s"].is_number(), "{report}");
@@ -226,7 +234,8 @@ fn a_backup_of_a_queue_is_timed_beside_a_quiet_one() {
 #[test]
 fn a_soak_leaves_samples_a_picture_and_verdicts() {
     let out = env!("CARGO_TARGET_TMPDIR");
-    let output = run(&["soak", "--minutes", "0.1", "--every", "0.5", "--readers", "9", "--out", out]);
+    let output =
+        run(&["soak", "--minutes", "0.1", "--every", "0.5", "--readers", "9", "--out", out]);
     // In so short a time all of it is still warming up, and some of it may grow; the report then
     // says so.
     let said = String::from_utf8_lossy(&output.stderr);
@@ -234,13 +243,22 @@ fn a_soak_leaves_samples_a_picture_and_verdicts() {
     let quantities = report["quantities"].as_object().expect("quantities");
     let grows = quantities.values().any(|quantity| quantity["verdict"] == "GROWS");
     assert_eq!((output.status.success(), said.contains("these grow: ")), (!grows, grows), "{said}");
-    assert_eq!((&report["surprises"], &report["panics"]), (&Value::from(0), &Value::from(0)), "{report}");
-    assert!(report["quantities"]["resident_mib"]["middle"].as_f64().is_some_and(|mib| mib > 1.0), "{report}");
-    let samples = std::fs::read_to_string(report["csv"].as_str().expect("a path")).expect("it is there");
+    assert_eq!(
+        (&report["surprises"], &report["panics"]),
+        (&Value::from(0), &Value::from(0)),
+        "{report}"
+    );
+    assert!(
+        report["quantities"]["resident_mib"]["middle"].as_f64().is_some_and(|mib| mib > 1.0),
+        "{report}"
+    );
+    let samples =
+        std::fs::read_to_string(report["csv"].as_str().expect("a path")).expect("it is there");
     let columns = |line: &str| line.split(',').count();
     assert!(samples.lines().count() > 8, "{samples}");
     assert!(samples.lines().all(|line| columns(line) == 14), "{samples}");
-    let picture = std::fs::read_to_string(report["svg"].as_str().expect("a path")).expect("it is there");
+    let picture =
+        std::fs::read_to_string(report["svg"].as_str().expect("a path")).expect("it is there");
     assert_eq!(picture.matches("<polyline").count(), 13);
 }
 
@@ -255,7 +273,8 @@ fn a_soak_that_is_interrupted_ends_with_what_it_has() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary runs");
-    let mut said = BufReader::new(soak.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
+    let mut said =
+        BufReader::new(soak.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
     assert!(said.any(|line| line.contains("links")), "a first sample");
     let interrupted = Command::new("kill").args(["-INT", &soak.id().to_string()]).status();
     assert!(interrupted.is_ok_and(|status| status.success()));
@@ -272,7 +291,8 @@ fn has_slow_link() -> bool {
         Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
     };
     let namespaces = ["--user", "--map-root-user", "--net", "true"];
-    let has = (probe("unshare", &namespaces) || probe("unshare", &namespaces[2..])) && probe("tc", &["-V"]);
+    let has = (probe("unshare", &namespaces) || probe("unshare", &namespaces[2..]))
+        && probe("tc", &["-V"]);
     if !has {
         eprintln!("skipped: it needs iproute2, and a system that lets us make network namespaces");
     }

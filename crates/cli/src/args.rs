@@ -523,7 +523,9 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
     }
     let found: Vec<SocketAddr> = text
         .to_socket_addrs()
-        .map_err(|_| "expected an address of this machine and a port, such as 127.0.0.1:7070, or a port")?
+        .map_err(
+            |_| "expected an address of this machine and a port, such as 127.0.0.1:7070, or a port",
+        )?
         .collect();
     // A name may have addresses of both kinds. IPv4 is taken: most clients try it too.
     let first = found.iter().find(|a| a.is_ipv4()).or(found.first());

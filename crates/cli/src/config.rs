@@ -75,7 +75,10 @@ struct CorsSection {
 
 impl Config {
     /// Reads a file, if there is one. Limits of the command line replace those of the file.
-    pub(crate) fn read(file: Option<&Path>, limits: &[(String, String)]) -> Result<Config, Failure> {
+    pub(crate) fn read(
+        file: Option<&Path>,
+        limits: &[(String, String)],
+    ) -> Result<Config, Failure> {
         let text = match file {
             Some(file) => std::fs::read_to_string(file).map_err(|error| {
                 Failure::new(Blame::Input, format!("cannot read {}: {error}", file.display()))
@@ -99,7 +102,9 @@ impl Config {
         let mut all = serde_json::to_value(&self.limits).map_err(wrong)?;
         for (name, text) in limits {
             all[name] = match is_limit(name) {
-                true => units::amount(name, text).map_err(|why| Failure::new(Blame::Usage, why))?.into(),
+                true => {
+                    units::amount(name, text).map_err(|why| Failure::new(Blame::Usage, why))?.into()
+                }
                 // The name is unknown; the reader of all limits reports it.
                 false => serde_json::Value::Null,
             };
@@ -221,8 +226,9 @@ fn in_plain_numbers(text: &str) -> Result<String, Failure> {
         if let DeValue::String(amount) = value.get_ref()
             && is_limit(name.get_ref())
         {
-            let number = units::amount(name.get_ref(), amount)
-                .map_err(|why| at_line(Failure::new(Blame::Input, why), text, value.span().start))?;
+            let number = units::amount(name.get_ref(), amount).map_err(|why| {
+                at_line(Failure::new(Blame::Input, why), text, value.span().start)
+            })?;
             found.push((value.span(), number.to_string()));
         }
     }
@@ -250,7 +256,8 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAdd
 
         fn visit_str<E: de::Error>(self, text: &str) -> Result<SocketAddr, E> {
             let port = text.parse().map(|port: u16| (LOOPBACK, port).into());
-            port.or_else(|_| text.parse()).map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+            port.or_else(|_| text.parse())
+                .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
         }
     }
 
@@ -325,7 +332,10 @@ mod tests {
         let said = match parse(text) {
             Ok(config) => {
                 let options = config.options(Asked::default(), listen.parse().unwrap());
-                format!("{:?} {:?} {:?} {}", config.listen, options.cors, options.hosts, options.read_only)
+                format!(
+                    "{:?} {:?} {:?} {}",
+                    config.listen, options.cors, options.hosts, options.read_only
+                )
             }
             Err(failure) => format!("{failure:?}"),
         };
@@ -338,9 +348,13 @@ mod tests {
         let config: Config = toml::from_str(text).unwrap();
         assert_eq!((config.limits, config.listen), (Limits::default(), LOOPBACK.parse().ok()));
         assert_eq!(config.data, Some(crate::storage::DATA.into()));
-        let names = text.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count();
+        let names =
+            text.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count();
         let debug = format!("{:?}", Limits::default());
-        assert_eq!(names, debug.matches(": ").count() + ["listen", "data", "read_only", "ephemeral"].len());
+        assert_eq!(
+            names,
+            debug.matches(": ").count() + ["listen", "data", "read_only", "ephemeral"].len()
+        );
         // A default that depends on the address is commented out in the example.
         for commented in ["# origins = [", "# enabled = false", "# allowed_hosts = ["] {
             assert!(text.contains(commented), "{commented}");
@@ -352,7 +366,11 @@ mod tests {
         check("", LOOPBACK, "None Loopback ByAddress false");
         check("", "[::ffff:127.0.0.1]:1", "None Loopback");
         check("", EVERYWHERE, "None None ByAddress false");
-        check("allowed_hosts = [\"a.example\", \"[::2]\"]", LOOPBACK, "Named([\"a.example\", \"[::2]\"])");
+        check(
+            "allowed_hosts = [\"a.example\", \"[::2]\"]",
+            LOOPBACK,
+            "Named([\"a.example\", \"[::2]\"])",
+        );
         check("allowed_hosts = [\"*\"]\nread_only = true", LOOPBACK, "Loopback Any true");
         check("listen = \"127.0.0.1:80\"\n[limits]\n", EVERYWHERE, "Some(127.0.0.1:80) None");
         check("[cors]\norigins = []", LOOPBACK, "None None");
@@ -366,8 +384,10 @@ mod tests {
     #[test]
     fn the_command_line_wins_over_the_file() {
         let file = "listen = \"127.0.0.1:80\"\n[limits]\nbody_bytes = 10\nuri_bytes = 11";
-        let limits = [("body_bytes".to_owned(), "20".to_owned()), ("ping_ms".to_owned(), "30ms".to_owned())];
-        let Config { limits, listen, .. } = parse(file).ok().unwrap().with_limits(&limits).ok().unwrap();
+        let limits =
+            [("body_bytes".to_owned(), "20".to_owned()), ("ping_ms".to_owned(), "30ms".to_owned())];
+        let Config { limits, listen, .. } =
+            parse(file).ok().unwrap().with_limits(&limits).ok().unwrap();
         assert_eq!((limits.body_bytes, limits.uri_bytes, limits.ping_ms), (20, 11, 30));
         assert!(listen.is_some());
         for (name, value, says) in [
@@ -383,7 +403,8 @@ mod tests {
     #[test]
     fn a_limit_that_tightens_paths_drops_no_ephemeral_region() {
         let config = || parse("[regions]\nephemeral = [\"/a/*/c\", \"/longer\"]").ok().unwrap();
-        let with = |name: &str, value: &str| config().with_limits(&[(name.to_owned(), value.to_owned())]);
+        let with =
+            |name: &str, value: &str| config().with_limits(&[(name.to_owned(), value.to_owned())]);
         assert_eq!(with("path_depth", "3").ok().unwrap().ephemeral().len(), 2);
         for (name, value) in [("path_depth", "2"), ("key_bytes", "5")] {
             let why = with(name, value).err().unwrap();
@@ -398,8 +419,7 @@ mod tests {
 
     #[test]
     fn sizes_and_times_have_units_and_a_port_is_an_address() {
-        let text =
-            "listen = 7071\n[limits]\nbody_bytes = \"5MB\" # so many\ndrain_ms = \"2s\"\nlinks = \"7\"";
+        let text = "listen = 7071\n[limits]\nbody_bytes = \"5MB\" # so many\ndrain_ms = \"2s\"\nlinks = \"7\"";
         let Config { limits, listen, .. } = parse(text).ok().unwrap();
         assert_eq!((limits.body_bytes, limits.drain_ms, limits.links), (5_000_000, 2000, 7));
         assert_eq!(listen, "127.0.0.1:7071".parse().ok());
@@ -485,8 +505,10 @@ mod tests {
     fn who_is_let_in_is_first_what_the_command_line_says() {
         let file = "allowed_hosts = [\"a\"]\n[cors]\norigins = [\"https://a\"]";
         let options = |text: &str, cors: &[&str], hosts: &[&str], read_only| {
-            let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-            let asked = Asked { cors: &owned(cors), hosts: &owned(hosts), console: None, read_only };
+            let owned =
+                |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+            let asked =
+                Asked { cors: &owned(cors), hosts: &owned(hosts), console: None, read_only };
             parse(text).ok().unwrap().options(asked, LOOPBACK.parse().unwrap())
         };
         let Options { cors, hosts, read_only, .. } = options(file, &["*"], &["b"], true);
@@ -533,7 +555,11 @@ mod tests {
             ),
             ("[cors]\norigins = [\"https://a/\"]", "line 2 (", "`https://a/` is not an origin"),
             ("\nallowed_hosts = [\"a:80\"]", "line 2 (", "`a:80` is not the name of a host"),
-            ("[regions]\nephemeral = [\"a\"]", "line 2 (", "regions.ephemeral: `a` is not a pattern"),
+            (
+                "[regions]\nephemeral = [\"a\"]",
+                "line 2 (",
+                "regions.ephemeral: `a` is not a pattern",
+            ),
             ("[console]\nenabled = 1", "line 2 (`enabled = 1`)", "`enabled` is true or false"),
             ("data = \"\"", "line 1 (", "data: it names no directory"),
             ("listen = ", "line 1 (`listen =`)", ""),
@@ -556,14 +582,46 @@ mod tests {
                 "`origins` is a list of origins",
                 "origins = [\"https://a\"]",
             ),
-            ("cors.origins = 1", "`origins` is a list of origins", "origins = [\"https://app.example.org\"]"),
-            ("allowed_hosts = a.example", "`allowed_hosts` is a list of host names", "[\"api.example.org\"]"),
-            ("data = /var/lib/x", "`data` is a directory, as text in quotes", "data = \"/var/lib/x\""),
-            ("listen = 127.0.0.1:80", "`listen` is an address and a port", "listen = \"127.0.0.1:7070\""),
-            ("listen = \"localhost:80\"", "`listen` is an address and a port", "listen = \"127.0.0.1:7070\""),
-            ("[limits]\nwait_seconds = 1m", &format!("`wait_seconds` {wait}"), "wait_seconds = \"30s\""),
-            ("[limits]\nconnections = [5]", "`connections` is a number without a unit", "connections = 1000"),
-            ("[limits]\nwrites_per_second = 99999999999", "invalid value", "writes_per_second = 1000"),
+            (
+                "cors.origins = 1",
+                "`origins` is a list of origins",
+                "origins = [\"https://app.example.org\"]",
+            ),
+            (
+                "allowed_hosts = a.example",
+                "`allowed_hosts` is a list of host names",
+                "[\"api.example.org\"]",
+            ),
+            (
+                "data = /var/lib/x",
+                "`data` is a directory, as text in quotes",
+                "data = \"/var/lib/x\"",
+            ),
+            (
+                "listen = 127.0.0.1:80",
+                "`listen` is an address and a port",
+                "listen = \"127.0.0.1:7070\"",
+            ),
+            (
+                "listen = \"localhost:80\"",
+                "`listen` is an address and a port",
+                "listen = \"127.0.0.1:7070\"",
+            ),
+            (
+                "[limits]\nwait_seconds = 1m",
+                &format!("`wait_seconds` {wait}"),
+                "wait_seconds = \"30s\"",
+            ),
+            (
+                "[limits]\nconnections = [5]",
+                "`connections` is a number without a unit",
+                "connections = 1000",
+            ),
+            (
+                "[limits]\nwrites_per_second = 99999999999",
+                "invalid value",
+                "writes_per_second = 1000",
+            ),
             ("allowed_hosts = [\"https://b.example:80/x\"]", "write \"b.example\"", ""),
             ("allowed_hosts = [\"b.example:80\"]", "write \"b.example\"", ""),
             ("[cors]\norigins = [\"b.example:81\"]", "write \"https://b.example:81\"", ""),
@@ -574,7 +632,11 @@ mod tests {
                 "at most limits.buffered_bytes, 100000",
                 "line 2 (`buffered_bytes = 100000`)",
             ),
-            ("[limits]\nheads_bytes_per_connection = \"1GB\"", "at most limits.heads_bytes,", "line 2"),
+            (
+                "[limits]\nheads_bytes_per_connection = \"1GB\"",
+                "at most limits.heads_bytes,",
+                "line 2",
+            ),
         ] {
             let escaped = |text: &str| text.replace('"', "\\\"");
             check(text, LOOPBACK, &escaped(says));

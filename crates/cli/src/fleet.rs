@@ -12,8 +12,8 @@ use crate::random::Random;
 pub(crate) const TICKS_PER_SECOND: usize = 10;
 
 const STREETS: [&str; 16] = [
-    "Ash", "Birch", "Canal", "Dover", "Elm", "Foundry", "Garden", "Harbour", "Iron", "Juniper", "King",
-    "Linden", "Market", "North", "Orchard", "Park",
+    "Ash", "Birch", "Canal", "Dover", "Elm", "Foundry", "Garden", "Harbour", "Iron", "Juniper",
+    "King", "Linden", "Market", "North", "Orchard", "Park",
 ];
 const AVENUES: usize = 24;
 const BLOCK_NORTH_M: f64 = 160.0;
@@ -125,8 +125,9 @@ impl Fleet {
     /// Makes a city of so many vehicles. The same seed makes the same city.
     pub(crate) fn new(vehicles: usize, seed: u64) -> Fleet {
         let mut random = Random::new(seed);
-        let routes: Vec<Route> =
-            (0..vehicles.div_ceil(VEHICLES_PER_ROUTE)).map(|n| Route::new(n, &mut random)).collect();
+        let routes: Vec<Route> = (0..vehicles.div_ceil(VEHICLES_PER_ROUTE))
+            .map(|n| Route::new(n, &mut random))
+            .collect();
         let vehicles = (0..vehicles).map(|n| Vehicle::new(n, &routes, &mut random)).collect();
         Fleet { routes, vehicles, random, ticks: 0 }
     }
@@ -137,7 +138,11 @@ impl Fleet {
 
     /// Changes the number of vehicles towards `wished`, by at most `step`. New ones appear on the
     /// map, the newest go first. Returns those that appeared and the names of those that went.
-    pub(crate) fn resize(&mut self, wished: usize, step: usize) -> (Vec<(&str, Telemetry)>, Vec<String>) {
+    pub(crate) fn resize(
+        &mut self,
+        wished: usize,
+        step: usize,
+    ) -> (Vec<(&str, Telemetry)>, Vec<String>) {
         let before = self.vehicles.len();
         let gone = self.vehicles.split_off(wished.max(before.saturating_sub(step)).min(before));
         for n in before..wished.min(before + step) {
@@ -155,7 +160,9 @@ impl Fleet {
     /// True if a vehicle of the city could have this name.
     pub(crate) fn could_be_named(id: &str) -> bool {
         let number = id.strip_prefix("bus-").or(id.strip_prefix("tram-"));
-        number.is_some_and(|number| number.len() >= 3 && number.bytes().all(|digit| digit.is_ascii_digit()))
+        number.is_some_and(|number| {
+            number.len() >= 3 && number.bytes().all(|digit| digit.is_ascii_digit())
+        })
     }
 
     /// Lets a tenth of a second pass. Returns the vehicles with a new report.
@@ -180,7 +187,8 @@ impl Fleet {
     }
 
     pub(crate) fn summary(&self) -> Summary {
-        let speeds = self.vehicles.iter().map(|vehicle| vehicle.speed_mps).filter(|speed| *speed > 0.0);
+        let speeds =
+            self.vehicles.iter().map(|vehicle| vehicle.speed_mps).filter(|speed| *speed > 0.0);
         let moving = speeds.clone().count();
         Summary {
             vehicles: self.vehicles.len(),
@@ -195,7 +203,10 @@ impl Fleet {
     pub(crate) fn example(&self) -> &str {
         let mut buses = self.vehicles.iter().filter(|vehicle| vehicle.id.starts_with("bus"));
         let ids = || self.vehicles.iter().map(|vehicle| vehicle.id.as_str());
-        ids().find(|id| *id == "bus-017").or(buses.next().map(|bus| bus.id.as_str())).unwrap_or("bus-001")
+        ids()
+            .find(|id| *id == "bus-017")
+            .or(buses.next().map(|bus| bus.id.as_str()))
+            .unwrap_or("bus-001")
     }
 }
 
@@ -205,7 +216,11 @@ impl Route {
         let west = random.whole(0, AVENUES - 4);
         let south = random.whole(0, STREETS.len() - 4);
         Route {
-            name: if tram { format!("T{}", number / TRAM_EVERY + 1) } else { (number + 10).to_string() },
+            name: if tram {
+                format!("T{}", number / TRAM_EVERY + 1)
+            } else {
+                (number + 10).to_string()
+            },
             tram,
             west,
             south,
@@ -242,9 +257,14 @@ impl Route {
     /// round.
     fn stops(&self) -> impl Iterator<Item = f64> {
         let (north, east) = (self.north - self.south, self.east - self.west);
-        let sides =
-            [(north, BLOCK_NORTH_M), (east, BLOCK_EAST_M), (north, BLOCK_NORTH_M), (east, BLOCK_EAST_M)];
-        let blocks = sides.into_iter().flat_map(|(blocks, metres)| std::iter::repeat_n(metres, blocks));
+        let sides = [
+            (north, BLOCK_NORTH_M),
+            (east, BLOCK_EAST_M),
+            (north, BLOCK_NORTH_M),
+            (east, BLOCK_EAST_M),
+        ];
+        let blocks =
+            sides.into_iter().flat_map(|(blocks, metres)| std::iter::repeat_n(metres, blocks));
         let crossings = blocks.scan(0.0, |at, metres| {
             let here = *at;
             *at += metres;
@@ -288,7 +308,8 @@ impl Vehicle {
         }
         let (ahead_m, _) = route.next_stop(self.at_m);
         let can_brake = (2.0 * BRAKING_MPS2 * ahead_m).sqrt();
-        self.speed_mps = (self.speed_mps + ACCELERATION_MPS2 * STEP_S).min(self.cruise_mps).min(can_brake);
+        self.speed_mps =
+            (self.speed_mps + ACCELERATION_MPS2 * STEP_S).min(self.cruise_mps).min(can_brake);
         // The last few metres are not worth a step of their own.
         if ahead_m <= self.speed_mps * STEP_S + 1.0 {
             // Stops are at whole metres. Just before one, rounding errors would make it the next
@@ -357,7 +378,8 @@ mod tests {
 
     #[test]
     fn the_same_seed_is_the_same_city() {
-        let (mut one, mut two, mut other) = (Fleet::new(40, 7), Fleet::new(40, 7), Fleet::new(40, 8));
+        let (mut one, mut two, mut other) =
+            (Fleet::new(40, 7), Fleet::new(40, 7), Fleet::new(40, 8));
         let mut differs = false;
         for _ in 0..300 {
             let news = owned(one.tick());
@@ -376,10 +398,16 @@ mod tests {
         for _ in 0..600 * TICKS_PER_SECOND {
             for (id, now) in owned(fleet.tick()) {
                 let north_m = (now.position.lat - ORIGIN_LAT) * METRES_PER_DEGREE;
-                let east_m =
-                    (now.position.lon - ORIGIN_LON) * METRES_PER_DEGREE * ORIGIN_LAT.to_radians().cos();
-                let off = |metres: f64, block: f64| (metres / block - (metres / block).round()).abs() * block;
-                assert!(off(north_m, BLOCK_NORTH_M) < 0.2 || off(east_m, BLOCK_EAST_M) < 0.2, "{id} {now:?}");
+                let east_m = (now.position.lon - ORIGIN_LON)
+                    * METRES_PER_DEGREE
+                    * ORIGIN_LAT.to_radians().cos();
+                let off = |metres: f64, block: f64| {
+                    (metres / block - (metres / block).round()).abs() * block
+                };
+                assert!(
+                    off(north_m, BLOCK_NORTH_M) < 0.2 || off(east_m, BLOCK_EAST_M) < 0.2,
+                    "{id} {now:?}"
+                );
                 assert!(now.speed_mps <= 14.0 && now.passengers <= SEATS, "{id} {now:?}");
                 let before = last.insert(id.clone(), now.clone()).unwrap();
                 let moved_m = (now.position.lat - before.position.lat).abs() * METRES_PER_DEGREE

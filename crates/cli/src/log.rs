@@ -55,8 +55,10 @@ pub(crate) fn start(log: &Log) {
     };
     // A line that cannot be written is lost. Reporting that on stderr as well would end the
     // process.
-    let lines =
-        tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).log_internal_errors(false);
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .log_internal_errors(false);
     match log.log_format {
         LogFormat::Text => lines.with_target(false).with_ansi(io::stderr().is_terminal()).init(),
         LogFormat::Json => {

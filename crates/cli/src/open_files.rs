@@ -17,8 +17,9 @@ pub(crate) fn raise(needed: u64) -> Option<u64> {
     {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let limit = getrlimit(Resource::Nofile);
-        let is_less =
-            |count: Option<u64>| limit.current.is_some_and(|now| count.is_none_or(|count| now < count));
+        let is_less = |count: Option<u64>| {
+            limit.current.is_some_and(|now| count.is_none_or(|count| now < count))
+        };
         for current in [limit.maximum, Some(needed)] {
             if is_less(current)
                 && setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum }).is_ok()

@@ -54,9 +54,9 @@ impl Survey {
     /// Reads a recording to its end.
     pub(crate) fn of(file: &Path) -> Result<Survey, Failure> {
         let recording = Recording::open(file)?;
-        Survey::from_updates(recording)
-            .map_err(|failure| failure.at(file.display()))?
-            .ok_or_else(|| Failure::new(Blame::Input, format!("{}: nothing to play", file.display())))
+        Survey::from_updates(recording).map_err(|failure| failure.at(file.display()))?.ok_or_else(
+            || Failure::new(Blame::Input, format!("{}: nothing to play", file.display())),
+        )
     }
 
     /// `None` if there are no updates.
@@ -85,7 +85,8 @@ impl Survey {
         for path in &paths {
             *collections.entry(parent(path)).or_default() += 1;
         }
-        let Some((collection, _)) = collections.into_iter().max_by_key(|(path, count)| (*count, *path))
+        let Some((collection, _)) =
+            collections.into_iter().max_by_key(|(path, count)| (*count, *path))
         else {
             return Ok(None);
         };
@@ -114,9 +115,10 @@ impl Survey {
     pub(crate) fn title(&self) -> String {
         let name = self.collection.rsplit('/').next().unwrap_or_default();
         let mut letters = name.chars();
-        letters
-            .next()
-            .map_or_else(|| "Recording".to_owned(), |first| first.to_uppercase().chain(letters).collect())
+        letters.next().map_or_else(
+            || "Recording".to_owned(),
+            |first| first.to_uppercase().chain(letters).collect(),
+        )
     }
 }
 
@@ -171,7 +173,10 @@ mod tests {
         let survey = survey(&lines).unwrap();
         assert_eq!((survey.collection.as_str(), survey.paths.len()), ("/air", 3));
         assert_eq!(survey.title(), "Air");
-        assert_eq!((survey.interval_ms, survey.speed(), survey.gone_ms()), (20_000.0, 20.0, 100_000.0));
+        assert_eq!(
+            (survey.interval_ms, survey.speed(), survey.gone_ms()),
+            (20_000.0, 20.0, 100_000.0)
+        );
         assert!((survey.busiest_ms - 50_000_000.0).abs() <= PIECE_MS, "{survey:?}");
         let bounds = survey.bounds.unwrap();
         assert!(bounds.north > 46.9 && bounds.east == 7.5, "{bounds:?}");

@@ -74,14 +74,19 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
 /// escapes: the value stays the same. A program gets the text unchanged.
 pub(crate) fn json(text: &str, to_terminal: bool) -> Cow<'_, str> {
     // Line feeds and tabs can only stand between values, where no escapes are allowed.
-    if to_terminal { escaped(text, |c| controls(c) && c != '\n' && c != '\t') } else { Cow::Borrowed(text) }
+    if to_terminal {
+        escaped(text, |c| controls(c) && c != '\n' && c != '\t')
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 fn escaped(text: &str, is_escaped: fn(char) -> bool) -> Cow<'_, str> {
     if !text.contains(is_escaped) {
         return Cow::Borrowed(text);
     }
-    let escape = |c: char| if is_escaped(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    let escape =
+        |c: char| if is_escaped(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
     Cow::Owned(text.chars().map(escape).collect())
 }
 
@@ -89,8 +94,7 @@ fn escaped(text: &str, is_escaped: fn(char) -> bool) -> Cow<'_, str> {
 /// command as ESC [ does), the line and paragraph separators, and the marks that change the
 /// direction of writing, so that a text reads as another.
 fn controls(c: char) -> bool {
-    let turns_direction =
-        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns_direction = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || turns_direction || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
@@ -102,7 +106,8 @@ pub(crate) fn time_of_day(t_ms: u64) -> String {
 
 /// The age of a time, by this machine's clock.
 pub(crate) fn age(t_ms: u64) -> String {
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let now_ms =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     match now_ms.saturating_sub(t_ms) {
         ms @ ..=AGE_MS_MAX => format!("{ms} ms"),
         ms if ms < 2 * 3_600_000 => format!("{} min", ms / 60_000),
@@ -128,7 +133,9 @@ impl fmt::Display for Change {
 fn shortened(value: &str) -> Cow<'_, str> {
     match (value.char_indices().nth(VALUE_CHARS_MAX), members(value).len()) {
         (None, _) => printable(value),
-        (Some((end, _)), 0) => format!("{}… ({} bytes)", printable(&value[..end]), value.len()).into(),
+        (Some((end, _)), 0) => {
+            format!("{}… ({} bytes)", printable(&value[..end]), value.len()).into()
+        }
         (Some(_), members) => format!("{members} members, {} bytes", value.len()).into(),
     }
 }
@@ -136,7 +143,8 @@ fn shortened(value: &str) -> Cow<'_, str> {
 /// Adds the things in a merge patch.
 fn collect(path: &str, patch: &str, things: &mut Vec<Thing>) {
     let all = members(patch);
-    let (removed, kept): (Vec<_>, Vec<_>) = all.iter().partition(|(_, member)| member.get() == "null");
+    let (removed, kept): (Vec<_>, Vec<_>) =
+        all.iter().partition(|(_, member)| member.get() == "null");
     for (key, _) in &removed {
         things.push(Thing { path: child(path, key), change: Change::Removed });
     }
@@ -147,7 +155,8 @@ fn collect(path: &str, patch: &str, things: &mut Vec<Thing>) {
             collect(&child(path, key), member.get(), things);
         }
     } else {
-        let kept: Vec<_> = kept.iter().map(|(key, member)| format!("{}:{member}", quoted(key))).collect();
+        let kept: Vec<_> =
+            kept.iter().map(|(key, member)| format!("{}:{member}", quoted(key))).collect();
         let change = Change::Has(format!("{{{}}}", kept.join(",")));
         things.push(Thing { path: path.to_owned(), change });
     }
@@ -225,15 +234,25 @@ mod tests {
     fn check(kind: &str, value: &str, expect: &[&str]) {
         let frame: Frame =
             serde_json::from_str(&format!("{{\"kind\":\"{kind}\",\"value\":{value}}}")).unwrap();
-        let lines: Vec<_> =
-            things("/v", &frame).iter().map(|thing| format!("{} {}", thing.path, thing.change)).collect();
+        let lines: Vec<_> = things("/v", &frame)
+            .iter()
+            .map(|thing| format!("{} {}", thing.path, thing.change))
+            .collect();
         assert_eq!(lines, expect);
     }
 
     #[test]
     fn a_merge_is_a_line_per_changed_thing() {
-        check("merge", r#"{"a":{"x":1.0},"b":{"y":2}}"#, &[r#"/v/a ~ {"x":1.0}"#, r#"/v/b ~ {"y":2}"#]);
-        check("merge", r#"{"speed":1e2,"at":{"lat":1}}"#, &[r#"/v ~ {"speed":1e2,"at":{"lat":1}}"#]);
+        check(
+            "merge",
+            r#"{"a":{"x":1.0},"b":{"y":2}}"#,
+            &[r#"/v/a ~ {"x":1.0}"#, r#"/v/b ~ {"y":2}"#],
+        );
+        check(
+            "merge",
+            r#"{"speed":1e2,"at":{"lat":1}}"#,
+            &[r#"/v ~ {"speed":1e2,"at":{"lat":1}}"#],
+        );
         check("merge", r#"{"a":{"b":{"c":[{}]}}}"#, &[r#"/v/a/b ~ {"c":[{}]}"#]);
         check("merge", "[1]", &["/v = [1]"]);
         check("merge", "{}", &[]);
@@ -274,7 +293,8 @@ mod tests {
         // All hostile characters; below, their harmless neighbours.
         let hostile = "\u{0}\u{1b}\u{7f}\u{80}\u{9b}\u{9f}\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}";
         assert_eq!(printable(hostile).matches("\\u").count(), hostile.chars().count());
-        let harmless = "\u{a0}\u{61b}\u{61d}\u{200d}\u{2010}\u{2027}\u{202f}\u{2065}\u{206a}\u{1f600}";
+        let harmless =
+            "\u{a0}\u{61b}\u{61d}\u{200d}\u{2010}\u{2027}\u{202f}\u{2065}\u{206a}\u{1f600}";
         assert_eq!(printable(harmless), harmless);
     }
 

@@ -15,7 +15,8 @@ use crate::report::{Blame, Failure};
 /// The longest line of a recording.
 const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The message for a file that is no recording.
-const LINE: &str = r#"a line of a recording is like {"t":1533099600000,"path":"/a","value":{"x":1}}"#;
+const LINE: &str =
+    r#"a line of a recording is like {"t":1533099600000,"path":"/a","value":{"x":1}}"#;
 /// The first bytes of a gzip file.
 pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
@@ -50,7 +51,9 @@ impl Recording {
         } else {
             File::open(file).and_then(|file| Recording::from_reader(Box::new(file)))
         };
-        opened.map_err(|error| Failure::new(Blame::Input, format!("cannot read {}: {error}", file.display())))
+        opened.map_err(|error| {
+            Failure::new(Blame::Input, format!("cannot read {}: {error}", file.display()))
+        })
     }
 
     fn from_reader(source: Box<dyn Read + Send>) -> io::Result<Recording> {
@@ -61,8 +64,11 @@ impl Recording {
         source.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut head)?;
         let compressed = head == GZIP_MAGIC;
         let whole = BufReader::new(io::Cursor::new(head).chain(source));
-        let lines: Box<dyn BufRead + Send> =
-            if compressed { Box::new(BufReader::new(MultiGzDecoder::new(whole))) } else { Box::new(whole) };
+        let lines: Box<dyn BufRead + Send> = if compressed {
+            Box::new(BufReader::new(MultiGzDecoder::new(whole)))
+        } else {
+            Box::new(whole)
+        };
         Ok(Recording { lines, line: 0, buffer: Vec::new(), read_bytes })
     }
 }
@@ -74,8 +80,9 @@ impl Iterator for Recording {
         loop {
             self.line += 1;
             self.buffer.clear();
-            let wrong =
-                |why: String| Some(Err(Failure::new(Blame::Input, format!("line {}: {why}", self.line))));
+            let wrong = |why: String| {
+                Some(Err(Failure::new(Blame::Input, format!("line {}: {why}", self.line))))
+            };
             match self.lines.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut self.buffer) {
                 Ok(0) => return None,
                 Ok(read) if read as u64 == LINE_BYTES_MAX => {
@@ -152,10 +159,13 @@ mod tests {
     fn check(text: &str, expect: &[&str]) {
         let members = [gzip(&text[..text.len() / 2]), gzip(&text[text.len() / 2..])].concat();
         for bytes in [text.as_bytes().to_vec(), gzip(text), members] {
-            let recording = Recording::from_reader(Box::new(Drops(io::Cursor::new(bytes)))).unwrap();
+            let recording =
+                Recording::from_reader(Box::new(Drops(io::Cursor::new(bytes)))).unwrap();
             let lines: Vec<String> = recording
                 .map(|update| match update {
-                    Ok(update) => format!("{} {} {} {}", update.line, update.t_ms, update.path, update.value),
+                    Ok(update) => {
+                        format!("{} {} {} {}", update.line, update.t_ms, update.path, update.value)
+                    }
                     Err(failure) => format!("{failure:?}"),
                 })
                 .collect();
@@ -180,7 +190,10 @@ mod tests {
         let good = "{\"t\":1,\"path\":\"/a\",\"value\":1}\n";
         check(&format!("{good}{{\"t\":1,}}"), &["1 1 /a 1", "line 2: column 8: trailing comma"]);
         check("{\"t\":1,\"path\":\"/a\"}", &["line 1: column 19: missing field `value`"]);
-        check("{\"t\":1,\"path\":\"a\",\"value\":1}", &["line 1: the path `a` does not begin with `/`"]);
+        check(
+            "{\"t\":1,\"path\":\"a\",\"value\":1}",
+            &["line 1: the path `a` does not begin with `/`"],
+        );
         check("\u{1f}", &["line 1: column 1: expected value; a line of a recording is like"]);
     }
 

@@ -96,7 +96,8 @@ impl Failure {
 
 impl From<BaseError> for Failure {
     fn from(error: BaseError) -> Failure {
-        let blame = if matches!(error, BaseError::Tls { .. }) { Blame::Input } else { Blame::Usage };
+        let blame =
+            if matches!(error, BaseError::Tls { .. }) { Blame::Input } else { Blame::Usage };
         Failure::new(blame, error.to_string())
     }
 }
@@ -110,7 +111,8 @@ impl From<PathError> for Failure {
 /// Converts an error of writing to stdout.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
-        let blame = if error.kind() == io::ErrorKind::BrokenPipe { Blame::Reader } else { Blame::Input };
+        let blame =
+            if error.kind() == io::ErrorKind::BrokenPipe { Blame::Reader } else { Blame::Input };
         Failure::new(blame, format!("cannot write to stdout: {error}"))
     }
 }

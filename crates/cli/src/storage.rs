@@ -28,7 +28,8 @@ pub(crate) async fn open(
         info!("state is kept in memory, as asked: it is lost on exit");
         return Ok(Api::new(options));
     }
-    let named = std::env::var_os("HALFPING_DATA").filter(|named| !named.is_empty()).map(PathBuf::from);
+    let named =
+        std::env::var_os("HALFPING_DATA").filter(|named| !named.is_empty()).map(PathBuf::from);
     let directory = args.data.clone().or(named).or(configured.map(Path::to_owned));
     let directory = directory.unwrap_or_else(|| DATA.into());
     refuse_tilde(&directory)?;
@@ -67,13 +68,16 @@ pub(crate) fn refuse_tilde(directory: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let why = format!("{}: only a shell knows what `~` stands for", directory.display());
-    Err(Failure::new(Blame::Input, why).hint("write the directory whole, such as /home/me/halfping-data"))
+    Err(Failure::new(Blame::Input, why)
+        .hint("write the directory whole, such as /home/me/halfping-data"))
 }
 
 /// Makes a failure of a store that cannot be used.
 pub(crate) fn failure(directory: &Path, fault: &Fault) -> Failure {
-    let failure =
-        Failure::new(Blame::Input, format!("cannot use the store in {}: {fault}", directory.display()));
+    let failure = Failure::new(
+        Blame::Input,
+        format!("cannot use the store in {}: {fault}", directory.display()),
+    );
     match fault.kind {
         FaultKind::InUse => failure.hint("stop that first, or take another directory"),
         FaultKind::Full => failure.hint("make room on the disk, or take another directory"),

@@ -62,7 +62,10 @@ fn is_whole(tree: &Value) {
     for w in 0..WRITERS {
         let w = w.to_string();
         let (pair, other) = (&tree["pairs"][&w], &tree["other"][&w]);
-        assert!(pair["a"] == pair["b"] && pair["a"] == *other, "half a commit: {w}: {pair}, {other}");
+        assert!(
+            pair["a"] == pair["b"] && pair["a"] == *other,
+            "half a commit: {w}: {pair}, {other}"
+        );
     }
 }
 
@@ -123,7 +126,8 @@ fn a_backup_is_a_state_that_was_there() {
             thread::yield_now();
         }
         let before: Vec<u64> = numbers.iter().map(|n| n.load(Ordering::Relaxed)).collect();
-        let (file, data) = (at.join(format!("backup{time}.ndjson")), at.join(format!("restored{time}")));
+        let (file, data) =
+            (at.join(format!("backup{time}.ndjson")), at.join(format!("restored{time}")));
         let made = run(&["backup", &address.to_string(), text(&file)]);
         assert!(made.status.success(), "{made:?}");
         fails(&["backup", &address.to_string(), text(&file)], INPUT, "is there already");
@@ -144,7 +148,12 @@ fn a_backup_is_a_state_that_was_there() {
         is_whole(backed_up);
         for w in 0..WRITERS {
             let n = backed_up["other"][w.to_string()].as_u64().unwrap();
-            assert!(before[w] <= n && n <= after[w], "{n} is not from {} to {}", before[w], after[w]);
+            assert!(
+                before[w] <= n && n <= after[w],
+                "{n} is not from {} to {}",
+                before[w],
+                after[w]
+            );
         }
 
         let restored = run(&["restore", text(&file), text(&data)]);
@@ -156,8 +165,10 @@ fn a_backup_is_a_state_that_was_there() {
         assert!(found == *backed_up, "what is restored is not what was in the backup");
         assert_ne!(epoch(&cursor), epoch(&now));
         for old in [cursor.as_str(), &format!("{}.1", epoch(&cursor))] {
-            let mut stream =
-                Stream::open(other.address, &format!("GET /pairs?since={old}\nAccept: text/event-stream"));
+            let mut stream = Stream::open(
+                other.address,
+                &format!("GET /pairs?since={old}\nAccept: text/event-stream"),
+            );
             assert_eq!(stream.next().kind, "snapshot");
         }
         assert!(other.stop().success());
@@ -181,7 +192,11 @@ fn a_backup_is_for_its_owner_only_and_follows_no_link() {
     let (partial, other) = (at.join("backup.ndjson.partial"), at.join("other"));
     fs::write(&other, "not ours").unwrap();
     std::os::unix::fs::symlink(&other, &partial).unwrap();
-    fails(&["backup", &address.to_string(), text(&file)], INPUT, "backup.ndjson.partial is there already");
+    fails(
+        &["backup", &address.to_string(), text(&file)],
+        INPUT,
+        "backup.ndjson.partial is there already",
+    );
     assert_eq!(fs::read_to_string(&other).unwrap(), "not ours");
     assert!(!file.exists() && partial.is_symlink());
     fs::remove_file(&partial).unwrap();
@@ -281,7 +296,10 @@ fn a_backup_that_was_changed_is_refused() {
     refuses("a line twice", &[lines[0], &whole].concat());
     refuses("another order", &[lines[1], lines[0], &lines[2..].concat()].concat());
     refuses("a line more", &[&whole, lines[0]].concat());
-    refuses("other text", &String::from_utf8_lossy(&whole).replace("some text", "some test").into_bytes());
+    refuses(
+        "other text",
+        &String::from_utf8_lossy(&whole).replace("some text", "some test").into_bytes(),
+    );
     for _ in 0..if is_full() { 300 } else { 15 } {
         let mut flipped = whole.clone();
         let bit = random.below(8 * whole.len() as u64 - 8) as usize;
@@ -296,7 +314,11 @@ fn a_backup_that_was_changed_is_refused() {
     assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
     assert!(run(&["check", text(&data)]).status.success());
     // No backup can be written into a directory that does not exist.
-    fails(&["backup", &address.to_string(), text(&at.join("no/such/backup"))], INPUT, "cannot write");
+    fails(
+        &["backup", &address.to_string(), text(&at.join("no/such/backup"))],
+        INPUT,
+        "cannot write",
+    );
     drop(server);
     fails(&["backup", &address.to_string(), text(&at.join("of nobody"))], 3, "cannot reach");
     assert!(!at.join("of nobody").exists());
@@ -308,7 +330,8 @@ fn contents(data: &Path, at: &Path) -> Option<(Value, String)> {
     let _ = fs::remove_dir_all(&copy);
     fs::create_dir(&copy).unwrap();
     fs::copy(data.join("halfping.redb"), copy.join("halfping.redb")).unwrap();
-    let server = Start { console: Some("off"), ..Start::new(&copy, disk::address()) }.try_serve().ok()?;
+    let server =
+        Start { console: Some("off"), ..Start::new(&copy, disk::address()) }.try_serve().ok()?;
     Some(tree(server.address))
 }
 
@@ -325,7 +348,8 @@ fn a_store_of_which_bits_have_changed_is_damaged_or_what_it_was() {
         let pad = "p".repeat(if n % 10 == 0 { 5000 } else { 30 });
         let path = format!("/c/{}/{}", n % 7, n);
         assert!(
-            http.ask("PUT", &path, &[], &json!({ "n": n, "pad": pad }).to_string()).unwrap().status < 300
+            http.ask("PUT", &path, &[], &json!({ "n": n, "pad": pad }).to_string()).unwrap().status
+                < 300
         );
         if n % 3 == 0 {
             http.ask("DELETE", &format!("/c/{}/{}", n % 7, n / 2), &[], "").unwrap();
@@ -374,7 +398,9 @@ fn a_store_of_which_bits_have_changed_is_damaged_or_what_it_was() {
                 other => panic!("bit {bit}: {other:?}: {said}"),
             }
         }
-        println!("{may_be_before}: {sound} sound, {sound_before} without the last write, {damaged} damaged");
+        println!(
+            "{may_be_before}: {sound} sound, {sound_before} without the last write, {damaged} damaged"
+        );
         for len in [0, 1, 100, 4096, whole.len() / 2, whole.len() - 1] {
             fs::write(flipped.join("halfping.redb"), &whole[..len]).unwrap();
             fails(&["check", text(&flipped)], INPUT, "cannot use the store");
@@ -391,7 +417,13 @@ fn a_store_of_which_bits_have_changed_is_damaged_or_what_it_was() {
 fn what_cannot_be_a_store_is_told_in_one_sentence() {
     let at = disk::directory("mistakes");
     let serve = |data: &Path| {
-        vec!["serve".to_owned(), "--listen".into(), "127.0.0.1:0".into(), "--data".into(), text(data).into()]
+        vec![
+            "serve".to_owned(),
+            "--listen".into(),
+            "127.0.0.1:0".into(),
+            "--data".into(),
+            text(data).into(),
+        ]
     };
     let refuses = |arguments: &[String], code: i32, says: &str| {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -444,7 +476,9 @@ fn what_cannot_be_a_store_is_told_in_one_sentence() {
         refuses(&arguments, INPUT, "Permission denied");
     } else {
         let mut nobody = Command::new("setpriv");
-        nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(halfping().get_program());
+        nobody
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(halfping().get_program());
         match nobody.args(&arguments).output() {
             Ok(output) if output.status.code() == Some(INPUT) => {
                 let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -452,7 +486,10 @@ fn what_cannot_be_a_store_is_told_in_one_sentence() {
             }
             other => {
                 // Written past the test harness, which would capture it.
-                let _ = writeln!(std::io::stderr(), "SKIPPED: a directory without permission: {other:?}");
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "SKIPPED: a directory without permission: {other:?}"
+                );
             }
         }
     }
@@ -470,9 +507,10 @@ fn a_store_of_a_later_version_is_left_alone() {
         write.open_table(META).unwrap().insert("version", &99u64.to_le_bytes()[..]).unwrap();
         write.commit().unwrap();
     }
-    for arguments in
-        [vec!["serve", "--listen", "127.0.0.1:0", "--data", text(&data)], vec!["check", text(&data)]]
-    {
+    for arguments in [
+        vec!["serve", "--listen", "127.0.0.1:0", "--data", text(&data)],
+        vec!["check", text(&data)],
+    ] {
         fails(&arguments, INPUT, "the store is of version 99; this program knows version 1");
     }
 }

@@ -48,8 +48,11 @@ fn eight_watchers_never_hold_what_was_not_there() {
     let address = server.address;
     let end = Arc::new(OnceLock::new());
     // The longer the recording, the longer a reader can pause and still miss something.
-    let pause =
-        if recording.updates > 50_000 { Duration::from_secs(10) } else { Duration::from_millis(1500) };
+    let pause = if recording.updates > 50_000 {
+        Duration::from_secs(10)
+    } else {
+        Duration::from_millis(1500)
+    };
     let several = recording.several_paths();
     let kinds: [(&str, Kind); 8] = [
         ("server-sent events", Kind::stream("/aircraft", "text/event-stream")),
@@ -75,7 +78,11 @@ fn eight_watchers_never_hold_what_was_not_there() {
     replay(&server, &recording.file);
     let took = begun.elapsed();
     end.set(Instant::now()).unwrap();
-    println!("{} updates of {} resources in {took:?}", recording.updates, recording.resources.len());
+    println!(
+        "{} updates of {} resources in {took:?}",
+        recording.updates,
+        recording.resources.len()
+    );
     let mut failed = Vec::new();
     for (name, reader) in readers {
         match reader.join() {
@@ -148,14 +155,19 @@ impl Kind {
                     let request = match (since.is_empty(), resumed % 3) {
                         (true, _) => format!("GET {target}\nAccept: text/event-stream"),
                         (_, 0) => format!("GET {target}?since={since}\nAccept: text/event-stream"),
-                        (_, 1) => format!("GET {target}\nAccept: text/event-stream\nLast-Event-ID: {since}"),
+                        (_, 1) => format!(
+                            "GET {target}\nAccept: text/event-stream\nLast-Event-ID: {since}"
+                        ),
                         _ => format!("GET {target}?since={since}\nAccept: application/x-ndjson"),
                     };
                     let mut stream = Stream::open(address, &request);
                     reader.begin_again();
                     let cut = Instant::now() + Duration::from_secs(1);
                     let mut frames = 0;
-                    while Instant::now() < cut && frames < 37 + 61 * (resumed % 5) && !reader.is_done(end) {
+                    while Instant::now() < cut
+                        && frames < 37 + 61 * (resumed % 5)
+                        && !reader.is_done(end)
+                    {
                         match stream.next_within(Duration::from_millis(50)) {
                             Next::Frame(frame) => {
                                 reader.take(&frame);
@@ -194,7 +206,11 @@ impl Kind {
                         }
                         304 => assert_eq!(cursor, reader.cursor, "304 is about what is held"),
                         404 => {
-                            reader.take(&Frame { kind: "gone".to_owned(), rev: cursor, ..Frame::default() });
+                            reader.take(&Frame {
+                                kind: "gone".to_owned(),
+                                rev: cursor,
+                                ..Frame::default()
+                            });
                         }
                         other => panic!("{other}: {}", answer.text()),
                     }
@@ -207,7 +223,12 @@ impl Kind {
 }
 
 /// Follows several paths on one stream. Whenever there is an `id`, all of them show one state.
-fn several(address: SocketAddr, recording: &Recording, paths: &[String], end: &OnceLock<Instant>) -> String {
+fn several(
+    address: SocketAddr,
+    recording: &Recording,
+    paths: &[String],
+    end: &OnceLock<Instant>,
+) -> String {
     let query: Vec<String> = paths.iter().map(|path| format!("path={path}")).collect();
     let request = format!("GET /_streams?{}\nAccept: text/event-stream", query.join("&"));
     let mut stream = Stream::open(address, &request);
@@ -221,7 +242,8 @@ fn several(address: SocketAddr, recording: &Recording, paths: &[String], end: &O
             Next::End => panic!("the stream ended"),
         };
         if let Some(path) = &frame.path {
-            let place = paths.iter().position(|known| known == path).expect("a path that was asked for");
+            let place =
+                paths.iter().position(|known| known == path).expect("a path that was asked for");
             // `id:` is about all paths, `rev` about this one.
             readers[place].take(&Frame { id: None, ..frame.clone() });
         }
@@ -387,8 +409,9 @@ impl<'a> Reader<'a> {
             Some(names) => {
                 for name in names {
                     // The recording removes nothing.
-                    let value =
-                        members.get(&name).unwrap_or_else(|| panic!("{name} is gone at {}", frame.raw));
+                    let value = members
+                        .get(&name)
+                        .unwrap_or_else(|| panic!("{name} is gone at {}", frame.raw));
                     self.recording.find(&mut self.reached, &name, value, cut, frame);
                 }
             }
@@ -411,7 +434,8 @@ impl<'a> Reader<'a> {
     fn is_done(&mut self, end: &OnceLock<Instant>) -> bool {
         let Some(ended) = end.get() else { return false };
         if self.fresh.is_none() {
-            let answer = Connection::open(self.address).ask(&format!("GET {}", self.target_of_get()));
+            let answer =
+                Connection::open(self.address).ask(&format!("GET {}", self.target_of_get()));
             let value = (answer.status == 200).then(|| answer.json());
             self.fresh = Some((value, answer.cursor()));
         }
@@ -425,7 +449,11 @@ impl<'a> Reader<'a> {
             return true;
         }
         let late = ended.elapsed() > CATCH_UP;
-        assert!(!late, "after {CATCH_UP:?}: same value: {is_same}, held {:?}, now {cursor}", self.cursor);
+        assert!(
+            !late,
+            "after {CATCH_UP:?}: same value: {is_same}, held {:?}, now {cursor}",
+            self.cursor
+        );
         false
     }
 
@@ -485,7 +513,10 @@ impl Recording {
         let mut recording = Recording { file, updates: 0, resources: HashMap::new() };
         for line in BufReader::new(lines).lines() {
             let line: Line = serde_json::from_str(&line.unwrap()).unwrap();
-            let name = line.path.strip_prefix("/aircraft/").expect("recordings here are of /aircraft/NAME");
+            let name = line
+                .path
+                .strip_prefix("/aircraft/")
+                .expect("recordings here are of /aircraft/NAME");
             let known = Known { whole: hash(&line.value, false), cut: hash(&line.value, true) };
             recording.resources.entry(name.to_owned()).or_default().push(known);
             recording.updates += 1;
@@ -498,7 +529,11 @@ impl Recording {
         let mut names: Vec<&String> = self.resources.keys().collect();
         names.sort_by_key(|name| (std::cmp::Reverse(self.resources[*name].len()), *name));
         let several = names.into_iter().take(3).map(|name| format!("/aircraft/{name}"));
-        ["/aircraft".to_owned()].into_iter().chain(several).chain(["/aircraft/nobody".to_owned()]).collect()
+        ["/aircraft".to_owned()]
+            .into_iter()
+            .chain(several)
+            .chain(["/aircraft/nobody".to_owned()])
+            .collect()
     }
 
     /// Finds a value among the resource's values, from the one that was found last.
@@ -510,7 +545,10 @@ impl Recording {
         cut: bool,
         frame: &Frame,
     ) {
-        let known = self.resources.get(name).unwrap_or_else(|| panic!("{name} is in no line: {}", frame.raw));
+        let known = self
+            .resources
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} is in no line: {}", frame.raw));
         let from = reached.get(name).copied().unwrap_or(0);
         let wanted = hash(value, cut);
         let is = |known: &Known| if cut { known.cut == wanted } else { known.whole == wanted };
@@ -518,7 +556,8 @@ impl Recording {
             Some(later) => drop(reached.insert(name.to_owned(), from + later)),
             None => {
                 let earlier = known[..from].iter().any(is);
-                let what = if earlier { "had before, but it was newer already" } else { "never had" };
+                let what =
+                    if earlier { "had before, but it was newer already" } else { "never had" };
                 panic!("{name} {what}: {value}\nat {:.2000}", frame.raw);
             }
         }
@@ -526,7 +565,8 @@ impl Recording {
 
     /// Compares the tree with the result of a program that shares no code with the server.
     fn compare_with_oracle(&self, address: SocketAddr) {
-        let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/replay_oracle.py");
+        let oracle =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/replay_oracle.py");
         let run = |argument: &std::ffi::OsStr, stdin: &[u8]| {
             let mut child = Command::new("python3")
                 .arg(&oracle)
@@ -596,8 +636,7 @@ fn synthetic() -> PathBuf {
                 _ => drop(members.insert(name, json!(random.below(1000)))),
             }
         }
-        let line =
-            json!({"t": 1_700_000_000_000u64 + n, "path": format!("/aircraft/{which:06x}"), "value": value});
+        let line = json!({"t": 1_700_000_000_000u64 + n, "path": format!("/aircraft/{which:06x}"), "value": value});
         writeln!(out, "{line}").unwrap();
     }
     out.finish().unwrap();
@@ -607,7 +646,8 @@ fn synthetic() -> PathBuf {
 fn replay(server: &Halfping, file: &Path) {
     let to = server.address.to_string();
     let mut command = halfping();
-    let mut child = command.arg("replay").args(["--to", &to, "--speed", "max"]).arg(file).spawn().unwrap();
+    let mut child =
+        command.arg("replay").args(["--to", &to, "--speed", "max"]).arg(file).spawn().unwrap();
     let until = Instant::now() + REPLAY;
     let status = loop {
         match child.try_wait().unwrap() {

@@ -31,7 +31,8 @@ use serde_json::{Value, json};
 use session::{Mirrors, Phase, Session, Told};
 use tokio::sync::watch;
 
-const WATCHED: [&str; 9] = ["/", "/", "/put", "/put/3", "/pairs", "/other", "/again", "/counters", "/live"];
+const WATCHED: [&str; 9] =
+    ["/", "/", "/put", "/put/3", "/pairs", "/other", "/again", "/counters", "/live"];
 const SESSIONS: usize = 2;
 /// A value of fewer bytes may be shorter than its own patch (S4).
 const SMALL_BYTES: usize = 100;
@@ -214,22 +215,46 @@ impl Writer {
             }
             Job::Again => {
                 let path = format!("/again/{w}/{}", self.random.below(5));
-                let is_there =
-                    self.knowledge.lock().unwrap().resources.get(&path).is_some_and(|k| k.value.is_some());
+                let is_there = self
+                    .knowledge
+                    .lock()
+                    .unwrap()
+                    .resources
+                    .get(&path)
+                    .is_some_and(|k| k.value.is_some());
                 match is_there {
                     true => self.write("DELETE", &path, &[], "", &[(&path, None)]),
                     false => {
                         let value = json!({ "n": n, "in": { "deep": [n] } });
-                        self.write("PUT", &path, &[], &value.to_string(), &[(&path, Some(value.clone()))])
+                        self.write(
+                            "PUT",
+                            &path,
+                            &[],
+                            &value.to_string(),
+                            &[(&path, Some(value.clone()))],
+                        )
                     }
                 }
             }
             Job::Conditional => {
                 let path = format!("/put/{w}");
-                let etag = self.knowledge.lock().unwrap().resources.get(&path).and_then(|k| k.etag.clone());
-                let header = etag.map_or("If-None-Match: *".to_owned(), |etag| format!("If-Match: {etag}"));
+                let etag = self
+                    .knowledge
+                    .lock()
+                    .unwrap()
+                    .resources
+                    .get(&path)
+                    .and_then(|k| k.etag.clone());
+                let header =
+                    etag.map_or("If-None-Match: *".to_owned(), |etag| format!("If-Match: {etag}"));
                 let value = json!({ "n": n });
-                self.write("PUT", &path, &[&header], &value.to_string(), &[(&path, Some(value.clone()))])
+                self.write(
+                    "PUT",
+                    &path,
+                    &[&header],
+                    &value.to_string(),
+                    &[(&path, Some(value.clone()))],
+                )
             }
             Job::Live => {
                 let path = "/live/x".to_owned();
@@ -285,7 +310,8 @@ impl Writer {
         match outcome {
             Ok(Answer { status: 200..300, headers, .. }) => {
                 self.world.acknowledged.fetch_add(1, Ordering::Relaxed);
-                let etag = headers.into_iter().find(|(name, _)| name == "etag").map(|(_, etag)| etag);
+                let etag =
+                    headers.into_iter().find(|(name, _)| name == "etag").map(|(_, etag)| etag);
                 for (at, value) in then {
                     // The ETag is that of the written path: it is unknown for the others.
                     let etag = etag.clone().filter(|_| *at == path && value.is_some());
@@ -302,7 +328,8 @@ impl Writer {
             Err(_) => {
                 knowledge.doubted = true;
                 for (at, value) in then {
-                    knowledge.resources.entry((*at).to_owned()).or_default().doubted = Some(value.clone());
+                    knowledge.resources.entry((*at).to_owned()).or_default().doubted =
+                        Some(value.clone());
                 }
                 false
             }
@@ -382,7 +409,8 @@ async fn follow(
             return;
         }
         let has_cursor = since.is_some();
-        let mut stream = client.watch(path, WatchOptions { since, ..WatchOptions::default() }).unwrap();
+        let mut stream =
+            client.watch(path, WatchOptions { since, ..WatchOptions::default() }).unwrap();
         let (mut is_synced, mut has_snapshot) = (false, false);
         loop {
             let want = expected.borrow_and_update().clone();
@@ -394,7 +422,9 @@ async fn follow(
                     told = want.round;
                     if has_cursor {
                         resumed.all.fetch_add(1, Ordering::Relaxed);
-                        resumed.without_snapshot.fetch_add(u64::from(!has_snapshot), Ordering::Relaxed);
+                        resumed
+                            .without_snapshot
+                            .fetch_add(u64::from(!has_snapshot), Ordering::Relaxed);
                     }
                     let _ = done.send(path.to_owned());
                 }
@@ -441,7 +471,8 @@ fn follow_by_session(
             continue;
         };
         let since = mirrors.synced.clone();
-        let pairs = Value::from_iter(paths.iter().enumerate().map(|(link, path)| json!([link, path])));
+        let pairs =
+            Value::from_iter(paths.iter().enumerate().map(|(link, path)| json!([link, path])));
         let mut command = json!({ "ref": 1, "watch": pairs });
         if let Some(since) = &since {
             command["since"] = json!(since);
@@ -465,7 +496,9 @@ fn follow_by_session(
                 told = want.round;
                 if since.is_some() {
                     resumed.all.fetch_add(paths.len() as u64, Ordering::Relaxed);
-                    resumed.without_snapshot.fetch_add(paths.len() as u64 - snapshots, Ordering::Relaxed);
+                    resumed
+                        .without_snapshot
+                        .fetch_add(paths.len() as u64 - snapshots, Ordering::Relaxed);
                 }
                 let _ = done.send("a session".to_owned());
             }
@@ -527,15 +560,22 @@ fn nothing_acknowledged_is_lost_and_nobody_has_to_begin_anew() {
     }
     let writers = threads.len();
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let client = Client::new(&format!("http://{address}")).unwrap();
     let (up, is_up) = watch::channel(false);
     let (expect, expected) = watch::channel(Arc::new(Expected::default()));
     let (done, dones) = channel();
     let resumed = Arc::<Resumed>::default();
     for path in WATCHED {
-        let reader =
-            follow(client.clone(), path, is_up.clone(), expected.clone(), done.clone(), resumed.clone());
+        let reader = follow(
+            client.clone(),
+            path,
+            is_up.clone(),
+            expected.clone(),
+            done.clone(),
+            resumed.clone(),
+        );
         runtime.spawn(reader);
     }
     let is_over = Arc::new(AtomicBool::new(false));
@@ -573,7 +613,11 @@ fn nothing_acknowledged_is_lost_and_nobody_has_to_begin_anew() {
         let mut http = Http::new(address);
         world.wait_for_all(writers);
         if is_ephemeral || was_ephemeral {
-            assert_eq!(http.ask("GET", "/live", &[], "").unwrap().status, 404, "what is ephemeral came back");
+            assert_eq!(
+                http.ask("GET", "/live", &[], "").unwrap().status,
+                404,
+                "what is ephemeral came back"
+            );
         }
         for knowledge in &known {
             let is_renaming = is_ephemeral || was_ephemeral;
@@ -590,7 +634,10 @@ fn nothing_acknowledged_is_lost_and_nobody_has_to_begin_anew() {
             let value = pairs["counters"][which.to_string()].as_u64().unwrap_or(0);
             let surely = surely.load(Ordering::Relaxed);
             let perhaps = perhaps.load(Ordering::Relaxed);
-            assert!(surely <= value && value <= surely + perhaps, "{surely} + {perhaps} make {value}");
+            assert!(
+                surely <= value && value <= surely + perhaps,
+                "{surely} + {perhaps} make {value}"
+            );
         }
 
         let states = WATCHED.iter().map(|path| {
@@ -603,7 +650,8 @@ fn nothing_acknowledged_is_lost_and_nobody_has_to_begin_anew() {
             ((*path).to_owned(), state)
         });
         expect.send_replace(Arc::new(Expected { round, states: states.collect() }));
-        let mut missing: Vec<&str> = WATCHED.iter().copied().chain(["a session"; SESSIONS]).collect();
+        let mut missing: Vec<&str> =
+            WATCHED.iter().copied().chain(["a session"; SESSIONS]).collect();
         while !missing.is_empty() {
             let Ok(one) = dones.recv_timeout(PATIENCE) else {
                 panic!("in round {round}, these do not hold what is there: {missing:?}")

@@ -46,7 +46,8 @@ fn serve() -> (Server, String) {
 }
 
 fn next(random: &mut u64) -> u64 {
-    *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *random =
+        random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     *random >> 33
 }
 
@@ -55,7 +56,9 @@ async fn cutting_proxy(listener: TcpListener, server: String, cuts: Arc<AtomicU6
     let mut random = SEED;
     loop {
         let (mut near, _) = listener.accept().await.unwrap();
-        let cut = cuts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |cuts| cuts.checked_sub(1)).is_ok();
+        let cut = cuts
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |cuts| cuts.checked_sub(1))
+            .is_ok();
         // Some cuts come soon, some in the middle of a snapshot, and some after it.
         let budget = match next(&mut random) {
             _ if !cut => u64::MAX,
@@ -85,19 +88,24 @@ async fn write(client: &Client, random: &mut u64) {
         1 => drop(client.put(&member, "null").await.unwrap()),
         2 => drop(client.put(&member, format!("{{\"new\":{n}}}")).await.unwrap()),
         3 => drop(
-            client.merge("/v", format!("{{\"{n}\":{{\"a\":1}},\"{}\":null}}", n % MEMBERS)).await.unwrap(),
+            client
+                .merge("/v", format!("{{\"{n}\":{{\"a\":1}},\"{}\":null}}", n % MEMBERS))
+                .await
+                .unwrap(),
         ),
         4 if n % 40 == 4 => {
             client.delete("/v").await.unwrap();
             client.put("/v", value(random)).await.unwrap();
         }
-        _ => drop(client.merge(&member, format!("{{\"x\":{n},\"deep\":{{\"y\":{n}}}}}")).await.unwrap()),
+        _ => drop(
+            client.merge(&member, format!("{{\"x\":{n},\"deep\":{{\"y\":{n}}}}}")).await.unwrap(),
+        ),
     }
 }
 
 fn value(random: &mut u64) -> String {
-    let members =
-        (0..MEMBERS).map(|n| format!("\"{n}\":{{\"x\":{},\"text\":\"{}\"}}", next(random), "t".repeat(60)));
+    let members = (0..MEMBERS)
+        .map(|n| format!("\"{n}\":{{\"x\":{},\"text\":\"{}\"}}", next(random), "t".repeat(60)));
     format!("{{{}}}", members.collect::<Vec<_>>().join(","))
 }
 
@@ -149,5 +157,8 @@ async fn a_mirror_through_cuts() {
             }
         }
     }
-    assert!(lost >= 8 && parts > 8, "{lost} cuts and {parts} incomplete states are too few to tell anything");
+    assert!(
+        lost >= 8 && parts > 8,
+        "{lost} cuts and {parts} incomplete states are too few to tell anything"
+    );
 }

@@ -44,7 +44,9 @@ struct Size {
 
 fn size() -> Size {
     match std::env::var("HALFPING_CHURN").as_deref() {
-        Ok("full") => Size { sessions: 200, groups: 100, writing: Duration::from_secs(120), links_max: 200 },
+        Ok("full") => {
+            Size { sessions: 200, groups: 100, writing: Duration::from_secs(120), links_max: 200 }
+        }
         _ => Size { sessions: 40, groups: 20, writing: Duration::from_secs(8), links_max: 60 },
     }
 }
@@ -55,7 +57,8 @@ fn after_the_dust_settles_every_mirror_is_right_and_nothing_is_left() {
     let seed = seed();
     let size = size();
     // Small frames and few tombstones, so that every kind of update occurs.
-    let config = "[limits]\nslice_bytes = 2048\ntombstones_per_object = 50\nmembers_per_commit = 1000000\n";
+    let config =
+        "[limits]\nslice_bytes = 2048\ntombstones_per_object = 50\nmembers_per_commit = 1000000\n";
     let server = Halfping::serve("session_churn", config);
     let world = Arc::new(World::new(server.address, &size));
     let (links, sessions) = (server.metric("halfping_links"), server.metric("halfping_sessions"));
@@ -104,7 +107,10 @@ fn after_the_dust_settles_every_mirror_is_right_and_nothing_is_left() {
     println!("after a round of visits: {} KiB; after four more: {} KiB", once >> 10, again >> 10);
     assert!(again < once + (8 << 20), "seed {seed}: from {once} to {again} bytes");
     let allowed = memory_before + (64 << 20);
-    assert!(again < allowed, "seed {seed}: {again} bytes are left; before there were {memory_before}");
+    assert!(
+        again < allowed,
+        "seed {seed}: {again} bytes are left; before there were {memory_before}"
+    );
 }
 
 /// All sessions open, watch all of a group, and close.
@@ -238,7 +244,9 @@ fn value(random: &mut Random) -> Value {
         3 => json!({ "n": n, "null": null }),
         // A value that comes in parts.
         4 => (0..random.below(120)).map(|i| (format!("k{i}"), json!("y".repeat(40)))).collect(),
-        _ => json!({ "n": n, "text": "x".repeat(random.below(80) as usize), "in": { "a": n % 7, "b": [n] } }),
+        _ => {
+            json!({ "n": n, "text": "x".repeat(random.below(80) as usize), "in": { "a": n % 7, "b": [n] } })
+        }
     }
 }
 
@@ -274,7 +282,8 @@ fn write(world: &World, mut random: Random, time: Duration) -> u64 {
                 // A change of one member, so that there is a small update to tell.
                 (Some(Value::Object(members)), 1 | 2) => {
                     let (mut members, value) = (members.clone(), json!(random.below(1_000_000)));
-                    operations.push(json!({ "op": "add", "path": format!("{path}/n"), "value": value }));
+                    operations
+                        .push(json!({ "op": "add", "path": format!("{path}/n"), "value": value }));
                     members.insert("n".to_owned(), value);
                     Some(Value::Object(members))
                 }
@@ -332,7 +341,8 @@ impl Counts {
         self.unwatches += other.unwatches;
         self.compared += other.compared;
         for kind in ["snapshot", "merge", "patch", "gone", "more"] {
-            *self.kinds.entry(kind.to_owned()).or_default() += other.kinds.get(kind).copied().unwrap_or(0);
+            *self.kinds.entry(kind.to_owned()).or_default() +=
+                other.kinds.get(kind).copied().unwrap_or(0);
         }
     }
 
@@ -476,8 +486,8 @@ impl<'a> Churn<'a> {
             0..12 if self.targets.len() < self.links_max => {
                 let count = 1 + self.random.below(10);
                 let targets = (0..count).map(|_| self.target()).collect();
-                let rate =
-                    (self.mirrors.rated && self.random.below(2) == 0).then(|| 1 + self.random.below(20));
+                let rate = (self.mirrors.rated && self.random.below(2) == 0)
+                    .then(|| 1 + self.random.below(20));
                 let (delta, priority) = (self.random.below(8) != 0, self.random.below(4));
                 self.watch(targets, Shape { delta, priority, rate });
             }
@@ -546,8 +556,9 @@ impl<'a> Churn<'a> {
         let mut ids: Vec<u64> = self.targets.keys().copied().filter(open).collect();
         ids.sort_unstable(); // The order of a hash map is not the seed's.
         let count = self.random.below(8).min(ids.len() as u64) as usize;
-        let some: Vec<u64> =
-            (0..count).map(|_| ids.swap_remove(self.random.below(ids.len() as u64) as usize)).collect();
+        let some: Vec<u64> = (0..count)
+            .map(|_| ids.swap_remove(self.random.below(ids.len() as u64) as usize))
+            .collect();
         if some.is_empty() {
             return;
         }
@@ -587,7 +598,8 @@ impl<'a> Churn<'a> {
     fn take(&mut self, message: &Value) {
         if let Some(number) = message.get("ref") {
             assert_eq!(message["status"], 200, "{message}");
-            let ids = self.asked.remove(&number.as_u64().unwrap()).expect("an answer to a question");
+            let ids =
+                self.asked.remove(&number.as_u64().unwrap()).expect("an answer to a question");
             for id in ids {
                 let view = self.mirrors.views.get_mut(&id).unwrap();
                 if view.phase == Phase::Opening {
@@ -619,8 +631,12 @@ impl<'a> Churn<'a> {
     fn check(&mut self, message: &Value) {
         let at = revision(message["rev"].as_str().unwrap());
         self.world.until_noted(at);
-        let told: Vec<u64> =
-            message["set"].as_array().into_iter().flatten().filter_map(|change| change[0].as_u64()).collect();
+        let told: Vec<u64> = message["set"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|change| change[0].as_u64())
+            .collect();
         // The links that were told, and sometimes all: links that are told nothing have to be right
         // too.
         let all = self.random.below(10) == 0;
@@ -649,7 +665,11 @@ impl<'a> Churn<'a> {
             let answer = connection.ask(&format!("GET {}{depth}", target.path()));
             let there = (answer.status == 200).then(|| answer.json());
             (view.value != there).then(|| {
-                format!("link {id} at {} ({shape:?}) shows {:?}, not {there:?}", target.path(), view.value)
+                format!(
+                    "link {id} at {} ({shape:?}) shows {:?}, not {there:?}",
+                    target.path(),
+                    view.value
+                )
             })
         })
     }
@@ -659,7 +679,8 @@ impl Halfping {
     #[track_caller]
     fn metric(&self, name: &str) -> u64 {
         let metrics = Connection::open(self.address).ask("GET /_metrics");
-        let value = metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value =
+            metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.unwrap_or_else(|| panic!("no {name} in {}", metrics.text())).parse().unwrap()
     }
 
@@ -675,7 +696,8 @@ impl Halfping {
 
     /// Memory of the server in bytes, where the system tells.
     fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         kibibytes.unwrap_or_default() * 1024

@@ -45,7 +45,8 @@ fn skip(why: &str) {
 
 fn succeeds(program: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
-    let command = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let command =
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
@@ -59,7 +60,8 @@ impl Mount {
         let path = at.to_str().unwrap();
         // The remains of a run that was killed.
         succeeds("umount", &["-l", path]);
-        if succeeds("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "halfping-test", path]) {
+        if succeeds("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "halfping-test", path])
+        {
             return Some(Mount(at));
         }
         skip(&format!("{test}: no tmpfs can be mounted here; run it as root"));
@@ -169,7 +171,9 @@ impl Load {
             while !over.load(Ordering::Relaxed) {
                 let n = also_told.ephemeral.load(Ordering::Relaxed);
                 match http.ask("PUT", "/live/x", &[], &n.to_string()) {
-                    Ok(answer) if answer.status < 300 => also_told.ephemeral.fetch_add(1, Ordering::Relaxed),
+                    Ok(answer) if answer.status < 300 => {
+                        also_told.ephemeral.fetch_add(1, Ordering::Relaxed)
+                    }
                     Ok(_) => also_told.ephemeral_refused.fetch_add(1, Ordering::Relaxed),
                     Err(_) => return,
                 };
@@ -210,7 +214,8 @@ fn write(address: SocketAddr, number: usize, is_over: &AtomicBool, told: &Told) 
             Ok(answer) => {
                 // PROTOCOL X3
                 assert_eq!(answer.header("retry-after"), Some("1"), "{answer:?}");
-                *told.how.lock().unwrap().entry((answer.status, answer.problem())).or_default() += 1;
+                *told.how.lock().unwrap().entry((answer.status, answer.problem())).or_default() +=
+                    1;
                 told.refused.fetch_add(1, Ordering::Relaxed);
                 if doubted_at.is_none() {
                     all.entry(path.clone()).or_default().1.push(n);
@@ -262,7 +267,8 @@ struct Reader {
 
 impl Reader {
     fn open(address: SocketAddr, path: &str) -> Reader {
-        let mut stream = Stream::open(address, &format!("GET {path}\nAccept: application/x-ndjson"));
+        let mut stream =
+            Stream::open(address, &format!("GET {path}\nAccept: application/x-ndjson"));
         stream.until_synced();
         Reader { stream, frames: 0, last: String::new() }
     }
@@ -455,7 +461,8 @@ fn a_disk_that_is_full_at_the_start_is_told() {
     };
     let empty = || std::fs::remove_file(mount.0.join("filler")).unwrap();
     let is_told = |said: &str| {
-        let is = said.starts_with("error: cannot use the store in ") && said.contains("No space left");
+        let is =
+            said.starts_with("error: cannot use the store in ") && said.contains("No space left");
         assert!(is, "{said}");
     };
     fill();
@@ -505,7 +512,10 @@ fn what_is_durable_does_not_become_ephemeral_by_the_way() {
     std::fs::write(&config, "[regions]\nephemeral = [\"/shop/*\"]\n").unwrap();
     start.config = Some(config);
     let said = start.try_serve().err().expect("it would lose what is there");
-    assert!(said.contains("there is durable state in what is to be ephemeral (values: 1)"), "{said}");
+    assert!(
+        said.contains("there is durable state in what is to be ephemeral (values: 1)"),
+        "{said}"
+    );
     start.config = None;
     let server = start.serve();
     assert_eq!(Http::new(start.address).ask("GET", "/shop/a", &[], "").unwrap().body, b"1");
@@ -565,7 +575,8 @@ fn a_disk_that_becomes_read_only_refuses_writes_until_it_can_be_written() {
 fn a_file_system_that_shuts_down_can_be_mounted_again_under_the_server() {
     let image = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shut_down.ext4");
     std::fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
-    if !succeeds("mkfs.ext4", &["-q", image.to_str().unwrap()]) || !succeeds("python3", &["-c", ""]) {
+    if !succeeds("mkfs.ext4", &["-q", image.to_str().unwrap()]) || !succeeds("python3", &["-c", ""])
+    {
         return skip("shut_down: it needs mkfs.ext4 and python3");
     }
     let Some(mount) = Mount::in_file("shut_down", &image) else { return };

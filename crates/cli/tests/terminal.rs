@@ -27,7 +27,12 @@ fn on_a_terminal(words: &[&str]) -> (Child, File) {
     let name = ptsname(&ours, Vec::new()).unwrap();
     let theirs = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
     let mut command = halfping();
-    command.args(words).stdin(Stdio::null()).stdout(theirs).stderr(Stdio::null()).env("NO_COLOR", "1");
+    command
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(theirs)
+        .stderr(Stdio::null())
+        .env("NO_COLOR", "1");
     (command.spawn().unwrap(), File::from(ours))
 }
 
@@ -39,7 +44,9 @@ fn read_until(terminal: &mut File, text: &str) -> String {
             Ok(0) => break,
             Ok(count) => said.extend_from_slice(&some[..count]),
             // Linux returns this when the other side is closed.
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => break,
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
+                break;
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!("{error}"),
         }
@@ -74,9 +81,13 @@ fn a_value_that_is_shown_on_a_terminal_does_not_command_it() {
         let shown = read_until(&mut terminal, end);
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(shown.contains("\\u009b2J") && shown.contains("\\u202edrowssap"), "{words:?}: {shown:?}");
-        let commands =
-            |c: char| (c.is_control() && c != '\r' && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c);
+        assert!(
+            shown.contains("\\u009b2J") && shown.contains("\\u202edrowssap"),
+            "{words:?}: {shown:?}"
+        );
+        let commands = |c: char| {
+            (c.is_control() && c != '\r' && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c)
+        };
         assert!(!shown.contains(commands), "{words:?}: {shown:?}");
     }
     // Programs get the bytes that the server sends. PROTOCOL V6

@@ -53,7 +53,13 @@ impl Running {
     }
 
     fn signal(&self, name: &str) {
-        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([name, &self.child.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     #[track_caller]
@@ -99,7 +105,8 @@ fn run(args: &[&str], stdin: &[u8]) -> Output {
 #[track_caller]
 fn check(args: &[&str], stdin: &[u8], code: i32, expect: &str) {
     let output = run(args, stdin);
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (stdout, stderr) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{args:?}: {stdout}{stderr}");
     if code == 0 {
         assert_eq!(stdout, expect, "{args:?}");
@@ -157,7 +164,8 @@ fn a_watch_prints_what_changes() {
     let value = format!(r#"{{"a":{{"x":1.0,"y":"{0}"}},"b":{{"y":"{0}"}}}}"#, "y".repeat(200));
     write(&["put", &url, &value]);
     let mut watch = Running::start(&["watch", &url]);
-    let mut lines = watch.stdout().map(|line| line.unwrap().split_once("ms  ").unwrap().1.to_owned());
+    let mut lines =
+        watch.stdout().map(|line| line.unwrap().split_once("ms  ").unwrap().1.to_owned());
     assert_eq!(lines.next().unwrap(), format!("/v  = {value}"));
     write(&["merge", &url, r#"{"a":{"x":1.00},"b":null}"#]);
     assert_eq!(lines.next().unwrap(), "/v/b  removed");
@@ -173,7 +181,8 @@ fn a_watch_of_several_says_which() {
     let (_server, address) = serve();
     let urls = [format!("{address}/a"), format!("{address}/b")];
     let mut watch = Running::start(&["watch", "--json", &urls[0], &urls[1]]);
-    let mut lines = watch.stdout().map(Result::unwrap).filter(|line| !line.contains("\"kind\":\"synced\""));
+    let mut lines =
+        watch.stdout().map(Result::unwrap).filter(|line| !line.contains("\"kind\":\"synced\""));
     let first = [lines.next().unwrap(), lines.next().unwrap()];
     for url in &urls {
         let begins = format!("{{\"url\":\"http://{url}\",\"kind\":\"gone\",");
@@ -182,7 +191,10 @@ fn a_watch_of_several_says_which() {
     write(&["put", &urls[1], "[1.0]"]);
     let line = lines.next().unwrap();
     assert!(
-        line.starts_with(&format!("{{\"url\":\"http://{}\",\"kind\":\"snapshot\",\"rev\":\"", urls[1])),
+        line.starts_with(&format!(
+            "{{\"url\":\"http://{}\",\"kind\":\"snapshot\",\"rev\":\"",
+            urls[1]
+        )),
         "{line}"
     );
     assert!(line.ends_with(",\"value\":[1.0]}"), "{line}");
@@ -218,8 +230,9 @@ fn a_reader_that_goes_away_is_no_error() {
 
 #[test]
 fn a_server_outlives_the_reader_of_its_stderr() {
-    let mut child =
-        halfping(&["serve", "--memory", "--listen", "127.0.0.1:0", "--log", "trace"]).spawn().unwrap();
+    let mut child = halfping(&["serve", "--memory", "--listen", "127.0.0.1:0", "--log", "trace"])
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     let line = lines.find(|line| line.contains("listening on")).unwrap();
     let url = line.trim().rsplit(' ').next().unwrap();
@@ -259,21 +272,24 @@ fn a_recording_is_replayed_digit_for_digit() {
 #[test]
 fn a_recording_stops_at_what_is_refused() {
     let (_server, address) = serve();
-    let recording = b"{\"t\":1,\"path\":\"/a\",\"value\":1}\n{\"t\":2,\"path\":\"/_a\",\"value\":2}\n";
+    let recording =
+        b"{\"t\":1,\"path\":\"/a\",\"value\":1}\n{\"t\":2,\"path\":\"/_a\",\"value\":2}\n";
     let said = format!("error: line 2: the server refused http://{address}/_a: 403 reserved-path");
     check(&["replay", "--to", &address, "-"], recording, 1, &said);
 }
 
 #[test]
 fn the_city_moves() {
-    let (mut demo, address) = server(&["demo", "--memory", "--listen", "127.0.0.1:0", "--vehicles", "50"]);
+    let (mut demo, address) =
+        server(&["demo", "--memory", "--listen", "127.0.0.1:0", "--vehicles", "50"]);
     let line = demo.says("/vehicles/bus-017?watch");
     assert!(line.contains(&format!("curl -N 'http://{address}/vehicles/bus-017?watch'")), "{line}");
     let fleet = run(&["get", &format!("{address}/fleet")], b"");
     assert!(String::from_utf8(fleet.stdout).unwrap().starts_with("{\"vehicles\":50,"));
 
     let mut watch = Running::start(&["watch", "--json", &format!("{address}/vehicles")]);
-    let mut changes = watch.stdout().map(Result::unwrap).filter(|line| line.contains("\"kind\":\"merge\""));
+    let mut changes =
+        watch.stdout().map(Result::unwrap).filter(|line| line.contains("\"kind\":\"merge\""));
     assert!((0..10).all(|_| changes.next().unwrap().contains("\"position\":{")));
     demo.signal("-INT");
     assert_eq!(demo.ends(), 0);
@@ -281,23 +297,28 @@ fn the_city_moves() {
 
 #[test]
 fn the_city_has_a_page_and_as_many_vehicles_as_are_wished() {
-    let (mut demo, address) = server(&["demo", "--memory", "--listen", "127.0.0.1:0", "--vehicles", "50"]);
+    let (mut demo, address) =
+        server(&["demo", "--memory", "--listen", "127.0.0.1:0", "--vehicles", "50"]);
     let line = demo.says("/_demo/");
     assert_eq!(line, format!("open http://{address}/_demo/"));
     let page = http(&address, "GET /_demo/ HTTP/1.1");
     assert!(page.starts_with("HTTP/1.1 200") && page.contains("<!doctype html>"), "{page}");
     assert!(http(&address, "GET /_console HTTP/1.1").contains("\r\nlocation: _console/\r\n"));
     assert!(
-        http(&address, "HEAD /_console/ HTTP/1.1").contains("content-security-policy: default-src 'none'")
+        http(&address, "HEAD /_console/ HTTP/1.1")
+            .contains("content-security-policy: default-src 'none'")
     );
-    assert!(http(&address, "GET /_assets/none.js HTTP/1.1").contains("urn:halfping:problem:not-found"));
+    assert!(
+        http(&address, "GET /_assets/none.js HTTP/1.1").contains("urn:halfping:problem:not-found")
+    );
 
     let about = run(&["get", &format!("{address}/demo")], b"");
     let about: serde_json::Value = serde_json::from_slice(&about.stdout).unwrap();
     assert_eq!((&about["collection"], &about["vehicles"]), (&"/vehicles".into(), &50.into()));
     assert_eq!(about["streets"]["latitudes"].as_array().unwrap().len(), 16);
     // The wished number, the corrected one, and the number of vehicles.
-    for (wish, put_right, vehicles) in [("70", "70", 70), ("\"many\"", "70", 70), ("-1.5", "1", 1)] {
+    for (wish, put_right, vehicles) in [("70", "70", 70), ("\"many\"", "70", 70), ("-1.5", "1", 1)]
+    {
         run(&["put", &format!("{address}/demo/vehicles"), wish], b"");
         until(&format!("{address}/demo/vehicles"), put_right);
         until(&format!("{address}/fleet"), &format!("{{\"vehicles\":{vehicles},"));
@@ -338,7 +359,10 @@ fn a_recording_is_played_again_and_again() {
     let about: serde_json::Value = serde_json::from_slice(&about.stdout).unwrap();
     assert_eq!((&about["title"], &about["credit"]), (&"Air".into(), &"us".into()));
     assert_eq!((&about["collection"], &about["speed"]), (&"/air".into(), &10.0.into()));
-    assert_eq!((&about["bounds"]["north"], &about["vehicles"]), (&46.19.into(), &serde_json::Value::Null));
+    assert_eq!(
+        (&about["bounds"]["north"], &about["vehicles"]),
+        (&46.19.into(), &serde_json::Value::Null)
+    );
     let (a, b) = (format!("{address}/air/a"), format!("{address}/air/b"));
     until(&a, "46.1");
     // The vehicle has sent nothing for long, so it is gone until the recording begins anew.
@@ -383,7 +407,8 @@ fn logs_can_be_json_and_settings_a_file() {
         ),
     )
     .unwrap();
-    let mut server = Running::start(&["serve", "--config", config.to_str().unwrap(), "--log-format", "json"]);
+    let mut server =
+        Running::start(&["serve", "--config", config.to_str().unwrap(), "--log-format", "json"]);
     let line: serde_json::Value = serde_json::from_str(&server.says("kept on disk")).unwrap();
     assert_eq!((line["level"].as_str(), line["data"].as_str()), (Some("INFO"), data.to_str()));
     let line: serde_json::Value = serde_json::from_str(&server.says("listening")).unwrap();
@@ -393,7 +418,9 @@ fn logs_can_be_json_and_settings_a_file() {
     server.signal("-TERM");
     let mut rest = Vec::new();
     for line in server.stderr.by_ref().map_while(Result::ok) {
-        rest.push(serde_json::from_str::<serde_json::Value>(&line).unwrap_or_else(|_| panic!("{line}")));
+        rest.push(
+            serde_json::from_str::<serde_json::Value>(&line).unwrap_or_else(|_| panic!("{line}")),
+        );
     }
     let message = |line: &serde_json::Value| line["message"].as_str().map(str::to_owned);
     let is_stopping = |said: String| said.starts_with("stopping");
@@ -416,7 +443,11 @@ fn the_demo_keeps_its_state_with_the_user_and_out_of_where_it_is_tried() {
     let here = home.join("checkout");
     std::fs::create_dir_all(&here).unwrap();
     let mut command = halfping(&["demo", "--listen", "0", "--vehicles", "1"]);
-    command.current_dir(&here).env("HOME", &home).env_remove("XDG_STATE_HOME").env_remove("HALFPING_DATA");
+    command
+        .current_dir(&here)
+        .env("HOME", &home)
+        .env_remove("XDG_STATE_HOME")
+        .env_remove("HALFPING_DATA");
     let mut child = command.spawn().unwrap();
     let stderr = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut demo = Running { child, stderr };
@@ -434,10 +465,13 @@ fn who_listens_beyond_this_machine_is_told_that_anybody_may_write() {
         let everywhere = ["--memory", "--listen", "0.0.0.0:0"];
         Running::start(&[command, &everywhere].concat()).says(warning);
         let on_loopback = ["--memory", "--listen", "[::ffff:127.0.0.1]:0"];
-        for quiet in [[command, &everywhere, &["--read-only"]].concat(), [command, &on_loopback].concat()] {
+        for quiet in
+            [[command, &everywhere, &["--read-only"]].concat(), [command, &on_loopback].concat()]
+        {
             let mut server = Running::start(&quiet);
             let lines = server.stderr.by_ref().map(Result::unwrap);
-            let before: Vec<String> = lines.take_while(|line| !line.contains("listening on")).collect();
+            let before: Vec<String> =
+                lines.take_while(|line| !line.contains("listening on")).collect();
             assert!(!before.iter().any(|line| line.contains("anybody")), "{quiet:?}: {before:?}");
         }
     }
@@ -494,7 +528,9 @@ fn as_many_connections_are_taken_as_the_system_allows() {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(b"GET /_health HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         let mut first = [0; 12];
-        stream.read_exact(&mut first).unwrap_or_else(|error| panic!("connection {number}: {error}"));
+        stream
+            .read_exact(&mut first)
+            .unwrap_or_else(|error| panic!("connection {number}: {error}"));
         assert_eq!(&first, b"HTTP/1.1 200");
         connections.push(stream);
     }

@@ -31,7 +31,8 @@ fn check_in(environment: &[(&str, &str)], args: &[&str], stdin: &str, code: i32,
     // A command that does not read its input may end before all of it is written.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
     let output = child.wait_with_output().unwrap();
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (stdout, stderr) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{args:?}: {stdout}{stderr}");
     let said = if code == 0 { stdout } else { stderr };
     for expect in expect {
@@ -54,9 +55,10 @@ fn file(name: &str, text: &str) -> String {
 fn help_has_examples_and_exit_codes() {
     check(&["--help"], "", 0, &["Exit codes:", "halfping demo", "replay"]);
     check(&["--version"], "", 0, &["halfping 0."]);
-    for command in
-        ["serve", "demo", "get", "put", "merge", "delete", "watch", "replay", "check", "backup", "restore"]
-    {
+    for command in [
+        "serve", "demo", "get", "put", "merge", "delete", "watch", "replay", "check", "backup",
+        "restore",
+    ] {
         check(&[command, "--help"], "", 0, &["Examples:", &format!("halfping {command}")]);
     }
 }
@@ -65,7 +67,8 @@ fn help_has_examples_and_exit_codes() {
 fn help_says_where_each_command_keeps_its_state_and_what_restore_makes_the_root() {
     check(&["serve", "--help"], "", 0, &["[default: ./halfping-data]"]);
     check(&["demo", "--help"], "", 0, &["[default: $XDG_STATE_HOME/halfping/demo"]);
-    let help = Command::new(env!("CARGO_BIN_EXE_halfping")).args(["demo", "--help"]).output().unwrap();
+    let help =
+        Command::new(env!("CARGO_BIN_EXE_halfping")).args(["demo", "--help"]).output().unwrap();
     assert!(!String::from_utf8_lossy(&help.stdout).contains("./halfping-data"));
     check(&["backup", "--help"], "", 0, &["`restore` makes that resource the root"]);
     check(&["restore", "--help"], "", 0, &["a backup of /orders has the orders at /,"]);
@@ -102,9 +105,24 @@ fn a_wrong_command_line_is_2() {
     check(&["get", "ftp://h"], "", 2, &["expected http:// or https://, not ftp://"]);
     check(&["get", "h:port"], "", 2, &["invalid port number"]);
     check(&["get", "h/a/../b"], "", 2, &["the path `/a/../b` has a `.` or `..` segment"]);
-    check(&["replay", "--to", "h", "--speed", "0", "-"], "", 2, &["expected a positive number, or `max`"]);
-    check(&["replay", "--to", "h", "--loop", "-"], "", 2, &["--loop cannot start stdin again", "hint: "]);
-    check(&["replay", "--to", "h/?a", "-"], "", 2, &["paths cannot follow the query of http://h/?a"]);
+    check(
+        &["replay", "--to", "h", "--speed", "0", "-"],
+        "",
+        2,
+        &["expected a positive number, or `max`"],
+    );
+    check(
+        &["replay", "--to", "h", "--loop", "-"],
+        "",
+        2,
+        &["--loop cannot start stdin again", "hint: "],
+    );
+    check(
+        &["replay", "--to", "h/?a", "-"],
+        "",
+        2,
+        &["paths cannot follow the query of http://h/?a"],
+    );
     check(&["serve", "--listen", "localhost"], "", 2, &["such as 127.0.0.1:7070"]);
     check(&["serve", "--data", "d", "--memory"], "", 2, &["cannot be used with"]);
 }
@@ -158,8 +176,20 @@ fn an_empty_variable_is_as_good_as_none() {
         check_in(&empty, &args, "", 3, &["cannot listen on"]);
     }
     let port = address.rsplit(':').next().unwrap();
-    check_in(&empty, &["serve", "--memory", "--port", port], "", 3, &[&format!("127.0.0.1:{port}")]);
-    check_in(&empty, &["serve", "--memory", "--listen", port], "", 3, &[&format!("127.0.0.1:{port}")]);
+    check_in(
+        &empty,
+        &["serve", "--memory", "--port", port],
+        "",
+        3,
+        &[&format!("127.0.0.1:{port}")],
+    );
+    check_in(
+        &empty,
+        &["serve", "--memory", "--listen", port],
+        "",
+        3,
+        &[&format!("127.0.0.1:{port}")],
+    );
     check_in(&[("HALFPING_LISTEN", port)], &["demo", "--memory"], "", 3, &["cannot listen on"]);
 }
 
@@ -200,8 +230,9 @@ fn no_proxy_is_asked_for_what_is_on_this_machine() {
         let (mut stream, _) = listener.accept().unwrap();
         let mut head = [0; 4096];
         let len = stream.read(&mut head).unwrap();
-        let _ =
-            stream.write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let _ = stream.write_all(
+            b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        );
         String::from_utf8_lossy(&head[..len]).into_owned()
     });
     let environment = [("http_proxy", proxy.as_str()), ("no_proxy", ""), ("NO_PROXY", "")];
@@ -215,8 +246,12 @@ fn a_server_that_is_not_there_is_3() {
     let nowhere = nowhere();
     let said = format!("cannot reach http://{nowhere}: no connection: Connection refused");
     let recording = "{\"t\":1,\"path\":\"/a\",\"value\":1}\n";
-    for args in [&["get", &nowhere][..], &["put", &nowhere, "1"], &["delete", &nowhere], &["watch", &nowhere]]
-    {
+    for args in [
+        &["get", &nowhere][..],
+        &["put", &nowhere, "1"],
+        &["delete", &nowhere],
+        &["watch", &nowhere],
+    ] {
         check(args, "", 3, &[&said, "hint: is a server running there?"]);
     }
     check(&["replay", "--to", &nowhere, "-"], recording, 3, &["error: line 1: ", &said]);
@@ -239,7 +274,12 @@ fn bad_input_is_4() {
     let nowhere = nowhere();
     check(&["put", &nowhere, "hello"], "", 4, &["the value is not JSON", "hint: ", "'\"hello\"'"]);
     check(&["merge", &nowhere, "-"], "{\"a\":", 4, &["the value is not JSON: EOF while parsing"]);
-    check(&["replay", "--to", &nowhere, "no-such-file"], "", 4, &["cannot read no-such-file: No such file"]);
+    check(
+        &["replay", "--to", &nowhere, "no-such-file"],
+        "",
+        4,
+        &["cannot read no-such-file: No such file"],
+    );
     check(&["replay", "--to", &nowhere, "-"], "", 4, &["-: nothing to replay"]);
     check(
         &["replay", "--to", &nowhere, "-"],
@@ -247,13 +287,21 @@ fn bad_input_is_4() {
         4,
         &["-: line 3: column 7: missing field `path`"],
     );
-    check(&["serve", "--config", "no-such-file"], "", 4, &["cannot read no-such-file: No such file"]);
+    check(
+        &["serve", "--config", "no-such-file"],
+        "",
+        4,
+        &["cannot read no-such-file: No such file"],
+    );
     let config = file("wrong.toml", "listen = \"127.0.0.1:0\"\n\n[cors]\norigin = []\n");
     check(
         &["serve", "--config", &config],
         "",
         4,
-        &["wrong.toml: line 4 (`origin = []`): unknown setting `origin`", "hint: did you mean `origins`?"],
+        &[
+            "wrong.toml: line 4 (`origin = []`): unknown setting `origin`",
+            "hint: did you mean `origins`?",
+        ],
     );
     let config = file("yes.toml", "# who may write\nread_only = yes\n");
     check(

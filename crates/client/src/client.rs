@@ -8,7 +8,9 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH, LOCATION,
 use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
-use crate::error::{BaseError, NetworkFault, NoAnswer, PathError, PeerFault, Refusal, RequestError};
+use crate::error::{
+    BaseError, NetworkFault, NoAnswer, PathError, PeerFault, Refusal, RequestError,
+};
 use crate::frame::{Cursor, Problem};
 use crate::tls;
 
@@ -55,8 +57,10 @@ impl Client {
     /// Makes a client of the API at `base`, such as `http://127.0.0.1:7070`; it may be mounted
     /// below a path. No connection is made yet.
     pub fn new(base: &str) -> Result<Client, BaseError> {
-        let url = Url::parse(base)
-            .map_err(|error| BaseError::NotAUrl { base: base.to_owned(), why: error.to_string() })?;
+        let url = Url::parse(base).map_err(|error| BaseError::NotAUrl {
+            base: base.to_owned(),
+            why: error.to_string(),
+        })?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(BaseError::NotHttp { base: base.to_owned() });
         }
@@ -85,15 +89,19 @@ impl Client {
     /// Reads the resource at `path`, which is written as in a URL and may have a query
     /// (`/fleet?depth=1`).
     pub async fn get(&self, path: &str) -> Result<Reading, RequestError> {
-        let request =
-            self.http.get(self.url(path)?).header(ACCEPT, "application/json").timeout(REQUEST_WAIT_MAX);
+        let request = self
+            .http
+            .get(self.url(path)?)
+            .header(ACCEPT, "application/json")
+            .timeout(REQUEST_WAIT_MAX);
         let answer = send(request).await?;
         let content_type = content_type(answer.headers());
         if content_type != "application/json" {
             return Err(PeerFault::NotJson { content_type: content_type.to_owned() }.into());
         }
         let cursor = cursor(answer.headers());
-        let json = String::from_utf8(body(answer, BODY_BYTES_MAX).await?).map_err(|_| PeerFault::NotText)?;
+        let json = String::from_utf8(body(answer, BODY_BYTES_MAX).await?)
+            .map_err(|_| PeerFault::NotText)?;
         Ok(Reading { json, cursor })
     }
 
@@ -132,7 +140,11 @@ impl Client {
 
     /// Removes the resource if it has not changed since the state of `cursor`. Else the server
     /// refuses with `precondition-failed`.
-    pub async fn delete_if_match(&self, path: &str, cursor: &Cursor) -> Result<Written, RequestError> {
+    pub async fn delete_if_match(
+        &self,
+        path: &str,
+        cursor: &Cursor,
+    ) -> Result<Written, RequestError> {
         let condition = format!("\"{cursor}\"");
         self.write(self.request(Method::DELETE, path)?.header(IF_MATCH, condition), None).await
     }
@@ -150,8 +162,10 @@ impl Client {
             request = request.header(CONTENT_TYPE, content_type).body(bytes);
         }
         let answer = send(request).await?;
-        let written =
-            Written { created: answer.status() == StatusCode::CREATED, cursor: cursor(answer.headers()) };
+        let written = Written {
+            created: answer.status() == StatusCode::CREATED,
+            cursor: cursor(answer.headers()),
+        };
         let is_ours = written.cursor.is_some();
         // A connection returns to the pool once its answer was read to the end and its own task has
         // run. Without that, the next write may find no idle connection and open another.
@@ -222,14 +236,16 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Response, NoAnswer> 
         return Err(NoAnswer::PeerFault(PeerFault::Redirect { status: status.as_u16(), location }));
     }
     // `Retry-After` can also be a date. This client has no calendar, so it then asks for no wait.
-    let retry_after =
-        header(RETRY_AFTER).and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
+    let retry_after = header(RETRY_AFTER)
+        .and_then(|seconds| seconds.trim().parse().ok())
+        .map(Duration::from_secs);
     // The status is the answer, also when the body cannot be read.
     let problem = body(answer, PROBLEM_BYTES_MAX).await.ok();
-    let problem = problem.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_else(|| Problem {
-        title: status.canonical_reason().map(str::to_owned),
-        ..Problem::default()
-    });
+    let problem =
+        problem.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_else(|| Problem {
+            title: status.canonical_reason().map(str::to_owned),
+            ..Problem::default()
+        });
     Err(NoAnswer::Refused(Refusal { status: status.as_u16(), problem, retry_after }))
 }
 
@@ -246,8 +262,10 @@ async fn body(mut answer: Response, max: usize) -> Result<Vec<u8>, RequestError>
 
 /// The media type, without its parameters.
 fn content_type(headers: &HeaderMap) -> &str {
-    let text =
-        headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("nothing that it names");
+    let text = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("nothing that it names");
     text.split(';').next().unwrap_or_default().trim()
 }
 
@@ -276,7 +294,11 @@ mod tests {
         check("http://h:1", "/a/.\t./b", "http://h:1/a/.%09./b");
         check("http://h:1", "a", "the path `a` does not begin with `/`");
         check("http://h:1", "/a/%2E./b", "the path `/a/%2E./b` has a `.` or `..` segment");
-        check("http://h:1", "/a#b", "the path `/a#b` has a `#`; as part of a name it is written %23");
+        check(
+            "http://h:1",
+            "/a#b",
+            "the path `/a#b` has a `#`; as part of a name it is written %23",
+        );
     }
 
     #[test]

@@ -141,7 +141,11 @@ impl Watch {
                 State::Waiting { until } => {
                     sleep_until(*until).await;
                     let since = self.machine.cursor().cloned();
-                    let answer = Box::pin(connect(self.client.clone(), self.request_url(), self.silence_max));
+                    let answer = Box::pin(connect(
+                        self.client.clone(),
+                        self.request_url(),
+                        self.silence_max,
+                    ));
                     self.state = State::Connecting { since, answer };
                 }
                 State::Connecting { since, answer } => match answer.await {
@@ -205,7 +209,10 @@ impl Watch {
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").field("url", &self.url.as_str()).field("cursor", &self.cursor()).finish()
+        f.debug_struct("Watch")
+            .field("url", &self.url.as_str())
+            .field("cursor", &self.cursor())
+            .finish()
     }
 }
 
@@ -215,16 +222,23 @@ async fn connect(client: Client, url: Url, silence_max: Duration) -> Result<Resp
     let answer = match timeout_at(Instant::now() + silence_max, send(request)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(NoAnswer::Network(fault))) => return Err(Failure::ForNow(Lost::Network(fault))),
-        Ok(Err(NoAnswer::Refused(no))) if no.may_pass() => return Err(Failure::ForNow(Lost::Refused(no))),
+        Ok(Err(NoAnswer::Refused(no))) if no.may_pass() => {
+            return Err(Failure::ForNow(Lost::Refused(no)));
+        }
         Ok(Err(NoAnswer::Refused(no))) => return Err(Failure::ForGood(no.into())),
         Ok(Err(NoAnswer::PeerFault(fault))) => return Err(Failure::ForGood(fault.into())),
         Err(_) => return Err(Failure::ForNow(Lost::Silent(silence_max))),
     };
-    let content_type =
-        answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no type");
+    let content_type = answer
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("no type");
     match content_type.split(';').next().unwrap_or_default().trim() {
         "application/x-ndjson" | "application/jsonl" => Ok(answer),
-        other => Err(Failure::ForGood(PeerFault::NotAStream { content_type: other.to_owned() }.into())),
+        other => {
+            Err(Failure::ForGood(PeerFault::NotAStream { content_type: other.to_owned() }.into()))
+        }
     }
 }
 
@@ -298,7 +312,9 @@ mod tests {
                 Ok(Event::Lost { why: Lost::Network(_), retry_in }) => {
                     format!("lost for {} s: (network)", retry_in.as_secs())
                 }
-                Ok(Event::Lost { why, retry_in }) => format!("lost for {} s: {why}", retry_in.as_secs()),
+                Ok(Event::Lost { why, retry_in }) => {
+                    format!("lost for {} s: {why}", retry_in.as_secs())
+                }
                 Err(error) => format!("ended: {error}"),
             });
         }
@@ -373,14 +389,20 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_ends_it() {
         let body = "{\"type\":\"urn:halfping:problem:bad-path\",\"detail\":\"empty segment\"}";
-        let answer = format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        check(&[answer], &["GET /a", "ended: 400 bad-path: empty segment", "ended: the watch has ended"])
-            .await;
+        let answer =
+            format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        check(
+            &[answer],
+            &["GET /a", "ended: 400 bad-path: empty segment", "ended: the watch has ended"],
+        )
+        .await;
     }
 
     #[tokio::test]
     async fn a_busy_server_is_asked_again_when_it_says() {
-        let busy = |status: &str| format!("HTTP/1.1 {status}\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n");
+        let busy = |status: &str| {
+            format!("HTTP/1.1 {status}\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n")
+        };
         check(
             &[busy("503 Service Unavailable"), busy("429 Too Many Requests")],
             &[
@@ -402,7 +424,8 @@ mod tests {
         )
         .await;
         let moved = "HTTP/1.1 301 Moved\r\nlocation: https://b/\r\ncontent-length: 0\r\n\r\n";
-        check(&[moved.to_owned()], &["GET /a", "ended: the server redirects (301) to https://b/"]).await;
+        check(&[moved.to_owned()], &["GET /a", "ended: the server redirects (301) to https://b/"])
+            .await;
         check(&[stream("{}\n")],
             &[
                 "GET /a",
@@ -419,7 +442,9 @@ mod tests {
         let base = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
         let mut watch = Client::new(&base).unwrap().watch("/a", WatchOptions::default()).unwrap();
-        let Ok(Event::Lost { why: Lost::Network(fault), .. }) = watch.next().await else { panic!("no loss") };
+        let Ok(Event::Lost { why: Lost::Network(fault), .. }) = watch.next().await else {
+            panic!("no loss")
+        };
         assert!(fault.is_connect());
         assert!(fault.to_string().starts_with("no connection: Connection refused"), "{fault}");
     }
@@ -427,10 +452,17 @@ mod tests {
     #[tokio::test]
     async fn options_win_over_the_query() {
         let client = Client::new("http://h").unwrap();
-        let options =
-            WatchOptions { rate: Some(0.5), depth: Some(2), whole: true, since: Some("e.9".into()) };
+        let options = WatchOptions {
+            rate: Some(0.5),
+            depth: Some(2),
+            whole: true,
+            since: Some("e.9".into()),
+        };
         let watch = client.watch("/a?rate=7&watch&since=e.1", options).unwrap();
-        assert_eq!(watch.request_url().as_str(), "http://h/a?watch&rate=0.5&depth=2&delta=false&since=e.9");
+        assert_eq!(
+            watch.request_url().as_str(),
+            "http://h/a?watch&rate=0.5&depth=2&delta=false&since=e.9"
+        );
         let watch = client.watch("/a?since=e.1", WatchOptions::default()).unwrap();
         assert_eq!(watch.request_url().as_str(), "http://h/a?since=e.1");
     }

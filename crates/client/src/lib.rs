@@ -42,7 +42,9 @@ mod tls;
 
 pub use client::{BODY_BYTES_MAX, Client, Reading, Written};
 pub use driver::{Event, Lost, Watch, WatchOptions};
-pub use error::{BaseError, Family, NetworkFault, PathError, PeerFault, Refusal, RequestError, WatchError};
+pub use error::{
+    BaseError, Family, NetworkFault, PathError, PeerFault, Refusal, RequestError, WatchError,
+};
 pub use frame::{Cursor, Frame, Kind, Problem};
 pub use machine::{FrameError, LINE_BYTES_MAX, Machine};
 pub use mirror::{Mirror, MirrorError};

@@ -92,9 +92,14 @@ impl Machine {
 
     fn try_next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         loop {
-            let Some(end) = self.line[self.searched..].iter().position(|byte| *byte == b'\n') else {
+            let Some(end) = self.line[self.searched..].iter().position(|byte| *byte == b'\n')
+            else {
                 self.searched = self.line.len();
-                return if self.searched > LINE_BYTES_MAX { Err(FrameError::LineTooLong) } else { Ok(None) };
+                return if self.searched > LINE_BYTES_MAX {
+                    Err(FrameError::LineTooLong)
+                } else {
+                    Ok(None)
+                };
             };
             let end = self.searched + end;
             let parsed = parse(self.line[..end].trim_ascii());
@@ -167,7 +172,9 @@ fn parse(line: &[u8]) -> Result<Option<Frame>, FrameError> {
     };
     let frame: Frame = serde_json::from_slice(line).map_err(|error| refuse(error.to_string()))?;
     match frame.kind {
-        Kind::Snapshot | Kind::Merge | Kind::Patch if frame.value.is_none() => Err(refuse("no value".into())),
+        Kind::Snapshot | Kind::Merge | Kind::Patch if frame.value.is_none() => {
+            Err(refuse("no value".into()))
+        }
         Kind::Error if frame.problem.is_none() => Err(refuse("no problem".into())),
         _ => Ok(Some(frame)),
     }
@@ -201,7 +208,9 @@ mod tests {
                     Ok(Some(frame)) => {
                         let rev = frame.rev.as_ref().map_or("-", Cursor::as_str);
                         let value = frame.value.as_ref().map_or("", |value| value.get());
-                        seen.push(format!("{:?} {rev} {value}", frame.kind).trim_end().to_lowercase());
+                        seen.push(
+                            format!("{:?} {rev} {value}", frame.kind).trim_end().to_lowercase(),
+                        );
                     }
                     Ok(None) => break,
                     Err(error) => {
@@ -306,7 +315,10 @@ mod tests {
             frame("snapshot", "e.2", ",\"synced\":true"),
             frame("snapshot", "e.3", ""),
         ];
-        check(&[&one, &two, &three], &["snapshot e.1 1", "snapshot e.2 1", "snapshot e.3 1", "since e.2"]);
+        check(
+            &[&one, &two, &three],
+            &["snapshot e.1 1", "snapshot e.2 1", "snapshot e.3 1", "since e.2"],
+        );
         check(
             &[&one, "{\"kind\":\"synced\",\"rev\":\"e.1\"}\n"],
             &["snapshot e.1 1", "synced e.1", "since e.1"],
@@ -318,7 +330,10 @@ mod tests {
         let not_a_frame = "the server sent a line that is not a frame";
         check(
             &["{\"kind\":\"merge\",\"rev\":\"e.1\"}\n"],
-            &[&format!("{not_a_frame} (no value): {{\"kind\":\"merge\",\"rev\":\"e.1\"}}"), "since -"],
+            &[
+                &format!("{not_a_frame} (no value): {{\"kind\":\"merge\",\"rev\":\"e.1\"}}"),
+                "since -",
+            ],
         );
         check(
             &["{\"kind\":\"error\"}\n"],

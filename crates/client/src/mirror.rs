@@ -80,7 +80,9 @@ impl Mirror {
 /// Applies an operation to a value that may be ahead of the state that the patch starts from (S7).
 /// The target of a `remove` may be gone already, and that of a `replace` may be gone for now.
 fn apply_leniently(value: &mut Value, operation: PatchOperation) -> Result<(), MirrorError> {
-    let Err(error) = json_patch::patch(value, std::slice::from_ref(&operation)) else { return Ok(()) };
+    let Err(error) = json_patch::patch(value, std::slice::from_ref(&operation)) else {
+        return Ok(());
+    };
     match operation {
         PatchOperation::Remove(_) => Ok(()),
         PatchOperation::Replace(replace) => {
@@ -131,10 +133,16 @@ mod tests {
         check(&[("gone", "e.1", ""), ("synced", "e.1", "")], "absent");
         check(&[("snapshot", "e.1", "null")], "null");
         check(
-            &[("snapshot", "e.1", "{\"a\":1,\"b\":2}"), ("merge", "e.2", "{\"a\":null,\"c\":{\"d\":3}}")],
+            &[
+                ("snapshot", "e.1", "{\"a\":1,\"b\":2}"),
+                ("merge", "e.2", "{\"a\":null,\"c\":{\"d\":3}}"),
+            ],
             "{\"b\":2,\"c\":{\"d\":3}}",
         );
-        check(&[("snapshot", "e.1", "{\"a\":1}"), ("gone", "e.2", ""), ("snapshot", "e.3", "7")], "7");
+        check(
+            &[("snapshot", "e.1", "{\"a\":1}"), ("gone", "e.2", ""), ("snapshot", "e.3", "7")],
+            "7",
+        );
         check(&[("gone", "e.1", ""), ("merge", "e.2", "{\"a\":1}")], "{\"a\":1}");
         check(&[("snapshot", "e.1", "[1]"), ("merge", "e.2", "{\"a\":1}")], "{\"a\":1}");
     }
@@ -150,7 +158,10 @@ mod tests {
     #[test]
     fn patches_fit_a_state_that_is_ahead() {
         let base = ("snapshot", "e.2", "{\"keep\":1}");
-        check(&[base, ("patch", "e.3", "[{\"op\":\"remove\",\"path\":\"/gone/deep\"}]")], "{\"keep\":1}");
+        check(
+            &[base, ("patch", "e.3", "[{\"op\":\"remove\",\"path\":\"/gone/deep\"}]")],
+            "{\"keep\":1}",
+        );
         check(
             &[base, ("patch", "e.3", "[{\"op\":\"replace\",\"path\":\"/back\",\"value\":2}]")],
             "{\"back\":2,\"keep\":1}",
@@ -169,7 +180,9 @@ mod tests {
     #[test]
     fn the_cursor_is_that_of_the_last_whole_state() {
         let mut mirror = Mirror::new();
-        for line in [r#"{"kind":"snapshot","rev":"e.1","value":{}}"#, r#"{"kind":"merge","value":{"a":1}}"#] {
+        for line in
+            [r#"{"kind":"snapshot","rev":"e.1","value":{}}"#, r#"{"kind":"merge","value":{"a":1}}"#]
+        {
             mirror.apply(&serde_json::from_str(line).unwrap()).unwrap();
         }
         assert_eq!(mirror.cursor().map(Cursor::as_str), Some("e.1"));

@@ -13,8 +13,8 @@ use rustls_platform_verifier::Verifier;
 /// where there are none.
 pub(crate) fn config(scheme: &str) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
-    let config =
-        ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
     let config = if scheme == "https" {
         config.dangerous().with_custom_certificate_verifier(Arc::new(Verifier::new(provider)?))
     } else {

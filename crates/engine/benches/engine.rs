@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use halfping_engine::{
-    Action, Condition, Cursor, Engine, Epoch, Json, Limits, Path, Revision, SessionId, Submitted, Tick,
-    Timestamp, Watch, Write,
+    Action, Condition, Cursor, Engine, Epoch, Json, Limits, Path, Revision, SessionId, Submitted,
+    Tick, Timestamp, Watch, Write,
 };
 
 /// Documents that follow one another at one path; enough of them that no cached result is left when
@@ -178,19 +178,23 @@ fn marking(c: &mut Criterion) {
     let writes = versions(at);
     for links in [1, READERS] {
         group.throughput(Throughput::Elements(links as u64));
-        group.bench_function(BenchmarkId::new("commit, idle links of as many sessions", links), |b| {
-            let mut engine = engine();
-            let sessions: Vec<SessionId> = (0..links).map(|_| reader(&mut engine, at)).collect();
-            let mut turns = writes.iter().cycle();
-            b.iter_custom(|rounds| {
-                timed(
-                    rounds,
-                    &mut engine,
-                    |engine| drain_all(engine, &sessions),
-                    |engine| commit(engine, turns.next().expect("endless")),
-                )
-            });
-        });
+        group.bench_function(
+            BenchmarkId::new("commit, idle links of as many sessions", links),
+            |b| {
+                let mut engine = engine();
+                let sessions: Vec<SessionId> =
+                    (0..links).map(|_| reader(&mut engine, at)).collect();
+                let mut turns = writes.iter().cycle();
+                b.iter_custom(|rounds| {
+                    timed(
+                        rounds,
+                        &mut engine,
+                        |engine| drain_all(engine, &sessions),
+                        |engine| commit(engine, turns.next().expect("endless")),
+                    )
+                });
+            },
+        );
     }
     group.throughput(Throughput::Elements(READERS as u64));
     group.bench_function(BenchmarkId::new("commit, idle links of one session", READERS), |b| {
@@ -235,7 +239,10 @@ fn deltas(c: &mut Criterion) {
             .map(|v| {
                 (0..objects)
                     .map(|object| {
-                        put(&format!("/wide/{object}/member-{:05}", v % members), &format!("{}", v + 1))
+                        put(
+                            &format!("/wide/{object}/member-{:05}", v % members),
+                            &format!("{}", v + 1),
+                        )
                     })
                     .collect()
             })
@@ -277,13 +284,15 @@ fn snapshots(c: &mut Criterion) {
     commit(&mut engine, &[put("/wide", &wide(MANY))]);
     for (name, at) in [("read, 10 members", "/document"), ("read, 10,000 members", "/wide")] {
         let at = path(at);
-        let len = engine.read(&at, u32::MAX).expect("small enough").value.expect("it is there").len();
+        let len =
+            engine.read(&at, u32::MAX).expect("small enough").value.expect("it is there").len();
         group.throughput(Throughput::Bytes(len as u64));
         group.bench_function(name, |b| b.iter(|| engine.read(black_box(&at), u32::MAX)));
     }
-    for (name, at) in
-        [("first sight, 10 members", "/document"), ("first sight in slices, 10,000 members", "/wide")]
-    {
+    for (name, at) in [
+        ("first sight, 10 members", "/document"),
+        ("first sight in slices, 10,000 members", "/wide"),
+    ] {
         let watch = Watch::new(path(at));
         let session = reader(&mut engine, at);
         group.throughput(Throughput::Bytes(drain(&mut engine, session) as u64));
@@ -313,7 +322,10 @@ fn resuming(c: &mut Criterion) {
         let since = engine.revision();
         for round in 0..1000 {
             let member = (round % touched) * (MANY / touched);
-            commit(&mut engine, &[put(&format!("/wide/member-{member:05}"), &format!("\"new {round}\""))]);
+            commit(
+                &mut engine,
+                &[put(&format!("/wide/member-{member:05}"), &format!("\"new {round}\""))],
+            );
         }
         let since: Option<Cursor> = Some(engine.cursor(since));
         let watch = Watch { since, ..Watch::new(path("/wide")) };
@@ -327,9 +339,12 @@ fn resuming(c: &mut Criterion) {
             bytes
         };
         group.throughput(Throughput::Bytes(resume() as u64));
-        group.bench_function(format!("1,000 commits missed, {touched} of 10,000 members touched"), |b| {
-            b.iter(&mut resume);
-        });
+        group.bench_function(
+            format!("1,000 commits missed, {touched} of 10,000 members touched"),
+            |b| {
+                b.iter(&mut resume);
+            },
+        );
     }
     group.finish();
 }

@@ -14,8 +14,8 @@
 use std::time::Duration;
 
 use halfping_engine::{
-    Action, Condition, Cursor, Engine, Epoch, Json, Limits, Patch, Path, Revision, SessionId, Submitted,
-    Tick, Timestamp, Watch, Write,
+    Action, Condition, Cursor, Engine, Epoch, Json, Limits, Patch, Path, Revision, SessionId,
+    Submitted, Tick, Timestamp, Watch, Write,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -78,7 +78,12 @@ fn write(at: &str, action: Action) -> Vec<Write> {
 }
 
 /// Runs `act`, then all the work that it leaves.
-fn measure(scenario: &str, what: &str, engine: &mut Engine, act: impl FnOnce(&mut Engine) -> String) {
+fn measure(
+    scenario: &str,
+    what: &str,
+    engine: &mut Engine,
+    act: impl FnOnce(&mut Engine) -> String,
+) {
     let begun = busy();
     let outcome = act(engine);
     let mut longest = busy() - begun;
@@ -139,12 +144,16 @@ fn heads(name: &str) {
         format!("{:?}", engine.metadata(&path("/f")).len)
     });
     measure(name, &format!("GET ?depth=40 of {} MB", len >> 20), &mut engine, |engine| {
-        engine.read(&path("/f"), 40).map_or_else(|e| e.to_string(), |r| format!("{}", r.value.unwrap().len()))
+        engine
+            .read(&path("/f"), 40)
+            .map_or_else(|e| e.to_string(), |r| format!("{}", r.value.unwrap().len()))
     });
     fill(&mut engine, "/g", 50_000, |i| format!("{{\"a\":{i},\"b\":\"{}\"}}", "x".repeat(1400)));
     let len = engine.stats().tree_bytes;
     measure(name, &format!("GET /?depth=40 of {} MB", len >> 20), &mut engine, |engine| {
-        engine.read(&path("/"), 40).map_or_else(|e| e.to_string(), |r| format!("{}", r.value.unwrap().len()))
+        engine
+            .read(&path("/"), 40)
+            .map_or_else(|e| e.to_string(), |r| format!("{}", r.value.unwrap().len()))
     });
 }
 
@@ -161,7 +170,8 @@ fn patches(name: &str) {
             "/s",
             format!(
                 "[{}]",
-                vec![r#"{"op":"remove","path":""},{"op":"add","path":"","value":{}}"#; 60_000].join(",")
+                vec![r#"{"op":"remove","path":""},{"op":"add","path":"","value":{}}"#; 60_000]
+                    .join(",")
             ),
         ),
     ] {
@@ -178,18 +188,30 @@ fn patches(name: &str) {
         (
             "tests",
             many(
-                &|i| format!(r#"{{"op":"test","path":"/s/k{}","value":{}}}"#, i + 200_000, i + 200_000),
+                &|i| {
+                    format!(
+                        r#"{{"op":"test","path":"/s/k{}","value":{}}}"#,
+                        i + 200_000,
+                        i + 200_000
+                    )
+                },
                 80_000,
             ),
         ),
-        ("moves", many(&|i| format!(r#"{{"op":"move","from":"/f/k{i}","path":"/n/f{i}"}}"#), 60_000)),
+        (
+            "moves",
+            many(&|i| format!(r#"{{"op":"move","from":"/f/k{i}","path":"/n/f{i}"}}"#), 60_000),
+        ),
     ];
     engine.commit(&write("/n", Action::Put(json("{}"))), Timestamp(0)).unwrap();
     for (what, text) in texts {
         for n in [1000, usize::MAX] {
             let part = match n {
                 usize::MAX => text.clone(),
-                n => format!("{}]", text.match_indices("},{").nth(n).map(|(i, _)| &text[..=i]).unwrap()),
+                n => format!(
+                    "{}]",
+                    text.match_indices("},{").nth(n).map(|(i, _)| &text[..=i]).unwrap()
+                ),
             };
             let action = Action::Patch(patch(&part));
             let what = format!("{} kB of {what}", part.len() >> 10);
@@ -218,7 +240,9 @@ fn appends(name: &str) {
 
 fn emptied(name: &str) {
     for (what, durable) in [("in memory", false), ("durable", true)] {
-        for action in ["PUT {}", "PUT 1", "DELETE", "PUT of 1,000 of them", "merge of null", "patch"] {
+        for action in
+            ["PUT {}", "PUT 1", "DELETE", "PUT of 1,000 of them", "merge of null", "patch"]
+        {
             let mut engine = engine();
             fill(&mut engine, "/f/g", 1_000_000, |i| i.to_string());
             let some: Vec<String> = (0..1000).map(|i| format!("\"k{i}\":{i}")).collect();
@@ -227,7 +251,10 @@ fn emptied(name: &str) {
                 "PUT 1" => write("/f/g", Action::Put(json("1"))),
                 "DELETE" => write("/f", Action::Delete),
                 "merge of null" => write("/", Action::Merge(json(r#"{"f":{"g":null}}"#))),
-                "patch" => write("/", Action::Patch(patch(r#"[{"op":"replace","path":"/f/g","value":{}}]"#))),
+                "patch" => write(
+                    "/",
+                    Action::Patch(patch(r#"[{"op":"replace","path":"/f/g","value":{}}]"#)),
+                ),
                 _ => write("/f/g", Action::Put(json(&format!("{{{}}}", some.join(","))))),
             };
             let what = format!("{action}, over a million members, {what}");
@@ -317,7 +344,9 @@ fn singles(name: &str) {
     for i in 0..999_999 {
         timed(&mut engine, &write(&format!("/f/name-{i}"), Action::Delete));
     }
-    println!("{name:>8}  a million members come and go: worst {worst:?}; over 1, 5, 20 ms: {over:?}");
+    println!(
+        "{name:>8}  a million members come and go: worst {worst:?}; over 1, 5, 20 ms: {over:?}"
+    );
 }
 
 /// Pulls a session until it has nothing more to send. As in a server, each pull ends after a number
@@ -343,7 +372,9 @@ fn pull(name: &str, what: &str, engine: &mut Engine, session: SessionId, now: Ti
             break;
         }
     }
-    println!("{name:>8}  {what:<52} {longest:>9.2?}, {all:>9.2?} in {pulls} pulls, {frames} frames");
+    println!(
+        "{name:>8}  {what:<52} {longest:>9.2?}, {all:>9.2?} in {pulls} pulls, {frames} frames"
+    );
 }
 
 /// Readers that resume on an object of which few members were written very often.
@@ -369,11 +400,17 @@ fn rewrites(name: &str) {
             engine.watch(session, tag, &Watch { since, depth: 1, ..Watch::new(path("/f")) });
         }
         engine.take_woken();
-        pull(name, &format!("2,000 readers that come back, {hot} members"), &mut engine, session, Tick(0));
+        pull(
+            name,
+            &format!("2,000 readers that come back, {hot} members"),
+            &mut engine,
+            session,
+            Tick(0),
+        );
     }
 }
 
-/// A reader that was told of an object which another, large one has replaced.
+/// A reader of an object that another, large object has replaced.
 fn returns(name: &str) {
     let mut engine = engine();
     fill(&mut engine, "/f/g", 1000, |i| i.to_string());
@@ -408,7 +445,8 @@ fn due(name: &str) {
 fn queue(name: &str) {
     let mut engine = engine();
     let merge = |i: usize| {
-        let members: Vec<String> = (0..16_000).map(|n| format!("\"n{}\":{i}", n + i * 16_000)).collect();
+        let members: Vec<String> =
+            (0..16_000).map(|n| format!("\"n{}\":{i}", n + i * 16_000)).collect();
         write("/f", Action::Merge(json(&format!("{{{}}}", members.join(",")))))
     };
     let longest = |what: &str, took: &[Duration]| {
@@ -422,12 +460,17 @@ fn queue(name: &str) {
     let submit = |engine: &mut Engine, writes: &[usize]| -> Vec<Duration> {
         let writes = writes.iter().map(|i| merge(*i));
         let submit = |write: Vec<Write>| {
-            timed(engine, &mut |engine| assert_eq!(engine.submit(&write, Timestamp(0)), Submitted::Waits))
+            timed(engine, &mut |engine| {
+                assert_eq!(engine.submit(&write, Timestamp(0)), Submitted::Waits);
+            })
         };
         writes.map(submit).collect()
     };
     submit(&mut engine, &(0..24).collect::<Vec<_>>());
-    longest("24 large commits are taken", &[timed(&mut engine, &mut |engine| drop(engine.take_batch()))]);
+    longest(
+        "24 large commits are taken",
+        &[timed(&mut engine, &mut |engine| drop(engine.take_batch()))],
+    );
     longest("24 more get in line", &submit(&mut engine, &(24..48).collect::<Vec<_>>()));
     let mut settled = Vec::new();
     loop {
@@ -454,7 +497,11 @@ fn rows(name: &str) {
     }
     let begun = busy();
     let checkpoint = engine.checkpoint();
-    println!("{name:>8}  {:<52} {:>9.2?}", format!("{} rows of 4 kB", checkpoint.rows.len()), busy() - begun);
+    println!(
+        "{name:>8}  {:<52} {:>9.2?}",
+        format!("{} rows of 4 kB", checkpoint.rows.len()),
+        busy() - begun
+    );
 }
 
 /// Shared frames that are kept, when there are too many.

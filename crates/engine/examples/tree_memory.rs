@@ -54,7 +54,12 @@ fn measure(file: &str) -> Result<(), Box<dyn std::error::Error>> {
     let row = |name: &str, bytes: usize| {
         println!("{name:<22} {bytes:>10} bytes {:>6.2} x", bytes as f64 / stats.tree_bytes as f64);
     };
-    println!("{} updates; {} names, {} tombstones", stats.revision.0 - 1, stats.names, stats.tombstones);
+    println!(
+        "{} updates; {} names, {} tombstones",
+        stats.revision.0 - 1,
+        stats.names,
+        stats.tombstones
+    );
     row("tree as JSON text", stats.tree_bytes);
     row("live heap of the tree", timeless.heap);
     row("growth of the process", timeless.resident);

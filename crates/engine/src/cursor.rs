@@ -9,7 +9,7 @@ use std::fmt;
 pub struct Revision(pub u64);
 
 impl Revision {
-    /// Before everything.
+    /// The revision before everything.
     pub const NONE: Revision = Revision(0);
 
     /// The revision after this one.
@@ -30,8 +30,8 @@ impl fmt::Debug for Revision {
     }
 }
 
-/// One unbroken history. A wiped or restored store begins a new one, so that its revisions are never taken for the old ones
-/// (the idea is Centrifugo's).
+/// One unbroken history. A wiped or restored store begins a new one, so that its revisions are
+/// never mistaken for the old ones (the idea is Centrifugo's).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Epoch(u64);
 
@@ -50,12 +50,13 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// The name of a state: what a client returns to resume. Its text is `{epoch}.{revision}` (PROTOCOL C2).
+/// The name of a state, which a client returns to resume. Its text is `{epoch}.{revision}`
+/// (PROTOCOL C2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cursor {
     /// The history that the revision belongs to.
     pub epoch: Epoch,
-    /// How far the reader has come in it.
+    /// The revision of the state in that history.
     pub revision: Revision,
 }
 
@@ -108,9 +109,12 @@ mod tests {
         ] {
             assert_eq!(Cursor::parse(text), None, "{text}");
         }
-        for text in
-            ["DEADBEEF0042.1", "deadbeef0042.99999999999999999999", "deadbeef004.1", "deadbeef0042.1 "]
-        {
+        for text in [
+            "DEADBEEF0042.1",
+            "deadbeef0042.99999999999999999999",
+            "deadbeef004.1",
+            "deadbeef0042.1 ",
+        ] {
             assert_eq!(Cursor::parse(text), None, "{text}");
         }
     }

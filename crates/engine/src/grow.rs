@@ -1,5 +1,5 @@
-//! A list and a table that grow by a part at a time: whoever adds to one that is full does not wait
-//! until all that is in it is somewhere else.
+//! A list and a table that grow one part at a time, so that no insertion waits until all elements
+//! have been moved.
 
 use std::hash::{BuildHasher, Hash};
 use std::ops::{Index, IndexMut};
@@ -8,14 +8,14 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// Elements of one part of a list.
 const PART: usize = 4096;
-/// Parts of a table that has more than [`PART`] entries: of a million, each has as many as are
-/// moved in a fifth of a millisecond.
+/// Parts of a table that has more than [`PART`] entries. With a million entries, one part is moved
+/// in a fifth of a millisecond.
 const PARTS: usize = 256;
 
-/// A list whose elements stay where they are, but for the first few.
+/// A list whose elements are never moved, except for the first few.
 #[derive(Debug)]
 pub(crate) struct List<T> {
-    /// All but the last are full.
+    /// Parts, all full except the last.
     parts: Vec<Vec<T>>,
 }
 
@@ -33,7 +33,7 @@ impl<T> List<T> {
     pub(crate) fn push(&mut self, element: T) {
         match self.parts.last_mut() {
             Some(last) if last.len() < PART => last.push(element),
-            // A short list is as long as what is in it, as any other.
+            // A short list has only the room that its elements need, as any other list.
             None => self.parts.push(vec![element]),
             Some(_) => {
                 let mut part = Vec::with_capacity(PART);
@@ -57,18 +57,18 @@ impl<T> IndexMut<usize> for List<T> {
     }
 }
 
-/// A table of numbers by their keys. One that has more entries than a part of a list is in many
-/// parts, by a part of the hash, of which each grows by itself.
+/// A table of numbers by their keys. Beyond [`PART`] entries it has many parts, chosen by a part of
+/// the hash; each part grows by itself.
 #[derive(Debug)]
 pub(crate) struct Table<K> {
     parts: Vec<HashTable<(K, u32)>>,
     len: usize,
-    /// Seeded per process: what becomes a key comes from strangers.
+    /// The hasher, seeded per process, since clients choose the keys.
     hasher: DefaultHashBuilder,
 }
 
 impl<K: Copy + Eq + Hash> Table<K> {
-    /// An empty table with room for so many entries.
+    /// An empty table with room for `entries` entries.
     pub(crate) fn with_capacity(entries: usize) -> Table<K> {
         let hasher = DefaultHashBuilder::default();
         let parts = if entries > PART { PARTS } else { 1 };
@@ -80,7 +80,8 @@ impl<K: Copy + Eq + Hash> Table<K> {
         self.len
     }
 
-    /// Which part has a key of this hash. The parts themselves go by its ends.
+    /// The number of the part for a key of this hash. The parts' own tables use the ends of the
+    /// hash.
     fn part_of(&self, hash: u64) -> usize {
         (hash >> 32) as usize % self.parts.len()
     }
@@ -91,7 +92,7 @@ impl<K: Copy + Eq + Hash> Table<K> {
         found.map(|(_, number)| *number)
     }
 
-    /// Adds a key that is not there.
+    /// Adds a key that the table does not have.
     pub(crate) fn insert(&mut self, key: K, number: u32) {
         if self.len == PART && self.parts.len() == 1 {
             self.split();
@@ -124,7 +125,7 @@ impl<K: Copy + Eq + Hash> Table<K> {
         }
     }
 
-    /// Entries of the fullest part: what is moved when it grows.
+    /// Entries of the fullest part: the number that is moved when it grows.
     #[cfg(test)]
     fn most(&self) -> usize {
         self.parts.iter().map(HashTable::len).max().unwrap_or_default()

@@ -1,11 +1,13 @@
 //! The state machine inside Halfping: one JSON tree, one sequence of revisions, links that are
 //! cursors; and other roots beside the tree, each with a sequence of its own.
 //!
-//! Nothing here does IO, reads a clock, spawns or awaits: time is an argument, output is returned. Start with [`Engine`], whose
-//! documentation states the one law of its use. `ARCHITECTURE.md` in the repository tells how the parts fit.
+//! Nothing here does IO, reads a clock, spawns or awaits: time is an argument, output is returned.
+//! Start with [`Engine`], whose documentation states the one law of its use. `ARCHITECTURE.md` in
+//! the repository tells how the parts fit.
 //!
-//! Where the ideas come from: revisions and opaque cursors from etcd and Kubernetes, the epoch from Centrifugo, links and `synced`
-//! from Swim's WARP, conflation from market data, merge patches from RFC 7396 and JSON Patch from RFC 6902.
+//! Sources of the ideas: revisions and opaque cursors from etcd and Kubernetes, the epoch from
+//! Centrifugo, links and `synced` from Swim's WARP, conflation from market data, merge patches from
+//! RFC 7396 and JSON Patch from RFC 6902.
 
 mod cursor;
 mod engine;

@@ -1,7 +1,7 @@
 //! Every bound of a Halfping server, in one place (invariant A9).
 //!
-//! The engine heeds the first group, the server around it the second. Each is a member of the config's `[limits]`
-//! table, and each refusal names the member that was reached.
+//! The engine heeds the first group, the server around it the second. Each is a member of the
+//! config's `[limits]` table, and each refusal names the member that was reached.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct Limits {
     /// Nesting of objects and arrays in one body. Readers' parsers commonly stop at 128.
     pub json_depth: usize,
-    /// Nesting of objects and arrays in the whole tree, counted from the root: what a `GET` of the root shows. Readers' parsers commonly stop
-    /// at 128.
+    /// Nesting of objects and arrays in the whole tree, counted from the root, as a `GET` of the
+    /// root shows it. Readers' parsers commonly stop at 128.
     pub tree_depth: usize,
     /// Members of one object, counted after the write.
     pub members_per_object: usize,
@@ -20,57 +20,66 @@ pub struct Limits {
     pub key_bytes: usize,
     /// Segments of one path.
     pub path_depth: usize,
-    /// Removed members that one object remembers, so that old cursors can be told of them. The oldest are forgotten
-    /// first; a cursor from before that gets a snapshot of the object.
+    /// Removed members that one object remembers, so that old cursors can be told of them. The
+    /// oldest are forgotten first; a cursor from before that gets a snapshot of the object.
     pub tombstones_per_object: usize,
-    /// The same, over all objects: beyond it, nothing newly removed is remembered.
+    /// Removed members remembered over all objects: beyond it, no newly removed one is.
     pub tombstones: usize,
-    /// Bytes of the names of removed members that are remembered, over all objects: beyond it, an object forgets its oldest when it changes.
+    /// Bytes of the names of removed members that are remembered, over all objects: beyond it, an
+    /// object forgets its oldest when it changes.
     pub tombstone_bytes: usize,
     /// Bytes of the whole tree as JSON. In memory it takes two to four times as many.
     pub tree_bytes: usize,
-    /// Members that one commit writes, at all levels, and operations of a patch. While a commit is worked out, the engine does nothing else: about
-    /// a millisecond for two thousand.
+    /// Members that one commit writes, at all levels, and operations of a patch. While a commit is
+    /// worked out, the engine does nothing else: about a millisecond for two thousand.
     pub members_per_commit: usize,
-    /// Work of one JSON Patch, in bytes that it scans: about a nanosecond each. What it compares, copies and rewrites is charged in proportion.
+    /// Work of one JSON Patch, in bytes that it scans: about a nanosecond each. Comparing, copying
+    /// and rewriting are charged in proportion.
     pub patch_work_bytes: usize,
     /// Bytes of one frame before it is cut into several.
     pub slice_bytes: usize,
-    /// Bytes of one value that is sent in one piece: a plain answer. Larger ones can be kept, and read in part, with a cut, or as a
-    /// stream.
+    /// Bytes of one value that is sent in one piece: a plain answer. Larger ones can be kept, and
+    /// read in part, with a cut, or as a stream.
     pub value_bytes: usize,
-    /// Bytes of an object that is sent whole with each change, to readers without deltas. Whoever wants more of it takes deltas, or a
-    /// cut.
+    /// Bytes of an object that is sent whole with each change, to readers without deltas. A reader
+    /// that wants more of it takes deltas, or a cut.
     pub whole_frame_bytes: usize,
-    /// Bytes of notes for readers in the middle of a large state: what left it meanwhile and is not remembered otherwise. Who takes
-    /// nothing for so long that notes have to go begins anew.
+    /// Bytes of notes for readers in the middle of a large state: members that left it meanwhile
+    /// and are not remembered otherwise. A reader that takes nothing for so long that notes have to
+    /// be dropped begins anew.
     pub walk_notes_bytes: usize,
     /// Bytes of encodings kept to be shared between readers of the same resource.
     pub shared_encoding_bytes: usize,
 
     /// Bytes of one request body.
     pub body_bytes: usize,
-    /// Milliseconds without enough of a body, or of a session's message, before it is refused: patience that runs out with time, comes back
-    /// with the bytes that arrive, and never is more than this.
+    /// Milliseconds without enough of a body, or of a session's message, before it is refused:
+    /// patience that runs out with time, comes back with the bytes that arrive, and never is more
+    /// than this.
     pub body_timeout_ms: u64,
-    /// Bytes of a body, or of a session's message, that bring back a second of that patience: what is slower for long is refused.
+    /// Bytes of a body, or of a session's message, that bring back a second of that patience: a
+    /// body or message that is slower for long is refused.
     pub body_bytes_per_second: usize,
-    /// Milliseconds in which a request's header has to arrive, also the next one of a connection that is kept open.
+    /// Milliseconds in which a request's header has to arrive, also the next one of a connection
+    /// that is kept open.
     pub header_timeout_ms: u64,
     /// Bytes of a request's path and query.
     pub uri_bytes: usize,
     /// Open connections.
     pub connections: usize,
-    /// Bytes that the kernel may hold unsent of one connection before it is given more. What is unsent there is decided already, so little of
-    /// it; enough to keep a fast connection busy while the next bytes are made. 4294967295 leaves it to the kernel.
+    /// Bytes that the kernel may hold unsent of one connection before it is given more. Their
+    /// content is decided already, so the bound is small; it is enough to keep a fast connection
+    /// busy while the next bytes are made. 4294967295 leaves it to the kernel.
     pub unsent_bytes: u32,
     /// Links over all streams of one connection.
     pub links_per_connection: usize,
     /// Links of all connections.
     pub links: usize,
-    /// Bytes of the places where links stand, over all connections: each costs some for itself and those of its name, once for all links.
+    /// Bytes of the places where links stand, over all connections: each costs some for itself and
+    /// those of its name, once for all links.
     pub places_bytes: usize,
-    /// The same for the links of one connection. Here each link is charged for all the way to its place, whoever shares it.
+    /// Bytes of the places where the links of one connection stand. Here each link is charged for
+    /// the whole way to its place, even if others share it.
     pub places_bytes_per_connection: usize,
     /// Concurrent HTTP/2 streams of one connection.
     pub http2_streams_per_connection: u32,
@@ -79,33 +88,39 @@ pub struct Limits {
     /// Bytes of one message from a WebSocket's client, also after decompression.
     pub message_bytes: usize,
     /// Bytes of messages a second of each session, after decompression and sustained; one second's
-    /// worth may come at once. What comes faster is read later.
+    /// worth may come at once. Faster messages are read later.
     pub message_bytes_per_second: u32,
     /// Commands a second of each session, sustained; one second's worth may come at once.
     pub commands_per_second: u32,
     /// Milliseconds without a word from a session's client after which it is pinged.
     pub ping_ms: u64,
-    /// Milliseconds without a word from a session's client, also not to pings, after which it is closed.
+    /// Milliseconds without a word from a session's client, also not to pings, after which it is
+    /// closed.
     pub silence_ms: u64,
     /// Seconds that a long poll may wait.
     pub wait_seconds: u64,
     /// Bytes that a stream may make ahead of its connection.
     pub ahead_bytes: usize,
-    /// Bytes of answers that clients have not taken yet, and of bodies that are being read, over all connections. What is larger than all of it
-    /// is held alone.
+    /// Bytes of answers that clients have not taken yet, and of bodies that are being read, over
+    /// all connections. An answer or body that is larger than all of it is held alone.
     pub buffered_bytes: usize,
-    /// The same of one connection. Its requests wait for their turn beyond that, and others do not.
+    /// Bytes of untaken answers, and of bodies being read, of one connection. Beyond that its
+    /// requests wait for their turn, and others do not.
     pub buffered_bytes_per_connection: usize,
-    /// Milliseconds in which there has to be room for an answer before the request is refused; and for which a client may take nothing of
-    /// an answer whose room others want, before it is given up. This patience comes back with the bytes that are taken.
+    /// Milliseconds in which there has to be room for an answer before the request is refused; and
+    /// for which a client may take nothing of an answer whose room others want, before it is given
+    /// up. This patience comes back with the bytes that are taken.
     pub answer_timeout_ms: u64,
-    /// Bytes of an answer that bring back a second of that patience: what is taken more slowly for long is given up when others want its room.
+    /// Bytes of an answer that bring back a second of that patience: an answer that is taken more
+    /// slowly for long is given up when others want its room.
     pub answer_bytes_per_second: usize,
-    /// Milliseconds after which an answer of which nothing is taken is given up, whether others want its room or not.
+    /// Milliseconds after which an answer of which nothing is taken is given up, whether others
+    /// want its room or not.
     pub answer_idle_ms: u64,
-    /// Bytes of requests over HTTP/2 that are not answered yet, over all connections: their heads as they are in memory, and 2 KiB for each.
+    /// Bytes of requests over HTTP/2 that are not answered yet, over all connections: their heads
+    /// as they are in memory, and 2 KiB for each.
     pub heads_bytes: usize,
-    /// The same of one connection.
+    /// Bytes of requests over HTTP/2 that are not answered yet, of one connection.
     pub heads_bytes_per_connection: usize,
     /// Milliseconds that a drain waits for requests in progress.
     pub drain_ms: u64,
@@ -164,12 +179,11 @@ impl Default for Limits {
 
 /// Nesting beyond which no setting may go: the engine walks values by recursion.
 const DEPTH_MAX: usize = 768;
-/// The same for members of an object: a slot is numbered in 32 bits.
+/// Members of an object beyond which no setting may go: a slot is numbered in 32 bits.
 const MEMBERS_MAX: usize = 1 << 30;
 
 impl Limits {
-    /// The widest bounds of what a tree holds: for what was let in already, by whatever bounds
-    /// there were.
+    /// The widest bounds of a tree, for data that was accepted already under other bounds.
     pub fn widest() -> Limits {
         Limits {
             json_depth: DEPTH_MAX,
@@ -185,7 +199,7 @@ impl Limits {
         }
     }
 
-    /// Says which member has a value that cannot work, and why.
+    /// Checks that all values can work; the error names the member that cannot, and the reason.
     pub fn check(&self) -> Result<(), String> {
         let positive = [
             ("json_depth", self.json_depth),
@@ -229,7 +243,12 @@ impl Limits {
             // A part of it is the time between two looks.
             ("answer_timeout_ms", self.answer_timeout_ms as usize, 8, 86_400_000),
             ("answer_idle_ms", self.answer_idle_ms as usize, 8, 86_400_000),
-            ("buffered_bytes_per_connection", self.buffered_bytes_per_connection, 64 << 10, 1 << 40),
+            (
+                "buffered_bytes_per_connection",
+                self.buffered_bytes_per_connection,
+                64 << 10,
+                1 << 40,
+            ),
             ("buffered_bytes", self.buffered_bytes, 64 << 10, 1 << 40),
             ("heads_bytes_per_connection", self.heads_bytes_per_connection, 64 << 10, 1 << 40),
             ("heads_bytes", self.heads_bytes, 64 << 10, 1 << 40),
@@ -254,7 +273,12 @@ impl Limits {
                 "buffered_bytes",
                 self.buffered_bytes,
             ),
-            ("heads_bytes_per_connection", self.heads_bytes_per_connection, "heads_bytes", self.heads_bytes),
+            (
+                "heads_bytes_per_connection",
+                self.heads_bytes_per_connection,
+                "heads_bytes",
+                self.heads_bytes,
+            ),
         ];
         for (part, value, whole, max) in parts {
             if value > max {

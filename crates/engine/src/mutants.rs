@@ -1,7 +1,7 @@
-//! Faults that the simulator plants in the engine, to see that it finds them. Without the feature `mutants` there are none, and asking costs
-//! nothing.
+//! Faults that the simulator plants in the engine, to see that it finds them. Without the feature
+//! `mutants` there are none, and asking costs nothing.
 
-/// Whether this fault is planted.
+/// True if this fault is planted.
 #[cfg(not(feature = "mutants"))]
 pub(crate) const fn is(_: &str) -> bool {
     false
@@ -21,7 +21,7 @@ mod planted {
         static PLANTED: Cell<&'static str> = const { Cell::new("") };
     }
 
-    /// From now on, in this thread, the engine has this fault and no other; an empty name for none.
+    /// Plants this fault, and no other, in the engine of this thread; an empty name for none.
     pub fn plant(name: &'static str) {
         PLANTED.set(name);
     }

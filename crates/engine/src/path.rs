@@ -1,4 +1,4 @@
-//! Paths: which node of the tree a URL names.
+//! Paths: names of the tree's nodes, as in URLs.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::limits::Limits;
 
-/// What may not stand as itself in a segment (RFC 3986, `pchar`).
+/// Characters that are percent-encoded in a segment: all but `pchar` of RFC 3986.
 const SEGMENT: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -32,7 +32,7 @@ pub struct Path {
     segments: Vec<Box<str>>,
 }
 
-/// Why a text is not a path.
+/// Error of a text that is not a path.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum PathError {
     /// It does not begin with a slash.
@@ -50,16 +50,18 @@ pub enum PathError {
     /// A `%` that is not followed by two hexadecimal digits.
     #[error("segment {0} of the path has a '%' that is not followed by two hexadecimal digits")]
     Escape(usize),
-    /// A `?` or `#` as it is: what follows would be a query or a fragment.
+    /// A `?` or `#` without an escape: it would begin a query or a fragment.
     #[error("the path has a '{0}' that is not percent-encoded")]
     Query(char),
     /// Bytes that are not text.
     #[error("segment {0} of the path is not UTF-8")]
     Utf8(usize),
     /// In a pattern: a `*` that is not the whole segment.
-    #[error("segment {0} of the pattern has a '*' beside something else; it stands for a whole name")]
+    #[error(
+        "segment {0} of the pattern has a '*' beside something else; it stands for a whole name"
+    )]
     Star(usize),
-    /// In a pattern: the server's own.
+    /// In a pattern: a name that is the server's own.
     #[error("names that begin with '_' at the root are the server's own")]
     Reserved,
     /// More segments than `limits.path_depth`.
@@ -74,7 +76,8 @@ impl Path {
     /// The whole tree.
     pub const ROOT: Path = Path { segments: Vec::new() };
 
-    /// Reads a path as it stands in a URL: percent-encoded, one trailing slash ignored (PROTOCOL P2, P3).
+    /// Reads a path as it stands in a URL: percent-encoded, one trailing slash ignored (PROTOCOL
+    /// P2, P3).
     pub fn parse(text: &str, limits: &Limits) -> Result<Path, PathError> {
         let inner = text.strip_prefix('/').ok_or(PathError::NoSlash)?;
         if let Some(mark) = inner.chars().find(|c| matches!(c, '?' | '#')) {
@@ -90,12 +93,15 @@ impl Path {
             let bytes = raw.as_bytes();
             let bad_escape = (0..bytes.len()).any(|at| {
                 bytes[at] == b'%'
-                    && !bytes.get(at + 1..at + 3).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit))
+                    && !bytes
+                        .get(at + 1..at + 3)
+                        .is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit))
             });
             if bad_escape {
                 return Err(PathError::Escape(place));
             }
-            let segment = percent_decode_str(raw).decode_utf8().map_err(|_| PathError::Utf8(place))?;
+            let segment =
+                percent_decode_str(raw).decode_utf8().map_err(|_| PathError::Utf8(place))?;
             match segment.as_ref() {
                 "" => return Err(PathError::Empty(place)),
                 "." | ".." => return Err(PathError::Dots(place)),
@@ -117,7 +123,7 @@ impl Path {
         &self.segments
     }
 
-    /// Whether this is the whole tree.
+    /// True if this is the path of the whole tree.
     pub fn is_root(&self) -> bool {
         self.segments.is_empty()
     }
@@ -132,7 +138,7 @@ impl Path {
 }
 
 impl fmt::Display for Path {
-    /// As in a URL; the root is `/`.
+    /// Writes the path as in a URL; the root is `/`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&display(self.segments.iter().map(|name| &**name)))
     }
@@ -169,7 +175,11 @@ mod tests {
             ("/a:b@c~d", &["a:b@c~d"], "/a:b@c~d"),
         ] {
             let path = parse(text).unwrap();
-            assert_eq!(path.segments().iter().map(|s| &**s).collect::<Vec<_>>(), segments, "{text}");
+            assert_eq!(
+                path.segments().iter().map(|s| &**s).collect::<Vec<_>>(),
+                segments,
+                "{text}"
+            );
             assert_eq!(path.to_string(), back);
         }
     }

@@ -1,4 +1,4 @@
-//! Why the engine would not do something: an expected "no", with nothing changed.
+//! Refusals: expected errors of the engine, after which nothing has changed.
 
 use thiserror::Error;
 
@@ -17,13 +17,13 @@ pub enum Refusal {
     NotAnObject {
         /// The value in the way.
         path: Path,
-        /// What it is, with its article.
+        /// The kind of that value, with its article.
         kind: &'static str,
     },
     /// The root was to be removed or replaced by something that is not an object.
     #[error("the root is always an object; it cannot become {kind}")]
     Root {
-        /// What it was to become.
+        /// The kind of value that it was to become.
         kind: &'static str,
     },
     /// A name that begins with `_` at the root.
@@ -35,9 +35,9 @@ pub enum Refusal {
     /// An operation of a JSON Patch could not be applied.
     #[error("operation {index} of the patch failed: {why}")]
     PatchFailed {
-        /// Which operation, from 0.
+        /// Index of the operation, from 0.
         index: usize,
-        /// Why, as a sentence part.
+        /// The reason, as a part of a sentence.
         why: String,
     },
     /// A bound of [`Limits`](crate::Limits) would be passed.
@@ -45,9 +45,9 @@ pub enum Refusal {
     Limit {
         /// The member of [`Limits`](crate::Limits).
         limit: &'static str,
-        /// Its value.
+        /// The value of that limit.
         max: usize,
-        /// What would have passed it.
+        /// The thing that would have passed it.
         what: String,
     },
 }

@@ -7,7 +7,11 @@ use crate::*;
 mod waiting;
 
 fn write(path: &str, action: Action) -> Write {
-    Write { path: Path::parse(path, &Limits::default()).unwrap(), action, condition: Condition::default() }
+    Write {
+        path: Path::parse(path, &Limits::default()).unwrap(),
+        action,
+        condition: Condition::default(),
+    }
 }
 
 fn json(text: &str) -> Json {
@@ -115,8 +119,10 @@ fn a_session_is_served_by_priority_and_none_starves() {
         assert!(engine.watch(session, tag, &Watch { priority, ..Watch::new(path) }));
     }
     engine.take_woken();
-    let order: Vec<u32> = std::iter::from_fn(|| engine.next(session, Tick(0)).map(|u| u.tag)).collect();
-    let of = |priority: u32| order.iter().filter(move |tag| *tag % 4 == priority).collect::<Vec<_>>();
+    let order: Vec<u32> =
+        std::iter::from_fn(|| engine.next(session, Tick(0)).map(|u| u.tag)).collect();
+    let of =
+        |priority: u32| order.iter().filter(move |tag| *tag % 4 == priority).collect::<Vec<_>>();
     for priority in 0..4 {
         assert!(of(priority).is_sorted(), "first come, first served");
         assert_eq!(of(priority).len(), 20);
@@ -163,11 +169,16 @@ fn links_that_are_always_in_line_are_served_equally_often() {
     let session = engine.open();
     let paths: Vec<String> = (0..20).map(|i| format!("/v/{i}")).collect();
     for (tag, path) in paths.iter().enumerate() {
-        engine.watch(session, tag as u32, &Watch::new(Path::parse(path, &Limits::default()).unwrap()));
+        engine.watch(
+            session,
+            tag as u32,
+            &Watch::new(Path::parse(path, &Limits::default()).unwrap()),
+        );
     }
     engine.take_woken();
     let mut served = [0; 20];
-    // All values change between any two turns, always in the same order: those that come early must not get ahead.
+    // All values change between any two turns, always in the same order: those that come early must
+    // not get ahead.
     for i in 0..7 * 20 {
         for path in &paths {
             engine.commit(&[write(path, Action::Put(json(&i.to_string())))], Timestamp(0)).unwrap();
@@ -186,7 +197,9 @@ fn nothing_shines_through_what_the_same_commit_removed_or_replaced() {
         for then in ["/v/n/p", "/v/n/p/q"] {
             let mut engine = engine(Limits::default());
             engine.commit(&[write("/v/n/b", Action::Put(json("1")))], Timestamp(0)).unwrap();
-            engine.commit(&[first.clone(), write(then, Action::Put(json("2")))], Timestamp(0)).unwrap();
+            engine
+                .commit(&[first.clone(), write(then, Action::Put(json("2")))], Timestamp(0))
+                .unwrap();
             let path = |text: &str| Path::parse(text, &Limits::default()).unwrap();
             assert!(engine.read(&path(then), 9).unwrap().value.is_some());
             assert_eq!(engine.read(&path("/v/n/b"), 9).unwrap().value, None, "{then}");
@@ -251,7 +264,9 @@ fn an_object_that_loses_very_many_members_is_replaced_and_taken_apart_in_steps()
             let mut engine = engine(Limits::default());
             engine.set_pace(8192, 100, usize::MAX);
             let empty = engine.stats();
-            engine.commit(&[merge("/f/g", 0..MEMBERS, r#"{"deep":{"x":1,"y":2}}"#)], Timestamp(0)).unwrap();
+            engine
+                .commit(&[merge("/f/g", 0..MEMBERS, r#"{"deep":{"x":1,"y":2}}"#)], Timestamp(0))
+                .unwrap();
             engine.commit(&[merge("/f/g", 0..50, r#"{"deep":null}"#)], Timestamp(0)).unwrap();
             assert_eq!(engine.stats().tombstones, 50);
             let session = engine.open();
@@ -262,17 +277,24 @@ fn an_object_that_loses_very_many_members_is_replaced_and_taken_apart_in_steps()
             let write = write(&path, action.clone());
             if durable {
                 assert_eq!(engine.submit(&[write], Timestamp(0)), Submitted::Waits);
-                assert!(engine.take_batch().unwrap().body.len() < 100, "what goes is not named one by one");
+                assert!(
+                    engine.take_batch().unwrap().body.len() < 100,
+                    "what goes is not named one by one"
+                );
                 engine.settle().remove(0).unwrap();
             } else {
                 engine.commit(&[write], Timestamp(0)).unwrap();
             }
             engine.take_woken();
             engine.check();
-            assert!(engine.stats().garbage >= MEMBERS - 100, "the commit does not take it apart: {path}");
+            assert!(
+                engine.stats().garbage >= MEMBERS - 100,
+                "the commit does not take it apart: {path}"
+            );
             let told = frames(&mut engine, session);
             let whole = if then.is_empty() { ("gone", "null") } else { ("snapshot", then) };
-            let told: Vec<_> = told.iter().map(|(tag, kind, body)| (*tag, &kind[..], &body[..])).collect();
+            let told: Vec<_> =
+                told.iter().map(|(tag, kind, body)| (*tag, &kind[..], &body[..])).collect();
             assert!(told.contains(&(0, whole.0, whole.1)), "{path} {then}: {told:?}");
             assert!(engine.is_synced(session), "readers do not wait for it");
             assert!(work(&mut engine) > MEMBERS / 100);
@@ -283,7 +305,11 @@ fn an_object_that_loses_very_many_members_is_replaced_and_taken_apart_in_steps()
             engine.commit(&[write_over_all()], Timestamp(0)).unwrap();
             work(&mut engine);
             let stats = engine.stats();
-            assert_eq!((stats.names, stats.tombstone_bytes), (stats.tombstones, stats.tombstones), "{path}");
+            assert_eq!(
+                (stats.names, stats.tombstone_bytes),
+                (stats.tombstones, stats.tombstones),
+                "{path}"
+            );
             assert_eq!(stats.tree_bytes, empty.tree_bytes);
         }
     }
@@ -363,11 +389,16 @@ fn many_idle_links_are_marked_in_steps_and_nobody_is_synced_before() {
             } else {
                 told.len()
             };
-            let expected =
-                if !beneath { tags } else { [0, 1, 3].iter().filter(|t| tags == 20 || **t % 2 == 1).count() };
+            let expected = if !beneath {
+                tags
+            } else {
+                [0, 1, 3].iter().filter(|t| tags == 20 || **t % 2 == 1).count()
+            };
             assert_eq!(seen, expected, "{told:?}");
         }
-        [sessions[0], sessions[2], sessions[3], other].into_iter().for_each(|session| engine.close(session));
+        [sessions[0], sessions[2], sessions[3], other]
+            .into_iter()
+            .for_each(|session| engine.close(session));
         assert_eq!((engine.stats().links, engine.stats().places), (0, 0));
     }
 }
@@ -379,7 +410,8 @@ fn a_patch_compares_in_place_and_charges_before_it_copies() {
     engine.commit(&[merge("/f", 0..5000, "1")], Timestamp(0)).unwrap();
     let text = format!("[{}]", vec!["12345"; 40_000].join(","));
     engine.commit(&[write("/list", Action::Put(json(&text)))], Timestamp(0)).unwrap();
-    let mut try_it = |text: &str| engine.commit(&[write("/", patch(text))], Timestamp(0)).map(|_| ());
+    let mut try_it =
+        |text: &str| engine.commit(&[write("/", patch(text))], Timestamp(0)).map(|_| ());
     // What it is compared with tells how much there is to compare.
     for operation in [
         r#"{"op":"test","path":"/f","value":1}"#,
@@ -388,7 +420,10 @@ fn a_patch_compares_in_place_and_charges_before_it_copies() {
         r#"{"op":"test","path":"/list","value":"[12345]"}"#,
     ] {
         let refused = try_it(&format!("[{operation}]"));
-        assert!(matches!(refused, Err(Refusal::PatchFailed { index: 0, .. })), "{operation}: {refused:?}");
+        assert!(
+            matches!(refused, Err(Refusal::PatchFailed { index: 0, .. })),
+            "{operation}: {refused:?}"
+        );
     }
     for operation in [
         r#"{"op":"copy","from":"/f","path":"/g"}"#,
@@ -407,7 +442,10 @@ fn a_patch_compares_in_place_and_charges_before_it_copies() {
     // Operations cost something, whatever they are about.
     let many = vec![r#"{"op":"test","path":"/f/k1","value":1}"#; 60].join(",");
     let refused = engine.commit(&[write("/", patch(&format!("[{many}]")))], Timestamp(0));
-    assert!(matches!(refused, Err(Refusal::Limit { limit: "patch_work_bytes", .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Refusal::Limit { limit: "patch_work_bytes", .. })),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -415,7 +453,9 @@ fn names_of_tombstones_are_counted_and_forgotten() {
     let mut engine = engine(Limits { tombstone_bytes: 1000, ..Limits::default() });
     let name = |i: usize| format!("{i:0>100}");
     for i in 0..30 {
-        engine.commit(&[write(&format!("/o/{}", name(i)), Action::Put(json("1")))], Timestamp(0)).unwrap();
+        engine
+            .commit(&[write(&format!("/o/{}", name(i)), Action::Put(json("1")))], Timestamp(0))
+            .unwrap();
     }
     for i in 0..30 {
         engine.commit(&[write(&format!("/o/{}", name(i)), Action::Delete)], Timestamp(0)).unwrap();
@@ -433,8 +473,11 @@ fn what_an_older_store_has_deeper_can_be_read_and_removed() {
     let wide = Limits { tree_depth: 300, path_depth: 200, ..Limits::default() };
     let deep = Path::parse(&"/d".repeat(150), &wide).unwrap();
     let mut old = engine(wide);
-    let put =
-        Write { path: deep.clone(), action: Action::Put(json("{\"x\":1}")), condition: Condition::default() };
+    let put = Write {
+        path: deep.clone(),
+        action: Action::Put(json("{\"x\":1}")),
+        condition: Condition::default(),
+    };
     assert_eq!(old.submit(&[put], Timestamp(0)), Submitted::Waits);
     let batch = old.take_batch().unwrap();
     let mut restoring = Restoring::new(Limits::default(), Epoch::from_random(7), Timestamp(0));
@@ -443,8 +486,11 @@ fn what_an_older_store_has_deeper_can_be_read_and_removed() {
     assert_eq!(engine.read(&deep, 9).unwrap().value.as_deref(), Some(&b"{\"x\":1}"[..]));
     let pointer = "/d".repeat(31);
     let at_31 = at(&"/d".repeat(31));
-    let remove =
-        |text: &str| Write { path: at_31.clone(), action: patch(text), condition: Condition::default() };
+    let remove = |text: &str| Write {
+        path: at_31.clone(),
+        action: patch(text),
+        condition: Condition::default(),
+    };
     let add = format!(r#"[{{"op":"add","path":"{pointer}/new","value":1}}]"#);
     engine.commit(&[remove(&add)], Timestamp(0)).unwrap();
     engine.commit(&[write("/d/d", Action::Delete)], Timestamp(0)).unwrap();

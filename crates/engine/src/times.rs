@@ -1,4 +1,4 @@
-//! When revisions were committed, in bounded memory.
+//! Times of commits, in bounded memory.
 
 use std::collections::VecDeque;
 
@@ -9,18 +9,19 @@ use crate::mutants;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Timestamp(pub u64);
 
-/// Milliseconds on a clock that never goes back; only differences mean anything.
+/// Milliseconds on a clock that never goes back; only differences have a meaning.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Tick(pub u64);
 
 /// Entries that are kept: a mebibyte of them.
 const ENTRIES_MAX: usize = 1 << 16;
 
-/// The first revision of each millisecond. When full, every other entry of the older half goes: recent times stay exact, old ones
-/// become earlier than they were (never later), by little compared with their age.
+/// The first revision of each millisecond. When full, every other entry of the older half goes:
+/// recent times stay exact, old ones become earlier than they were (never later), by little
+/// compared with their age.
 ///
-/// The clock may be set back. Then times that it has not reached are false, and become what it
-/// reads now: none is later than the clock, and later revisions never have earlier times.
+/// The clock may be set back. Then times that it has not reached are false, and become its present
+/// reading: none is later than the clock, and later revisions never have earlier times.
 #[derive(Default)]
 pub(crate) struct Times {
     entries: VecDeque<(Revision, Timestamp)>,
@@ -29,12 +30,12 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// Times up to a reading of the clock.
+    /// A table without entries, at this reading of the clock.
     pub(crate) fn new(now: Timestamp) -> Times {
         Times { entries: VecDeque::new(), reading: now }
     }
 
-    /// Takes note of what the clock reads. True when it was set back.
+    /// Notes the clock's reading. True if the clock was set back.
     pub(crate) fn read(&mut self, now: Timestamp) -> bool {
         let is_back = now < self.reading;
         self.reading = now;
@@ -65,7 +66,8 @@ impl Times {
         self.entries.push_back((revision, at));
     }
 
-    /// Some of the entries, oldest first: the newest all, older ones the more sparsely the older they are.
+    /// Some of the entries, oldest first: the newest all, older ones the more sparsely the older
+    /// they are.
     pub(crate) fn sample(&self, step_after: usize) -> Vec<(Revision, Timestamp)> {
         let mut sample = Vec::new();
         let (mut back, mut step) = (0, 1);
@@ -76,7 +78,7 @@ impl Times {
             }
             back += step;
         }
-        // The first is what all before the second have to go by.
+        // All revisions before the second entry get the time of the first.
         if let (Some(first), Some(last)) = (self.entries.front(), sample.last())
             && first != last
         {
@@ -86,7 +88,7 @@ impl Times {
         sample
     }
 
-    /// When a revision was committed.
+    /// The time at which a revision was committed.
     pub(crate) fn of(&self, revision: Revision) -> Timestamp {
         let after = self.entries.partition_point(|(r, _)| *r <= revision);
         self.entries.get(after.saturating_sub(1)).map_or(Timestamp(0), |(_, at)| *at)

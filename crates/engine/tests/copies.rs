@@ -9,8 +9,13 @@ use serde_json::{Value, json};
 
 /// A write between two steps: a merge patch at `/queue`, or a new value for all of it.
 fn churn() -> impl Strategy<Value = Value> {
-    let leaf =
-        || prop_oneof![Just(Value::Null), (0..9).prop_map(Value::from), "[a-z]{0,60}".prop_map(Value::from)];
+    let leaf = || {
+        prop_oneof![
+            Just(Value::Null),
+            (0..9).prop_map(Value::from),
+            "[a-z]{0,60}".prop_map(Value::from)
+        ]
+    };
     let name = |n: usize| format!("m{n}");
     prop_oneof![
         6 => (0usize..60, leaf()).prop_map(move |(m, v)| json!({ "queue": { (name(m)): v } })),
@@ -28,7 +33,8 @@ fn churn() -> impl Strategy<Value = Value> {
 
 fn merge(engine: &mut Engine, patch: &Value) {
     let json = Json::parse(patch.to_string().as_bytes(), engine.limits()).unwrap();
-    let write = Write { path: Path::ROOT, action: Action::Merge(json), condition: Condition::default() };
+    let write =
+        Write { path: Path::ROOT, action: Action::Merge(json), condition: Condition::default() };
     engine.commit(&[write], Timestamp(1)).unwrap();
     engine.take_woken();
 }
@@ -81,7 +87,8 @@ fn a_copy_ends_although_much_is_written_after_each_step() {
     );
     let stay: Value = (0..2000).map(|i| (format!("s{i}"), json!("x".repeat(100)))).collect();
     merge(&mut engine, &json!({ "queue": stay }));
-    let Read::InSteps(mut copying) = engine.read_in_steps_of(&Path::ROOT, u32::MAX, 8000).unwrap() else {
+    let Read::InSteps(mut copying) = engine.read_in_steps_of(&Path::ROOT, u32::MAX, 8000).unwrap()
+    else {
         panic!("200 kB are not small");
     };
     let mut steps = 1;
@@ -141,7 +148,8 @@ fn what_grows_too_large_meanwhile_is_refused() {
     let mut engine = Engine::new(limits, Epoch::from_random(1), Timestamp(0));
     let many: Value = (0..200).map(|i| (format!("s{i}"), json!("x".repeat(100)))).collect();
     merge(&mut engine, &json!({ "queue": many }));
-    let Read::InSteps(mut copying) = engine.read_in_steps_of(&Path::ROOT, u32::MAX, 1000).unwrap() else {
+    let Read::InSteps(mut copying) = engine.read_in_steps_of(&Path::ROOT, u32::MAX, 1000).unwrap()
+    else {
         panic!("20 kB are not small");
     };
     assert!(engine.copy_on(&mut copying).unwrap().is_none());

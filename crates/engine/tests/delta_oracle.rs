@@ -31,8 +31,9 @@ fn leaf() -> impl Strategy<Value = Value> {
 
 fn value() -> impl Strategy<Value = Value> {
     leaf().prop_recursive(3, 12, 4, |inner| {
-        proptest::collection::btree_map(0..NAMES.len(), inner, 0..4)
-            .prop_map(|members| members.into_iter().map(|(k, v)| (NAMES[k].to_owned(), v)).collect())
+        proptest::collection::btree_map(0..NAMES.len(), inner, 0..4).prop_map(|members| {
+            members.into_iter().map(|(k, v)| (NAMES[k].to_owned(), v)).collect()
+        })
     })
 }
 
@@ -62,7 +63,8 @@ fn perform(engine: &mut Engine, step: &Step, now: u64) {
         Step::Delete(place) => ("remove", place, None),
         Step::Patch(place, value) => ("replace", place, Some(value)),
         Step::Merge(place, value) => {
-            let patch = place.iter().rev().fold(value.clone(), |v, n| serde_json::json!({ NAMES[*n]: v }));
+            let patch =
+                place.iter().rev().fold(value.clone(), |v, n| serde_json::json!({ NAMES[*n]: v }));
             let json = Json::parse(patch.to_string().as_bytes(), engine.limits()).unwrap();
             commit(engine, Action::Merge(json), now);
             return;
@@ -72,7 +74,9 @@ fn perform(engine: &mut Engine, step: &Step, now: u64) {
     if let Some(value) = value {
         operation["value"] = value.clone();
     }
-    let patch = Patch::parse(serde_json::json!([operation]).to_string().as_bytes(), engine.limits()).unwrap();
+    let patch =
+        Patch::parse(serde_json::json!([operation]).to_string().as_bytes(), engine.limits())
+            .unwrap();
     commit(engine, Action::Patch(patch), now);
 }
 
@@ -89,7 +93,9 @@ fn view(root: &Value, path: &[&str], depth: u32) -> Option<Value> {
     fn cut(value: &Value, depth: u32) -> Value {
         match value {
             Value::Object(_) if depth == 0 => serde_json::json!({}),
-            Value::Object(members) => members.iter().map(|(k, v)| (k.clone(), cut(v, depth - 1))).collect(),
+            Value::Object(members) => {
+                members.iter().map(|(k, v)| (k.clone(), cut(v, depth - 1))).collect()
+            }
             other => other.clone(),
         }
     }
@@ -110,12 +116,15 @@ fn apply(state: &mut Option<Value>, frame: &Frame, strict: bool) {
     match frame.kind {
         Kind::Snapshot => *state = Some(body),
         Kind::Gone => *state = None,
-        Kind::Merge => json_patch::merge(state.as_mut().expect("a merge has something to merge into"), &body),
+        Kind::Merge => {
+            json_patch::merge(state.as_mut().expect("a merge has something to merge into"), &body);
+        }
         Kind::Patch => {
             let patch: json_patch::Patch = serde_json::from_value(body).unwrap();
             for operation in patch.0 {
                 let lenient = !strict && matches!(operation, json_patch::PatchOperation::Remove(_));
-                let done = json_patch::patch(state.as_mut().unwrap(), std::slice::from_ref(&operation));
+                let done =
+                    json_patch::patch(state.as_mut().unwrap(), std::slice::from_ref(&operation));
                 assert!(done.is_ok() || lenient, "{operation}: {done:?} on {state:?}");
             }
         }
@@ -421,7 +430,8 @@ fn next_frame(world: &mut World, session: SessionId) -> std::sync::Arc<Frame> {
 fn frames_until_synced(path: &[&str], limits: Limits, common_names: bool) -> usize {
     let mut world = World::new(limits);
     let filler = "x".repeat(100);
-    let members: Value = (0..2000).map(|i| (format!("m{i}"), Value::from(filler.clone()))).collect();
+    let members: Value =
+        (0..2000).map(|i| (format!("m{i}"), Value::from(filler.clone()))).collect();
     let all = serde_json::json!({ "before": 1, "queue": members, "behind": 2 });
     commit(
         &mut world.engine,
@@ -440,7 +450,8 @@ fn frames_until_synced(path: &[&str], limits: Limits, common_names: bool) -> usi
     };
     for turn in 0..1000 {
         // Not an object in place of another, which a merge patch cannot express.
-        let value = if common_names { serde_json::json!(turn) } else { serde_json::json!({ "n": turn }) };
+        let value =
+            if common_names { serde_json::json!(turn) } else { serde_json::json!({ "n": turn }) };
         let comes = (0..20).map(|i| (name(turn, i), value.clone()));
         let goes = (0..20).filter_map(|i| Some((name(turn.checked_sub(5)?, i), Value::Null)));
         let body: Value = comes.chain(goes).collect();
@@ -465,10 +476,14 @@ fn a_slow_reader_of_a_queue_is_in_step_after_twice_the_frames_that_it_needs_at_r
     for tombstones_per_object in [0, 50, 1024] {
         for path in [&["queue"][..], &[]] {
             for common_names in [false, true] {
-                let limits = Limits { tombstones_per_object, slice_bytes: 4096, ..Limits::default() };
+                let limits =
+                    Limits { tombstones_per_object, slice_bytes: 4096, ..Limits::default() };
                 // 2,000 members of 113 bytes are 56 frames of 4,096.
                 let frames = frames_until_synced(path, limits, common_names);
-                assert!(frames <= 112, "{frames} with {tombstones_per_object}, {path:?}, {common_names}");
+                assert!(
+                    frames <= 112,
+                    "{frames} with {tombstones_per_object}, {path:?}, {common_names}"
+                );
             }
         }
     }
@@ -480,7 +495,8 @@ fn a_slow_reader_of_what_is_overwritten_again_and_again_is_in_step_at_last() {
     let mut world = World::new(limits);
     // Ten slices, all of which change between two frames.
     let write = |world: &mut World, n: u64| {
-        let members: Value = (0..100).map(|i| (format!("m{i}"), Value::from(format!("{n:080}")))).collect();
+        let members: Value =
+            (0..100).map(|i| (format!("m{i}"), Value::from(format!("{n:080}")))).collect();
         let body = serde_json::json!({ "o": members }).to_string();
         let json = Json::parse(body.as_bytes(), &Limits::default()).unwrap();
         commit(&mut world.engine, Action::Merge(json), n);
@@ -505,7 +521,11 @@ fn a_slow_reader_of_what_is_overwritten_again_and_again_is_in_step_at_last() {
 
 #[test]
 fn who_missed_a_note_begins_anew() {
-    let limits =
-        Limits { tombstones_per_object: 0, slice_bytes: 4096, walk_notes_bytes: 1, ..Limits::default() };
+    let limits = Limits {
+        tombstones_per_object: 0,
+        slice_bytes: 4096,
+        walk_notes_bytes: 1,
+        ..Limits::default()
+    };
     assert_eq!(frames_until_synced(&["queue"], limits, false), usize::MAX);
 }

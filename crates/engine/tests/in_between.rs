@@ -138,7 +138,10 @@ fn a_write_elsewhere_does_not_wait() {
         assert!(matches!(submit(&mut engine, put(at, json!({}))), Submitted::Done(Ok(_))), "{at}");
     }
     settle(&mut engine);
-    assert_eq!(read(&engine), json!({ "v": { "x": { "q": 1, "p": {} }, "y": { "p": {} } }, "e": {} }));
+    assert_eq!(
+        read(&engine),
+        json!({ "v": { "x": { "q": 1, "p": {} }, "y": { "p": {} } }, "e": {} })
+    );
 }
 
 #[test]
@@ -158,7 +161,10 @@ fn one_place_in_an_object_is_not_given_to_two() {
     let mut engine = engine(limits, &["/a/p"], json!({ "a": { "q": 0 } }));
     assert_eq!(submit(&mut engine, put("/a/r", json!(1))), Submitted::Waits);
     let done = submit(&mut engine, put("/a/p", json!(1)));
-    assert!(matches!(&done, Submitted::Done(Err(Refusal::Limit { limit: "members_per_object", .. }))));
+    assert!(matches!(
+        &done,
+        Submitted::Done(Err(Refusal::Limit { limit: "members_per_object", .. }))
+    ));
     settle(&mut engine);
     assert_eq!(read(&engine), json!({ "a": { "q": 0, "r": 1 } }));
 }

@@ -47,7 +47,8 @@ fn apply(state: &mut Option<Value>, frame: &Frame) {
 }
 
 fn small() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![(0u8..4).prop_map(Value::from), Just(Value::Null), Just(json!("x".repeat(60)))];
+    let leaf =
+        prop_oneof![(0u8..4).prop_map(Value::from), Just(Value::Null), Just(json!("x".repeat(60)))];
     let members = |inner| {
         proptest::collection::btree_map("[a-e]", inner, 0..5)
             .prop_map(|members| Value::Object(members.into_iter().collect()))
@@ -89,7 +90,11 @@ fn commit(engine: &mut Engine, at: &str, n: u64) -> Revision {
 }
 
 /// Everything that a session is told until it has nothing more to say.
-fn pull(engine: &mut Engine, session: SessionId, now: u64) -> Vec<(u32, Kind, Option<Cursor>, Value)> {
+fn pull(
+    engine: &mut Engine,
+    session: SessionId,
+    now: u64,
+) -> Vec<(u32, Kind, Option<Cursor>, Value)> {
     let mut told = Vec::new();
     engine.take_woken();
     while let Some(Update { tag, frame, .. }) = engine.next(session, Tick(now)) {
@@ -218,14 +223,18 @@ fn a_cursor_of_one_root_names_no_state_of_another() {
     let root = add_own(&mut engine);
     commit_own(&mut engine, root, &json!({ "n": 1 }), &json!({}), 1);
     commit(&mut engine, "/a", 1);
-    let (own, tree) = (engine.metadata(&path("/_server")).cursor(), engine.metadata(&path("/a")).cursor());
+    let (own, tree) =
+        (engine.metadata(&path("/_server")).cursor(), engine.metadata(&path("/a")).cursor());
     assert_eq!(own.revision, tree.revision, "the numbers alone do not tell them apart");
     for (cursor, other) in [(own, tree), (tree, own)] {
         assert!(engine.is_among(&[cursor], cursor) && !engine.is_among(&[other], cursor));
     }
     let with = |cursor| Condition { is: Some(States::These(vec![cursor])), ..Condition::default() };
-    let write =
-        |cursor| Write { path: path("/a"), action: Action::Put(body(&json!(2))), condition: with(cursor) };
+    let write = |cursor| Write {
+        path: path("/a"),
+        action: Action::Put(body(&json!(2))),
+        condition: with(cursor),
+    };
     assert!(matches!(engine.commit(&[write(own)], Timestamp(2)), Err(Refusal::Precondition(_))));
     assert!(engine.commit(&[write(tree)], Timestamp(2)).is_ok());
     // One that is older than the last change does not match, as everywhere.
@@ -315,7 +324,8 @@ fn who_wants_only_news_is_told_nothing_of_what_is_there() {
 #[test]
 fn several_roots_do_not_know_of_each_other() {
     let mut engine = engine(&[]);
-    let (one, other) = (add_own(&mut engine), engine.add_root("_b", Epoch::from_random(9), Timestamp(0)));
+    let (one, other) =
+        (add_own(&mut engine), engine.add_root("_b", Epoch::from_random(9), Timestamp(0)));
     let (first, second) = (engine.open(), engine.open());
     engine.watch(first, 0, &Watch::new(path("/_server")));
     engine.watch(second, 0, &Watch::new(path("/_b/s")));
@@ -381,7 +391,11 @@ fn who_is_behind_is_told_apart_and_for_how_long() {
     commit(&mut engine, "/a b", 2, 7000);
     commit(&mut engine, "/c", 2, 6500);
     assert_eq!(standing(&engine, 7500), (true, 1500), "since the first of them, not the last");
-    assert_eq!(standing(&engine, 100), (true, 0), "a clock that was set back makes nothing look old");
+    assert_eq!(
+        standing(&engine, 100),
+        (true, 0),
+        "a clock that was set back makes nothing look old"
+    );
     let mut links = engine.links_of(session, 10);
     links.sort_by_key(|link| link.tag);
     assert_eq!(

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test ends when something is wrong")]
 
 use halfping_engine::{
-    Action, Condition, Cursor, Engine, Epoch, Json, Limits, Path, Revision, SessionId, Submitted, Tick,
-    Timestamp, Watch, Write,
+    Action, Condition, Cursor, Engine, Epoch, Json, Limits, Path, Revision, SessionId, Submitted,
+    Tick, Timestamp, Watch, Write,
 };
 
 const EPOCH: u64 = 7;

@@ -1,7 +1,8 @@
-//! Halfping inside an axum application: your routes beside live resources, with one source of truth.
+//! Halfping inside an axum application: your routes beside live resources, with one source of
+//! truth.
 //!
-//! `cargo run -p halfping --example axum`, then `curl -N 'http://127.0.0.1:3000/live/orders?watch'` and, in another terminal,
-//! `curl -X POST http://127.0.0.1:3000/orders/42/ship`.
+//! `cargo run -p halfping --example axum`, then `curl -N 'http://127.0.0.1:3000/live/orders?watch'`
+//! and, in another terminal, `curl -X POST http://127.0.0.1:3000/orders/42/ship`.
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -15,8 +16,12 @@ struct Order {
     items: u32,
 }
 
-/// Business logic writes what it decides; everybody who watches the order, the list or the count is told.
-async fn ship(State(api): State<Api>, Path(id): Path<u32>) -> Result<StatusCode, (StatusCode, String)> {
+/// Business logic writes what it decides; everybody who watches the order, the list or the count is
+/// told.
+async fn ship(
+    State(api): State<Api>,
+    Path(id): Path<u32>,
+) -> Result<StatusCode, (StatusCode, String)> {
     let path = format!("/orders/{id}");
     let refused = |error: Error| (StatusCode::CONFLICT, error.to_string());
     loop {
@@ -58,13 +63,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".into());
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    Ok(axum::serve(listener, app(&api)).with_graceful_shutdown(api.drain_on(asked_to_stop())).await?)
+    Ok(axum::serve(listener, app(&api))
+        .with_graceful_shutdown(api.drain_on(asked_to_stop()))
+        .await?)
 }
 
 /// Resolves on Ctrl-C, and on SIGTERM, by which services and containers are stopped.
 async fn asked_to_stop() {
     #[cfg(unix)]
-    if let Ok(mut terminated) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+    if let Ok(mut terminated) =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+    {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
             _ = terminated.recv() => {}

@@ -59,7 +59,9 @@ impl Ahead {
         let (shared, connection) = (&self.shared, &self.connection);
         let reserved = match &mut self.room {
             Some(room) => room.try_grow(shared, connection, held).map(|()| room.shrink(held)),
-            none => Room::try_reserve(shared, connection, held, held).map(|room| *none = Some(room)),
+            none => {
+                Room::try_reserve(shared, connection, held, held).map(|room| *none = Some(room))
+            }
         };
         reserved.inspect_err(|problem| shared.metrics.refused(problem)).is_ok()
     }

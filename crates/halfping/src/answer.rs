@@ -1,5 +1,5 @@
-//! Plain answers on their way: handed over in pieces, as the client takes them, and given up when it takes too little while others wait for
-//! their room, or nothing for long.
+//! Plain answers on their way: handed over in pieces, as the client takes them, and given up when
+//! it takes too little while others wait for their room, or nothing for long.
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -19,14 +19,14 @@ use crate::hub::Shared;
 use crate::patience::{LOOKS, Taking};
 use crate::room::{Room, Wanted};
 
-/// Bytes that are handed over at once, as a copy: what is below keeps a piece until the connection has room for it, and would keep all of
-/// the answer with it.
+/// Bytes that are handed over at once, as a copy: the HTTP layer keeps a piece until the connection
+/// has room for it, and would keep all of the answer with it.
 const PIECE_BYTES: usize = 16 << 10;
-/// Answers of a connection that may have been given up and are not closed yet. HTTP/2 has no way to do that while the client lets nothing
-/// through, and each may keep a piece.
+/// Answers of a connection that may have been given up and not be closed yet. HTTP/2 cannot close
+/// them while the client lets nothing through, and each may keep a piece.
 const GIVEN_UP_MAX: usize = 64;
 
-/// What is left of an answer.
+/// The rest of an answer.
 #[derive(Debug)]
 struct Rest {
     bytes: Bytes,
@@ -43,14 +43,14 @@ struct Answer {
 
 #[derive(Debug)]
 struct State {
-    /// `None` when all was handed over, or it was given up.
+    /// The rest of it; `None` when all was handed over, or it was given up.
     rest: Option<Rest>,
     taking: Taking,
     is_small: bool,
     is_given_up: bool,
 }
 
-/// The body of one.
+/// The body of an answer.
 struct Handing {
     answer: Arc<Answer>,
     left: usize,
@@ -85,7 +85,7 @@ pub(crate) fn body(
     let answer = Arc::new(Answer { connection: connection.clone(), number, state });
     let untaken: Weak<Answer> = Arc::downgrade(&answer);
     if answers.add(number, untaken) {
-        // Of HTTP/1 nothing else can be answered behind it.
+        // HTTP/1 can send no other answer behind it.
         let given_up_max = if version < Version::HTTP_2 { 0 } else { GIVEN_UP_MAX };
         tokio::spawn(watch(Arc::downgrade(shared), Arc::downgrade(connection), given_up_max));
     }
@@ -116,14 +116,19 @@ impl Untaken for Answer {
     }
 }
 
-/// Looks after a connection's answers until there are none. Beyond so many that were given up, the connection ends.
+/// Watches a connection's answers until there are none. If more than `given_up_max` were given up,
+/// the connection ends.
 async fn watch(shared: Weak<Shared>, connection: Weak<Connection>, given_up_max: usize) {
     let mut wanted = Wanted::default();
-    let Some(patience) = shared.upgrade().map(|shared| shared.limits.answer_timeout_ms) else { return };
+    let Some(patience) = shared.upgrade().map(|shared| shared.limits.answer_timeout_ms) else {
+        return;
+    };
     let pause = Duration::from_millis(patience) / LOOKS;
     loop {
         tokio::time::sleep(pause).await;
-        let (Some(shared), Some(connection)) = (shared.upgrade(), connection.upgrade()) else { return };
+        let (Some(shared), Some(connection)) = (shared.upgrade(), connection.upgrade()) else {
+            return;
+        };
         let Some(open) = connection.answers().open() else { return };
         let is_wanted = wanted.look(&shared, &connection);
         let mut given_up = 0;

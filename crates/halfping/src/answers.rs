@@ -1,4 +1,4 @@
-//! The answers of a connection that it has not taken yet, so that somebody can look after them.
+//! The answers that a connection has not taken yet, for the task that watches them.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Weak};
@@ -7,14 +7,14 @@ use halfping_engine::Limits;
 
 /// An answer that is not taken yet.
 pub(crate) trait Untaken: Debug + Send + Sync {
-    /// Gives it up if it is taken too slowly, and says by which limit. `is_wanted`: others wait for
-    /// room that is large, or small, as it has.
+    /// Gives it up if it is taken too slowly, and returns the limit. `is_wanted`: others wait for
+    /// large room, or for small, as it has.
     fn look(&self, limits: &Limits, is_wanted: [bool; 2]) -> Option<&'static str>;
-    /// Whether it was given up.
+    /// True if it was given up.
     fn is_given_up(&self) -> bool;
 }
 
-/// By their numbers.
+/// Answers by their numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     slots: Vec<Option<Weak<dyn Untaken>>>,
@@ -23,7 +23,7 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    /// A number that no other has.
+    /// A number that no other answer has.
     pub(crate) fn next(&mut self) -> usize {
         self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -31,7 +31,8 @@ impl Answers {
         })
     }
 
-    /// Takes an answer in under its number. True if nobody looks after them yet: the caller does.
+    /// Adds an answer under its number. True if no task watches the answers yet: the caller starts
+    /// one.
     pub(crate) fn add(&mut self, number: usize, answer: Weak<dyn Untaken>) -> bool {
         self.slots[number] = Some(answer);
         !std::mem::replace(&mut self.is_watched, true)
@@ -45,7 +46,7 @@ impl Answers {
         }
     }
 
-    /// All of them, for who looks after them; `None`, and that is over, when there are none.
+    /// All answers, for the task that watches them; `None`, which ends the task, if there are none.
     pub(crate) fn open(&mut self) -> Option<Vec<Arc<dyn Untaken>>> {
         if self.slots.is_empty() {
             self.is_watched = false;

@@ -22,20 +22,22 @@ use crate::own::Own;
 use crate::problem::Problem;
 use crate::seen::Transport;
 
-/// How an [`Api`] is set up.
+/// Settings of an [`Api`].
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Every bound there is.
+    /// All bounds.
     pub limits: Limits,
-    /// Pages of which origins may use the API.
+    /// Origins whose pages may use the API.
     pub cors: Cors,
-    /// What an [opened](Api::open) API keeps in memory only. Everything else is durable.
+    /// Patterns of what an [opened](Api::open) API keeps in memory only. Everything else is
+    /// durable.
     pub ephemeral: Vec<Pattern>,
-    /// Who may see at `/_server` what the server is doing and for whom. Nobody by default.
+    /// Clients that may see at `/_server` what the server is doing and for whom. None by default.
     pub console: Console,
-    /// Names under which it may be asked for: what keeps out pages of other sites that have a name of theirs lead here.
+    /// Names under which it may be asked for. This keeps out pages of other sites that make a name
+    /// of theirs lead here.
     pub hosts: Hosts,
-    /// Nothing can be written through HTTP. This program still can.
+    /// True if nothing can be written through HTTP. This program still can write.
     pub read_only: bool,
 }
 
@@ -45,13 +47,13 @@ impl Options {
         Arc::new(Rules { cors, console, hosts, read_only }.canonical())
     }
 
-    /// How the server's own state is made, if anybody may see it.
+    /// The maker of the server's own state, if anybody may see it.
     fn own(&self) -> Option<MakeOwn> {
         (self.console != Console::Off).then_some(Own::boxed)
     }
 }
 
-/// What was found in a store.
+/// Contents that were found in a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Restored {
     /// Rows of the tree. A resource is one, or part of one, or many.
@@ -133,11 +135,11 @@ impl Api {
         Api { shared: Shared::new(options.limits, own), rules }
     }
 
-    /// Opens the store in a directory, or makes one: what is written is durable when that is answered, and is there again when the store
-    /// is opened the next time. `tell` is told how far opening has come. It takes as long as reading the store does, so it is not for a thread
-    /// that others wait for.
+    /// Opens the store in a directory, or makes one. A write is durable when it is answered, and is
+    /// there again when the store is opened the next time. `tell` is told the progress. Opening
+    /// takes as long as reading the store, so do not call it on a thread that others wait for.
     ///
-    /// What comes of it belongs to the tokio runtime that this is called in.
+    /// The API belongs to the tokio runtime that this is called in.
     ///
     /// # Panics
     /// When a limit has a value that cannot work (see [`Limits::check`]), or when the operating
@@ -160,7 +162,8 @@ impl Api {
             panic!("{why}");
         }
         let (rules, own) = (options.rules(), options.own());
-        let epoch = getrandom::u64().map_err(|error| Fault::new(FaultKind::Io, error.to_string()))?;
+        let epoch =
+            getrandom::u64().map_err(|error| Fault::new(FaultKind::Io, error.to_string()))?;
         let store = Store::open(directory, epoch)?;
         match close_to_others(directory) {
             Ok(None) => {}
@@ -174,7 +177,8 @@ impl Api {
         }
         let is_all_durable = options.ephemeral.is_empty();
         let regions = Regions::new(options.ephemeral);
-        let mut opened = halfping_journal::open(store, options.limits, regions, clock.now(), &mut tell)?;
+        let mut opened =
+            halfping_journal::open(store, options.limits, regions, clock.now(), &mut tell)?;
         if opened.hidden > 0 {
             let what = format!(
                 "there is durable state in what is to be ephemeral (values: {}), and it would be lost; delete it first, or leave the regions as \
@@ -185,8 +189,8 @@ impl Api {
         }
         match opened.committer.start(&mut opened.engine) {
             Ok(()) => opened.committer.tidy(opened.bytes)?,
-            // Readers are served. Not if anything is ephemeral: the lease of its revisions would
-            // have to be written first.
+            // Readers are served, but not if anything is ephemeral: the lease of its revisions
+            // would have to be written first.
             Err(fault) if fault.kind.may_pass() && opened.rows > 0 && is_all_durable => {
                 tracing::error!(kind = fault.kind.name(), %fault, "the store can be read only: durable writes are refused until it can be written");
             }
@@ -202,8 +206,8 @@ impl Api {
         Ok((Api { shared, rules }, restored))
     }
 
-    /// Writes what is left to be written to the store, and closes it. Writes are refused from then on. Without it nothing is lost either; the
-    /// next start has a little more to do.
+    /// Writes what is left to be written to the store, and closes it. Writes are refused from then
+    /// on. Without this call nothing is lost either; the next start has a little more to do.
     pub async fn close(&self) {
         self.shared.close().await;
     }
@@ -232,12 +236,16 @@ impl Api {
         let writes = commit.writes(&self.shared.limits)?;
         let client = self.shared.foreign.commits();
         let writes = writes.into_iter().map(Allowed::to_program).collect();
-        let written = self.shared.commit(client, writes).await.map_err(|failure| match failure {
-            Failure::Refused(refusal) => Error::Refused(refusal),
-            Failure::Storage(fault) => Error::Storage(fault),
-        })?;
+        let written =
+            self.shared.commit(client, writes).await.map_err(|failure| match failure {
+                Failure::Refused(refusal) => Error::Refused(refusal),
+                Failure::Storage(fault) => Error::Storage(fault),
+            })?;
         let cursor = |revision| self.shared.cursor(revision).to_string();
-        Ok(written.into_iter().map(|w| Written { created: w.created, cursor: cursor(w.revision) }).collect())
+        Ok(written
+            .into_iter()
+            .map(|w| Written { created: w.created, cursor: cursor(w.revision) })
+            .collect())
     }
 
     /// The value at a path; `None` when nothing is there.
@@ -260,19 +268,21 @@ impl Api {
         self.shared.refresh_here(&spec.path);
         let (follower, links) = (Follower::program(), [Allowed::to_program(spec)]);
         let connection = &self.shared.foreign;
-        let subscription = Subscription::new(&self.shared, &follower, connection, Transport::Program, &links);
+        let subscription =
+            Subscription::new(&self.shared, &follower, connection, Transport::Program, &links);
         let subscription = subscription.map_err(|_: Problem| Error::TooManyLinks)?;
         Ok(Watch { subscription, path: path.to_owned(), value: PhantomData })
     }
 
-    /// The API over HTTP, to be served by [`Server`](crate::Server), or mounted in an application of your own:
-    /// `Router::new().nest_service("/live", api.router())`.
+    /// The API over HTTP, to be served by [`Server`](crate::Server), or mounted in an application
+    /// of your own: `Router::new().nest_service("/live", api.router())`.
     pub fn router(&self) -> Router {
         Router::new().fallback_service(self.front())
     }
 
-    /// Ends all streams in a way that brings their readers back elsewhere, and turns new ones away. [`Server`](crate::Server) does this by
-    /// itself; a server of your own does with [`drain_on`](Api::drain_on).
+    /// Ends all streams so that their readers reconnect elsewhere, and turns new ones away.
+    /// [`Server`](crate::Server) does this by itself; a server of your own does it with
+    /// [`drain_on`](Api::drain_on).
     pub fn drain(&self) {
         self.shared.drain();
     }
@@ -314,7 +324,10 @@ impl Api {
 }
 
 /// Reads all of a store, and checks all that can be checked. Nothing else may use it meanwhile.
-pub fn check(directory: &std::path::Path, mut tell: impl FnMut(Progress)) -> Result<Restored, Fault> {
+pub fn check(
+    directory: &std::path::Path,
+    mut tell: impl FnMut(Progress),
+) -> Result<Restored, Fault> {
     let found = halfping_journal::check(directory, &mut tell)?;
     Ok(Restored {
         rows: found.rows,
@@ -325,11 +338,12 @@ pub fn check(directory: &std::path::Path, mut tell: impl FnMut(Progress)) -> Res
 }
 
 fn typed<T: DeserializeOwned>(path: &str, value: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(value).map_err(|e| Error::Type { path: path.to_owned(), why: e.to_string() })
+    serde_json::from_slice(value)
+        .map_err(|e| Error::Type { path: path.to_owned(), why: e.to_string() })
 }
 
-/// A resource being followed: always its newest value, and each value at most once. What changed while nobody asked is not
-/// queued.
+/// A watch of a resource: always its newest value, and each value at most once. Changes between two
+/// calls are not queued.
 pub struct Watch<T> {
     subscription: Subscription,
     path: String,
@@ -337,7 +351,8 @@ pub struct Watch<T> {
 }
 
 impl<T: DeserializeOwned> Watch<T> {
-    /// The value now, or as soon as it differs from the one last returned; `None` when nothing is there (any more).
+    /// The value now, or as soon as it differs from the one last returned; `None` when nothing is
+    /// there (any more).
     pub async fn next(&mut self) -> Result<Option<T>, Error> {
         let frame = poll_fn(|cx| {
             if self.subscription.shared().is_draining() {
@@ -391,7 +406,8 @@ mod tests {
         }
 
         fn open(at: PathBuf, wall: fn() -> SystemTime) -> Server {
-            let (api, _) = Api::open_by(Clock::with(wall), &at, Options::default(), |_| {}).unwrap();
+            let (api, _) =
+                Api::open_by(Clock::with(wall), &at, Options::default(), |_| {}).unwrap();
             Server { api, at, wall }
         }
 
@@ -415,13 +431,17 @@ mod tests {
             let path = Follower::program().write(self.api.path("/list").unwrap()).unwrap();
             let one = Json::parse(b"1", &shared.limits);
             let (name, write) = crate::hub::writing::creation(shared, &path, one.unwrap());
-            assert!(crate::hub::writing::commit(shared, &shared.foreign, write, "").await.unwrap().0);
+            assert!(
+                crate::hub::writing::commit(shared, &shared.foreign, write, "").await.unwrap().0
+            );
             name
         }
 
         /// The time of the newest change.
         fn time(&self) -> u64 {
-            self.api.shared().with_engine(|engine| engine.time_of(engine.cursor(engine.revision())).0)
+            self.api
+                .shared()
+                .with_engine(|engine| engine.time_of(engine.cursor(engine.revision())).0)
         }
     }
 

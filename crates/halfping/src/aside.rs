@@ -1,7 +1,8 @@
-//! Work that takes long, done aside: nobody else's turn waits for it.
+//! Long work, done on threads of its own, so that no other task waits for it.
 //!
-//! A body of some megabytes takes tens of milliseconds to parse, and a few of them at once would hold up every worker. On threads of its own
-//! the work gets what processor time the others leave it.
+//! A body of some megabytes takes tens of milliseconds to parse, and a few of them at once would
+//! hold up every worker. On threads of its own the work gets the processor time that the others
+//! leave.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -10,27 +11,27 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-/// Texts from this size on: what is shorter is read in less than a third of a millisecond, and
-/// handing it over would cost a good part of that.
+/// Texts from this size on are read aside: a shorter one is read in less than a third of a
+/// millisecond, and handing it over would cost a good part of that.
 pub(crate) const LARGE_BYTES: usize = 64 << 10;
 /// Texts up to this size are read in a few milliseconds. One of them may be at work beside the
 /// longer ones.
 const SHORT_BYTES: usize = 512 << 10;
 
-/// Work of any length is at it on half of the processors at most.
+/// The queue of long work, which runs on half of the processors at most.
 static QUEUE: LazyLock<Queue> = LazyLock::new(|| {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     Queue::new((processors / 2).max(1), 1)
 });
 
-/// Large commits keep the engine to themselves for some milliseconds, so they come one by one: who
-/// waits for the engine waits behind one of them at most.
+/// The queue of large commits. Each holds the engine for some milliseconds, so they run one by one:
+/// a caller that waits for the engine waits behind one of them at most.
 static COMMITS: LazyLock<Queue> = LazyLock::new(|| Queue::new(1, 0));
 
-/// Does something that takes the longer the more bytes it is about.
+/// Does work that takes longer the more bytes it is about.
 ///
-/// Dropped before its turn has come, it is not begun. What has begun goes on to its end, and others
-/// wait for that.
+/// If dropped before its turn, the work is not begun. Work that has begun goes on to its end, and
+/// others wait for it.
 pub(crate) async fn aside<T: Send + 'static>(
     client: &Turns,
     bytes: usize,
@@ -42,8 +43,8 @@ pub(crate) async fn aside<T: Send + 'static>(
     in_turn(&QUEUE, client, bytes, work).await.0
 }
 
-/// Works on a large commit, which writes so many members. It is the turn of the next when the
-/// place that comes with the outcome is dropped.
+/// Works on a large commit, which writes so many members. The next one has its turn when the place
+/// that comes with the outcome is dropped.
 pub(crate) async fn one_by_one<T: Send + 'static>(
     client: &Turns,
     members: usize,
@@ -60,14 +61,14 @@ async fn in_turn<T: Send + 'static>(
 ) -> (T, Room) {
     let room = queue.enter(client, cost).await;
     let work = move || {
-        // What panics gives it back as well.
+        // A panic gives it back as well.
         let room = room;
         (work(), room)
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
-            // It ends who asked for it, as it would have without the thread.
+            // The panic ends the caller, as it would have without the thread.
             Ok(panic) => std::panic::resume_unwind(panic),
             // The runtime stops, and this task with it.
             Err(_) => std::future::pending().await,
@@ -78,12 +79,12 @@ async fn in_turn<T: Send + 'static>(
 /// One client's part of the queue.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
-    /// Each piece of work is a client's of its own.
+    /// True if each piece of work counts as a client of its own.
     of_many: bool,
-    /// When the last of its work would be done if all clients were served at once. Changed under
-    /// the queue's lock only.
+    /// Time at which the last of its work would be done if all clients were served at once. Changed
+    /// under the queue's lock only.
     last: AtomicU64,
-    /// Pieces of its work that wait. The same holds for it.
+    /// Pieces of its work that wait. Changed under the queue's lock only.
     waiting: AtomicUsize,
 }
 
@@ -104,9 +105,11 @@ struct Queue {
 
 #[derive(Default)]
 struct State {
-    /// Bytes that each client could have had done by now, had it always wanted something.
+    /// Virtual time: bytes that each client could have had done by now, had it always wanted
+    /// something.
     now: u64,
-    /// Work that began to wait so far: what is due at once with other work goes in order.
+    /// Number of pieces of work that have begun to wait: pieces that are due at the same time go in
+    /// this order.
     count: u64,
     /// Clients that wait.
     clients: usize,
@@ -116,7 +119,7 @@ struct State {
     waiting: [BTreeMap<Key, Waiting>; 2],
 }
 
-/// A piece of work's place in line: when it is due, and its number.
+/// A piece of work's place in line: its due time, and its number.
 type Key = (u64, u64);
 
 struct Waiting {
@@ -128,7 +131,7 @@ struct Waiting {
 const ANY: usize = 0;
 const SHORT: usize = 1;
 
-/// A place where work is done; it is somebody else's when this is dropped.
+/// A place where work is done; it is free for others when this is dropped.
 pub(crate) struct Room {
     queue: &'static Queue,
     lane: usize,
@@ -180,14 +183,14 @@ impl Queue {
         room.expect("who waits is told when its turn has come")
     }
 
-    /// Gives a place that has become free to who is next.
+    /// Gives a place that has become free to the next in line.
     fn pass_on(&'static self, lane: usize) {
         loop {
             let next = self.state.lock().take(lane);
             let Some(Waiting { turn, .. }) = next else { return };
             match turn.send(Room { queue: self, lane }) {
                 Ok(()) => return,
-                // It has left meanwhile, and its place is still to be given away.
+                // The waiter has left meanwhile, and its place is still to be given away.
                 Err(room) => std::mem::forget(room),
             }
         }
@@ -195,15 +198,16 @@ impl Queue {
 }
 
 impl State {
-    /// Work on so many bytes begins.
+    /// Advances the virtual time, since work on so many bytes begins.
     fn advance(&mut self, bytes: usize) {
-        // All that want something have a share in what is done.
+        // All clients that want something have a share in the work that is done.
         self.now += (bytes / (self.clients + 1)) as u64;
     }
 
-    /// Takes what is next in a lane out of the line; when there is nothing, the place is free.
+    /// Takes the next work of a lane out of the line; if there is none, the place is free.
     fn take(&mut self, lane: usize) -> Option<Waiting> {
-        let first = |class: usize| self.waiting[class].first_key_value().map(|(key, _)| (*key, class));
+        let first =
+            |class: usize| self.waiting[class].first_key_value().map(|(key, _)| (*key, class));
         let next = match lane {
             SHORT => first(SHORT),
             _ => first(ANY).into_iter().chain(first(SHORT)).min(),
@@ -270,17 +274,23 @@ mod tests {
     }
 
     impl Job {
-        fn new(queue: &'static Queue, name: impl Into<String>, client: &'static Turns, bytes: usize) -> Job {
+        fn new(
+            queue: &'static Queue,
+            name: impl Into<String>,
+            client: &'static Turns,
+            bytes: usize,
+        ) -> Job {
             let waits = Box::pin(queue.enter(client, bytes));
             let mut job = Job { name: name.into(), waits, room: None };
             job.look();
             job
         }
 
-        /// Whether it has its place.
+        /// True if it has its place.
         fn look(&mut self) -> bool {
             if self.room.is_none()
-                && let Poll::Ready(room) = self.waits.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+                && let Poll::Ready(room) =
+                    self.waits.as_mut().poll(&mut Context::from_waker(Waker::noop()))
             {
                 self.room = Some(room);
             }
@@ -320,8 +330,9 @@ mod tests {
     fn little_work_comes_before_much() {
         let queue = queue();
         without_the_short_lane(queue);
-        let mut jobs: Vec<Job> =
-            (0..40).map(|number| Job::new(queue, format!("large {number}"), client(), 4 * MB)).collect();
+        let mut jobs: Vec<Job> = (0..40)
+            .map(|number| Job::new(queue, format!("large {number}"), client(), 4 * MB))
+            .collect();
         jobs.push(Job::new(queue, "small", client(), SMALL));
         assert_eq!(order(jobs)[1], "small");
     }
@@ -363,8 +374,9 @@ mod tests {
         let queue = queue();
         without_the_short_lane(queue);
         let many: &Turns = Box::leak(Box::new(Turns::of_many()));
-        let mut jobs: Vec<Job> =
-            (0..10).map(|number| Job::new(queue, format!("large {number}"), many, 4 * MB)).collect();
+        let mut jobs: Vec<Job> = (0..10)
+            .map(|number| Job::new(queue, format!("large {number}"), many, 4 * MB))
+            .collect();
         jobs.push(Job::new(queue, "small", many, SMALL));
         assert_eq!(order(jobs)[1], "small");
     }

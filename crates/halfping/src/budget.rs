@@ -1,4 +1,4 @@
-//! Budgets: how much may be held at once, of a connection and of all.
+//! Budgets: bounds on what is held at once, for a connection and for all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -9,9 +9,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::problem::{Kind, Problem};
 
-/// Bytes that are counted as one.
+/// Bytes that are counted as one unit.
 pub(crate) const UNIT: usize = 1 << 10;
-/// Answers and bodies of so many bytes are small: they have room of their own.
+/// Bytes up to which answers and bodies are small: these have room of their own.
 pub(crate) const SMALL_BYTES: usize = 16 << 10;
 
 /// The share of `buffered_bytes` that small answers and bodies have beside it, and of
@@ -28,21 +28,21 @@ pub(crate) struct Budget {
     limit: &'static str,
     max: usize,
     units: Arc<Semaphore>,
-    /// Who waits for some of it.
+    /// Number of callers that wait for some of it.
     waiting: AtomicUsize,
-    /// How often somebody was left without.
+    /// Number of times that a caller was left without.
     denied: AtomicU64,
 }
 
-/// Somebody who waits for some of a budget.
+/// A caller that waits for some of a budget.
 struct Waits<'a>(&'a Budget);
 
-/// What one connection may hold of answers and bodies, large or small.
+/// The budget of one connection for answers and bodies, large or small.
 #[derive(Debug)]
 pub(crate) struct Share {
     pub(crate) budget: Budget,
-    /// Held by the one of its requests that waits for room of all, so that connections have their
-    /// turns one after the other.
+    /// Lock that is held by the one of its requests that waits for room of all, so that connections
+    /// have their turns one after the other.
     pub(crate) turn: tokio::sync::Mutex<()>,
 }
 
@@ -51,29 +51,29 @@ pub(crate) fn units(bytes: usize) -> u32 {
 }
 
 impl Budget {
-    /// What the whole server may hold.
+    /// The budget of the whole server.
     pub(crate) fn of_all(limits: &Limits) -> Budget {
         Budget::new("buffered_bytes", limits.buffered_bytes)
     }
 
-    /// What small answers may hold beside that.
+    /// The budget of small answers, beside that.
     pub(crate) fn of_small(limits: &Limits) -> Budget {
         Budget::new("buffered_bytes", limits.buffered_bytes / SMALL_SHARE)
     }
 
-    /// What is kept for connections that hold little: enough for all of them, and for what stands
-    /// for those of somebody else's server.
+    /// The budget that is kept for connections that hold little: enough for all of them, and for
+    /// the stand-in for those of a foreign server.
     pub(crate) fn of_kept(limits: &Limits) -> Budget {
         let connections = limits.connections.saturating_add(1);
         Budget::new("buffered_bytes", connections.saturating_mul(KEPT_BYTES))
     }
 
-    /// What heads of requests may take, over all connections.
+    /// The budget of requests' heads, over all connections.
     pub(crate) fn of_heads(limits: &Limits) -> Budget {
         Budget::new("heads_bytes", limits.heads_bytes)
     }
 
-    /// The same of one connection.
+    /// The budget of requests' heads of one connection.
     pub(crate) fn of_heads_of_connection(max: usize) -> Budget {
         Budget::new("heads_bytes_per_connection", max)
     }
@@ -88,7 +88,7 @@ impl Budget {
         UNIT * (units(self.max) as usize - self.units.available_permits())
     }
 
-    /// What is larger than all of it can be held alone.
+    /// The units for so many bytes: at most all of them, so that larger things can be held alone.
     pub(crate) fn share(&self, bytes: usize) -> u32 {
         units(bytes).min(units(self.max))
     }
@@ -100,7 +100,11 @@ impl Budget {
         })
     }
 
-    pub(crate) async fn take(&self, bytes: usize, until: Instant) -> Result<OwnedSemaphorePermit, Problem> {
+    pub(crate) async fn take(
+        &self,
+        bytes: usize,
+        until: Instant,
+    ) -> Result<OwnedSemaphorePermit, Problem> {
         if let Ok(taken) = self.units.clone().try_acquire_many_owned(self.share(bytes)) {
             return Ok(taken);
         }
@@ -111,20 +115,20 @@ impl Budget {
         taken.ok().and_then(Result::ok).ok_or_else(|| self.is_full())
     }
 
-    /// What is kept for a connection that holds little, when it holds so many bytes more.
+    /// Takes `bytes` more for a connection that holds little, from what is kept for such.
     pub(crate) fn take_kept(&self, own: &Budget, bytes: usize) -> Option<OwnedSemaphorePermit> {
         (own.taken() <= KEPT_BYTES).then(|| self.try_take(bytes).ok()).flatten()
     }
 
-    /// How often somebody was left without, which grows with each look while somebody waits.
+    /// Number of times that a caller was left without, which grows with each look while one waits.
     pub(crate) fn denied(&self) -> u64 {
         let is_waited_for = self.waiting.load(Ordering::Relaxed) > 0;
-        self.denied.fetch_add(u64::from(is_waited_for), Ordering::Relaxed) + u64::from(is_waited_for)
+        self.denied.fetch_add(u64::from(is_waited_for), Ordering::Relaxed)
+            + u64::from(is_waited_for)
     }
 
     pub(crate) fn is_full(&self) -> Problem {
-        let what =
-            "too many bytes of requests, of bodies that are not complete, and of answers that are not taken";
+        let what = "too many bytes of requests, of bodies that are not complete, and of answers that are not taken";
         let problem = Problem::limit(Kind::BuffersFull, self.limit, self.max, what);
         problem.hint("take the answers that were asked for, then ask again")
     }
@@ -145,9 +149,9 @@ impl Drop for Waits<'_> {
 }
 
 impl Share {
-    /// Of a connection that may hold so many bytes.
+    /// The share of a connection that may hold so many bytes.
     pub(crate) fn new(max: usize, is_small: bool) -> Share {
-        // A few small ones have room at once, in whatever small parts they come.
+        // A few small answers have room at once, in whatever small parts they come.
         let max = if is_small { (max / SMALL_SHARE).max(KEPT_BYTES) } else { max };
         let budget = Budget::new("buffered_bytes_per_connection", max);
         Share { budget, turn: tokio::sync::Mutex::default() }

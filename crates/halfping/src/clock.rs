@@ -1,4 +1,5 @@
-//! The two clocks: the time of day, which goes on the wire, and one that never goes back, for waiting.
+//! The two clocks: the time of day, which goes on the wire, and one that never goes back, for
+//! waiting.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,7 +17,7 @@ impl Clock {
         Clock { start: Instant::now(), wall: SystemTime::now }
     }
 
-    /// The same with another time of day.
+    /// A clock with another time of day.
     #[cfg(test)]
     pub(crate) fn with(wall: fn() -> SystemTime) -> Clock {
         Clock { wall, ..Clock::new() }
@@ -30,7 +31,7 @@ impl Clock {
         self.start + Duration::from_millis(tick.0)
     }
 
-    /// What the clock on the wall reads. It may go back.
+    /// The wall clock's reading. It may go back.
     pub(crate) fn now(&self) -> Timestamp {
         let since = (self.wall)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Timestamp(since.as_millis() as u64)

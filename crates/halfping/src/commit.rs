@@ -34,12 +34,12 @@ pub struct Commit {
     drafts: Vec<Draft>,
 }
 
-/// What became of a write.
+/// Outcome of a write.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Written {
-    /// Nothing was there before.
+    /// True if nothing was there before.
     pub created: bool,
-    /// The resource's cursor now: what HTTP clients see as its `ETag`.
+    /// The resource's cursor now, which HTTP clients see as its `ETag`.
     pub cursor: String,
 }
 
@@ -48,15 +48,15 @@ pub struct Written {
 pub struct Reading<T> {
     /// The value; `None` when nothing is there.
     pub value: Option<T>,
-    /// The cursor of that state: what HTTP clients see as its `ETag`.
+    /// The cursor of that state, which HTTP clients see as its `ETag`.
     pub cursor: String,
 }
 
-/// One write, as it was written down.
+/// One write of a commit, before it is read.
 #[derive(Clone, Debug)]
 struct Draft {
     path: String,
-    /// The body as JSON, or why it is none.
+    /// The body as JSON, or the reason why it is none.
     body: Result<Vec<u8>, String>,
     kind: Kind,
     condition: Condition,
@@ -136,12 +136,21 @@ impl Commit {
     }
 
     fn with(mut self, path: &str, kind: Kind, body: Result<Vec<u8>, String>) -> Commit {
-        self.drafts.push(Draft { path: path.to_owned(), body, kind, condition: Condition::default() });
+        self.drafts.push(Draft {
+            path: path.to_owned(),
+            body,
+            kind,
+            condition: Condition::default(),
+        });
         self
     }
 
     fn condition(&mut self) -> &mut Condition {
-        &mut self.drafts.last_mut().expect("a condition follows the write that it belongs to").condition
+        &mut self
+            .drafts
+            .last_mut()
+            .expect("a condition follows the write that it belongs to")
+            .condition
     }
 
     /// The writes, as the engine takes them.
@@ -153,7 +162,8 @@ impl Commit {
 impl Draft {
     fn write(self, limits: &Limits) -> Result<Write, Error> {
         let body = self.body.map_err(Error::Value)?;
-        let json = || Json::parse(&body, limits).map_err(|e: JsonError| Error::Value(e.to_string()));
+        let json =
+            || Json::parse(&body, limits).map_err(|e: JsonError| Error::Value(e.to_string()));
         let action = match self.kind {
             Kind::Put => Action::Put(json()?),
             Kind::Merge => Action::Merge(json()?),

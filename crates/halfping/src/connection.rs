@@ -1,4 +1,4 @@
-//! What is counted per connection: its links and its writes.
+//! Accounts of one connection: its links and its writes.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,29 +19,29 @@ use crate::problem::{Kind, Problem};
 /// One client connection, as far as its bounds go. It is open as long as anybody holds this.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// Its place among all connections of our own server.
+    /// Its place among all connections of Halfping's own server.
     _place: Option<Place>,
-    /// Who is on the other side, as far as we know: it may be a proxy.
+    /// The address of the other side, as far as it is known: it may be a proxy.
     pub(crate) remote: Option<SocketAddr>,
     limits: Arc<Limits>,
     links: AtomicUsize,
     places_bytes: AtomicUsize,
-    /// Made when the first request needs it, which a stream does not.
+    /// Accounts that are made when the first request needs them; a stream does not.
     held: OnceLock<Box<Held>>,
-    /// Ends the serving of its requests, while that goes on.
+    /// Signal that ends the serving of its requests, while that goes on.
     cut: Mutex<Option<Arc<Notify>>>,
 }
 
 // Every session and stream has one: with the two counts around it, it takes the 128 bytes that an
-// allocator gives it. What a connection that only listens does not need belongs in `Held`.
+// allocator gives it. Fields that a connection which only listens does not need belong in `Held`.
 const _: () = assert!(std::mem::size_of::<Connection>() <= 112);
 
-/// What is held for a connection.
+/// Accounts of what is held for a connection.
 #[derive(Debug)]
 struct Held {
-    /// How much that may be of large answers and bodies, and of small ones.
+    /// Its shares of large answers and bodies, and of small ones.
     shares: [Share; 2],
-    /// The same of heads of its requests.
+    /// Its budget of requests' heads.
     heads: Budget,
     /// Answers that it has not taken yet.
     answers: Mutex<Answers>,
@@ -54,7 +54,7 @@ struct Held {
 }
 
 impl Held {
-    /// Of a connection that may hold so many bytes.
+    /// The accounts of a connection that may hold so many bytes.
     fn new(limits: &Limits, buffered_max: usize, turns: fn() -> Turns) -> Box<Held> {
         Box::new(Held {
             shares: [false, true].map(|is_small| Share::new(buffered_max, is_small)),
@@ -88,13 +88,14 @@ impl Drop for Place {
     }
 }
 
-/// Something that may happen so many times a second, sustained (the generic cell rate algorithm).
+/// A limit on how often something may happen in a second, sustained (the generic cell rate
+/// algorithm).
 ///
-/// Every session has some of these, so they take no more room than they need: how many those are is
-/// told with each.
+/// Every session has some of these, so they take no more room than they need: the number a second
+/// is given with each call.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    /// When the next would be due if they came evenly, in nanoseconds since [`START`].
+    /// Time at which the next would be due if they came evenly, in nanoseconds since [`START`].
     next: u64,
 }
 
@@ -102,10 +103,10 @@ pub(crate) struct Pace {
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Pace {
-    /// How far ahead of an even pace they may run.
+    /// Time by which they may run ahead of an even pace.
     const BURST: Duration = Duration::from_secs(1);
 
-    /// Accounts for one. False, and not accounted for, when it comes too early.
+    /// Accounts for one. False if it comes too early: then it is not accounted for.
     pub(crate) fn keep(&mut self, per_second: u32, now: Instant) -> bool {
         let is_on_time = self.resumes(now).is_none();
         if is_on_time {
@@ -121,7 +122,7 @@ impl Pace {
         self.next = self.next.max(since_start) + takes;
     }
 
-    /// When there may be more, if that is later than now.
+    /// Time from which there may be more, if that is later than now.
     pub(crate) fn resumes(&self, now: Instant) -> Option<Instant> {
         let resumes = (*START + Duration::from_nanos(self.next)).checked_sub(Self::BURST)?;
         (resumes > now).then_some(resumes)
@@ -141,8 +142,8 @@ impl Connection {
         }
     }
 
-    /// What stands for the connections of somebody else's server, which are not known and cannot be
-    /// told apart: only the bound for all of them holds.
+    /// A stand-in for the connections of a foreign server, which are not known and cannot be told
+    /// apart: only the bound for all of them holds.
     pub(crate) fn foreign(limits: &Arc<Limits>) -> Connection {
         let held = Held::new(limits, limits.buffered_bytes, Turns::of_many);
         Connection { held: OnceLock::from(held), ..Connection::new(limits) }
@@ -154,13 +155,13 @@ impl Connection {
         self.held.get_or_init(|| Held::new(limits, buffered_max, Turns::default))
     }
 
-    /// Begins to serve its requests. What is returned tells when they are to end: when an answer was
-    /// given up that others cannot come behind.
+    /// Begins the serving of its requests. The returned signal ends it: when an answer was given up
+    /// behind which no other can come.
     pub(crate) fn begin_requests(&self) -> Arc<Notify> {
         self.cut.lock().insert(Arc::default()).clone()
     }
 
-    /// Its requests are over; it may go on as a stream or session.
+    /// Ends its requests; it may go on as a stream or session.
     pub(crate) fn end_requests(&self) {
         *self.cut.lock() = None;
     }
@@ -172,12 +173,12 @@ impl Connection {
         }
     }
 
-    /// What may be held for it of small answers and bodies, or of the rest.
+    /// Its share of small answers and bodies, or of the rest.
     pub(crate) fn share(&self, is_small: bool) -> &Share {
         &self.held().shares[usize::from(is_small)]
     }
 
-    /// What heads of its requests may take.
+    /// Its budget of requests' heads.
     pub(crate) fn heads(&self) -> &Budget {
         &self.held().heads
     }
@@ -209,7 +210,12 @@ impl Connection {
         if links > links_max {
             self.remove_links(count, places_bytes);
             let what = "the connection has too many open streams and paths";
-            return Err(Problem::limit(Kind::TooManyLinks, "links_per_connection", links_max, what));
+            return Err(Problem::limit(
+                Kind::TooManyLinks,
+                "links_per_connection",
+                links_max,
+                what,
+            ));
         }
         let places_bytes_max = self.limits.places_bytes_per_connection;
         if bytes > places_bytes_max {

@@ -1,8 +1,9 @@
-//! Who is told that there is news, and how.
+//! Waking and serving readers after a commit.
 //!
-//! Most of the cost of a small update is handing it from one task to another, not sending it. So a reader that has a socket of its own is not woken: whoever
-//! made the commit also sees to its delivery, with the very steps that the reader's task would take. Large crowds are served by tasks made
-//! for it, so that no writer waits for them.
+//! Most of the cost of a small update is handing it from one task to another, not sending it. So a
+//! reader that has a socket of its own is not woken: the task that made the commit also delivers
+//! it, with the very steps that the reader's task would take. Large crowds are served by tasks made
+//! for that, so that no writer waits for them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,34 +12,36 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
-/// A reader that can be served by anybody.
+/// A reader that any task can serve.
 pub(crate) trait Deliver: Send + Sync {
-    /// Sends what there is to send, as far as the connection takes it. If the reader's own task is at it already, that is told to look again.
+    /// Sends what there is to send, as far as the connection takes it. If the reader's own task is
+    /// sending already, it is told to look again.
     fn deliver(&self);
-    /// Has the reader's own task look.
+    /// Wakes the reader's own task, to look.
     fn wake(&self);
 }
 
-/// What a reader with a socket of its own does.
+/// The steps of a reader with a socket of its own.
 pub(crate) trait Drive: Send + 'static {
-    /// Does all there is to do. Ready when that is over for good.
+    /// Does all there is to do. Ready when the reader is done for good.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
-    /// Does what news asks for. False when there is something else that the reader's own task has to see to.
+    /// Does what news asks for. False if something else is left to the reader's own task.
     fn deliver(&mut self, cx: &mut Context<'_>) -> bool;
 }
 
 /// A reader as a task, that others can serve as well.
 pub(crate) struct Reader<D>(Arc<Post<D>>);
 
-/// Where the task and those who have news for it meet.
+/// The meeting place of the reader's task and those who have news for it.
 struct Post<D> {
-    /// Wakes the task. Whatever the reader waits for has this waker, whoever made it wait.
+    /// The waker of the task. Everything that the reader waits for has this waker, whichever task
+    /// made it wait.
     task: OnceLock<Waker>,
     driver: Mutex<D>,
 }
 
 impl<D: Drive> Reader<D> {
-    /// `set_up` is given the handle under which the reader can be served.
+    /// A reader with its driver. `set_up` is given the handle under which the reader can be served.
     pub(crate) fn new(driver: D, set_up: impl FnOnce(&mut D, Weak<dyn Deliver>)) -> Reader<D> {
         let post = Arc::new(Post { task: OnceLock::new(), driver: Mutex::new(driver) });
         let handle: Weak<Post<D>> = Arc::downgrade(&post);
@@ -76,28 +79,28 @@ impl<D: Drive> Deliver for Post<D> {
     }
 }
 
-/// Who is to be told that a session has something to say.
+/// The task or reader to be told that a session has something to send.
 #[derive(Default)]
 pub(crate) enum Waiter {
     #[default]
     Nobody,
     /// A task, once.
     Task(Waker),
-    /// A reader that is there as long as it lives.
+    /// A reader, as long as it lives.
     Reader(Weak<dyn Deliver>),
 }
 
-/// Everybody who has to be told after a commit.
+/// All tasks and readers to be told after a commit.
 #[derive(Default)]
 pub(crate) struct Woken {
     tasks: Vec<Waker>,
     readers: Vec<Arc<dyn Deliver>>,
 }
 
-/// Readers that a commit serves before it is answered: few enough not to be felt by who made it.
+/// Readers that a commit serves before it is answered: few enough that its writer does not notice.
 const AT_ONCE: usize = 16;
-/// Readers that a task serves before it is the turn of others: a millisecond or so. Whoever goes on after a turn may be another processor,
-/// which has nothing of the rest at hand, so not too few.
+/// Readers that a task serves before it is the turn of others: a millisecond or so. Another
+/// processor may go on after a turn, with nothing of the rest in its cache, so not too few.
 const AT_A_TIME: usize = 256;
 
 impl Woken {
@@ -125,7 +128,8 @@ impl Woken {
             // A commit from outside of any runtime.
             return readers.for_each(|reader| reader.wake());
         };
-        // Half of the workers at most: to send is the kernel's work, and it does most of it on the same processors.
+        // Half of the workers at most: sending is the kernel's work, which it mostly does on the
+        // same processors.
         let tasks = (runtime.metrics().num_workers() / 2).max(1);
         let share = readers.len().div_ceil(tasks);
         while readers.len() > 0 {
@@ -139,7 +143,7 @@ impl Woken {
         }
     }
 
-    /// Has all of them look for themselves.
+    /// Wakes all of them, to look for themselves.
     pub(crate) fn wake(self) {
         self.tasks.into_iter().for_each(Waker::wake);
         self.readers.iter().for_each(|reader| reader.wake());

@@ -1,8 +1,9 @@
 //! Endless HTTP/1.1 answers written straight to their sockets.
 //!
-//! What hyper keeps for a connection (buffers for the next request, a state machine for every case) is many times what an idle
-//! stream needs, and each frame passes several layers of it. A stream is the last answer of its connection anyhow: once the request is
-//! read and the answer's head is known, the socket is taken from hyper, and this is all that is left.
+//! hyper keeps many times as much for a connection (buffers for the next request, a state machine
+//! for every case) as an idle stream needs, and each frame passes several layers of it. A stream is
+//! the last answer of its connection anyhow: once the request is read and the answer's head is
+//! known, the socket is taken from hyper, and this is all that is left.
 
 use std::fmt::Write as _;
 use std::io;
@@ -22,8 +23,8 @@ use tokio::net::TcpStream;
 use crate::connection::Connection;
 use crate::delivery::{Deliver, Drive, Reader};
 
-/// Marks an answer whose body goes on until its reader leaves. Who writes it straight to a socket says here where its news is to be
-/// delivered, before asking for the first bytes.
+/// Marks an answer whose body goes on until its reader leaves. Code that writes it straight to a
+/// socket sets here where its news is to be delivered, before it asks for the first bytes.
 #[derive(Clone, Default)]
 pub(crate) struct Endless(Arc<OnceLock<Weak<dyn Deliver>>>);
 
@@ -38,30 +39,32 @@ pub(crate) const SHARED_FROM: usize = 16 << 10;
 /// Bytes that are sent before it is the turn of others, however fast the connection takes them.
 /// (Writes are counted as well, by tokio: there are at most 128 in a turn.)
 const TURN_BYTES: usize = 64 << 10;
-/// What a client may go on to send although its connection will have no other answer.
+/// Bytes that a client may go on to send although its connection will have no other answer.
 const IGNORED_BYTES_MAX: usize = 64 << 10;
-/// Of that, how much is taken at once.
+/// Bytes of that which are taken at once.
 const READ_BYTES: usize = 1 << 10;
 
 /// An answer on its way, until it has ended or its reader has left.
 pub(crate) struct Direct {
     stream: TcpStream,
     body: Body,
-    /// What the connection has not taken yet; nothing more is made before it has.
+    /// Bytes that the connection has not taken yet; nothing more is made before it has.
     unsent: Vec<u8>,
     unsent_from: usize,
-    /// A large piece that comes after it, and the end of its chunk after that. It is shared with other readers, so a connection that takes it
-    /// slowly does not cost a copy. Rare, so it costs nothing to the others.
+    /// A large piece that comes after it, and the end of its chunk after that. It is shared with
+    /// other readers, so a connection that takes it slowly does not cost a copy. Boxed, since it is
+    /// rare.
     large: Option<Box<Bytes>>,
     ignored_bytes: usize,
-    /// The body has ended.
+    /// True if the body has ended.
     ended: bool,
-    /// All of it was sent, or cannot be.
+    /// True if all of it was sent, or cannot be.
     over: bool,
     _connection: Arc<Connection>,
 }
 
-// Every stream has one: with the 48 bytes around it, it takes the 160 bytes that an allocator gives.
+// Every stream has one: with the 48 bytes around it, it takes the 160 bytes that an allocator
+// gives.
 const _: () = assert!(std::mem::size_of::<Direct>() <= std::mem::size_of::<TcpStream>() + 80);
 
 impl Direct {
@@ -104,7 +107,7 @@ impl Direct {
         }
     }
 
-    /// Whether everything written has been taken. Of a turn, so many bytes are left.
+    /// Ready when everything written has been taken. `left`: bytes that are left of the turn.
     fn poll_sent(&mut self, cx: &mut Context<'_>, left: &mut usize) -> Poll<io::Result<()>> {
         loop {
             while self.unsent_from < self.unsent.len() {
@@ -122,7 +125,7 @@ impl Direct {
         }
     }
 
-    /// Makes and sends what there is to say, at the pace of the connection, for one turn. Ready
+    /// Makes and sends what there is to send, at the pace of the connection, for one turn. Ready
     /// when that was all.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut left = TURN_BYTES;
@@ -139,7 +142,10 @@ impl Direct {
                         let is_large = data.len() >= SHARED_FROM;
                         self.unsent.reserve_exact(if is_large { 12 } else { data.len() + 12 });
                         // Writing to a vector does not fail.
-                        let _ = io::Write::write_fmt(&mut self.unsent, format_args!("{:x}\r\n", data.len()));
+                        let _ = io::Write::write_fmt(
+                            &mut self.unsent,
+                            format_args!("{:x}\r\n", data.len()),
+                        );
                         if is_large {
                             self.large = Some(Box::new(data));
                         } else {
@@ -164,7 +170,9 @@ impl Direct {
             let mut bytes = [0; READ_BYTES];
             let mut buffer = ReadBuf::new(&mut bytes);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => self.ignored_bytes += buffer.filled().len(),
+                Ok(()) if !buffer.filled().is_empty() => {
+                    self.ignored_bytes += buffer.filled().len();
+                }
                 Ok(()) | Err(_) => return Poll::Ready(()),
             }
             if self.ignored_bytes > IGNORED_BYTES_MAX {

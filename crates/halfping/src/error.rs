@@ -8,31 +8,31 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The path is none. A mistake of the caller.
+    /// The text is no path: a mistake of the caller.
     #[error("{path:?} is no path: {source}")]
     Path {
-        /// What was given.
+        /// The text that was given.
         path: String,
-        /// What is wrong with it.
+        /// The fault of the path.
         source: PathError,
     },
     /// The value cannot be written as JSON, or not as JSON that is accepted here. A mistake of the
     /// caller.
     #[error("the value cannot be kept: {0}")]
     Value(String),
-    /// What is there is not what was asked for.
+    /// The value at the path is not of the type that was asked for.
     #[error("the value at {path} is another than the type asked for: {why}")]
     Type {
-        /// Where.
+        /// The path of the value.
         path: String,
-        /// What the type's deserialiser says.
+        /// The message of the type's deserialiser.
         why: String,
     },
-    /// An expected no. Nothing has changed.
+    /// The engine refused. Nothing has changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// It could not be made durable. Nobody was told that it succeeded; after a crash it may turn
-    /// out to have happened.
+    /// The write could not be made durable. Nobody was told that it succeeded; after a crash it may
+    /// turn out to have happened.
     #[error("the write could not be made durable: {0}")]
     Storage(#[from] Fault),
     /// Too many links are open.

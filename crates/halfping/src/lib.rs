@@ -1,7 +1,8 @@
 //! Streaming APIs: `GET` any URL once, or keep the `GET` open and be told what changes.
 //!
-//! An [`Api`] is a JSON tree that many write and many follow. Use it from Rust, serve it with [`Server`], or mount its
-//! [router](Api::router) in an axum application. `PROTOCOL.md` in the repository is what HTTP clients may rely on.
+//! An [`Api`] is a JSON tree that many write and many follow. Use it from Rust, serve it with
+//! [`Server`], or mount its [router](Api::router) in an axum application. HTTP clients may rely on
+//! `PROTOCOL.md` in the repository.
 //!
 //! ```no_run
 //! use halfping::{Api, Options, Server};

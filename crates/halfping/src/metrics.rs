@@ -1,4 +1,4 @@
-//! What the operator can count, in the Prometheus text format.
+//! Metrics for the operator, in the Prometheus text format.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -18,7 +18,8 @@ use crate::process::Process;
 
 type Label = [(&'static str, &'static str); 1];
 
-/// Counters by a label whose values are known. They are found once: to look a label up costs more than to count.
+/// Counters by a label whose values are known. They are found once, since looking a label up costs
+/// more than counting.
 pub(crate) struct ByLabel<const N: usize> {
     family: Family<Label, Counter>,
     counters: [(&'static str, Counter); N],
@@ -37,20 +38,21 @@ impl<const N: usize> ByLabel<N> {
         &known.unwrap_or(&self.counters[N - 1]).1
     }
 
-    /// All of them together.
+    /// The sum of all counters.
     pub(crate) fn sum(&self) -> u64 {
         self.counters.iter().map(|(_, counter)| counter.get()).sum()
     }
 }
 
-/// Ages of frames: as the histogram that operators collect, and as counts that can be compared with those of a second ago.
+/// Ages of frames: as the histogram that operators collect, and as counts that can be compared with
+/// those of a second ago.
 pub(crate) struct Ages {
     histogram: Histogram,
     counts: [AtomicU64; Ages::BUCKETS],
 }
 
 impl Ages {
-    /// Each is twice as wide as the one before it; the last has no bound.
+    /// Number of buckets. Each is twice as wide as the one before it; the last has no bound.
     pub(crate) const BUCKETS: usize = 17;
 
     fn new() -> Ages {
@@ -64,12 +66,13 @@ impl Ages {
         self.counts[bucket.min(Ages::BUCKETS - 1)].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The greatest age in a bucket; what is older than those of the last but one counts as twice as old.
+    /// The greatest age in a bucket; frames older than the last but one allows count as twice as
+    /// old.
     pub(crate) fn bound_ms(bucket: usize) -> u64 {
         1 << bucket
     }
 
-    /// How many have been in each bucket.
+    /// Number of frames so far in each bucket.
     pub(crate) fn counts(&self) -> [u64; Ages::BUCKETS] {
         std::array::from_fn(|bucket| self.counts[bucket].load(Ordering::Relaxed))
     }
@@ -124,7 +127,11 @@ impl Default for Metrics {
         };
         registry.register("commits", "Commits that were accepted", metrics.commits.clone());
         registry.register("connections", "Open connections", metrics.connections.clone());
-        registry.register("connections_accepted", "Connections so far", metrics.connections_total.clone());
+        registry.register(
+            "connections_accepted",
+            "Connections so far",
+            metrics.connections_total.clone(),
+        );
         registry.register(
             "buffered_bytes",
             "Bytes held of answers that are not taken, and of bodies that are read",
@@ -154,14 +161,22 @@ impl Default for Metrics {
             "Times that commits were made durable, any number of them at once",
             metrics.journal_transactions.clone(),
         );
-        registry.register("journal_bytes", "Bytes of commits made durable", metrics.journal_bytes.clone());
+        registry.register(
+            "journal_bytes",
+            "Bytes of commits made durable",
+            metrics.journal_bytes.clone(),
+        );
         registry.register(
             "storage_faults",
             "Times that the store failed, by what was wrong",
             metrics.storage_faults.clone(),
         );
         registry.register("problems", "Refused requests by problem", metrics.problems.clone());
-        registry.register("limits_hit", "Times that a limit was reached", metrics.limits_hit.clone());
+        registry.register(
+            "limits_hit",
+            "Times that a limit was reached",
+            metrics.limits_hit.clone(),
+        );
         Metrics { registry, ..metrics }
     }
 }
@@ -174,12 +189,12 @@ impl Metrics {
         }
     }
 
-    /// The store has failed.
+    /// Counts a failure of the store.
     pub(crate) fn storage_fault(&self, kind: FaultKind) {
         self.storage_faults.get_or_create(&[("kind", kind.name())]).inc();
     }
 
-    /// A limit was reached.
+    /// Counts a limit that was reached.
     pub(crate) fn limit_hit(&self, limit: &'static str) {
         self.limits_hit.get_or_create(&[("limit", limit)]).inc();
     }
@@ -195,7 +210,12 @@ impl Metrics {
         for (name, kind, help, value) in [
             ("revision", "gauge", "Newest revision", engine.revision.0),
             ("tree_bytes", "gauge", "Bytes of the whole tree as JSON", engine.tree_bytes as u64),
-            ("tombstones", "gauge", "Removed members that are remembered", engine.tombstones as u64),
+            (
+                "tombstones",
+                "gauge",
+                "Removed members that are remembered",
+                engine.tombstones as u64,
+            ),
             (
                 "walk_notes_bytes",
                 "gauge",
@@ -217,10 +237,25 @@ impl Metrics {
             ("member_names", "gauge", "Different member names in use", engine.names as u64),
             ("sessions", "gauge", "Open sessions", engine.sessions as u64),
             ("links", "gauge", "Links of all sessions", engine.links as u64),
-            ("watched_places", "gauge", "Paths with links on or beneath them", engine.places as u64),
+            (
+                "watched_places",
+                "gauge",
+                "Paths with links on or beneath them",
+                engine.places as u64,
+            ),
             ("watched_places_bytes", "gauge", "Bytes that these take", engine.places_bytes as u64),
-            ("storage_works", "gauge", "1 unless durable writes are refused", u64::from(storage_works)),
-            ("frames_shared", "counter", "Frames that another reader had made already", engine.frames_shared),
+            (
+                "storage_works",
+                "gauge",
+                "1 unless durable writes are refused",
+                u64::from(storage_works),
+            ),
+            (
+                "frames_shared",
+                "counter",
+                "Frames that another reader had made already",
+                engine.frames_shared,
+            ),
             (
                 "conflated_updates",
                 "counter",
@@ -233,10 +268,25 @@ impl Metrics {
         // Names as Prometheus' own libraries have them.
         for (name, kind, help, value) in [
             ("cpu_seconds", "counter", "Processor time in seconds", process.cpu_seconds),
-            ("resident_memory_bytes", "gauge", "Memory in use", process.resident_bytes.map(|n| n as f64)),
-            ("virtual_memory_bytes", "gauge", "Addresses in use", process.virtual_bytes.map(|n| n as f64)),
+            (
+                "resident_memory_bytes",
+                "gauge",
+                "Memory in use",
+                process.resident_bytes.map(|n| n as f64),
+            ),
+            (
+                "virtual_memory_bytes",
+                "gauge",
+                "Addresses in use",
+                process.virtual_bytes.map(|n| n as f64),
+            ),
             ("open_fds", "gauge", "Open files and sockets", process.open_fds.map(|n| n as f64)),
-            ("max_fds", "gauge", "How many of these there may be", process.max_fds.map(|n| n as f64)),
+            (
+                "max_fds",
+                "gauge",
+                "How many of these there may be",
+                process.max_fds.map(|n| n as f64),
+            ),
             (
                 "start_time_seconds",
                 "gauge",
@@ -258,14 +308,15 @@ fn push(out: &mut String, name: &str, kind: &str, help: &str, value: impl Displa
     out.push_str(&format!("# HELP {name} {help}.\n# TYPE {name} {kind}\n{name}{total} {value}\n"));
 }
 
-/// The same numbers in the text format that Prometheus had before (version 0.0.4): there a
-/// counter's family is named as its lines are, and there is no end.
+/// These numbers in the text format that Prometheus had before (version 0.0.4): there a counter's
+/// family is named as its lines are, and there is no end.
 pub(crate) fn in_plain_text(openmetrics: &str) -> String {
     let is_counter = |line: &&str| line.starts_with("# TYPE ") && line.ends_with(" counter");
     let counters: HashSet<&str> =
         openmetrics.lines().filter(is_counter).filter_map(|line| line.split(' ').nth(2)).collect();
     let mut out = String::with_capacity(openmetrics.len());
-    for line in openmetrics.lines().filter(|line| *line != "# EOF" && !line.starts_with("# UNIT ")) {
+    for line in openmetrics.lines().filter(|line| *line != "# EOF" && !line.starts_with("# UNIT "))
+    {
         let mut words = line.splitn(4, ' ');
         match (words.next(), words.next(), words.next(), words.next()) {
             (Some("#"), Some(kind), Some(name), Some(rest)) if counters.contains(name) => {

@@ -3,9 +3,10 @@
 use halfping_engine::Timestamp;
 use parking_lot::Mutex;
 
-/// Letters in order of their bytes, without those that are mistaken for others (Crockford's base 32).
+/// Letters in order of their bytes, without those that are mistaken for others (Crockford's base
+/// 32).
 const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-/// 48 bits of time and 62 of chance.
+/// Letters of a name: 48 bits of time and 62 of chance.
 const LENGTH: usize = 22;
 const CHANCE_BITS: u32 = 62;
 /// The latest time of a clock that is believed: beyond it is room for names to count on.

@@ -1,7 +1,9 @@
-//! Patience with clients that are slow: it runs out with time, and comes back with what they send or take.
+//! Patience with clients that are slow: it runs out with time, and comes back with what they send
+//! or take.
 //!
-//! Time in which the server is not run, as on a machine that sleeps, is no client's: nothing that was
-//! sent meanwhile could be read. Who is patient looks often; a look that comes late tells of such time.
+//! Time in which the server does not run, as on a machine that sleeps, is not the client's fault:
+//! nothing that was sent meanwhile could be read. The server looks often; a look that comes late
+//! tells of such time.
 
 use std::time::Duration;
 
@@ -14,25 +16,25 @@ pub(crate) const LOOKS: u32 = 16;
 /// Patience with a client that is to move bytes at a least rate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// When it is over, if nothing moves until then.
+    /// Time at which it is over, if nothing moves until then.
     until: Instant,
-    /// When it was looked at last.
+    /// Time of the last look.
     looked: Instant,
-    /// How long it is at most.
+    /// Its greatest length.
     most: Duration,
     bytes_per_second: usize,
 }
 
-/// How a client takes an answer.
+/// Progress of a client that takes an answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Taking {
     patience: Patience,
-    /// When it last took something.
+    /// Time at which it last took something.
     last: Instant,
 }
 
 impl Patience {
-    /// With a body, or a message, that is on its way.
+    /// Patience with a body, or a message, that is on its way.
     pub(crate) fn for_body(limits: &Limits) -> Patience {
         Patience::new(limits.body_timeout_ms, limits.body_bytes_per_second)
     }
@@ -43,7 +45,8 @@ impl Patience {
         Patience { until: now + most, looked: now, most, bytes_per_second }
     }
 
-    /// Whether it is over: while the room of what has moved is wanted, a quarter of it is all.
+    /// True if it is over. While others want the room of the bytes that have moved, only a quarter
+    /// of it counts.
     pub(crate) fn is_over(&mut self, is_wanted: bool) -> bool {
         let now = Instant::now();
         self.look_at(now);
@@ -51,7 +54,7 @@ impl Patience {
         now >= self.until - renounced
     }
 
-    /// When the next look is due.
+    /// Time at which the next look is due.
     pub(crate) fn next_look(&self) -> Instant {
         self.until.min(self.looked + self.most / LOOKS)
     }
@@ -64,7 +67,8 @@ impl Patience {
         lost
     }
 
-    /// Bytes have moved. False when it was over all the same: what came too late is no new beginning.
+    /// Counts bytes that have moved. False if it was over all the same: bytes that came too late
+    /// bring nothing back.
     pub(crate) fn earn(&mut self, bytes: usize) -> bool {
         let now = Instant::now();
         self.look_at(now);
@@ -77,7 +81,7 @@ impl Patience {
         self.until = (self.until + time.min(self.most)).min(now + self.most);
     }
 
-    /// It is not the client whom others wait for.
+    /// Restores all of it, since others do not wait because of the client.
     pub(crate) fn renew(&mut self) {
         self.looked = Instant::now();
         self.until = self.looked + self.most;
@@ -85,13 +89,13 @@ impl Patience {
 }
 
 impl Taking {
-    /// An answer that begins to be taken now.
+    /// Progress of an answer that begins to be taken now.
     pub(crate) fn new(limits: &Limits) -> Taking {
         let patience = Patience::new(limits.answer_timeout_ms, limits.answer_bytes_per_second);
         Taking { patience, last: Instant::now() }
     }
 
-    /// Bytes were taken.
+    /// Counts bytes that were taken.
     pub(crate) fn took(&mut self, bytes: usize) {
         self.last = Instant::now();
         self.patience.look_at(self.last);
@@ -100,12 +104,13 @@ impl Taking {
         self.patience.earn_at(self.last, bytes);
     }
 
-    /// When the next look is due.
+    /// Time at which the next look is due.
     pub(crate) fn next_look(&self) -> Instant {
         self.patience.looked + self.patience.most / LOOKS
     }
 
-    /// The limit by which the answer is to be given up, if it is. `is_wanted`: its room is.
+    /// The limit by which the answer is to be given up, if it is. `is_wanted`: others want its
+    /// room.
     pub(crate) fn ended_by(&mut self, limits: &Limits, is_wanted: bool) -> Option<&'static str> {
         let now = Instant::now();
         self.last += self.patience.look_at(now);
@@ -123,7 +128,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// When patience of ten seconds is over for who moves so many bytes each second, of a hundred that are enough.
+    /// The second in which patience of ten seconds is over for a client that moves so many bytes
+    /// each second, of a hundred that are enough.
     fn over_after(seconds: u32, bytes: impl Fn(u32) -> usize) -> Option<u32> {
         let mut patience = Patience::new(10_000, 100);
         let begun = patience.until - patience.most;
@@ -138,7 +144,7 @@ mod tests {
     #[test]
     fn who_is_fast_enough_is_waited_for_as_long_as_it_takes() {
         assert_eq!(over_after(1000, |_| 100), None);
-        // Also one who rests now and then.
+        // Nor is it over for a client that rests now and then.
         assert_eq!(over_after(1000, |second| if second % 9 == 0 { 1000 } else { 0 }), None);
     }
 

@@ -1,4 +1,4 @@
-//! The first bytes of a connection: which HTTP its client speaks.
+//! The first bytes of a connection, which tell the version of HTTP that its client speaks.
 
 use std::io;
 use std::time::Duration;
@@ -6,36 +6,36 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
-/// What a client of HTTP/2 says first (RFC 9113, section 3.4). No method of HTTP/1.1 has the same
-/// first letters.
+/// The first bytes of a client of HTTP/2 (RFC 9113, section 3.4). No method of HTTP/1.1 has the
+/// same first letters.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The letters by which it is told from HTTP/1.1.
 const METHOD: &[u8; 3] = b"PRI";
 /// An empty frame of settings, and a GOAWAY: nothing was handled, PROTOCOL_ERROR.
 const REFUSAL: &[u8; 26] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01";
-/// Bytes of a refused client that are thrown away: what is unread when a connection is closed makes
-/// the system throw away what was sent last.
+/// Bytes of a refused client that are thrown away: unread bytes make the system throw away what was
+/// sent last when the connection is closed.
 const DISCARDED_MAX: usize = 64 << 10;
-/// Before the second look at a connection that may be going to speak HTTP/2. Each pause after that
-/// is twice as long: who
-/// says no more than the first letter is not worth many looks; but it is to be noticed when he
-/// goes.
+/// Pause before the second look at a connection that may be going to speak HTTP/2. Each pause after
+/// that is twice as long: a client that sends one byte of the preface and stops is not worth many
+/// looks, but its disconnect must be noticed.
 const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 const PREFACE_PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// What a client speaks.
+/// The version of HTTP that a client speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Speaks {
     Http1,
     Http2,
-    /// It begins like HTTP/2, and goes on otherwise.
+    /// Neither version: it begins like HTTP/2, and goes on otherwise.
     Neither,
 }
 
 impl Speaks {
-    /// What the first bytes say; `None` while they are too few.
+    /// Reads the version from the first bytes; `None` while they are too few.
     fn read(first: &[u8]) -> Option<Speaks> {
-        let alike = first.iter().zip(PREFACE).take_while(|(byte, expected)| byte == expected).count();
+        let alike =
+            first.iter().zip(PREFACE).take_while(|(byte, expected)| byte == expected).count();
         match alike {
             _ if alike == PREFACE.len() => Some(Speaks::Http2),
             _ if alike == first.len() && alike > 0 => None,
@@ -44,7 +44,7 @@ impl Speaks {
         }
     }
 
-    /// Looks at what a client says first, and leaves it there to be read.
+    /// Looks at the first bytes of a client, and leaves them there to be read.
     pub(crate) async fn on(stream: &TcpStream) -> io::Result<Speaks> {
         let mut first = [0; PREFACE.len()];
         let mut pause = PREFACE_PAUSE;
@@ -53,8 +53,8 @@ impl Speaks {
             if let Some(speaks) = Speaks::read(&first[..len]) {
                 return Ok(speaks);
             }
-            // The kernel does not tell when there is more behind what was only looked at.
-            // With a letter still there to be read, the end behind it does not show as one.
+            // The kernel does not report new bytes behind bytes that were only looked at. With a
+            // byte still there to be read, the end of the stream behind it does not show.
             if stream.ready(Interest::READABLE).await?.is_read_closed() {
                 return Ok(Speaks::Http1);
             }

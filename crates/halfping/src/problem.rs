@@ -1,4 +1,4 @@
-//! Errors as clients see them: one table from what went wrong to an RFC 9457 problem document.
+//! Errors as clients see them: one table of problems, and the RFC 9457 document of each.
 
 use axum::response::{IntoResponse, Response};
 use halfping_engine::{JsonError, JsonErrorKind, PatchError, PathError, Refusal, escape_breaks};
@@ -6,12 +6,13 @@ use halfping_journal::{Fault, FaultKind};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-/// What `type` begins with.
+/// Prefix of `type`.
 const TYPE: &str = "urn:halfping:problem:";
-/// What clients are told to wait when they are turned away.
+/// Seconds that clients are told to wait when they are turned away.
 pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
 
-/// An answer that says no, and why. Boxed, since it stands in the `Err` of most functions here and is rarely there.
+/// An error for a client, with its reason. Boxed, since it is in the `Err` of most functions here
+/// and is rarely there.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem(Box<Document>);
 
@@ -136,7 +137,12 @@ impl Problem {
         self.header(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS))
     }
 
-    pub(crate) fn limit(kind: Kind, limit: &'static str, max: usize, detail: impl Into<String>) -> Problem {
+    pub(crate) fn limit(
+        kind: Kind,
+        limit: &'static str,
+        max: usize,
+        detail: impl Into<String>,
+    ) -> Problem {
         let mut problem = Problem::new(kind, format!("{}: at most {max}", detail.into()));
         (problem.0.limit, problem.0.max) = (Some(limit), Some(max));
         problem
@@ -158,7 +164,7 @@ impl Problem {
         etag.and_then(|(_, cursor)| cursor.to_str().ok())
     }
 
-    /// Says which element of an array it is about.
+    /// Adds the element of an array that it is about.
     pub(crate) fn in_element(mut self, place: usize) -> Problem {
         self.0.detail = format!("element {place} of the array: {}", self.0.detail);
         self
@@ -175,11 +181,11 @@ impl Problem {
 
     pub(crate) fn to_json(&self) -> Vec<u8> {
         let json = serde_json::to_string(&self.0).unwrap_or_default();
-        // It stands in lines as well (PROTOCOL V6), and repeats what clients said.
+        // It is sent in lines as well (PROTOCOL V6), and repeats what clients sent.
         escape_breaks(&json).into_owned().into_bytes()
     }
 
-    /// As an `error` frame carries it (PROTOCOL S11).
+    /// The JSON that an `error` frame carries (PROTOCOL S11).
     pub(crate) fn to_json_in_stream(&self, ends: bool) -> Vec<u8> {
         let mut json = self.to_json();
         json.pop();
@@ -190,9 +196,11 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let content_type = HeaderValue::from_static("application/problem+json");
-        let mut response = (status, [(header::CONTENT_TYPE, content_type)], self.to_json()).into_response();
+        let mut response =
+            (status, [(header::CONTENT_TYPE, content_type)], self.to_json()).into_response();
         response.headers_mut().extend(self.0.headers);
         response
     }
@@ -227,8 +235,9 @@ impl From<JsonError> for Problem {
         let detail = error.to_string();
         match error.kind {
             JsonErrorKind::Duplicate(_) => Problem::new(Kind::DuplicateMember, detail),
-            JsonErrorKind::NumberRange => Problem::new(Kind::NumberOutOfRange, detail)
-                .hint("numbers must fit IEEE 754 double precision; others can be written as strings"),
+            JsonErrorKind::NumberRange => Problem::new(Kind::NumberOutOfRange, detail).hint(
+                "numbers must fit IEEE 754 double precision; others can be written as strings",
+            ),
             JsonErrorKind::TooDeep(max) => Problem::limit(
                 Kind::TooDeep,
                 "json_depth",
@@ -261,7 +270,8 @@ impl From<PatchError> for Problem {
                     "key_bytes" => (Kind::KeyTooLong, "bytes of a name"),
                     _ => (Kind::PathTooDeep, "names"),
                 };
-                let detail = format!("too many {what} of a pointer in operation {index} of the patch");
+                let detail =
+                    format!("too many {what} of a pointer in operation {index} of the patch");
                 Problem::limit(name, limit, max, detail)
             }
             error => Problem::new(Kind::BadPatch, error.to_string()),
@@ -290,9 +300,8 @@ impl From<Refusal> for Problem {
                 };
                 let problem = Problem::limit(name, limit, max, what);
                 match limit {
-                    "value_bytes" => {
-                        problem.hint("read a part of it, cut it with ?depth=, or watch it with deltas")
-                    }
+                    "value_bytes" => problem
+                        .hint("read a part of it, cut it with ?depth=, or watch it with deltas"),
                     "whole_frame_bytes" => {
                         problem.hint("take deltas (leave out delta=false), or cut it with depth")
                     }
@@ -306,7 +315,8 @@ impl From<Refusal> for Problem {
 
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Problem {
-        let name = if fault.kind == FaultKind::Full { Kind::StorageFull } else { Kind::StorageFailed };
+        let name =
+            if fault.kind == FaultKind::Full { Kind::StorageFull } else { Kind::StorageFailed };
         Problem::new(name, format!("the write could not be made durable: {}", fault.what))
             .hint("it was not done as far as anybody was told; try again later. Reading goes on")
     }

@@ -1,4 +1,4 @@
-//! What this process takes of the machine, where the system tells: Linux, in `/proc`.
+//! Resources that this process uses, where the system tells: Linux, in `/proc`.
 
 use std::fs;
 
@@ -13,20 +13,23 @@ pub(crate) struct Process {
     pub(crate) virtual_bytes: Option<u64>,
     /// Open files and sockets.
     pub(crate) open_fds: Option<u64>,
-    /// How many there may be.
+    /// Limit on open files and sockets.
     pub(crate) max_fds: Option<u64>,
-    /// When it was started, in seconds since 1970.
+    /// Start time, in seconds since 1970.
     pub(crate) start_time_seconds: Option<f64>,
 }
 
 impl Process {
-    /// Looks all of it up. With very many open files, an old kernel takes some milliseconds for it.
+    /// Looks all figures up. With very many open files, an old kernel takes some milliseconds for
+    /// it.
     pub(crate) fn now() -> Process {
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         // The name of the program comes before, and may have anything in it.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let fields: Vec<&str> =
+            stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         // Numbered as in proc(5), where the first after the name is the third.
-        let field = |number: usize| fields.get(number - 3).and_then(|text| text.parse::<u64>().ok());
+        let field =
+            |number: usize| fields.get(number - 3).and_then(|text| text.parse::<u64>().ok());
         let seconds = |ticks: u64| ticks as f64 / ticks_per_second();
         Process {
             cpu_seconds: field(14).zip(field(15)).map(|(own, kernel)| seconds(own + kernel)),
@@ -34,7 +37,9 @@ impl Process {
             virtual_bytes: field(23),
             open_fds: open_fds(),
             max_fds: max_fds(),
-            start_time_seconds: field(22).zip(booted()).map(|(after, boot)| boot as f64 + seconds(after)),
+            start_time_seconds: field(22)
+                .zip(booted())
+                .map(|(after, boot)| boot as f64 + seconds(after)),
         }
     }
 }
@@ -46,7 +51,7 @@ pub(crate) fn resident_bytes() -> Option<u64> {
     Some(kib.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
 }
 
-/// When the machine was started, in seconds since 1970.
+/// Start time of the machine, in seconds since 1970.
 fn booted() -> Option<u64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
@@ -55,7 +60,7 @@ fn booted() -> Option<u64> {
 fn open_fds() -> Option<u64> {
     let directory = "/proc/self/fd";
     match fs::metadata(directory).ok()?.len() {
-        // Kernels before 6.2 leave it to whoever asks to count.
+        // Kernels before 6.2 leave the counting to the caller.
         0 => Some(fs::read_dir(directory).ok()?.count() as u64),
         count => Some(count),
     }
@@ -90,8 +95,15 @@ mod tests {
             assert!(std::time::Instant::now() < until, "{before:?} {now:?}");
             now = Process::now();
         }
-        assert!(now.open_fds.unwrap() >= 20 && now.open_fds < now.max_fds, "{now:?} {}", files.len());
-        assert!(now.resident_bytes.unwrap() > 1 << 20 && now.virtual_bytes > now.resident_bytes, "{now:?}");
+        assert!(
+            now.open_fds.unwrap() >= 20 && now.open_fds < now.max_fds,
+            "{now:?} {}",
+            files.len()
+        );
+        assert!(
+            now.resident_bytes.unwrap() > 1 << 20 && now.virtual_bytes > now.resident_bytes,
+            "{now:?}"
+        );
         let clock = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
         let age = clock - now.start_time_seconds.unwrap();
         assert!((-2.0..86_400.0).contains(&age), "{age} {now:?}");

@@ -1,7 +1,8 @@
-//! Room for what is held until a client has sent or taken all of it: bodies of requests, and answers (invariant A9).
+//! Room for bodies of requests and for answers, held until a client has sent or taken all of it
+//! (invariant A9).
 //!
-//! Who holds bytes for a client holds room for them, of its connection's share and of the server's. There is room again when the bytes are
-//! dropped, wherever they have got to by then.
+//! Code that holds bytes for a client holds room for them, of its connection's share and of the
+//! server's. There is room again when the bytes are dropped, wherever they are by then.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::connection::Connection;
 use crate::hub::Shared;
 use crate::problem::Problem;
 
-/// Looks whether room is wanted that somebody has: how often others were left without, at the look before.
+/// Checks for wanted room: the numbers of times that others were left without, at the look before.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted(Option<[u64; 4]>);
 
@@ -29,7 +30,7 @@ pub(crate) struct Wanted(Option<[u64; 4]>);
 pub(crate) struct Room {
     own: OwnedSemaphorePermit,
     all: OwnedSemaphorePermit,
-    /// It is part of the room for small answers and bodies.
+    /// True if it is part of the room for small answers and bodies.
     is_small: bool,
 }
 
@@ -40,22 +41,24 @@ pub(crate) struct HeadRoom(Arc<Mutex<HeadPermits>>);
 #[derive(Debug)]
 struct HeadPermits {
     own: OwnedSemaphorePermit,
-    /// `None` while the connection holds little.
+    /// Room of all connections; `None` while the connection holds little.
     all: Option<OwnedSemaphorePermit>,
-    /// What is left without the headers.
+    /// Bytes that are left without the headers.
     without_headers: usize,
 }
 
-/// What a request is counted as besides its head.
+/// Bytes that a request is counted as besides its head.
 const REQUEST_BYTES: usize = 2 << 10;
-/// What one header takes in memory besides its name and its value, and its place in the table's index.
+/// Bytes that one header takes in memory besides its name and its value, and its place in the
+/// table's index.
 const HEADER_BYTES: usize = 128;
 
 impl Wanted {
-    /// Whether room of this connection was wanted since the look before: what is large, and what is
+    /// Tells whether room of this connection was wanted since the look before: large room, and
     /// small.
     pub(crate) fn look(&mut self, shared: &Shared, connection: &Connection) -> [bool; 2] {
-        let [own_large, own_small] = [false, true].map(|is_small| &connection.share(is_small).budget);
+        let [own_large, own_small] =
+            [false, true].map(|is_small| &connection.share(is_small).budget);
         let budgets = [own_large, shared.budget_of(false), own_small, shared.budget_of(true)];
         let now = budgets.map(Budget::denied);
         let before = self.0.replace(now).unwrap_or(now);
@@ -64,14 +67,16 @@ impl Wanted {
 }
 
 impl HeadRoom {
-    /// Room for the head of a request, if there is any now: until it has its turn, the head is in memory.
+    /// Room for the head of a request, if there is any now: until it has its turn, the head is in
+    /// memory.
     pub(crate) fn try_reserve<B>(
         shared: &Shared,
         connection: &Connection,
         request: &Request<B>,
     ) -> Result<HeadRoom, Problem> {
         let headers = request.headers();
-        let texts: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let texts: usize =
+            headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
         let places = headers.capacity().max(headers.len());
         let bytes = REQUEST_BYTES + HEADER_BYTES * places + texts + target;
@@ -79,7 +84,7 @@ impl HeadRoom {
         let own = heads.try_take(bytes)?;
         let is_kept = heads.taken() <= KEPT_BYTES;
         let all = (!is_kept).then(|| shared.heads_budget.try_take(bytes)).transpose()?;
-        // Who answers later needs to know whom, and to whom it is no news.
+        // A later answer needs the origin that it is for, and the state that the client has.
         let known = [header::ORIGIN, header::IF_NONE_MATCH];
         let known = known.iter().flat_map(|name| headers.get_all(name));
         let known: usize = known.map(http::HeaderValue::len).sum();
@@ -101,28 +106,28 @@ impl HeadRoom {
     }
 }
 
-/// Gives back what is not needed for so many bytes.
+/// Gives back the room that is not needed for so many bytes.
 fn shrink(permit: &mut OwnedSemaphorePermit, bytes: usize) {
     drop(permit.split(permit.num_permits().saturating_sub(units(bytes) as usize)));
 }
 
 impl Room {
-    /// Whether it is part of the room for small answers and bodies.
+    /// True if it is part of the room for small answers and bodies.
     pub(crate) fn is_small(&self) -> bool {
         self.is_small
     }
 
-    /// Room for so many bytes, as soon as there is.
+    /// Room for so many bytes, as soon as there is any.
     pub(crate) async fn reserve(
         shared: &Shared,
         connection: &Connection,
         bytes: usize,
     ) -> Result<Room, Problem> {
         let until = Instant::now() + Duration::from_millis(shared.limits.answer_timeout_ms);
-        // Small answers do not wait behind large ones that others are waited for with.
+        // Small answers do not wait behind large ones, which wait for others.
         let is_small = bytes <= SMALL_BYTES;
         let share = connection.share(is_small);
-        // First its own share: who waits for that keeps nothing from others.
+        // First its own share: waiting for that keeps nothing from others.
         let own = share.budget.take(bytes, until).await?;
         if is_small && let Some(all) = shared.kept_budget.take_kept(&share.budget, bytes) {
             return Ok(Room { own, all, is_small });
@@ -133,8 +138,8 @@ impl Room {
         Ok(Room { own, all: budget.take(bytes, until).await?, is_small })
     }
 
-    /// Room for so many bytes, if there is any now. `at_most`: what it is going to be, if that is
-    /// known.
+    /// Room for so many bytes, if there is any now. `at_most`: the bytes that it is going to be, if
+    /// that is known.
     pub(crate) fn try_reserve(
         shared: &Shared,
         connection: &Connection,
@@ -149,7 +154,7 @@ impl Room {
         Ok(Room { own, all, is_small })
     }
 
-    /// Becomes room for so many bytes, if there is any now.
+    /// Grows to room for so many bytes, if there is any now.
     pub(crate) fn try_grow(
         &mut self,
         shared: &Shared,
@@ -163,7 +168,7 @@ impl Room {
         }
         let own = &connection.share(false).budget;
         for (permit, budget) in [(&mut self.own, own), (&mut self.all, shared.budget_of(false))] {
-            // Who has all of it already is alone.
+            // A holder of all of it is alone already.
             let more = (budget.share(bytes) as usize).saturating_sub(permit.num_permits());
             if more > 0 {
                 permit.merge(budget.try_take(UNIT * more)?);
@@ -172,16 +177,20 @@ impl Room {
         Ok(())
     }
 
-    /// A part of it, for so many bytes, if it has more than that.
+    /// Splits off a part for so many bytes, if it has more than that.
     pub(crate) fn split(&mut self, bytes: usize) -> Option<Room> {
         let units = units(bytes) as usize;
         let has_more = self.own.num_permits() > units && self.all.num_permits() > units;
         has_more.then(|| {
-            Some(Room { own: self.own.split(units)?, all: self.all.split(units)?, is_small: self.is_small })
+            Some(Room {
+                own: self.own.split(units)?,
+                all: self.all.split(units)?,
+                is_small: self.is_small,
+            })
         })?
     }
 
-    /// Gives back what is not needed for so many bytes.
+    /// Gives back the room that is not needed for so many bytes.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         for permit in [&mut self.own, &mut self.all] {
             shrink(permit, bytes);

@@ -1,4 +1,4 @@
-//! What is counted of each session, so that it can be shown.
+//! Counts of each session, to be shown.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,15 +7,16 @@ use halfping_engine::Timestamp;
 
 use crate::connection::Connection;
 
-/// One session as it is seen from outside. It is there for each of them, shown or not, so it is small.
+/// One session as it is seen from outside. Every session has one, shown or not, so it is small.
 pub(crate) struct Seen {
     /// Its name: no two sessions of a process have the same.
     pub(crate) number: u64,
     pub(crate) since: Timestamp,
     pub(crate) connection: Arc<Connection>,
-    /// Bytes that its connection was given, as far as they are state.
+    /// Bytes of state that its connection was given.
     bytes: AtomicU64,
-    /// Set when the session has something to say since it was last pulled: a look that needs no lock.
+    /// Set when the session has something to send since it was last pulled. Reading it needs no
+    /// lock.
     pub(crate) news: AtomicBool,
     pub(crate) transport: Transport,
 }
@@ -23,7 +24,7 @@ pub(crate) struct Seen {
 // With the two counts around it, 56 bytes.
 const _: () = assert!(std::mem::size_of::<Seen>() == 40);
 
-/// How a session is told.
+/// The transport of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Transport {
     WebSocket,

@@ -1,5 +1,6 @@
-//! The accept loop. It is our own because every socket has to be set up so that nothing stale waits in it (invariant A3), and
-//! because streams never end by themselves when a server wants to stop.
+//! The accept loop. It is not a library's, because every socket has to be set up so that nothing
+//! stale waits in it (invariant A3), and because streams never end by themselves when a server
+//! wants to stop.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -36,28 +37,33 @@ use crate::room::HeadRoom;
 use crate::socket::{KEEP_ALIVE, set_up};
 use crate::transports::{Format, farewell};
 
-/// Bytes that a request's head may have besides its target. What hyper may hold of a head it may also hold of a body on its way out, and what
-/// waits there is decided already: so little of it.
+/// Bytes that a request's head may have besides its target. hyper may hold as much of a body on its
+/// way out, whose content is decided already: so the bound is small.
 const HTTP1_HEADERS: usize = 4 << 10;
-/// The least that hyper works with.
+/// The smallest buffer that hyper works with.
 const HTTP1_BUFFER_MIN: usize = 8 << 10;
-/// The same for one HTTP/2 stream.
+/// Bytes of a body on its way out that hyper may hold for one HTTP/2 stream.
 const HTTP2_SEND_BUFFER: usize = 16 << 10;
-/// Bytes of bodies that an HTTP/2 client may send before any of them are read: of one stream, and of all of its connection.
+/// Bytes of bodies that an HTTP/2 client may send before any of them are read: of one stream, and
+/// of all of its connection.
 const HTTP2_WINDOW: u32 = 1 << 20;
-/// The same of a connection that is turned away, whose one request is to be answered and no more.
+/// Bytes of bodies that a client may send on a connection that is turned away, whose one request is
+/// to be answered and no more.
 const TURNED_AWAY_WINDOW: u32 = 64 << 10;
-/// How long that may take.
+/// Time that this may take.
 const TURNED_AWAY_PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes that a request's head may have over HTTP/2 besides its target, each header counted with 32 more.
+/// Bytes that a request's head may have over HTTP/2 besides its target, each header counted with 32
+/// more.
 const HTTP2_HEADERS: usize = 8 << 10;
-/// Streams of a connection that were reset before they were looked at; and those that the client broke. More of either end the connection.
+/// Streams of a connection that were reset before they were looked at; and those that the client
+/// broke. More of either end the connection.
 const HTTP2_RESETS_MAX: usize = 20;
 const HTTP2_ERRORS_MAX: usize = 1024;
 /// A request that took longer than this is the last that its connection's turn begins.
 const TURN: Duration = Duration::from_micros(200);
 /// Connections beyond the limit that are told so, and may ask for `/_health`. Where there are more,
-/// the one that has waited longest is closed: who asks at once is answered, whatever the others do.
+/// the one that has waited longest is closed: a client that asks at once is answered, whatever the
+/// others do.
 const TURNED_AWAY_AT_ONCE: usize = 64;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -75,10 +81,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the port. Clients can connect from now on, and are answered once [`Server::run`] is polled.
+    /// Takes the port. Clients can connect from now on, and are answered once [`Server::run`] is
+    /// polled.
     pub async fn bind(listen: SocketAddr, api: Api) -> io::Result<Server> {
-        let socket = socket2::Socket::new(socket2::Domain::for_address(listen), socket2::Type::STREAM, None)?;
-        // So that a server can be restarted while connections of its predecessor linger.
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(listen),
+            socket2::Type::STREAM,
+            None,
+        )?;
+        // With this a server can be restarted while connections of its predecessor linger.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&listen.into())?;
@@ -87,8 +98,9 @@ impl Server {
         Ok(Server { address: listener.local_addr()?, listener, api, beside: None })
     }
 
-    /// Asks `beside` first about each request for this server: what it answers is not the API's, nor subject to its CORS. For pages, say, at names that no
-    /// resource can have: those that begin with `_`.
+    /// Asks `beside` first about each request for this server: its answers are not the API's, nor
+    /// subject to its CORS. For pages, say, at names that no resource can have: those that begin
+    /// with `_`.
     #[must_use]
     pub fn beside(
         mut self,
@@ -98,13 +110,14 @@ impl Server {
         self
     }
 
-    /// Where it listens: the port that the system chose, if it was asked for any.
+    /// The address at which it listens, with the port that the system chose if it was asked for
+    /// any.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `stop`, then drains: no new connections, streams end so that their readers come back, requests in progress
-    /// have `limits.drain_ms` to finish.
+    /// Serves until `stop`, then drains: no new connections, streams end so that their readers come
+    /// back, requests in progress have `limits.drain_ms` to finish.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let shared = self.api.shared().clone();
         let front = Front::new(shared.clone(), self.api.rules().at(self.address), self.beside);
@@ -122,7 +135,8 @@ impl Server {
                 accepted = self.listener.accept() => match accepted {
                     Ok(accepted) => accepted,
                     Err(error) => {
-                        // Of this connection, or of the system for now; in neither case of the listener.
+                        // The error is of this connection, or of the system for now, but not of the
+                        // listener.
                         tracing::warn!(%error, "a connection could not be accepted");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                         continue;
@@ -136,7 +150,13 @@ impl Server {
             if let Ok(permit) = room.clone().try_acquire_owned() {
                 let place = Place::new(permit, &shared.metrics);
                 let connection = Arc::new(Connection::at(place, remote, &shared.limits));
-                connections.spawn(serve(stream, shared.clone(), front.clone(), draining.clone(), connection));
+                connections.spawn(serve(
+                    stream,
+                    shared.clone(),
+                    front.clone(),
+                    draining.clone(),
+                    connection,
+                ));
             } else {
                 let problem = too_many(&shared);
                 shared.metrics.refused(&problem);
@@ -168,8 +188,8 @@ impl Server {
     }
 }
 
-/// Serves a connection until it ends. Serving HTTP is boxed, so that the task is no larger than what
-/// it is left with in the end.
+/// Serves a connection until it ends. Serving HTTP is boxed, so that the task is no larger than
+/// what it is left with in the end.
 fn serve(
     stream: TcpStream,
     shared: Arc<Shared>,
@@ -202,16 +222,17 @@ async fn serve_http(
     let turn = was_long.clone();
     let (found, counted) = (endless.clone(), shared.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
-        // What was answered before may still be in hyper's buffer, so only the first answer of a connection can be taken from it.
+        // An earlier answer may still be in hyper's buffer, so only the first answer of a
+        // connection can be taken from it.
         let is_first = requests.fetch_add(1, Ordering::Relaxed) == 0;
         let can_be_taken = is_first && request.version() == Version::HTTP_11;
-        // Of HTTP/1 there is one at a time.
+        // HTTP/1 has one request at a time.
         let head = (request.version() == Version::HTTP_2)
             .then(|| HeadRoom::try_reserve(&counted, &connection, &request))
             .transpose()
             .inspect_err(|problem| counted.metrics.refused(problem));
         request.extensions_mut().insert(connection.clone());
-        // What has no room is not kept until its turn.
+        // A request without room is not kept until its turn.
         let admitted = head.map(|head| {
             head.map(|head| request.extensions_mut().insert(head));
             request
@@ -221,8 +242,8 @@ async fn serve_http(
         // Boxed, as it would be moved about otherwise.
         Box::pin(async move {
             // A client may send the next requests without waiting. hyper would go on with them at
-            // once, and others would wait for all. The answer before is on its way by now: whoever
-            // waits for it does not wait for others.
+            // once, and others would wait for all. The answer before is on its way by now: its
+            // client does not wait for others.
             if was_long.load(Ordering::Relaxed) {
                 tokio::task::yield_now().await;
             }
@@ -244,7 +265,8 @@ async fn serve_http(
     });
     let streams = shared.limits.http2_streams_per_connection;
     let http2 = Http2 { streams, window: HTTP2_WINDOW };
-    // hyper's own timeout for headers begins once it knows the protocol, so not for who sends nothing, or a `P`.
+    // hyper's own timeout for headers begins once it knows the protocol, so not for a client that
+    // sends nothing, or a `P`.
     let silent = async {
         tokio::time::sleep(Duration::from_millis(shared.limits.header_timeout_ms)).await;
         if asked.load(Ordering::Relaxed) > 0 {
@@ -272,9 +294,15 @@ async fn serve_http(
     taken
 }
 
-/// Answers the first request of a connection that there is no room for, in words that its client
-/// understands. Whether the server is well is told all the same: who is not told so restarts it.
-async fn turn_away(stream: TcpStream, shared: Arc<Shared>, front: Front, mut draining: watch::Receiver<()>) {
+/// Answers the first request of a connection that there is no room for, in the HTTP that its client
+/// speaks. The server's health is told all the same: a supervisor that is not told restarts the
+/// server.
+async fn turn_away(
+    stream: TcpStream,
+    shared: Arc<Shared>,
+    front: Front,
+    mut draining: watch::Receiver<()>,
+) {
     let problem = too_many(&shared);
     let (close, closing) = watch::channel(());
     let answered = Arc::new(close);
@@ -292,7 +320,9 @@ async fn turn_away(stream: TcpStream, shared: Arc<Shared>, front: Front, mut dra
             } else {
                 problem.into_response()
             };
-            response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, header::HeaderValue::from_static("close"));
             let _ = answered.send(());
             Ok::<_, Infallible>(response)
         })
@@ -320,7 +350,7 @@ fn too_many(shared: &Shared) -> Problem {
     )
 }
 
-/// What a connection of HTTP/2 may have at once.
+/// Bounds of one connection of HTTP/2.
 struct Http2 {
     /// Requests that are not answered.
     streams: u32,
@@ -328,7 +358,8 @@ struct Http2 {
     window: u32,
 }
 
-/// Serves HTTP on a connection until it ends or drains, or until it is `taken`: then its socket is returned.
+/// Serves HTTP on a connection until it ends or drains, or until it is `taken`: then its socket is
+/// returned.
 async fn run<S, F>(
     stream: TcpStream,
     shared: &Shared,
@@ -369,15 +400,18 @@ where
             .max_send_buf_size(HTTP2_SEND_BUFFER)
             .initial_connection_window_size(http2.window)
             .initial_stream_window_size(http2.window)
-            .max_header_list_size(u32::try_from(limits.uri_bytes + HTTP2_HEADERS).unwrap_or(u32::MAX))
+            .max_header_list_size(
+                u32::try_from(limits.uri_bytes + HTTP2_HEADERS).unwrap_or(u32::MAX),
+            )
             .max_pending_accept_reset_streams(HTTP2_RESETS_MAX)
             .max_local_error_reset_streams(HTTP2_ERRORS_MAX)
             .enable_connect_protocol()
             .keep_alive_interval(KEEP_ALIVE);
-        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection =
+            std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            // Closed as well as sent to: either way the server stops.
+            // The channel may be closed instead of sent to: either way the server stops.
             _ = draining.changed() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
@@ -390,8 +424,8 @@ where
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(limits.header_timeout_ms))
-        // A frame is small and comes in three pieces (its length, itself, the end of its chunk): to copy them together costs less
-        // than to hand the kernel a list of them.
+        // A frame is small and comes in three pieces (its length, itself, the end of its chunk):
+        // copying them together costs less than handing the kernel a list of them.
         .writev(false)
         .max_buf_size(HTTP1_BUFFER_MIN.max(limits.uri_bytes + HTTP1_HEADERS));
     let mut connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();

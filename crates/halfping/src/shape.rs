@@ -1,4 +1,4 @@
-//! What a reader asks for: one table of parameters, for the query string and for commands of
+//! Shapes, which readers ask for: one table of parameters, for the query string and for commands of
 //! sessions.
 
 use halfping_engine::{Cursor, Path, Priority, Watch};
@@ -15,11 +15,11 @@ const RATE_MAX: f64 = 1000.0;
 pub(crate) struct Shape {
     /// Levels of objects to show; `None` for all.
     depth: Option<u32>,
-    /// The state that the reader has. One that cannot be read is as good as none (PROTOCOL C4).
+    /// The cursor that the reader has. One that cannot be read is as good as none (PROTOCOL C4).
     pub(crate) since: Option<Cursor>,
     /// The least time between two frames of a link; 0 for none.
     interval_ms: u64,
-    /// Whole values only.
+    /// True for whole values only.
     pub(crate) whole: bool,
     priority: Priority,
 }
@@ -27,15 +27,15 @@ pub(crate) struct Shape {
 /// One parameter of a shape.
 pub(crate) struct Parameter {
     pub(crate) name: &'static str,
-    /// What its value has to be, as an error says it.
+    /// Description of its valid values, for errors.
     pub(crate) is: &'static str,
     /// The JSON value that it is in a command. Its text is read as that of a query is.
     pub(crate) json: Json,
-    /// It shapes an answer that is told once, too.
+    /// True if it shapes an answer that is sent once, too.
     pub(crate) of_plain: bool,
-    /// It ranks a link among others of its session.
+    /// True if it ranks a link among others of its session.
     pub(crate) of_sessions: bool,
-    /// Reads the value; `None` if it is none.
+    /// Reads the value; `None` if it is not valid.
     set: fn(&mut Shape, &str) -> Option<()>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) enum Json {
     String,
 }
 
-/// All of them. Whoever adds one adds it here, and to PROTOCOL.
+/// All parameters. A new one is added here, and to PROTOCOL.
 pub(crate) const PARAMETERS: [Parameter; 5] = [
     Parameter {
         name: "depth",
@@ -123,7 +123,7 @@ impl Parameter {
         PARAMETERS.iter().find(|parameter| parameter.name == name)
     }
 
-    /// Reads a value into a shape; `None` if it is none.
+    /// Reads a value into a shape; `None` if it is not valid.
     pub(crate) fn set(&self, shape: &mut Shape, text: &str) -> Option<()> {
         (self.set)(shape, text)
     }
@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn each_parameter_reads_what_it_says_that_it_is() {
-        let shape = shaped(&[("depth", "2"), ("rate", "0.5"), ("delta", "false"), ("priority", "3")]);
+        let shape =
+            shaped(&[("depth", "2"), ("rate", "0.5"), ("delta", "false"), ("priority", "3")]);
         let watch = shape.expect("all are values").watch(Path::default());
         assert_eq!((watch.depth, watch.interval_ms, watch.whole), (2, 2000, true));
         assert_eq!(Some(watch.priority), Priority::new(3));

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 /// Silence after which the kernel asks whether the other side is still there.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// Sees to it that nothing stale waits in a socket.
+/// Sets a socket up so that nothing stale waits in it.
 pub(crate) fn set_up(stream: &TcpStream, limits: &Limits) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);

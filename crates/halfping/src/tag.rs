@@ -4,8 +4,7 @@ use halfping_engine::Cursor;
 
 /// Codings that proxies compress with, as they append them to an `ETag`.
 const CODINGS: &[&str] = &["gzip", "br", "zstd", "deflate"];
-/// What stands between a tag and its coding: with Apache, Caddy and most others; with Jetty; with
-/// old Apaches.
+/// Separators of a tag and its coding: of Apache, Caddy and most others; of Jetty; of old Apaches.
 const SEPARATORS: &[&str] = &["--", "-", ";"];
 
 /// Reads a cursor, with or without quotes, `W/` and the suffix of a proxy that compresses (PROTOCOL
@@ -26,7 +25,8 @@ pub(crate) fn cursor(text: &str) -> Option<Cursor> {
 
 fn without_coding(tag: &str) -> &str {
     let before = CODINGS.iter().find_map(|coding| tag.strip_suffix(coding));
-    let bare = before.and_then(|tag| SEPARATORS.iter().find_map(|separator| tag.strip_suffix(separator)));
+    let bare =
+        before.and_then(|tag| SEPARATORS.iter().find_map(|separator| tag.strip_suffix(separator)));
     bare.unwrap_or(tag)
 }
 

@@ -32,7 +32,10 @@ fn status_of(address: SocketAddr, text: &str) -> u16 {
     let mut connection = Connection::open(address);
     connection.send(text.replace('\n', "\r\n").as_bytes());
     let said = String::from_utf8(connection.closed()).unwrap();
-    said.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{text}: {said}"))
+    said.split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or_else(|| panic!("{text}: {said}"))
 }
 
 #[track_caller]
@@ -94,7 +97,9 @@ fn a_page_of_another_origin_writes_nothing_whatever_it_sends() {
         let before = check_as(&server, "localhost", "GET /", "200\n\n{}").cursor();
         for strange in STRANGE {
             for kind in TYPES {
-                for method in ["PUT /a", "PATCH /a", "POST /a", "POST /", "DELETE /a", "PUT /_server"] {
+                for method in
+                    ["PUT /a", "PATCH /a", "POST /a", "POST /", "DELETE /a", "PUT /_server"]
+                {
                     let short = format!("{method}\n{kind}\n{strange}\n\n{{\"x\":1}}");
                     let answer = check_as(&server, "localhost", &short, "403 forbidden-origin");
                     assert_eq!(answer.header("access-control-allow-origin"), None);
@@ -120,9 +125,12 @@ fn the_servers_own_pages_allowed_ones_and_what_is_no_page_write() {
         check_as(&open, "localhost", &format!("DELETE /a\n{anybody}"), "204");
     }
     let loopback = with_cors(Cors::Loopback);
-    for neighbour in
-        ["http://localhost:5173", "https://127.0.0.1", "http://[::1]:1", "http://app.localhost:3000"]
-    {
+    for neighbour in [
+        "http://localhost:5173",
+        "https://127.0.0.1",
+        "http://[::1]:1",
+        "http://app.localhost:3000",
+    ] {
         let put = format!("PUT /a\nSec-Fetch-Site: same-site\nOrigin: {neighbour}\n\n1");
         let expect = format!("200\nAccess-Control-Allow-Origin: {neighbour}\nVary: Origin");
         ask_as(loopback.address, "localhost", "PUT /a\n\n0");
@@ -161,7 +169,12 @@ fn a_page_of_another_origin_follows_nothing() {
     };
     for strange in ["Origin: http://evil.example", "Origin: null", "Origin: http://localhost:443"] {
         for short in follow(strange) {
-            check_as(&server, "localhost", &short, "403 forbidden-origin\n!Access-Control-Allow-Origin");
+            check_as(
+                &server,
+                "localhost",
+                &short,
+                "403 forbidden-origin\n!Access-Control-Allow-Origin",
+            );
         }
     }
     for short in follow("Sec-Fetch-Site: cross-site") {
@@ -169,7 +182,8 @@ fn a_page_of_another_origin_follows_nothing() {
     }
     // It does not wait either.
     let etag = ask_as(server.address, "localhost", "GET /a").cursor();
-    let wait = format!("GET /a\nIf-None-Match: \"{etag}\"\nPrefer: wait=60\nOrigin: http://evil.example");
+    let wait =
+        format!("GET /a\nIf-None-Match: \"{etag}\"\nPrefer: wait=60\nOrigin: http://evil.example");
     check_as(&server, "localhost", &wait, "403 forbidden-origin");
     let metrics = ask_as(server.address, "localhost", "GET /_metrics");
     assert!(metrics.text().contains("halfping_links 0\n"), "{}", metrics.text());
@@ -189,7 +203,9 @@ fn a_page_of_another_origin_follows_nothing() {
             check_as(&server, host, &format!("{HANDSHAKE}\nOrigin: {origin}{site}"), "101");
         }
     }
-    for (host, origin) in [("localhost:443", "http://localhost"), ("localhost:80", "https://localhost")] {
+    for (host, origin) in
+        [("localhost:443", "http://localhost"), ("localhost:80", "https://localhost")]
+    {
         check_as(&server, host, &format!("{HANDSHAKE}\nOrigin: {origin}"), "403 forbidden-origin");
     }
 }
@@ -203,7 +219,9 @@ fn what_a_page_of_another_origin_may_still_ask_for_it_cannot_read() {
             let answer = ask_as(server.address, "localhost", &format!("{short}\n{strange}"));
             assert!(matches!(answer.status, 200 | 204 | 404), "{short} {strange}: {answer:?}");
             assert_eq!(
-                answer.header("access-control-allow-origin").filter(|o| !o.starts_with("http://localhost")),
+                answer
+                    .header("access-control-allow-origin")
+                    .filter(|o| !o.starts_with("http://localhost")),
                 None
             );
             // A page of this machine may read it by CORS, and so by any other way.
@@ -215,7 +233,10 @@ fn what_a_page_of_another_origin_may_still_ask_for_it_cannot_read() {
     for origin in ["http://evil.example", "null"] {
         let preflight = format!("OPTIONS /a\nOrigin: {origin}\nAccess-Control-Request-Method: PUT");
         let answer = check_as(&server, "localhost", &preflight, "204\nAllow: *\nVary: Origin");
-        assert!(!answer.headers.iter().any(|(name, _)| name.starts_with("access-control-")), "{answer:?}");
+        assert!(
+            !answer.headers.iter().any(|(name, _)| name.starts_with("access-control-")),
+            "{answer:?}"
+        );
     }
     check_as(
         &server,
@@ -301,7 +322,9 @@ fn over_http2_the_name_is_in_the_target() {
     runtime().block_on(async {
         let socket = tokio::net::TcpStream::connect(server.address).await.unwrap();
         let (mut http2, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket))
+                .await
+                .unwrap();
         tokio::spawn(connection);
         let mut ask = async |method: &str, target: &str, host: Option<&str>, protocol: bool| {
             let mut request = Request::builder().method(method).uri(target);
@@ -371,7 +394,9 @@ fn health_is_told_by_whatever_name_it_is_asked_for() {
         check_as(&server, name, "HEAD /_health", "200");
     }
     // No other path is, however it is spelled; nor is a request that names no host, or two.
-    for other in ["GET /_healthy", "GET /%5Fhealth", "GET /_health/x", "POST /_health\n\n1", "GET /"] {
+    for other in
+        ["GET /_healthy", "GET /%5Fhealth", "GET /_health/x", "POST /_health\n\n1", "GET /"]
+    {
         check_as(&server, "10.0.0.5", other, "421 misdirected-request\n\nallowed_hosts");
     }
     check_as(&server, "a b", "GET /_health", "400 bad-header");
@@ -437,8 +462,12 @@ fn a_page_beside_the_api_and_a_router_of_somebody_elses_server() {
 #[test]
 fn where_nothing_can_be_written_nothing_is() {
     // PROTOCOL W14, R8, M4, L8
-    let options =
-        Options { read_only: true, cors: Cors::Loopback, console: Console::On, ..Options::default() };
+    let options = Options {
+        read_only: true,
+        cors: Cors::Loopback,
+        console: Console::On,
+        ..Options::default()
+    };
     let server = serve_exactly(options);
     let put = |path: &'static str, value: Value| {
         runtime().block_on(server.api.put(path, &value).into_future()).unwrap()
@@ -476,7 +505,12 @@ fn where_nothing_can_be_written_nothing_is() {
         check_as(&server, "localhost", &short, "204\nAllow: GET, HEAD, OPTIONS\n!Accept-Patch");
     }
     check_as(&server, "localhost", "OPTIONS /_streams", "204\nAllow: GET, HEAD, OPTIONS, POST");
-    check_as(&server, "localhost", "OPTIONS *", "204\nAllow: GET, HEAD, OPTIONS, POST\n!Accept-Patch");
+    check_as(
+        &server,
+        "localhost",
+        "OPTIONS *",
+        "204\nAllow: GET, HEAD, OPTIONS, POST\n!Accept-Patch",
+    );
     let preflight = "OPTIONS /a\nOrigin: http://localhost:1\nAccess-Control-Request-Method: PUT";
     check_as(&server, "localhost", preflight, "200\nAccess-Control-Allow-Methods: GET,HEAD,POST");
     // Sessions can read.

@@ -21,7 +21,8 @@ fn matches(talk: &mut Talk, path: &str, cursor: &str) -> bool {
     if value.status == 200 {
         // The write repeats the value, so it changes nothing.
         let put = |talk: &mut Talk, condition: &str| {
-            let answer = talk.ask(&format!("PUT {path}\n{condition}: \"{cursor}\"\n\n{}", value.text()));
+            let answer =
+                talk.ask(&format!("PUT {path}\n{condition}: \"{cursor}\"\n\n{}", value.text()));
             answer.status == 200
         };
         assert_eq!(put(talk, "If-Match"), known, "If-Match {path} {cursor}");
@@ -149,7 +150,9 @@ fn a_tag_that_a_proxy_has_added_to_is_known_by_every_way_back() {
     let mut talk = server.talk();
     let cursor = talk.ask("PUT /doc\n\n1").cursor();
     let mut session = Session::open(server.address, "/");
-    for tag in ["W/\"{}\"", "\"{}-gzip\"", "W/\"{}-br\"", "\"{};gzip\"", "\"{}--gzip\"", "\"{}\"-gzip"] {
+    for tag in
+        ["W/\"{}\"", "\"{}-gzip\"", "W/\"{}-br\"", "\"{};gzip\"", "\"{}--gzip\"", "\"{}\"-gzip"]
+    {
         let tag = tag.replace("{}", &cursor);
         talk.check(&format!("GET /doc\nIf-None-Match: {tag}"), "304");
         talk.check(&format!("GET /doc\nIf-None-Match: {tag}\nPrefer: wait=0"), "304");

@@ -37,7 +37,8 @@ fn request(
     headers: &[(&str, &str)],
     body: &str,
 ) -> http::Request<Full<Bytes>> {
-    let mut request = http::Request::builder().method(method).uri(format!("http://{address}{target}"));
+    let mut request =
+        http::Request::builder().method(method).uri(format!("http://{address}{target}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -83,7 +84,8 @@ fn the_server_tells_how_it_is() {
     let mut families = std::collections::HashSet::new();
     for line in lines {
         if let Some(comment) = line.strip_prefix("# ") {
-            let known = ["HELP ", "TYPE ", "UNIT ", "EOF"].iter().any(|word| comment.starts_with(word));
+            let known =
+                ["HELP ", "TYPE ", "UNIT ", "EOF"].iter().any(|word| comment.starts_with(word));
             assert!(known, "{line}");
             if let Some(family) = comment.strip_prefix("TYPE ") {
                 assert!(families.insert(family.to_owned()), "{family} stands twice");
@@ -141,7 +143,9 @@ fn metrics_are_in_the_format_that_is_asked_for() {
     for line in answer.text().lines() {
         assert!(line != "# EOF", "{}", answer.text());
         // In this format a family has the name of its lines.
-        if let Some(family) = line.strip_prefix("# TYPE ").and_then(|rest| rest.strip_suffix(" counter")) {
+        if let Some(family) =
+            line.strip_prefix("# TYPE ").and_then(|rest| rest.strip_suffix(" counter"))
+        {
             assert!(family.ends_with("_total"), "{line}");
             assert!(answer.text().contains(&format!("# HELP {family} ")), "{line}");
             let is_of = |line: &str| {
@@ -227,7 +231,8 @@ fn a_server_that_stops_ends_its_streams_and_returns() {
     let server = serve_limited(|limits| limits.drain_ms = 2000);
     let mut talk = server.talk();
     talk.check("PUT /a\n\n1", "201");
-    let mut sse = [server.sse("/a"), server.sse("/_streams?path=/a&path=/b"), server.sse("/a?delta=false")];
+    let mut sse =
+        [server.sse("/a"), server.sse("/_streams?path=/a&path=/b"), server.sse("/a?delta=false")];
     let mut ndjson = server.ndjson("/a");
     sse.iter_mut().for_each(|stream| drop(stream.until_synced()));
     ndjson.until_synced();
@@ -244,8 +249,9 @@ fn a_server_that_stops_ends_its_streams_and_returns() {
     let silent = Connection::open(server.address);
     let cursor = talk.ask("GET /a").cursor();
     let links = server.metric("halfping_links");
-    talk.connection
-        .send(&common::raw::request(&format!("GET /a\nIf-None-Match: \"{cursor}\"\nPrefer: wait=60")));
+    talk.connection.send(&common::raw::request(&format!(
+        "GET /a\nIf-None-Match: \"{cursor}\"\nPrefer: wait=60"
+    )));
     server.until_links(links + 1);
     let took = server.stop();
     assert!(took < Duration::from_secs(4), "{took:?}");
@@ -299,7 +305,12 @@ fn connections_beyond_the_limit_are_told_so() {
     // Health is answered all the same (PROTOCOL O1), also with many silent connections.
     let _silent: Vec<Connection> = (0..200).map(|_| Connection::open(server.address)).collect();
     for short in ["GET /_health", "HEAD /_health"] {
-        compare(short, &server.talk().ask(short), "200\nConnection: close", short.starts_with("HEAD"));
+        compare(
+            short,
+            &server.talk().ask(short),
+            "200\nConnection: close",
+            short.starts_with("HEAD"),
+        );
     }
     compare("DELETE", &server.talk().ask("DELETE /_health"), "503 too-many-connections", false);
     compare("metrics", &server.talk().ask("GET /_metrics"), "503 too-many-connections", false);
@@ -325,7 +336,9 @@ fn kept(server: &Running, sent: &[u8]) -> Duration {
 #[test]
 fn a_header_has_to_arrive_in_time() {
     let server = serve_limited(|limits| limits.header_timeout_ms = 300);
-    for sent in [&b"G"[..], b"GET /a HTTP/1.1\r\nHost: te", b"GET /a HTTP/1.1\r\nHost: test\r\nX: y\r\n"] {
+    for sent in
+        [&b"G"[..], b"GET /a HTTP/1.1\r\nHost: te", b"GET /a HTTP/1.1\r\nHost: test\r\nX: y\r\n"]
+    {
         let kept = kept(&server, sent);
         assert!(kept >= Duration::from_millis(300), "{kept:?}");
     }
@@ -358,7 +371,9 @@ fn a_bad_preface_of_http2_is_answered_with_a_goaway() {
     const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
     const GOAWAY: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
     let server = serve();
-    for sent in [&b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n and more"[..], b"PRI / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+    for sent in
+        [&b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n and more"[..], b"PRI / HTTP/1.1\r\nHost: a\r\n\r\n"]
+    {
         let mut connection = Connection::open(server.address);
         connection.send(sent);
         assert_eq!(connection.closed(), [SETTINGS, GOAWAY].concat(), "{}", sent.escape_ascii());
@@ -383,13 +398,19 @@ fn a_body_has_to_arrive_in_time() {
     let begun = Instant::now();
     talk.connection.send(b"PUT /a HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\n{");
     let answer = talk.connection.answer(false);
-    compare("PUT", &answer, "408 body-timeout\n\n\"limit\":\"body_timeout_ms\"\n\"max\":300", false);
+    compare(
+        "PUT",
+        &answer,
+        "408 body-timeout\n\n\"limit\":\"body_timeout_ms\"\n\"max\":300",
+        false,
+    );
     assert!(begun.elapsed() >= Duration::from_millis(300));
     server.talk().check("GET /a", "404 not-found");
     runtime().block_on(async {
         let mut http2 = http2(server.address).await;
-        let answer =
-            in_time(http2.send_request(request(server.address, "PUT", "/a", &[], "1"))).await.unwrap();
+        let answer = in_time(http2.send_request(request(server.address, "PUT", "/a", &[], "1")))
+            .await
+            .unwrap();
         assert_eq!(answer.status(), 201);
     });
 }
@@ -400,9 +421,12 @@ fn what_a_reader_had_is_given_back_when_it_goes() {
     let server = serve();
     let mut talk = server.talk();
     let cursor = talk.check("PUT /a\n\n1", "201").cursor();
-    let streams = [server.sse("/a"), server.ndjson("/b/c"), server.sse("/_streams?path=/a&path=/d&path=/e")];
+    let streams =
+        [server.sse("/a"), server.ndjson("/b/c"), server.sse("/_streams?path=/a&path=/d&path=/e")];
     let mut poll = Connection::open(server.address);
-    poll.send(&common::raw::request(&format!("GET /a\nIf-None-Match: \"{cursor}\"\nPrefer: wait=60")));
+    poll.send(&common::raw::request(&format!(
+        "GET /a\nIf-None-Match: \"{cursor}\"\nPrefer: wait=60"
+    )));
     server.until_links(6);
     drop((streams, poll));
     let until = Instant::now() + DEADLINE;
@@ -411,7 +435,11 @@ fn what_a_reader_had_is_given_back_when_it_goes() {
         std::thread::yield_now();
     }
     let metrics = talk.ask("GET /_metrics");
-    assert!(metrics.text().contains("halfping_streams{transport=\"sse\"} 0\n"), "{}", metrics.text());
+    assert!(
+        metrics.text().contains("halfping_streams{transport=\"sse\"} 0\n"),
+        "{}",
+        metrics.text()
+    );
     assert_eq!(server.metric("halfping_watched_places"), 0);
 }
 
@@ -422,16 +450,24 @@ fn http2_is_spoken_on_the_same_port() {
     let address = server.address;
     runtime().block_on(async {
         let mut http2 = http2(address).await;
-        let put = in_time(http2.send_request(request(address, "PUT", "/a", &[], "{\"n\":1}"))).await.unwrap();
+        let put = in_time(http2.send_request(request(address, "PUT", "/a", &[], "{\"n\":1}")))
+            .await
+            .unwrap();
         assert_eq!(put.status(), 201);
-        let get = in_time(http2.send_request(request(address, "GET", "/a", &[], ""))).await.unwrap();
-        assert_eq!((get.status().as_u16(), get.headers().get("etag")), (200, put.headers().get("etag")));
+        let get =
+            in_time(http2.send_request(request(address, "GET", "/a", &[], ""))).await.unwrap();
+        assert_eq!(
+            (get.status().as_u16(), get.headers().get("etag")),
+            (200, put.headers().get("etag"))
+        );
         assert_eq!(in_time(get.into_body().collect()).await.unwrap().to_bytes(), "{\"n\":1}");
-        let none = in_time(http2.send_request(request(address, "GET", "/none", &[], ""))).await.unwrap();
+        let none =
+            in_time(http2.send_request(request(address, "GET", "/none", &[], ""))).await.unwrap();
         assert_eq!(none.status(), 404);
         assert_eq!(none.headers()["content-type"], "application/problem+json");
         let accept = [("accept", "text/event-stream")];
-        let stream = in_time(http2.send_request(request(address, "GET", "/a", &accept, ""))).await.unwrap();
+        let stream =
+            in_time(http2.send_request(request(address, "GET", "/a", &accept, ""))).await.unwrap();
         assert_eq!(
             (stream.status().as_u16(), &stream.headers()["incremental"]),
             (200, &"?1".parse().unwrap())
@@ -442,7 +478,8 @@ fn http2_is_spoken_on_the_same_port() {
         in_time(http2.send_request(request(address, "PUT", "/a/n", &[], "2"))).await.unwrap();
         read_until(&mut body, &mut text, "{\"n\":2}").await;
         // A refusal in the middle of it changes nothing for the other streams (PROTOCOL X2).
-        let refused = in_time(http2.send_request(request(address, "PUT", "/a", &[], "{"))).await.unwrap();
+        let refused =
+            in_time(http2.send_request(request(address, "PUT", "/a", &[], "{"))).await.unwrap();
         assert_eq!(refused.status(), 400);
         in_time(http2.send_request(request(address, "DELETE", "/a", &[], ""))).await.unwrap();
         read_until(&mut body, &mut text, "event: gone").await;
@@ -501,7 +538,11 @@ fn ten_thousand_streams_fit_one_http2_connection() {
                 }
             }
             let metrics = server.talk().ask("GET /_metrics");
-            assert!(metrics.text().contains(&format!("halfping_streams{{transport=\"sse\"}} {count}\n")));
+            assert!(
+                metrics
+                    .text()
+                    .contains(&format!("halfping_streams{{transport=\"sse\"}} {count}\n"))
+            );
             // One commit, and each reader is sent its own part.
             let news: std::collections::BTreeMap<String, usize> =
                 (0..count).map(|n| (format!("r{n}"), n + count)).collect();
@@ -522,11 +563,13 @@ fn http2_streams_end_when_the_server_stops() {
     runtime().block_on(async {
         let mut http2 = http2(address).await;
         let accept = [("accept", "text/event-stream")];
-        let answer = in_time(http2.send_request(request(address, "GET", "/a", &accept, ""))).await.unwrap();
+        let answer =
+            in_time(http2.send_request(request(address, "GET", "/a", &accept, ""))).await.unwrap();
         let (mut body, mut text) = (answer.into_body(), String::new());
         read_until(&mut body, &mut text, "event: synced").await;
         server.begin_stop();
-        let rest = in_time(body.collect()).await.expect("a body that ends as HTTP/2 says").to_bytes();
+        let rest =
+            in_time(body.collect()).await.expect("a body that ends as HTTP/2 says").to_bytes();
         assert!(rest.starts_with(b"retry: "), "{rest:?}");
     });
     let took = server.stop();
@@ -572,7 +615,8 @@ fn transfer_codings_other_than_chunked_are_refused() {
         ("x-unknown,chunked", 501),
     ] {
         let mut connection = Connection::open(server.address);
-        let head = format!("PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: {codings}\r\n\r\n");
+        let head =
+            format!("PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: {codings}\r\n\r\n");
         connection.send(format!("{head}1\r\n1\r\n0\r\n\r\n").as_bytes());
         let answer = connection.answer(false);
         assert_eq!(answer.status, status, "{codings}: {answer:?}");
@@ -584,7 +628,8 @@ fn transfer_codings_other_than_chunked_are_refused() {
     // The last coding is not `chunked`, so the end of such a body is unknown.
     for codings in ["gzip", "chunked, gzip", "chunked;q=1"] {
         let mut connection = Connection::open(server.address);
-        let head = format!("PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: {codings}\r\n\r\n");
+        let head =
+            format!("PUT /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: {codings}\r\n\r\n");
         connection.send(format!("{head}1\r\n2\r\n0\r\n\r\n").as_bytes());
         assert_eq!(connection.head().0, 400, "{codings}");
     }
@@ -619,8 +664,10 @@ fn a_connection_that_is_turned_away_over_http2_has_one_answer_and_ends() {
             runtime.spawn(requests.send_request(request))
         })
         .collect();
-    let answers: Vec<_> =
-        asked.into_iter().filter_map(|answer| runtime.block_on(in_time(answer)).unwrap().ok()).collect();
+    let answers: Vec<_> = asked
+        .into_iter()
+        .filter_map(|answer| runtime.block_on(in_time(answer)).unwrap().ok())
+        .collect();
     let statuses: Vec<_> = answers.iter().map(|answer| answer.status().as_u16()).collect();
     assert_eq!(statuses, [503]);
     let until = Instant::now() + DEADLINE;

@@ -47,11 +47,17 @@ fn below_a_prefix_paths_are_relative_to_the_mount() {
         ask(&format!("PUT {prefix}/a/b\n\n1"), "201");
         ask(&format!("GET {prefix}"), "200\n\n{\"a\":{\"b\":1}}");
         ask(&format!("GET {prefix}/a/b/"), "200\n\n1");
-        let posted = ask(&format!("POST {prefix}/a\n\n{{\"x\":1}}"), &format!("201\nLocation: {prefix}/a/*"));
+        let posted = ask(
+            &format!("POST {prefix}/a\n\n{{\"x\":1}}"),
+            &format!("201\nLocation: {prefix}/a/*"),
+        );
         let location = posted.header("location").unwrap();
         ask(&format!("GET {location}"), "200\n\n{\"x\":1}");
         ask(&format!("POST {prefix}\n\n5"), &format!("201\nLocation: {prefix}/*"));
-        ask(&format!("GET {prefix}/_health"), "200\n\n{\"status\":\"ok\",\"storage\":{\"status\":\"none\"}}");
+        ask(
+            &format!("GET {prefix}/_health"),
+            "200\n\n{\"status\":\"ok\",\"storage\":{\"status\":\"none\"}}",
+        );
         ask(&format!("PUT {prefix}/_x\n\n1"), "403 reserved-path");
         ask(&format!("GET {prefix}/none"), "404 not-found\n\n/none");
         ask(&format!("DELETE {prefix}"), "405 method-not-allowed");
@@ -60,7 +66,8 @@ fn below_a_prefix_paths_are_relative_to_the_mount() {
         let watch = "{\"watch\":1,\"path\":\"/a/b\"}";
         let mut once = Stream::open(address, &format!("POST {prefix}/_streams\n\n{watch}"));
         assert_eq!(once.synced()["set"][0][2], 1);
-        let mut sse = Stream::open(address, &format!("GET {prefix}/a/b\nAccept: text/event-stream"));
+        let mut sse =
+            Stream::open(address, &format!("GET {prefix}/a/b\nAccept: text/event-stream"));
         sse.expect(&["snapshot 1", "synced"]);
         ask(&format!("PUT {prefix}\n\n{{}}"), "200");
         stream.expect(&["/a/b gone"]);
@@ -168,11 +175,14 @@ fn pages_of_other_origins_are_let_in_as_configured() {
             Access-Control-Allow-Methods: *",
         );
         assert!(answer.header("access-control-allow-methods").unwrap().contains(method));
-        let allowed: Vec<&str> = answer.header("access-control-allow-headers").unwrap().split(',').collect();
+        let allowed: Vec<&str> =
+            answer.header("access-control-allow-headers").unwrap().split(',').collect();
         assert!(ASKED.split(',').all(|name| allowed.contains(&name)), "{allowed:?}");
     }
-    let put =
-        talk.check("PUT /a\nOrigin: https://app.example.org\n\n1", "201\nAccess-Control-Allow-Origin: *");
+    let put = talk.check(
+        "PUT /a\nOrigin: https://app.example.org\n\n1",
+        "201\nAccess-Control-Allow-Origin: *",
+    );
     let exposed = put.header("access-control-expose-headers").unwrap().to_ascii_lowercase();
     for name in ["etag", "location", "retry-after", "allow"] {
         assert!(exposed.contains(name), "{name} in {exposed}");
@@ -184,7 +194,10 @@ fn pages_of_other_origins_are_let_in_as_configured() {
     assert_eq!(stream.header("access-control-allow-origin"), Some("*"));
     // Errors and streams can be read too, and an OPTIONS request that is no preflight is the API's
     // (PROTOCOL R8).
-    talk.check("GET /none\nOrigin: https://app.example.org", "404 not-found\nAccess-Control-Allow-Origin: *");
+    talk.check(
+        "GET /none\nOrigin: https://app.example.org",
+        "404 not-found\nAccess-Control-Allow-Origin: *",
+    );
     talk.check("OPTIONS /a\nOrigin: https://app.example.org", "204\nAllow: *\nAccept-Patch: *");
     let stream = any.stream("GET /a\nOrigin: https://app.example.org\nAccept: text/event-stream");
     assert_eq!(stream.header("access-control-allow-origin"), Some("*"));
@@ -240,8 +253,10 @@ fn values_are_typed_in_rust() {
         assert_eq!((again.created, &again.cursor), (false, &first.cursor));
         assert_eq!(api.get("/orders/1").unwrap(), Some(order("packed")));
         assert_eq!(api.get::<String>("/orders/1/status").unwrap().as_deref(), Some("packed"));
-        let merged =
-            api.merge("/orders/1", &serde_json::json!({"status": "sent", "note": null})).await.unwrap();
+        let merged = api
+            .merge("/orders/1", &serde_json::json!({"status": "sent", "note": null}))
+            .await
+            .unwrap();
         assert!(!merged.created && merged.cursor != first.cursor);
         assert_eq!(api.get("/orders/1").unwrap(), Some(order("sent")));
         let commit = Commit::new()
@@ -277,7 +292,10 @@ fn a_write_in_rust_depends_on_what_was_read() {
         let nothing = api.read::<u32>("/n").unwrap();
         assert_eq!(nothing.value, None);
         let first = api.put("/n", &1).if_unchanged(&nothing).await.unwrap();
-        assert!(is_refused(api.put("/n", &2).if_unchanged(&nothing).await), "something is there now");
+        assert!(
+            is_refused(api.put("/n", &2).if_unchanged(&nothing).await),
+            "something is there now"
+        );
         assert!(is_refused(api.put("/n", &2).if_none_match("*").await));
         assert!(is_refused(api.put("/m", &2).if_match("*").await), "nothing is there");
         let one = api.read::<u32>("/n").unwrap();
@@ -291,8 +309,9 @@ fn a_write_in_rust_depends_on_what_was_read() {
 
         // Each condition of a commit belongs to the write before it, and one that fails is enough.
         let (three, a) = (api.read::<u32>("/n").unwrap(), api.put("/a", &1).await.unwrap());
-        let commit =
-            |cursor: &str| Commit::new().put("/n", &4).if_unchanged(&three).delete("/a").if_match(cursor);
+        let commit = |cursor: &str| {
+            Commit::new().put("/n", &4).if_unchanged(&three).delete("/a").if_match(cursor)
+        };
         assert!(is_refused(api.commit(commit(&three.cursor)).await.map(|mut all| all.remove(0))));
         assert_eq!(api.get::<u32>("/n").unwrap(), Some(3));
         api.commit(commit(&a.cursor)).await.unwrap();
@@ -309,7 +328,8 @@ fn a_watch_in_rust_has_the_newest_value_and_queues_none() {
         assert_eq!(in_time(watch.next()).await.unwrap(), None);
         // The watch is woken whether or not it already waits.
         let of_writer = api.clone();
-        let writer = tokio::spawn(async move { of_writer.put("/orders/1", &order("packed")).await });
+        let writer =
+            tokio::spawn(async move { of_writer.put("/orders/1", &order("packed")).await });
         assert_eq!(in_time(watch.next()).await.unwrap(), Some(order("packed")));
         writer.await.unwrap().unwrap();
         for n in 0..1000 {

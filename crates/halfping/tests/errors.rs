@@ -48,14 +48,20 @@ fn every_problem_of_the_table_is_reached() {
         ("GET /o\nAccept: text/html".into(), "406 not-acceptable\n\nhint"),
         ("PUT /o/leaf/x\n\n1".into(), "409 not-an-object\n\nhint"),
         ("PUT /\n\n1".into(), "409 not-an-object"),
-        (format!("PATCH /o\n{PATCH}\n\n[{{\"op\":\"remove\",\"path\":\"/x\"}}]"), "409 patch-failed\n\n0"),
+        (
+            format!("PATCH /o\n{PATCH}\n\n[{{\"op\":\"remove\",\"path\":\"/x\"}}]"),
+            "409 patch-failed\n\n0",
+        ),
         ("PUT /o\nIf-None-Match: *\n\n1".into(), "412 precondition-failed\nETag: *\n\nhint"),
         (
             format!("PUT /o\n\n\"{}\"", "x".repeat(300)),
             "413 body-too-large\n\n\"limit\":\"body_bytes\"\n\"max\":300",
         ),
         (format!("PUT /o\n\n{in_lists}"), "413 too-deep\n\n\"limit\":\"json_depth\"\n\"max\":4"),
-        ("PUT /o\n\n{\"a\":{\"a\":{\"a\":{\"a\":{}}}}}".into(), "413 too-deep\n\n\"limit\":\"json_depth\""),
+        (
+            "PUT /o\n\n{\"a\":{\"a\":{\"a\":{\"a\":{}}}}}".into(),
+            "413 too-deep\n\n\"limit\":\"json_depth\"",
+        ),
         (
             "PUT /o\n\n{\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1,\"f\":1}".into(),
             "413 too-many-members\n\n\"limit\":\"members_per_object\"\n\"max\":5",
@@ -64,11 +70,17 @@ fn every_problem_of_the_table_is_reached() {
             format!("PATCH /o\n{MERGE}\n\n{{\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1}}"),
             "413 too-many-members\n\n\"limit\":\"members_per_object\"",
         ),
-        ("PUT /o\n\n{\"eleven_char\":1}".into(), "413 key-too-long\n\n\"limit\":\"key_bytes\"\n\"max\":10"),
+        (
+            "PUT /o\n\n{\"eleven_char\":1}".into(),
+            "413 key-too-long\n\n\"limit\":\"key_bytes\"\n\"max\":10",
+        ),
         ("PUT /eleven_char\n\n1".into(), "413 key-too-long\n\n\"limit\":\"key_bytes\""),
         ("GET /eleven_char".into(), "413 key-too-long\n\n\"limit\":\"key_bytes\""),
         ("PUT /a/b/c/d/e\n\n1".into(), "414 path-too-deep\n\n\"limit\":\"path_depth\"\n\"max\":4"),
-        (format!("GET /o?{}", "x".repeat(100)), "414 path-too-long\n\n\"limit\":\"uri_bytes\"\n\"max\":100"),
+        (
+            format!("GET /o?{}", "x".repeat(100)),
+            "414 path-too-long\n\n\"limit\":\"uri_bytes\"\n\"max\":100",
+        ),
         ("PUT /o\nContent-Type: text/plain\n\n1".into(), "415 unsupported-media-type\n\nhint"),
         ("PATCH /o\n\n1".into(), "415 unsupported-media-type\nAccept-Patch: *\n\nhint"),
         ("PUT /o\n\n1e400".into(), "422 number-out-of-range\n\nline 1"),
@@ -150,7 +162,8 @@ fn headers_that_are_no_text_are_refused() {
                 continue;
             }
             let mut request =
-                format!("{method} / HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n{header}: ").into_bytes();
+                format!("{method} / HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n{header}: ")
+                    .into_bytes();
             request.extend_from_slice(b"\xff\xfe\r\n\r\n");
             talk.check_bytes(&request, method, "400 bad-header");
         }
@@ -207,8 +220,10 @@ fn answered_before_the_body(talk: &mut Talk, head: &str, body: &[u8], expect: &s
     let sent = talk.connection.try_send(body);
     assert!(sent.is_ok(), "{head}: the connection does not take the body: {sent:?}");
     let asked = talk.connection.try_send(&common::raw::request("GET /"));
-    let (status, _) =
-        talk.connection.try_head().unwrap_or_else(|| panic!("{head}: the connection is gone: {asked:?}"));
+    let (status, _) = talk
+        .connection
+        .try_head()
+        .unwrap_or_else(|| panic!("{head}: the connection is gone: {asked:?}"));
     assert_eq!(status, 200, "{head}");
 }
 
@@ -244,7 +259,8 @@ fn a_connection_stays_usable_after_a_body_of_unknown_length_that_was_too_large()
     // PROTOCOL X2, X1
     let server = serve_limited(|limits| limits.body_bytes = 100_000);
     let mut talk = server.talk();
-    let mut request = b"PUT /a HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    let mut request =
+        b"PUT /a HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     for _ in 0..30 {
         write!(request, "{:x}\r\n", 10_000).unwrap();
         request.extend_from_slice(&[b' '; 10_000]);
@@ -290,7 +306,10 @@ fn a_full_tree_takes_no_more_and_can_be_emptied() {
     let mut talk = server.talk();
     let body = "x".repeat(600);
     talk.check(&format!("PUT /a\n\n\"{body}\""), "201");
-    talk.check(&format!("PUT /b\n\n\"{body}\""), "507 tree-full\n\n\"limit\":\"tree_bytes\"\n\"max\":1000");
+    talk.check(
+        &format!("PUT /b\n\n\"{body}\""),
+        "507 tree-full\n\n\"limit\":\"tree_bytes\"\n\"max\":1000",
+    );
     talk.check("DELETE /a", "204");
     talk.check(&format!("PUT /b\n\n\"{body}\""), "201");
 }
@@ -303,7 +322,10 @@ fn a_commit_of_too_many_members_is_to_be_sent_in_parts() {
     let refused = "413 too-many-members\n\n\"limit\":\"members_per_commit\"\n\"max\":5\nin parts";
     talk.check("PUT /a\n\n{\"a\":{\"a\":1,\"b\":2},\"b\":[{\"c\":1}]}", "201");
     talk.check("PUT /a\n\n{\"a\":{\"a\":1,\"b\":2},\"b\":{\"c\":1}}", refused);
-    talk.check(&format!("PATCH /a\n{MERGE}\n\n{{\"c\":1,\"d\":null,\"e\":1,\"f\":1,\"g\":1}}"), refused);
+    talk.check(
+        &format!("PATCH /a\n{MERGE}\n\n{{\"c\":1,\"d\":null,\"e\":1,\"f\":1,\"g\":1}}"),
+        refused,
+    );
     let tests = "{\"op\":\"test\",\"path\":\"/a/a\",\"value\":1},".repeat(5);
     talk.check(&format!("PATCH /a\n{PATCH}\n\n[{}]", tests.trim_end_matches(',')), refused);
     let tests = "{\"op\":\"test\",\"path\":\"/a/a\",\"value\":1},".repeat(4);
@@ -323,7 +345,8 @@ fn the_tree_is_nested_no_deeper_than_parsers_go() {
         let add = format!("{{\"op\":\"add\",\"path\":\"{pointer}\",\"value\":{value}}}");
         format!("PATCH {at}\n{PATCH}\n\n[{add}]")
     };
-    let objects = |levels: usize| format!("{}{{}}{}", "{\"o\":".repeat(levels - 1), "}".repeat(levels - 1));
+    let objects =
+        |levels: usize| format!("{}{{}}{}", "{\"o\":".repeat(levels - 1), "}".repeat(levels - 1));
     let refused = "413 too-deep\n\n\"limit\":\"tree_depth\"\n\"max\":96";
     talk.check(&format!("PUT {}\n\n{}", "/o".repeat(32), objects(64)), "201");
     let pointer = "/o".repeat(32);

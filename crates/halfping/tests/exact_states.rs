@@ -92,7 +92,9 @@ impl View {
 fn cut(value: &Value, depth: u32) -> Value {
     match value {
         Value::Object(_) if depth == 0 => json!({}),
-        Value::Object(members) => members.iter().map(|(name, v)| (name.clone(), cut(v, depth - 1))).collect(),
+        Value::Object(members) => {
+            members.iter().map(|(name, v)| (name.clone(), cut(v, depth - 1))).collect()
+        }
         other => other.clone(),
     }
 }
@@ -137,8 +139,10 @@ fn at_a_cursor_a_reader_holds_what_the_cursor_names() {
     read("several", Box::new(move |history| several(address, history)));
 
     write(&server.api, &history, Random(seed));
-    let failed: Vec<String> =
-        readers.into_iter().filter_map(|(name, reader)| reader.join().is_err().then_some(name)).collect();
+    let failed: Vec<String> = readers
+        .into_iter()
+        .filter_map(|(name, reader)| reader.join().is_err().then_some(name))
+        .collect();
     assert!(failed.is_empty(), "seed {seed}: {failed:?} failed; what each says is above");
 }
 
@@ -210,7 +214,9 @@ fn polls(address: std::net::SocketAddr, history: &History) {
     while value != Some(json!(LAST)) {
         let answer = match known.as_str() {
             "" => connection.ask("GET /r/end"),
-            known => connection.ask(&format!("GET /r/end\nIf-None-Match: \"{known}\"\nPrefer: wait=5")),
+            known => {
+                connection.ask(&format!("GET /r/end\nIf-None-Match: \"{known}\"\nPrefer: wait=5"))
+            }
         };
         value = match answer.status {
             200 => Some(answer.json()),
@@ -222,7 +228,11 @@ fn polls(address: std::net::SocketAddr, history: &History) {
         known = answer.cursor();
         let other = connection.ask("GET /r");
         let tree = history.at(&other.cursor());
-        assert_eq!((other.status == 200).then(|| other.json()).as_ref(), tree.pointer("/r"), "{other:?}");
+        assert_eq!(
+            (other.status == 200).then(|| other.json()).as_ref(),
+            tree.pointer("/r"),
+            "{other:?}"
+        );
     }
 }
 
@@ -251,7 +261,8 @@ fn several(address: std::net::SocketAddr, history: &History) {
 /// Makes all kinds of writes, and records the state after each commit.
 fn write(api: &Api, history: &History, mut random: Random) {
     let runtime = runtime();
-    let note = |cursor: String| history.add(cursor, Arc::new(api.get::<Value>("/").unwrap().unwrap()));
+    let note =
+        |cursor: String| history.add(cursor, Arc::new(api.get::<Value>("/").unwrap().unwrap()));
     let mut noted = 0;
     for n in 0..COMMITS {
         let mut commit = Commit::new();
@@ -269,7 +280,8 @@ fn write(api: &Api, history: &History, mut random: Random) {
         }
         // Some commits are refused: nothing changes then, and readers must not be told anything.
         if let Ok(written) = runtime.block_on(api.commit(commit)) {
-            let newest = written.into_iter().map(|w| w.cursor).max_by_key(|cursor| number(cursor)).unwrap();
+            let newest =
+                written.into_iter().map(|w| w.cursor).max_by_key(|cursor| number(cursor)).unwrap();
             // A commit that changes nothing has no state of its own (PROTOCOL V5).
             if number(&newest) > noted {
                 noted = number(&newest);

@@ -33,8 +33,9 @@ fn start(example: &str) -> (Running, String) {
     program.push("examples");
     program.push(format!("{example}{}", std::env::consts::EXE_SUFFIX));
     let child = Command::new(&program).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn();
-    let mut child =
-        child.unwrap_or_else(|e| panic!("{}: {e}; run the whole test suite of the crate", program.display()));
+    let mut child = child.unwrap_or_else(|e| {
+        panic!("{}: {e}; run the whole test suite of the crate", program.display())
+    });
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("piped"))
         .read_line(&mut line)
@@ -77,14 +78,16 @@ fn the_axum_example_tells_a_watcher_what_business_logic_decided() {
     frame("synced");
 
     let mut answer = String::new();
-    let mut ship = request(&address, "POST /orders/42/ship HTTP/1.1\nHost: x\nConnection: close\n\n");
+    let mut ship =
+        request(&address, "POST /orders/42/ship HTTP/1.1\nHost: x\nConnection: close\n\n");
     ship.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
     assert!(frame("merge").contains(r#""value":{"status":"shipped"}"#));
 
     // The second time the application refuses, not the library.
     let mut answer = String::new();
-    let mut again = request(&address, "POST /orders/42/ship HTTP/1.1\nHost: x\nConnection: close\n\n");
+    let mut again =
+        request(&address, "POST /orders/42/ship HTTP/1.1\nHost: x\nConnection: close\n\n");
     again.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 409"), "{answer}");
 }
@@ -98,7 +101,8 @@ async fn ship_at_once(api: &Api, orders: u32) -> u32 {
     }
     let app = axum_example::app(api);
     let ship = |id| {
-        let request = Request::post(format!("/orders/{id}/ship")).body(Body::empty()).expect("a request");
+        let request =
+            Request::post(format!("/orders/{id}/ship")).body(Body::empty()).expect("a request");
         tokio::spawn(app.clone().oneshot(request))
     };
     let shipping: Vec<_> = (0..orders).map(ship).collect();

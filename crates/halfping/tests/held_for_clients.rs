@@ -125,11 +125,14 @@ fn answers_that_nobody_takes_are_bounded_and_given_up() {
     });
     assert!(most > own / 2, "{most} bytes were held at most");
     assert!(most <= own + 4 * MB, "{most} bytes were held, with those of whoever looked");
-    let answers: Vec<_> = asked.into_iter().map(|answer| runtime.block_on(answer).unwrap()).collect();
+    let answers: Vec<_> =
+        asked.into_iter().map(|answer| runtime.block_on(answer).unwrap()).collect();
     let (taken, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|(status, _)| *status == 200);
     assert!(taken.len() >= 3 && !refused.is_empty(), "{} and {}", taken.len(), refused.len());
     assert!(
-        refused.iter().all(|(status, answer)| *status == 503 && answer.headers().contains_key("retry-after"))
+        refused
+            .iter()
+            .all(|(status, answer)| *status == 503 && answer.headers().contains_key("retry-after"))
     );
     // An answer in progress is given up when its room is needed, although the connection goes on.
     until("no more than a piece of each is held", || {
@@ -228,7 +231,8 @@ fn small_answers_that_nobody_takes_keep_no_room_from_connections_that_hold_littl
 fn who_waits_for_room_waits_behind_one_answer_of_each_other_connection() {
     // PROTOCOL O11
     let (server, reader) = with_room_for_one(|limits| limits.answer_timeout_ms = 4000);
-    let members: Vec<String> = (0..256).map(|i| format!("\"m{i}\":\"{}\"", "x".repeat(4087))).collect();
+    let members: Vec<String> =
+        (0..256).map(|i| format!("\"m{i}\":\"{}\"", "x".repeat(4087))).collect();
     server.write(&[&format!("PUT /b {{{}}}", members.join(","))]);
     let runtime = runtime();
     let mut many = runtime.block_on(closed_windows(server.address));
@@ -272,7 +276,8 @@ fn a_body_that_stalls_gives_way_when_its_room_is_wanted() {
         // The server may close a refused connection before all is sent.
         let mut other = Connection::open(server.address);
         let text = format!("\"{}\"", "y".repeat(600_000));
-        let head = format!("PUT /b HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", text.len());
+        let head =
+            format!("PUT /b HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", text.len());
         other.send(head.as_bytes());
         let _ = (&mut other.socket()).write_all(text.as_bytes());
         let (status, _) = other.head();
@@ -288,7 +293,8 @@ fn a_body_that_stalls_gives_way_when_its_room_is_wanted() {
 
 #[test]
 fn a_connection_on_which_many_answers_are_given_up_ends() {
-    let server = with_value(1024, |limits| (limits.answer_timeout_ms, limits.answer_idle_ms) = (100, 200));
+    let server =
+        with_value(1024, |limits| (limits.answer_timeout_ms, limits.answer_idle_ms) = (100, 200));
     let runtime = runtime();
     let mut requests = runtime.block_on(closed_windows(server.address));
     let asked: Vec<_> = (0..100)
@@ -297,7 +303,8 @@ fn a_connection_on_which_many_answers_are_given_up_ends() {
             runtime.spawn(requests.send_request(request.body(Empty::new()).unwrap()))
         })
         .collect();
-    let answers: Vec<_> = asked.into_iter().map(|answer| runtime.block_on(answer).unwrap()).collect();
+    let answers: Vec<_> =
+        asked.into_iter().map(|answer| runtime.block_on(answer).unwrap()).collect();
     assert!(answers.iter().all(|answer| answer.as_ref().unwrap().status() == 200));
     until("the connection ends", || requests.is_closed());
     until("nothing is held", || held(&server) == 0);
@@ -326,7 +333,8 @@ fn a_reader_that_pauses_keeps_its_answer_while_nobody_wants_its_room() {
     // PROTOCOL O12
     let server = with_value(15 * MB, |limits| limits.answer_timeout_ms = 50);
     let value = server.talk().ask("GET /a").body;
-    let (mut paused, mut session) = (Connection::open(server.address), Session::open(server.address, "/"));
+    let (mut paused, mut session) =
+        (Connection::open(server.address), Session::open(server.address, "/"));
     paused.send(&raw::request("GET /a"));
     session.say(&json!({ "get": "/a", "ref": 1 }));
     until("both are held", || held(&server) >= 12 * MB);
@@ -413,7 +421,10 @@ fn a_body_that_comes_steadily_may_take_longer_than_the_timeout() {
     let server = serve_limited(|limits| limits.body_timeout_ms = TIMEOUT.as_millis() as u64);
     let text = format!("\"{}\"", "x".repeat(40 << 10));
     let mut slow = Connection::open(server.address);
-    slow.send(format!("PUT /a HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", text.len()).as_bytes());
+    slow.send(
+        format!("PUT /a HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", text.len())
+            .as_bytes(),
+    );
     let mut session = Session::open(server.address, "/");
     let message = json!({ "ref": 1, "put": "/b", "value": "x".repeat(40 << 10) }).to_string();
     let len = u16::try_from(message.len()).unwrap().to_be_bytes();
@@ -515,7 +526,10 @@ fn places_of_links_are_bounded_by_what_their_names_take() {
     assert_eq!(watch(2, format!("/{}/x", name("a")))["status"], 200);
     assert_eq!(server.metric("halfping_watched_places_bytes"), 1200 + 201);
     let refused = watch(3, format!("/{}/{}", name("b"), name("c")));
-    assert_eq!((&refused["status"], &refused["limit"]), (&json!(429), &json!("places_bytes_per_connection")));
+    assert_eq!(
+        (&refused["status"], &refused["limit"]),
+        (&json!(429), &json!("places_bytes_per_connection"))
+    );
     assert_eq!(server.metric("halfping_watched_places_bytes"), 1200 + 201);
     assert_eq!(watch(4, format!("/{}", name("a")))["status"], 200);
     // Another connection has a share of its own, but not more than what is left.
@@ -541,7 +555,8 @@ fn places_of_links_are_bounded_by_what_their_names_take() {
 
 /// A request over HTTP/2 whose head takes more than 6 KiB: 2 KiB, and the entries of forty headers.
 fn large_head(server: &Running, method: &str) -> http::request::Builder {
-    let request = http::Request::builder().method(method).uri(format!("http://{}/a", server.address));
+    let request =
+        http::Request::builder().method(method).uri(format!("http://{}/a", server.address));
     (0..40).fold(request, |request, number| request.header(format!("x-{number}"), "y"))
 }
 
@@ -561,8 +576,11 @@ fn heads_of_requests_that_wait_are_bounded() {
     };
     let mut first = runtime.block_on(closed_windows(server.address));
     let asked_first: Vec<_> = (0..60).map(|_| ask(&mut first)).collect();
-    let refused = |answers: &[Answered]| answers.iter().filter(|answer| answer.is_finished()).count();
-    until("its share is taken", || asked(&server, "PUT") + refused(&asked_first) == asked_first.len());
+    let refused =
+        |answers: &[Answered]| answers.iter().filter(|answer| answer.is_finished()).count();
+    until("its share is taken", || {
+        asked(&server, "PUT") + refused(&asked_first) == asked_first.len()
+    });
     let waiting = asked_first.len() - refused(&asked_first);
     assert!((10..=own / (6 << 10)).contains(&waiting), "{waiting} wait");
     assert!(hits(&server, "heads_bytes_per_connection") as usize == refused(&asked_first));
@@ -620,7 +638,8 @@ fn long_polls_keep_no_heads() {
             let request = large_head(&server, "GET")
                 .header("if-none-match", format!("\"{cursor}\""))
                 .header("prefer", "wait=60");
-            let poll = runtime.spawn(requests.send_request(request.body(Empty::<Bytes>::new()).unwrap()));
+            let poll =
+                runtime.spawn(requests.send_request(request.body(Empty::<Bytes>::new()).unwrap()));
             // A request holds its head until it waits for a change.
             server.until_links(number + 1);
             poll

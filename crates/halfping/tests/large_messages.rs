@@ -67,7 +67,8 @@ fn a_body_does_not_wait_for_all_larger_ones() {
                 (answered.clone(), sent.clone(), body.clone(), server.address);
             thread::spawn(move || {
                 let mut connection = Connection::open(address);
-                let patch = format!("PATCH /a\nContent-Type: application/json-patch+json\n\n{body}");
+                let patch =
+                    format!("PATCH /a\nContent-Type: application/json-patch+json\n\n{body}");
                 connection.send(&request(&patch));
                 sent.fetch_add(1, Ordering::SeqCst);
                 assert_eq!(connection.answer(false).status, 414);
@@ -92,7 +93,8 @@ fn a_body_does_not_wait_for_all_larger_ones() {
 fn what_a_client_has_asked_for_is_not_done_when_it_has_left() {
     // PROTOCOL O3
     let server = serve_limited(|_| {});
-    let values = (0..40).map(|n| json!({ "put": format!("/begun/{n}"), "value": "x".repeat(100_000) }));
+    let values =
+        (0..40).map(|n| json!({ "put": format!("/begun/{n}"), "value": "x".repeat(100_000) }));
     let mut commands: Vec<_> = values.collect();
     commands.push(json!({ "put": "/last", "value": 1 }));
     for _ in 0..3 {

@@ -60,8 +60,9 @@ fn no_line_event_or_message_has_a_character_that_readers_end_lines_at() {
     for escaped in [false, true] {
         let text = written(&format!("{breaks}{OTHERS}"), escaped);
         // As a name, as a string, in an array, and as names within one.
-        let body =
-            format!("{{\"o\":{{\"{text}\":\"{text}\",\"l\":[\"{text}\",{{\"{text}\":\"{text}\"}}]}}}}");
+        let body = format!(
+            "{{\"o\":{{\"{text}\":\"{text}\",\"l\":[\"{text}\",{{\"{text}\":\"{text}\"}}]}}}}"
+        );
         talk.write(&["PUT /t {}", &format!("PUT /t {body}")]);
         let plain = talk.ask("GET /t");
         check(plain.text());

@@ -41,7 +41,9 @@ fn it_is_read_like_any_other_resource() {
         ("status", |v| v == "ok"),
         ("storage", |v| *v == json!({ "status": "none" })),
         ("tree", |v| v["bytes"] == 24 && v["names"].is_u64() && v["tombstones"] == 0),
-        ("counts", |v| v["connections"] == 1 && v["sessions"] == 0 && v["links"] == 0 && v["places"] == 0),
+        ("counts", |v| {
+            v["connections"] == 1 && v["sessions"] == 0 && v["links"] == 0 && v["places"] == 0
+        }),
         ("age_ms", |v| *v == json!({ "p50": null, "p99": null })),
         ("sessions", |v| *v == json!({})),
     ] {
@@ -50,8 +52,16 @@ fn it_is_read_like_any_other_resource() {
     if cfg!(target_os = "linux") {
         assert!(all["memory_bytes"].as_u64().unwrap() > 1 << 20, "{all}");
     }
-    let names =
-        ["requests", "commands", "commits", "frames", "frames_shared", "conflated", "bytes_in", "bytes_out"];
+    let names = [
+        "requests",
+        "commands",
+        "commits",
+        "frames",
+        "frames_shared",
+        "conflated",
+        "bytes_in",
+        "bytes_out",
+    ];
     for name in names {
         assert!(all["totals"][name].is_u64() && all["rates"][name].is_f64(), "{name} of {all}");
     }
@@ -130,7 +140,9 @@ fn one_session_watches_both_and_resumes_the_tree() {
     let mut session = Session::open(server.address, "/");
     let mut mirrors = Mirrors::new(false);
     (1..=3).for_each(|link| mirrors.open(link, Phase::Open));
-    session.say(&json!({ "watch": [[1, "/orders"], [2, "/_server/counts"], [3, "/_server/revision"]] }));
+    session.say(
+        &json!({ "watch": [[1, "/orders"], [2, "/_server/counts"], [3, "/_server/revision"]] }),
+    );
     while !mirrors.take(&session.state()) {}
     assert_eq!(mirrors.views[&1].value, Some(json!({ "1": 1 })));
     assert_eq!(session.ask(json!({ "get": "/_server/status" }))["value"], "ok");
@@ -154,13 +166,18 @@ fn one_session_watches_both_and_resumes_the_tree() {
     session.say(&json!({ "watch": [[1, "/orders"], [2, "/_server/counts"], [3, "/_server/revision"]], "since": cursor }));
     let message = session.state();
     let of_orders = message["set"].as_array().unwrap().iter().find(|set| set[0] == 1).unwrap();
-    assert_eq!(*of_orders, json!([1, "merge", { "3": 3 }]), "what changed since, and no more: {message}");
+    assert_eq!(
+        *of_orders,
+        json!([1, "merge", { "3": 3 }]),
+        "what changed since, and no more: {message}"
+    );
     let mut messages = vec![message];
     while !mirrors.take(messages.last().unwrap()) {
         messages.push(session.state());
     }
     assert_eq!(mirrors.views[&1].value, Some(json!({ "1": 1, "2": 2, "3": 3 })));
-    let mut sets = messages.iter().flat_map(|message| message["set"].as_array().into_iter().flatten());
+    let mut sets =
+        messages.iter().flat_map(|message| message["set"].as_array().into_iter().flatten());
     for link in [2, 3] {
         let first = sets.clone().find(|set| set[0] == link).unwrap();
         assert_eq!(first[1], "snapshot", "it is sent whole: {first}");
@@ -206,7 +223,8 @@ fn a_long_poll_waits_for_the_next_look() {
     let server = serve_open();
     let mut talk = server.talk();
     let first = talk.ask("GET /_server/now");
-    let next = talk.ask(&format!("GET /_server/now\nIf-None-Match: \"{}\"\nPrefer: wait=5", first.cursor()));
+    let next = talk
+        .ask(&format!("GET /_server/now\nIf-None-Match: \"{}\"\nPrefer: wait=5", first.cursor()));
     assert_eq!(next.status, 200);
     assert!(next.text().parse::<u64>().unwrap() > first.text().parse::<u64>().unwrap());
 }
@@ -270,14 +288,20 @@ fn a_stream_of_both_kinds_has_one_cursor_which_is_the_trees() {
     server.write(&["PUT /a {\"x\":1,\"y\":1}"]);
     let streams = "GET /_streams?path=/a&path=/_server/version";
     let frames = server.stream(streams).until_synced();
-    let [Some(tree), Some(own), Some(synced)] = [0, 1, 2].map(|nth: usize| frames[nth].rev.as_deref()) else {
+    let [Some(tree), Some(own), Some(synced)] =
+        [0, 1, 2].map(|nth: usize| frames[nth].rev.as_deref())
+    else {
         panic!("{frames:?}")
     };
     assert_eq!((epoch(tree), epoch(tree) == epoch(own)), (epoch(synced), false));
     assert_eq!(frames[1].resume.as_deref(), Some(synced));
     let status = frames[1].show();
     server.write(&["PUT /a {\"x\":2,\"y\":1}"]);
-    server.stream(&format!("{streams}&since={synced}")).expect(&["/a merge {\"x\":2}", &status, "synced"]);
+    server.stream(&format!("{streams}&since={synced}")).expect(&[
+        "/a merge {\"x\":2}",
+        &status,
+        "synced",
+    ]);
     server.stream(&format!("{streams}&since={own}")).expect(&[
         "/a snapshot {\"x\":2,\"y\":1}",
         &status,
@@ -518,6 +542,9 @@ fn a_stream_of_it_is_told_what_differs() {
         json_patch::merge(&mut state, &patch);
     }
     let shown = only(&state["sessions"]);
-    assert_eq!((&shown["transport"], &shown["links"]["0"]["path"]), (&json!("sse"), &json!("/_server")));
+    assert_eq!(
+        (&shown["transport"], &shown["links"]["0"]["path"]),
+        (&json!("sse"), &json!("/_server"))
+    );
     assert!(state["now"].as_u64().unwrap() - first["now"].as_u64().unwrap() >= 1500);
 }

@@ -145,8 +145,13 @@ fn who_asks_for_a_stream_beside_the_root_of_the_api_writes_nothing() {
     let mut talk = server.talk();
     let before = talk.ask("GET /").cursor();
     let commands = "{\"watch\":1,\"path\":\"/fleet\"}";
-    for path in ["/live/_streams", "/a/b/_streams/", "/live/%5Fstreams", "/_x/_streams", "/_streams/_streams"]
-    {
+    for path in [
+        "/live/_streams",
+        "/a/b/_streams/",
+        "/live/%5Fstreams",
+        "/_x/_streams",
+        "/_streams/_streams",
+    ] {
         for accept in ["text/event-stream", "application/json"] {
             let post = format!("POST {path}\nAccept: {accept}\n\n{commands}");
             let answer = talk.check(&post, "403 reserved-path");
@@ -252,9 +257,12 @@ fn what_is_no_json_in_utf8_is_refused() {
             "400 bad-json\n\nline 1",
         );
     }
-    for bytes in [&b"\xef\xbb\xbf1"[..], b"\xff\xfe1\0", b"\"\xff\"", b"\"\xc3\"", b"\"\xed\xa0\x80\""] {
+    for bytes in
+        [&b"\xef\xbb\xbf1"[..], b"\xff\xfe1\0", b"\"\xff\"", b"\"\xc3\"", b"\"\xed\xa0\x80\""]
+    {
         let mut request =
-            format!("PUT /a HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", bytes.len()).into_bytes();
+            format!("PUT /a HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", bytes.len())
+                .into_bytes();
         request.extend_from_slice(bytes);
         talk.check_bytes(&request, "PUT /a", "400 bad-json");
     }
@@ -345,7 +353,8 @@ fn writing_what_is_there_takes_no_revision() {
     // PROTOCOL V5, C3
     let server = serve();
     let mut talk = server.talk();
-    let cursor = talk.check("PUT /o\n\n{\"a\":1.0,\"b\":{\"c\":[1, 2]},\"n\":null}", "201").cursor();
+    let cursor =
+        talk.check("PUT /o\n\n{\"a\":1.0,\"b\":{\"c\":[1, 2]},\"n\":null}", "201").cursor();
     let root = talk.ask("GET /").cursor();
     let mut stream = server.ndjson("/o");
     stream.until_synced();
@@ -482,8 +491,11 @@ fn a_cursor_that_says_nothing_gets_a_snapshot() {
     let server = serve();
     let cursor = server.write(&["PUT /a {\"x\":1}", "PUT /a/y 2"])[1].cursor();
     let (epoch, revision) = cursor.split_once('.').unwrap();
-    let foreign =
-        if epoch.starts_with('0') { epoch.replacen('0', "1", 1) } else { format!("0{}", &epoch[1..]) };
+    let foreign = if epoch.starts_with('0') {
+        epoch.replacen('0', "1", 1)
+    } else {
+        format!("0{}", &epoch[1..])
+    };
     let future = revision.parse::<u64>().unwrap() + 1;
     let garbage = [
         "x".to_owned(),
@@ -502,7 +514,9 @@ fn a_cursor_that_says_nothing_gets_a_snapshot() {
     ];
     for since in &garbage {
         let whole = "{\"x\":1,\"y\":2}";
-        server.ndjson(&format!("/a?since={since}")).expect(&[&format!("snapshot {whole}"), "synced"]);
+        server
+            .ndjson(&format!("/a?since={since}"))
+            .expect(&[&format!("snapshot {whole}"), "synced"]);
         server.sse(&format!("/a?since={since}")).expect(&[&format!("snapshot {whole}"), "synced"]);
         server.ndjson(&format!("/_streams?path=/a&path=/no&since={since}")).expect(&[
             &format!("/a snapshot {whole}"),
@@ -515,7 +529,10 @@ fn a_cursor_that_says_nothing_gets_a_snapshot() {
         server.ndjson(&format!("/no?since={since}")).expect(&["gone", "synced"]);
         let mut talk = server.talk();
         talk.check(&format!("GET /a\nIf-None-Match: \"{since}\""), &format!("200\n\n{whole}"));
-        talk.check(&format!("PUT /a\nIf-Match: \"{since}\"\n\n1"), "412 precondition-failed\nETag: *");
+        talk.check(
+            &format!("PUT /a\nIf-Match: \"{since}\"\n\n1"),
+            "412 precondition-failed\nETag: *",
+        );
     }
     // A reader from another state is not told either that it was synced there.
     let frames = server.ndjson(&format!("/no?since={epoch}.{future}")).until_synced();
@@ -527,12 +544,14 @@ fn a_cursor_older_than_what_is_remembered_gets_a_snapshot() {
     // PROTOCOL C4, S8
     let server = serve_limited(|limits| limits.tombstones_per_object = 3);
     let mut talk = server.talk();
-    let old = talk
-        .write(&["PUT /o {\"keep\":\"a text that takes its room\",\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1}"])
-        [0]
-    .cursor();
+    let old = talk.write(&[
+        "PUT /o {\"keep\":\"a text that takes its room\",\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1}",
+    ])[0]
+        .cursor();
     let newer = talk.write(&["DELETE /o/a", "DELETE /o/b", "DELETE /o/c"])[2].cursor();
-    server.ndjson(&format!("/o?since={old}")).expect(&["merge {\"a\":null,\"b\":null,\"c\":null}", "synced"]);
+    server
+        .ndjson(&format!("/o?since={old}"))
+        .expect(&["merge {\"a\":null,\"b\":null,\"c\":null}", "synced"]);
     talk.write(&["DELETE /o/d", "DELETE /o/e"]);
     server
         .ndjson(&format!("/o?since={old}"))

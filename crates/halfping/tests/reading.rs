@@ -116,10 +116,16 @@ fn a_long_poll_returns_when_the_resource_changes() {
     server.write(&["PUT /x 2", "PUT /a/b/c 1"]);
     let changed = server.write(&["PUT /a/b/c 2"])[0].cursor();
     let answer = waiting.join().unwrap();
-    common::compare("poll", &answer, "200\nPreference-Applied: wait=30\n\n{\"b\":{\"c\":2}}", false);
+    common::compare(
+        "poll",
+        &answer,
+        "200\nPreference-Applied: wait=30\n\n{\"b\":{\"c\":2}}",
+        false,
+    );
     assert_eq!(answer.cursor(), changed);
     // A poll that is behind already does not wait.
-    let answer = server.talk().ask(&format!("GET /a\nIf-None-Match: \"{cursor}\"\nPrefer: wait=30"));
+    let answer =
+        server.talk().ask(&format!("GET /a\nIf-None-Match: \"{cursor}\"\nPrefer: wait=30"));
     assert_eq!((answer.status, answer.text()), (200, "{\"b\":{\"c\":2}}"));
 }
 
@@ -129,11 +135,18 @@ fn a_long_poll_returns_when_the_resource_goes() {
     let server = serve();
     for (path, deletes) in [("/a", "/a"), ("/a/b", "/a")] {
         let cursor = server.write(&["PUT /a {\"b\":1}"]).remove(0);
-        let cursor = if path == "/a" { cursor.cursor() } else { server.talk().ask("GET /a/b").cursor() };
-        let waiting = poll(&server, &format!("GET {path}\nIf-None-Match: \"{cursor}\"\nPrefer: wait=30"));
+        let cursor =
+            if path == "/a" { cursor.cursor() } else { server.talk().ask("GET /a/b").cursor() };
+        let waiting =
+            poll(&server, &format!("GET {path}\nIf-None-Match: \"{cursor}\"\nPrefer: wait=30"));
         server.write(&[&format!("DELETE {deletes}")]);
         let answer = waiting.join().unwrap();
-        common::compare("poll", &answer, "404 not-found\nETag: *\nPreference-Applied: wait=30", false);
+        common::compare(
+            "poll",
+            &answer,
+            "404 not-found\nETag: *\nPreference-Applied: wait=30",
+            false,
+        );
         assert_ne!(answer.cursor(), cursor);
     }
 }
@@ -149,7 +162,8 @@ fn a_long_poll_returns_when_the_resource_comes() {
         ("/e/f", "PUT /e/f null", "null"),
     ] {
         let absent = talk.check(&format!("GET {path}"), "404 not-found").cursor();
-        let waiting = poll(&server, &format!("GET {path}\nIf-None-Match: \"{absent}\"\nPrefer: wait=30"));
+        let waiting =
+            poll(&server, &format!("GET {path}\nIf-None-Match: \"{absent}\"\nPrefer: wait=30"));
         server.write(&[write]);
         let answer = waiting.join().unwrap();
         assert_eq!((answer.status, answer.text()), (200, body));
@@ -225,8 +239,12 @@ fn depth_cuts_objects() {
         ("4000000000", "{\"b\":{\"c\":{\"d\":1},\"e\":[{\"f\":1}]},\"g\":null}"),
     ] {
         talk.check(&format!("GET /a?depth={depth}"), &format!("200\n\n{body}"));
-        server.ndjson(&format!("/a?depth={depth}")).expect(&[&format!("snapshot {body}"), "synced"]);
-        server.sse(&format!("/a?delta=false&depth={depth}")).expect(&[&format!("message {body}"), "synced"]);
+        server
+            .ndjson(&format!("/a?depth={depth}"))
+            .expect(&[&format!("snapshot {body}"), "synced"]);
+        server
+            .sse(&format!("/a?delta=false&depth={depth}"))
+            .expect(&[&format!("message {body}"), "synced"]);
         server
             .ndjson(&format!("/_streams?path=/a&depth={depth}"))
             .expect(&[&format!("/a snapshot {body}"), "synced"]);
@@ -258,7 +276,10 @@ fn unknown_parameters_are_refused_and_the_nearest_is_named() {
         for target in [format!("GET /a?{parameter}"), format!("HEAD /a?{parameter}")] {
             talk.check(&target, &format!("400 unknown-parameter\n\n{near}"));
         }
-        talk.check(&format!("GET /a?{parameter}\nAccept: text/event-stream"), "400 unknown-parameter");
+        talk.check(
+            &format!("GET /a?{parameter}\nAccept: text/event-stream"),
+            "400 unknown-parameter",
+        );
     }
     talk.check("GET /_streams?path=/a&paht=/b", "400 unknown-parameter\n\n'path'");
     for parameter in ["depth=1&depth=1", "rate=1&rate=2&watch", "watch&watch"] {
@@ -281,7 +302,8 @@ fn writes_take_no_parameters() {
     let server = serve();
     let mut talk = server.talk();
     for method in ["PUT", "POST", "DELETE", "PATCH"] {
-        let answer = talk.check(&format!("{method} /a?depth=1\n\n1"), "400 unknown-parameter\n\n'depth'");
+        let answer =
+            talk.check(&format!("{method} /a?depth=1\n\n1"), "400 unknown-parameter\n\n'depth'");
         assert_ne!(answer.json()["hint"], "known are ");
     }
 }
@@ -311,7 +333,8 @@ fn an_accept_that_names_nothing_of_ours_is_refused() {
     let server = serve();
     let mut talk = server.talk();
     talk.check("PUT /a\n\n1", "201");
-    for accept in ["text/html", "image/*", "application/xml, text/plain", "application/json;q=0", "nonsense"]
+    for accept in
+        ["text/html", "image/*", "application/xml, text/plain", "application/json;q=0", "nonsense"]
     {
         talk.check(&format!("GET /a\nAccept: {accept}"), "406 not-acceptable");
         talk.check(&format!("GET /none\nAccept: {accept}"), "406 not-acceptable");
@@ -373,7 +396,8 @@ fn requests_can_follow_each_other_before_their_answers() {
     let requests = ["PUT /a\n\n1", "GET /a", "GET /none", "DELETE /a", "GET /a"];
     let bytes: Vec<u8> = requests.iter().flat_map(|short| common::raw::request(short)).collect();
     talk.connection.send(&bytes);
-    let statuses: Vec<u16> = requests.iter().map(|_| talk.connection.answer(false).status).collect();
+    let statuses: Vec<u16> =
+        requests.iter().map(|_| talk.connection.answer(false).status).collect();
     assert_eq!(statuses, [201, 200, 404, 204, 404]);
 }
 
@@ -392,7 +416,8 @@ fn a_head_reads_no_value() {
     // With a cut, the length is not computed.
     talk.check("GET /long?depth=1", "413 value-too-large");
     for target in ["/a?depth=1", "/long?depth=1", "/long?depth=0"] {
-        let head = talk.check(&format!("HEAD {target}"), "200\nContent-Type: application/json\nETag: \"*");
+        let head =
+            talk.check(&format!("HEAD {target}"), "200\nContent-Type: application/json\nETag: \"*");
         assert_eq!((head.header("content-length"), head.body.len()), (None, 0), "{target}");
     }
     talk.check("GET /a", "200\n\n{\"b\":{\"c\":1}}");

@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 /// The sum of the accounts of each writer, always.
 const SUM: i64 = 1_000_000;
 /// Two accounts a writer, as links 0 to 3.
-const ACCOUNTS: [&str; 4] = ["/a/one/balance", "/b/one/balance", "/a/two/balance", "/b/two/balance"];
+const ACCOUNTS: [&str; 4] =
+    ["/a/one/balance", "/b/one/balance", "/a/two/balance", "/b/two/balance"];
 
 /// Commits of both writers together; set by `HALFPING_COMMITS`.
 fn commits() -> u64 {
@@ -37,7 +38,8 @@ struct Auditor {
 impl Auditor {
     fn new(address: std::net::SocketAddr) -> Auditor {
         let mut session = Session::open(address, "/");
-        let pairs = Value::from_iter(ACCOUNTS.iter().enumerate().map(|(link, path)| json!([link, path])));
+        let pairs =
+            Value::from_iter(ACCOUNTS.iter().enumerate().map(|(link, path)| json!([link, path])));
         session.say(&json!({ "watch": pairs }));
         let mut mirrors = Mirrors::default();
         (0..4).for_each(|link| mirrors.open(link, Phase::Open));
@@ -46,7 +48,10 @@ impl Auditor {
 
     fn balance(&self, link: u64) -> i64 {
         let view = &self.mirrors.views[&link];
-        view.value.as_ref().and_then(Value::as_i64).unwrap_or_else(|| panic!("link {link} shows {view:?}"))
+        view.value
+            .as_ref()
+            .and_then(Value::as_i64)
+            .unwrap_or_else(|| panic!("link {link} shows {view:?}"))
     }
 
     /// Takes a message; when it is synced the sums have to be right (PROTOCOL L6).
@@ -80,10 +85,9 @@ impl Auditor {
 }
 
 fn open_accounts(api: &Api) {
-    let commit = ACCOUNTS
-        .iter()
-        .enumerate()
-        .fold(Commit::new(), |commit, (link, path)| commit.put(path, &if link % 2 == 0 { SUM } else { 0 }));
+    let commit = ACCOUNTS.iter().enumerate().fold(Commit::new(), |commit, (link, path)| {
+        commit.put(path, &if link % 2 == 0 { SUM } else { 0 })
+    });
     runtime().block_on(api.commit(commit)).unwrap();
 }
 
@@ -137,7 +141,8 @@ fn a_session_never_shows_one_half_of_a_commit() {
         auditors.map(|auditor| auditor.join().expect("an auditor"))
     });
     let took = begun.elapsed();
-    let expected: Vec<Value> = ACCOUNTS.map(|path| server.talk().ask(&format!("GET {path}")).json()).into();
+    let expected: Vec<Value> =
+        ACCOUNTS.map(|path| server.talk().ask(&format!("GET {path}")).json()).into();
     for auditor in &auditors {
         let held: Vec<Value> = (0..4).map(|link| json!(auditor.balance(link))).collect();
         assert_eq!(held, expected, "seed {seed}: at the end");
@@ -162,13 +167,17 @@ fn a_session_that_keeps_up_receives_each_commit_in_one_message() {
         // Never the present value, which would be no commit.
         let balance = (before[0] + 1 + random.below(1000) as i64) % SUM;
         let other = (before[2] + 1 + random.below(1000) as i64) % SUM;
-        let mut commit = Commit::new().put(ACCOUNTS[0], &balance).put(ACCOUNTS[1], &(SUM - balance));
+        let mut commit =
+            Commit::new().put(ACCOUNTS[0], &balance).put(ACCOUNTS[1], &(SUM - balance));
         if n % 2 == 0 {
             commit = commit.put(ACCOUNTS[2], &other).put(ACCOUNTS[3], &(SUM - other));
         }
         let written = runtime.block_on(api_commit(&server.api, commit));
         let message = auditor.session.state();
-        assert!(auditor.take(&message), "a reader that waits is synced by every message: {message}");
+        assert!(
+            auditor.take(&message),
+            "a reader that waits is synced by every message: {message}"
+        );
         assert_eq!(message["rev"], written, "{message}");
         assert_eq!(auditor.balance(0), balance, "{message}");
         assert_eq!(auditor.balance(2), if n % 2 == 0 { other } else { before[2] }, "{message}");

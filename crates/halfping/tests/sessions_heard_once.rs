@@ -90,7 +90,10 @@ fn messages_are_written_as_the_protocol_has_them() {
     }
     assert_eq!(events.next().raw, r#"data: {"ref":1,"status":200}"#);
     let in_use = events.next().raw;
-    assert!(in_use.starts_with(r#"data: {"error":{"type":"urn:halfping:problem:link-in-use","#), "{in_use}");
+    assert!(
+        in_use.starts_with(r#"data: {"error":{"type":"urn:halfping:problem:link-in-use","#),
+        "{in_use}"
+    );
     assert!(in_use.ends_with(r#","ends":false},"link":7}"#), "{in_use}");
     let state = events.next().raw;
     assert!(state.starts_with(&format!("data: {{\"rev\":\"{cursor}\",\"t\":")), "{state}");
@@ -104,7 +107,10 @@ fn messages_are_written_as_the_protocol_has_them() {
     assert!(lines.next().raw.ends_with(rest));
     // Events are the default format.
     for accept in ["*/*", "application/json"] {
-        assert_eq!(open(&server, accept, &commands).header("content-type"), Some("text/event-stream"));
+        assert_eq!(
+            open(&server, accept, &commands).header("content-type"),
+            Some("text/event-stream")
+        );
     }
 }
 
@@ -114,8 +120,10 @@ fn http_1_0_gets_bytes_at_once_and_its_body_ends_with_the_connection() {
     let mut server = serve();
     server.write(&["PUT /a 1"]);
     let get = "GET /a HTTP/1.0\r\nHost: upstream\r\nConnection: close\r\nAccept: text/event-stream\r\n\r\n";
-    let mut streams =
-        [Plain::ask(server.address, get), Plain::post(server.address, r#"{"watch":1,"path":"/a"}"#)];
+    let mut streams = [
+        Plain::ask(server.address, get),
+        Plain::post(server.address, r#"{"watch":1,"path":"/a"}"#),
+    ];
     for (stream, first) in streams.iter_mut().zip(["event: synced", r#""synced":true}"#]) {
         stream.until(first);
         let head = stream.got.split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
@@ -154,7 +162,11 @@ fn when_the_client_goes_its_links_go() {
     stream.connection().socket().shutdown(Shutdown::Write).unwrap();
     until_no_links(&server);
     let metrics = server.talk().ask("GET /_metrics");
-    assert!(metrics.text().contains("halfping_streams{transport=\"events\"} 0\n"), "{}", metrics.text());
+    assert!(
+        metrics.text().contains("halfping_streams{transport=\"events\"} 0\n"),
+        "{}",
+        metrics.text()
+    );
 }
 
 #[test]
@@ -252,7 +264,8 @@ fn thousands_of_links_come_in_whole_messages() {
     // PROTOCOL M4, L5, L6. A body of that size is read aside, and handled in turns.
     const LINKS: u32 = 15_000;
     let server = serve();
-    let tree: serde_json::Map<String, Value> = (0..LINKS).map(|n| (format!("n{n}"), json!(n))).collect();
+    let tree: serde_json::Map<String, Value> =
+        (0..LINKS).map(|n| (format!("n{n}"), json!(n))).collect();
     let put = format!("PUT /all {}", Value::Object(tree));
     let links: Vec<Value> = (0..LINKS).map(|n| json!([n, format!("/all/n{n}")])).collect();
     for accept in FORMATS {
@@ -273,7 +286,10 @@ fn thousands_of_links_come_in_whole_messages() {
         assert!(shown.iter().all(|shown| *shown));
         server.write(&["MERGE /all {\"n1\":\"x\",\"n2\":\"y\"}"]);
         let message = stream.message();
-        assert_eq!((message["set"].as_array().unwrap().len(), &message["synced"]), (2, &json!(true)));
+        assert_eq!(
+            (message["set"].as_array().unwrap().len(), &message["synced"]),
+            (2, &json!(true))
+        );
         // More links than a commit marks by itself: nothing is called synced before all are marked.
         server.write(&["DELETE /all"]);
         let mut gone = 0;
@@ -298,7 +314,11 @@ fn a_first_state_in_parts_ends_the_use_of_the_cursor_before() {
     }
     let mut stream = open(&server, FORMATS[0], &json!({"watch": 1, "path": "/large"}));
     let first = stream.next();
-    assert!(first.forgets && first.id.is_none() && first.raw.contains("\"more\""), "{:.200}", first.raw);
+    assert!(
+        first.forgets && first.id.is_none() && first.raw.contains("\"more\""),
+        "{:.200}",
+        first.raw
+    );
     let mut last = stream.next();
     while last.id.is_none() {
         assert!(!last.forgets, "once is enough");
@@ -321,9 +341,13 @@ fn the_last_event_id_is_where_all_links_resume() {
     let cursor = open(&server, FORMATS[0], &commands).synced()["rev"].as_str().unwrap().to_owned();
     server.write(&["PUT /a/n 2"]);
     for accept in FORMATS {
-        let post = format!("POST /_streams\nAccept: {accept}\nLast-Event-ID: {cursor}\n\n{commands}");
+        let post =
+            format!("POST /_streams\nAccept: {accept}\nLast-Event-ID: {cursor}\n\n{commands}");
         let message = server.stream(&post).message();
-        assert_eq!((&message["set"], &message["synced"]), (&json!([[1, "merge", {"n": 2}]]), &json!(true)));
+        assert_eq!(
+            (&message["set"], &message["synced"]),
+            (&json!([[1, "merge", {"n": 2}]]), &json!(true))
+        );
     }
 }
 
@@ -368,7 +392,9 @@ fn those_of_one_connection_share_its_links() {
             let mut text = String::new();
             while !text.contains("\"synced\"") {
                 let frame = tokio::time::timeout(DEADLINE, body.frame()).await.expect("in time");
-                text.push_str(std::str::from_utf8(frame.unwrap().unwrap().data_ref().unwrap()).unwrap());
+                text.push_str(
+                    std::str::from_utf8(frame.unwrap().unwrap().data_ref().unwrap()).unwrap(),
+                );
             }
             (body, text)
         };
@@ -393,7 +419,8 @@ fn a_client_that_waits_to_be_asked_for_its_body_is_asked() {
     let body = "{\"watch\":1,\"path\":\"/a\"}";
     let head = "POST /_streams HTTP/1.1\r\nHost: test\r\nExpect: 100-continue";
     let length = body.len();
-    let mut plain = Plain::ask(server.address, &format!("{head}\r\nContent-Length: {length}\r\n\r\n"));
+    let mut plain =
+        Plain::ask(server.address, &format!("{head}\r\nContent-Length: {length}\r\n\r\n"));
     plain.until("HTTP/1.1 100 Continue\r\n\r\n");
     plain.socket.write_all(body.as_bytes()).unwrap();
     plain.until("\"synced\":true}");

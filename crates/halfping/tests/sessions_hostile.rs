@@ -61,7 +61,11 @@ fn until(server: &Running, sessions: u64, links: u64) {
         if now == (sessions, links) {
             return;
         }
-        assert!(Instant::now() < until, "sessions and links are {now:?}, not {:?}", (sessions, links));
+        assert!(
+            Instant::now() < until,
+            "sessions and links are {now:?}, not {:?}",
+            (sessions, links)
+        );
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -130,7 +134,8 @@ fn a_million_watches_in_a_second() {
     const WATCHES: u64 = 1_000_000;
     let _turn = turn();
     // Pongs of the reading thread would come between the other thread's bytes.
-    let server = serve_limited(|limits| (limits.links_per_connection, limits.ping_ms) = (20_000, 100_000));
+    let server =
+        serve_limited(|limits| (limits.links_per_connection, limits.ping_ms) = (20_000, 100_000));
     let mut bystander = Bystander::new(&server);
     bystander.is_well();
     let before = memory();
@@ -139,7 +144,8 @@ fn a_million_watches_in_a_second() {
     let stream = hostile.stream().try_clone().unwrap();
     let sending = thread::spawn(move || {
         for first in (0..WATCHES).step_by(1000) {
-            let commands = (first..first + 1000).map(|id| json!({ "watch": id, "path": format!("/m/{id}") }));
+            let commands =
+                (first..first + 1000).map(|id| json!({ "watch": id, "path": format!("/m/{id}") }));
             let text = Value::from_iter(commands).to_string();
             let mut stream = &stream;
             if stream.write_all(&frame(1, text.as_bytes())).is_err() {
@@ -285,7 +291,8 @@ fn a_client_that_asks_and_never_reads_is_not_listened_to() {
     drop(hostile);
 
     let hostile = Session::open(server.address, "/");
-    let all = Value::from_iter((0..QUESTIONS).map(|number| json!({ "get": "/big", "ref": number })));
+    let all =
+        Value::from_iter((0..QUESTIONS).map(|number| json!({ "get": "/big", "ref": number })));
     press(hostile.stream(), &frame(1, all.to_string().as_bytes()));
     bystander.is_well();
     check_growth(before, 48 << 20);
@@ -395,7 +402,11 @@ fn who_says_the_first_letter_and_no_more_is_not_looked_at_all_the_time() {
     // Long before their silence would close them (PROTOCOL O3).
     let until = Instant::now() + Duration::from_secs(4);
     while server.metric("halfping_connections") > 1 {
-        assert!(Instant::now() < until, "{} connections are left", server.metric("halfping_connections"));
+        assert!(
+            Instant::now() < until,
+            "{} connections are left",
+            server.metric("halfping_connections")
+        );
         thread::sleep(Duration::from_millis(20));
     }
 }
@@ -436,7 +447,8 @@ fn a_connection_that_is_closed_on_one_side_ends() {
     let _turn = turn();
     let server = serve_limited(|_| {});
     let mut bystander = Bystander::new(&server);
-    let half_open: Vec<Session> = (0..20).map(|_| Session::open(server.address, "/a?watch")).collect();
+    let half_open: Vec<Session> =
+        (0..20).map(|_| Session::open(server.address, "/a?watch")).collect();
     until(&server, 21, 21);
     for session in &half_open {
         session.stream().shutdown(Shutdown::Write).unwrap();
@@ -452,14 +464,17 @@ fn a_client_that_sends_a_byte_now_and_then() {
     let server = serve_limited(|limits| limits.body_timeout_ms = 400);
     let mut bystander = Bystander::new(&server);
     let mut slow: Vec<Session> = (0..10).map(|_| Session::open(server.address, "/")).collect();
-    let command = frame(1, json!({ "put": "/slow", "value": "x".repeat(500) }).to_string().as_bytes());
+    let command =
+        frame(1, json!({ "put": "/slow", "value": "x".repeat(500) }).to_string().as_bytes());
     let mut closed = vec![None; slow.len()];
     let until = Instant::now() + DEADLINE;
     let mut at = 0;
     // One byte at a time, each soon after the one before.
     while closed.iter().any(Option::is_none) {
         assert!(Instant::now() < until, "they were closed with {closed:?}");
-        for (session, closed) in slow.iter_mut().zip(&mut closed).filter(|(_, closed)| closed.is_none()) {
+        for (session, closed) in
+            slow.iter_mut().zip(&mut closed).filter(|(_, closed)| closed.is_none())
+        {
             drop(session.stream().write_all(&command[at..=at]));
             match session.next_within(Duration::from_millis(2)) {
                 Told::Closed(code) => *closed = Some(code),
@@ -489,7 +504,8 @@ fn control_frames_do_not_keep_an_unfinished_message_alive() {
     let pongs: &[u8] = &[frame(10, b""), frame(10, b"again")].concat();
     let pings: &[u8] = &frame(9, b"");
     let fragments: &[u8] = &[0, 0x80, 0, 0, 0, 0];
-    let ways = [(pongs, pongs.len()), (pings, pings.len()), (fragments, fragments.len()), (pongs, 1)];
+    let ways =
+        [(pongs, pongs.len()), (pings, pings.len()), (fragments, fragments.len()), (pongs, 1)];
     let mut closed = ways.map(|_| None);
     let mut sessions = ways.map(|_| begin(0x01));
     let until = Instant::now() + DEADLINE;
@@ -544,7 +560,10 @@ fn after_a_frame_that_breaks_the_rules_nothing_is_decoded() {
     session.stream().write_all(&frame(3, b"")).unwrap();
     assert_eq!(session.closed(), 1002);
     for _ in 0..50 {
-        session.stream().write_all(b"x").expect("the connection is drained until the client closes it");
+        session
+            .stream()
+            .write_all(b"x")
+            .expect("the connection is drained until the client closes it");
         thread::sleep(Duration::from_millis(1));
     }
     until(&server, 2, 1);
@@ -637,7 +656,8 @@ fn commands_with_a_few_wrong_characters_do_no_harm() {
     let letters: Vec<char> = r#"{}[]",:.0123456789-etruefalsn/_%\ "#.chars().collect();
     let letter = |random: &mut Random| letters[random.below(letters.len() as u64) as usize];
     for n in 0..3000_u64 {
-        let mut text: Vec<char> = commands[random.below(commands.len() as u64) as usize].chars().collect();
+        let mut text: Vec<char> =
+            commands[random.below(commands.len() as u64) as usize].chars().collect();
         for _ in 0..random.below(4) {
             let at = random.below(text.len() as u64) as usize;
             match random.below(3) {

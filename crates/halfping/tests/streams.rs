@@ -42,7 +42,10 @@ fn after_silence_a_stream_says_that_it_is_alive() {
     let again = beat(&mut many);
     assert_eq!((again.kind.as_str(), again.rev), ("synced", Some(cursor.clone())));
     let again = once.message();
-    assert_eq!((&again["rev"], &again["synced"], again.get("set")), (&json!(cursor), &json!(true), None));
+    assert_eq!(
+        (&again["rev"], &again["synced"], again.get("set")),
+        (&json!(cursor), &json!(true), None)
+    );
     while sse.comments == 0 {
         let next = sse.next_within(Duration::from_millis(100));
         assert!(matches!(next, Next::Nothing), "{next:?}");
@@ -73,14 +76,24 @@ fn what_accept_names_is_what_is_streamed() {
         ("GET /_streams?path=/a\nAccept: text/event-stream", "text/event-stream"),
     ] {
         let mut stream = server.stream(request);
-        assert_eq!((stream.status, stream.header("content-type")), (200, Some(content_type)), "{request}");
-        for (name, value) in
-            [("cache-control", "no-store, no-transform"), ("x-accel-buffering", "no"), ("incremental", "?1")]
-        {
+        assert_eq!(
+            (stream.status, stream.header("content-type")),
+            (200, Some(content_type)),
+            "{request}"
+        );
+        for (name, value) in [
+            ("cache-control", "no-store, no-transform"),
+            ("x-accel-buffering", "no"),
+            ("incremental", "?1"),
+        ] {
             assert_eq!(stream.header(name), Some(value), "{request}");
         }
         let first = stream.next();
-        assert_eq!((first.kind.as_str(), first.value.as_deref()), ("snapshot", Some("1")), "{request}");
+        assert_eq!(
+            (first.kind.as_str(), first.value.as_deref()),
+            ("snapshot", Some("1")),
+            "{request}"
+        );
         assert_eq!(stream.next().kind, "synced");
         let mut head = server.stream(&request.replacen("GET", "HEAD", 1));
         assert_eq!((head.status, head.header("content-type")), (200, Some(content_type)));
@@ -153,7 +166,12 @@ fn a_delta_is_the_shortest_form_that_says_it() {
         // commit's.
         assert_eq!(came.rev, Some(cursor), "{write}");
         mirror.apply(&came);
-        assert_eq!(mirror.value, Some(server.talk().ask("GET /a").json()), "{write}: {}", came.show());
+        assert_eq!(
+            mirror.value,
+            Some(server.talk().ask("GET /a").json()),
+            "{write}: {}",
+            came.show()
+        );
         if came.kind == "patch" {
             let operations: Value = serde_json::from_str(came.value.as_deref().unwrap()).unwrap();
             for operation in operations.as_array().unwrap() {
@@ -206,7 +224,10 @@ fn events_are_written_as_the_protocol_has_them() {
     let cursor = server.write(&["PUT /a {\"n\":1,\"text\":\"line\\nline\"}"])[0].cursor();
     let mut sse = server.sse("/a");
     let raw = sse.next().raw;
-    assert_eq!(raw, format!("event: snapshot\ndata: {{\"n\":1,\"text\":\"line\\nline\"}}\nid: {cursor}"));
+    assert_eq!(
+        raw,
+        format!("event: snapshot\ndata: {{\"n\":1,\"text\":\"line\\nline\"}}\nid: {cursor}")
+    );
     assert_eq!(sse.next().raw, format!("event: synced\ndata: null\nid: {cursor}"));
     assert_eq!(sse.retries.len(), 1, "retry: stands once, at the start");
     let mut enveloped = server.sse("/a?envelope=true");
@@ -229,7 +250,10 @@ fn events_are_written_as_the_protocol_has_them() {
     );
     assert!(frame.raw.contains(&format!("\ndata: {}\n", line.raw)), "{}", frame.raw);
     let line = ndjson.next();
-    assert_eq!((line.kind.as_str(), line.rev.as_ref(), line.value), ("synced", Some(&cursor), None));
+    assert_eq!(
+        (line.kind.as_str(), line.rev.as_ref(), line.value),
+        ("synced", Some(&cursor), None)
+    );
     assert_eq!(enveloped.next().rev, Some(cursor));
     server.write(&["PUT /a/n 2"]);
     assert_eq!(sse.next().show(), "merge {\"n\":2}");
@@ -238,7 +262,10 @@ fn events_are_written_as_the_protocol_has_them() {
     assert_eq!(sse.next().raw, format!("event: gone\ndata: null\nid: {gone}"));
     assert_eq!(sse.retries.len(), 1);
     let raw = enveloped.next().raw;
-    assert!(raw.starts_with(&format!("event: gone\ndata: {{\"kind\":\"gone\",\"rev\":\"{gone}\"")), "{raw}");
+    assert!(
+        raw.starts_with(&format!("event: gone\ndata: {{\"kind\":\"gone\",\"rev\":\"{gone}\"")),
+        "{raw}"
+    );
     assert!(raw.ends_with(&format!("\nid: {gone}")), "{raw}");
 }
 
@@ -275,7 +302,8 @@ fn a_reader_that_resumes_gets_one_merged_change() {
     // PROTOCOL S8, S3
     let server = serve();
     let long = "x".repeat(200);
-    let old = server.write(&[&format!("PUT /a {{\"long\":\"{long}\",\"n\":0,\"gone\":1}}")])[0].cursor();
+    let old =
+        server.write(&[&format!("PUT /a {{\"long\":\"{long}\",\"n\":0,\"gone\":1}}")])[0].cursor();
     let mut talk = server.talk();
     for n in 1..=300 {
         talk.write(&[&format!("PUT /a/n {n}"), &format!("PUT /a/m{} {n}", n % 3)]);
@@ -308,7 +336,11 @@ fn a_reader_that_resumes_gets_one_merged_change() {
     talk.write(&["PUT /elsewhere 1", "PUT /a/n 1"]);
     all.iter_mut().for_each(|stream| drop(stream.expect(&["merge {\"n\":1}"])));
     // An empty header names nothing: the parameter counts.
-    server.stream(&format!("GET /a?watch&since={old}\nLast-Event-ID:")).next().show().starts_with("merge");
+    server
+        .stream(&format!("GET /a?watch&since={old}\nLast-Event-ID:"))
+        .next()
+        .show()
+        .starts_with("merge");
 }
 
 #[test]
@@ -352,7 +384,8 @@ fn at_most_so_many_updates_a_second_and_the_newest_of_them() {
     });
     fn runtime_put(api: &halfping::Api, n: u32) {
         thread_local!(static RUNTIME: tokio::runtime::Runtime = runtime());
-        RUNTIME.with(|runtime| runtime.block_on(api.put("/n", &n).into_future()).map(drop).unwrap());
+        RUNTIME
+            .with(|runtime| runtime.block_on(api.put("/n", &n).into_future()).map(drop).unwrap());
     }
     let last = writer.join().unwrap();
     assert!(last > 100, "{last}");
@@ -399,7 +432,9 @@ fn a_large_value_comes_in_slices_and_only_the_last_has_a_cursor() {
     let cursor = server.write(&[&format!("PUT /a {{{}}}", members.join(","))])[0].cursor();
     let value = server.talk().ask("GET /a").json();
     for target in ["/a", "/a?depth=2", "/a?envelope=true", "/a?rate=1000"] {
-        for mut stream in [server.sse(target), server.ndjson(target.trim_end_matches("?envelope=true"))] {
+        for mut stream in
+            [server.sse(target), server.ndjson(target.trim_end_matches("?envelope=true"))]
+        {
             let frames = stream.until_synced();
             let (synced, slices) = frames.split_last().unwrap();
             let (last, before) = slices.split_last().unwrap();
@@ -410,9 +445,13 @@ fn a_large_value_comes_in_slices_and_only_the_last_has_a_cursor() {
                 mirror.apply(slice);
                 assert!(slice.raw.len() < 4096, "{}", slice.raw.len());
             }
-            assert!(before.iter().all(|slice| slice.cursor().is_none()), "a cursor on an incomplete state");
+            assert!(
+                before.iter().all(|slice| slice.cursor().is_none()),
+                "a cursor on an incomplete state"
+            );
             // An `EventSource` forgets its cursor from before (PROTOCOL E1, S5).
-            let forgets: Vec<&str> = before.iter().filter(|s| s.forgets).map(|s| s.kind.as_str()).collect();
+            let forgets: Vec<&str> =
+                before.iter().filter(|s| s.forgets).map(|s| s.kind.as_str()).collect();
             let sse = stream.header("content-type") == Some("text/event-stream");
             assert_eq!(forgets, if sse { vec!["snapshot"] } else { vec![] });
             assert_eq!((last.cursor(), synced.cursor()), (Some(&*cursor), Some(&*cursor)));
@@ -452,8 +491,9 @@ fn a_large_value_comes_in_slices_and_only_the_last_has_a_cursor() {
 fn slices_with_nulls_are_patches_that_apply_one_after_the_other() {
     // PROTOCOL S5, S2, V3
     let server = serve_limited(|limits| limits.slice_bytes = 1024);
-    let inner: Vec<String> =
-        (0..100).map(|i| format!("\"k{i}\":{}", if i % 3 == 0 { "null" } else { "[null,1]" })).collect();
+    let inner: Vec<String> = (0..100)
+        .map(|i| format!("\"k{i}\":{}", if i % 3 == 0 { "null" } else { "[null,1]" }))
+        .collect();
     let outer: Vec<String> =
         (0..10).map(|i| format!("\"o{i}\":{{{}}},\"n{i}\":null", inner.join(","))).collect();
     server.write(&[&format!("PUT /a {{{}}}", outer.join(","))]);
@@ -468,7 +508,8 @@ fn slices_with_nulls_are_patches_that_apply_one_after_the_other() {
 #[test]
 fn a_value_too_large_for_one_frame_without_deltas_ends_the_stream() {
     // PROTOCOL S11
-    let server = serve_limited(|limits| (limits.value_bytes, limits.whole_frame_bytes) = (1000, 1000));
+    let server =
+        serve_limited(|limits| (limits.value_bytes, limits.whole_frame_bytes) = (1000, 1000));
     server.write(&[
         "PUT /a {}",
         &format!("PUT /a/x \"{}\"", "x".repeat(600)),
@@ -496,7 +537,11 @@ fn a_value_too_large_for_one_frame_without_deltas_ends_the_stream() {
 fn a_stream_of_many_that_ends_for_one_of_them_gives_no_cursor_to_resume_from() {
     // PROTOCOL M2, S11: who resumed from it would never be told of the one that ended the stream.
     let server = serve_limited(|limits| limits.whole_frame_bytes = 1000);
-    server.write(&["PUT /small 1", "PUT /large {}", &format!("PUT /large/x \"{}\"", "x".repeat(1001))]);
+    server.write(&[
+        "PUT /small 1",
+        "PUT /large {}",
+        &format!("PUT /large/x \"{}\"", "x".repeat(1001)),
+    ]);
     let target = "/_streams?path=/small&path=/large&delta=false";
     for mut stream in [server.sse(target), server.ndjson(target)] {
         let (small, error) = (stream.next(), stream.next());
@@ -618,7 +663,8 @@ fn readers_of_different_depths_are_told_what_they_can_see() {
     // PROTOCOL R5, S2
     let server = serve();
     server.write(&["PUT /a {\"b\":{\"c\":1},\"d\":1}"]);
-    let mut depths: Vec<Stream> = (0..3).map(|depth| server.ndjson(&format!("/a?depth={depth}"))).collect();
+    let mut depths: Vec<Stream> =
+        (0..3).map(|depth| server.ndjson(&format!("/a?depth={depth}"))).collect();
     let mut whole = server.sse("/a?depth=1&delta=false");
     depths[0].expect(&["snapshot {}", "synced"]);
     depths[1].expect(&["snapshot {\"b\":{},\"d\":1}", "synced"]);
@@ -649,7 +695,8 @@ fn many_paths_share_a_stream() {
     // PROTOCOL M1, M2, S6
     let server = serve();
     let mut talk = server.talk();
-    let (a, b) = (talk.write(&["PUT /a {\"n\":1}"])[0].cursor(), talk.write(&["PUT /b 2"])[0].cursor());
+    let (a, b) =
+        (talk.write(&["PUT /a {\"n\":1}"])[0].cursor(), talk.write(&["PUT /b 2"])[0].cursor());
     for (request, sse) in [
         ("GET /_streams?path=/a&path=/none&path=/b/\nAccept: text/event-stream", true),
         ("GET /_streams?path=/a&path=/none&path=/b/", false),
@@ -663,7 +710,8 @@ fn many_paths_share_a_stream() {
         // `rev` is the cursor of the path; the cursor that resumes all paths is on the last frame
         // only.
         assert_eq!((frames[0].rev.as_ref(), frames[2].rev.as_ref()), (Some(&a), Some(&b)));
-        let resumes: Vec<Option<&String>> = frames.iter().map(|frame| frame.resume.as_ref()).collect();
+        let resumes: Vec<Option<&String>> =
+            frames.iter().map(|frame| frame.resume.as_ref()).collect();
         assert_eq!(resumes, [None, None, Some(&b), None]);
         let ids: Vec<bool> = frames.iter().map(|frame| frame.id.is_some()).collect();
         assert_eq!(ids, [false, false, sse, sse]);
@@ -698,7 +746,14 @@ fn one_cursor_resumes_many_paths() {
     let mut stream = server.sse(target);
     let frames = stream.until_synced();
     let since = frames.last().unwrap().id.clone().unwrap();
-    talk.write(&["PUT /a/n 2", "PUT /c 2", "PUT /a/n 3", "DELETE /b", "PUT /elsewhere 1", "PUT /d 4"]);
+    talk.write(&[
+        "PUT /a/n 2",
+        "PUT /c 2",
+        "PUT /a/n 3",
+        "DELETE /b",
+        "PUT /elsewhere 1",
+        "PUT /d 4",
+    ]);
     for request in [
         format!("GET {target}&since={since}\nAccept: text/event-stream"),
         format!("GET {target}\nLast-Event-ID: {since}"),
@@ -817,7 +872,8 @@ fn a_reader_of_many_paths_with_a_rate_loses_nothing_when_it_resumes() {
 fn slices_of_many_paths_have_no_cursor_before_all_is_there() {
     // PROTOCOL M2, S5
     let server = serve_limited(|limits| limits.slice_bytes = 1024);
-    let members: Vec<String> = (0..200).map(|i| format!("\"k{i}\":\"{}\"", "x".repeat(30))).collect();
+    let members: Vec<String> =
+        (0..200).map(|i| format!("\"k{i}\":\"{}\"", "x".repeat(30))).collect();
     server.write(&[
         &format!("PUT /a {{{}}}", members.join(",")),
         "PUT /b 1",
@@ -825,15 +881,18 @@ fn slices_of_many_paths_have_no_cursor_before_all_is_there() {
     ]);
     let mut talk = server.talk();
     let values = [talk.ask("GET /a").json(), talk.ask("GET /b").json(), talk.ask("GET /c").json()];
-    for mut stream in
-        [server.sse("/_streams?path=/a&path=/b&path=/c"), server.ndjson("/_streams?path=/a&path=/b&path=/c")]
-    {
+    for mut stream in [
+        server.sse("/_streams?path=/a&path=/b&path=/c"),
+        server.ndjson("/_streams?path=/a&path=/b&path=/c"),
+    ] {
         let frames = stream.until_synced();
         let mut held: [Mirror; 3] = Default::default();
         let last = frames.len() - 1;
         for (i, frame) in frames.iter().enumerate() {
-            let place =
-                frame.path.as_deref().map(|path| ["/a", "/b", "/c"].iter().position(|p| *p == path).unwrap());
+            let place = frame
+                .path
+                .as_deref()
+                .map(|path| ["/a", "/b", "/c"].iter().position(|p| *p == path).unwrap());
             if let Some(place) = place {
                 held[place].apply(frame);
                 if frame.rev.is_some() {

@@ -15,8 +15,10 @@ fn put_makes_the_resource_exactly_the_body() {
     // PROTOCOL W1, W7
     let server = serve();
     let mut talk = server.talk();
-    let created =
-        talk.check("PUT /a/b/c\n\n{\"x\":1,\"y\":2}", "201\nETag: \"*\nContent-Length: 0\n!Content-Type\n\n");
+    let created = talk.check(
+        "PUT /a/b/c\n\n{\"x\":1,\"y\":2}",
+        "201\nETag: \"*\nContent-Length: 0\n!Content-Type\n\n",
+    );
     assert_eq!(talk.ask("GET /a/b/c").cursor(), created.cursor());
     talk.check("GET /", "200\n\n{\"a\":{\"b\":{\"c\":{\"x\":1,\"y\":2}}}}");
     let mut of_x = server.ndjson("/a/b/c/x");
@@ -25,7 +27,8 @@ fn put_makes_the_resource_exactly_the_body() {
     of_c.expect(&["snapshot {\"x\":1,\"y\":2}", "synced"]);
     // Only the members that differ change.
     let x = talk.ask("GET /a/b/c/x").cursor();
-    let changed = talk.check("PUT /a/b/c\n\n{\"x\":1,\"z\":3}", "200\nContent-Length: 0\n\n").cursor();
+    let changed =
+        talk.check("PUT /a/b/c\n\n{\"x\":1,\"z\":3}", "200\nContent-Length: 0\n\n").cursor();
     assert_eq!(talk.ask("GET /a/b/c/x").cursor(), x);
     assert_eq!(talk.ask("GET /a/b/c").cursor(), changed);
     talk.check("PUT /a/b/c/x\n\n7", "200");
@@ -68,7 +71,10 @@ fn merge_patch_is_rfc_7396() {
             talk.ask(&format!("PUT /\n\n{original}"));
             talk.check(&format!("PATCH /\n{MERGE}\n\n{patch}"), "200");
             // Not compared as text: an older member keeps its place (PROTOCOL V4).
-            assert_eq!(talk.ask("GET /").json(), serde_json::from_str::<serde_json::Value>(result).unwrap());
+            assert_eq!(
+                talk.ask("GET /").json(),
+                serde_json::from_str::<serde_json::Value>(result).unwrap()
+            );
         }
     }
     talk.check(&format!("PATCH /new/here\n{MERGE}\n\n{{\"a\":1,\"b\":null}}"), "201\nETag: *");
@@ -93,8 +99,16 @@ fn json_patch_is_rfc_6902() {
             json!([{"op": "add", "path": "/foo/1", "value": "qux"}]),
             "{\"foo\":[\"bar\",\"qux\",\"baz\"]}",
         ),
-        ("{\"baz\":\"qux\",\"foo\":\"bar\"}", json!([{"op": "remove", "path": "/baz"}]), "{\"foo\":\"bar\"}"),
-        ("{\"foo\":[\"bar\",\"qux\"]}", json!([{"op": "remove", "path": "/foo/1"}]), "{\"foo\":[\"bar\"]}"),
+        (
+            "{\"baz\":\"qux\",\"foo\":\"bar\"}",
+            json!([{"op": "remove", "path": "/baz"}]),
+            "{\"foo\":\"bar\"}",
+        ),
+        (
+            "{\"foo\":[\"bar\",\"qux\"]}",
+            json!([{"op": "remove", "path": "/foo/1"}]),
+            "{\"foo\":[\"bar\"]}",
+        ),
         (
             "{\"baz\":\"qux\"}",
             json!([{"op": "replace", "path": "/baz", "value": "boo"}]),
@@ -105,7 +119,11 @@ fn json_patch_is_rfc_6902() {
             json!([{"op": "move", "from": "/a/b", "path": "/c/d"}]),
             "{\"a\":{},\"c\":{\"d\":1}}",
         ),
-        ("{\"a\":[1,2,3]}", json!([{"op": "move", "from": "/a/0", "path": "/a/2"}]), "{\"a\":[2,3,1]}"),
+        (
+            "{\"a\":[1,2,3]}",
+            json!([{"op": "move", "from": "/a/0", "path": "/a/2"}]),
+            "{\"a\":[2,3,1]}",
+        ),
         (
             "{\"a\":{\"b\":[1]}}",
             json!([{"op": "copy", "from": "/a", "path": "/c"}]),
@@ -150,8 +168,7 @@ fn a_json_patch_that_fails_names_its_operation_and_does_nothing() {
         json!({"op": "copy", "from": "/a/1", "path": "/x"}),
         json!({"op": "move", "from": "/o", "path": "/o/x"}),
     ] {
-        let patch =
-            json!([{"op": "add", "path": "/b", "value": 1}, {"op": "remove", "path": "/b"}, operation]);
+        let patch = json!([{"op": "add", "path": "/b", "value": 1}, {"op": "remove", "path": "/b"}, operation]);
         talk.check(&format!("PATCH /r\n{PATCH}\n\n{patch}"), "409 patch-failed\n\n2");
         talk.check("GET /r", "200\n\n{\"a\":[1],\"o\":{}}");
     }
@@ -259,7 +276,9 @@ fn conditions_are_compared_first() {
     let requests = [
         "PUT /a\nIf-Match: {}\n\n3".to_owned(),
         format!("PATCH /a\nIf-Match: {{}}\n{MERGE}\n\n3"),
-        format!("PATCH /a\nIf-Match: {{}}\n{PATCH}\n\n[{{\"op\":\"replace\",\"path\":\"\",\"value\":3}}]"),
+        format!(
+            "PATCH /a\nIf-Match: {{}}\n{PATCH}\n\n[{{\"op\":\"replace\",\"path\":\"\",\"value\":3}}]"
+        ),
         "DELETE /a\nIf-Match: {}".to_owned(),
         // The condition fails first, although the patch would fail too.
         format!("PATCH /a\nIf-Match: {{}}\n{PATCH}\n\n[{{\"op\":\"remove\",\"path\":\"/x\"}}]"),
@@ -281,7 +300,10 @@ fn conditions_are_compared_first() {
     // The root is compared like any other.
     let root = talk.ask("GET /").cursor();
     talk.check(&format!("PATCH /\nIf-Match: \"{root}\"\n{MERGE}\n\n{{\"a\":5}}"), "200");
-    talk.check(&format!("PATCH /\nIf-Match: \"{root}\"\n{MERGE}\n\n{{\"a\":6}}"), "412 precondition-failed");
+    talk.check(
+        &format!("PATCH /\nIf-Match: \"{root}\"\n{MERGE}\n\n{{\"a\":6}}"),
+        "412 precondition-failed",
+    );
 }
 
 #[test]
@@ -341,7 +363,8 @@ fn the_type_of_a_body_is_looked_at() {
         talk.check(&format!("POST /list\n{refused}\n\n2"), "415 unsupported-media-type");
     }
     for refused in ["", "Content-Type: application/json", "Content-Type: text/plain"] {
-        let answer = talk.check(&format!("PATCH /a\n{refused}\n\n{{}}"), "415 unsupported-media-type");
+        let answer =
+            talk.check(&format!("PATCH /a\n{refused}\n\n{{}}"), "415 unsupported-media-type");
         let accepted = answer.header("accept-patch").expect("Accept-Patch");
         assert!(
             accepted.contains("application/merge-patch+json")
@@ -349,7 +372,10 @@ fn the_type_of_a_body_is_looked_at() {
         );
     }
     talk.check(&format!("PATCH /a\n{MERGE}; charset=utf-8\n\n2"), "200");
-    talk.check(&format!("PATCH /a\n{MERGE}\nContent-Encoding: gzip\n\n2"), "415 unsupported-media-type");
+    talk.check(
+        &format!("PATCH /a\n{MERGE}\nContent-Encoding: gzip\n\n2"),
+        "415 unsupported-media-type",
+    );
     talk.check("GET /a", "200\n\n2");
 }
 
@@ -362,8 +388,9 @@ fn a_body_may_come_in_chunks_and_after_100_continue() {
     talk.connection.send(chunked.as_bytes());
     assert_eq!(talk.connection.answer(false).status, 201);
     talk.check("GET /a", "200\n\n{\"x\":1}");
-    talk.connection
-        .send(b"PUT /a HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n");
+    talk.connection.send(
+        b"PUT /a HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n",
+    );
     assert_eq!(talk.connection.answer(false).status, 100);
     talk.connection.send(b"2");
     assert_eq!(talk.connection.answer(false).status, 200);

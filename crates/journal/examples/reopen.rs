@@ -1,7 +1,8 @@
-//! How long a large store takes to open, and how much memory: `cargo run --release -p halfping-journal --example reopen -- DIR [RESOURCES]`.
+//! How long a large store takes to open, and how much memory: `cargo run --release -p
+//! halfping-journal --example reopen -- DIR [RESOURCES]`.
 //!
-//! It is filled by a process that is not given the time to close it, and opened by others: after that, and once more after it was closed. Beside
-//! it, the time to read the same file.
+//! It is filled by a process that is not given the time to close it, and opened by others: after
+//! that, and once more after it was closed. Beside it, the time to read the same file.
 
 use std::io::Read;
 use std::path::Path;
@@ -9,7 +10,9 @@ use std::process::Command;
 use std::time::Instant;
 use std::{env, fs};
 
-use halfping_engine::{Action, Condition, Json, Limits, Path as Place, Regions, Submitted, Timestamp, Write};
+use halfping_engine::{
+    Action, Condition, Json, Limits, Path as Place, Regions, Submitted, Timestamp, Write,
+};
 use halfping_journal::{FILE, Opened, Store, open};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -111,5 +114,6 @@ fn forget_cache() {
 fn memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).unwrap_or(0) * 1024
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).unwrap_or(0)
+        * 1024
 }

@@ -248,7 +248,11 @@ impl<S: StorageBackend> StorageBackend for Watched<S> {
         self.bytes.try_lock_range(start, end)
     }
 
-    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+    fn try_lock_shared_range(
+        &self,
+        start: Bound<u64>,
+        end: Bound<u64>,
+    ) -> Result<bool, BackendError> {
         self.bytes.try_lock_shared_range(start, end)
     }
 

@@ -127,7 +127,8 @@ impl<J: Journal> Committer<J> {
             self.log_commits += batch.commits;
             transaction.batch = (!batch.body.is_empty()).then_some(batch);
         }
-        let is_long = self.log_bytes > self.log_bytes_max || self.log_commits > self.log_commits_max;
+        let is_long =
+            self.log_bytes > self.log_bytes_max || self.log_commits > self.log_commits_max;
         if is_long || self.owes_checkpoint {
             transaction.checkpoint = Some(engine.checkpoint());
         }
@@ -140,8 +141,11 @@ impl<J: Journal> Committer<J> {
             transaction.names = Some(Timestamp(self.names.0.saturating_add(NAMES_LEASE_MS)));
         }
         transaction.ephemeral = self.ephemeral.clone();
-        let newest =
-            transaction.batch.as_ref().map_or(Revision::NONE, |batch| batch.last).max(engine.revision());
+        let newest = transaction
+            .batch
+            .as_ref()
+            .map_or(Revision::NONE, |batch| batch.last)
+            .max(engine.revision());
         if engine.has_ephemeral() && self.lease.0 < newest.0 + LEASE / 2 {
             transaction.lease = Some(Revision(newest.0 + LEASE));
         }

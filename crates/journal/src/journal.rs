@@ -137,7 +137,10 @@ impl Fault {
     /// Makes a fault of a panic's message.
     pub fn of_panic(kind: FaultKind, panic: &(dyn Any + Send)) -> Fault {
         let what = panic.downcast_ref::<String>().map(String::as_str);
-        Fault::new(kind, what.or(panic.downcast_ref::<&str>().copied()).unwrap_or("the store panicked"))
+        Fault::new(
+            kind,
+            what.or(panic.downcast_ref::<&str>().copied()).unwrap_or("the store panicked"),
+        )
     }
 
     /// A fault of some kind.
@@ -156,7 +159,9 @@ impl From<std::io::Error> for Fault {
     fn from(error: std::io::Error) -> Fault {
         use std::io::ErrorKind;
         let kind = match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => FaultKind::Full,
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                FaultKind::Full
+            }
             ErrorKind::ReadOnlyFilesystem => FaultKind::ReadOnly,
             // redb's error for a file that is not its own, or not whole.
             ErrorKind::InvalidData | ErrorKind::UnexpectedEof => FaultKind::Damaged,

@@ -64,7 +64,10 @@ impl Journal for Memory {
                 if object.is_some() && object != row.object {
                     self.remove_beneath(key);
                 }
-                self.rows.insert(key.to_vec(), Kept { place, object: row.object, body: row.body.clone() });
+                self.rows.insert(
+                    key.to_vec(),
+                    Kept { place, object: row.object, body: row.body.clone() },
+                );
             }
             self.log.retain(|first, _| *first > checkpoint.through);
             self.header.through = checkpoint.through;

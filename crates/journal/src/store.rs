@@ -13,7 +13,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use halfping_engine::{Checkpoint, Key, Revision, Timestamp};
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
+};
 
 use crate::backend::{Backend, FILE, FileIn, Unsynced, Watched, create, fault, in_use, rewrite};
 use crate::journal::{Contents, Fault, FaultKind, Header, Journal, Transaction};
@@ -145,15 +147,18 @@ impl<B: Backend> Store<B> {
             self.unsynced.end();
         }
         let bytes = Watched { bytes: self.backend.open()?, unsynced: self.unsynced.clone() };
-        let database =
-            Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(bytes).map_err(fault)?;
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create_with_backend(bytes)
+            .map_err(fault)?;
         let read = database.begin_read().map_err(fault)?;
         match read.open_table(META) {
             Ok(meta) => {
                 let version = number(&meta, "version")?;
                 if version != VERSION {
-                    let what =
-                        format!("the store is of version {version}; this program knows version {VERSION}");
+                    let what = format!(
+                        "the store is of version {version}; this program knows version {VERSION}"
+                    );
                     return Err(Fault::new(FaultKind::Version, what));
                 }
                 self.epoch = number(&meta, "epoch")?;
@@ -191,7 +196,11 @@ impl<B: Backend> Store<B> {
             if let Some(batch) = &transaction.batch {
                 let mut value = batch.last.0.to_le_bytes().to_vec();
                 value.extend_from_slice(&batch.body);
-                write.open_table(LOG).map_err(fault)?.insert(batch.first.0, &value[..]).map_err(fault)?;
+                write
+                    .open_table(LOG)
+                    .map_err(fault)?
+                    .insert(batch.first.0, &value[..])
+                    .map_err(fault)?;
             }
             if let Some(checkpoint) = &transaction.checkpoint {
                 let mut meta = write.open_table(META).map_err(fault)?;
@@ -295,7 +304,10 @@ impl<B: Backend> Journal for Store<B> {
         if self.database.is_none() || self.backend.is_in_place() {
             return Ok(());
         }
-        Err(Fault::new(FaultKind::Io, "its file has been removed, or there is another in its place"))
+        Err(Fault::new(
+            FaultKind::Io,
+            "its file has been removed, or there is another in its place",
+        ))
     }
 
     fn recover(&mut self, newest: Revision) -> Result<(), Fault> {
@@ -307,7 +319,9 @@ impl<B: Backend> Journal for Store<B> {
             (self.epoch, self.writer) = known;
             self.database = None;
             let what = match found.0 == known.0 {
-                true => "another process has used it since it failed here; start again to go on from there",
+                true => {
+                    "another process has used it since it failed here; start again to go on from there"
+                }
                 false => "there is another store in place of the one that was open",
             };
             return Err(Fault::new(FaultKind::InUse, what));
@@ -360,7 +374,9 @@ impl<B: Backend> Store<B> {
         let through = number_or(&read.open_table(META).map_err(fault)?, "through", 0)?;
         let log = read.open_table(LOG).map_err(fault)?;
         let last = match log.last().map_err(fault)? {
-            Some((_, batch)) => batch.value().first_chunk().map_or(0, |last| u64::from_le_bytes(*last)),
+            Some((_, batch)) => {
+                batch.value().first_chunk().map_or(0, |last| u64::from_le_bytes(*last))
+            }
             None => 0,
         };
         match through.max(last) >= newest.0 {
@@ -402,11 +418,17 @@ fn put(meta: &mut Table<'_, &str, &[u8]>, name: &str, number: u64) -> Result<(),
     Ok(())
 }
 
-fn bytes(meta: &impl ReadableTable<&'static str, &'static [u8]>, name: &str) -> Result<Vec<u8>, Fault> {
+fn bytes(
+    meta: &impl ReadableTable<&'static str, &'static [u8]>,
+    name: &str,
+) -> Result<Vec<u8>, Fault> {
     Ok(meta.get(name).map_err(fault)?.map(|value| value.value().to_vec()).unwrap_or_default())
 }
 
-fn number(meta: &impl ReadableTable<&'static str, &'static [u8]>, name: &str) -> Result<u64, Fault> {
+fn number(
+    meta: &impl ReadableTable<&'static str, &'static [u8]>,
+    name: &str,
+) -> Result<u64, Fault> {
     match bytes(meta, name)?.try_into() {
         Ok(bytes) => Ok(u64::from_le_bytes(bytes)),
         Err(_) => Err(Fault::new(FaultKind::Damaged, format!("the store does not say its {name}"))),

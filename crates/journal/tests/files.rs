@@ -19,7 +19,8 @@ fn directory(test: &str) -> PathBuf {
 
 fn opened(directory: &Path) -> (Engine, Committer<Store>) {
     let store = Store::open(directory, 7).unwrap();
-    let mut opened = open(store, Limits::default(), Regions::default(), Timestamp(0), &mut |_| {}).unwrap();
+    let mut opened =
+        open(store, Limits::default(), Regions::default(), Timestamp(0), &mut |_| {}).unwrap();
     opened.committer.start(&mut opened.engine).unwrap();
     (opened.engine, opened.committer)
 }
@@ -141,7 +142,9 @@ fn what_is_no_store_is_damaged() {
     fs::create_dir_all(&directory).unwrap();
     for text in [&b""[..], b"x", &[0; 70_000], &[b'x'; 70_000]] {
         fs::write(directory.join(FILE), text).unwrap();
-        for outcome in [Store::open(&directory, 7).map(drop), check(&directory, &mut |_| {}).map(drop)] {
+        for outcome in
+            [Store::open(&directory, 7).map(drop), check(&directory, &mut |_| {}).map(drop)]
+        {
             assert_eq!(outcome.unwrap_err().kind, FaultKind::Damaged);
         }
         assert_eq!(fs::read(directory.join(FILE)).unwrap(), text, "it is left as it was");

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use halfping_engine::{
-    Action, Condition, Cursor, Json, Limits, Path as Place, Regions, Revision, Submitted, Timestamp, Write,
+    Action, Condition, Cursor, Json, Limits, Path as Place, Regions, Revision, Submitted,
+    Timestamp, Write,
 };
 use halfping_journal::{FILE, FaultKind, Store, check, open};
 use redb::TableDefinition;
@@ -29,8 +30,9 @@ fn copy(test: &str) -> PathBuf {
 /// Contents of the fixture: all kinds of values, names and rows.
 fn commits() -> Vec<Vec<(&'static str, Option<String>)>> {
     let put = |path, value: &str| (path, Some(value.to_owned()));
-    let large: Vec<String> =
-        (0..60).map(|i| format!("\"bus-{i}\":{{\"lat\":47.{i},\"note\":\"{}\"}}", "-".repeat(60))).collect();
+    let large: Vec<String> = (0..60)
+        .map(|i| format!("\"bus-{i}\":{{\"lat\":47.{i},\"note\":\"{}\"}}", "-".repeat(60)))
+        .collect();
     vec![
         vec![put("/vehicles", &format!("{{{}}}", large.join(",")))],
         vec![put(
@@ -50,13 +52,15 @@ fn make_the_fixture() {
     let limits = Limits::default();
     let _ = fs::remove_dir_all(fixture());
     let store = Store::open(&fixture(), 0x1234_5678_9abc).unwrap();
-    let mut opened = open(store, limits.clone(), Regions::default(), Timestamp(1), &mut |_| {}).unwrap();
+    let mut opened =
+        open(store, limits.clone(), Regions::default(), Timestamp(1), &mut |_| {}).unwrap();
     opened.committer.start(&mut opened.engine).unwrap();
     for (i, commit) in commits().into_iter().enumerate() {
         let write = |(path, value): (&str, Option<String>)| Write {
             path: Place::parse(path, &limits).unwrap(),
-            action: value
-                .map_or(Action::Delete, |v| Action::Put(Json::parse(v.as_bytes(), &limits).unwrap())),
+            action: value.map_or(Action::Delete, |v| {
+                Action::Put(Json::parse(v.as_bytes(), &limits).unwrap())
+            }),
             condition: Condition::default(),
         };
         let writes: Vec<Write> = commit.into_iter().map(write).collect();
@@ -76,12 +80,14 @@ fn make_the_fixture() {
 #[test]
 fn a_store_of_version_1_is_opened() {
     let store = Store::open(&copy("version-1"), 0).unwrap();
-    let opened = open(store, Limits::default(), Regions::default(), Timestamp(2000), &mut |_| {}).unwrap();
+    let opened =
+        open(store, Limits::default(), Regions::default(), Timestamp(2000), &mut |_| {}).unwrap();
     let engine = opened.engine;
     assert_eq!((engine.revision(), opened.replayed), (Revision(6), 1));
     assert_eq!(engine.cursor(Revision(6)), Cursor::parse("123456789abc.6").unwrap());
     let read = |path: &str| {
-        let reading = engine.read(&Place::parse(path, &Limits::default()).unwrap(), u32::MAX).unwrap();
+        let reading =
+            engine.read(&Place::parse(path, &Limits::default()).unwrap(), u32::MAX).unwrap();
         let value = reading.value.map(|value| String::from_utf8(value.to_vec()).unwrap());
         (value.unwrap_or_default(), reading.revision.0, reading.time.0)
     };

@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
 use halfping_engine::{
-    Action, Condition, Cursor, Engine, Epoch, Json, Kind, Limits, Path, Regions, Revision, RootId, Submitted,
-    Tick, Timestamp, Watch, Write,
+    Action, Condition, Cursor, Engine, Epoch, Json, Kind, Limits, Path, Regions, Revision, RootId,
+    Submitted, Tick, Timestamp, Watch, Write,
 };
-use halfping_journal::{Committer, Contents, Fault, FaultKind, Journal, Memory, Settled, Transaction, open};
+use halfping_journal::{
+    Committer, Contents, Fault, FaultKind, Journal, Memory, Settled, Transaction, open,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -62,7 +64,8 @@ impl Server {
     /// Starts from these contents; if the disk fails, read-only.
     fn start(memory: Memory, keeps_own: bool, fails: Option<bool>) -> Server {
         let disk = Disk { memory, fails };
-        let opened = open(disk, Limits::default(), Regions::default(), Timestamp(0), &mut |_| {}).unwrap();
+        let opened =
+            open(disk, Limits::default(), Regions::default(), Timestamp(0), &mut |_| {}).unwrap();
         let (mut engine, mut committer) = (opened.engine, opened.committer);
         let epoch = Epoch::from_random(EPOCH + 1);
         let root = keeps_own.then(|| engine.add_root("_server", epoch, Timestamp(0)));
@@ -81,7 +84,8 @@ impl Server {
 
     fn submit(&mut self, name: &str, n: u64) {
         let path = Path::ROOT.child(name);
-        let write = Write { path, action: Action::Put(body(&json!(n))), condition: Condition::default() };
+        let write =
+            Write { path, action: Action::Put(body(&json!(n))), condition: Condition::default() };
         if self.engine.submit(&[write], Timestamp(0)) == Submitted::Waits {
             self.in_line.push((name.to_owned(), n));
         }
@@ -122,7 +126,9 @@ impl Server {
             match frame.kind {
                 Kind::Snapshot => has = body,
                 // Nothing is ever removed here.
-                Kind::Merge => body.as_object().unwrap().iter().for_each(|(name, n)| has[name] = n.clone()),
+                Kind::Merge => {
+                    body.as_object().unwrap().iter().for_each(|(name, n)| has[name] = n.clone());
+                }
                 kind => panic!("a {kind:?} of plain numbers"),
             }
         }
@@ -274,7 +280,10 @@ fn a_store_with_a_lease_for_it_opens_after_the_lease_and_goes_on_by_one() {
     for n in 2..6 {
         server = Server::start(server.crash(), true, None);
         let back = server.engine.revision();
-        assert!(if n == 2 { back > lease } else { back == revision }, "{back:?} after {revision:?}");
+        assert!(
+            if n == 2 { back > lease } else { back == revision },
+            "{back:?} after {revision:?}"
+        );
         server.submit("a", n);
         server.write().unwrap().unwrap();
         server.end(Ok(())).unwrap();

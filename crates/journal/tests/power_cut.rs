@@ -188,10 +188,16 @@ fn some_writes(random: &mut Random, number: usize) -> Vec<Write> {
         1 => vec![write(&format!("/c/big{}", random.below(3)), Action::Delete)],
         2 => vec![put(&format!("/c/big{}", random.below(3)), &number.to_string())],
         3..=7 => vec![write(&format!("/c/{}", random.below(30)), Action::Delete)],
-        8..=10 => vec![put(&format!("/c/big{}/{}", random.below(3), random.below(30)), &number.to_string())],
+        8..=10 => vec![put(
+            &format!("/c/big{}/{}", random.below(3), random.below(30)),
+            &number.to_string(),
+        )],
         // Two members at once, which must never differ.
         11..=13 => vec![put("/pair/a", &number.to_string()), put("/pair/b", &number.to_string())],
-        _ => vec![put(&format!("/c/{}", random.below(30)), &format!(r#"{{"n":{number},"x":"{long}"}}"#))],
+        _ => vec![put(
+            &format!("/c/{}", random.below(30)),
+            &format!(r#"{{"n":{number},"x":"{long}"}}"#),
+        )],
     }
 }
 
@@ -239,7 +245,8 @@ fn run(random: &mut Random) -> Run {
         }
         if random.below(16) == 0 {
             let after = random.below(12) as u32;
-            let trouble = if random.below(2) == 0 { Trouble::Write(after) } else { Trouble::Sync(after % 2) };
+            let trouble =
+                if random.below(2) == 0 { Trouble::Write(after) } else { Trouble::Sync(after % 2) };
             disk.0.lock().unwrap().trouble = Some(trouble);
         }
         let from = ops();
@@ -302,7 +309,13 @@ fn recreated(transaction: &Transaction, engine: &Engine) -> Option<State> {
     }
     memory.write(&Transaction { batch: Some(batch.clone()), ..Transaction::default() }).unwrap();
     let opened = open(memory, limits(), Regions::default(), Timestamp(0), &mut |_| {}).unwrap();
-    Some(State { revision: batch.last, json: json(&opened.engine), is_doubted: true, from: 0, until: 0 })
+    Some(State {
+        revision: batch.last,
+        json: json(&opened.engine),
+        is_doubted: true,
+        from: 0,
+        until: 0,
+    })
 }
 
 /// Images of the disk after the first operations, in different cases.
@@ -354,12 +367,14 @@ impl Images {
             let mut torn = self.with(|i| i != last);
             let whole = self.with(|_| true);
             torn.resize(whole.len(), 0);
-            let kept =
-                SECTOR * (1 + random.below((data.len() / SECTOR) as u64) as usize).min(data.len() / SECTOR);
+            let kept = SECTOR
+                * (1 + random.below((data.len() / SECTOR) as u64) as usize)
+                    .min(data.len() / SECTOR);
             match random.below(2) {
                 0 => torn[*at..at + kept].copy_from_slice(&data[..kept]),
                 _ => {
-                    torn[at + data.len() - kept..at + data.len()].copy_from_slice(&data[data.len() - kept..]);
+                    torn[at + data.len() - kept..at + data.len()]
+                        .copy_from_slice(&data[data.len() - kept..]);
                 }
             }
             images.push(("the last torn", torn));
@@ -420,8 +435,9 @@ fn after_a_power_cut_there_is_a_state_that_was_promised_or_in_doubt() {
             let found = catch_unwind(AssertUnwindSafe(|| look(image, goes_on)));
             let told = match found {
                 Ok(Ok((revision, json))) => {
-                    let is_allowed =
-                        |state: &State| state.from <= at && at <= state.until && state.is(revision, &json);
+                    let is_allowed = |state: &State| {
+                        state.from <= at && at <= state.until && state.is(revision, &json)
+                    };
                     if run.states.iter().any(is_allowed) {
                         continue;
                     }
@@ -451,7 +467,8 @@ fn what_a_disk_lacks_is_what_it_says() {
     let backend = disk.clone();
     let mut store = Store::with_backend(move || backend.clone(), EPOCH).unwrap();
     disk.0.lock().unwrap().trouble = Some(Trouble::Write(0));
-    let mut engine = Engine::new(limits(), halfping_engine::Epoch::from_random(EPOCH), Timestamp(0));
+    let mut engine =
+        Engine::new(limits(), halfping_engine::Epoch::from_random(EPOCH), Timestamp(0));
     engine.submit(&[put("/a", "1")], Timestamp(1));
     let transaction = Transaction { batch: engine.take_batch(), ..Transaction::default() };
     assert_eq!(store.write(&transaction).unwrap_err().kind, FaultKind::Full);

@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
 use halfping_engine::{
-    Action, Condition, Cursor, Engine, Epoch, Json, Limits, Path, Pattern, Regions, Revision, Submitted,
-    Tick, Timestamp, Watch, Write,
+    Action, Condition, Cursor, Engine, Epoch, Json, Limits, Path, Pattern, Regions, Revision,
+    Submitted, Tick, Timestamp, Watch, Write,
 };
 use halfping_journal::{Committer, Journal, Memory, Store, open};
 use proptest::prelude::*;
@@ -53,7 +53,12 @@ fn writes(step: &Step, number: usize) -> Vec<Write> {
         Step::Restart => Vec::new(),
         // More members than one row holds.
         Step::Fill(name) => (0..30)
-            .map(|i| write(&format!("/c/big{name}/{i}"), Action::Put(json(&format!("\"{long}{number}\"")))))
+            .map(|i| {
+                write(
+                    &format!("/c/big{name}/{i}"),
+                    Action::Put(json(&format!("\"{long}{number}\""))),
+                )
+            })
             .collect(),
         Step::Write(name, inner, what) => {
             let at = match inner {
@@ -84,7 +89,12 @@ fn with_regions<J: Journal>(journal: J, regions: Regions) -> (Engine, Committer<
     (opened.engine, opened.committer)
 }
 
-fn commit<J: Journal>(engine: &mut Engine, committer: &mut Committer<J>, writes: &[Write], at: Timestamp) {
+fn commit<J: Journal>(
+    engine: &mut Engine,
+    committer: &mut Committer<J>,
+    writes: &[Write],
+    at: Timestamp,
+) {
     if engine.submit(writes, at) == Submitted::Waits {
         let transaction = committer.begin(engine).expect("a commit is in line");
         let outcome = committer.write(&transaction);
@@ -94,7 +104,11 @@ fn commit<J: Journal>(engine: &mut Engine, committer: &mut Committer<J>, writes:
 }
 
 /// The frames that a reader with a cursor is sent.
-fn told(engine: &mut Engine, at: &str, since: Option<Cursor>) -> Vec<(String, Value, Option<Revision>)> {
+fn told(
+    engine: &mut Engine,
+    at: &str,
+    since: Option<Cursor>,
+) -> Vec<(String, Value, Option<Revision>)> {
     let session = engine.open();
     engine.watch(session, 0, &Watch { since, ..Watch::new(path(at)) });
     engine.take_woken();
@@ -184,11 +198,17 @@ fn what_was_ephemeral_is_gone_after_a_restart_and_its_readers_are_told() {
         Regions::new(patterns.collect())
     };
     let epoch = Epoch::from_random(EPOCH);
-    let mut opened = open(Memory::new(EPOCH), limits(), regions(), Timestamp(0), &mut |_| {}).unwrap();
+    let mut opened =
+        open(Memory::new(EPOCH), limits(), regions(), Timestamp(0), &mut |_| {}).unwrap();
     opened.committer.start(&mut opened.engine).unwrap();
     let (mut engine, mut committer) = (opened.engine, opened.committer);
     let put = |at: &str, value: &str| [write(at, Action::Put(json(value)))];
-    commit(&mut engine, &mut committer, &put("/v", r#"{"a":{"p":1,"q":2},"b":{"p":1,"q":2}}"#), Timestamp(1));
+    commit(
+        &mut engine,
+        &mut committer,
+        &put("/v", r#"{"a":{"p":1,"q":2},"b":{"p":1,"q":2}}"#),
+        Timestamp(1),
+    );
     commit(&mut engine, &mut committer, &put("/live/x", "1"), Timestamp(1));
     commit(&mut engine, &mut committer, &put("/v/a/p", "9"), Timestamp(1));
     commit(&mut engine, &mut committer, &put("/new/a", "9"), Timestamp(1));
@@ -196,16 +216,23 @@ fn what_was_ephemeral_is_gone_after_a_restart_and_its_readers_are_told() {
     let cursor = Cursor { epoch, revision: engine.revision() };
     let durable = engine.read(&path("/new"), 9).unwrap().revision;
 
-    let mut opened = open(committer.into_journal(), limits(), regions(), Timestamp(2), &mut |_| {}).unwrap();
+    let mut opened =
+        open(committer.into_journal(), limits(), regions(), Timestamp(2), &mut |_| {}).unwrap();
     opened.committer.start(&mut opened.engine).unwrap();
     let mut engine = opened.engine;
     let whole = engine.read(&path("/"), 9).unwrap().value.unwrap();
     assert_eq!(&whole[..], br#"{"v":{"a":{"q":2},"b":{"q":2}},"new":{"a":9}}"#);
     assert!(engine.revision() > cursor.revision);
-    assert!(engine.read(&path("/new"), 9).unwrap().revision > durable, "the last batch comes again");
+    assert!(
+        engine.read(&path("/new"), 9).unwrap().revision > durable,
+        "the last batch comes again"
+    );
     let told_of = |engine: &mut Engine, at: &str| {
         let told = told(engine, at, Some(cursor));
-        told.into_iter().map(|(kind, body, _)| format!("{kind} {body}")).collect::<Vec<_>>().join("; ")
+        told.into_iter()
+            .map(|(kind, body, _)| format!("{kind} {body}"))
+            .collect::<Vec<_>>()
+            .join("; ")
     };
     assert_eq!(told_of(&mut engine, "/live"), "Gone null");
     assert_eq!(told_of(&mut engine, "/v/a/p"), "Gone null");
@@ -221,19 +248,23 @@ fn what_was_ephemeral_is_gone_after_a_restart_and_its_readers_are_told() {
 fn a_condition_that_held_before_a_restart_holds_after_it_for_what_is_still_there() {
     // PROTOCOL C5
     let regions = || Regions::new(vec![Pattern::parse("/v/*/p", &limits()).unwrap()]);
-    let mut opened = open(Memory::new(EPOCH), limits(), regions(), Timestamp(0), &mut |_| {}).unwrap();
+    let mut opened =
+        open(Memory::new(EPOCH), limits(), regions(), Timestamp(0), &mut |_| {}).unwrap();
     opened.committer.start(&mut opened.engine).unwrap();
     let (mut engine, mut committer) = (opened.engine, opened.committer);
     let put = |at: &str, value: &str| [write(at, Action::Put(json(value)))];
-    for (at, value) in [("/v", r#"{"a":{"p":1,"q":2}}"#), ("/d", "1"), ("/e", "1"), ("/v/a/p", "9")] {
+    for (at, value) in [("/v", r#"{"a":{"p":1,"q":2}}"#), ("/d", "1"), ("/e", "1"), ("/v/a/p", "9")]
+    {
         commit(&mut engine, &mut committer, &put(at, value), Timestamp(1));
     }
     let seen = engine.cursor(engine.revision());
-    let holds = |engine: &Engine, at: &str| engine.is_among(&[seen], engine.metadata(&path(at)).cursor());
+    let holds =
+        |engine: &Engine, at: &str| engine.is_among(&[seen], engine.metadata(&path(at)).cursor());
     let all = ["/d", "/v/a/q", "/v/a/p", "/v/a", "/v", "/"];
     assert!(all.iter().all(|at| holds(&engine, at)));
 
-    let opened = open(committer.into_journal(), limits(), regions(), Timestamp(2), &mut |_| {}).unwrap();
+    let opened =
+        open(committer.into_journal(), limits(), regions(), Timestamp(2), &mut |_| {}).unwrap();
     let holding: Vec<&str> = all.into_iter().filter(|at| holds(&opened.engine, at)).collect();
     assert_eq!(holding, ["/d", "/v/a/q"], "the others have lost what was ephemeral");
 }

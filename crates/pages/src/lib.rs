@@ -65,7 +65,9 @@ impl Pages {
             "/_demo" if self.demo => moved("_demo/"),
             "/_console/" if self.console => file("console/index.html", headers),
             "/_demo/" if self.demo => file("demo/index.html", headers),
-            _ if path.starts_with("/_assets/") && (self.console || self.demo) => file(&path[1..], headers),
+            _ if path.starts_with("/_assets/") && (self.console || self.demo) => {
+                file(&path[1..], headers)
+            }
             _ => return None,
         };
         Some(if method == Method::HEAD { headers_only(response) } else { response })
@@ -87,7 +89,9 @@ impl Pages {
 }
 
 fn file(name: &str, headers: &HeaderMap) -> Response {
-    let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else { return not_found(name) };
+    let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
+        return not_found(name);
+    };
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     let mut response = if is_known(headers, asset.etag) {
         let mut response = Response::new(Body::empty());
@@ -113,7 +117,8 @@ fn file(name: &str, headers: &HeaderMap) -> Response {
 
 /// Whether the client has the file already (RFC 9110, section 13.1.2).
 fn is_known(headers: &HeaderMap, etag: &str) -> bool {
-    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|known| known.to_str().ok());
+    let known =
+        headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|known| known.to_str().ok());
     known
         .flat_map(|list| list.split(','))
         .map(str::trim)
@@ -144,7 +149,8 @@ fn moved(to: &'static str) -> Response {
 
 /// A problem document, like those of the API.
 fn not_found(name: &str) -> Response {
-    let plain: String = name.chars().filter(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\')).collect();
+    let plain: String =
+        name.chars().filter(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\')).collect();
     let problem = format!(
         "{{\"type\":\"urn:halfping:problem:not-found\",\"title\":\"There is nothing here\",\"status\":404,\
          \"detail\":\"no page has a part of the name {plain}\",\"hint\":\"reload the page: the server may be newer than it\"}}"
@@ -191,12 +197,16 @@ mod tests {
             assert_eq!(text(&response, "referrer-policy"), "no-referrer");
             let policy = text(&response, "content-security-policy");
             assert!(
-                policy.starts_with("default-src 'none'; script-src 'self';") && !policy.contains("unsafe")
+                policy.starts_with("default-src 'none'; script-src 'self';")
+                    && !policy.contains("unsafe")
             );
             let etag = text(&response, "etag").to_owned();
             for known in [etag.clone(), format!("\"x\", W/{etag}"), "*".to_owned()] {
                 let response = get(BOTH, page, Some(&known)).unwrap();
-                assert_eq!((response.status().as_u16(), text(&response, "etag")), (304, etag.as_str()));
+                assert_eq!(
+                    (response.status().as_u16(), text(&response, "etag")),
+                    (304, etag.as_str())
+                );
             }
             assert_eq!(get(BOTH, page, Some("\"x\"")).unwrap().status(), 200);
         }
@@ -210,7 +220,11 @@ mod tests {
             let html = str::from_utf8(page.bytes).unwrap();
             assert!(!html.contains("<style") && !html.contains(" style="), "{}", page.name);
             for script in html.split("<script").skip(1) {
-                assert!(script.split('>').next().unwrap().contains(" src=\"../_assets/"), "{}", page.name);
+                assert!(
+                    script.split('>').next().unwrap().contains(" src=\"../_assets/"),
+                    "{}",
+                    page.name
+                );
             }
         }
     }
@@ -220,7 +234,12 @@ mod tests {
         for asset in ASSETS.iter().filter(|asset| asset.name.starts_with("_assets/")) {
             let response = get(BOTH, &format!("/{}", asset.name), None).unwrap();
             assert!(text(&response, "cache-control").contains("immutable"));
-            assert_ne!(text(&response, "content-type"), "application/octet-stream", "{}", asset.name);
+            assert_ne!(
+                text(&response, "content-type"),
+                "application/octet-stream",
+                "{}",
+                asset.name
+            );
         }
         let response = get(BOTH, "/_assets/a\"b.js", None).unwrap();
         assert_eq!(

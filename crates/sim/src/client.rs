@@ -1,4 +1,4 @@
-//! Clients: what arrives, and what they make of it.
+//! Clients: the frames that arrive, and the state that they make of them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,28 +7,29 @@ use serde_json::Value;
 
 use crate::model::{self, Names, Seen};
 
-/// What a reader has of one resource.
+/// A reader's state of one resource.
 #[derive(Clone)]
 pub(crate) struct Link {
-    /// Tells a link from one before it with the same tag.
+    /// A number that tells a link from one before it with the same tag.
     pub(crate) generation: u64,
     pub(crate) path: Names,
     pub(crate) depth: u32,
     pub(crate) whole: bool,
     pub(crate) interval_ms: u64,
     pub(crate) priority: u8,
-    /// `None`: nothing is known yet. `Some(None)`: nothing is there.
+    /// The value. `None`: nothing is known yet. `Some(None)`: nothing is there.
     pub(crate) value: Option<Option<Value>>,
-    /// What resumes it, and whether something was applied since.
+    /// The cursor that resumes it, and whether something was applied since.
     pub(crate) cursor: Option<Cursor>,
     pub(crate) is_ahead: bool,
-    /// More frames are needed.
+    /// True if more frames are needed.
     pub(crate) is_incomplete: bool,
-    /// What was incomplete was a snapshot: it is no use to resume.
+    /// True if the incomplete state is a snapshot, which cannot be resumed.
     pub(crate) is_broken: bool,
-    /// The value is newer than the cursor was with which it was resumed: what is gone already may be removed once more.
+    /// True if the value is newer than the cursor with which it was resumed: members that are gone
+    /// already may be removed once more.
     pub(crate) is_lenient: bool,
-    /// A message that was synced spoke of it.
+    /// True if a synced message covered it.
     pub(crate) is_covered: bool,
     /// The newest state that was seen. Revisions of it never go back in an epoch.
     pub(crate) newest: Option<Cursor>,
@@ -46,15 +47,15 @@ pub(crate) struct Sent {
 /// A message on its way.
 pub(crate) struct Message {
     pub(crate) frames: Vec<Sent>,
-    /// What there was when it was made.
+    /// The state that there was when it was made.
     pub(crate) seen: Seen,
-    /// If it says that everything was sent.
+    /// Its note that everything was sent, if it has one.
     pub(crate) synced: Option<Synced>,
     /// Bytes that have not arrived.
     pub(crate) left: usize,
 }
 
-/// Word that everything was sent: the cursor, and the links that it speaks of.
+/// A note that everything was sent: the cursor, and the links that it covers.
 pub(crate) struct Synced {
     pub(crate) cursor: Cursor,
     pub(crate) links: Vec<Spoken>,
@@ -64,14 +65,14 @@ pub(crate) struct Synced {
 pub(crate) struct Spoken {
     pub(crate) tag: u32,
     pub(crate) generation: u64,
-    /// It does not wait for its rate.
+    /// True if it does not wait for its rate.
     pub(crate) is_newest: bool,
 }
 
 pub(crate) struct Connection {
     pub(crate) session: SessionId,
     pub(crate) pipe: VecDeque<Message>,
-    /// The engine has said that there is something.
+    /// True if the engine has said that there is something to send.
     pub(crate) is_awake: bool,
 }
 
@@ -104,7 +105,7 @@ impl Link {
         }
     }
 
-    /// A frame is applied. What a correct server sends can be.
+    /// Applies a frame. Every frame of a correct server can be applied.
     pub(crate) fn apply(&mut self, sent: &Sent, keeps_nulls: bool) -> Result<(), String> {
         self.is_ahead = true;
         self.is_incomplete = sent.cursor.is_none();
@@ -118,7 +119,8 @@ impl Link {
                 let Some(Some(value)) = &mut self.value else {
                     return Err(format!("a merge of {} into nothing", sent.body));
                 };
-                if keeps_nulls && let (Value::Object(into), Value::Object(patch)) = (&mut *value, &sent.body)
+                if keeps_nulls
+                    && let (Value::Object(into), Value::Object(patch)) = (&mut *value, &sent.body)
                 {
                     into.extend(patch.clone());
                 } else {
@@ -129,11 +131,11 @@ impl Link {
                 let Some(Some(value)) = &mut self.value else {
                     return Err(format!("a patch of {} to nothing", sent.body));
                 };
-                let patch: json_patch::Patch =
-                    serde_json::from_value(sent.body.clone()).map_err(|e| format!("no patch: {e}"))?;
+                let patch: json_patch::Patch = serde_json::from_value(sent.body.clone())
+                    .map_err(|e| format!("no patch: {e}"))?;
                 for operation in patch.0 {
-                    let may_fail =
-                        self.is_lenient && matches!(operation, json_patch::PatchOperation::Remove(_));
+                    let may_fail = self.is_lenient
+                        && matches!(operation, json_patch::PatchOperation::Remove(_));
                     let done = json_patch::patch(value, std::slice::from_ref(&operation));
                     if let (Err(error), false) = (done, may_fail) {
                         return Err(format!("{operation} cannot be applied to {value}: {error}"));
@@ -143,7 +145,8 @@ impl Link {
         }
         if let Some(cursor) = sent.cursor {
             (self.is_broken, self.is_lenient) = (false, false);
-            // The cursor of an absence is that of what is above it, as far as it is remembered, and a restart may have forgotten that.
+            // The cursor of an absence is that of what is above it, as far as it is remembered, and
+            // a restart may have forgotten that.
             if let Some(newest) = self.newest
                 && sent.kind != Kind::Gone
                 && newest.epoch == cursor.epoch

@@ -1,28 +1,29 @@
-//! A virtual disk under the real store. What was written and not synced may be lost when power goes, in any part, sector by sector.
+//! A virtual disk under the real store. Bytes that were written and not synced may be lost when
+//! power fails, in any part, sector by sector.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::random::Random;
 
-/// What a disk writes whole or not at all.
+/// Bytes that a disk writes whole or not at all.
 const SECTOR: usize = 512;
 
 #[derive(Default, Debug)]
 struct Inner {
-    /// What would be there if power went and nothing unsynced had been written.
+    /// The bytes that would be there if power failed and nothing unsynced had been written.
     safe: Vec<u8>,
-    /// What is read.
+    /// The bytes as they are read.
     seen: Vec<u8>,
-    /// What is not synced, in order.
+    /// Changes that are not synced, in order.
     unsynced: Vec<Change>,
     plan: Plan,
-    /// Accesses left until the plan comes true.
+    /// Accesses left until the planned fault.
     left: usize,
     off: bool,
-    /// A sync writes all but the first of what it should, which the next one does.
+    /// True if a sync writes all but the first change, which the next sync writes.
     reorders: bool,
-    /// A sync does nothing.
+    /// True if a sync does nothing.
     lies: bool,
 }
 
@@ -40,20 +41,21 @@ pub(crate) enum Plan {
     Fails { full: bool },
     /// The next sync fails.
     FailsSync { after: AfterSync },
-    /// Power goes at an access.
+    /// Power fails at an access.
     Off,
 }
 
-/// What a sync that failed has done all the same.
+/// Effect of a sync that failed.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum AfterSync {
     /// Everything.
     Landed,
     /// Nothing; the next one will try it again.
     Kept,
-    /// Nothing; what was written is gone, and is not read any more either.
+    /// Nothing; the written bytes are gone, and are not read any more either.
     Dropped,
-    /// Nothing; what was written is read as if it were there, and no sync will write it (as Linux may do with some file systems).
+    /// Nothing; the written bytes are read as if they were there, and no sync will write them (as
+    /// Linux may do with some file systems).
     #[allow(
         dead_code,
         reason = "no program that goes on can know of it; for those who want to see what follows"
@@ -79,7 +81,7 @@ impl Disk {
         (inner.reorders, inner.lies) = (reorders, lies);
     }
 
-    /// Power goes: nothing that a program does from now on reaches the disk.
+    /// Cuts the power: nothing that a program does from now on reaches the disk.
     pub(crate) fn off(&self) {
         self.lock().off = true;
     }
@@ -88,7 +90,7 @@ impl Disk {
         self.lock().off
     }
 
-    /// Power is back. Of what was not synced, some is there.
+    /// Restores the power. Some of the unsynced changes are there.
     pub(crate) fn on(&self, seed: u64) {
         let mut inner = self.lock();
         let random = &mut Random::new(seed);
@@ -117,7 +119,7 @@ impl Disk {
         (inner.off, inner.plan) = (false, Plan::Works);
     }
 
-    /// An access. Says whether it is to fail.
+    /// Counts an access, which fails if it is to.
     fn access(&self) -> io::Result<MutexGuard<'_, Inner>> {
         let mut inner = self.lock();
         if inner.off {

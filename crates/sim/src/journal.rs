@@ -1,4 +1,5 @@
-//! The journals of a world: memory, or the real store on a virtual disk; and between them and the committer, faults that are planted.
+//! The journals of a world: memory, or the real store on a virtual disk; and between them and the
+//! committer, faults that are planted.
 
 use halfping_engine::{Corrupt, Revision};
 use halfping_journal::{Contents, Fault, FaultKind, Header, Journal, Memory, Store, Transaction};
@@ -8,11 +9,12 @@ use crate::script::Fate;
 
 type Backend = Box<dyn Fn() -> Disk + Send>;
 
-/// What keeps commits in a world. It outlives engines.
+/// The journal of a world. It outlives engines.
 pub(crate) struct Kept {
     inner: Inner,
     mutant: &'static str,
-    /// Transactions that were said to be written, and were not yet: only when that fault is planted.
+    /// Transactions that were said to be written, and were not yet: only when that fault is
+    /// planted.
     late: Option<Transaction>,
     fate: Fate,
     has_failed: bool,
@@ -23,13 +25,13 @@ enum Inner {
     Store(Box<Store<Backend>>, Disk),
 }
 
-/// What is left of a journal when its program is gone.
+/// Remains of a journal whose program is gone.
 pub(crate) enum Remains {
     Memory(Memory),
     Disk(Disk),
 }
 
-/// What is left of a journal that could not be opened, and why not.
+/// Remains of a journal that could not be opened, and the reason.
 pub(crate) type NotOpened = Box<(Remains, Fault)>;
 
 impl Remains {
@@ -42,8 +44,13 @@ impl Remains {
         Remains::Disk(disk)
     }
 
-    /// Opens what is there. If that fails, it can be tried again.
-    pub(crate) fn open(self, epoch: u64, mutant: &'static str, fate: Fate) -> Result<Kept, NotOpened> {
+    /// Opens the remains. If that fails, it can be tried again.
+    pub(crate) fn open(
+        self,
+        epoch: u64,
+        mutant: &'static str,
+        fate: Fate,
+    ) -> Result<Kept, NotOpened> {
         let kept = |inner| Kept { inner, mutant, late: None, fate, has_failed: false };
         match self {
             Remains::Memory(memory) => Ok(kept(Inner::Memory(memory))),
@@ -74,7 +81,7 @@ fn plan(fate: Fate) -> (Plan, usize) {
 }
 
 impl Kept {
-    /// What becomes of what is written or mended next.
+    /// Sets the fate of what is written or mended next.
     pub(crate) fn fate(&mut self, fate: Fate) {
         self.fate = fate;
         if let Inner::Store(_, disk) = &self.inner {
@@ -83,13 +90,13 @@ impl Kept {
         }
     }
 
-    /// Whether power went.
+    /// True if power has failed.
     pub(crate) fn is_off(&self) -> bool {
         matches!(self.fate, Fate::Crashes { .. }) && self.has_failed
             || matches!(&self.inner, Inner::Store(_, disk) if disk.is_off())
     }
 
-    /// The disk, if it is one.
+    /// The disk, if the journal is on one.
     pub(crate) fn spare(&self) -> Option<Disk> {
         match &self.inner {
             Inner::Memory(_) => None,
@@ -97,7 +104,7 @@ impl Kept {
         }
     }
 
-    /// The program ends without another word.
+    /// Ends the program abruptly.
     pub(crate) fn crash(self, seed: u64) -> Remains {
         match self.inner {
             Inner::Memory(memory) => Remains::Memory(memory),
@@ -110,7 +117,7 @@ impl Kept {
         }
     }
 
-    /// The program ends as it should.
+    /// Ends the program properly.
     pub(crate) fn close(self) -> Remains {
         match self.inner {
             Inner::Memory(mut memory) => {
@@ -140,7 +147,9 @@ impl Kept {
             "lease-not-written" => transaction.lease = None,
             "regions-not-written" => transaction.ephemeral = None,
             "log-cut-too-far" => {
-                if let (Some(checkpoint), Some(batch)) = (&mut transaction.checkpoint, &transaction.batch) {
+                if let (Some(checkpoint), Some(batch)) =
+                    (&mut transaction.checkpoint, &transaction.batch)
+                {
                     checkpoint.through = batch.last.max(checkpoint.through);
                 }
             }
@@ -210,7 +219,7 @@ impl Journal for Kept {
     }
 }
 
-/// What is read, with what a planted fault leaves out.
+/// Contents as they are read, without what a planted fault leaves out.
 struct Filter<'a> {
     into: &'a mut dyn Contents,
     mutant: &'static str,
@@ -223,7 +232,8 @@ impl Contents for Filter<'_> {
     }
 
     fn row(&mut self, key: &[u8], place: u64, body: &[u8]) -> Result<(), Corrupt> {
-        // After the revision, a number in groups of seven bits, comes what the row is; 0 for a tombstone.
+        // After the revision, a number in groups of seven bits, comes what the row is; 0 for a
+        // tombstone.
         let kind = body.iter().position(|byte| byte & 0x80 == 0).and_then(|end| body.get(end + 1));
         if self.mutant == "tombstone-row-dropped" && kind == Some(&0) {
             return Ok(());

@@ -1,8 +1,9 @@
-//! Engine and journal of Halfping in a simulated world: many sessions and clients, a clock, a network and a disk that are all virtual; one
-//! thread, one seed.
+//! Engine and journal of Halfping in a simulated world: many sessions and clients, a clock, a
+//! network and a disk that are all virtual; one thread, one seed.
 //!
-//! A seed makes a [script](script::Script), which is data. A [world](world::World) performs it with the very code of the product, and compares
-//! everything that anybody is told with a [model] of plain values. What fails is made shorter and printed.
+//! A seed makes a [script](script::Script), which is data. A [world](world::World) performs it with
+//! the very code of the product, and compares everything that clients are told with a [model] of
+//! plain values. A script that fails is made shorter and printed.
 
 mod client;
 mod disk;
@@ -36,7 +37,7 @@ sim --mutants [NAME]       faults planted one at a time, each of which has to be
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    // What panics is reported as what it is: a seed that failed.
+    // A panic is reported as what it is: a seed that failed.
     std::panic::set_hook(Box::new(|_| {}));
     let number = |text: &str| text.parse::<u64>().ok();
     let done = match words.as_slice() {
@@ -88,7 +89,10 @@ fn many(from: u64, count: u64) -> bool {
             None => failed.push(seed),
             Some(report) => {
                 steps += report.steps;
-                report.counts.into_iter().for_each(|(what, n)| *counts.entry(what).or_insert(0) += n);
+                report
+                    .counts
+                    .into_iter()
+                    .for_each(|(what, n)| *counts.entry(what).or_insert(0) += n);
             }
         }
         if told.elapsed() > Duration::from_secs(10) {
@@ -177,7 +181,8 @@ mod tests {
     #[test]
     fn a_seed_always_makes_the_same_world() {
         for seed in 0..40 {
-            let run = || shrink::attempt(&script::generate(seed), "", false).map(|r| (r.steps, r.counts));
+            let run =
+                || shrink::attempt(&script::generate(seed), "", false).map(|r| (r.steps, r.counts));
             let first = run();
             assert!(first.is_ok(), "seed {seed}: {first:?}");
             assert_eq!(first, run(), "seed {seed}");

@@ -1,4 +1,4 @@
-//! What the tree should be: plain values, nothing of the engine's.
+//! The model: the tree as it should be, in plain values, without any of the engine's code.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -11,19 +11,19 @@ pub(crate) const OWN: &str = "_server";
 /// Names from the root.
 pub(crate) type Names = Vec<String>;
 
-/// Why the model would refuse a write.
+/// Reason for which the model refuses a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum No {
     NotFound,
     NotAnObject,
     Precondition,
     PatchFailed,
-    /// A bound. The model has none, and believes the engine.
+    /// A bound is passed. The model has none, and believes the engine.
     Limit,
     Other,
 }
 
-/// What a write does.
+/// Action of a write.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     Put(Value),
@@ -32,7 +32,7 @@ pub(crate) enum Act {
     Delete,
 }
 
-/// Whether a path leads to the server's own state.
+/// True if a path leads to the server's own state.
 pub(crate) fn is_own(path: &[String]) -> bool {
     path.first().is_some_and(|name| name == OWN)
 }
@@ -66,12 +66,14 @@ fn cut(value: &Value, depth: u32) -> Value {
     match value {
         Value::Object(_) if depth == 0 => Value::Object(Map::new()),
         Value::Object(_) if depth > 64 => value.clone(),
-        Value::Object(members) => members.iter().map(|(k, v)| (k.clone(), cut(v, depth - 1))).collect(),
+        Value::Object(members) => {
+            members.iter().map(|(k, v)| (k.clone(), cut(v, depth - 1))).collect()
+        }
         other => other.clone(),
     }
 }
 
-/// RFC 7396.
+/// Applies an RFC 7396 merge patch.
 pub(crate) fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *target = patch.clone();
@@ -89,7 +91,7 @@ pub(crate) fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// Does a write. Says whether nothing was there before.
+/// Does a write. True if nothing was there before.
 pub(crate) fn write(root: &mut Value, path: &[String], act: &Act) -> Result<bool, No> {
     let created = at(root, path).is_none();
     match act {
@@ -119,7 +121,7 @@ pub(crate) fn write(root: &mut Value, path: &[String], act: &Act) -> Result<bool
     Ok(created)
 }
 
-/// A place to write to, with everything above it. What is new is `null`.
+/// A place to write to, with everything above it. New values are `null`.
 fn make<'v>(root: &'v mut Value, path: &[String]) -> Result<&'v mut Value, No> {
     let mut value = root;
     for name in path {
@@ -131,7 +133,7 @@ fn make<'v>(root: &'v mut Value, path: &[String]) -> Result<&'v mut Value, No> {
     Ok(value)
 }
 
-/// What takes one value to another.
+/// Difference between two values.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Diff {
     Keep,
@@ -147,7 +149,8 @@ pub(crate) fn diff(old: Option<&Value>, new: Option<&Value>) -> Diff {
         (Some(Value::Object(old)), Some(Value::Object(new))) => {
             let names = old.keys().chain(new.keys().filter(|name| !old.contains_key(*name)));
             let members = names.map(|name| (name.clone(), diff(old.get(name), new.get(name))));
-            let members: BTreeMap<String, Diff> = members.filter(|(_, diff)| *diff != Diff::Keep).collect();
+            let members: BTreeMap<String, Diff> =
+                members.filter(|(_, diff)| *diff != Diff::Keep).collect();
             if members.is_empty() { Diff::Keep } else { Diff::Members(members) }
         }
         (Some(old), Some(new)) if old == new => Diff::Keep,
@@ -177,10 +180,10 @@ impl Diff {
     }
 }
 
-/// Between the names of a key of [`Tree::changed`]; in no name.
+/// The separator of the names in a key of [`Tree::changed`]; it is in no name.
 const SEPARATOR: char = '\u{1}';
 
-/// The tree as somebody sees it, and when each part of it last changed.
+/// The tree as somebody sees it, with the revisions at which its parts last changed.
 #[derive(Clone)]
 pub(crate) struct Tree {
     pub(crate) root: Rc<Value>,
@@ -219,7 +222,8 @@ impl Tree {
             }
             Diff::Remove | Diff::Set(_) => {
                 let (from, to) = (format!("{key}{SEPARATOR}"), format!("{key}\u{2}"));
-                let beneath: Vec<String> = self.changed.range(from..to).map(|(k, _)| k.clone()).collect();
+                let beneath: Vec<String> =
+                    self.changed.range(from..to).map(|(k, _)| k.clone()).collect();
                 self.changed.retain(|k, _| !beneath.contains(k));
                 self.changed.remove(&key);
                 if let Diff::Set(value) = diff {
@@ -254,11 +258,12 @@ impl Tree {
     }
 }
 
-/// Patterns of what is ephemeral; `None` is any name.
+/// Patterns of ephemeral places; `None` is any name.
 pub(crate) type Patterns = Vec<Vec<Option<String>>>;
 
 pub(crate) fn patterns(texts: &[&str]) -> Patterns {
-    let pattern = |text: &str| text[1..].split('/').map(|n| (n != "*").then(|| n.to_owned())).collect();
+    let pattern =
+        |text: &str| text[1..].split('/').map(|n| (n != "*").then(|| n.to_owned())).collect();
     texts.iter().map(|text| pattern(text)).collect()
 }
 
@@ -269,7 +274,8 @@ pub(crate) fn holds(patterns: &Patterns, path: &[String]) -> bool {
     })
 }
 
-/// Whether a write there has nothing to do with the disk: the object that holds the region is there already, which is durable itself.
+/// True if a write there needs no disk: the object that holds the region, which is durable itself,
+/// is there already.
 pub(crate) fn is_ephemeral(patterns: &Patterns, path: &[String], tree: &Value) -> bool {
     let fits = |pattern: &&Vec<Option<String>>| {
         pattern.len() <= path.len()
@@ -279,7 +285,7 @@ pub(crate) fn is_ephemeral(patterns: &Patterns, path: &[String], tree: &Value) -
     entered.is_some_and(|names| at(tree, &path[..names - 1]).is_some_and(Value::is_object))
 }
 
-/// What is left when everything ephemeral is gone.
+/// The value without everything that is ephemeral.
 pub(crate) fn durable(value: &Value, patterns: &Patterns) -> Value {
     fn strip(value: &mut Value, patterns: &[&[Option<String>]]) {
         let Value::Object(members) = value else { return };

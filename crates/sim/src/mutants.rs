@@ -1,6 +1,7 @@
-//! Faults that can be planted: what the simulator is worth is how soon it finds them.
+//! Faults that can be planted, to measure how soon the simulator finds them.
 
-/// Name, and what it does. Those of the engine are in `halfping_engine::mutants` and at the places that ask for them.
+/// Faults by name, with their effect. Those of the engine are in `halfping_engine::mutants` and at
+/// the places that ask for them.
 pub(crate) const MUTANTS: &[(&str, &str)] = &[
     ("fsync-skipped", "the disk says that it has what it has not"),
     ("disk-reorders", "a sync leaves out what was written first, until the next"),
@@ -16,10 +17,16 @@ pub(crate) const MUTANTS: &[(&str, &str)] = &[
     ("client-keeps-nulls", "a client takes a removal for a null"),
     ("floor-not-raised", "engine: a tombstone is forgotten, and the floor stays"),
     ("slice-misordered", "engine: a slice begins a slot too late"),
-    ("walk-ends-late", "engine: a reader of slices is taken to have what came while they were sent"),
+    (
+        "walk-ends-late",
+        "engine: a reader of slices is taken to have what came while they were sent",
+    ),
     ("walk-begins-anew", "engine: a walk ends when what it walks forgets a tombstone"),
     ("notes-not-told", "engine: a reader of slices is not told what was forgotten meanwhile"),
-    ("notes-not-heeded", "engine: a walk takes slots for what they were before they were renumbered"),
+    (
+        "notes-not-heeded",
+        "engine: a walk takes slots for what they were before they were renumbered",
+    ),
     ("gone-told-last", "engine: a member in the place of a forgotten one is taken for it"),
     ("mark-dropped", "engine: a reader in three is not told that there is something"),
     ("synced-too-early", "engine: a session is called synced while links are still being marked"),
@@ -32,7 +39,10 @@ pub(crate) const MUTANTS: &[(&str, &str)] = &[
     ("revision-reused", "engine: commits in line have one revision"),
     ("replaced-as-same", "engine: an object in another's place is taken for it"),
     ("not-buried", "engine: nobody is told that what was ephemeral is gone"),
-    ("claims-ignored", "engine: an ephemeral commit overtakes those in line that write in the same place"),
+    (
+        "claims-ignored",
+        "engine: an ephemeral commit overtakes those in line that write in the same place",
+    ),
     ("etag-too-early", "engine: a condition compares with what is not durable"),
     ("cursor-before-the-change", "engine: a condition holds with the cursor of the state before"),
     ("resume-too-new", "engine: a session's cursor promises what links with a rate have not told"),

@@ -1,5 +1,6 @@
-//! What happens in a world, as data: made from a seed first, then performed. Any part of a script is a script, so that one that fails can be made
-//! shorter. What an operation speaks of is found when it is performed: a number stands for one of what there is then.
+//! Scripts: the events of a world as data, made from a seed first, then performed. Any part of a
+//! script is a script, so that one that fails can be made shorter. The object of an operation is
+//! found when it is performed: a number stands for one of those that there are then.
 
 use std::fmt;
 
@@ -10,15 +11,15 @@ use crate::disk::AfterSync;
 use crate::model::{Act, Names};
 use crate::random::Random;
 
-/// What a world is made with.
+/// Settings of a world.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) limits: Limits,
-    /// The real store on a virtual disk; else a journal in memory.
+    /// True for the real store on a virtual disk; else a journal in memory.
     pub(crate) store: bool,
-    /// What is ephemeral at first: one of [`REGIONS`].
+    /// The ephemeral regions at first: one of [`REGIONS`].
     pub(crate) regions: usize,
-    /// When there is a checkpoint: bytes and commits in the log.
+    /// Bytes and commits in the log after which there is a checkpoint.
     pub(crate) log: (usize, usize),
     /// Revisions left free for ephemeral commits before each durable one.
     pub(crate) room: u64,
@@ -26,7 +27,7 @@ pub(crate) struct Settings {
     pub(crate) pace: (usize, usize, usize),
     /// Bytes on their way to one client.
     pub(crate) window: usize,
-    /// The server keeps its own state.
+    /// True if the server keeps its own state.
     pub(crate) own: bool,
 }
 
@@ -46,13 +47,13 @@ pub(crate) enum If {
     Nothing,
     Exists,
     Absent,
-    /// It has the ETag that it has now.
+    /// The resource has the ETag that it has now.
     Current,
-    /// It has an ETag that was given for it once.
+    /// The resource has an ETag that was given for it once.
     Former(usize),
-    /// It has not changed since the newest state that anybody was told of.
+    /// The resource has not changed since the newest state that anybody was told of.
     Newest,
-    /// It does not have the ETag that it has now.
+    /// The resource does not have the ETag that it has now.
     NotCurrent,
 }
 
@@ -63,21 +64,22 @@ pub(crate) struct Writing {
     pub(crate) condition: If,
 }
 
-/// What becomes of a transaction.
+/// Fate of a transaction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fate {
     Works,
-    /// It fails at this access to the disk. In memory: `landed` says whether it is there all the same.
+    /// It fails at this access to the disk. In memory: `landed` tells whether it is there all the
+    /// same.
     Fails {
         access: usize,
         full: bool,
         landed: bool,
     },
-    /// A failed sync: it is not known what of it is on disk.
+    /// A sync fails: it is not known how much of it is on disk.
     FailsSync {
         after: AfterSync,
     },
-    /// Power goes at this access to the disk.
+    /// Power fails at this access to the disk.
     Crashes {
         access: usize,
         seed: u64,
@@ -99,9 +101,9 @@ pub(crate) struct Watching {
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
     Commit(Vec<Writing>),
-    /// Two resources that are always equal, in one commit.
+    /// A commit to two resources that are always equal.
     Pair(u64),
-    /// The server's own state is this.
+    /// The server's own state becomes this.
     Own(Value),
     Begin,
     End(Fate),
@@ -112,7 +114,7 @@ pub(crate) enum Operation {
     Unwatch(usize, usize),
     /// The server makes a message of so many frames at most, if there is room.
     Send(usize, usize),
-    /// So many bytes arrive.
+    /// Some bytes arrive at a client.
     Arrive(usize, usize),
     Cut(usize),
     Read(Names),
@@ -123,7 +125,8 @@ pub(crate) enum Operation {
         is_nested: bool,
     },
     Rest,
-    /// Power goes. `landed`: what was being written is there. `open`: what becomes of opening it.
+    /// Power fails. `landed`: the transaction being written is there. `open`: the fate of opening
+    /// it.
     Crash {
         landed: bool,
         seed: u64,
@@ -140,7 +143,8 @@ pub(crate) enum Operation {
     },
 }
 
-/// What a failed sync may mean here. [`AfterSync::Forgotten`] is not among them: no program that goes on can know of it.
+/// Effects that a failed sync may have here. [`AfterSync::Forgotten`] is not among them: no program
+/// that goes on can know of it.
 const SYNCS: [AfterSync; 3] = [AfterSync::Landed, AfterSync::Kept, AfterSync::Dropped];
 pub(crate) const CLIENTS: usize = 4;
 const TOPS: [&str; 5] = ["a", "b", "v", "e", "big"];
@@ -165,16 +169,19 @@ pub(crate) fn generate(seed: u64) -> Script {
         store: random.one_in(8),
         regions: if has_regions { 1 + random.below(REGIONS.len() - 1) } else { 0 },
         log: match theme {
-            // Checkpoints are what it is about.
+            // This theme is about checkpoints.
             Theme::Large => *random.pick(&[(0, 0), (1 << 20, 1)]),
-            _ => *random.pick(&[(1 << 20, 1024), (1 << 12, 64), (1 << 20, 4), (1 << 20, 1), (0, 0)]),
+            _ => {
+                *random.pick(&[(1 << 20, 1024), (1 << 12, 64), (1 << 20, 4), (1 << 20, 1), (0, 0)])
+            }
         },
         room: *random.pick(&[1 << 16, 3, 1]),
         window: *random.pick(&[1 << 16, 2000, 100, 1]),
         own: seed.is_multiple_of(3),
         pace: [(8192, 4096, 65_536), (1, 1, 1), (3, 2, 70)][(seed % 5 % 3) as usize],
     };
-    // Some worlds are calm, so that much is written between restarts; in some hardly anything works.
+    // Some worlds are calm, so that much is written between restarts; in some hardly anything
+    // works.
     let trouble = match theme {
         Theme::Large => *random.pick(&[4usize, 8]),
         _ => *random.pick(&[4usize, 12, 40, 200]),
@@ -197,7 +204,7 @@ pub(crate) fn generate(seed: u64) -> Script {
     Script { seed, settings, operations }
 }
 
-/// The same, with the server's own state in between, and clients that watch it.
+/// Adds changes of the server's own state in between, and clients that watch it.
 fn with_own(operations: Vec<Operation>, random: &mut Random) -> Vec<Operation> {
     let mut all = Vec::new();
     for operation in operations {
@@ -224,13 +231,13 @@ fn with_own(operations: Vec<Operation>, random: &mut Random) -> Vec<Operation> {
     all
 }
 
-/// Where most of a world's writes go.
+/// Theme of a world: the place where most of its writes go.
 #[derive(Clone, Copy, PartialEq)]
 enum Theme {
     All,
     /// One object of many members, which comes to have rows of its own.
     Large,
-    /// What is ephemeral in most worlds that have such.
+    /// The region that is ephemeral in most worlds that have one.
     Ephemeral,
     /// A few places, so that much happens to each.
     Few,
@@ -240,7 +247,7 @@ struct Maker<'r> {
     random: &'r mut Random,
     small: bool,
     theme: Theme,
-    /// How much rarer restarts are.
+    /// Factor by which restarts are rarer.
     calm: usize,
     trouble: usize,
     changes_regions: bool,
@@ -291,7 +298,8 @@ impl Maker<'_> {
             _ => Operation::Rest,
         };
         // Otherwise a journal that has failed would rarely have another chance.
-        let fails = matches!(&operation, Operation::End(Fate::Fails { .. } | Fate::FailsSync { .. }));
+        let fails =
+            matches!(&operation, Operation::End(Fate::Fails { .. } | Fate::FailsSync { .. }));
         out.push(operation);
         if fails && self.random.one_in(2) {
             out.push(Operation::Recover(self.fate()));
@@ -400,7 +408,8 @@ impl Maker<'_> {
             8..=9 => Act::Delete,
             _ => Act::Patch(self.operations()),
         };
-        // The whole is not replaced or removed; and a merge or patch there has its names as all others do.
+        // The whole is not replaced or removed; and a merge or patch there has its names as all
+        // others do.
         if path.is_empty() {
             match &act {
                 Act::Merge(_) => {
@@ -428,8 +437,8 @@ impl Maker<'_> {
         let count = 1 + self.random.below(3);
         let operations = (0..count).map(|_| {
             let pointer = |random: &mut Random| {
-                let names =
-                    (0..1 + random.below(2)).map(|_| *random.pick(&["a", "b", "p", "q", "n", "list", ""]));
+                let names = (0..1 + random.below(2))
+                    .map(|_| *random.pick(&["a", "b", "p", "q", "n", "list", ""]));
                 names.map(|name| format!("/{name}")).collect::<String>()
             };
             let path = pointer(self.random);
@@ -465,7 +474,7 @@ pub(crate) fn show(path: &[String]) -> String {
     }
 }
 
-/// A value, the middle of long ones left out.
+/// The text of a value, without the middle if it is long.
 pub(crate) fn brief(value: &Value) -> String {
     let text = value.to_string();
     if text.len() < 160 {
@@ -477,8 +486,14 @@ pub(crate) fn brief(value: &Value) -> String {
 
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Limits { tombstones_per_object, tombstones, slice_bytes, members_per_object, tree_bytes, .. } =
-            self.limits;
+        let Limits {
+            tombstones_per_object,
+            tombstones,
+            slice_bytes,
+            members_per_object,
+            tree_bytes,
+            ..
+        } = self.limits;
         write!(
             f,
             "{}; ephemeral {:?}; checkpoint after {:?}; room {}; window {}; tombstones {tombstones_per_object} and {tombstones}; \

@@ -1,4 +1,4 @@
-//! From a script that fails to a short one that fails likewise.
+//! Shortening a script that fails to one that fails likewise.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,7 +9,11 @@ use crate::world::{self, Report};
 const ATTEMPTS: usize = 3000;
 
 /// Performs a script; a panic is a failure too.
-pub(crate) fn attempt(script: &Script, mutant: &'static str, is_told: bool) -> Result<Report, String> {
+pub(crate) fn attempt(
+    script: &Script,
+    mutant: &'static str,
+    is_told: bool,
+) -> Result<Report, String> {
     match catch_unwind(AssertUnwindSafe(|| world::perform(script, mutant, is_told))) {
         Ok(outcome) => outcome,
         Err(panic) => {
@@ -20,7 +24,7 @@ pub(crate) fn attempt(script: &Script, mutant: &'static str, is_told: bool) -> R
     }
 }
 
-/// What kind of failure it is: its words without numbers, as far as they say which check failed.
+/// The kind of a failure: its words without numbers, as far as they say which check failed.
 fn kind(what: &str) -> String {
     let what = what.rsplit("): ").next().unwrap_or(what);
     what.split_whitespace().filter(|word| word.chars().all(char::is_alphabetic)).take(4).collect()

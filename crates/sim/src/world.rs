@@ -1,4 +1,4 @@
-//! A world: a server that may fail, its disk, its clients, and what should be true of them.
+//! A world: a server that may fail, its disk, its clients, and the checks on them.
 
 mod checks;
 mod commit;
@@ -20,15 +20,17 @@ use crate::client::{Client, Link};
 use crate::journal::{Kept, Remains};
 use crate::model::{self, Act, Diff, Names, No, Patterns, Seen, Tree};
 use crate::mutants;
-use crate::script::{CLIENTS, Fate, If, Operation, REGIONS, Script, Settings, Writing, brief, show};
+use crate::script::{
+    CLIENTS, Fate, If, Operation, REGIONS, Script, Settings, Writing, brief, show,
+};
 
-/// How far the clock on the wall is set, in milliseconds.
+/// Milliseconds by which the wall clock is set.
 const AHEAD: u64 = 5000;
 /// Cursors that are kept, to be resumed with later.
 const CURSORS: usize = 32;
-/// Where epochs of the server's own state begin: one for each start.
+/// The first epoch of the server's own state; each start has one.
 const OWN_EPOCHS: u64 = 1 << 40;
-/// Frames in which everything there is to be told must have been told.
+/// Frames within which everything must have been told.
 const FRAMES: usize = 200_000;
 
 pub(crate) type Outcome = Result<(), String>;
@@ -42,7 +44,7 @@ struct InLine {
 struct Server {
     engine: Engine,
     committer: Committer<Kept>,
-    /// Where the engine has the server's own state.
+    /// The root at which the engine has the server's own state.
     own: Option<RootId>,
 }
 
@@ -53,7 +55,7 @@ struct Known {
     path: Names,
     depth: u32,
     value: Option<Value>,
-    /// The value may be newer than the cursor.
+    /// True if the value may be newer than the cursor.
     is_later: bool,
 }
 
@@ -62,15 +64,15 @@ pub(crate) struct World {
     mutant: &'static str,
     is_told: bool,
     now: u64,
-    /// The clock on the wall, which may be set, and what the server has read there last.
+    /// The wall clock, which may be set, and the server's last reading of it.
     wall: u64,
     read: u64,
     epoch: u64,
     regions: usize,
     server: Option<Server>,
-    /// What everybody may see.
+    /// The tree that everybody may see.
     tree: Tree,
-    /// And beside it, the server's own state, how often it was committed, and how often it began.
+    /// The server's own state beside it, the number of its commits, and the number of its starts.
     own: Rc<Value>,
     own_revision: u64,
     starts: u64,
@@ -80,9 +82,9 @@ pub(crate) struct World {
     pending: Vec<InLine>,
     taken: usize,
     transaction: Option<Transaction>,
-    /// With a fault that is planted: what was answered before it was written.
+    /// True if a planted fault answered commits before they were written.
     early: bool,
-    /// What may be on disk although it was said to have failed.
+    /// Changes that may be on disk although their write was said to have failed.
     doubt: Option<Vec<Diff>>,
     /// The newest revision of this epoch that somebody was told of.
     newest: u64,
@@ -95,7 +97,7 @@ pub(crate) struct World {
     turns: usize,
 }
 
-/// What happened, so that one can see whether it was worth it.
+/// Counts of what happened, which show how much a run has tried.
 #[derive(Clone, Default)]
 pub(crate) struct Report {
     pub(crate) steps: u64,
@@ -131,7 +133,7 @@ fn show_value(value: Option<&Value>) -> String {
     value.map_or("nothing".to_owned(), brief)
 }
 
-/// Where two values differ, for those who look for the reason.
+/// The place where two values differ, for finding the reason.
 fn difference(ours: Option<&Value>, theirs: Option<&Value>) -> String {
     let (mut ours, mut theirs, mut at) = (ours, theirs, String::new());
     while let (Some(Value::Object(a)), Some(Value::Object(b))) = (ours, theirs) {
@@ -145,7 +147,11 @@ fn difference(ours: Option<&Value>, theirs: Option<&Value>) -> String {
 }
 
 /// Performs a script from first to last.
-pub(crate) fn perform(script: &Script, mutant: &'static str, is_told: bool) -> Result<Report, String> {
+pub(crate) fn perform(
+    script: &Script,
+    mutant: &'static str,
+    is_told: bool,
+) -> Result<Report, String> {
     mutants::plant(mutant);
     let mut world = World::new(script, mutant, is_told)?;
     for (i, operation) in script.operations.iter().enumerate() {
@@ -160,16 +166,16 @@ pub(crate) fn perform(script: &Script, mutant: &'static str, is_told: bool) -> R
 }
 
 impl InLine {
-    /// What it does to a tree, and of each write whether it creates something.
+    /// Its effect on a tree, and for each write whether it creates something.
     fn outcome(&self, tree: &Tree, epoch: u64) -> Result<(Vec<bool>, Diff), No> {
         let mut after = (*tree.root).clone();
         let mut created = Vec::new();
         for (writing, condition) in self.writes.iter().zip(&self.conditions) {
             let exists = model::at(&tree.root, &writing.path).is_some();
-            let now = tree
-                .changed
-                .get(&model::key(&writing.path))
-                .map(|revision| Cursor { epoch: Epoch::from_random(epoch), revision: Revision(*revision) });
+            let now = tree.changed.get(&model::key(&writing.path)).map(|revision| Cursor {
+                epoch: Epoch::from_random(epoch),
+                revision: Revision(*revision),
+            });
             let among = |states: &States| match states {
                 States::Any => exists,
                 // PROTOCOL C5. Nobody was told of a cursor that is ahead.
@@ -180,7 +186,9 @@ impl InLine {
                     exists && cursors.iter().any(is_as_in)
                 }
             };
-            if !condition.is.as_ref().is_none_or(among) || condition.is_not.as_ref().is_some_and(among) {
+            if !condition.is.as_ref().is_none_or(among)
+                || condition.is_not.as_ref().is_some_and(among)
+            {
                 return Err(No::Precondition);
             }
             created.push(model::write(&mut after, &writing.path, &writing.act)?);
@@ -188,13 +196,15 @@ impl InLine {
         Ok((created, model::diff(Some(&tree.root), Some(&after))))
     }
 
-    /// Whether it speaks of a place where another writes, or makes what leads there.
+    /// True if it names a place where another writes, or where another makes what leads there.
     fn meets(&self, other: &InLine, tree: &Tree) -> bool {
         let meet = |a: &[String], b: &[String]| a.starts_with(b) || b.starts_with(a);
         other.writes.iter().any(|write| {
             let is_there = |len: &usize| model::at(&tree.root, &write.path[..*len]).is_some();
             let there = (0..write.path.len()).rev().find(is_there).unwrap_or(0);
-            self.writes.iter().any(|own| meet(&own.path, &write.path[..(there + 1).min(write.path.len())]))
+            self.writes
+                .iter()
+                .any(|own| meet(&own.path, &write.path[..(there + 1).min(write.path.len())]))
         })
     }
 }
@@ -310,8 +320,10 @@ impl World {
             Operation::Queue { is_nested } => self.queue(*is_nested),
             Operation::Rest => self.rest(),
             Operation::Crash { landed, seed, regions, open } => {
-                // What is being written is there, or not.
-                if let (Some(transaction), true, false) = (self.transaction.take(), *landed, self.early) {
+                // The transaction being written is there, or not.
+                if let (Some(transaction), true, false) =
+                    (self.transaction.take(), *landed, self.early)
+                {
                     let Server { committer, .. } = self.server();
                     let _ = committer.write(&transaction);
                 }
@@ -336,10 +348,15 @@ fn apply(diff: &Diff, root: &mut Value) {
 
 fn check_mirror(link: &Link, seen: &Seen) -> Outcome {
     let ours = seen.view(&link.path, link.depth);
-    let theirs = link.value.as_ref().ok_or_else(|| format!("nothing was told of {}", show(&link.path)))?;
+    let theirs =
+        link.value.as_ref().ok_or_else(|| format!("nothing was told of {}", show(&link.path)))?;
     ensure(!link.is_incomplete, || format!("{} is not complete", show(&link.path)))?;
     ensure(ours == *theirs, || {
-        format!("the mirror of {} has {}", show(&link.path), difference(ours.as_ref(), theirs.as_ref()))
+        format!(
+            "the mirror of {} has {}",
+            show(&link.path),
+            difference(ours.as_ref(), theirs.as_ref())
+        )
     })?;
     // Written together, seen together.
     if let (true, Some(value)) = (link.path.is_empty(), theirs) {

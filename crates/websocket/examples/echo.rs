@@ -70,7 +70,9 @@ async fn echo(upgraded: Upgraded, deflate: bool) -> Result<(), Box<dyn Error>> {
         let incoming = incoming.await;
         poll_fn(|cx| socket.poll_ready(cx)).await?;
         match incoming {
-            Ok(Incoming::Text(text)) => socket.write_text(|out| out.extend_from_slice(text.as_bytes())),
+            Ok(Incoming::Text(text)) => {
+                socket.write_text(|out| out.extend_from_slice(text.as_bytes()));
+            }
             Ok(Incoming::Binary(bytes)) => socket.write_binary(&bytes),
             Ok(Incoming::Ping(_) | Incoming::Pong) => {}
             Ok(Incoming::Close(code)) => {

@@ -107,7 +107,8 @@ impl Decoder {
     /// Skips messages from now on, without keeping or inflating them.
     pub(crate) fn listen_for_close(&mut self) {
         self.rules.is_closing = true;
-        if let Some(message) = self.progress.as_mut().and_then(|progress| progress.message.as_mut()) {
+        if let Some(message) = self.progress.as_mut().and_then(|progress| progress.message.as_mut())
+        {
             message.payload = Vec::new();
         }
     }
@@ -228,7 +229,8 @@ impl Progress {
             (OpCode::Data(_), Some(_)) => return broken("a message within a message"),
             (OpCode::Data(kind), None) => {
                 let (is_text, is_compressed) = (kind == Data::Text, rsv1);
-                self.message = Some(Message { is_text, is_compressed, payload: Vec::new(), checked: 0 });
+                self.message =
+                    Some(Message { is_text, is_compressed, payload: Vec::new(), checked: 0 });
             }
         }
         if let (OpCode::Data(_), Some(message)) = (opcode, &self.message) {
@@ -287,7 +289,9 @@ impl Message {
         match std::str::from_utf8(&self.payload[self.checked..]) {
             Ok(_) => self.checked = self.payload.len(),
             // A character may continue in the bytes to come.
-            Err(error) if error.error_len().is_none() && !is_whole => self.checked += error.valid_up_to(),
+            Err(error) if error.error_len().is_none() && !is_whole => {
+                self.checked += error.valid_up_to();
+            }
             Err(_) => return Err(Violation::Utf8),
         }
         Ok(())
@@ -417,7 +421,10 @@ mod tests {
             (0x88, &[3, 236]),    // 1004
             (0x88, &[0, 10]),     // 10
         ] {
-            assert!(matches!(decode(&frame(first, mask, payload)), Err(Violation::Protocol(_))), "{first:x}");
+            assert!(
+                matches!(decode(&frame(first, mask, payload)), Err(Violation::Protocol(_))),
+                "{first:x}"
+            );
         }
         assert!(matches!(decode(&[0x81, 1, b'x']), Err(Violation::Protocol(_))), "not masked");
         let within = [frame(0x01, mask, b"a"), frame(0x81, mask, b"b")].concat();
@@ -448,12 +455,17 @@ mod tests {
         assert_eq!(decoder.next(&mut &frame(0x01, mask, b"a")[..]), Ok(None));
         let number = decoder.in_progress();
         assert!(number.is_some());
-        for byte in [frame(0x8a, mask, b"pong"), frame(0x00, mask, b"b"), frame(0x89, mask, b"")].concat() {
+        for byte in
+            [frame(0x8a, mask, b"pong"), frame(0x00, mask, b"b"), frame(0x89, mask, b"")].concat()
+        {
             decoder.next(&mut &[byte][..]).unwrap();
             assert_eq!(decoder.in_progress(), number);
         }
         let last = decoder.next(&mut &frame(0x80, mask, b"c")[..]);
-        assert_eq!((last, decoder.in_progress()), (Ok(Some(Incoming::Text("abc".to_owned()))), None));
+        assert_eq!(
+            (last, decoder.in_progress()),
+            (Ok(Some(Incoming::Text("abc".to_owned()))), None)
+        );
         assert_eq!(decoder.next(&mut &b"\x89"[..]), Ok(None));
         assert!(decoder.in_progress().is_some() && decoder.in_progress() != number);
     }

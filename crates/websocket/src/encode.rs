@@ -17,7 +17,12 @@ pub(crate) const CONTROL_BYTES_MAX: usize = 125;
 
 /// Appends a message to `out`; `fill` writes its payload. It is compressed if that makes it shorter
 /// and does not take long.
-pub(crate) fn message(out: &mut Vec<u8>, kind: Data, compress: bool, fill: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn message(
+    out: &mut Vec<u8>,
+    kind: Data,
+    compress: bool,
+    fill: impl FnOnce(&mut Vec<u8>),
+) {
     let start = out.len();
     let body = start + USUAL_HEADER;
     out.resize(body, 0);

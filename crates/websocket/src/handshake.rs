@@ -11,8 +11,7 @@ const VERSION: &str = "13";
 /// and not to connections.
 const DEFLATE: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 /// The answer to a client that asked for a window of this many bits, which is the usual one.
-const DEFLATE_WINDOW: &str =
-    "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=15";
+const DEFLATE_WINDOW: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=15";
 
 /// A request to become a WebSocket.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,7 +60,8 @@ impl Handshake {
             if !has_token(headers, header::CONNECTION, "upgrade") {
                 return Err(HandshakeError::Header("Connection"));
             }
-            let key = only(headers, header::SEC_WEBSOCKET_KEY).map_or(&b""[..], HeaderValue::as_bytes);
+            let key =
+                only(headers, header::SEC_WEBSOCKET_KEY).map_or(&b""[..], HeaderValue::as_bytes);
             // Sixteen bytes in base 64.
             let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
             if key.len() != 24 || !key.ends_with(b"==") || !key[..22].iter().all(is_base64) {
@@ -88,8 +88,9 @@ impl Handshake {
         if let Some(accept) = &self.accept {
             headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-            headers
-                .extend(HeaderValue::from_str(accept).map(|accept| (header::SEC_WEBSOCKET_ACCEPT, accept)));
+            headers.extend(
+                HeaderValue::from_str(accept).map(|accept| (header::SEC_WEBSOCKET_ACCEPT, accept)),
+            );
         }
         let protocol = protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok());
         headers.extend(protocol.map(|protocol| (header::SEC_WEBSOCKET_PROTOCOL, protocol)));

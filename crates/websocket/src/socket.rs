@@ -192,7 +192,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
     /// Writes a binary message.
     pub fn write_binary(&mut self, payload: &[u8]) {
         let compress = self.compress;
-        encode::message(self.buffer(), Data::Binary, compress, |out| out.extend_from_slice(payload));
+        encode::message(self.buffer(), Data::Binary, compress, |out| {
+            out.extend_from_slice(payload);
+        });
     }
 
     /// Writes a ping.
@@ -287,7 +289,11 @@ mod tests {
     }
 
     impl AsyncWrite for Endless {
-        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
             Poll::Ready(Ok(bytes.len()))
         }
 
@@ -303,10 +309,14 @@ mod tests {
     #[test]
     fn after_a_violation_nothing_is_read() {
         let mut cx = Context::from_waker(Waker::noop());
-        let mut socket = Socket::new(Endless { bytes: b"x", reads: 0 }, b"\x83\x80\0\0\0\0", 1000, false);
+        let mut socket =
+            Socket::new(Endless { bytes: b"x", reads: 0 }, b"\x83\x80\0\0\0\0", 1000, false);
         for _ in 0..20 {
             let next = socket.poll_next(&mut cx);
-            assert!(matches!(next, Poll::Ready(Err(Ended::Violation(Violation::Protocol(_))))), "{next:?}");
+            assert!(
+                matches!(next, Poll::Ready(Err(Ended::Violation(Violation::Protocol(_))))),
+                "{next:?}"
+            );
         }
         assert_eq!(socket.io.reads, 0);
     }
@@ -317,7 +327,8 @@ mod tests {
         // The beginning of a message, then an empty fragment each time.
         let empty_fragment = b"\x00\x80\x00\x00\x00\x00";
         let begun = b"\x01\x80\x00\x00\x00\x00";
-        let mut socket = Socket::new(Endless { bytes: empty_fragment, reads: 0 }, begun, 1000, false);
+        let mut socket =
+            Socket::new(Endless { bytes: empty_fragment, reads: 0 }, begun, 1000, false);
         for turn in 1..10 {
             assert!(socket.poll_next(&mut cx).is_pending());
             assert_eq!(socket.io.reads, turn * READS_AT_ONCE);

@@ -92,7 +92,11 @@ impl Unsent {
 }
 
 /// Writes some bytes. A connection that takes none any more is an error.
-fn poll_some(io: Pin<&mut impl AsyncWrite>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+fn poll_some(
+    io: Pin<&mut impl AsyncWrite>,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
     match ready!(io.poll_write(cx, bytes))? {
         0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
         taken => Poll::Ready(Ok(taken)),

@@ -12,7 +12,8 @@ pub(crate) fn circles(graph: &Graph) -> Vec<String> {
         nodes.iter().map(|node| (*node, reached_from(graph, node))).collect();
     let mut found: BTreeSet<Vec<&str>> = BTreeSet::new();
     for node in &nodes {
-        let is_on_its_way = |other: &&str| reached[node].contains(other) && reached[other].contains(node);
+        let is_on_its_way =
+            |other: &&str| reached[node].contains(other) && reached[other].contains(node);
         let circle: Vec<&str> = nodes.iter().copied().filter(is_on_its_way).collect();
         if !circle.is_empty() {
             found.insert(circle);

@@ -64,8 +64,10 @@ impl Modules {
     }
 
     fn read_file(&mut self, file: &Path, folder: &Path, place: Place) {
-        let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let tokens: TokenStream = text.parse().unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let text =
+            fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let tokens: TokenStream =
+            text.parse().unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         self.files.insert(place.clone(), file.to_owned());
         self.read_tokens(tokens, folder, &place, &place);
     }
@@ -79,11 +81,13 @@ impl Modules {
             next += 1;
             match token {
                 TokenTree::Punct(punct) if punct.as_char() == '#' => {
-                    is_test |= tokens.get(next).is_some_and(|token| token.to_string() == "[cfg (test)]");
+                    is_test |=
+                        tokens.get(next).is_some_and(|token| token.to_string() == "[cfg (test)]");
                     next += 1;
                 }
                 TokenTree::Ident(word) if *word == "mod" => {
-                    let (Some(TokenTree::Ident(name)), Some(body)) = (tokens.get(next), tokens.get(next + 1))
+                    let (Some(TokenTree::Ident(name)), Some(body)) =
+                        (tokens.get(next), tokens.get(next + 1))
                     else {
                         continue;
                     };
@@ -93,7 +97,12 @@ impl Modules {
                     match body {
                         _ if is_left_out => {}
                         TokenTree::Group(body) => {
-                            self.read_tokens(body.stream(), &folder.join(name.to_string()), home, &inner);
+                            self.read_tokens(
+                                body.stream(),
+                                &folder.join(name.to_string()),
+                                home,
+                                &inner,
+                            );
                         }
                         _ => self.read_module(&name.to_string(), folder, inner),
                     }
@@ -106,7 +115,9 @@ impl Modules {
                     }
                     next += length;
                 }
-                TokenTree::Ident(word) if ["crate", "super", "self"].iter().any(|start| word == start) => {
+                TokenTree::Ident(word)
+                    if ["crate", "super", "self"].iter().any(|start| word == start) =>
+                {
                     let (path, length) = path(&tokens[next - 1..]);
                     if path.len() > 1
                         && let Some(to) = within(&path, at)
@@ -175,8 +186,7 @@ impl Modules {
 
 /// The names of the path at the front, and the number of their tokens.
 fn path(tokens: &[TokenTree]) -> (Place, usize) {
-    let is_colon =
-        |token: Option<&TokenTree>| matches!(token, Some(TokenTree::Punct(p)) if p.as_char() == ':');
+    let is_colon = |token: Option<&TokenTree>| matches!(token, Some(TokenTree::Punct(p)) if p.as_char() == ':');
     let mut names = Vec::new();
     let mut next = 0;
     while let Some(TokenTree::Ident(name)) = tokens.get(next) {

@@ -134,7 +134,8 @@ fn large_body(ground: &Ground, framing: &Framing) -> io::Result<String> {
         piece.extend_from_slice(b"\r\n");
     }
     let stream = ground.connect(None)?;
-    let answered = ground.send_pieces(stream, [head.as_bytes(), &piece], LARGE_BYTES, http_status)?;
+    let answered =
+        ground.send_pieces(stream, [head.as_bytes(), &piece], LARGE_BYTES, http_status)?;
     Ok(format!("{name}: {answered}"))
 }
 

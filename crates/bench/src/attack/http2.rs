@@ -47,7 +47,9 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "h2-no-window",
         summary: "400 `GET`s of 4 MB on one HTTP/2 connection with INITIAL_WINDOW_SIZE = 0",
-        prepare: |plain, terms| expect(&plain.put(VALUE, &text(ANSWER_BYTES.min(terms.body_bytes())))?),
+        prepare: |plain, terms| {
+            expect(&plain.put(VALUE, &text(ANSWER_BYTES.min(terms.body_bytes())))?)
+        },
         crew: &[(1, no_window)],
         ..FILLED
     },
@@ -143,7 +145,9 @@ impl Connection {
                         if setting[..2] == INITIAL_WINDOW_SIZE.to_be_bytes() {
                             let bytes = [setting[2], setting[3], setting[4], setting[5]];
                             let initial = i64::from(u32::from_be_bytes(bytes));
-                            self.windows.values_mut().for_each(|window| *window += initial - self.initial);
+                            self.windows
+                                .values_mut()
+                                .for_each(|window| *window += initial - self.initial);
                             self.initial = initial;
                         }
                     }

@@ -174,7 +174,11 @@ fn read_links(ground: &Ground, count: u64, command_bytes: usize, path: impl Fn(u
         thread::scope(|scope| {
             let reading = scope.spawn(move || answers(ground, &mut reader));
             let opened = open(&mut stream, count, command_bytes, path, |_| ground.goes_on());
-            ground.count(if opened.is_ok() { "opened all links" } else { "cut while it opened links" });
+            ground.count(if opened.is_ok() {
+                "opened all links"
+            } else {
+                "cut while it opened links"
+            });
             reading.join().unwrap_or(Ok(()))
         })
     })();

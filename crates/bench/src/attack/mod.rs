@@ -89,14 +89,18 @@ fn wanted(names: &[String]) -> Result<Vec<&'static Scenario>> {
     let hint = "on Debian: apt install slowhttptest";
     if names.is_empty() {
         if !have_tool {
-            eprintln!("left out: slow-headers, slow-body and slow-read, which need slowhttptest ({hint})");
+            eprintln!(
+                "left out: slow-headers, slow-body and slow-read, which need slowhttptest ({hint})"
+            );
         }
         return Ok(all().filter(|scenario| have_tool || !scenario.needs_slowhttptest).collect());
     }
     let mut wanted = Vec::new();
     for name in names {
         let scenario = all().find(|scenario| scenario.name == name.as_str()).ok_or_else(|| {
-            anyhow!("there is no attack `{name}`: `halfping-bench attack --list` tells which there are")
+            anyhow!(
+                "there is no attack `{name}`: `halfping-bench attack --list` tells which there are"
+            )
         })?;
         if scenario.needs_slowhttptest && !have_tool {
             bail!("cannot run `slowhttptest`; {hint}");

@@ -56,7 +56,8 @@ fn remove_members(ground: &Ground, _: usize) {
                 return;
             }
             let patch = |value: &str| {
-                let name = |member| format!("\"{object}-{member:0length$}\":{value}", length = length - 8);
+                let name =
+                    |member| format!("\"{object}-{member:0length$}\":{value}", length = length - 8);
                 let all: Vec<String> = (first..first + AT_ONCE).map(name).collect();
                 format!("{{{}}}", all.join(","))
             };
@@ -105,7 +106,8 @@ fn nest_once(ground: &Ground, deepest: &mut usize) -> io::Result<()> {
     let levels = json_depth.saturating_sub(3) as usize;
     let array = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     let add = format!("{{\"op\":\"add\",\"path\":\"/from{}\",\"value\":{array}}}", names(below));
-    let copy = format!("{{\"op\":\"copy\",\"from\":\"/from\",\"path\":\"{}/b\"}}", names(below + 1));
+    let copy =
+        format!("{{\"op\":\"copy\",\"from\":\"/from\",\"path\":\"{}/b\"}}", names(below + 1));
     for (what, operation) in [("add", add), ("copy", copy)] {
         let patch = format!("[{operation}]");
         let body = Some(("application/json-patch+json", patch.as_bytes()));

@@ -60,7 +60,8 @@ impl Neighbour {
                         _ => break,
                     }
                 }
-                done.failed += u64::from(!answer.is_ok_and(|answer| matches!(answer.status, 200 | 201)));
+                done.failed +=
+                    u64::from(!answer.is_ok_and(|answer| matches!(answer.status, 200 | 201)));
                 drop(done);
                 thread::sleep(PAUSE);
             }

@@ -38,7 +38,8 @@ impl Outcome {
         let mut speed = Scene::play(args, scenario, server, false, progress)?;
         let memory = Scene::play(args, scenario, server, true, progress)?;
         let times = std::mem::take(&mut speed.tally.times_us).into_iter();
-        let times = times.map(|(what, mut times)| (what, times.len(), Times::of(&mut times))).collect();
+        let times =
+            times.map(|(what, mut times)| (what, times.len(), Times::of(&mut times))).collect();
         Ok(Outcome { scenario, server: server.cloned(), speed, memory, times })
     }
 
@@ -118,7 +119,8 @@ impl Outcome {
             .times
             .iter()
             .map(|(what, count, times)| {
-                let times = json!({ "count": count, "p50_ms": times.p50_ms, "p99_ms": times.p99_ms });
+                let times =
+                    json!({ "count": count, "p50_ms": times.p50_ms, "p99_ms": times.p99_ms });
                 ((*what).to_owned(), times)
             })
             .collect();
@@ -151,7 +153,11 @@ impl Outcome {
     }
 }
 
-pub(super) fn table(outcomes: &[Outcome], args: &args::AttackBench, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn table(
+    outcomes: &[Outcome],
+    args: &args::AttackBench,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let (rate, seconds) = (args.rate, args.seconds.as_secs_f64());
     writeln!(
         out,
@@ -212,7 +218,8 @@ pub(super) fn table(outcomes: &[Outcome], args: &args::AttackBench, out: &mut im
     }
     for outcome in outcomes {
         let counts = outcome.speed.tally.counts.iter();
-        let mut notes: Vec<String> = counts.map(|(what, count)| format!("{what} x {count}")).collect();
+        let mut notes: Vec<String> =
+            counts.map(|(what, count)| format!("{what} x {count}")).collect();
         notes.extend(outcome.times.iter().map(|(what, count, times)| {
             format!("{what} x {count}: p50 {:.2} ms, p99 {:.2} ms", times.p50_ms, times.p99_ms)
         }));

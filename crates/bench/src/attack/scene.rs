@@ -102,7 +102,8 @@ impl Scene {
         let broken = |error: io::Error| anyhow!("the server does not answer: {error}");
         let what = if counts_memory { "memory" } else { "speed" };
         let whose = server.map(|path| format!(" of {}", path.display())).unwrap_or_default();
-        let say = |when: &str| progress.say(format!("attack, {}: {what}{whose}, {when}", scenario.name));
+        let say =
+            |when: &str| progress.say(format!("attack, {}: {what}{whose}, {when}", scenario.name));
         say("before");
         let mut subject = Subject::start(
             Kind::Halfping,
@@ -162,7 +163,8 @@ impl Scene {
         let mut back = None;
         while back.is_none() && began.elapsed() < AFTER && subject.lives() {
             let now = gauges(&mut plain);
-            back = now.iter().zip(open).all(|(now, before)| *now <= before).then(|| began.elapsed());
+            back =
+                now.iter().zip(open).all(|(now, before)| *now <= before).then(|| began.elapsed());
             // A load that got stuck is not waited for.
             if watched.is_err() || load.rest(CHECK_INTERVAL).is_err() {
                 thread::sleep(CHECK_INTERVAL);

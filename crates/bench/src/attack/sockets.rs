@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use flate2::{Compress, Compression, FlushCompress};
 
-use super::ground::{CHECK_INTERVAL, Ground, PATIENCE, PAUSE, PIECE_BYTES, RECEIVE_BUFFER, close_code};
+use super::ground::{
+    CHECK_INTERVAL, Ground, PATIENCE, PAUSE, PIECE_BYTES, RECEIVE_BUFFER, close_code,
+};
 use super::http::{AT_ONCE, LARGE_BYTES};
 use super::material::{self, LARGE_VALUE_BYTES, VALUE};
 use super::scenario::Scenario;
@@ -39,8 +41,12 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "large-messages",
         summary: "messages of 100 MB, as one frame and as fragments",
-        crew: &[(AT_ONCE as usize, |ground, first| ground.again(first, &[false, true], large_message))],
-        bound: |terms| (AT_ONCE * 3 * terms.message_bytes(), "messages at once x 3 x message_bytes"),
+        crew: &[(AT_ONCE as usize, |ground, first| {
+            ground.again(first, &[false, true], large_message);
+        })],
+        bound: |terms| {
+            (AT_ONCE * 3 * terms.message_bytes(), "messages at once x 3 x message_bytes")
+        },
         ..Scenario::PLAIN
     },
     Scenario {
@@ -261,7 +267,9 @@ mod tests {
         deflated.extend_from_slice(&[0, 0, 0xFF, 0xFF]);
         let mut text = Vec::with_capacity(200_000);
         let mut inflate = flate2::Decompress::new(false);
-        inflate.decompress_vec(&deflated, &mut text, flate2::FlushDecompress::Sync).expect("it inflates");
+        inflate
+            .decompress_vec(&deflated, &mut text, flate2::FlushDecompress::Sync)
+            .expect("it inflates");
         assert_eq!((text.len(), &text[text.len() - 2..]), (100_002, &b"[]"[..]));
     }
 }

@@ -90,7 +90,10 @@ pub(super) const ALL: &[Scenario] = &[
         summary: "`PUT`s of 200,000 tiny members, of which each replaces those before",
         crew: &[(1, replace)],
         bound: |terms| {
-            (3 * TINY_MEMBERS * MEMBER_BYTES + 3 * terms.body_bytes(), "3 x members x 200 + 3 x body_bytes")
+            (
+                3 * TINY_MEMBERS * MEMBER_BYTES + 3 * terms.body_bytes(),
+                "3 x members x 200 + 3 x body_bytes",
+            )
         },
         ..Scenario::PLAIN
     },
@@ -141,7 +144,8 @@ fn empty(ground: &Ground, _: usize) {
 
 fn replace(ground: &Ground, _: usize) {
     let body = |letter: char| {
-        let all: Vec<String> = (0..TINY_MEMBERS).map(|member| format!("\"{letter}{member}\":0")).collect();
+        let all: Vec<String> =
+            (0..TINY_MEMBERS).map(|member| format!("\"{letter}{member}\":0")).collect();
         format!("{{{}}}", all.join(","))
     };
     ground.again(0, &[body('a'), body('b')], |ground, body| {
@@ -166,7 +170,10 @@ fn open_streams(ground: &Ground, _: usize) {
     let open = || {
         let mut stream = ground.connect(Some(RECEIVE_BUFFER))?;
         let host = ground.address;
-        write!(stream, "GET {VALUE} HTTP/1.1\r\nhost: {host}\r\naccept: text/event-stream\r\n\r\n")?;
+        write!(
+            stream,
+            "GET {VALUE} HTTP/1.1\r\nhost: {host}\r\naccept: text/event-stream\r\n\r\n"
+        )?;
         io::Result::Ok(stream)
     };
     let streams: Vec<TcpStream> = (0..UNREAD_STREAMS)

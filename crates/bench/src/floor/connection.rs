@@ -151,7 +151,8 @@ impl Connection {
             let knows = &mut self.links[link as usize];
             (knows.is_waiting, knows.shown) = (false, values.revision);
             values.at(knows.value).push_entry(&mut set);
-            let more = |link: &u32| self.links[*link as usize].shown == 0 && set.len() < MESSAGE_BYTES;
+            let more =
+                |link: &u32| self.links[*link as usize].shown == 0 && set.len() < MESSAGE_BYTES;
             next = self.waiting.front().copied().filter(more);
             if next.is_some() {
                 self.waiting.pop_front();

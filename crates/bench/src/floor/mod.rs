@@ -101,7 +101,9 @@ struct Floor {
 impl Floor {
     /// Syncs the writes of this turn and answers them.
     fn sync(&mut self) -> io::Result<()> {
-        let Some(log) = self.log.as_mut().filter(|_| !self.unanswered.is_empty()) else { return Ok(()) };
+        let Some(log) = self.log.as_mut().filter(|_| !self.unanswered.is_empty()) else {
+            return Ok(());
+        };
         log.write_all(&self.unsynced)?;
         log.sync_data()?;
         self.unsynced.clear();
@@ -131,7 +133,11 @@ impl Floor {
                 self.connections.push(None);
                 self.connections.len() - 1
             });
-            poll.registry().register(&mut stream, Token(place), Interest::READABLE | Interest::WRITABLE)?;
+            poll.registry().register(
+                &mut stream,
+                Token(place),
+                Interest::READABLE | Interest::WRITABLE,
+            )?;
             self.connections[place] = Some(Box::new(Connection::new(stream)));
         }
     }

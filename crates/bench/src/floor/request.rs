@@ -42,7 +42,8 @@ fn http(input: &mut Vec<u8>) -> Option<Request> {
         return None;
     }
     let body = input[head..head + length].to_vec();
-    let value = number_after(&input[..head], format!("{COLLECTION}/").as_bytes()).map(|value| value as u32);
+    let value =
+        number_after(&input[..head], format!("{COLLECTION}/").as_bytes()).map(|value| value as u32);
     let request = match value {
         _ if memmem::find(&input[..head], b"upgrade: websocket").is_some() => Request::Session,
         Some(value) if input.starts_with(b"GET ") => Request::Events(value),
@@ -67,8 +68,8 @@ fn watch(text: &[u8]) -> Option<Request> {
         values.push(number(&text[at + path.len()..]) as u32);
     }
     // The number is behind the epoch.
-    let since =
-        memmem::find(text, b"\"since\":\"").map_or(0, |at| number_after(&text[at..], b".").unwrap_or(0));
+    let since = memmem::find(text, b"\"since\":\"")
+        .map_or(0, |at| number_after(&text[at..], b".").unwrap_or(0));
     Some(Request::Watch { values, since, reference: number_after(text, b"\"ref\":") })
 }
 
@@ -91,7 +92,10 @@ mod tests {
             let mut input = text.as_bytes().to_vec();
             assert_eq!(next(&mut input, Role::Http), expect, "{text}");
         };
-        check("GET /bench/7 HTTP/1.1\r\naccept: text/event-stream\r\n\r\n", Some(Request::Events(7)));
+        check(
+            "GET /bench/7 HTTP/1.1\r\naccept: text/event-stream\r\n\r\n",
+            Some(Request::Events(7)),
+        );
         check("GET / HTTP/1.1\r\nupgrade: websocket\r\n\r\n", Some(Request::Session));
         check("PUT /bench/7 HTTP/1.1\r\ncontent-length: 5\r\n\r\n1234", None);
         let body = b"12345".to_vec();

@@ -111,7 +111,8 @@ impl Value {
     /// An event in a chunk of its own.
     fn event(&self) -> Rc<[u8]> {
         let kind = if self.body.is_some() { self.kind } else { "gone" };
-        let mut event = format!("event: {kind}\nid: {EPOCH}.{}\ndata: ", self.revision).into_bytes();
+        let mut event =
+            format!("event: {kind}\nid: {EPOCH}.{}\ndata: ", self.revision).into_bytes();
         event.extend_from_slice(self.body.as_deref().unwrap_or(b"null"));
         event.extend_from_slice(b"\n\n");
         chunk(&event).into()

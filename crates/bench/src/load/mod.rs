@@ -116,7 +116,8 @@ impl Load {
     pub(super) fn add_writer(&mut self) -> Result<usize> {
         let number = self.writers.len();
         let registry = self.poll.registry().try_clone().map_err(broken)?;
-        self.writers.push(Writer::new(self.address, Token(WRITERS + number), registry).map_err(broken)?);
+        self.writers
+            .push(Writer::new(self.address, Token(WRITERS + number), registry).map_err(broken)?);
         Ok(number)
     }
 
@@ -199,7 +200,10 @@ impl Load {
             Transport::Ws => Interest::READABLE | Interest::WRITABLE,
             Transport::Sse => Interest::READABLE,
         };
-        self.poll.registry().register(&mut reader.stream, Token(number), interest).map_err(broken)?;
+        self.poll
+            .registry()
+            .register(&mut reader.stream, Token(number), interest)
+            .map_err(broken)?;
         self.readers.push(reader);
         Ok(number)
     }
@@ -245,7 +249,11 @@ impl Load {
     }
 
     /// Waits until something happens or the time is over, and handles arrived bytes.
-    pub(super) fn turn(&mut self, patience: Duration, mut take: impl FnMut(Delivery)) -> Result<()> {
+    pub(super) fn turn(
+        &mut self,
+        patience: Duration,
+        mut take: impl FnMut(Delivery),
+    ) -> Result<()> {
         match self.poll.poll(&mut self.events, Some(patience)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             polled => polled.map_err(broken)?,
@@ -289,7 +297,8 @@ impl Load {
         while !done(self) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let message = format!("after {} s it is still not so that {what}", PATIENCE.as_secs());
+                let message =
+                    format!("after {} s it is still not so that {what}", PATIENCE.as_secs());
                 return Err(anyhow!(message));
             }
             self.turn(left, &mut take)?;

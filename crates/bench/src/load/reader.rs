@@ -54,12 +54,19 @@ struct Session {
 
 impl Reader {
     /// Sends the request or the handshake. A new socket has room for it.
-    pub(super) fn new(mut stream: TcpStream, host: SocketAddr, reading: &Reading) -> io::Result<Reader> {
+    pub(super) fn new(
+        mut stream: TcpStream,
+        host: SocketAddr,
+        reading: &Reading,
+    ) -> io::Result<Reader> {
         let values = reading.values.clone();
         let session = match reading.transport {
             Transport::Sse => {
                 let path = path(values.start);
-                write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\naccept: text/event-stream\r\n\r\n")?;
+                write!(
+                    stream,
+                    "GET {path} HTTP/1.1\r\nhost: {host}\r\naccept: text/event-stream\r\n\r\n"
+                )?;
                 None
             }
             Transport::Ws => {
@@ -156,7 +163,8 @@ impl Taken {
     fn value(&mut self, value: u32, stamp: Option<Stamp>, take: &mut impl FnMut(u32, Stamp, u64)) {
         self.frames += 1;
         let place = value.checked_sub(self.values.start).map(|place| place as usize);
-        if let Some((stamp, newest)) = stamp.zip(place.and_then(|place| self.newest.get_mut(place))) {
+        if let Some((stamp, newest)) = stamp.zip(place.and_then(|place| self.newest.get_mut(place)))
+        {
             take(value, stamp, std::mem::replace(newest, stamp.number));
         }
     }
@@ -217,7 +225,9 @@ impl Session {
         if !self.is_open {
             let Some(length) = memmem::find(bytes, b"\r\n\r\n") else { return Ok(0) };
             let head = &bytes[..length];
-            if !head.starts_with(b"HTTP/1.1 101") || memmem::find(head, ws::ACCEPT.as_bytes()).is_none() {
+            if !head.starts_with(b"HTTP/1.1 101")
+                || memmem::find(head, ws::ACCEPT.as_bytes()).is_none()
+            {
                 return Err(said("the server opens no session", bytes));
             }
             self.is_open = true;
@@ -233,7 +243,12 @@ impl Session {
                     let why = format!("the server closes a session with {code}");
                     return Err(said(&why, payload.get(2..).unwrap_or_default()));
                 }
-                opcode => return Err(said(&format!("a frame that was not expected ({opcode})"), payload)),
+                opcode => {
+                    return Err(said(
+                        &format!("a frame that was not expected ({opcode})"),
+                        payload,
+                    ));
+                }
             }
             start += head.end;
         }
@@ -273,7 +288,9 @@ impl Session {
     /// Acknowledges handled bytes (PROTOCOL L10), before the server has to wait.
     fn acknowledge(&mut self) {
         if self.credit.is_some_and(|credit| self.unacknowledged > u64::from(credit / 4)) {
-            self.say(format!("{{\"ack\":\"{}\"}}", String::from_utf8_lossy(&self.cursor)).as_bytes());
+            self.say(
+                format!("{{\"ack\":\"{}\"}}", String::from_utf8_lossy(&self.cursor)).as_bytes(),
+            );
             self.unacknowledged = 0;
         }
     }

@@ -19,8 +19,11 @@ static CPU: Metric =
     Metric { name: "cpu_s_per_million", label: "server CPU, s per million deliveries", digits: 2 };
 static USER_CPU: Metric =
     Metric { name: "user_cpu_s_per_million", label: "  of which in user space", digits: 2 };
-static PER_CPU: Metric =
-    Metric { name: "deliveries_per_cpu_s", label: "deliveries per CPU second of the server", digits: 0 };
+static PER_CPU: Metric = Metric {
+    name: "deliveries_per_cpu_s",
+    label: "deliveries per CPU second of the server",
+    digits: 0,
+};
 static ROUND_P50: Metric =
     Metric { name: "round_p50_ms", label: "until all have a value, p50, ms", digits: 2 };
 static ROUND_P99: Metric =
@@ -101,7 +104,9 @@ impl Measure for Fanout<'_> {
         // Readers that are behind must still receive the last value.
         load.wait("every reader has the last value", Load::all_have_it, |_| {})?;
         if counted.deliveries == 0 {
-            bail!("no delivery in the time of a measurement: use a longer --seconds, or fewer --readers");
+            bail!(
+                "no delivery in the time of a measurement: use a longer --seconds, or fewer --readers"
+            );
         }
         Ok(counted.sample(case.pace, server, generator))
     }

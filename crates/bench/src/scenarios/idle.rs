@@ -13,8 +13,11 @@ use crate::figures::{Metric, Sample};
 use crate::load::{Load, Reader, Reading};
 use crate::subject::{Setup, Subject};
 
-static BYTES: Metric =
-    Metric { name: "bytes_per_connection", label: "server memory per connection, bytes", digits: 0 };
+static BYTES: Metric = Metric {
+    name: "bytes_per_connection",
+    label: "server memory per connection, bytes",
+    digits: 0,
+};
 static OPENED: Metric = Metric { name: "opened_per_s", label: "opened and synced/s", digits: 0 };
 
 /// Connections that are opened before memory is measured, so that costs paid once are not counted.
@@ -91,7 +94,8 @@ impl Measure for Idle<'_> {
         let took = began.elapsed();
         load.rest(SETTLE)?;
         let connections = f64::from(self.0.connections);
-        let growth = before.zip(subject.own_bytes()).map(|(before, now)| now as f64 - before as f64);
+        let growth =
+            before.zip(subject.own_bytes()).map(|(before, now)| now as f64 - before as f64);
         let mut sample = Sample::default();
         sample.add(&BYTES, growth.map(|bytes| bytes / connections));
         sample.add(&OPENED, connections / took.as_secs_f64());

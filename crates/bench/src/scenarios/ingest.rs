@@ -18,8 +18,10 @@ static CPU: Metric =
     Metric { name: "cpu_s_per_million", label: "server CPU, s per million writes", digits: 2 };
 static USER_CPU: Metric =
     Metric { name: "user_cpu_s_per_million", label: "  of which in user space", digits: 2 };
-static TIME_P50: Metric = Metric { name: "answer_p50_ms", label: "until acknowledged, p50, ms", digits: 2 };
-static TIME_P99: Metric = Metric { name: "answer_p99_ms", label: "until acknowledged, p99, ms", digits: 2 };
+static TIME_P50: Metric =
+    Metric { name: "answer_p50_ms", label: "until acknowledged, p50, ms", digits: 2 };
+static TIME_P99: Metric =
+    Metric { name: "answer_p99_ms", label: "until acknowledged, p99, ms", digits: 2 };
 
 /// The part of a measurement's time that passes before it begins (one eighth).
 const WARM_UP: u32 = 8;
@@ -47,7 +49,8 @@ impl Ingest<'_> {
             for (writer, begun) in begun.iter_mut().enumerate() {
                 if load.unanswered_by(writer) == 0 {
                     let now = Instant::now();
-                    times_us.extend(begun.replace(now).map(|begun| (now - begun).as_micros() as u32));
+                    times_us
+                        .extend(begun.replace(now).map(|begun| (now - begun).as_micros() as u32));
                     load.publish_by(writer, writer as u32)?;
                 }
             }

@@ -16,7 +16,8 @@ use crate::subject::Subject;
 use fastrand::Rng;
 
 static VALUES: Metric = Metric { name: "values", label: "values", digits: 0 };
-static CPU: Metric = Metric { name: "cpu_us_per_value", label: "server CPU per value, µs", digits: 0 };
+static CPU: Metric =
+    Metric { name: "cpu_us_per_value", label: "server CPU per value, µs", digits: 0 };
 static USER_CPU: Metric =
     Metric { name: "user_cpu_us_per_value", label: "  of which in user space", digits: 0 };
 

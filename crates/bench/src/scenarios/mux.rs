@@ -14,10 +14,16 @@ use crate::pace::steadily;
 use crate::subject::{Setup, Subject};
 use fastrand::Rng;
 
-static BYTES: Metric =
-    Metric { name: "bytes_per_link", label: "server memory per link beside the state, bytes", digits: 0 };
-static STATE: Metric =
-    Metric { name: "state_bytes_per_resource", label: "memory of the state per resource, bytes", digits: 0 };
+static BYTES: Metric = Metric {
+    name: "bytes_per_link",
+    label: "server memory per link beside the state, bytes",
+    digits: 0,
+};
+static STATE: Metric = Metric {
+    name: "state_bytes_per_resource",
+    label: "memory of the state per resource, bytes",
+    digits: 0,
+};
 static WATCHES: Metric =
     Metric { name: "watches_per_s", label: "links opened, served and synced/s", digits: 0 };
 static ALONE_P50: Metric =
@@ -104,7 +110,8 @@ impl Mux<'_> {
     fn update(&self, load: &mut Load, among: u32) -> Result<Vec<u32>> {
         let mut random = Rng::with_seed(1);
         let mut ages_us = Vec::new();
-        let publish = |load: &mut Load| load.publish(random.usize(0..among as usize) as u32).map(drop);
+        let publish =
+            |load: &mut Load| load.publish(random.usize(0..among as usize) as u32).map(drop);
         let take = |delivery: crate::load::Delivery| ages_us.push(delivery.age.as_micros() as u32);
         steadily(load, self.0.rate, self.0.seconds, publish, || {}, take)?;
         load.wait("all writes are answered", |load| load.unanswered() == 0, |_| {})?;
@@ -131,7 +138,8 @@ impl Measure for Mux<'_> {
     }
 
     fn setup(&self, case: &Case) -> Setup {
-        let more = (self.0.links > LINKS).then(|| ("links_per_connection", u64::from(self.0.links)));
+        let more =
+            (self.0.links > LINKS).then(|| ("links_per_connection", u64::from(self.0.links)));
         let counts_memory = matches!(case, Case::Memory);
         Setup { limits: more.into_iter().collect(), counts_memory, ..Setup::default() }
     }

@@ -12,8 +12,10 @@ use crate::figures::{Metric, Sample};
 use crate::load::{Load, Reading};
 use crate::subject::Subject;
 
-static BYTES: Metric = Metric { name: "bytes_to_synced", label: "bytes until synced again", digits: 0 };
-static TIME: Metric = Metric { name: "to_synced_ms", label: "from connecting until synced, ms", digits: 1 };
+static BYTES: Metric =
+    Metric { name: "bytes_to_synced", label: "bytes until synced again", digits: 0 };
+static TIME: Metric =
+    Metric { name: "to_synced_ms", label: "from connecting until synced, ms", digits: 1 };
 static FRAMES: Metric = Metric { name: "changes", label: "changes among them", digits: 0 };
 static CPU: Metric = Metric { name: "cpu_ms", label: "server CPU for it, ms", digits: 1 };
 static FIRST_BYTES: Metric =

@@ -15,8 +15,11 @@ use crate::subject::{Setup, Subject, UNSENT_BYTES};
 
 static DELIVERIES: Metric = Metric { name: "deliveries_per_s", label: "deliveries/s", digits: 0 };
 static BYTES: Metric = Metric { name: "kbits_per_s", label: "received, kbit/s", digits: 0 };
-static LEAST: Metric =
-    Metric { name: "deliveries_least", label: "deliveries of the value with the fewest", digits: 0 };
+static LEAST: Metric = Metric {
+    name: "deliveries_least",
+    label: "deliveries of the value with the fewest",
+    digits: 0,
+};
 static MEDIAN: Metric =
     Metric { name: "deliveries_median", label: "deliveries of the value in the middle", digits: 0 };
 static MOST: Metric =
@@ -68,7 +71,11 @@ impl Measure for Shaped<'_> {
 
     fn cases(&self) -> Vec<Case> {
         // A server that runs already keeps its settings.
-        if self.0.url.is_some() { vec![Case::Default] } else { vec![Case::Default, Case::Unbounded] }
+        if self.0.url.is_some() {
+            vec![Case::Default]
+        } else {
+            vec![Case::Default, Case::Unbounded]
+        }
     }
 
     fn settings(&self) -> Map<String, Value> {
@@ -90,7 +97,11 @@ impl Measure for Shaped<'_> {
             Case::Default => vec![],
             Case::Unbounded => vec![(UNSENT_BYTES, u64::from(u32::MAX))],
         };
-        Setup { limits, link_kbits: self.0.url.is_none().then_some(self.0.link), ..Setup::default() }
+        Setup {
+            limits,
+            link_kbits: self.0.url.is_none().then_some(self.0.link),
+            ..Setup::default()
+        }
     }
 
     fn connections(&self) -> usize {

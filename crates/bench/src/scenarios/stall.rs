@@ -15,12 +15,17 @@ use crate::load::{Delivery, Load, Reading};
 use crate::pace::steadily;
 use crate::subject::{Setup, Subject};
 
-static BYTES: Metric = Metric { name: "bytes_to_newest", label: "bytes until the newest value", digits: 0 };
-static FRAMES: Metric = Metric { name: "stale_frames", label: "stale frames among them", digits: 0 };
+static BYTES: Metric =
+    Metric { name: "bytes_to_newest", label: "bytes until the newest value", digits: 0 };
+static FRAMES: Metric =
+    Metric { name: "stale_frames", label: "stale frames among them", digits: 0 };
 static FRESH: Metric =
     Metric { name: "to_newest_ms", label: "from reading on until the newest value, ms", digits: 2 };
-static GROWTH: Metric =
-    Metric { name: "memory_growth_kib", label: "server memory during the stall, growth, KiB", digits: 0 };
+static GROWTH: Metric = Metric {
+    name: "memory_growth_kib",
+    label: "server memory during the stall, growth, KiB",
+    digits: 0,
+};
 static BEFORE_P50: Metric =
     Metric { name: "age_before_p50_ms", label: "age at another reader before, p50, ms", digits: 3 };
 static BEFORE_P99: Metric =
@@ -29,7 +34,8 @@ static DURING_P50: Metric =
     Metric { name: "age_during_p50_ms", label: "age at another reader during, p50, ms", digits: 3 };
 static DURING_P99: Metric =
     Metric { name: "age_during_p99_ms", label: "age at another reader during, p99, ms", digits: 3 };
-static RATE: Metric = Metric { name: "updates_per_s", label: "updates/s during the stall", digits: 0 };
+static RATE: Metric =
+    Metric { name: "updates_per_s", label: "updates/s during the stall", digits: 0 };
 
 /// The stalled reader's `SO_RCVBUF` (Linux doubles it).
 const RECEIVE_BUFFER: usize = 64 << 10;
@@ -108,7 +114,8 @@ impl Measure for Stall<'_> {
         load.publish_first(1)?;
         let reading = Reading { credit: self.0.credit, ..Reading::of(self.0.transport, 0..1) };
         let healthy = load.add_reader(&reading)?;
-        let stalled = load.add_reader(&Reading { receive_buffer: Some(RECEIVE_BUFFER), ..reading })?;
+        let stalled =
+            load.add_reader(&Reading { receive_buffer: Some(RECEIVE_BUFFER), ..reading })?;
         load.wait("both readers have the first value", Load::all_have_it, |_| {})?;
 
         let mut before = self.publish(&mut load, healthy, self.0.seconds / 2, || {})?;

@@ -58,7 +58,11 @@ pub(super) struct Actors {
 }
 
 impl Actors {
-    pub(super) fn start(address: SocketAddr, readers: u32, writes_per_second: u32) -> io::Result<Actors> {
+    pub(super) fn start(
+        address: SocketAddr,
+        readers: u32,
+        writes_per_second: u32,
+    ) -> io::Result<Actors> {
         let counter = || AtomicU64::new(0);
         let world = Arc::new(World {
             address,
@@ -157,7 +161,9 @@ impl World {
                 self.count(&self.writes);
                 let body = (!kind.is_empty()).then_some((kind, body.as_bytes()));
                 // A resource that was removed meanwhile is not there.
-                if !plain.ask(method, path, body).is_ok_and(|answer| matches!(answer.status, 200..300 | 404))
+                if !plain
+                    .ask(method, path, body)
+                    .is_ok_and(|answer| matches!(answer.status, 200..300 | 404))
                 {
                     self.count(&self.surprises);
                 }
@@ -180,8 +186,10 @@ impl World {
                 }
                 70..90 => {
                     let status = random.usize(0..5);
-                    let body =
-                        format!(r#"{{"status":"s{status}","tag-{}":1}}"#, random.usize(0..1_000_000_000));
+                    let body = format!(
+                        r#"{{"status":"s{status}","tag-{}":1}}"#,
+                        random.usize(0..1_000_000_000)
+                    );
                     ask("PATCH", &path(self.young(&mut random)), merge, &body);
                 }
                 _ => {
@@ -248,8 +256,11 @@ impl World {
                 (place, cursor) = (self.place(random), String::new());
             }
             let mut stream = self.connect()?;
-            let since =
-                if cursor.is_empty() { String::new() } else { format!("last-event-id: {cursor}\r\n") };
+            let since = if cursor.is_empty() {
+                String::new()
+            } else {
+                format!("last-event-id: {cursor}\r\n")
+            };
             let host = self.address;
             write!(
                 stream,
@@ -316,7 +327,9 @@ fn read_more(stream: &mut TcpStream, tail: &mut Vec<u8>) -> io::Result<bool> {
             tail.extend_from_slice(&bytes[..read]);
             Ok(true)
         }
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
+        {
             Ok(false)
         }
         Err(error) => Err(error),
@@ -363,7 +376,8 @@ impl Session {
         let pairs: Vec<String> =
             places.iter().zip(*next..).map(|(place, id)| format!("[{id},\"{place}\"]")).collect();
         *next += places.len() as u32;
-        let since = if since.is_empty() { String::new() } else { format!(",\"since\":\"{since}\"") };
+        let since =
+            if since.is_empty() { String::new() } else { format!(",\"since\":\"{since}\"") };
         self.say(&format!("{{\"watch\":[{}]{since}}}", pairs.join(",")))
     }
 

@@ -95,7 +95,8 @@ pub(super) fn soak(args: &args::Soak) -> Result<()> {
     load.publish_first(1)?;
     load.add_reader(&Reading::of(Transport::Ws, 0..1))?;
 
-    let quantities: Vec<&Quantity> = QUANTITIES.iter().chain(args.data.is_some().then_some(&DISK)).collect();
+    let quantities: Vec<&Quantity> =
+        QUANTITIES.iter().chain(args.data.is_some().then_some(&DISK)).collect();
     let csv = args.out.join("halfping-soak.csv");
     let mut header = "minutes".to_owned();
     quantities.iter().for_each(|quantity| header.push_str(&format!(",{}", quantity.name)));
@@ -111,7 +112,8 @@ pub(super) fn soak(args: &args::Soak) -> Result<()> {
         let writes = actors.world.writes.load(Ordering::Relaxed);
         while began.elapsed() < args.every && !stopped.load(Ordering::Relaxed) {
             let turn = TURN.min(args.every.saturating_sub(began.elapsed()));
-            let take = |delivery: crate::load::Delivery| ages_us.push(delivery.age.as_micros() as u32);
+            let take =
+                |delivery: crate::load::Delivery| ages_us.push(delivery.age.as_micros() as u32);
             let publish = |load: &mut Load| load.publish(0).map(drop);
             if let Err(failure) = steadily(&mut load, PROBE_RATE, turn, publish, || {}, take) {
                 // The samples so far may show the reason.
@@ -129,7 +131,8 @@ pub(super) fn soak(args: &args::Soak) -> Result<()> {
         let minutes = start.elapsed().as_secs_f64() / 60.0;
         let values = look(&subject, &mut plain, &mut ages_us, made_per_s, args.data.as_deref());
         let line: Vec<String> = values.iter().map(|value| format!("{value:.3}")).collect();
-        writeln!(file, "{minutes:.3},{}", line.join(",")).map_err(|error| unwritable(&csv, &error))?;
+        writeln!(file, "{minutes:.3},{}", line.join(","))
+            .map_err(|error| unwritable(&csv, &error))?;
         moments.push(Moment { minutes, values });
         progress.line(|| progress_line(start.elapsed(), whole, moments.last()));
     }
@@ -157,11 +160,13 @@ pub(super) fn soak(args: &args::Soak) -> Result<()> {
         })
         .collect();
     let picture = args.out.join("halfping-soak.svg");
-    fs::write(&picture, plot::svg(&curves, judged_from)).map_err(|error| unwritable(&picture, &error))?;
+    fs::write(&picture, plot::svg(&curves, judged_from))
+        .map_err(|error| unwritable(&picture, &error))?;
 
     let world = &actors.world;
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    let (visits, resumes, stalls) = (count(&world.visits), count(&world.resumes), count(&world.stalls));
+    let (visits, resumes, stalls) =
+        (count(&world.visits), count(&world.resumes), count(&world.stalls));
     let (writes, surprises, panics) =
         (count(&world.writes), count(&world.surprises), subject.said("panicked"));
     let mut out = io::stdout().lock();
@@ -187,7 +192,11 @@ pub(super) fn soak(args: &args::Soak) -> Result<()> {
             "soak: {minutes:.1} minutes, {writes} writes, {visits} visits of readers of which {resumes} resumed, \
              {stalls} stalls, {surprises} surprises, {panics} panics\n"
         )?;
-        writeln!(out, "{:<32}{:>14}{:>16}  over the last two thirds", "", "middle", "slope a minute")?;
+        writeln!(
+            out,
+            "{:<32}{:>14}{:>16}  over the last two thirds",
+            "", "middle", "slope a minute"
+        )?;
         for (quantity, trend) in &judged {
             let (middle, digits) = (trend.middle, quantity.digits);
             let slope_digits = digits + 3;

@@ -34,7 +34,8 @@ pub(super) fn svg(curves: &[Curve], judged_from: f64) -> String {
     for (place, curve) in curves.iter().enumerate() {
         let (x, y) = ((place % COLUMNS) as f64 * WIDTH, (place / COLUMNS) as f64 * HEIGHT);
         // Writing to a string does not fail.
-        let _ = writeln!(out, "<g transform=\"translate({x},{y})\">{}</g>", one(curve, judged_from));
+        let _ =
+            writeln!(out, "<g transform=\"translate({x},{y})\">{}</g>", one(curve, judged_from));
     }
     out.push_str("</svg>\n");
     out
@@ -47,8 +48,10 @@ fn one(Curve { title, verdict, points, digits }: &Curve, judged_from: f64) -> St
     let (wide, high) = (WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
     let across = |at: f64| LEFT + at / end * wide;
     let down = |value: f64| TOP + (1.0 - value / top) * high;
-    let line: Vec<String> =
-        points.iter().map(|(at, value)| format!("{:.1},{:.1}", across(*at), down(*value))).collect();
+    let line: Vec<String> = points
+        .iter()
+        .map(|(at, value)| format!("{:.1},{:.1}", across(*at), down(*value)))
+        .collect();
     let last = points.last().map_or(0.0, |(_, value)| *value);
     let (judged, floor, edge) = (across(judged_from.min(end)), TOP + high, WIDTH - RIGHT);
     format!(
@@ -71,7 +74,8 @@ mod tests {
     #[test]
     fn a_curve_stays_in_its_frame() {
         let curve = |points| Curve { title: "t".into(), verdict: "flat".into(), points, digits: 0 };
-        let picture = svg(&[curve(vec![(0.0, 0.0), (1.0, 50.0), (2.0, 100.0)]), curve(Vec::new())], 0.7);
+        let picture =
+            svg(&[curve(vec![(0.0, 0.0), (1.0, 50.0), (2.0, 100.0)]), curve(Vec::new())], 0.7);
         assert!(picture.contains("points=\"12.0,116.0 200.0,76.0 388.0,36.0\""), "{picture}");
         assert!(picture.contains("highest 100, last 100") && !picture.contains("NaN"), "{picture}");
     }

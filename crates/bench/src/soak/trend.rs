@@ -56,15 +56,16 @@ impl Trend {
         }
         slopes.sort_unstable_by(f64::total_cmp);
         let slope = slopes.get(slopes.len() / 2).copied().unwrap_or(f64::NAN);
-        let (Some(first), Some(last), true) = (points.first(), points.last(), points.len() >= SAMPLES_MIN)
+        let (Some(first), Some(last), true) =
+            (points.first(), points.last(), points.len() >= SAMPLES_MIN)
         else {
             return Trend { middle, slope, verdict: Verdict::TooFew };
         };
         let count = points.len() as f64;
         let deviation = (count * (count - 1.0) * (2.0 * count + 5.0) / 18.0).sqrt();
         let change = slope * (last.0 - first.0);
-        let is_flat =
-            change.abs() <= slack.max(middle.abs() * SHARE_MAX) || (rising as f64).abs() <= SURE * deviation;
+        let is_flat = change.abs() <= slack.max(middle.abs() * SHARE_MAX)
+            || (rising as f64).abs() <= SURE * deviation;
         let verdict = match is_flat {
             true => Verdict::Flat,
             false if change > 0.0 => Verdict::Grows,
@@ -81,7 +82,8 @@ mod tests {
 
     /// The trend of a hundred samples, ten seconds apart.
     fn trend(mut value: impl FnMut(f64) -> f64, slack: f64) -> Trend {
-        let points: Vec<(f64, f64)> = (0..100).map(|n| f64::from(n) / 6.0).map(|t| (t, value(t))).collect();
+        let points: Vec<(f64, f64)> =
+            (0..100).map(|n| f64::from(n) / 6.0).map(|t| (t, value(t))).collect();
         Trend::of(&points, slack)
     }
 

@@ -56,7 +56,8 @@ pub(crate) async fn backup(args: Backup) -> Result<(), Failure> {
         false => Some(create(&partial).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
                 let why = format!("{} is there already", partial.display());
-                let hint = "another backup is writing it, or left it when it was killed; then remove it";
+                let hint =
+                    "another backup is writing it, or left it when it was killed; then remove it";
                 Failure::new(Blame::Input, why).hint(hint)
             }
             _ => cannot(error),
@@ -106,7 +107,8 @@ fn sync_name(path: &Path) -> io::Result<()> {
 async fn write(args: &Backup, out: &mut impl Write) -> Result<u64, Failure> {
     let mut watch = args.url.client()?.watch(&args.url.path, WatchOptions::default())?;
     let bar = ProgressBar::new_spinner();
-    let style = ProgressStyle::with_template("{elapsed_precise} {spinner}  {bytes} ({bytes_per_sec})");
+    let style =
+        ProgressStyle::with_template("{elapsed_precise} {spinner}  {bytes} ({bytes_per_sec})");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     let (mut bytes, mut sum) = (0, Crc::new());
     loop {
@@ -124,12 +126,12 @@ async fn write(args: &Backup, out: &mut impl Write) -> Result<u64, Failure> {
             Event::Frame(frame) => {
                 let is_object = |value: &RawValue| value.get().starts_with('{');
                 if frame.kind == Kind::Gone
-                    || frame.kind == Kind::Snapshot && !frame.value.as_deref().is_some_and(is_object)
+                    || frame.kind == Kind::Snapshot
+                        && !frame.value.as_deref().is_some_and(is_object)
                 {
                     let why = format!("there is nothing with members at {}", args.url);
-                    return Err(
-                        Failure::new(Blame::Input, why).hint("a backup is of the root, or of an object")
-                    );
+                    return Err(Failure::new(Blame::Input, why)
+                        .hint("a backup is of the root, or of an object"));
                 }
                 let line = self::line(&frame)?;
                 out.write_all(&line)?;
@@ -176,7 +178,10 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
     let occupied = fs::read_dir(&args.data)
         .is_ok_and(|entries| entries.flatten().any(|entry| is_in_the_way(&entry.file_name())));
     if occupied {
-        let why = format!("{} is not empty: a backup is not written over what is there", args.data.display());
+        let why = format!(
+            "{} is not empty: a backup is not written over what is there",
+            args.data.display()
+        );
         return Err(Failure::new(Blame::Input, why).hint("give it a new directory"));
     }
     let cannot = |error: io::Error| {
@@ -225,7 +230,10 @@ pub(crate) async fn restore(args: Restore) -> Result<(), Failure> {
     };
     move_up(&partial, &args.data).map_err(|error| {
         clear();
-        Failure::new(Blame::Input, format!("cannot make a store in {}: {error}", args.data.display()))
+        Failure::new(
+            Blame::Input,
+            format!("cannot make a store in {}: {error}", args.data.display()),
+        )
     })?;
     tell(format_args!("{} read; the store is in {}", HumanBytes(bytes), args.data.display()));
     Ok(())
@@ -245,7 +253,8 @@ fn move_up(partial: &Path, data: &Path) -> io::Result<()> {
 /// Applies the frames of a backup.
 async fn read(args: &Restore, api: &Api, mut lines: Box<dyn BufRead>) -> Result<u64, Failure> {
     let bar = ProgressBar::new_spinner();
-    let style = ProgressStyle::with_template("{elapsed_precise} {spinner}  {bytes} ({bytes_per_sec})");
+    let style =
+        ProgressStyle::with_template("{elapsed_precise} {spinner}  {bytes} ({bytes_per_sec})");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     let (mut line, mut number, mut bytes) = (Vec::new(), 0u64, 0);
     let (mut sum, mut is_synced) = (Crc::new(), false);
@@ -256,7 +265,8 @@ async fn read(args: &Restore, api: &Api, mut lines: Box<dyn BufRead>) -> Result<
             Failure::new(Blame::Input, format!("{}: line {number}: {why}", args.file.display()))
         };
         let mut limited = io::Read::take(&mut lines, LINE_BYTES_MAX as u64 + 1);
-        let read = limited.read_until(b'\n', &mut line).map_err(|error| wrong(error.to_string()))?;
+        let read =
+            limited.read_until(b'\n', &mut line).map_err(|error| wrong(error.to_string()))?;
         if read == 0 {
             return Err(wrong("the backup ends before it is whole".into()).hint("take another one"));
         }

@@ -97,10 +97,13 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
 /// The default directory of the demo's state. It is not the current directory, where somebody only
 /// happens to try the demo.
 fn data() -> PathBuf {
-    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let named =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let of_user = match cfg!(windows) {
         true => named("LOCALAPPDATA"),
-        false => named("XDG_STATE_HOME").or_else(|| named("HOME").map(|home| home.join(".local/state"))),
+        false => {
+            named("XDG_STATE_HOME").or_else(|| named("HOME").map(|home| home.join(".local/state")))
+        }
     };
     // Others may write to the temporary directory as well, so the name is this process's own.
     let of_nobody = || std::env::temp_dir().join(format!("halfping-demo-{}", std::process::id()));
@@ -116,9 +119,9 @@ enum Source {
 impl Source {
     async fn begin(args: &Demo) -> Result<Source, Failure> {
         Ok(match &args.data_file {
-            Some(file) => {
-                Source::Recording(Box::new(Player::new(file, args.speed, args.credit.clone()).await?))
-            }
+            Some(file) => Source::Recording(Box::new(
+                Player::new(file, args.speed, args.credit.clone()).await?,
+            )),
             None => Source::City(Box::new(City::new(args.vehicles as usize, args.seed))),
         })
     }

@@ -22,7 +22,8 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     };
     let serves = matches!(command, Command::Serve(_) | Command::Demo(_));
     // A client waits for one server: threads of its own would only take cores from it.
-    let mut builder = if serves { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+    let mut builder =
+        if serves { Builder::new_multi_thread() } else { Builder::new_current_thread() };
     let runtime = builder
         .enable_all()
         .build()

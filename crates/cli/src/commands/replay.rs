@@ -36,10 +36,15 @@ const SHOWN_EVERY: Duration = Duration::from_millis(500);
 
 pub(crate) async fn replay(args: Replay) -> Result<(), Failure> {
     if args.again && args.file == Path::new("-") {
-        return Err(Failure::new(Blame::Usage, "--loop cannot start stdin again").hint("give it a file"));
+        return Err(
+            Failure::new(Blame::Usage, "--loop cannot start stdin again").hint("give it a file")
+        );
     }
     if args.to.path.contains(['?', '#']) {
-        return Err(Failure::new(Blame::Usage, format!("paths cannot follow the query of {}", args.to)));
+        return Err(Failure::new(
+            Blame::Usage,
+            format!("paths cannot follow the query of {}", args.to),
+        ));
     }
     let client = args.to.client()?;
     let tally = Arc::new(Tally::default());
@@ -117,7 +122,10 @@ pub(crate) fn read_all(
             }
         }
         if empty {
-            return Err(Failure::new(Blame::Input, format!("{}: nothing to replay", file.display())));
+            return Err(Failure::new(
+                Blame::Input,
+                format!("{}: nothing to replay", file.display()),
+            ));
         }
         if !again {
             break;
@@ -154,19 +162,28 @@ async fn pace(mut updates: Receiver<(u64, Update)>, queues: Vec<Sender<Due>>, sp
 }
 
 /// Writes due updates, one at a time.
-async fn write(client: Client, to: Target, mut due: Receiver<Due>, tally: Arc<Tally>) -> Result<(), Failure> {
+async fn write(
+    client: Client,
+    to: Target,
+    mut due: Receiver<Due>,
+    tally: Arc<Tally>,
+) -> Result<(), Failure> {
     while let Some(Due { update, at }) = due.recv().await {
         let path = format!("{}{}", to.place(), update.path);
         let mut tries = 0;
         while let Err(error) = client.put(&path, update.value.get().to_owned()).await {
             tries += 1;
             match &error {
-                RequestError::Refused(no) if matches!(no.status, 429 | 503) && tries < TRIES_MAX => {
+                RequestError::Refused(no)
+                    if matches!(no.status, 429 | 503) && tries < TRIES_MAX =>
+                {
                     sleep(no.retry_after.unwrap_or(BUSY_WAIT)).await;
                 }
                 _ => {
                     let target = Target { base: to.base.clone(), path };
-                    return Err(Failure::request(&target, error).at(format_args!("line {}", update.line)));
+                    return Err(
+                        Failure::request(&target, error).at(format_args!("line {}", update.line))
+                    );
                 }
             }
         }
@@ -229,7 +246,10 @@ fn summarise(tally: &Tally, took: Duration, speed: Speed) {
         Speed::Max => String::new(),
         Speed::Times(_) => format!(", at most {} behind", milliseconds(&tally.lag_us_max)),
     };
-    tell(format_args!("{written} updates in {seconds:.1} s ({:.0}/s){lag}", written as f64 / seconds));
+    tell(format_args!(
+        "{written} updates in {seconds:.1} s ({:.0}/s){lag}",
+        written as f64 / seconds
+    ));
 }
 
 fn milliseconds(us: &AtomicU64) -> String {

@@ -68,7 +68,9 @@ pub(crate) fn warn_of(options: &Options, listen: SocketAddr) {
 /// Fails early if the address is taken: opening a store can take a while.
 pub(crate) fn probe(listen: SocketAddr) -> Result<(), Failure> {
     match std::net::TcpListener::bind(listen) {
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(cannot_listen(listen, &error)),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Err(cannot_listen(listen, &error))
+        }
         // Any other error is reported when the server binds.
         _ => Ok(()),
     }
@@ -106,7 +108,10 @@ pub(crate) fn announce(server: &Server, format: LogFormat) -> String {
     let url = format!("http://{}", reachable(address));
     match format {
         LogFormat::Text => {
-            tell(format_args!("halfping {} listening on http://{address}", env!("CARGO_PKG_VERSION")));
+            tell(format_args!(
+                "halfping {} listening on http://{address}",
+                env!("CARGO_PKG_VERSION")
+            ));
         }
         LogFormat::Json => info!(address = %address, "listening"),
     }
@@ -114,7 +119,11 @@ pub(crate) fn announce(server: &Server, format: LogFormat) -> String {
 }
 
 /// Serves until asked to stop; then waits until all readers are told and all commits are stored.
-pub(crate) async fn run(server: Server, api: &Api, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+pub(crate) async fn run(
+    server: Server,
+    api: &Api,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Failure> {
     let served = server.run(stop).await;
     api.close().await;
     served.map_err(|error| Failure::new(Blame::Peer, format!("the server failed: {error}")))?;

@@ -39,7 +39,8 @@ pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
         match event.map_err(|error| Failure::watch(target, error))? {
             Event::Connected { since } => {
                 if std::mem::replace(&mut source.reached, true) {
-                    let from = if since.is_some() { "what changed meanwhile" } else { "the whole state" };
+                    let from =
+                        if since.is_some() { "what changed meanwhile" } else { "the whole state" };
                     tell(format_args!("{target}: connected again, goes on with {from}"));
                 }
             }
@@ -105,7 +106,10 @@ impl Source<'_> {
         }
         self.parts = None;
         let path = if path.is_empty() { "/" } else { path };
-        vec![Thing { path: path.to_owned(), change: Change::Large { parts: parts.0, bytes: parts.1 } }]
+        vec![Thing {
+            path: path.to_owned(),
+            change: Change::Large { parts: parts.0, bytes: parts.1 },
+        }]
     }
 }
 
@@ -142,7 +146,12 @@ impl Printer {
         }
     }
 
-    fn describe(&self, out: &mut impl Write, source: &mut Source<'_>, frame: &Frame) -> io::Result<()> {
+    fn describe(
+        &self,
+        out: &mut impl Write,
+        source: &mut Source<'_>,
+        frame: &Frame,
+    ) -> io::Result<()> {
         if frame.kind == Kind::Error {
             let problem = frame.problem.as_ref().map(ToString::to_string).unwrap_or_default();
             tell(format_args!("{}: {}", source.target, printable(&problem)));

@@ -56,7 +56,8 @@ fn json(argument: String) -> Result<String, Failure> {
         Ok(value) => Ok(value.get().to_owned()),
         Err(error) => {
             let failure = bad(format!("the value is not JSON: {error}"));
-            let is_word = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || " _-.".contains(c));
+            let is_word =
+                !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || " _-.".contains(c));
             Err(if is_word && !from_stdin {
                 failure.hint(format!("a string has quotes inside the shell's: '\"{text}\"'"))
             } else {

@@ -19,7 +19,8 @@ pub(super) fn sections_are_tables(text: &str) -> Result<(), Failure> {
             let written = text.get(value.span()).unwrap_or_default();
             let example = settings.first().unwrap_or(&LIMIT).line(written);
             let failure = Failure::new(Blame::Input, format!("`{name}` is a section"));
-            let failure = failure.hint(format!("write [{name}], and on the line below it {example}"));
+            let failure =
+                failure.hint(format!("write [{name}], and on the line below it {example}"));
             return Err(at_line(failure, text, value.span().start));
         }
     }
@@ -248,10 +249,16 @@ const LIMIT: Setting<'_> =
 
 /// Words of the command line that the file spells otherwise or does not have.
 const OTHER_WORDS: [(&str, &str); 4] = [
-    ("port", "a port is written `listen = 7171`, or with its address `listen = \"127.0.0.1:7171\"`"),
+    (
+        "port",
+        "a port is written `listen = 7171`, or with its address `listen = \"127.0.0.1:7171\"`",
+    ),
     ("memory", "only the command line has it: --memory"),
     ("log", "only the command line has it (--log), and the environment: HALFPING_LOG"),
-    ("log_format", "only the command line has it (--log-format), and the environment: HALFPING_LOG_FORMAT"),
+    (
+        "log_format",
+        "only the command line has it (--log-format), and the environment: HALFPING_LOG_FORMAT",
+    ),
 ];
 
 /// The host of a URL, with its port if there is one.

@@ -29,7 +29,8 @@ pub(crate) fn directory(test: &str) -> PathBuf {
 pub(crate) fn address() -> SocketAddr {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
     loop {
-        let port = 10_000 + (std::process::id() % 15_000) as u16 + TAKEN.fetch_add(7, Ordering::Relaxed);
+        let port =
+            10_000 + (std::process::id() % 15_000) as u16 + TAKEN.fetch_add(7, Ordering::Relaxed);
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         if TcpListener::bind(address).is_ok() {
             return address;
@@ -171,7 +172,8 @@ impl Durable {
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let answer = Http::new(self.address).ask("GET", "/_metrics", &[], "").unwrap();
         let text = String::from_utf8(answer.body).unwrap();
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        let value =
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
         value.unwrap_or_else(|| panic!("no {name} in {text}"))
     }
 
@@ -251,7 +253,13 @@ impl Http {
         answer
     }
 
-    fn try_ask(&mut self, method: &str, path: &str, headers: &[&str], body: &str) -> io::Result<Answer> {
+    fn try_ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: &str,
+    ) -> io::Result<Answer> {
         if self.socket.is_none() {
             let socket = TcpStream::connect_timeout(&self.address, PATIENCE)?;
             socket.set_nodelay(true)?;
@@ -272,13 +280,15 @@ impl Http {
             }
         };
         let status = line()?.get(9..12).and_then(|status| status.parse().ok());
-        let mut answer = Answer { status: status.unwrap_or(0), headers: Vec::new(), body: Vec::new() };
+        let mut answer =
+            Answer { status: status.unwrap_or(0), headers: Vec::new(), body: Vec::new() };
         loop {
             let line = line()?;
             let Some((name, value)) = line.split_once(':') else { break };
             answer.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let length = answer.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        let length =
+            answer.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
         answer.body = vec![0; length];
         socket.read_exact(&mut answer.body)?;
         if answer.header("connection") == Some("close") {

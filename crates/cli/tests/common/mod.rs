@@ -26,7 +26,8 @@ impl Halfping {
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}.toml"));
         std::fs::write(&file, config).unwrap();
         let mut command = halfping();
-        let command = command.args(["serve", "--memory", "--listen", "127.0.0.1:0", "--config"]).arg(file);
+        let command =
+            command.args(["serve", "--memory", "--listen", "127.0.0.1:0", "--config"]).arg(file);
         let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = lines
@@ -35,7 +36,9 @@ impl Halfping {
             .find_map(|line| line.split_once("listening on http://")?.1.trim().parse().ok())
             .expect("the server says where it listens");
         // Its further log must not fill a pipe that nobody empties.
-        thread::spawn(move || lines.map_while(Result::ok).for_each(|line| println!("server: {line}")));
+        thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| println!("server: {line}"));
+        });
         Halfping { child, address }
     }
 }

@@ -1,4 +1,4 @@
-//! Checkpoints: the rows of all that changed since the one before.
+//! Checkpoints: the rows of all changes since the checkpoint before.
 
 use crate::cursor::Revision;
 use crate::engine::Engine;
@@ -9,19 +9,20 @@ use crate::tree::key::{KeyId, Keys};
 use crate::tree::{Member, Value};
 use crate::write::region::Place;
 
-/// Bytes of JSON up to which an object is kept in one row. A write to any part of it writes the row again; a page of the store holds as much.
+/// Bytes of JSON up to which an object is kept in one row. A write to any part of it writes the row
+/// again; a page of the store holds as much.
 const ROW_BYTES: usize = 4096;
 /// Entries of the table of commit times that are kept: recent ones densely, old ones sparsely.
 const TIMES_STEP_AFTER: usize = 32;
 
 impl Engine {
-    /// The state that the last completed checkpoint has.
+    /// The revision that the last completed checkpoint has.
     pub fn stored(&self) -> Revision {
         self.stored.through
     }
 
-    /// Makes the rows of all that changed since the last completed checkpoint. If the store takes them, that is to be told by
-    /// [`Engine::complete_checkpoint`]; if not, the next one will have them too.
+    /// Makes the rows of all changes since the last completed checkpoint. Once the store has them,
+    /// call [`Engine::complete_checkpoint`]; otherwise the next checkpoint has them too.
     pub fn checkpoint(&mut self) -> Checkpoint {
         self.stored.made = self.stored.made.saturating_add(1);
         let (made, done, since) = (self.stored.made, self.stored.done, self.stored.through);
@@ -45,7 +46,7 @@ impl Engine {
         Checkpoint { through: self.tree.revision, forgotten, rows: walk.rows, times }
     }
 
-    /// The store has the last checkpoint that was made.
+    /// Notes that the store has the last checkpoint that was made.
     pub fn complete_checkpoint(&mut self, checkpoint: &Checkpoint) {
         self.stored.through = checkpoint.through;
         self.stored.done = self.stored.made;
@@ -67,7 +68,9 @@ impl Walk<'_> {
         let mut body = Vec::new();
         put_number(changed.0, &mut body);
         let object = match value {
-            Value::Object(object) if object.has_rows() || key.is_root() || object.json_len() > ROW_BYTES => {
+            Value::Object(object)
+                if object.has_rows() || key.is_root() || object.json_len() > ROW_BYTES =>
+            {
                 object
             }
             value => {
@@ -80,14 +83,15 @@ impl Walk<'_> {
         put_revision(object.born, changed, &mut body);
         put_revision(object.floor, changed, &mut body);
         self.rows.push(Row { key: key.clone(), object: Some(object.born), body });
-        // Of an object whose rows the store may not have, all are written.
-        let is_known =
-            object.has_rows() && (object.has_rows_since <= self.done || mutants::is("split-too-early"));
+        // If the store may not have an object's rows, all of them are written.
+        let is_known = object.has_rows()
+            && (object.has_rows_since <= self.done || mutants::is("split-too-early"));
         if !is_known {
             object.has_rows_since = self.made;
         }
         let since = if is_known { self.since } else { Revision::NONE };
-        let mut slots: Vec<usize> = object.slots_changed_since(since).filter_map(|(_, slot)| slot).collect();
+        let mut slots: Vec<usize> =
+            object.slots_changed_since(since).filter_map(|(_, slot)| slot).collect();
         slots.sort_unstable();
         for slot in slots {
             let member = object.slot_mut(slot);

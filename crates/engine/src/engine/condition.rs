@@ -8,7 +8,7 @@ use crate::write::action::{Condition, States};
 use crate::write::base::Base;
 
 impl Engine {
-    /// Whether one of these cursors names a state in which what last changed at `changed` was as it
+    /// True if one of these cursors names a state in which what last changed at `changed` was as it
     /// is now (PROTOCOL C5). A cursor that is ahead names no state yet, and one of another root
     /// names none of this.
     pub fn is_among(&self, cursors: &[Cursor], changed: Cursor) -> bool {
@@ -17,12 +17,14 @@ impl Engine {
             false => changed.revision,
         };
         let root = self.root_with(changed.epoch);
-        let names_it =
-            |cursor: &Cursor| cursor.revision >= first && root.is_some_and(|root| root.knows(cursor));
+        let names_it = |cursor: &Cursor| {
+            cursor.revision >= first && root.is_some_and(|root| root.knows(cursor))
+        };
         cursors.iter().any(names_it)
     }
 
-    /// Whether a condition holds for a resource, with what commits before it write over the tree.
+    /// True if a condition holds for a resource, with the pending commits before it written over
+    /// the tree.
     pub(crate) fn holds(&self, path: &Path, condition: &Condition, base: Base<'_>) -> bool {
         if condition.is.is_none() && condition.is_not.is_none() {
             return true;
@@ -30,7 +32,7 @@ impl Engine {
         let found = path.segments().iter().fold(base, |base, name| base.child(&self.keys, name));
         let among = |states: &States| match states {
             States::Any => found.exists(),
-            // What is not durable yet has no name that a client could know.
+            // A state that is not durable yet has no cursor that a client could know.
             States::These(cursors) => {
                 found.exists()
                     && (!found.is_written_over() || mutants::is("etag-too-early"))

@@ -1,8 +1,9 @@
 //! Copies of large values, made in steps, none of which takes long.
 //!
-//! A copy goes through the slots of an object once. Then it goes on with what changed meanwhile, which is less each time, until it has
-//! everything as it is within one step. It keeps the text of each member with the revision of that text, so that only what changed is
-//! written again. Of members that are forgotten meanwhile it learns from the [notes](crate::notes), as readers of slices do.
+//! A copy goes through the slots of an object once. Then it goes on with the changes since, which
+//! are fewer each time, until one step brings it up to date. It keeps the text of each member with
+//! the revision of that text, so that only changed members are written again. It learns of members
+//! that are forgotten meanwhile from the [notes](crate::notes), as readers of slices do.
 
 use bytes::Bytes;
 
@@ -17,22 +18,23 @@ use crate::tree::key::{KeyId, Keys};
 use crate::tree::notes::{Bookmark, Note, Step};
 use crate::tree::{Member, Object, Value};
 
-/// Bytes of text that one step writes, about: a fraction of a millisecond.
+/// Approximate bytes of text that one step writes: a fraction of a millisecond.
 const STEP_BYTES: usize = 256 << 10;
-/// A member costs a step as much as so many bytes, besides its text.
+/// Cost of a member in a step besides its text, in bytes.
 const MEMBER_COST: usize = 64;
-/// A slot that is only looked at costs as much as so many bytes.
+/// Cost of a slot that is only looked at, in bytes.
 const LOOK_COST: usize = 4;
-/// Steps after which each next one may write twice as much, when more is written to the value than copied; and how often.
+/// Steps after which the size of a step doubles, if the value is written faster than copied; and
+/// the number of doublings.
 const STEPS_OF_A_SIZE: u32 = 64;
 const DOUBLINGS: u32 = 4;
 
-/// A value that is there at once, or one that has to be copied in steps.
+/// Result of a read: the value, or a copy that has to be made in steps.
 #[derive(Debug)]
 pub enum Read {
-    /// It was small enough.
+    /// The value, which was small enough.
     Now(Reading),
-    /// [`Engine::copy_on`] copies it.
+    /// A copy that [`Engine::copy_on`] makes.
     InSteps(Copying),
 }
 
@@ -46,7 +48,7 @@ pub struct Copying {
     root: Option<Copy>,
     /// Bytes of text that it holds.
     bytes: usize,
-    /// Steps since all of it had been copied once.
+    /// Steps since the whole value was copied once.
     late_steps: u32,
 }
 
@@ -56,7 +58,7 @@ pub struct Copied(Whole);
 
 #[derive(Debug)]
 enum Whole {
-    /// It is large no more.
+    /// The value, which is no longer large.
     Reading(Reading),
     Object {
         root: Copy,
@@ -72,17 +74,17 @@ enum Whole {
 struct Copy {
     born: Revision,
     layout: u32,
-    /// Slots from here on have not been copied once.
+    /// The first slot that has not been copied once.
     next: usize,
-    /// What changed up to here, in slots that have been copied, is in the copy.
+    /// The revision up to which the copy has all changes of the slots that have been copied.
     good: Revision,
-    /// By slot.
+    /// The copied members, by slot.
     parts: Vec<Part>,
 }
 
 #[derive(Debug, Default)]
 struct Part {
-    /// When the member last changed, as it was copied.
+    /// The revision of the member's last change before it was copied.
     changed: Revision,
     body: Body,
 }
@@ -98,14 +100,20 @@ enum Body {
 }
 
 impl Engine {
-    /// What is at a path, `depth` levels of objects deep, if that is small; else the beginning of a copy of it.
+    /// Reads the value at a path, `depth` levels of objects deep, if it is small; else begins a
+    /// copy of it.
     pub fn read_in_steps(&mut self, path: &Path, depth: u32) -> Result<Read, Refusal> {
         self.read_in_steps_of(path, depth, STEP_BYTES)
     }
 
-    /// The same in smaller steps, for tests.
+    /// Reads a value in smaller steps, for tests.
     #[doc(hidden)]
-    pub fn read_in_steps_of(&mut self, path: &Path, depth: u32, step_bytes: usize) -> Result<Read, Refusal> {
+    pub fn read_in_steps_of(
+        &mut self,
+        path: &Path,
+        depth: u32,
+        step_bytes: usize,
+    ) -> Result<Read, Refusal> {
         let found = self.find(path);
         let is_small = match found.value {
             Some(Value::Object(object)) if depth == u32::MAX => {
@@ -118,7 +126,8 @@ impl Engine {
             // With a cut its length is not known before it is written.
             Some(value @ Value::Object(_)) => {
                 let (mut out, max) = (Vec::new(), self.limits.value_bytes);
-                let fits = value.write_up_to(step_bytes.min(max), &self.keys, depth, &mut out).is_some();
+                let fits =
+                    value.write_up_to(step_bytes.min(max), &self.keys, depth, &mut out).is_some();
                 if !fits && max <= step_bytes {
                     return Err(Refusal::value_too_large(&self.limits));
                 }
@@ -145,13 +154,13 @@ impl Engine {
         }))
     }
 
-    /// Does a step of a copy. `None`: it is not whole yet.
+    /// Does one step of a copy. `None` while it is not complete.
     pub fn copy_on(&mut self, copying: &mut Copying) -> Result<Option<Copied>, Refusal> {
         let found = self.find(&copying.path);
         let Found { changed, root: Root { epoch, revision: now, .. }, .. } = found;
         let (epoch, now, time) = (*epoch, *now, found.time());
         let Some(Value::Object(object)) = found.value else {
-            // Something else took its place, or nothing.
+            // Another value is in its place now, or none.
             let value = found.value.map(|value| self.write(value, copying.depth)).transpose()?;
             return Ok(Some(Copied(Whole::Reading(found.reading(value.map(Bytes::from))))));
         };
@@ -161,7 +170,8 @@ impl Engine {
             copying.read = self.notes.end();
         }
         let root = copying.root.get_or_insert_with(|| Copy::of(object, now));
-        let names: Vec<_> = copying.path.segments().iter().filter_map(|name| self.keys.find(name)).collect();
+        let names: Vec<_> =
+            copying.path.segments().iter().filter_map(|name| self.keys.find(name)).collect();
         let mut looks = LOOKS_MAX;
         while let Some(note) = self.notes.at(copying.read) {
             if looks == 0 {
@@ -192,7 +202,8 @@ impl Engine {
         Ok(root.map(|root| Copied(Whole::Object { root, revision: changed, epoch, time, bytes })))
     }
 
-    /// Ends a copy, whole or not. What it returns is to be dropped without the engine: that may take long.
+    /// Ends a copy, complete or not. Drop the result without holding the engine: that may take
+    /// long.
     #[must_use = "it is dropped once nobody waits for the engine"]
     pub fn end_copy(&mut self, copying: Copying) -> Copying {
         self.walks -= 1;
@@ -202,7 +213,7 @@ impl Engine {
 }
 
 impl Copied {
-    /// Bytes of the value, about.
+    /// Approximate bytes of the value.
     pub fn bytes(&self) -> usize {
         match &self.0 {
             Whole::Reading(reading) => reading.value.as_ref().map_or(0, Bytes::len),
@@ -210,7 +221,8 @@ impl Copied {
         }
     }
 
-    /// The value, as if it had been read at once. It takes the longer the larger it is, and needs no engine.
+    /// The value, as if it had been read at once. The time that this takes grows with its size; it
+    /// needs no engine.
     pub fn into_reading(self) -> Reading {
         match self.0 {
             Whole::Reading(reading) => reading,
@@ -229,7 +241,7 @@ impl Copy {
         Copy { born: object.born, layout: object.layout, next: 0, good: now, parts }
     }
 
-    /// Forgets what the object has forgotten. Returns how many bytes went.
+    /// Forgets what the object has forgotten. Returns the bytes that were freed.
     fn heed(&mut self, object: &Object, path: &[KeyId], note: &Note) -> usize {
         // Slots that have been renumbered are copied anew.
         if (self.born, self.layout) != (object.born, object.layout) {
@@ -306,7 +318,7 @@ struct CopyStep<'e> {
 }
 
 impl CopyStep<'_> {
-    /// Copies what is missing. True when nothing is.
+    /// Copies what is missing. True if nothing is left.
     fn copy(&mut self, object: &Object, copy: &mut Copy, depth: u32) -> bool {
         if (copy.born, copy.layout) != (object.born, object.layout) {
             self.bytes -= copy.bytes();
@@ -325,9 +337,10 @@ impl CopyStep<'_> {
             }
             copy.next += 1;
         }
-        // Those that have changed since they were.
+        // Slots that have changed since they were copied.
         for (changed, slot) in object.slots_changed_since(copy.good) {
-            // Of a large object they come in order of change: what comes before this one is done, and not looked at again.
+            // A large object gives them in order of change, so those before this one are done, and
+            // are not looked at again.
             if object.is_indexed() {
                 copy.good = copy.good.max(changed.previous());
             }
@@ -363,7 +376,10 @@ impl CopyStep<'_> {
                     part.body = Body::Object(Box::new((name, Copy::of(child, self.now))));
                 }
                 let Body::Object(object) = &mut part.body else { return false };
-                if !is_known || object.1.good < member.changed || object.1.next < child.slots().len() {
+                if !is_known
+                    || object.1.good < member.changed
+                    || object.1.next < child.slots().len()
+                {
                     if !self.copy(child, &mut object.1, depth - 1) {
                         return false;
                     }
@@ -397,7 +413,7 @@ impl CopyStep<'_> {
     }
 }
 
-/// Whether a part is the copy of just this object.
+/// True if a part is the copy of this very object.
 fn is_object(part: &Part, child: &Object) -> bool {
     matches!(&part.body, Body::Object(copy) if copy.1.born == child.born)
 }

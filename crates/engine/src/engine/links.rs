@@ -1,4 +1,4 @@
-//! Sessions and their links: opened, ended, and how far their readers are.
+//! Sessions and their links: opening, ending, and progress of their readers.
 
 use crate::cursor::Revision;
 use crate::engine::Engine;
@@ -21,7 +21,7 @@ impl Engine {
         id
     }
 
-    /// Ends some links of a session that is to be closed. Says whether that were all.
+    /// Ends up to `max` links of a session that is to be closed. True if those were all.
     pub fn end_links(&mut self, id: SessionId, max: usize) -> bool {
         let Some(Some(session)) = self.sessions.get(id.0 as usize) else { return true };
         let ids: Vec<LinkId> = session.links.values().take(max).copied().collect();
@@ -30,7 +30,8 @@ impl Engine {
         are_all
     }
 
-    /// Closes a session and ends all its links. If it has very many, they are better [ended](Engine::end_links) in portions before.
+    /// Closes a session and ends all its links. A session with very many links should
+    /// [end](Engine::end_links) them in portions before.
     pub fn close(&mut self, id: SessionId) {
         if self.sessions[id.0 as usize].is_none() {
             return;
@@ -70,7 +71,8 @@ impl Engine {
             cursor: from.unwrap_or(Revision::NONE),
             touches: self.interest.touches(point),
             round: 0,
-            rate: (interval_ms > 0).then(|| Box::new(Rate { interval_ms, due: Tick(0), known: None })),
+            rate: (interval_ms > 0)
+                .then(|| Box::new(Rate { interval_ms, due: Tick(0), known: None })),
             walk: None,
         };
         let id = self.links.add(link);
@@ -83,7 +85,8 @@ impl Engine {
         true
     }
 
-    /// What the reader of a new link has, if that is known. A root beside the tree is sent whole.
+    /// The revision that the reader of a new link has, if known. A root beside the tree is sent
+    /// whole.
     fn from(&self, watch: &Watch) -> Option<Revision> {
         if watch.from_now {
             return Some(self.find(&watch.path).changed);
@@ -93,7 +96,8 @@ impl Engine {
         watch.since.filter(|cursor| is_of_tree && self.tree.knows(cursor)).map(|c| c.revision)
     }
 
-    /// Whether there is room for one more link; else the limit that is in its way, and how much that is.
+    /// Checks that there is room for one more link; the error is the limit in its way, and its
+    /// value.
     pub fn has_room_for(&self, path: &Path) -> Result<(), (&'static str, usize)> {
         let Limits { links, places_bytes, .. } = self.limits;
         if self.links.len() >= links {
@@ -105,18 +109,19 @@ impl Engine {
         }
     }
 
-    /// Bytes that a link is charged for where it stands: for all the way there, whoever else needs it.
+    /// Bytes that a link is charged for its place: for the whole way there, even if others share
+    /// it.
     pub fn link_bytes(path: &Path) -> usize {
         interest::way_bytes(path)
     }
 
-    /// The same of a link that there is; 0 if there is none of that number.
+    /// Bytes that an open link is charged for its place; 0 if no link has this number.
     pub fn bytes_of_link(&self, session: SessionId, tag: u32) -> usize {
         let Some(id) = self.session(session).links.get(&tag) else { return 0 };
         self.interest.way_bytes_to(&self.keys, self.links[*id].point)
     }
 
-    /// Ends a link. False when the session has none of that number.
+    /// Ends a link. False if the session has no link of this number.
     pub fn unwatch(&mut self, session: SessionId, tag: u32) -> bool {
         let id = self.session(session).links.get(&tag).copied();
         id.map(|id| self.end(id)).is_some()
@@ -142,7 +147,8 @@ impl Engine {
         }
     }
 
-    /// Takes an idle link out of its list: of those that stay idle, or of those that are being put in line.
+    /// Takes an idle link out of its list: that of links that stay idle, or that of links being put
+    /// in line.
     fn leave_idle(&mut self, point: PointId, id: LinkId) {
         let (_, next) = self.links.unlink(id);
         if *self.interest.idle(point) == id {
@@ -159,7 +165,8 @@ impl Engine {
         known.unwrap_or(self.tree.revision)
     }
 
-    /// When the session will have something to say without another commit: a link that waits for its rate.
+    /// Time at which the session has something to send without another commit: a link that waits
+    /// for its rate is due.
     pub fn due(&self, session: SessionId) -> Option<Tick> {
         self.session(session).due()
     }

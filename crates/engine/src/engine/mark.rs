@@ -1,8 +1,10 @@
-//! Handing idle links to their sessions after a commit: at once for most commits, in steps where very many links stand.
+//! Handing idle links to their sessions after a commit: at once for most commits, in steps where
+//! very many links stand.
 //!
-//! A commit touches places. Of each, the list of idle links is taken off in one move, and put in line link by link; beneath an object that was
-//! replaced, all places are touched, one after the other. What a commit does not get done is left as tasks. Until they are done, a link may look
-//! idle that has something to tell, so no session that could have one is called synced.
+//! A commit touches places. Of each, the list of idle links is taken off in one move, and put in
+//! line link by link; beneath an object that was replaced, all places are touched, one after the
+//! other. The rest of a commit's marking is left as tasks. Until they are done, a link that has
+//! something to tell may look idle, so no session that could have such a link is called synced.
 
 use std::collections::VecDeque;
 
@@ -23,18 +25,18 @@ const LINKS_LOOKED_AT: usize = 256;
 const MARKS_IN_TURN: usize = 1024;
 /// Looks at members after which a session's turn is over: a millisecond or so.
 const LOOKS_IN_TURN: usize = 2 * LOOKS_MAX;
-/// To serve a link, or to put one in line whose time has come, counts as so many looks.
+/// Looks that serving a link, or putting a due link in line, counts as.
 pub(crate) const LINK_LOOKS: usize = 32;
 /// Links of a session that are put in line together when their time has come.
 pub(crate) const PROMOTED_AT_ONCE: usize = 256;
 /// Slots of garbage that are taken apart in one step that has nothing else to do.
 const SLOTS_AT_A_TIME: usize = 4096;
 
-/// How much is done in one step, and by a commit itself.
+/// Amounts of work in one step, and in a commit itself.
 pub(crate) struct Pace {
     pub(crate) marks: usize,
     pub(crate) slots: usize,
-    /// In one turn of a session.
+    /// Looks in one turn of a session.
     pub(crate) looks: usize,
 }
 
@@ -44,22 +46,24 @@ impl Default for Pace {
     }
 }
 
-/// What is left to be marked.
+/// Marking that is left to be done.
 #[derive(Default)]
 pub(crate) struct Marking {
     tasks: VecDeque<Task>,
-    /// Of these, such as touch places.
+    /// The number of these that touch places.
     walks: usize,
     /// Sessions that would have been called synced.
     asked: Vec<SessionId>,
 }
 
-/// A place where marking goes on. If the place is given away meanwhile, there is nothing left to do there, and no harm in looking.
+/// A place where marking goes on. If the place is given away meanwhile, nothing is left to do
+/// there, and a look does no harm.
 struct Task {
     point: PointId,
-    /// All places beneath it are to be touched; else the links that were idle here are to be put in line.
+    /// True if all places beneath it are to be touched; else the links that were idle here are to
+    /// be put in line.
     beneath: bool,
-    /// The commit that began it. Later ones may have joined.
+    /// The commit that began the task. Later commits may have joined it.
     news: News,
 }
 
@@ -68,14 +72,15 @@ impl Marking {
         self.tasks.is_empty()
     }
 
-    /// Whether a place may have changed without having been touched.
+    /// True if a place may have changed without having been touched.
     pub(crate) fn is_touching(&self) -> bool {
         self.walks > 0
     }
 }
 
 impl Engine {
-    /// Hands the idle links of all touched places to their sessions, or as many as one step does. A link that is pending already costs nothing.
+    /// Hands the idle links of all touched places to their sessions, as many as one step does. A
+    /// link that is pending already costs nothing.
     pub(crate) fn mark(&mut self, news: News) {
         let mut touched = std::mem::take(&mut self.touched);
         touched.drain(..).for_each(|point| self.touch(point, news));
@@ -96,7 +101,7 @@ impl Engine {
         }
     }
 
-    /// Goes on with the tasks, for one step.
+    /// Continues the tasks for one step.
     fn mark_on(&mut self) {
         let mut left = self.pace.marks;
         while left > 0
@@ -125,7 +130,7 @@ impl Engine {
         }
     }
 
-    /// Touches places beneath one. Says whether that was the last.
+    /// Touches places beneath a place. True if that was the last.
     fn walk_on(&mut self, root: PointId, news: News, left: &mut usize) -> bool {
         self.interest.begin_walk(root);
         while let Some(point) = self.interest.next_of_walk() {
@@ -139,7 +144,7 @@ impl Engine {
         true
     }
 
-    /// Puts links in line that were idle at a place. Says whether that was the last.
+    /// Puts links in line that were idle at a place. True if that was the last.
     fn line_up_on(&mut self, point: PointId, news: News, left: &mut usize) -> bool {
         while *left > 0 {
             let Some(id) = self.interest.due(point) else { return true };
@@ -167,8 +172,9 @@ impl Engine {
         }
     }
 
-    /// Whether every link of the session shows the newest state, as far as it is due. While links are still being marked, nobody can tell: the
-    /// session is woken when that is done.
+    /// True if every link of the session shows the newest state, as far as it is due. While links
+    /// are still being marked, this is not known: then it is false, and the session is woken when
+    /// marking is done.
     pub fn is_synced(&mut self, id: SessionId) -> bool {
         let session = self.sessions[id.0 as usize].as_mut().expect("the session is open");
         if !session.is_quiet() {
@@ -184,8 +190,9 @@ impl Engine {
         false
     }
 
-    /// Whether none of the session's links stands where links are still to be marked: it has nothing to wait for. Of sessions with many
-    /// links, and beneath replaced objects, that is not found out.
+    /// True if no link of the session stands where links are still to be marked, so that it has
+    /// nothing to wait for. False for sessions with many links, and beneath replaced objects, where
+    /// this is not looked up.
     fn is_elsewhere(&self, id: SessionId) -> bool {
         let Some(Some(session)) = self.sessions.get(id.0 as usize) else { return false };
         let mut links = session.links.values().map(|link| self.links[*link].point);
@@ -194,13 +201,15 @@ impl Engine {
             && links.all(|point| !self.interest.is_marking(point))
     }
 
-    /// Whether commits have left something to be done: links to be marked, or removed objects to be taken apart. [`Engine::work`] does it.
+    /// True if commits have left work: links to be marked, or removed objects to be taken apart.
+    /// [`Engine::work`] does it.
     pub fn has_work(&self) -> bool {
         !self.marking.is_empty() || self.has_garbage()
     }
 
-    /// Does a part of what is left to be done that takes less than a millisecond. Sessions may have something to say because of it, as after a
-    /// commit. What it returns is memory to be given back: dropping it takes time for which nobody has to wait.
+    /// Does a part of the work that commits have left, in less than a millisecond. Sessions may
+    /// have something to send because of it, as after a commit. The result is memory to be freed:
+    /// drop it where nobody waits, since that takes time.
     pub fn work(&mut self) -> Husks {
         debug_assert!(self.woken.is_empty(), "the woken sessions of the last call were not taken");
         match self.marking.is_empty() {
@@ -211,8 +220,8 @@ impl Engine {
         self.tree.garbage.take_husks()
     }
 
-    /// Marks so many links and takes apart so many slots at a time, and ends the turn of a session after so many looks, where the defaults
-    /// are more than a test could use up.
+    /// Sets the links marked and the slots taken apart at a time, and the looks after which a
+    /// session's turn ends, where the defaults are more than a test could use up.
     #[doc(hidden)]
     pub fn set_pace(&mut self, marks: usize, slots: usize, looks: usize) {
         self.pace = Pace { marks, slots, looks };
@@ -223,7 +232,7 @@ impl Engine {
         self.roots().any(has_garbage)
     }
 
-    /// Takes apart so many slots of removed objects.
+    /// Takes apart up to `slots` slots of removed objects.
     pub(crate) fn take_apart(&mut self, slots: usize) {
         if !self.tree.garbage.is_empty() {
             return self.tree.take_apart(&mut self.keys, slots);
@@ -237,7 +246,7 @@ impl Engine {
         }
     }
 
-    /// As a commit does before it is over.
+    /// Takes apart some slots of removed objects, as each commit does at its end.
     pub(crate) fn take_apart_some(&mut self) {
         self.take_apart(SLOTS_AT_ONCE.min(self.pace.slots));
     }

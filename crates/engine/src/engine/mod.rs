@@ -1,4 +1,4 @@
-//! The machine: commits in, frames out.
+//! The engine: commits in, frames out.
 
 mod checkpoint;
 mod condition;
@@ -38,39 +38,39 @@ use crate::write::overlay::Overlay;
 use crate::write::pending::Pending;
 use crate::write::region::Regions;
 
-/// What is at a path.
+/// Result of reading a path.
 #[derive(Clone, Debug)]
 pub struct Reading {
     /// The value as compact JSON; `None` when nothing is there.
     pub value: Option<Bytes>,
-    /// When it, or anything beneath it, last changed (or went away).
+    /// The revision at which it, or anything beneath it, last changed (or was removed).
     pub revision: Revision,
     /// The history that the revision belongs to.
     pub epoch: Epoch,
-    /// When that was, by the clock.
+    /// The time of that revision, by the clock.
     pub time: Timestamp,
 }
 
-/// What is known of a path without reading what is there.
+/// Metadata of a path, known without reading the value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Metadata {
     /// Bytes of the whole value as compact JSON; `None` when nothing is there.
     pub len: Option<usize>,
-    /// When it, or anything beneath it, last changed (or went away).
+    /// The revision at which it, or anything beneath it, last changed (or was removed).
     pub revision: Revision,
     /// The history that the revision belongs to.
     pub epoch: Epoch,
 }
 
 impl Reading {
-    /// The name of the state that was read, for clients.
+    /// The cursor of the state that was read, for clients.
     pub fn cursor(&self) -> Cursor {
         Cursor { epoch: self.epoch, revision: self.revision }
     }
 }
 
 impl Metadata {
-    /// The name of that state, for clients.
+    /// The cursor of that state, for clients.
     pub fn cursor(&self) -> Cursor {
         Cursor { epoch: self.epoch, revision: self.revision }
     }
@@ -99,11 +99,11 @@ pub struct Stats {
     pub links: usize,
     /// Places where links stand, or that lead to them.
     pub places: usize,
-    /// Bytes that these take.
+    /// Bytes that these places take.
     pub places_bytes: usize,
     /// Frames that were taken.
     pub frames: u64,
-    /// Of these, such as another reader had made already.
+    /// Frames among these that had been made for another reader already.
     pub frames_shared: u64,
     /// Updates that were never sent because something newer was there.
     pub conflated: u64,
@@ -112,15 +112,18 @@ pub struct Stats {
 /// The tree, its revisions and its readers.
 ///
 /// # The law of use
-/// Every call that can give a session something to say ([`Engine::commit`], [`Engine::watch`]) is followed by
-/// [`Engine::take_woken`], and each session in it is pulled with [`Engine::next`] when its connection can take bytes, until it
-/// returns `None`; that is followed by [`Engine::take_woken`] as well. Several calls under one exclusive borrow see one state.
+/// Every call that can give a session something to send ([`Engine::commit`], [`Engine::watch`]) is
+/// followed by [`Engine::take_woken`], and each session in it is pulled with [`Engine::next`] when
+/// its connection can take bytes, until it returns `None`; that is followed by
+/// [`Engine::take_woken`] as well. Several calls under one exclusive borrow see one state.
 ///
-/// No call takes long. What would is left, and done by [`Engine::work`], to be called (and followed by [`Engine::take_woken`]) as long as
-/// [`Engine::has_work`] says so, with room for other calls in between.
+/// No call takes long. Longer work is left to [`Engine::work`], which is called (and followed by
+/// [`Engine::take_woken`]) while [`Engine::has_work`] is true, with room for other calls in
+/// between.
 ///
-/// Commits that have to be durable are [submitted](Engine::submit) instead. Whoever writes the journal [takes](Engine::take_batch) what has been
-/// submitted, writes it, and has it [applied](Engine::settle), or [forgotten](Engine::abandon) if that failed.
+/// Commits that have to be durable are [submitted](Engine::submit) instead. The journal's writer
+/// [takes](Engine::take_batch) the submitted commits, writes them, and has them
+/// [applied](Engine::settle), or [forgotten](Engine::abandon) if that failed.
 pub struct Engine {
     pub(crate) limits: Limits,
     pub(crate) keys: Keys,
@@ -141,21 +144,21 @@ pub struct Engine {
     pub(crate) regions: Regions,
     pub(crate) stored: Stored,
     pub(crate) stats: Stats,
-    /// Links that are in the middle of a walk, and what they have to know of each other's objects.
+    /// Number of links that are in the middle of a walk, and the notes for them.
     pub(crate) walks: usize,
     pub(crate) notes: Notes,
-    /// See [`EPHEMERAL_ROOM`].
+    /// Revisions left free before each durable one: see [`EPHEMERAL_ROOM`].
     pub(crate) room: u64,
-    /// Looks of the turn that is on its way (see [`Engine::next`]).
+    /// Looks of the current turn (see [`Engine::next`]).
     pub(crate) looked: Cell<usize>,
-    /// Scratch: what the last commit touched, the names on the way to a place.
+    /// Scratch: places that the last commit touched, and the names on the way to a place.
     pub(crate) touched: Vec<PointId>,
     /// Scratch: places beneath which the last commit changed everything.
     pub(crate) beneath: Vec<PointId>,
     pub(crate) names: Vec<KeyId>,
 }
 
-/// What a path leads to.
+/// The value that a path leads to.
 pub(crate) struct Found<'t> {
     pub(crate) value: Option<&'t Value>,
     pub(crate) changed: Revision,
@@ -168,7 +171,7 @@ impl Found<'_> {
         self.root.times.of(self.changed)
     }
 
-    /// A reading of it, with this for its value.
+    /// A reading of it, with this value.
     fn reading(&self, value: Option<Bytes>) -> Reading {
         let (revision, epoch) = (self.changed, self.root.epoch);
         Reading { value, revision, epoch, time: self.time() }
@@ -220,7 +223,7 @@ impl Engine {
         self.tree.revision
     }
 
-    /// The name of a state of the tree, to be handed to clients.
+    /// The cursor of a state of the tree, for clients.
     pub fn cursor(&self, revision: Revision) -> Cursor {
         Cursor { epoch: self.tree.epoch, revision }
     }
@@ -234,18 +237,20 @@ impl Engine {
         Ok(self.carry_out(writes, worked_out, now))
     }
 
-    /// Takes note of what the clock reads. Nobody is told a time any more that it was set back from.
+    /// Notes the clock's reading. If the clock was set back, nobody is told a later time any more.
     pub(crate) fn read_clock(&mut self, now: Timestamp) {
         let mut is_back = false;
         self.roots_mut().for_each(|root| is_back |= root.times.read(now));
         if is_back {
-            let frames =
-                std::mem::replace(&mut self.sharing, Sharing::new(self.limits.shared_encoding_bytes));
+            let frames = std::mem::replace(
+                &mut self.sharing,
+                Sharing::new(self.limits.shared_encoding_bytes),
+            );
             self.tree.garbage.add_husk(frames);
         }
     }
 
-    /// Makes writes true that were worked out over the tree as it is.
+    /// Applies writes that were worked out over the tree as it is.
     pub(crate) fn carry_out(
         &mut self,
         writes: &[Write],
@@ -260,9 +265,13 @@ impl Engine {
         Written { created, revision: self.find(path).changed }
     }
 
-    /// What writes come to, if nothing speaks against them, and of each whether it creates something. `over`: what is written over the tree
-    /// before.
-    pub(crate) fn work_out(&self, writes: &[Write], over: &Change) -> Result<(Change, Vec<bool>), Refusal> {
+    /// Works out writes, or refuses them: the change that they make, and for each whether it
+    /// creates something. `over`: the pending changes over the tree, which come before.
+    pub(crate) fn work_out(
+        &self,
+        writes: &[Write],
+        over: &Change,
+    ) -> Result<(Change, Vec<bool>), Refusal> {
         check(writes, &self.limits)?;
         let base = Base::new(&self.tree.value, over);
         let mut overlay = Overlay::new(base, &self.keys, &self.limits);
@@ -283,7 +292,8 @@ impl Engine {
         Ok((overlay.change, created))
     }
 
-    /// Makes a change true and marks who has to be told. A change that makes no difference takes no revision.
+    /// Applies a change and marks the links that have to be told. A change that makes no difference
+    /// takes no revision.
     pub(crate) fn apply(&mut self, change: Change, at: Revision, now: Timestamp) {
         let mut applying = Applying {
             at,
@@ -306,7 +316,7 @@ impl Engine {
         self.take_apart_some();
     }
 
-    /// The sessions that have something to say since the last time this was asked.
+    /// Takes the sessions that have got something to send since the last call.
     pub fn take_woken(&mut self) -> Vec<SessionId> {
         let woken = std::mem::take(&mut self.woken);
         for id in &woken {
@@ -317,31 +327,31 @@ impl Engine {
         woken
     }
 
-    /// Length and revision of what is at a path. It costs the same whatever is there.
+    /// Length and revision of the value at a path. It costs the same whatever is there.
     pub fn metadata(&self, path: &Path) -> Metadata {
         let Found { value, changed, root } = self.find(path);
         Metadata { len: value.map(Value::json_len), revision: changed, epoch: root.epoch }
     }
 
-    /// What is at a path, `depth` levels of objects deep.
+    /// Reads the value at a path, `depth` levels of objects deep.
     pub fn read(&self, path: &Path, depth: u32) -> Result<Reading, Refusal> {
         let found = self.find(path);
         let value = found.value.map(|value| self.write(value, depth)).transpose()?;
         Ok(found.reading(value.map(Bytes::from)))
     }
 
-    /// Bytes of the whole value that is at a path.
+    /// Bytes of the whole value at a path.
     pub fn value_bytes(&self, path: &Path) -> usize {
         self.find(path).value.map_or(0, Value::json_len)
     }
 
-    /// A value in one piece, if that is not too large.
+    /// Writes a value in one piece, if that is not too large.
     pub(crate) fn write(&self, value: &Value, depth: u32) -> Result<Vec<u8>, Refusal> {
         let max = self.limits.value_bytes;
         self.write_up_to(max, value, depth).ok_or_else(|| Refusal::value_too_large(&self.limits))
     }
 
-    /// A value in one piece; `None` when it has more bytes than that.
+    /// Writes a value in one piece; `None` if it has more than `max` bytes.
     pub(crate) fn write_up_to(&self, max: usize, value: &Value, depth: u32) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         let fits = match value.json_len() {
@@ -376,7 +386,7 @@ impl Engine {
                 return Found { value: None, changed, root };
             };
             let Some(slot) = key.and_then(|key| object.find(key)) else {
-                // Never there, or so long ago that it is forgotten.
+                // It was never there, or so long ago that it is forgotten.
                 return Found { value: None, changed: object.born.max(object.floor), root };
             };
             let member = object.slot(slot);
@@ -389,7 +399,7 @@ impl Engine {
         Found { value: Some(value), changed, root }
     }
 
-    /// When the commit was made that led to a state.
+    /// The time of the commit that led to a state.
     pub fn time_of(&self, state: Cursor) -> Timestamp {
         self.root_with(state.epoch).map_or(Timestamp(0), |root| root.times.of(state.revision))
     }

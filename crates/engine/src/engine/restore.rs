@@ -1,4 +1,4 @@
-//! A tree from its rows, and from the commits that came after them.
+//! Restoring a tree from its rows, and from the commits after them.
 
 use crate::cursor::{Epoch, Revision};
 use crate::engine::Engine;
@@ -16,22 +16,22 @@ use crate::write::region::{Pattern, Regions};
 /// Nesting that no writer reaches: paths and values are bounded by far less.
 const DEPTH_MAX: usize = 1024;
 
-/// An engine that is being put together: first all [rows](Restoring::row) in order of their keys, then all [batches](Restoring::batch) in
-/// order, then it is [finished](Restoring::finish).
+/// An engine that is being restored: first all [rows](Restoring::row) in order of their keys, then
+/// all [batches](Restoring::batch) in order, then it is [finished](Restoring::finish).
 pub struct Restoring {
     engine: Engine,
     /// Objects with rows of their own, from the root to where the last row was.
     open: Vec<Open>,
-    /// Their key.
+    /// The key of the last of them.
     key: Vec<u8>,
-    /// What the clock reads.
+    /// The clock's reading.
     now: Timestamp,
 }
 
 /// An object whose rows are being read.
 struct Open {
     name: String,
-    /// How long its key is.
+    /// Length of its key.
     key_len: usize,
     place: u64,
     changed: Revision,
@@ -41,12 +41,17 @@ struct Open {
 }
 
 impl Restoring {
-    /// Nothing so far.
+    /// An engine without rows so far.
     pub fn new(limits: Limits, epoch: Epoch, now: Timestamp) -> Restoring {
-        Restoring { engine: Engine::new(limits, epoch, now), open: Vec::new(), key: Vec::new(), now }
+        Restoring {
+            engine: Engine::new(limits, epoch, now),
+            open: Vec::new(),
+            key: Vec::new(),
+            now,
+        }
     }
 
-    /// The next row. `place`: members of one object are in the order of theirs.
+    /// Adds the next row. `place`: members of one object are in the order of their places.
     pub fn row(&mut self, key: &[u8], place: u64, body: &[u8]) -> Result<(), Corrupt> {
         while self.open.last().is_some_and(|open| !is_beneath(key, &self.key[..open.key_len])) {
             self.close()?;
@@ -88,7 +93,13 @@ impl Restoring {
         self.add(&name, place, changed, value)
     }
 
-    fn add(&mut self, name: &str, place: u64, changed: Revision, value: Value) -> Result<(), Corrupt> {
+    fn add(
+        &mut self,
+        name: &str,
+        place: u64,
+        changed: Revision,
+        value: Value,
+    ) -> Result<(), Corrupt> {
         let Some(open) = self.open.last_mut() else { return corrupt("a row has no row above it") };
         if changed > open.changed {
             return corrupt("a row is newer than the one above it");
@@ -99,9 +110,10 @@ impl Restoring {
         Ok(())
     }
 
-    /// The innermost object has all its rows.
+    /// Completes the innermost object, which has all its rows.
     fn close(&mut self) -> Result<(), Corrupt> {
-        let Some(Open { name, place, changed, born, floor, mut members, .. }) = self.open.pop() else {
+        let Some(Open { name, place, changed, born, floor, mut members, .. }) = self.open.pop()
+        else {
             return Ok(());
         };
         members.sort_by_key(|(place, _)| *place);
@@ -116,7 +128,8 @@ impl Restoring {
         Ok(())
     }
 
-    /// The rows are all there; this is the state that they have, and when revisions up to it were committed.
+    /// Ends the rows. `through` is the state that they have, and `times` has the commit times up to
+    /// it.
     pub fn rows_end(&mut self, through: Revision, times: &[u8]) -> Result<(), Corrupt> {
         while !self.open.is_empty() {
             self.close()?;
@@ -137,7 +150,8 @@ impl Restoring {
         }
     }
 
-    /// The next batch of commits. `again`: with new revisions, from this one on, instead of those that they have.
+    /// Applies the next batch of commits. `again`: they get new revisions, from this one on,
+    /// instead of their own.
     pub fn batch(&mut self, body: &[u8], again: Option<Revision>) -> Result<usize, Corrupt> {
         let mut input = Input::new(body);
         let mut commits = 0;
@@ -149,10 +163,11 @@ impl Restoring {
             if revision <= self.engine.tree.revision && again.is_none() {
                 return corrupt("a commit is older than the state that it changes");
             }
-            let revision = again.map_or(revision, |first| first.max(self.engine.tree.revision.next()));
+            let revision =
+                again.map_or(revision, |first| first.max(self.engine.tree.revision.next()));
             self.engine.tree.times.read(at);
             self.engine.apply(change, revision, at);
-            // Also when it made no difference: its number is taken.
+            // A commit that made no difference takes its number too.
             self.engine.tree.revision = revision;
             commits += 1;
         }
@@ -164,8 +179,8 @@ impl Restoring {
         self.engine.tree.revision
     }
 
-    /// What was ephemeral is gone, as of this revision: whoever has seen any of it will be told. `regions`: which parts that were, and which
-    /// parts are to be so now. Returns how many values were there.
+    /// Removes all that was ephemeral, as of this revision: readers that have seen any of it will
+    /// be told. `ephemeral`: the patterns of those parts. Returns the number of values removed.
     pub fn lose(&mut self, ephemeral: &[Pattern], at: Revision) -> usize {
         let engine = &mut self.engine;
         let mut taken = 0;
@@ -197,7 +212,8 @@ impl Restoring {
 }
 
 fn is_beneath(key: &[u8], above: &[u8]) -> bool {
-    key.strip_prefix(above).is_some_and(|rest| !rest.is_empty() && (above.is_empty() || rest[0] != 0xff))
+    key.strip_prefix(above)
+        .is_some_and(|rest| !rest.is_empty() && (above.is_empty() || rest[0] != 0xff))
 }
 
 fn read_value(
@@ -237,13 +253,13 @@ fn read_value(
 struct Losing<'a> {
     keys: &'a mut Keys,
     tombstones: &'a mut usize,
-    /// Values that were there.
+    /// Number of values removed so far.
     taken: &'a mut usize,
     at: Revision,
 }
 
 impl Losing<'_> {
-    /// Takes away what fits the rest of a pattern beneath an object, and has it remembered that it is gone.
+    /// Removes all that fits the rest of a pattern beneath an object, and remembers its removal.
     fn beneath(&mut self, object: &mut Object, pattern: &[Option<Box<str>>]) {
         let Some((first, rest)) = pattern.split_first() else { return };
         let before = object.tombstones();
@@ -256,8 +272,9 @@ impl Losing<'_> {
                 }
             },
             None => {
-                // Any member may have been here: whoever was here before gets the whole. One that is remembered as removed may have come back,
-                // only to hold what was ephemeral.
+                // Any member may have been here, so readers from before get the whole object. A
+                // member that is remembered as removed may have come back, only to hold ephemeral
+                // values.
                 object.floor = self.at;
                 for slot in 0..object.slots().len() {
                     if object.slot(slot).key != KeyId::NONE {
@@ -274,7 +291,8 @@ impl Losing<'_> {
         object.edit(self.keys, slot, at, |keys, value| {
             match value {
                 Value::Object(inner) if !rest.is_empty() => {
-                    Losing { keys, tombstones: self.tombstones, taken: self.taken, at }.beneath(inner, rest);
+                    Losing { keys, tombstones: self.tombstones, taken: self.taken, at }
+                        .beneath(inner, rest);
                 }
                 Value::Object(inner) => {
                     *self.tombstones -= inner.release(keys);
@@ -285,7 +303,7 @@ impl Losing<'_> {
                     *self.taken += 1;
                     *value = Value::Absent { existed_since: at };
                 }
-                // It may have been something else in between.
+                // It may have been another value in between.
                 Value::Absent { existed_since } => *existed_since = at,
                 Value::Leaf(_) => return false,
             }

@@ -1,8 +1,8 @@
 //! Roots: the tree, and others beside it.
 //!
 //! A root beside the tree is read beneath a name of its own, as if it were a member of the tree, by
-//! the same links. But it is no part of the tree: nobody who reads `/` is shown it or woken by it,
-//! no write reaches it, and it is in no record, row or account of the tree.
+//! the same links. But it is no part of the tree: no reader of `/` is shown it or woken by it, no
+//! write reaches it, and it is in no record, row or account of the tree.
 //!
 //! Each root is a history of its own: it has its own epoch, revisions and times. So a commit to one
 //! leaves the revisions of all others alone, and a cursor of one is none of another. A root beside
@@ -73,7 +73,7 @@ impl Root {
         }
     }
 
-    /// Whether a cursor names a state of this root. One that is ahead names no state yet.
+    /// True if a cursor names a state of this root. One that is ahead names no state yet.
     pub(crate) fn knows(&self, cursor: &Cursor) -> bool {
         cursor.epoch == self.epoch && cursor.revision <= self.revision
     }
@@ -89,14 +89,15 @@ impl Engine {
     /// carry `epoch`. No epoch may be used for two roots, nor again after a restart, since
     /// revisions begin anew.
     pub fn add_root(&mut self, name: &str, epoch: Epoch, now: Timestamp) -> RootId {
-        let limits = Limits { tombstones: TOMBSTONES.min(self.limits.tombstones), ..self.limits.clone() };
+        let limits =
+            Limits { tombstones: TOMBSTONES.min(self.limits.tombstones), ..self.limits.clone() };
         let root = Root::new(epoch, now);
         self.beside.push(Beside { name: self.keys.hold(name), root, limits });
         RootId(self.beside.len() - 1)
     }
 
-    /// Writes this over a root beside the tree, as one commit. It is not held to the limits of
-    /// bodies, since it is not a peer's.
+    /// Writes a change over a root beside the tree, as one commit. The limits of bodies do not
+    /// apply, since no client sent it.
     pub fn commit_to(&mut self, id: RootId, change: &Json, now: Timestamp) {
         debug_assert!(self.woken.is_empty(), "the woken sessions of the last call were not taken");
         self.read_clock(now);
@@ -131,7 +132,7 @@ impl Engine {
         self.take_apart_some();
     }
 
-    /// Whether a link stands at or beneath a root beside the tree.
+    /// True if a link stands at or beneath a root beside the tree.
     pub fn is_root_watched(&self, id: RootId) -> bool {
         self.interest.child(interest::ROOT, self.beside[id.0].name).is_some()
     }
@@ -167,7 +168,7 @@ impl Engine {
 
 impl Json {
     /// The difference from another value: members that are alike are not in it. Written over the
-    /// other, it leads to this. `None`: they are the same.
+    /// other, it leads to this. `None` if they are the same.
     pub fn over(self, other: &Json) -> Option<Json> {
         let nothing = Value::Absent { existed_since: Revision::NONE };
         match effective(&Keys::default(), self.0, Base::new(&nothing, &other.0)) {

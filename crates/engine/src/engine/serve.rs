@@ -1,4 +1,4 @@
-//! Late decision: what one link is told, worked out at the moment when it can be sent.
+//! Late decision: a link's news, worked out at the moment when it can be sent.
 
 use std::sync::Arc;
 
@@ -18,12 +18,12 @@ use crate::tree::key::KeyId;
 use crate::tree::notes::Gone;
 use crate::tree::{Object, Value};
 
-/// What a link is to be told.
+/// News for a link.
 enum Telling {
-    /// Nothing that it can see has changed.
+    /// No change that it can see.
     Nothing,
     Frame(Kind, Vec<u8>),
-    /// More than fits one frame. `anew`: from nothing, since a delta is not possible or not shorter.
+    /// More than one frame. `anew`: from nothing, since a delta is not possible or not shorter.
     Slices {
         anew: bool,
     },
@@ -31,8 +31,8 @@ enum Telling {
 }
 
 impl Engine {
-    /// The next frame of a session, made now. `None`: it has been told everything that is due; or its turn is over, since finding out took
-    /// long, and it is woken at once to go on.
+    /// Makes the next frame of a session now. `None` if it has been told everything that is due;
+    /// also if its turn is over, since the search took long: then it is woken at once to go on.
     pub fn next(&mut self, session: SessionId, now: Tick) -> Option<Update> {
         loop {
             let owner = self.sessions[session.0 as usize].as_mut()?;
@@ -66,7 +66,7 @@ impl Engine {
         }
     }
 
-    /// A link has had its turn: it goes back in line if there is more of it, else it is idle.
+    /// Ends a link's turn: it goes back in line if it has more to tell, else it is idle.
     fn rest(&mut self, session: SessionId, id: LinkId, now: Tick, served: bool) {
         let link = &mut self.links[id];
         let owner = self.sessions[session.0 as usize].as_mut().expect("its link was just served");
@@ -96,7 +96,8 @@ impl Engine {
         };
         let (tag, plain) = (link.tag, link.walk.is_none() && !link.resumed);
         let touched = self.interest.touched(wish.point);
-        // As long as some are to be touched, a place does not tell whether a frame is still good.
+        // While places are still to be touched, a place does not tell whether a frame is still
+        // valid.
         let shared = plain && self.interest.links(wish.point) > 1 && !self.marking.is_touching();
         if shared && let Some((frame, to)) = self.sharing.find(&wish, touched) {
             (self.links[id].cursor, self.links[id].gone) = (to, frame.kind == Kind::Gone);
@@ -138,7 +139,7 @@ impl Engine {
         made
     }
 
-    /// Nobody needs notes while nobody walks.
+    /// Drops the notes if no link is in a walk.
     pub(crate) fn forget_notes(&mut self) {
         if self.walks == 0 {
             self.notes.clear(&mut self.keys);
@@ -159,7 +160,7 @@ impl Engine {
         let Found { value, changed, root } = found;
         let (epoch, now) = (root.epoch, root.revision);
         let budget = self.limits.slice_bytes;
-        // Where another value stands now, what was sent of the old one is no part of it.
+        // If another value stands here now, the slices of the old one are no part of it.
         let lost = walking.take_if(|walk| !walk.continues(value, &self.notes)).is_some();
         let since = if lost { Revision::NONE } else { link.cursor };
         if walking.as_ref().is_none_or(|walk| walk.position.is_none()) {
@@ -174,8 +175,15 @@ impl Engine {
                 _ => Gone::default(),
             };
             self.looked.update(|looks| looks + gone.looks);
-            let removal =
-                || Some(Ok(Frame::new(Kind::Merge, removal(&self.keys, &gone.members), epoch, None, time)));
+            let removal = || {
+                Some(Ok(Frame::new(
+                    Kind::Merge,
+                    removal(&self.keys, &gone.members),
+                    epoch,
+                    None,
+                    time,
+                )))
+            };
             if let (Some(walk), true) = (&mut *walking, gone.is_full) {
                 walk.tell_apart(&gone);
                 return removal();
@@ -195,7 +203,8 @@ impl Engine {
                     *walking = None;
                     let made = match telling {
                         Telling::Frame(kind, body) => Some(Ok((kind, body))),
-                        // The last slice was not the whole truth any more, but what came since cannot be seen.
+                        // The last slice was no longer the newest state, but the changes since
+                        // cannot be seen.
                         Telling::Nothing if was_walking => Some(Ok((Kind::Merge, b"{}".to_vec()))),
                         Telling::Refused(refusal) => Some(Err(refusal)),
                         _ => None,
@@ -203,7 +212,8 @@ impl Engine {
                     let absent = value.is_none();
                     let link = &mut self.links[id];
                     link.cursor = changed;
-                    // Beneath a value that has no members, an absence may look as if it had changed.
+                    // Beneath a value that has no members, an absence may look as if it had
+                    // changed.
                     if absent && link.gone {
                         return None;
                     }
@@ -253,7 +263,8 @@ impl Engine {
                 Err(refusal) => Telling::Refused(refusal),
             };
         };
-        let unknown = since == Revision::NONE || since < object.born || reader.may_hold_more_of(object);
+        let unknown =
+            since == Revision::NONE || since < object.born || reader.may_hold_more_of(object);
         if whole {
             // A change below the cut is no change for this reader.
             let hidden = !unknown && depth != u32::MAX && is_hidden(self, object, reader);
@@ -275,16 +286,17 @@ impl Engine {
                 None => Telling::Slices { anew: true },
             };
         }
-        let (form, body) = match delta(&self.keys, object, reader, Some(&gone.members), max, &self.looked) {
-            Some((_, body)) if body.is_empty() => return Telling::Nothing,
-            Some(delta) => delta,
-            None => {
-                return match fits(max) {
-                    Some(body) => Telling::Frame(Kind::Snapshot, body),
-                    None => Telling::Slices { anew: false },
-                };
-            }
-        };
+        let (form, body) =
+            match delta(&self.keys, object, reader, Some(&gone.members), max, &self.looked) {
+                Some((_, body)) if body.is_empty() => return Telling::Nothing,
+                Some(delta) => delta,
+                None => {
+                    return match fits(max) {
+                        Some(body) => Telling::Frame(Kind::Snapshot, body),
+                        None => Telling::Slices { anew: false },
+                    };
+                }
+            };
         match (fits(body.len()), form) {
             (Some(snapshot), _) => Telling::Frame(Kind::Snapshot, snapshot),
             (None, Form::Merge) => Telling::Frame(Kind::Merge, body),

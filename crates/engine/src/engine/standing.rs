@@ -1,4 +1,4 @@
-//! How sessions and their links stand, for those who watch over a server.
+//! Status of sessions and their links, for operators of a server.
 
 use crate::engine::Engine;
 use crate::path;
@@ -6,15 +6,15 @@ use crate::read::link::{Link, State};
 use crate::read::session::SessionId;
 use crate::times::Timestamp;
 
-/// How a session stands.
+/// Status of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Standing {
-    /// Its links.
+    /// Number of its links.
     pub links: usize,
-    /// Something is due that it has not been told.
+    /// True if something is due that it has not been told.
     pub behind: bool,
-    /// For how long the oldest change has waited that is due and that it has not been told, in milliseconds since the commit. First states do not
-    /// count: they are as old as they are.
+    /// Age of the oldest change that is due and that it has not been told, in milliseconds since
+    /// the commit. First states do not count, however old they are.
     pub age_ms: u64,
     /// Frames that it has taken.
     pub frames: u64,
@@ -22,28 +22,29 @@ pub struct Standing {
     pub conflated: u64,
 }
 
-/// How a link stands.
+/// Status of a link.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LinkStanding {
     /// Its owner's number for it.
     pub tag: u32,
-    /// What it shows, as in a URL.
+    /// Path of the resource that it shows, as in a URL.
     pub path: String,
-    /// How many levels of it, if not all.
+    /// Levels of it that are shown, if not all.
     pub depth: Option<u32>,
     /// The least time between two frames.
     pub interval_ms: u64,
-    /// From 0 to [`Priority::MAX`](crate::Priority::MAX).
+    /// Its priority, from 0 to [`Priority::MAX`](crate::Priority::MAX).
     pub priority: u8,
-    /// Something is due that it has not been told.
+    /// True if something is due that it has not been told.
     pub behind: bool,
 }
 
 impl Engine {
-    /// How a session stands; `None` when it is not open.
+    /// Status of a session; `None` if it is not open.
     pub fn standing(&self, id: SessionId, now: Timestamp) -> Option<Standing> {
         let session = self.sessions.get(id.0 as usize)?.as_ref()?;
-        // Lines are first come, first served, so who has waited longest is at the head of one.
+        // Lines are first come, first served, so the link that has waited longest is at the head of
+        // one.
         let waiting = session.heads().filter_map(|id| self.links[id].waits_ms(now));
         Some(Standing {
             links: session.links.len(),
@@ -54,7 +55,7 @@ impl Engine {
         })
     }
 
-    /// How the links of a session stand, or so many of them as are asked for, in no order.
+    /// Status of the links of a session, of `max` links at most, in no order.
     pub fn links_of(&self, id: SessionId, max: usize) -> Vec<LinkStanding> {
         let Some(Some(session)) = self.sessions.get(id.0 as usize) else { return Vec::new() };
         let mut names = Vec::new();
@@ -75,7 +76,8 @@ impl Engine {
 }
 
 impl Link {
-    /// For how long it has had something to tell; `None` if that is its first state, or if it has nothing.
+    /// Milliseconds for which it has had something to tell; `None` if that is its first state, or
+    /// if it has nothing.
     fn waits_ms(&self, now: Timestamp) -> Option<u64> {
         if self.state != State::Pending || self.cursor.0 == 0 || self.resumed {
             return None;

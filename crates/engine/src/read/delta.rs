@@ -1,9 +1,11 @@
-//! What takes a reader from its cursor to now: a snapshot, a merge patch, a JSON Patch, or word that nothing is there.
+//! Deltas, which take a reader from its cursor to now: a snapshot, a merge patch, a JSON Patch, or
+//! a note that nothing is there.
 //!
-//! One walk over what changed feeds one of two writers. A merge patch (RFC 7396) is short, but cannot say that a `null` was
-//! written or that an object was replaced by a new one; then the same walk is written as a JSON Patch (RFC 6902). Its
-//! operations are chosen to apply without fault to the state at the cursor, and by lenient readers to any state since.
-//! A state too large for one frame goes out in slices: see [`walk`](crate::walk).
+//! One walk over what changed feeds one of two writers. A merge patch (RFC 7396) is short, but
+//! cannot say that a `null` was written or that an object was replaced by a new one; then the same
+//! walk is written as a JSON Patch (RFC 6902). Its operations are chosen to apply without fault to
+//! the state at the cursor, and by lenient readers to any state since. A state too large for one
+//! frame goes out in slices: see [`walk`](crate::walk).
 
 use std::cell::Cell;
 
@@ -12,8 +14,8 @@ use crate::tree::key::{KeyId, Keys};
 use crate::tree::notes::Left;
 use crate::tree::{Member, Object, Value};
 
-/// Members that one frame may look at without finding anything to say, and entries of their order
-/// that say nothing any more: what the lock is held for is bounded even so.
+/// Members that one frame may look at without finding news, and stale entries of their order: this
+/// bounds how long the lock is held.
 pub(crate) const LOOKS_MAX: usize = 1 << 15;
 
 /// The object that a reader has where an object is.
@@ -26,48 +28,51 @@ pub(crate) enum Has {
     Another,
 }
 
-/// Something that writes down a walk.
+/// A writer of a walk over changes.
 pub(crate) trait Writer {
-    /// What changed in an object follows, up to [`Writer::leave`].
+    /// Enters an object: its changes follow, up to [`Writer::leave`].
     fn enter(&mut self, keys: &Keys, key: KeyId, reader_has: Has);
     fn leave(&mut self);
-    /// The member is a new object. The reader has nothing there, or an earlier state of it, from which members may have gone since.
-    /// False when that is all there is to say; else what it has and had follows, up to [`Writer::leave`].
+    /// Writes a member that is a new object. The reader has nothing there, or an earlier state of
+    /// it, from which members may have gone since. False if nothing follows; else its members,
+    /// present and gone, follow, up to [`Writer::leave`].
     fn grow(&mut self, keys: &Keys, key: KeyId, value: &Value, depth: u32) -> bool;
-    /// The member has this value now. What the reader may have there is no object, or none that matters.
+    /// Writes a member's new value. The reader has no object there, or none that matters.
     fn set(&mut self, keys: &Keys, key: KeyId, value: &Value, depth: u32);
-    /// The member has this value now, and the reader may have another object there.
+    /// Writes a member's new value where the reader may have another object.
     fn replace(&mut self, keys: &Keys, key: KeyId, value: &Value, depth: u32);
-    /// The member is gone. `sure`: it was there at the cursor.
+    /// Writes that a member is gone. `sure`: it was there at the cursor.
     fn remove(&mut self, keys: &Keys, key: KeyId, sure: bool);
     fn len(&self) -> usize;
-    /// The form cannot say what it was told.
+    /// True if this form cannot express a change that it was given.
     fn failed(&self) -> bool;
 }
 
-/// A reader's standing, as far as a delta depends on it.
+/// State of a reader, as far as a delta depends on it.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader {
-    /// It has everything up to here.
+    /// The revision up to which it has everything.
     pub(crate) since: Revision,
-    /// It has just that state, and nothing newer.
+    /// True if it has exactly that state, and nothing newer.
     pub(crate) exact: bool,
-    /// It has been told of all members that were forgotten since then (see [`notes`](crate::notes)).
+    /// True if it has been told of all members that were forgotten since (see
+    /// [`notes`](crate::notes)).
     pub(crate) told: bool,
     /// Levels of objects that it is shown.
     pub(crate) depth: u32,
 }
 
 impl Reader {
-    /// Whether it may hold members of this object that the object does not remember.
+    /// True if it may hold members of this object that the object does not remember.
     pub(crate) fn may_hold_more_of(&self, object: &Object) -> bool {
         self.since < object.floor && (self.since < object.born || !self.told)
     }
 }
 
-/// Writes all that changed in an object since a revision, as a merge patch or else as a JSON Patch. `None` when that is longer than
-/// `max`; an empty body when nothing that can be seen at this depth has changed. `left`: members that are forgotten, which the reader may
-/// have. `looked`: looks are counted there.
+/// Writes all that changed in an object since a revision, as a merge patch or else as a JSON Patch.
+/// `None` when that is longer than `max`; an empty body when nothing that can be seen at this depth
+/// has changed. `left`: members that are forgotten, which the reader may have. `looked`: looks are
+/// counted there.
 pub(crate) fn delta(
     keys: &Keys,
     object: &Object,
@@ -85,17 +90,19 @@ pub(crate) fn delta(
         return None;
     }
     let mut patch = Patch::new(reader.exact, max);
-    changes(keys, object, reader, left, max, &mut patch, looked).then(|| (Form::Patch, patch.finish()))
+    changes(keys, object, reader, left, max, &mut patch, looked)
+        .then(|| (Form::Patch, patch.finish()))
 }
 
-/// How a delta is written.
+/// Form of a delta.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Form {
     Merge,
     Patch,
 }
 
-/// Walks what changed. False when the writer failed, has more than `max` bytes, or it takes too long.
+/// Walks the changes. False if the writer failed or has more than `max` bytes, or if it takes too
+/// long.
 fn changes(
     keys: &Keys,
     object: &Object,
@@ -197,12 +204,14 @@ impl<W: Writer> Changes<'_, W> {
     }
 }
 
-/// RFC 7396, or (for the first slice of a snapshot) the value that a merge into nothing gives.
+/// Writer of RFC 7396 merge patches, or (for the first slice of a snapshot) of the value that a
+/// merge into nothing gives.
 pub(crate) struct Merge {
     out: Vec<u8>,
-    /// Where each open object began, to take it back if nothing was written into it; `None` for one that is itself the news.
+    /// Start of each open object, to take it back if nothing was written into it; `None` for one
+    /// that is itself the news.
     open: Vec<Option<usize>>,
-    /// Nulls are values here, not removals.
+    /// True if nulls are values here, not removals.
     into_nothing: bool,
     failed: bool,
 }
@@ -270,15 +279,15 @@ impl Writer for Merge {
     }
 }
 
-/// RFC 6902, without `test`, `move` and `copy`.
+/// Writer of RFC 6902 JSON Patches, without `test`, `move` and `copy`.
 pub(crate) struct Patch {
     out: Vec<u8>,
     /// The JSON Pointer of the open object, already escaped for a JSON string.
     pointer: Vec<u8>,
     open: Vec<usize>,
-    /// What was there at the cursor is there still.
+    /// True if all that was there at the cursor is still there.
     exact: bool,
-    /// It is of no use when it has more bytes.
+    /// Bytes beyond which the patch is of no use.
     max: usize,
 }
 
@@ -292,7 +301,10 @@ impl Patch {
         let name = keys.name(key);
         let mut text = Vec::with_capacity(name.len() + 2);
         if name.contains(['~', '/']) {
-            crate::tree::key::write_json_string(&name.replace('~', "~0").replace('/', "~1"), &mut text);
+            crate::tree::key::write_json_string(
+                &name.replace('~', "~0").replace('/', "~1"),
+                &mut text,
+            );
         } else {
             keys.write(key, &mut text);
         }
@@ -316,7 +328,8 @@ impl Patch {
     }
 
     fn add(&mut self, keys: &Keys, key: KeyId, value: impl FnOnce(&mut Vec<u8>)) {
-        // `add`, not `replace`: on a member of an object it does both, so it applies whatever the reader has there.
+        // `add`, not `replace`: on a member of an object it does both, so it applies whatever the
+        // reader has there.
         self.operation(keys, "add", key, |out| {
             out.extend_from_slice(b",\"value\":");
             value(out);
@@ -351,7 +364,7 @@ impl Writer for Patch {
     fn set(&mut self, keys: &Keys, key: KeyId, value: &Value, depth: u32) {
         let max = self.max;
         self.add(keys, key, |out| {
-            // Given up, it is longer than may be.
+            // If it is given up, the patch is longer than `max`.
             let _ = value.write_up_to(max, keys, depth, out);
         });
     }
@@ -362,7 +375,8 @@ impl Writer for Patch {
 
     fn remove(&mut self, keys: &Keys, key: KeyId, sure: bool) {
         if !sure || !self.exact {
-            // It may have come and gone since the cursor. RFC 6902 makes an error of removing what is not there, so it is there first.
+            // The member may have come and gone since the cursor. In RFC 6902, removing an absent
+            // member is an error, so it is added first.
             self.add(keys, key, |out| out.extend_from_slice(b"null"));
         }
         self.operation(keys, "remove", key, |_| {});

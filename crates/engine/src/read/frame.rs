@@ -1,4 +1,4 @@
-//! Frames: what a reader is sent, before any transport has put its own dress on it.
+//! Frames for readers, before a transport encodes them.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,7 +8,7 @@ use crate::cursor::{Cursor, Epoch, Revision};
 use crate::refusal::Refusal;
 use crate::times::Timestamp;
 
-/// What a frame does to what the reader has (PROTOCOL S2).
+/// Kind of a frame: its effect on the state that the reader has (PROTOCOL S2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Kind {
     /// The body is the whole value.
@@ -22,7 +22,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The word on the wire.
+    /// The kind's name on the wire.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Snapshot => "snapshot",
@@ -36,11 +36,11 @@ impl Kind {
 /// Encodings of one frame that can be shared: as many as there are ways to write it on a wire.
 pub const ENCODINGS: usize = 8;
 
-/// One step of a reader. Readers of the same projection with the same cursor share it, and with it whatever it was encoded to
-/// (invariant A6).
+/// One step of a reader. Readers of the same projection with the same cursor share it, with all its
+/// encodings (invariant A6).
 #[derive(Debug)]
 pub struct Frame {
-    /// What it does.
+    /// The kind of the frame.
     pub kind: Kind,
     /// JSON in one line.
     pub body: Bytes,
@@ -48,15 +48,15 @@ pub struct Frame {
     pub revision: Option<Revision>,
     /// The history that the revision belongs to.
     pub epoch: Epoch,
-    /// When the newest change in it was committed.
+    /// The commit time of the newest change in it.
     pub time: Timestamp,
     encodings: [OnceLock<Encoding>; ENCODINGS],
 }
 
-/// A frame in a transport's dress.
+/// A frame as a transport encoded it.
 #[derive(Debug)]
 struct Encoding {
-    /// What it is for, besides the frame itself.
+    /// The key of what went into it besides the frame itself.
     key: u128,
     bytes: Bytes,
 }
@@ -73,13 +73,14 @@ impl Frame {
         Arc::new(Frame { kind, body: body.into(), revision, epoch, time, encodings })
     }
 
-    /// The name of the state that it leads to, for clients.
+    /// The cursor of the state that it leads to, for clients.
     pub fn cursor(&self) -> Option<Cursor> {
         Some(Cursor { epoch: self.epoch, revision: self.revision? })
     }
 
-    /// The frame in one of a transport's encodings, made by the first reader that asks. `which` is the transport's own number, below
-    /// [`ENCODINGS`]. `key` stands for all that goes into the encoding besides the frame: a reader with another key than the first one's makes its own.
+    /// The frame in one of a transport's encodings, made by the first reader that asks. `which` is
+    /// the transport's own number, below [`ENCODINGS`]. `key` stands for all that goes into the
+    /// encoding besides the frame: a reader with another key than the first one's makes its own.
     pub fn encoded(&self, which: usize, key: u128, encode: impl FnOnce(&Frame) -> Bytes) -> Bytes {
         let slot = &self.encodings[which];
         match slot.get() {
@@ -87,7 +88,7 @@ impl Frame {
             Some(_) => encode(self),
             None => {
                 let bytes = encode(self);
-                // Somebody else may have been faster; then theirs is kept.
+                // Another reader may have been faster; then its encoding is kept.
                 let _ = slot.set(Encoding { key, bytes: bytes.clone() });
                 bytes
             }
@@ -100,8 +101,9 @@ impl Frame {
 pub struct Update {
     /// The link, by the number that its owner gave it.
     pub tag: u32,
-    /// The frame, or why there can be none for this link.
+    /// The frame, or the reason why there can be none for this link.
     pub frame: Result<Arc<Frame>, Refusal>,
-    /// Commits that the frame stands for beyond the first: what was never sent because something newer was there.
+    /// Commits that the frame stands for beyond the first: states never sent, because a newer one
+    /// was there.
     pub conflated: u32,
 }

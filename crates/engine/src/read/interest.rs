@@ -1,4 +1,5 @@
-//! Where links stand: a tree of places, kept apart from the state, since a link may stand where nothing is yet.
+//! The tree of places where links stand. It is kept apart from the state, since a link may stand
+//! where nothing is yet.
 
 use hashbrown::{HashMap, HashSet};
 
@@ -13,10 +14,11 @@ pub(crate) type PointId = u32;
 /// The place of the whole tree. It always exists.
 pub(crate) const ROOT: PointId = 0;
 
-/// No place, no link.
+/// The number of no place and of no link.
 pub(crate) const NIL: u32 = u32::MAX;
 
-/// Bytes that a place takes besides its name, at most: itself, what leads to it, and the record of its name, in tables that grow by doubling.
+/// Bytes that a place takes besides its name, at most: itself, the entry that leads to it, and the
+/// record of its name, in tables that grow by doubling.
 const PLACE_BYTES: usize = 200;
 
 /// Places for which room is kept while links are being put in line at none.
@@ -35,7 +37,7 @@ struct Point {
     idle: u32,
     /// Commits that touched this place, to tell how many of them one frame stands for.
     touches: u32,
-    /// The last of them: what was encoded for this place since then is still good.
+    /// The last of them: frames encoded for this place since then are still valid.
     touched: Revision,
 }
 
@@ -43,9 +45,9 @@ const _: () = assert!(std::mem::size_of::<Point>() == 40);
 
 /// Links that were idle when a place was touched, and are not in line yet.
 struct Due {
-    /// Head of a list of the same kind as that of idle links. There is one.
+    /// The first of these links, in a list like that of idle links. There is at least one.
     first: u32,
-    /// A commit since then has touched the place, so those that are idle by then come next.
+    /// True if a later commit has touched the place, so that links that are idle by then come next.
     again: bool,
 }
 
@@ -59,7 +61,8 @@ pub(crate) struct Interest {
     to_walk: HashSet<PointId>,
     /// Bytes that all places take.
     bytes: usize,
-    /// A walk over all places beneath one, which goes on between calls: its root, and the place that comes next.
+    /// A walk over all places beneath one, which goes on between calls: its root, and the place
+    /// that comes next.
     walk: Option<(PointId, PointId)>,
 }
 
@@ -88,7 +91,8 @@ impl Interest {
         }
     }
 
-    /// The place of a path, made if need be. One link stands on it from now on; [`Interest::leave`] takes it away.
+    /// Puts a link on the place of a path, which is made if need be. [`Interest::leave`] takes the
+    /// link away.
     pub(crate) fn stand(&mut self, keys: &mut Keys, path: &Path) -> PointId {
         let mut point = ROOT;
         for name in path.segments() {
@@ -130,11 +134,12 @@ impl Interest {
         id
     }
 
-    /// A link goes away; so do the places that it alone needed.
+    /// Takes a link away, and the places that it alone needed.
     pub(crate) fn leave(&mut self, keys: &mut Keys, mut point: PointId) {
         self.points[point as usize].links -= 1;
         while point != ROOT {
-            let Point { parent, key, first_child, next, previous, links, .. } = self.points[point as usize];
+            let Point { parent, key, first_child, next, previous, links, .. } =
+                self.points[point as usize];
             if links > 0 || first_child != NIL {
                 return;
             }
@@ -167,12 +172,14 @@ impl Interest {
         self.children.get((point, key))
     }
 
-    /// All places beneath this one are to be touched. False when there are none, or when it is planned already.
+    /// Plans to touch all places beneath this one. False if there are none, or if it is planned
+    /// already.
     pub(crate) fn plan_walk(&mut self, point: PointId) -> bool {
         self.points[point as usize].first_child != NIL && self.to_walk.insert(point)
     }
 
-    /// Begins to walk over all places beneath this one, if no walk is in progress. A place that is made meanwhile may be passed over.
+    /// Begins to walk over all places beneath this one, if no walk is in progress. A place that is
+    /// made meanwhile may be passed over.
     pub(crate) fn begin_walk(&mut self, root: PointId) {
         if self.walk.is_none() {
             self.to_walk.remove(&root);
@@ -205,8 +212,9 @@ impl Interest {
         NIL
     }
 
-    /// A commit changed what is here. The idle links are to be put in line; false when there are none, or when others are being put in line
-    /// already and these come after them.
+    /// Notes that a commit changed what is here. True if the idle links are to be put in line;
+    /// false if there are none, or if others are being put in line already and these come after
+    /// them.
     pub(crate) fn touch(&mut self, id: PointId, at: Revision) -> bool {
         let point = &mut self.points[id as usize];
         point.touches = point.touches.wrapping_add(1);
@@ -222,7 +230,7 @@ impl Interest {
         first != NIL
     }
 
-    /// Whether links that were idle here are still to be put in line.
+    /// True if links that were idle here are still to be put in line.
     pub(crate) fn is_marking(&self, point: PointId) -> bool {
         self.due.contains_key(&point)
     }
@@ -232,7 +240,7 @@ impl Interest {
         self.due.get(&point).map(|due| due.first)
     }
 
-    /// The first of these is in line, or gone; this one is next, if there is one.
+    /// Sets the next link to be put in line, if there is one: the first is in line, or gone.
     pub(crate) fn set_due(&mut self, point: PointId, next: u32) {
         let Some(due) = self.due.get_mut(&point) else { return };
         due.first = next;

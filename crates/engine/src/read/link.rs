@@ -7,14 +7,14 @@ use crate::read::interest::{NIL, PointId};
 use crate::read::walk::Walk;
 use crate::times::Tick;
 
-/// A link's number, for the engine's own use.
+/// The number of a link, for the engine's own use.
 pub(crate) type LinkId = u32;
 
 /// One subscriber's standing interest in one resource.
 ///
-/// A link holds no updates. It remembers the revision its reader has and whether the resource may have moved on since. What to send
-/// is decided when the socket can take bytes, so a slow reader receives the newest state it lacks and costs no more than a
-/// fast one.
+/// A link holds no updates. It remembers the revision its reader has and whether the resource may
+/// have moved on since. The next frame is decided when the socket can take bytes, so a slow reader
+/// receives the newest state that it lacks and costs no more than a fast one.
 ///
 /// # Invariants
 /// - It is in exactly one place: idle at its point, in its session's line, or waiting for its rate.
@@ -30,41 +30,44 @@ pub(crate) struct Link {
     pub(crate) next: LinkId,
     pub(crate) state: State,
     pub(crate) priority: Priority,
-    /// Only whole values, no deltas.
+    /// True if it is sent only whole values, no deltas.
     pub(crate) whole: bool,
-    /// The cursor is the reader's word, and nothing was sent since: it may have got further than that before it was cut off.
+    /// True if the cursor came from the reader, and nothing was sent since: the reader may have got
+    /// further before it was cut off.
     pub(crate) resumed: bool,
-    /// The last frame said that nothing is here.
+    /// True if the last frame said that nothing is here.
     pub(crate) gone: bool,
-    /// Levels of objects to show; the most stands for all of them, which are fewer.
+    /// Levels of objects to show; the maximum stands for all of them, which are fewer.
     pub(crate) depth: u16,
-    /// Since when it has something to tell, if it does: milliseconds of the clock on the wall, as many of them as go in here.
+    /// Time since which it has something to tell, if it does: the low 32 bits of the wall clock's
+    /// milliseconds.
     pub(crate) waits_since: u32,
-    /// What the reader has.
+    /// The revision that the reader has.
     pub(crate) cursor: Revision,
     /// The point's count of touches when it was last served.
     pub(crate) touches: u32,
     /// The round of its session's line in which it was last served.
     pub(crate) round: u32,
     pub(crate) rate: Option<Box<Rate>>,
-    /// A large state on its way: the last frame did not complete one.
+    /// The walk of a large state, which the last frame did not complete.
     pub(crate) walk: Option<Box<Walk>>,
 }
 
-// Thousands of links per connection: constant, and small (invariant A2); and one line of the processor's cache.
+// A connection may have thousands of links, so each is constant and small (invariant A2): one line
+// of the processor's cache.
 const _: () = assert!(std::mem::size_of::<Link>() == 64);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum State {
     /// Nothing to tell.
     Idle,
-    /// In line.
+    /// Something to tell, and in line.
     Pending,
     /// Something to tell, but not before its time.
     Waiting,
 }
 
-/// How early in a session a link is served: 0, the default, to [`Priority::MAX`].
+/// Rank of a link in its session: 0, the default, to [`Priority::MAX`], which is served first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Priority(u8);
 
@@ -72,7 +75,7 @@ impl Priority {
     /// The first to be served.
     pub const MAX: u8 = 3;
 
-    /// `None` beyond [`Priority::MAX`].
+    /// The priority of a level; `None` beyond [`Priority::MAX`].
     pub fn new(level: u8) -> Option<Priority> {
         (level <= Self::MAX).then_some(Priority(level))
     }
@@ -84,34 +87,34 @@ impl Priority {
 
 pub(crate) struct Rate {
     pub(crate) interval_ms: u64,
-    /// Not before then.
+    /// The time before which it is not served.
     pub(crate) due: Tick,
-    /// While it waits: up to where its reader has everything of the tree; `None` beneath another
-    /// root.
+    /// The revision up to which its reader has everything of the tree, while it waits; `None`
+    /// beneath another root.
     pub(crate) known: Option<Revision>,
 }
 
-/// What a new link is to show, and from where on.
+/// Description of a new link: the resource, its shape, and the state to begin from.
 #[derive(Clone, Debug)]
 pub struct Watch {
-    /// Which resource.
+    /// The path of the resource.
     pub path: Path,
-    /// What the reader has. A cursor that cannot be used is as good as none.
+    /// The cursor that the reader has. One that cannot be used is as good as none.
     pub since: Option<Cursor>,
-    /// Whatever the reader has, it is told only what changes from now on.
+    /// True if the reader is told only changes from now on, whatever it has.
     pub from_now: bool,
     /// Levels of objects to show beneath the resource.
     pub depth: u32,
-    /// Whole values only.
+    /// True for whole values only.
     pub whole: bool,
-    /// At most one frame in so many milliseconds; 0 for as many as there are.
+    /// The least milliseconds between two frames; 0 for no limit.
     pub interval_ms: u64,
-    /// Before which other links of its session it is served.
+    /// Its rank among the links of its session.
     pub priority: Priority,
 }
 
 impl Watch {
-    /// Everything at a path, from the start.
+    /// A watch of everything at a path, from the start.
     pub fn new(path: Path) -> Watch {
         let priority = Priority::default();
         let (since, from_now) = (None, false);
@@ -160,7 +163,7 @@ impl Links {
         }
     }
 
-    /// Ends a link; says whether it was in the middle of a walk.
+    /// Ends a link. True if it was in the middle of a walk.
     pub(crate) fn remove(&mut self, id: LinkId) -> bool {
         let link = &mut self[id];
         link.rate = None;
@@ -192,7 +195,7 @@ impl Links {
         line.last = id;
     }
 
-    /// Takes a link out of whatever list it is in; says what its ends are to be.
+    /// Takes a link out of its list. Returns its neighbours: new ends of the list if it was one.
     pub(crate) fn unlink(&mut self, id: LinkId) -> (LinkId, LinkId) {
         let Link { previous, next, .. } = self[id];
         if previous != NIL {

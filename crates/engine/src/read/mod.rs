@@ -1,4 +1,4 @@
-//! Readers: where they stand, whose turn it is, and the frames that they are given.
+//! Readers: their places, their turns, and the frames that they are given.
 
 pub(crate) mod delta;
 pub(crate) mod frame;

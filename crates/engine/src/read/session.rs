@@ -1,4 +1,4 @@
-//! Sessions: the links of one connection, and whose turn it is.
+//! Sessions: the links of one connection, and their turns.
 
 use std::collections::BTreeSet;
 
@@ -18,24 +18,25 @@ pub struct SessionId(pub u32);
 pub(crate) struct News {
     pub(crate) at: Revision,
     pub(crate) time: Timestamp,
-    /// It changed the tree, of whose revisions a cursor for a whole session is one.
+    /// True if it changed the tree. A cursor for a whole session is a revision of the tree.
     pub(crate) is_of_tree: bool,
 }
 
-/// What every commit and every pull looks at comes first, and lies in one line of the processor's cache.
+/// A session. The fields that every commit and every pull reads come first, in one line of the
+/// processor's cache.
 #[repr(C, align(64))]
 pub(crate) struct Session {
-    /// Links of the lowest priority, which most are of, with something to tell.
+    /// Links of the lowest priority, the usual one, that have something to tell.
     usual: Queue,
-    /// The same of higher priorities, lowest first.
+    /// Links of higher priorities that have something to tell, lowest first.
     higher: Option<Box<[Queue; Priority::MAX as usize]>>,
     /// Turns that were given.
     turns: u32,
-    /// Whether its owner has been told to pull.
+    /// True if its owner has been told to pull.
     pub(crate) woken: bool,
-    /// Whether it would have been called synced, had all links been marked.
+    /// True if it would have been called synced, had all links been marked.
     pub(crate) asked: bool,
-    /// Links with a rate whose time has not come. Rare, so it costs nothing to the others.
+    /// Links with a rate whose time has not come. Boxed, since they are rare.
     waiting: Option<Box<Waiting>>,
     /// Frames that were taken, and updates that none of them stands for.
     pub(crate) frames: u64,
@@ -44,11 +45,13 @@ pub(crate) struct Session {
     pub(crate) links: HashMap<u32, LinkId>,
 }
 
-// One more line of the cache, for the links by their numbers; nothing in the one that every commit looks at may push it further.
+// One more line of the cache, for the links by their numbers. Fields in the line that every commit
+// reads must not push it further.
 const _: () = assert!(std::mem::size_of::<Session>() == 128);
 
-/// Links in line, first come first served, in rounds: one that was served in this round and has something to tell again waits for the next, so
-/// that all links that are always in line are served equally often, whenever in a round their news comes.
+/// Links in line, first come first served, in rounds: one that was served in this round and has
+/// something to tell again waits for the next, so that all links that are always in line are served
+/// equally often, whenever in a round their news comes.
 struct Queue {
     now: Line,
     later: Line,
@@ -56,7 +59,7 @@ struct Queue {
 }
 
 impl Queue {
-    /// Before any round, no link was served.
+    /// A queue without links, in round 1: links that were never served have round 0.
     const EMPTY: Queue = Queue { now: Line::EMPTY, later: Line::EMPTY, round: 1 };
 
     fn is_empty(&self) -> bool {
@@ -96,8 +99,8 @@ impl Queue {
 #[derive(Default)]
 struct Waiting {
     by_due: BTreeSet<(Tick, LinkId)>,
-    /// Up to where their readers have everything of the tree: a cursor for the whole session must
-    /// not promise more.
+    /// The links by the revision up to which their readers have everything of the tree: a cursor
+    /// for the whole session must not promise more.
     by_known: BTreeSet<(Revision, LinkId)>,
 }
 
@@ -116,7 +119,7 @@ impl Session {
         }
     }
 
-    /// A link that was idle has something to tell since a commit.
+    /// Queues a link that was idle and has something to tell since a commit.
     pub(crate) fn enqueue(&mut self, links: &mut Links, id: LinkId, news: News) {
         let link = &mut links[id];
         link.waits_since = news.time.0 as u32;
@@ -153,9 +156,10 @@ impl Session {
         self.higher.iter_mut().flat_map(|queues| queues.iter_mut().rev()).chain([&mut self.usual])
     }
 
-    /// Whether no link has something to tell now.
+    /// True if no link has something to tell now.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.usual.is_empty() && self.higher.iter().flat_map(|queues| queues.iter()).all(Queue::is_empty)
+        self.usual.is_empty()
+            && self.higher.iter().flat_map(|queues| queues.iter()).all(Queue::is_empty)
     }
 
     /// The first of each line, which have waited longest.
@@ -164,8 +168,9 @@ impl Session {
         queues.flat_map(|queue| [queue.now.first, queue.later.first]).filter(|id| *id != NIL)
     }
 
-    /// Gives the next link its turn. The highest priority goes first; but of every four turns one goes to the next lower that waits, of
-    /// every four of these one to the next lower still, so that none starves.
+    /// Gives the next link its turn. The highest priority goes first; but of every four turns one
+    /// goes to the next lower that waits, of every four of these one to the next lower still, so
+    /// that none starves.
     pub(crate) fn give_turn(&mut self, links: &mut Links) -> Option<LinkId> {
         self.turns = self.turns.wrapping_add(1);
         if self.higher.is_none() {
@@ -181,7 +186,7 @@ impl Session {
         self.queue(links[id].priority).remove(links, id);
     }
 
-    /// Lines up links whose time has come: so many at most. Returns how many.
+    /// Lines up links whose time has come, `max` at most. Returns their number.
     pub(crate) fn promote(&mut self, links: &mut Links, now: Tick, max: usize) -> usize {
         let mut promoted = 0;
         while promoted < max
@@ -209,13 +214,13 @@ impl Session {
         }
     }
 
-    /// When the next waiting link is due.
+    /// Time at which the next waiting link is due.
     pub(crate) fn due(&self) -> Option<Tick> {
         Some(self.waiting.as_ref()?.by_due.first()?.0)
     }
 
-    /// Up to where the readers of all waiting links into the tree have everything of it, if any
-    /// waits.
+    /// The revision up to which the readers of all waiting links into the tree have everything of
+    /// it, if any waits.
     pub(crate) fn known(&self) -> Option<Revision> {
         Some(self.waiting.as_ref()?.by_known.first()?.0)
     }

@@ -8,10 +8,11 @@ use crate::cursor::Revision;
 use crate::read::frame::Frame;
 use crate::read::interest::PointId;
 
-/// Frames kept of one resource. In lock step all readers want the same one; after a pause there are a few groups of them.
+/// Frames kept of one resource. In lock step all readers want the same one; after a pause there are
+/// a few groups of them.
 const FRAMES_PER_POINT: usize = 4;
 
-/// What a reader is about to be told: from where, and in which projection.
+/// The frame that a reader needs: its starting revision, and its projection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Wish {
     pub(crate) point: PointId,
@@ -20,7 +21,8 @@ pub(crate) struct Wish {
     pub(crate) from: Revision,
 }
 
-/// Word that nothing has changed that such a reader can see, for those who ask next: what is hidden from one is hidden from all of them.
+/// Note that no change is visible to such a reader, for the next readers of this kind: a change
+/// that is hidden from one is hidden from all of them.
 #[derive(Clone, Copy)]
 pub(crate) struct Quiet {
     pub(crate) wish: Wish,
@@ -30,13 +32,13 @@ pub(crate) struct Quiet {
 
 struct Kept {
     wish: Wish,
-    /// The last change of the resource when the frame was made: it is good until the next.
+    /// The last change of the resource when the frame was made: the frame is valid until the next.
     touched: Revision,
     to: Revision,
     frame: Arc<Frame>,
 }
 
-/// See [the module](self). When the newer half is full, the older one goes.
+/// Frames kept for other readers. When the newer half is full, the older one is dropped.
 pub(crate) struct Sharing {
     newer: Frames,
     older: Frames,
@@ -57,7 +59,8 @@ impl Sharing {
 
     /// The frame that another reader with the same wish was sent, and the cursor after it.
     pub(crate) fn find(&self, wish: &Wish, touched: Revision) -> Option<(Arc<Frame>, Revision)> {
-        let kept = [&self.newer, &self.older].into_iter().filter_map(|half| half.kept.get(&wish.point));
+        let kept =
+            [&self.newer, &self.older].into_iter().filter_map(|half| half.kept.get(&wish.point));
         let kept = kept.flatten().find(|k| k.wish == *wish && k.touched == touched)?;
         Some((kept.frame.clone(), kept.to))
     }
@@ -84,7 +87,7 @@ impl Sharing {
         gone
     }
 
-    /// Nobody is left to share with.
+    /// Drops the frames of a place that has no other readers left.
     pub(crate) fn forget(&mut self, point: PointId) {
         self.newer.forget(point);
         self.older.forget(point);

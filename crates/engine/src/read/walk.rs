@@ -1,12 +1,13 @@
 //! Walks: a state too large for one frame, on its way in slices.
 //!
-//! Members go out in order of slots, each as it is when its turn comes. A walk covers the slots that there were when it began, so it
-//! ends. Then the reader has everything as of its start, and what changed since then comes as an ordinary delta, or as another round if
-//! that is large.
+//! Members go out in order of slots, each as it is when its turn comes. A walk covers the slots
+//! that there were when it began, so it ends. Then the reader has everything as of its start, and
+//! what changed since then comes as an ordinary delta, or as another round if that is large.
 //!
-//! Members that were forgotten meanwhile are told from the [notes](crate::notes) between two rounds, or with the delta that completes
-//! the state. A name may have been used again since it was forgotten: then its member has changed since the start of the round, so the
-//! next one brings it after that.
+//! Members that were forgotten meanwhile are told from the [notes](crate::notes) between two
+//! rounds, or with the delta that completes the state. A name may have been used again since it was
+//! forgotten: then its member has changed since the start of the round, so the next one brings it
+//! after that.
 
 use std::cell::Cell;
 
@@ -17,28 +18,28 @@ use crate::tree::key::{KeyId, Keys};
 use crate::tree::notes::{Bookmark, Gone, Note, Notes, Step};
 use crate::tree::{Object, Value};
 
-/// How often the delta that completes a state may become twice as long: sixteen slices in the end.
+/// Number of times that the delta that completes a state may double: to sixteen slices in the end.
 const DOUBLINGS: u32 = 4;
 
 /// A walk of one link.
 pub(crate) struct Walk {
-    /// What the reader has, apart from what this round has sent.
+    /// The revision that the reader has, apart from what this round has sent.
     pub(crate) base: Revision,
-    /// Where the tree was when this round began.
+    /// The tree's revision when this round began.
     pub(crate) start: Revision,
-    /// None between two rounds.
+    /// The position in this round; `None` between two rounds.
     pub(crate) position: Option<Position>,
-    /// Nothing of it has been sent.
+    /// True while nothing of it has been sent.
     pub(crate) first: bool,
-    /// Where the tree was when notes began to be taken for it.
+    /// The tree's revision when notes began to be taken for it.
     notes_since: Revision,
-    /// Notes that the position heeds.
+    /// End of the notes that the position heeds.
     heeded: Bookmark,
-    /// Notes that the reader has been told.
+    /// End of the notes that the reader has been told.
     told: Bookmark,
     /// Rounds after the first.
     rounds: u32,
-    /// Just now, between two rounds, it was told all notes up to here.
+    /// The revision up to which it was told all notes just now, between two rounds.
     told_at: Option<Revision>,
 }
 
@@ -48,16 +49,17 @@ pub(crate) struct Position(Vec<Spot>);
 
 #[derive(Clone, Copy, Debug)]
 struct Spot {
-    /// Of which object: its name in the one above, and its birth. Another object there is walked from its start.
+    /// The object: its name in the one above, and its birth. Another object there is walked from
+    /// its start.
     key: KeyId,
     born: Revision,
-    /// In which numbering of slots.
+    /// The numbering of slots that it refers to.
     layout: u32,
     /// The next slot.
     slot: usize,
-    /// Where the walk of this object ends: what is behind that came later.
+    /// The slot where the walk of this object ends: slots behind it came later.
     end: usize,
-    /// What the reader has of it, apart from what this walk has sent.
+    /// The revision that the reader has of it, apart from what this walk has sent.
     since: Revision,
 }
 
@@ -77,13 +79,13 @@ impl Walk {
         }
     }
 
-    /// Bytes of the delta that completes the state. After some rounds it may be longer than a slice: where as much changes as the
-    /// connection carries, no round would be the last.
+    /// Bytes of the delta that completes the state. After some rounds it may be longer than a
+    /// slice: where as much changes as the connection carries, no round would be the last.
     pub(crate) fn delta_bytes(&self, slice_bytes: usize) -> usize {
         slice_bytes << self.rounds.min(DOUBLINGS)
     }
 
-    /// Whether it can go on: what stands there is what it began with, and it has missed no note.
+    /// True if it can go on: the value is the one that it began with, and it has missed no note.
     pub(crate) fn continues(&self, value: Option<&Value>, notes: &Notes) -> bool {
         let Some(Value::Object(object)) = value else { return false };
         let since = if self.base == Revision::NONE { self.start } else { self.base };
@@ -97,12 +99,13 @@ impl Walk {
         Reader { since: self.base, exact: false, told, depth }
     }
 
-    /// A round is over: the reader has everything as of its start.
+    /// Ends a round: the reader has everything as of its start.
     pub(crate) fn end_round(&mut self, start: Revision) {
         (self.base, self.position) = (start, None);
     }
 
-    /// Begins another round, if that can be now. Else `gone` has to be told first, and it is as if it had been.
+    /// Begins another round, if that can be now. Otherwise `gone` has to be told first, and is
+    /// noted as told.
     pub(crate) fn begin_round(&mut self, gone: &Gone, now: Revision, notes: &Notes) -> bool {
         let start = self.told_at.take().or(gone.is_empty().then_some(now));
         match start {
@@ -119,12 +122,13 @@ impl Walk {
         start.is_some()
     }
 
-    /// So many members are gone that they are told apart.
+    /// Notes as told the members in `gone`, which are so many that they get a frame of their own.
     pub(crate) fn tell_apart(&mut self, gone: &Gone) {
         self.told = gone.read_to;
     }
 
-    /// Members that are gone and that the reader has not been told of, about `budget` bytes of them.
+    /// Members that are gone and that the reader has not been told of, about `budget` bytes of
+    /// them.
     pub(crate) fn gone(
         &self,
         notes: &Notes,
@@ -161,7 +165,7 @@ impl Walk {
         gone
     }
 
-    /// Follows the objects that it is in through what was renumbered.
+    /// Moves the position along with slots that were renumbered.
     pub(crate) fn heed(&mut self, notes: &Notes, point: &[KeyId]) {
         let Some(position) = &mut self.position else { return };
         while let Some(note) = notes.at(self.heeded) {
@@ -178,7 +182,8 @@ impl Walk {
         }
     }
 
-    /// Writes the next slice, about `budget` bytes of it. Returns whether that was the rest. `looked`: looks are counted there.
+    /// Writes the next slice, about `budget` bytes of it. The result tells whether that was the
+    /// rest. `looked`: looks are counted there.
     pub(crate) fn next_slice(
         &mut self,
         keys: &Keys,
@@ -188,7 +193,7 @@ impl Walk {
         looked: &Cell<usize>,
     ) -> (Form, Vec<u8>, bool) {
         let reader = self.reader(depth);
-        // Who has nothing yet is sent the first slice as the value that it leads to.
+        // A reader that has nothing yet is sent the first slice as the value that it leads to.
         let is_value = self.first && self.base == Revision::NONE;
         self.first = false;
         let position = self.position.get_or_insert_default();
@@ -199,14 +204,14 @@ impl Walk {
             return (Form::Merge, merge.finish(), done);
         }
         position.0 = start;
-        // What is removed may have been removed before.
+        // Members that are removed here may have been removed before.
         let mut patch = Patch::new(false, usize::MAX);
         let done = Slice::new(keys, reader, budget, position, &mut patch).write(object, looked);
         (Form::Patch, patch.finish(), done)
     }
 }
 
-/// Whether a path still leads to the object of that birth.
+/// True if a path still leads to the object of that birth.
 fn is_same(mut object: &Object, path: &[KeyId], born: Revision) -> bool {
     for key in path {
         let member = object.find(*key).map(|slot| &object.slot(slot).value);
@@ -257,7 +262,8 @@ impl<'a, W: Writer> Slice<'a, W> {
         Slice { changes, budget, looks: LOOKS_MAX, position }
     }
 
-    /// Walks on from the position, or from the start. False when the writer has `budget` bytes before the end.
+    /// Walks on from the position, or from the start. False when the writer has `budget` bytes
+    /// before the end.
     fn write(mut self, object: &Object, looked: &Cell<usize>) -> bool {
         let here = self.position.0.first();
         if here.is_none_or(|s| s.born != object.born) {
@@ -278,7 +284,7 @@ impl<'a, W: Writer> Slice<'a, W> {
         debug_assert!(is_known, "the notes of an object that is walked are heeded");
         for slot in begin..end.min(object.slots().len()) {
             let member = object.slot(slot);
-            // A position deeper down speaks of the object that was entered at the slot where we left off.
+            // A position deeper down is of the object that was entered at the last slot.
             let large = matches!(&member.value, Value::Object(child)
                 if depth > 1 && child.json_len() > self.budget);
             if slot > begin || !large {
@@ -293,7 +299,7 @@ impl<'a, W: Writer> Slice<'a, W> {
                 continue;
             }
             match &member.value {
-                // Too large for one slice: its members go out as if they were ours.
+                // Too large for one slice: its members go out like those of this object.
                 Value::Object(child) if large => {
                     if !self.large(child, member.key, depth - 1, level + 1, since) {
                         return false;
@@ -316,8 +322,16 @@ impl<'a, W: Writer> Slice<'a, W> {
         true
     }
 
-    /// Walks on in an object that is too large for one slice. `since`: what the reader has of the one above.
-    fn large(&mut self, child: &Object, key: KeyId, depth: u32, level: usize, since: Revision) -> bool {
+    /// Walks on in an object that is too large for one slice. `since`: the revision that the reader
+    /// has of the one above.
+    fn large(
+        &mut self,
+        child: &Object,
+        key: KeyId,
+        depth: u32,
+        level: usize,
+        since: Revision,
+    ) -> bool {
         let inside = self.position.0.get(level).filter(|s| s.key == key && s.born == child.born);
         let reader_has = match inside {
             Some(_) => Has::This,

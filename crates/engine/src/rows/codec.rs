@@ -1,6 +1,8 @@
-//! The bytes of everything that is kept on disk: numbers in LEB128, texts with their length before them.
+//! The bytes of everything that is kept on disk: numbers in LEB128, texts with their length before
+//! them.
 //!
-//! `docs/on-disk-format.md` states the format. Reading trusts nothing: a store is a file, and files get damaged.
+//! `docs/on-disk-format.md` states the format. Reading trusts nothing: a store is a file, and files
+//! get damaged.
 
 use thiserror::Error;
 
@@ -54,7 +56,9 @@ impl<'a> Input<'a> {
     }
 
     pub(crate) fn byte(&mut self) -> Result<u8, Corrupt> {
-        let Some((first, rest)) = self.bytes.split_first() else { return corrupt("it ends too early") };
+        let Some((first, rest)) = self.bytes.split_first() else {
+            return corrupt("it ends too early");
+        };
         self.bytes = rest;
         Ok(*first)
     }
@@ -77,7 +81,8 @@ impl<'a> Input<'a> {
 
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Corrupt> {
         let len = self.number()?;
-        let Some((bytes, rest)) = usize::try_from(len).ok().and_then(|len| self.bytes.split_at_checked(len))
+        let Some((bytes, rest)) =
+            usize::try_from(len).ok().and_then(|len| self.bytes.split_at_checked(len))
         else {
             return corrupt("it ends too early");
         };
@@ -91,12 +96,12 @@ impl<'a> Input<'a> {
 
     pub(crate) fn text(&mut self) -> Result<Text, Corrupt> {
         let text = self.str()?;
-        // A store of an older version may have them as they are.
+        // A store of an older version may have such characters without escapes.
         let text = escape_breaks(text);
         if text.is_empty() { corrupt("a value is empty") } else { Ok(Text::new(&text)) }
     }
 
-    /// A revision as it is. None comes near to what cannot be counted on from.
+    /// A revision as a whole number. One so large that counting could overflow is corrupt.
     pub(crate) fn whole_revision(&mut self) -> Result<Revision, Corrupt> {
         match self.number()? {
             number if number < 1 << 63 => Ok(Revision(number)),
@@ -112,7 +117,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// How many of something follow, of which each takes a byte at least.
+    /// A count of the things that follow, each of which takes a byte at least.
     pub(crate) fn count(&mut self) -> Result<usize, Corrupt> {
         match self.number()? {
             count if count <= self.bytes.len() as u64 => Ok(count as usize),

@@ -1,10 +1,12 @@
-//! The tree on disk: one row for each member of a large object, in which smaller values are kept whole.
+//! The tree on disk: one row for each member of a large object, in which smaller values are kept
+//! whole.
 //!
-//! A checkpoint is what a reader would be told whose cursor is at the last one: only rows of what changed since are written. So the journal
-//! behind it can be short, and opening a store takes time by what there is, not by what there was.
+//! A checkpoint is the delta that a reader with a cursor at the last one would get: only rows of
+//! changes since then are written. So the journal behind it can be short, and the time to open a
+//! store grows with its contents, not with its history.
 //!
-//! An object gets rows for its members when it has grown too large for one row, and keeps them from then on. All objects above one with rows
-//! have rows themselves, since they are larger.
+//! An object gets rows for its members when it has grown too large for one row, and keeps them from
+//! then on. All objects above one with rows have rows themselves, since they are larger.
 
 pub(crate) mod codec;
 
@@ -29,7 +31,8 @@ impl Key {
         key
     }
 
-    /// Each name ends with a zero; a zero in a name is followed by 255, which is in no text (after FoundationDB's tuples).
+    /// Each name ends with a zero; a zero in a name is followed by 255, which is in no text (after
+    /// FoundationDB's tuples).
     pub(crate) fn push(&mut self, name: &str) {
         for byte in name.bytes() {
             self.0.push(byte);
@@ -40,7 +43,7 @@ impl Key {
         self.0.push(0);
     }
 
-    /// Whether it is the key of the root.
+    /// True if it is the key of the root.
     pub(crate) fn is_root(&self) -> bool {
         self.0.is_empty()
     }
@@ -50,7 +53,8 @@ impl Key {
         &self.0
     }
 
-    /// What is greater than the key of anything beneath this, and not greater than that of anything else.
+    /// The end of a key's range: greater than every key beneath it, and not greater than any key
+    /// that follows them.
     pub fn end(key: &[u8]) -> Vec<u8> {
         let mut end = key.to_vec();
         end.push(0xff);
@@ -92,28 +96,29 @@ impl Key {
 /// One row.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Row {
-    /// Where it belongs.
+    /// The key of the row.
     pub key: Key,
-    /// If its members have rows of their own: which object it is. Under another object's rows nothing of this one's is left standing.
+    /// The birth of the object, if its members have rows of their own. Rows of another object at
+    /// this key are not kept.
     pub object: Option<Revision>,
-    /// What is there.
+    /// The bytes of the value.
     pub body: Vec<u8>,
 }
 
-/// What takes the rows of one state to those of another.
+/// Changes from the rows of one state to those of another.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Checkpoint {
     /// The state that they lead to.
     pub through: Revision,
-    /// Rows that go.
+    /// Rows that are removed.
     pub forgotten: Vec<Key>,
-    /// Rows that come, or come in place of others. Of one object in the order of its members.
+    /// Rows that are added or replaced; those of one object in the order of its members.
     pub rows: Vec<Row>,
-    /// When revisions were committed.
+    /// Commit times of revisions.
     pub times: Vec<u8>,
 }
 
-/// What the engine knows of its rows.
+/// State of the rows on disk, as the engine knows it.
 #[derive(Default)]
 pub(crate) struct Stored {
     /// The state that the rows have.

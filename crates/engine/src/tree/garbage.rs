@@ -1,21 +1,22 @@
 //! Objects that are no part of the tree any more, and are taken apart in steps.
 //!
-//! An object may have a million members. When it is removed, or another takes its place, it is set aside in one move, and whoever has the
-//! engine to itself later gives back some of its names and of its memory at a time.
+//! An object may have a million members. When it is removed or replaced, it is set aside in one
+//! move; later calls of the engine give back some of its names and of its memory at a time.
 
 use crate::tree::key::{KeyId, Keys};
 use crate::tree::{Member, Object, Value};
 
-/// Slots that a commit takes apart: so many that the garbage of those who replace small objects again and again does not grow.
+/// Slots that a commit takes apart: enough that garbage does not grow when small objects are
+/// replaced again and again.
 pub(crate) const SLOTS_AT_ONCE: usize = 1024;
 
-/// See [the module](self).
+/// Removed objects that are still to be taken apart.
 #[derive(Default)]
 pub(crate) struct Garbage {
     objects: Vec<Object>,
     /// Slots of these.
     slots: usize,
-    /// What is left of large objects: memory that nothing is in. And what else takes long to drop.
+    /// Empty memory of large objects, and other things that take long to drop.
     husks: Husks,
 }
 
@@ -34,7 +35,7 @@ impl Garbage {
         self.husks.0.push(Box::new(husk));
     }
 
-    /// Whether there is nothing left to be taken apart.
+    /// True if nothing is left to be taken apart.
     pub(crate) fn is_empty(&self) -> bool {
         self.objects.is_empty()
     }
@@ -48,7 +49,7 @@ impl Garbage {
         self.slots
     }
 
-    /// Takes so many slots apart, or fewer when no more are left. `tombstones` are accounted for.
+    /// Takes up to `slots` slots apart. `tombstones` are accounted for.
     pub(crate) fn take_apart(&mut self, keys: &mut Keys, tombstones: &mut usize, slots: usize) {
         for _ in 0..slots {
             let Some(object) = self.objects.last_mut() else { return };

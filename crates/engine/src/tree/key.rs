@@ -20,21 +20,21 @@ impl KeyId {
 struct Entry {
     name: Text,
     holders: u32,
-    /// Whether the name's JSON text is the name between quotes: nothing in it needs an escape.
+    /// True if the name's JSON text is the name between quotes: nothing in it needs an escape.
     plain: bool,
 }
 
 /// Tables of names: so many that a million names are moved in portions that take a millisecond.
 const TABLES: usize = 64;
 
-/// All names in use, counted by their holders: members, tombstones and interest. Collections of alike documents are the common
-/// case, and theirs are stored once.
+/// All names in use, counted by their holders: members, tombstones and interest. Collections of
+/// alike documents are the common case, and theirs are stored once.
 pub(crate) struct Keys {
     entries: List<Entry>,
     free: Vec<KeyId>,
-    /// By a part of the hash: when a table grows, all that is in it is put elsewhere, and everybody waits.
+    /// Tables by a part of the hash. When one grows, all its names are moved, and everybody waits.
     tables: [HashTable<KeyId>; TABLES],
-    // Seeded per process: names come from strangers.
+    // Seeded per process, since clients choose the names.
     hasher: DefaultHashBuilder,
     /// Bytes of the names of tombstones, each as often as there are tombstones of that name.
     buried_bytes: usize,
@@ -52,7 +52,7 @@ impl Default for Keys {
     }
 }
 
-/// Which table has a name of this hash. The tables themselves go by its ends.
+/// The number of the table for a name of this hash. The tables themselves use the ends of the hash.
 fn table_of(hash: u64) -> usize {
     (hash >> 32) as usize % TABLES
 }
@@ -88,7 +88,7 @@ impl Keys {
         id
     }
 
-    /// Takes hold of a name that somebody holds.
+    /// Takes hold of a name that has a holder.
     pub(crate) fn hold_again(&mut self, id: KeyId) {
         self.entries[id.0 as usize].holders += 1;
     }
@@ -107,12 +107,12 @@ impl Keys {
         self.free.push(id);
     }
 
-    /// A holder of the name is a tombstone from now on.
+    /// Notes that a holder of the name has become a tombstone.
     pub(crate) fn bury(&mut self, id: KeyId) {
         self.buried_bytes += self.bytes(id).len();
     }
 
-    /// A holder of the name is a tombstone no more.
+    /// Notes that a holder of the name is no longer a tombstone.
     pub(crate) fn unbury(&mut self, id: KeyId) {
         self.buried_bytes -= self.bytes(id).len();
     }
@@ -142,7 +142,7 @@ impl Keys {
         }
     }
 
-    /// Length of what [`Keys::write`] writes.
+    /// Length of the text that [`Keys::write`] writes.
     pub(crate) fn json_len(&self, id: KeyId) -> usize {
         let entry = &self.entries[id.0 as usize];
         if entry.plain {
@@ -198,8 +198,8 @@ pub fn escape_breaks(json: &str) -> Cow<'_, str> {
     escaped.into()
 }
 
-/// Whether there is something for [`escape_breaks`] to do. Most text has none of the first bytes of
-/// such characters, which is found out for many bytes at once.
+/// True if [`escape_breaks`] has something to do. Most text has none of the first bytes of such
+/// characters, which is checked for many bytes at once.
 fn has_breaks(text: &str) -> bool {
     let may_begin = |b: &u8| (*b == 0x7f) | (*b == 0xc2) | (*b == 0xe2);
     let (blocks, rest) = text.as_bytes().as_chunks::<32>();
@@ -227,9 +227,17 @@ mod tests {
     #[test]
     fn lengths_are_those_of_the_written_text() {
         let mut keys = Keys::default();
-        for name in
-            ["", "plain", "quo\"te", "new\nline", "käse", "\u{0}", "back\\slash", "\u{7f}", "a\n\u{2028}"]
-        {
+        for name in [
+            "",
+            "plain",
+            "quo\"te",
+            "new\nline",
+            "käse",
+            "\u{0}",
+            "back\\slash",
+            "\u{7f}",
+            "a\n\u{2028}",
+        ] {
             let id = keys.hold(name);
             let mut text = Vec::new();
             keys.write(id, &mut text);

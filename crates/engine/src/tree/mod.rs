@@ -1,4 +1,4 @@
-//! The tree: values, the names of their members, and what is remembered of members that are gone.
+//! The tree: values, the names of their members, and tombstones of members that are gone.
 
 pub(crate) mod garbage;
 pub(crate) mod key;

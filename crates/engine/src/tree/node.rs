@@ -1,8 +1,9 @@
 //! The state: one JSON tree in which every node knows when it last changed.
 //!
-//! An object answers "what changed among your members since revision r?" in time proportional to how many did: by a scan
-//! while it is small, by an index ordered by revision once it is large. Removed members stay as tombstones, so that
-//! the answer includes them; how many is bounded, and what is forgotten raises the object's floor.
+//! An object answers "what changed among your members since revision r?" in time proportional to
+//! how many did: by a scan while it is small, by an index ordered by revision once it is large.
+//! Removed members stay as tombstones, so that the answer includes them; their number is bounded,
+//! and a forgotten one raises the object's floor.
 
 use std::collections::VecDeque;
 
@@ -19,7 +20,7 @@ const SCAN_MAX: usize = 16;
 
 #[derive(Debug)]
 pub(crate) enum Value {
-    /// A tombstone. What was here had been here since `existed_since` at the latest.
+    /// A tombstone. The removed value had been here since `existed_since` at the latest.
     Absent {
         existed_since: Revision,
     },
@@ -30,28 +31,32 @@ pub(crate) enum Value {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) key: KeyId,
-    /// When this member, or anything beneath it, last changed; for a tombstone, when it was removed.
+    /// The revision at which this member, or anything beneath it, last changed; for a tombstone,
+    /// that of the removal.
     pub(crate) changed: Revision,
     pub(crate) value: Value,
 }
 
-// Memory is members: 10 million of them are 320 MB, and one more word each would be 80 MB more.
+// Most memory is in members: 10 million of them are 320 MB, and one more word each would be 80 MB
+// more.
 const _: () = assert!(std::mem::size_of::<Member>() == 32);
 
 #[derive(Debug)]
 pub(crate) struct Object {
-    /// When this object came to be.
+    /// The revision at which this object was created.
     pub(crate) born: Revision,
-    /// A reader whose cursor is below this may hold members that we no longer know of (of an older object that stood here, or
-    /// whose tombstones are forgotten): it gets the whole object.
+    /// The revision below which a reader gets the whole object: it may hold members that are no
+    /// longer known (of an older object that stood here, or whose tombstones are forgotten).
     pub(crate) floor: Revision,
-    /// Changes whenever slots are renumbered, so that a position kept across commits can tell.
+    /// A number that changes whenever slots are renumbered, so that a position kept across commits
+    /// can tell.
     pub(crate) layout: u32,
     /// Live members.
     live: u32,
     /// Tombstones.
     dead: u32,
-    /// In which checkpoint its members got rows of their own; 0 as long as they have none. See [`stored`](crate::stored).
+    /// The checkpoint in which its members got rows of their own; 0 as long as they have none. See
+    /// [`stored`](crate::stored).
     pub(crate) has_rows_since: u32,
     /// Bytes of all live members as JSON, each with its name and colon.
     content: usize,
@@ -60,7 +65,7 @@ pub(crate) struct Object {
     index: Option<Box<Index>>,
 }
 
-/// What a large object has in addition.
+/// Additional data of a large object.
 #[derive(Debug)]
 struct Index {
     slots: Table<KeyId>,
@@ -70,7 +75,8 @@ struct Index {
 }
 
 impl Index {
-    /// A member has changed, as `members` shows it by now. `known`: how many of them have a name.
+    /// Notes a change of a member, which `members` shows already. `known`: the number of them that
+    /// have a name.
     fn note(&mut self, at: Revision, slot: u32, members: &[Member], known: u32) {
         let is_current = |at, slot| is_current(members, at, slot);
         self.order.push(at, slot, members.len(), known as usize, is_current);
@@ -91,13 +97,21 @@ impl Value {
         !matches!(self, Value::Absent { .. })
     }
 
-    /// Writes the value as compact JSON, `depth` levels of objects deep. Says whether a member that is `null` was written.
+    /// Writes the value as compact JSON, `depth` levels of objects deep. True if a member that is
+    /// `null` was written.
     pub(crate) fn write(&self, keys: &Keys, depth: u32, out: &mut Vec<u8>) -> bool {
         self.write_up_to(usize::MAX, keys, depth, out).unwrap_or_default()
     }
 
-    /// The same, given up as soon as there are more than `max` bytes: then `None`.
-    pub(crate) fn write_up_to(&self, max: usize, keys: &Keys, depth: u32, out: &mut Vec<u8>) -> Option<bool> {
+    /// Writes the value likewise, but gives up as soon as there are more than `max` bytes: then
+    /// `None`.
+    pub(crate) fn write_up_to(
+        &self,
+        max: usize,
+        keys: &Keys,
+        depth: u32,
+        out: &mut Vec<u8>,
+    ) -> Option<bool> {
         let mut nulls = false;
         match self {
             Value::Absent { .. } => {}
@@ -152,13 +166,18 @@ impl Object {
         self.dead as usize
     }
 
-    /// Whether its members may have rows of their own on disk.
+    /// True if its members may have rows of their own on disk.
     pub(crate) fn has_rows(&self) -> bool {
         self.has_rows_since != 0
     }
 
-    /// An object as it was kept.
-    pub(crate) fn restored(keys: &mut Keys, born: Revision, floor: Revision, members: Vec<Member>) -> Object {
+    /// An object restored from its rows.
+    pub(crate) fn restored(
+        keys: &mut Keys,
+        born: Revision,
+        floor: Revision,
+        members: Vec<Member>,
+    ) -> Object {
         let mut object = Object::new(born, 0);
         for member in &members {
             match member.value.is_live() {
@@ -179,7 +198,8 @@ impl Object {
         object
     }
 
-    /// Remembers a member as removed that never had a slot. The object takes over the hold on the key.
+    /// Remembers a member as removed that never had a slot. The object takes over the hold on the
+    /// key.
     pub(crate) fn bury(&mut self, keys: &mut Keys, key: KeyId, at: Revision) {
         keys.bury(key);
         self.members.push(Member { key, changed: at, value: Value::Absent { existed_since: at } });
@@ -196,7 +216,7 @@ impl Object {
         }
     }
 
-    /// Whether what changed in it is told in order of change.
+    /// True if its changes are told in order of change.
     pub(crate) fn is_indexed(&self) -> bool {
         self.index.is_some()
     }
@@ -226,8 +246,9 @@ impl Object {
         self.member(keys, name).map(|m| &m.value).filter(|v| v.is_live())
     }
 
-    /// What changed after `since`: of a large object in order of change, of a small one in order of slots. With each slot, when that
-    /// was; none for what is stale, which costs a look all the same.
+    /// Slots that changed after `since`, each with its revision: in a large object in order of
+    /// change, in a small one in order of slots. A stale entry has no slot, but costs a look all
+    /// the same.
     pub(crate) fn slots_changed_since(
         &self,
         since: Revision,
@@ -237,8 +258,10 @@ impl Object {
         let ordered = ordered.map(|(revision, slot)| {
             (revision, is_current(&self.members, revision, slot).then_some(slot as usize))
         });
-        let scanned =
-            self.members[..scan].iter().enumerate().filter(move |(_, member)| member.changed > since);
+        let scanned = self.members[..scan]
+            .iter()
+            .enumerate()
+            .filter(move |(_, member)| member.changed > since);
         ordered.chain(scanned.map(|(slot, member)| (member.changed, Some(slot))))
     }
 
@@ -262,7 +285,8 @@ impl Object {
         }
     }
 
-    /// Works on the value of a slot and accounts for what became of it. `edit` says whether anything changed.
+    /// Edits the value of a slot and accounts for the change. `edit` returns true if anything
+    /// changed.
     pub(crate) fn edit(
         &mut self,
         keys: &mut Keys,
@@ -304,8 +328,9 @@ impl Object {
         true
     }
 
-    /// Forgets the oldest tombstones until at most `max` are left, and as long as the names of all are longer than `bytes_max`. Returns how
-    /// many went. `steps`: for readers in the middle of a walk, who take over a hold on each name.
+    /// Forgets the oldest tombstones until at most `max` are left, and as long as the names of all
+    /// are longer than `bytes_max`. Returns the number forgotten. `steps`: for readers in the
+    /// middle of a walk, which take over a hold on each name.
     pub(crate) fn forget_tombstones(
         &mut self,
         keys: &mut Keys,
@@ -319,13 +344,16 @@ impl Object {
             let oldest = match &mut self.index {
                 Some(index) => loop {
                     match index.graves.pop_front() {
-                        Some((r, slot)) if is_grave(&self.members, r, slot) => break Some(slot as usize),
+                        Some((r, slot)) if is_grave(&self.members, r, slot) => {
+                            break Some(slot as usize);
+                        }
                         Some(_) => {}
                         None => break None,
                     }
                 },
                 None => {
-                    let graves = self.members.iter().enumerate().filter(|(_, m)| !m.value.is_live());
+                    let graves =
+                        self.members.iter().enumerate().filter(|(_, m)| !m.value.is_live());
                     graves.min_by_key(|(_, m)| m.changed).map(|(slot, _)| slot)
                 }
             };
@@ -359,7 +387,8 @@ impl Object {
         let vacant = self.members.len() - self.live as usize - self.dead as usize;
         if vacant > SCAN_MAX && vacant > self.members.len() / 2 {
             if let Some(steps) = &mut steps {
-                let gone = self.members.iter().zip(0..).filter(|(member, _)| member.key == KeyId::NONE);
+                let gone =
+                    self.members.iter().zip(0..).filter(|(member, _)| member.key == KeyId::NONE);
                 steps.push(Step::Renumbered(gone.map(|(_, slot)| slot).collect()));
             }
             self.members.retain(|m| m.key != KeyId::NONE);
@@ -373,7 +402,8 @@ impl Object {
         forgotten
     }
 
-    /// Gives back the holds on all names beneath, before the object is dropped. Returns how many tombstones go with it.
+    /// Gives back the holds on all names beneath, before the object is dropped. Returns the number
+    /// of tombstones that go with it.
     pub(crate) fn release(&self, keys: &mut Keys) -> usize {
         let mut tombstones = self.dead as usize;
         for member in self.members.iter().filter(|m| m.key != KeyId::NONE) {
@@ -397,7 +427,7 @@ impl Object {
         Some(member)
     }
 
-    /// Whether giving back its memory takes longer than setting it aside.
+    /// True if giving back its memory takes longer than setting it aside.
     pub(crate) fn is_large(&self) -> bool {
         self.index.is_some()
     }
@@ -417,7 +447,8 @@ impl Object {
         let slots = Table::with_capacity(len);
         let mut index = Index { slots, order: Order::default(), graves: VecDeque::new() };
         let mut order = Vec::with_capacity(len);
-        for (slot, member) in self.members.iter().enumerate().filter(|(_, m)| m.key != KeyId::NONE) {
+        for (slot, member) in self.members.iter().enumerate().filter(|(_, m)| m.key != KeyId::NONE)
+        {
             index.slots.insert(member.key, slot as u32);
             order.push((member.changed, slot as u32));
             if !member.value.is_live() {
@@ -436,9 +467,11 @@ impl Object {
         assert_eq!(live.clone().count(), self.live());
         let dead = self.members.iter().filter(|m| !m.value.is_live() && m.key != KeyId::NONE);
         assert_eq!(dead.count(), self.tombstones());
-        let content: usize = live.clone().map(|m| keys.json_len(m.key) + 1 + m.value.json_len()).sum();
+        let content: usize =
+            live.clone().map(|m| keys.json_len(m.key) + 1 + m.value.json_len()).sum();
         assert_eq!(content, self.content);
-        for (slot, member) in self.members.iter().enumerate().filter(|(_, m)| m.key != KeyId::NONE) {
+        for (slot, member) in self.members.iter().enumerate().filter(|(_, m)| m.key != KeyId::NONE)
+        {
             assert_eq!(self.find(member.key), Some(slot));
             let changed = self.slots_changed_since(member.changed.previous());
             assert_eq!(changed.filter(|(_, changed)| *changed == Some(slot)).count(), 1);
@@ -449,8 +482,8 @@ impl Object {
     }
 }
 
-/// Whether an entry of the log of graves still speaks of a tombstone.
-/// Whether an entry of the order of changes is of the last change of its member; else it is stale.
+/// True if an entry of the log of graves is still that of a tombstone. True if an entry of the
+/// order of changes is of the last change of its member; else it is stale.
 fn is_current(members: &[Member], changed: Revision, slot: u32) -> bool {
     members.get(slot as usize).is_some_and(|m| m.changed == changed && m.key != KeyId::NONE)
 }

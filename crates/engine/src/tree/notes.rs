@@ -1,9 +1,11 @@
-//! Notes for readers in the middle of a large state: members that were forgotten meanwhile, and slots that were renumbered.
+//! Notes for readers in the middle of a large state: members that were forgotten meanwhile, and
+//! slots that were renumbered.
 //!
-//! A walk takes as long as its connection needs, and an object remembers only so many members that left it. What it forgets while
-//! somebody walks is noted here, for all walks together; each reads the notes when its turn comes, and tells its reader of those that
-//! left before it goes on. So a walk ends whatever writers do. Notes are bounded in bytes: a walk that did not read one in time starts
-//! anew. While nobody walks there are none.
+//! A walk takes as long as its connection needs, and an object remembers only so many members that
+//! left it. Members that it forgets while a link is in a walk are noted here, for all walks
+//! together; each reads the notes when its turn comes, and tells its reader of the members that
+//! left before it goes on. So a walk ends whatever writers do. Notes are bounded in bytes: a walk
+//! that did not read one in time starts anew. While no link walks there are none.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,13 +13,13 @@ use crate::cursor::Revision;
 use crate::mutants;
 use crate::tree::key::{KeyId, Keys};
 
-/// What one commit did to one object.
+/// A note of one commit's effect on one object.
 pub(crate) struct Note {
     /// The names that lead to the object.
     pub(crate) object: Box<[KeyId]>,
     pub(crate) born: Revision,
     pub(crate) steps: Box<[Step]>,
-    /// What it takes, with the names that it alone may hold.
+    /// Bytes that it takes, with the names that it alone may hold.
     bytes: usize,
 }
 
@@ -25,7 +27,7 @@ pub(crate) struct Note {
 pub(crate) enum Step {
     /// A member that had left is forgotten. Its slot keeps its number.
     Forgotten { key: KeyId, slot: u32 },
-    /// These slots are no more, and those behind them have moved up. In ascending order.
+    /// Slots that were removed, in ascending order; those behind them have moved up.
     Renumbered(Box<[u32]>),
 }
 
@@ -38,7 +40,7 @@ pub(crate) struct Bookmark {
 
 pub(crate) struct Notes {
     notes: VecDeque<Note>,
-    /// The number of the oldest.
+    /// The number of the oldest note.
     first: u64,
     bytes: usize,
     max_bytes: usize,
@@ -48,9 +50,9 @@ pub(crate) struct Notes {
 #[derive(Default)]
 pub(crate) struct Gone {
     pub(crate) members: Left,
-    /// Bytes of the merge patch that tells of them, about.
+    /// Approximate bytes of the merge patch that tells of them.
     pub(crate) bytes: usize,
-    /// There are more notes than that.
+    /// True if there are more notes than that.
     pub(crate) is_full: bool,
     /// Notes that were looked at.
     pub(crate) looks: usize,
@@ -84,12 +86,12 @@ impl Left {
         self.names.get(&key)
     }
 
-    /// A member of this name left.
+    /// True if a member of this name left.
     pub(crate) fn is_gone(&self) -> bool {
         self.is_gone
     }
 
-    /// A member of this name left: one that is here now took its place.
+    /// True if a member of this name left: one that is here now took its place.
     pub(crate) fn was_another(&self) -> bool {
         self.is_gone && !mutants::is("gone-told-last")
     }
@@ -100,8 +102,14 @@ impl Notes {
         Notes { notes: VecDeque::new(), first: 0, bytes: 0, max_bytes }
     }
 
-    /// Takes a note. The oldest go when there are too many bytes of them.
-    pub(crate) fn push(&mut self, keys: &mut Keys, object: &[KeyId], born: Revision, steps: Vec<Step>) {
+    /// Adds a note. The oldest are dropped when there are too many bytes of them.
+    pub(crate) fn push(
+        &mut self,
+        keys: &mut Keys,
+        object: &[KeyId],
+        born: Revision,
+        steps: Vec<Step>,
+    ) {
         object.iter().for_each(|key| keys.hold_again(*key));
         let of_steps = steps.iter().map(|step| match step {
             Step::Forgotten { key, .. } => size_of::<Step>() + keys.name(*key).len(),
@@ -116,12 +124,12 @@ impl Notes {
         }
     }
 
-    /// The end of the notes: who begins to read there has missed none.
+    /// The end of the notes: a reader that begins there has missed none.
     pub(crate) fn end(&self) -> Bookmark {
         Bookmark { note: self.first + self.notes.len() as u64, steps: 0 }
     }
 
-    /// Whether all that was noted since then is still here.
+    /// True if all notes since then are still here.
     pub(crate) fn reaches_back_to(&self, at: Bookmark) -> bool {
         at.note >= self.first
     }
@@ -131,7 +139,7 @@ impl Notes {
         self.notes.get(at.note.checked_sub(self.first)? as usize)
     }
 
-    /// Nobody walks any more.
+    /// Drops all notes, since no link is in a walk any more.
     pub(crate) fn clear(&mut self, keys: &mut Keys) {
         while !self.notes.is_empty() {
             self.drop_first(keys);

@@ -1,9 +1,9 @@
 //! The order in which the members of a large object last changed.
 //!
-//! Each change is an entry at the end. An older entry of the same member is stale from then on, and
-//! nobody may pay for what only piles up: changes take stale entries out as they come, a few each.
-//! Those that are among the newest go soon, so a few members that change all the time leave next to
-//! nothing. A sweep takes the others, in steps.
+//! Each change is an entry at the end. An older entry of the same member is stale from then on.
+//! Stale entries must not pile up: each change takes a few of them out. Those among the newest go
+//! soon, so a few members that change all the time leave next to nothing. A sweep takes the others,
+//! in steps.
 
 use crate::cursor::Revision;
 
@@ -13,14 +13,15 @@ const WINDOW_MIN: usize = 16;
 /// Entries that a sweep goes through for each new one.
 const SWEPT_EACH: usize = 8;
 
-/// See [the module](self).
+/// The order of changes of one object.
 #[derive(Debug, Default)]
 pub(crate) struct Order {
-    /// Revision and slot, by revision.
+    /// Entries of revision and slot, by revision.
     entries: Vec<(Revision, u32)>,
-    /// Entries from here on have not been looked through.
+    /// The first entry that has not been looked through.
     tail: usize,
-    /// A sweep goes on at `next`; what it has kept ends at `kept`. There is nothing between the two.
+    /// End of the entries that a sweep has kept; it goes on at `next`. There is nothing between the
+    /// two.
     kept: usize,
     next: usize,
 }
@@ -32,8 +33,8 @@ impl Order {
         Order { tail: entries.len(), entries, kept: 0, next: 0 }
     }
 
-    /// A member of an object of so many slots has changed. `current`: how many entries are not stale.
-    /// `is_current`: whether one is of the last change of its member.
+    /// Adds a change of a member of an object of `slots` slots. `current`: the number of entries
+    /// that are not stale. `is_current`: true if one is of the last change of its member.
     pub(crate) fn push(
         &mut self,
         at: Revision,
@@ -56,7 +57,7 @@ impl Order {
         kept[after(kept)..].iter().chain(&rest[after(rest)..]).copied()
     }
 
-    /// Entries that there are.
+    /// Number of entries.
     pub(crate) fn len(&self) -> usize {
         self.entries.len() - (self.next - self.kept)
     }
@@ -76,7 +77,7 @@ impl Order {
         }
     }
 
-    /// Moves the entries of a range that are not stale down to `to`. Returns where they end.
+    /// Moves the entries of a range that are not stale down to `to`. Returns their end.
     fn keep(
         &mut self,
         mut to: usize,
@@ -100,7 +101,7 @@ mod tests {
 
     /// Members, of which some change again and again.
     struct Model {
-        /// When each last changed.
+        /// The revision at which each last changed.
         changed: Vec<Revision>,
         order: Order,
         now: Revision,
@@ -122,7 +123,8 @@ mod tests {
 
         #[track_caller]
         fn check(&self, since: Revision) {
-            let current = self.order.since(since).filter(|(at, slot)| self.changed[*slot as usize] == *at);
+            let current =
+                self.order.since(since).filter(|(at, slot)| self.changed[*slot as usize] == *at);
             let current: Vec<_> = current.collect();
             let changed = self.changed.iter().copied().zip(0..);
             let mut changed: Vec<_> = changed.filter(|(revision, _)| *revision > since).collect();

@@ -5,12 +5,13 @@ use std::fmt;
 /// Bytes that fit beside the tag. Most numbers and short strings do.
 const SHORT: usize = 14;
 
-/// Canonical JSON text of a value that is not an object, or a member's name. Sixteen bytes, with no allocation up to 14
-/// bytes of text.
+/// Canonical JSON text of a value that is not an object, or a member's name. Sixteen bytes, with no
+/// allocation up to 14 bytes of text.
 #[derive(Clone)]
 pub(crate) enum Text {
     Short { len: u8, bytes: [u8; SHORT] },
-    // Boxed twice so that the pointer is one word wide: long texts pay sixteen bytes so that every other value saves eight.
+    // Boxed twice so that the pointer is one word wide: long texts pay sixteen bytes so that every
+    // other value saves eight.
     Long(Box<Box<str>>),
 }
 
@@ -30,7 +31,11 @@ impl Text {
     }
 
     pub(crate) fn from_string(text: String) -> Text {
-        if text.len() <= SHORT { Text::new(&text) } else { Text::Long(Box::new(text.into_boxed_str())) }
+        if text.len() <= SHORT {
+            Text::new(&text)
+        } else {
+            Text::Long(Box::new(text.into_boxed_str()))
+        }
     }
 
     pub(crate) fn into_string(self) -> String {
@@ -49,7 +54,8 @@ impl Text {
 
     pub(crate) fn as_str(&self) -> &str {
         match self {
-            // It was a `str` when it came in; checking 14 bytes costs less than an exception to "no unsafe".
+            // It was a `str` when it came in; checking 14 bytes costs less than an exception to "no
+            // unsafe".
             Text::Short { .. } => std::str::from_utf8(self.as_bytes()).unwrap_or_default(),
             Text::Long(text) => text,
         }
@@ -67,7 +73,7 @@ impl Text {
         self.as_bytes().first() == Some(&b'[')
     }
 
-    /// What kind of value this text is, in words that an error can use.
+    /// The kind of value that this text is, in words that an error can use.
     pub(crate) fn kind(&self) -> &'static str {
         match self.as_bytes().first() {
             Some(b'[') => "an array",

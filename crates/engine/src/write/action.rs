@@ -1,4 +1,4 @@
-//! What a commit is asked to do.
+//! Writes: the actions that a commit is asked to do.
 
 use crate::cursor::{Cursor, Revision};
 use crate::limits::Limits;
@@ -10,15 +10,15 @@ use crate::write::patch::Patch;
 /// One write of a commit.
 #[derive(Clone, Debug)]
 pub struct Write {
-    /// Where.
+    /// The path of the resource.
     pub path: Path,
-    /// What.
+    /// The action on it.
     pub action: Action,
-    /// Only if the resource was in this state before the commit.
+    /// Condition on the resource's state before the commit.
     pub condition: Condition,
 }
 
-/// What a write does.
+/// Action of a write.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Make it exactly this.
@@ -31,7 +31,8 @@ pub enum Action {
     Delete,
 }
 
-/// A comparison that has to hold, as HTTP's `If-Match` and `If-None-Match` (RFC 9110, section 13.1).
+/// A comparison that has to hold, as HTTP's `If-Match` and `If-None-Match` (RFC 9110, section
+/// 13.1).
 #[derive(Clone, Debug, Default)]
 pub struct Condition {
     /// The state must be one of these.
@@ -43,24 +44,24 @@ pub struct Condition {
 /// States of a resource, as a condition names them.
 #[derive(Clone, Debug)]
 pub enum States {
-    /// Any, as long as there is something.
+    /// Any state in which something is there.
     Any,
-    /// Those in which the resource was as it was in a state that one of these cursors names.
+    /// States in which the resource is as it was in a state that one of these cursors names.
     These(Vec<Cursor>),
 }
 
-/// What became of one write of a commit.
+/// Outcome of one write of a commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Written {
-    /// Nothing was there before.
+    /// True if nothing was there before.
     pub created: bool,
     /// The resource's cursor now.
     pub revision: Revision,
 }
 
 impl Write {
-    /// Members that the writes of a commit write, and one more for each of them; counted up to a few
-    /// more than `max`.
+    /// Members that the writes of a commit write, and one more for each of them; counted up to a
+    /// few more than `max`.
     pub fn members_up_to(writes: &[Write], max: usize) -> usize {
         let mut count = 0;
         for write in writes {
@@ -77,7 +78,7 @@ impl Write {
     }
 }
 
-/// Holds writes to the limit on what one commit may write: the engine does nothing else meanwhile.
+/// Checks writes against the limit on one commit: the engine does nothing else meanwhile.
 pub(crate) fn check(writes: &[Write], limits: &Limits) -> Result<(), Refusal> {
     let max = limits.members_per_commit;
     if Write::members_up_to(writes, max) > max {

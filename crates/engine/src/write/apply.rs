@@ -1,4 +1,5 @@
-//! Making a worked-out change true. Nothing here can fail: everything that can has been checked before.
+//! Applying a worked-out change. Nothing here can fail: everything that can fail was checked
+//! before.
 
 use crate::cursor::Revision;
 use crate::limits::Limits;
@@ -11,7 +12,7 @@ use crate::tree::notes::Notes;
 use crate::tree::{Member, Object, Value};
 use crate::write::change::{Change, Members};
 
-/// What a commit needs to know of the world, and what it leaves behind.
+/// Context of applying a commit: what it reads besides the value, and what it leaves behind.
 pub(crate) struct Applying<'a> {
     pub(crate) at: Revision,
     pub(crate) limits: &'a Limits,
@@ -22,7 +23,8 @@ pub(crate) struct Applying<'a> {
     pub(crate) beneath: &'a mut Vec<PointId>,
     /// Objects that are no part of the state any more.
     pub(crate) garbage: &'a mut Garbage,
-    /// Members that may still be removed one by one where an object is replaced. See [`REMOVALS_MAX`].
+    /// Members that may still be removed one by one where an object is replaced. See
+    /// [`REMOVALS_MAX`].
     pub(crate) removals: usize,
     /// Tombstones of the whole tree.
     pub(crate) tombstones: &'a mut usize,
@@ -30,12 +32,13 @@ pub(crate) struct Applying<'a> {
     pub(crate) forgotten: &'a mut Vec<Key>,
     /// Notes for readers in the middle of a walk, if there are any.
     pub(crate) notes: Option<&'a mut Notes>,
-    /// The names on the way to where we are.
+    /// The names on the way to the current place.
     pub(crate) names: Vec<KeyId>,
 }
 
 impl Applying<'_> {
-    /// Applies a change to a value. `point` is its place, if anybody watches there or beneath. Says whether anything changed.
+    /// Applies a change to a value. `point` is its place, if anybody watches there or beneath. True
+    /// if anything changed.
     pub(crate) fn apply(
         &mut self,
         keys: &mut Keys,
@@ -56,7 +59,8 @@ impl Applying<'_> {
             }
             (Value::Leaf(old), Change::Leaf(new)) => *old = new,
             (old, change) => {
-                // A leaf does not remember when it came; that it was there before this revision, the slot knows.
+                // A leaf does not remember when it came; the slot knows that it was there before
+                // this revision.
                 let existed_since =
                     if let Value::Object(object) = &*old { object.born } else { Revision::NONE };
                 let new = match change {
@@ -88,7 +92,8 @@ impl Applying<'_> {
             for slot in 0..object.slots().len() {
                 let member = object.slot(slot);
                 let stays = |change: &Change| !matches!(change, Change::Keep | Change::Remove);
-                if member.value.is_live() && !members.get(keys.name(member.key)).is_some_and(stays) {
+                if member.value.is_live() && !members.get(keys.name(member.key)).is_some_and(stays)
+                {
                     self.removals = self.removals.saturating_sub(1);
                     changed |= self.apply_to_slot(keys, object, slot, Change::Remove, point);
                 }
@@ -98,7 +103,9 @@ impl Applying<'_> {
             let slot = keys.find(&name).and_then(|key| object.find(key));
             match (slot, change) {
                 (_, Change::Keep) | (None, Change::Remove) => {}
-                (Some(slot), change) => changed |= self.apply_to_slot(keys, object, slot, change, point),
+                (Some(slot), change) => {
+                    changed |= self.apply_to_slot(keys, object, slot, change, point);
+                }
                 (None, change) => {
                     let key = keys.hold(&name);
                     let value = self.build(keys, change, Revision::NONE);
@@ -112,7 +119,7 @@ impl Applying<'_> {
             }
         }
         if !changed {
-            // Nor may the floor have changed, without anybody being told.
+            // The floor must not change either: nobody would be told.
             return false;
         }
         let elsewhere = *self.tombstones - object.tombstones();
@@ -122,12 +129,16 @@ impl Applying<'_> {
         let (forgotten, names) = (&mut *self.forgotten, &self.names);
         let bytes_max = self.limits.tombstone_bytes;
         let mut steps = self.notes.is_some().then(Vec::new);
-        *self.tombstones -= object.forget_tombstones(keys, max, bytes_max, steps.as_mut(), |keys, name| {
-            if has_rows {
-                forgotten.push(Key::of(names.iter().chain([&name]).map(|name| keys.name(*name))));
-            }
-        });
-        if let (Some(notes), Some(steps)) = (&mut self.notes, steps.filter(|steps| !steps.is_empty())) {
+        *self.tombstones -=
+            object.forget_tombstones(keys, max, bytes_max, steps.as_mut(), |keys, name| {
+                if has_rows {
+                    forgotten
+                        .push(Key::of(names.iter().chain([&name]).map(|name| keys.name(*name))));
+                }
+            });
+        if let (Some(notes), Some(steps)) =
+            (&mut self.notes, steps.filter(|steps| !steps.is_empty()))
+        {
             notes.push(keys, names, object.born, steps);
         }
         true
@@ -159,7 +170,8 @@ impl Applying<'_> {
         changed
     }
 
-    /// Makes a new value. `floor`: an object that takes the place of something else is told apart from what stood there.
+    /// Builds a new value. `floor` tells an object that takes the place of something else apart
+    /// from what stood there.
     fn build(&self, keys: &mut Keys, change: Change, floor: Revision) -> Value {
         match change {
             Change::Leaf(text) => Value::Leaf(text),

@@ -1,4 +1,5 @@
-//! What a commit is worked out upon: the tree, with what is written over it by commits that are not durable yet.
+//! The base of a commit: the tree, with the changes of commits that are not durable yet written
+//! over it.
 
 use crate::tree::Value;
 use crate::tree::key::Keys;
@@ -8,13 +9,13 @@ use crate::write::change::{Change, Members, REMOVALS_MAX};
 /// A node as it will be before a commit.
 #[derive(Clone, Copy)]
 pub(crate) struct Base<'t> {
-    /// What the tree has here.
+    /// The value that the tree has here.
     value: Option<&'t Value>,
-    /// What is written over it. Never `Keep`.
+    /// The change that is written over it. Never `Keep`.
     over: Option<&'t Change>,
 }
 
-/// What is there.
+/// The value that is there.
 #[derive(Clone, Copy)]
 pub(crate) enum View<'t> {
     Nothing,
@@ -48,7 +49,7 @@ impl<'t> Base<'t> {
         matches!(self.view(), View::Object)
     }
 
-    /// What kind of value this is, in words that an error can use.
+    /// The kind of this value, in words that an error can use.
     pub(crate) fn kind(self) -> &'static str {
         match self.view() {
             View::Nothing => "nothing",
@@ -57,7 +58,7 @@ impl<'t> Base<'t> {
         }
     }
 
-    /// Whether commits that are not durable yet write here, or beneath.
+    /// True if commits that are not durable yet write here, or beneath.
     pub(crate) fn is_written_over(self) -> bool {
         self.over.is_some()
     }
@@ -75,7 +76,7 @@ impl<'t> Base<'t> {
         Base { value, over: over.filter(|c| !matches!(c, Change::Keep)) }
     }
 
-    /// Members of the object that is here. They are not looked at, since what is written over
+    /// Number of members of the object that is here. They are not looked at, since a change over
     /// the tree knows by how many it makes the object larger.
     pub(crate) fn members(self) -> usize {
         let live = if let Some(Value::Object(object)) = self.value { object.live() } else { 0 };
@@ -89,7 +90,7 @@ impl<'t> Base<'t> {
         }
     }
 
-    /// At least as many members as the object that is here has: found without looking at them.
+    /// Upper bound of the members of the object that is here, found without looking at them.
     pub(crate) fn members_at_most(self) -> usize {
         let live = match (self.value, self.over) {
             (_, Some(Change::Object { anew: true, .. })) => 0,
@@ -99,7 +100,7 @@ impl<'t> Base<'t> {
         live + self.overlaid()
     }
 
-    /// Members that commits which are not durable yet write over.
+    /// Members that are written over by commits that are not durable yet.
     pub(crate) fn overlaid(self) -> usize {
         if let Some(Change::Object { members, .. }) = self.over { members.len() } else { 0 }
     }
@@ -121,7 +122,8 @@ impl<'t> Base<'t> {
             names.extend(live.map(|m| keys.name(m.key)));
         }
         if let Some(members) = over {
-            let is_new = |name: &&str| below.is_none_or(|object| object.value(keys, name).is_none());
+            let is_new =
+                |name: &&str| below.is_none_or(|object| object.value(keys, name).is_none());
             names.extend(members.keys().map(|name| &**name).filter(is_new));
             names.retain(|name| self.child(keys, name).exists());
         }
@@ -129,8 +131,8 @@ impl<'t> Base<'t> {
     }
 }
 
-/// What of a change makes a difference: the least that, applied, has the same outcome. Where an object loses very many members, that is a new
-/// object (see [`REMOVALS_MAX`]).
+/// The part of a change that makes a difference: the least change that has the same outcome. Where
+/// an object loses very many members, that is a new object (see [`REMOVALS_MAX`]).
 pub(crate) fn effective(keys: &Keys, change: Change, base: Base<'_>) -> Change {
     let mut removals = REMOVALS_MAX;
     effective_within(keys, change, base, &mut removals)
@@ -192,7 +194,7 @@ fn effective_within(keys: &Keys, change: Change, base: Base<'_>, removals: &mut 
 
 #[cfg(test)]
 impl Base<'_> {
-    /// Counts the members of each object that is written over, and checks that it says so.
+    /// Counts the members of each object that is written over, and checks its own count.
     pub(crate) fn check(self, keys: &Keys) {
         let Some(Change::Object { members, .. }) = self.over else { return };
         assert_eq!(self.members(), self.names(keys).len(), "{:?}", self.over);

@@ -1,7 +1,8 @@
-//! What a commit does to a node: a sparse picture of the tree as it will be.
+//! Changes: the effect of a commit on a node, as a sparse picture of the tree as it will be.
 //!
-//! Writes are worked out on a `Change` laid over the tree, and only when all of them have succeeded is it applied. So a commit
-//! is whole or not at all, without an undo log, and several writes of one commit see each other.
+//! Writes are worked out on a `Change` laid over the tree, which is applied only when all of them
+//! have succeeded. So a commit is whole or not at all, without an undo log, and several writes of
+//! one commit see each other.
 
 use hashbrown::DefaultHashBuilder;
 use indexmap::IndexMap;
@@ -9,32 +10,34 @@ use indexmap::IndexMap;
 use crate::tree::key::write_json_string;
 use crate::tree::text::Text;
 
-/// Members that one commit removes without naming them, by putting an object without them. An object that would lose more is replaced: that takes
-/// no time, and its readers get the new one whole.
+/// Members that one commit removes without naming them, by putting an object without them. An
+/// object that would lose more is replaced, which takes no time; its readers get the new one whole.
 pub(crate) const REMOVALS_MAX: usize = 1024;
 
-/// Members of an object, in the order in which they were written. Hashed as [`Keys`](crate::tree::key::Keys) are: seeded, and fast.
+/// Members of an object, in the order in which they were written. Hashed as
+/// [`Keys`](crate::tree::key::Keys) are: seeded, and fast.
 pub(crate) type Members = IndexMap<Box<str>, Change, DefaultHashBuilder>;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Change {
-    /// As the tree has it. Beneath an object that is made anew, this is absence.
+    /// No change: as the tree has it. Beneath an object that is made anew, this is absence.
     #[default]
     Keep,
     Remove,
     Leaf(Text),
-    /// An object. `anew`: it is exactly these members; else these are written over those that are there.
+    /// An object. `anew`: it is exactly these members; else these are written over those that are
+    /// there.
     Object {
         anew: bool,
-        /// Members that the object has more, or fewer, with this: than there are in `members` if it
-        /// is made anew, else than it has without. 0 until `effective` (in `base.rs`) counts it.
+        /// Members that the object has more, or fewer, with this change: than `members` if it is
+        /// made anew, else than without it. 0 until `effective` (in `base.rs`) counts it.
         growth: isize,
         members: Members,
     },
 }
 
 impl Change {
-    /// An object whose growth nobody has counted.
+    /// An object whose growth has not been counted.
     pub(crate) fn object(anew: bool, members: Members) -> Change {
         Change::Object { anew, growth: 0, members }
     }
@@ -43,7 +46,7 @@ impl Change {
         Change::object(true, Members::default())
     }
 
-    /// What kind of value this is, in words that an error can use.
+    /// The kind of this value, in words that an error can use.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Change::Keep | Change::Remove => "nothing",
@@ -65,34 +68,37 @@ impl Change {
         count
     }
 
-    /// At least as many bytes of JSON as the change adds to the tree.
+    /// Upper bound of the bytes of JSON that the change adds to the tree.
     pub(crate) fn added_bytes(&self) -> usize {
         match self {
             Change::Keep | Change::Remove => 0,
             Change::Leaf(text) => text.len(),
-            // A name can take six times its bytes if all of it has to be escaped; then quotes, colon and comma.
+            // A name can take six times its bytes if all of it has to be escaped; then quotes,
+            // colon and comma.
             Change::Object { members, .. } => {
-                members.iter().map(|(name, m)| 6 * name.len() + 4 + m.added_bytes()).sum::<usize>() + 2
+                members.iter().map(|(name, m)| 6 * name.len() + 4 + m.added_bytes()).sum::<usize>()
+                    + 2
             }
         }
     }
 
-    /// Whether anything is written, not only removed.
+    /// True if anything is written, not only removed.
     pub(crate) fn adds(&self) -> bool {
         match self {
             Change::Keep | Change::Remove => false,
             Change::Leaf(_) => true,
             Change::Object { anew, members, .. } => {
-                // An empty object too: it may be where nothing was.
+                // An empty object counts too: it may be where nothing was.
                 *anew || members.values().any(Change::adds)
             }
         }
     }
 
-    /// Writes another change over this one: what follows from applying first this, then that. Both
-    /// are effective, each upon what is there with those before it.
+    /// Writes another change over this one: the effect of applying first this, then that. Both are
+    /// effective, each upon what is there with those before it.
     pub(crate) fn then(&mut self, next: &Change) {
-        let Change::Object { anew: false, growth: next_growth, members: next_members } = next else {
+        let Change::Object { anew: false, growth: next_growth, members: next_members } = next
+        else {
             if !matches!(next, Change::Keep) {
                 *self = next.clone();
             }
@@ -113,7 +119,7 @@ impl Change {
                 }
             }
             Change::Keep => *self = next.clone(),
-            // Nothing of what is beneath in the tree may shine through.
+            // Nothing that the tree has beneath may remain visible.
             Change::Remove | Change::Leaf(_) => {
                 let growth = next_growth - next_members.len() as isize;
                 *self = Change::Object { anew: true, growth, members: next_members.clone() };
@@ -121,8 +127,8 @@ impl Change {
         }
     }
 
-    /// Takes note that the first of the changes that were written into this, one over the other, is
-    /// in the tree. By as much as it made objects larger or smaller, they are so in the tree too.
+    /// Notes that the first of the changes that were written into this, one over the other, is in
+    /// the tree. The tree's objects have grown or shrunk by as much as it made them.
     pub(crate) fn first_is_applied(&mut self, first: &Change) {
         let Change::Object { anew: false, growth, members } = self else { return };
         let Change::Object { anew: false, growth: applied, members: first } = first else { return };

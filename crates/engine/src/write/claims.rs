@@ -1,5 +1,6 @@
-//! Places that commits in line read or write. What they were worked out upon has to stay as it is there until they are applied: then the
-//! outcome is that of applying them at their own revision, although others were applied in between.
+//! Places that commits in line read or write. The base of such a commit has to stay as it is there
+//! until the commit is applied: then the outcome is that of applying it at its own revision,
+//! although others were applied in between.
 
 use hashbrown::HashMap;
 
@@ -11,13 +12,14 @@ use crate::write::patch;
 /// A tree of names: each node of it is claimed itself, or leads to one that is.
 #[derive(Default)]
 pub(crate) struct Claims {
-    /// All that is here and beneath.
+    /// True if all that is here and beneath is claimed.
     whole: bool,
     members: HashMap<Box<str>, Claims>,
 }
 
 impl Claims {
-    /// The places that these writes speak of. They are known before the writes are worked out, and do not depend on what is there.
+    /// Claims of the places that these writes name. They are known before the writes are worked
+    /// out, and do not depend on what is there.
     pub(crate) fn of(writes: &[Write]) -> Claims {
         let mut claims = Claims::default();
         for Write { path, action, condition } in writes {
@@ -28,7 +30,8 @@ impl Claims {
                 Action::Patch(patch) if !compares => {
                     for operation in &patch.0 {
                         at.at(&operation.path).whole = true;
-                        if let patch::Action::Move { from } | patch::Action::Copy { from } = &operation.action
+                        if let patch::Action::Move { from } | patch::Action::Copy { from } =
+                            &operation.action
                         {
                             at.at(from).whole = true;
                         }
@@ -60,7 +63,7 @@ impl Claims {
         count
     }
 
-    /// Whether a place is claimed, or something above or beneath it is.
+    /// True if a place is claimed, or something above or beneath it is.
     pub(crate) fn meet(&self, names: &[impl AsRef<str>]) -> bool {
         if mutants::is("claims-ignored") {
             return false;
@@ -86,7 +89,8 @@ impl Claims {
         claims
     }
 
-    /// What a merge patch names. The other members stay as they are, whatever they are.
+    /// Claims the members that a merge patch names. The other members stay as they are, whatever
+    /// they are.
     fn claim_merged(&mut self, patch: &Change) {
         match patch {
             Change::Object { members, .. } if !members.is_empty() => {
@@ -145,9 +149,14 @@ mod tests {
         );
         let exists = Condition { is: Some(crate::States::Any), is_not: None };
         check(&claims("/v", merge(), exists), &[&["v", "x", "p"], &["v", "z"]], &[&["w"]]);
-        let document = br#"[{"op":"test","path":"/a","value":1},{"op":"copy","from":"/b/c","path":"/d"}]"#;
+        let document =
+            br#"[{"op":"test","path":"/a","value":1},{"op":"copy","from":"/b/c","path":"/d"}]"#;
         let patch = Action::Patch(Patch::parse(document, &Limits::default()).unwrap());
         let claims = claims("/v", patch, Condition::default());
-        check(&claims, &[&["v", "a"], &["v", "b"], &["v", "b", "c", "e"], &["v", "d"]], &[&["v", "b", "f"]]);
+        check(
+            &claims,
+            &[&["v", "a"], &["v", "b"], &["v", "b", "c", "e"], &["v", "d"]],
+            &[&["v", "b", "f"]],
+        );
     }
 }

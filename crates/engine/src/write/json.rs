@@ -1,8 +1,9 @@
 //! Bodies: JSON text in, a [`Change`] out.
 //!
-//! The grammar is serde_json's business: a body is first checked by it, whole, without building anything. What is left to do here
-//! on text that is known to be JSON is what no parser does for us: keep numbers as written, refuse duplicate names, hold
-//! the limits, and find objects (which become nodes) apart from everything else (which stays text).
+//! serde_json first checks the grammar of the whole body, without building anything. The rest,
+//! which no parser does, is done here on text that is known to be JSON: keep numbers as written,
+//! refuse duplicate names, hold the limits, and tell objects (which become nodes) from everything
+//! else (which stays text).
 
 use thiserror::Error;
 
@@ -15,11 +16,11 @@ use crate::write::change::{Change, Members};
 #[derive(Clone, Debug)]
 pub struct Json(pub(crate) Change);
 
-/// Why a body was refused, and where.
+/// Refusal of a body, with its place.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[error("{kind} at line {line} column {column}")]
 pub struct JsonError {
-    /// What is wrong.
+    /// The fault.
     pub kind: JsonErrorKind,
     /// Line, from 1.
     pub line: usize,
@@ -27,7 +28,7 @@ pub struct JsonError {
     pub column: usize,
 }
 
-/// What can be wrong with a body.
+/// Faults of a body.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
 pub enum JsonErrorKind {
@@ -70,23 +71,27 @@ impl Json {
             JsonError { kind: JsonErrorKind::Utf8, line, column }
         })?;
         if let Err(e) = serde_json::from_str::<&serde_json::value::RawValue>(text) {
-            // serde_json ends its sentence with the place, which we give once, in our own words.
+            // serde_json ends its sentence with the place, which this error gives in words of its
+            // own.
             let sentence = e.to_string();
             let what = sentence.split(" at line ").next().unwrap_or(&sentence);
             let what = match what {
                 "expected ident" => "expected true, false or null".to_owned(),
-                "EOF while parsing a value" if text.trim().is_empty() => "there is nothing".to_owned(),
+                "EOF while parsing a value" if text.trim().is_empty() => {
+                    "there is nothing".to_owned()
+                }
                 what => what.replace("EOF", "the end"),
             };
-            // It counts columns in bytes, and from 0 at the start of a line.
+            // serde_json counts columns in bytes, and from 0 at the start of a line.
             let line = text.split('\n').nth(e.line().saturating_sub(1)).unwrap_or_default();
-            let (_, column) = position(&line.as_bytes()[..e.column().saturating_sub(1).min(line.len())]);
+            let (_, column) =
+                position(&line.as_bytes()[..e.column().saturating_sub(1).min(line.len())]);
             return Err(JsonError { kind: JsonErrorKind::Syntax(what), line: e.line(), column });
         }
         Json::known_good(text, limits)
     }
 
-    /// Reads text that is known to be JSON. What is refused is what JSON allows and we do not.
+    /// Reads text that is known to be JSON. Refuses what JSON allows and Halfping does not.
     pub(crate) fn known_good(text: &str, limits: &Limits) -> Result<Json, JsonError> {
         let mut reader = Reader { text, at: 0, depth: 0, limits };
         reader.value().map(Json).map_err(|kind| {
@@ -151,7 +156,8 @@ impl<'a> Reader<'a> {
         Ok(Change::object(true, members))
     }
 
-    /// Walks an object; `member` reads one value and tells whether the name had been there before.
+    /// Walks an object; `member` reads one value and returns whether the name had been there
+    /// before.
     fn members(
         &mut self,
         mut member: impl FnMut(&mut Self, &str) -> Result<bool, JsonErrorKind>,
@@ -186,7 +192,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Copies any value, without white space and needless escapes: how arrays are kept.
+    /// Copies any value, without white space and needless escapes, as arrays are kept.
     fn copy(&mut self, out: &mut Vec<u8>) -> Result<(), JsonErrorKind> {
         self.skip_space();
         match self.peek() {
@@ -331,7 +337,7 @@ pub(crate) fn nesting(text: &str) -> usize {
     deepest
 }
 
-/// Where the string that begins at `at` has its closing quote.
+/// Position of the closing quote of the string that begins at `at`.
 pub(crate) fn string_end(bytes: &[u8], mut at: usize) -> usize {
     at += 1;
     while bytes[at] != b'"' {
@@ -345,7 +351,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<String, JsonErrorKind> {
-        let limits = Limits { json_depth: 4, members_per_object: 3, key_bytes: 5, ..Limits::default() };
+        let limits =
+            Limits { json_depth: 4, members_per_object: 3, key_bytes: 5, ..Limits::default() };
         let json = Json::parse(text.as_bytes(), &limits).map_err(|e| e.kind)?;
         Ok(String::from_utf8(json.to_text()).unwrap())
     }

@@ -1,4 +1,4 @@
-//! Writes: what comes in, worked out over the tree, on its way to the journal, and made true.
+//! Writes: read from bodies, worked out over the tree, journaled, and applied.
 
 pub(crate) mod action;
 pub(crate) mod apply;

@@ -1,4 +1,5 @@
-//! JSON Patch (RFC 6902), worked out on a commit. What an operation compares is compared in place, and what it does is charged before it is done.
+//! JSON Patch (RFC 6902), worked out on a commit. An operation compares in place, and its work is
+//! charged before it is done.
 
 use crate::limits::Limits;
 use crate::path::Path;
@@ -11,9 +12,9 @@ use crate::write::patch::{Action, Patch, display};
 use crate::write::seen::{Seen, Work, copy_text, text_equals};
 use crate::write::splice::{self, Place};
 
-/// What an operation costs besides what it is about, as much as so many bytes that are scanned.
+/// Cost of an operation besides its operands, in bytes that are scanned.
 const OPERATION: usize = 256;
-/// The same for each name on its way.
+/// Cost of each name on its way, in bytes that are scanned.
 const NAME: usize = 64;
 
 /// A JSON Patch operation that cannot be applied, or a limit.
@@ -28,14 +29,14 @@ impl From<Refusal> for Fault {
     }
 }
 
-/// What to do where a pointer leads.
+/// An edit of the value that a pointer leads to.
 enum Edit {
     Add(Change),
     Replace(Change),
     Remove,
 }
 
-/// What a pointer leads to.
+/// The value that a pointer leads to.
 enum Found<'c> {
     Node(Seen<'c>),
     /// A part of an array's text.
@@ -43,18 +44,21 @@ enum Found<'c> {
 }
 
 impl Overlay<'_> {
-    /// Applies all operations of a patch to what is at the path.
+    /// Applies all operations of a patch to the value at the path.
     pub(crate) fn patch(&mut self, path: &Path, patch: &Patch) -> Result<(), Refusal> {
         if !self.exists(path) && !patch.starts_afresh() {
             return Err(Refusal::NotFound(path.clone()));
         }
         for (index, operation) in patch.0.iter().enumerate() {
-            self.operation(path, &operation.path, &operation.action).map_err(|fault| match fault {
-                Fault::Failed(why) => Refusal::PatchFailed { index, why },
-                Fault::Refused(refusal) => refusal,
-            })?;
+            self.operation(path, &operation.path, &operation.action).map_err(
+                |fault| match fault {
+                    Fault::Failed(why) => Refusal::PatchFailed { index, why },
+                    Fault::Refused(refusal) => refusal,
+                },
+            )?;
         }
-        // What was removed whole and not set again: the resource is gone, and that is what DELETE is for.
+        // The patch must not remove the whole resource without setting it again: that is what
+        // DELETE is for.
         match self.exists(path) {
             true => Ok(()),
             false => Err(Refusal::PatchFailed {
@@ -92,7 +96,10 @@ impl Overlay<'_> {
                 })?;
                 match is_equal {
                     true => Ok(()),
-                    false => Err(Fault::Failed(format!("the value at {:?} is another", display(pointer)))),
+                    false => Err(Fault::Failed(format!(
+                        "the value at {:?} is another",
+                        display(pointer)
+                    ))),
                 }
             }
         }
@@ -105,7 +112,7 @@ impl Overlay<'_> {
         })
     }
 
-    /// Does something with what a pointer leads to.
+    /// Calls `look` with the value that a pointer leads to.
     fn read<T>(
         &mut self,
         path: &Path,
@@ -143,7 +150,8 @@ impl Overlay<'_> {
             node = node.member(keys, &pointer[done]);
             done += 1;
         }
-        let missing = || Fault::Failed(format!("there is nothing at {:?}", display(&pointer[..done])));
+        let missing =
+            || Fault::Failed(format!("there is nothing at {:?}", display(&pointer[..done])));
         if done == pointer.len() {
             *node.change = match edit {
                 Edit::Add(value) => value,
@@ -157,13 +165,17 @@ impl Overlay<'_> {
             let depth = path.segments().len() + done;
             let mut text = take_text(&mut node, &mut work)?;
             if depth > limits.path_depth {
-                // How deep it is then, is found by another look at all of it.
+                // Its depth after that is found by another look at all of it.
                 work.charge(text.len())?;
             }
             edit_text(&mut text, pointer, done, edit, limits, &mut work)?;
             *node.change = Change::Leaf(Text::from_string(text));
         } else {
-            return Err(Fault::Failed(format!("{:?} is {}", display(&pointer[..done]), node.kind())));
+            return Err(Fault::Failed(format!(
+                "{:?} is {}",
+                display(&pointer[..done]),
+                node.kind()
+            )));
         }
         self.work = work;
         Ok(())
@@ -180,8 +192,12 @@ fn take_text(node: &mut Node<'_, '_>, work: &mut Work) -> Result<String, Refusal
     Ok(node.seen().leaf().map_or_else(String::new, |text| text.as_str().to_owned()))
 }
 
-/// What a pointer leads to in the text of a value.
-fn part<'t>(mut text: &'t str, pointer: &[String], work: &mut Work) -> Result<Option<&'t str>, Refusal> {
+/// The value that a pointer leads to in the text of a value.
+fn part<'t>(
+    mut text: &'t str,
+    pointer: &[String],
+    work: &mut Work,
+) -> Result<Option<&'t str>, Refusal> {
     for token in pointer {
         work.charge(text.len())?;
         let place = match text.as_bytes()[0] {
@@ -195,7 +211,8 @@ fn part<'t>(mut text: &'t str, pointer: &[String], work: &mut Work) -> Result<Op
     Ok(Some(text))
 }
 
-/// Edits what a pointer leads to in the text of an array. `from`: how much of it led to the array.
+/// Edits the value that a pointer leads to in the text of an array. `from`: the number of its names
+/// that led to the array.
 fn edit_text(
     text: &mut String,
     pointer: &[String],
@@ -204,9 +221,12 @@ fn edit_text(
     limits: &Limits,
     work: &mut Work,
 ) -> Result<(), Fault> {
-    let fail = |tokens: usize, why: &str| Fault::Failed(format!("{:?} {why}", display(&pointer[..tokens])));
-    let missing =
-        |tokens: usize| Fault::Failed(format!("there is nothing at {:?}", display(&pointer[..tokens])));
+    let fail = |tokens: usize, why: &str| {
+        Fault::Failed(format!("{:?} {why}", display(&pointer[..tokens])))
+    };
+    let missing = |tokens: usize| {
+        Fault::Failed(format!("there is nothing at {:?}", display(&pointer[..tokens])))
+    };
     let mut inside = 0..text.len();
     for (done, token) in pointer.iter().enumerate().skip(from) {
         let list = &text[inside.clone()];
@@ -218,7 +238,9 @@ fn edit_text(
                 let index = splice::index_of(token).map_err(|why| fail(done + 1, why))?;
                 work.charge(list.len())?;
                 match splice::element(list, index) {
-                    Some(Place::Missing { at, first }) if is_last && matches!(edit, Edit::Add(_)) => {
+                    Some(Place::Missing { at, first })
+                        if is_last && matches!(edit, Edit::Add(_)) =>
+                    {
                         Place::Missing { at, first }
                     }
                     Some(Place::At(range)) => Place::At(range),
@@ -231,14 +253,17 @@ fn edit_text(
             }
             _ => return Err(fail(done, &format!("is {}", Text::new(list).kind()))),
         };
-        let whole = |range: std::ops::Range<usize>| inside.start + range.start..inside.start + range.end;
+        let whole =
+            |range: std::ops::Range<usize>| inside.start + range.start..inside.start + range.end;
         let range = match (place, is_last) {
             (Place::At(range), false) => {
                 inside = whole(range);
                 continue;
             }
             (Place::Missing { .. }, false) => return Err(missing(done + 1)),
-            (Place::Missing { .. }, true) if !matches!(edit, Edit::Add(_)) => return Err(missing(done + 1)),
+            (Place::Missing { .. }, true) if !matches!(edit, Edit::Add(_)) => {
+                return Err(missing(done + 1));
+            }
             (place, true) => place,
         };
         let (range, new) = match (range, edit) {
@@ -265,7 +290,7 @@ fn edit_text(
             (Place::Missing { .. }, _) => return Err(missing(done + 1)),
         };
         work.charge(new.len())?;
-        // What is around it is as deep as it was.
+        // The text around it is as deep as before.
         if done + 1 - from + nesting(&new) > limits.json_depth {
             let what = "arrays nested too deep".into();
             return Err(Refusal::Limit { limit: "json_depth", max: limits.json_depth, what }.into());

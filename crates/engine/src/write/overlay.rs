@@ -10,12 +10,13 @@ use crate::write::change::{Change, Members};
 use crate::write::json::{Json, nesting};
 use crate::write::seen::{Seen, Work};
 
-/// A node as it will be, to be written: what is written over what the tree has.
+/// A node as it will be, to be written: a change over the tree's value.
 pub(crate) struct Node<'c, 't> {
     pub(crate) change: &'c mut Change,
-    /// What is here without it; nothing when something above it is made anew.
+    /// The base without this change; nothing if something above it is made anew.
     pub(crate) base: Base<'t>,
-    /// Something above it is made anew, in this commit: nothing that the tree has here may shine through.
+    /// True if this commit makes something above it anew: nothing that the tree has here may remain
+    /// visible.
     is_replaced: bool,
 }
 
@@ -25,7 +26,7 @@ pub(crate) struct Overlay<'t> {
     pub(crate) root: Base<'t>,
     pub(crate) keys: &'t Keys,
     pub(crate) limits: &'t Limits,
-    /// What JSON Patch operations have compared, copied and rewritten.
+    /// Work of JSON Patch operations: bytes compared, copied and rewritten.
     pub(crate) work: Work,
 }
 
@@ -58,7 +59,9 @@ impl<'c, 't> Node<'c, 't> {
         if matches!(self.change, Change::Keep) {
             *self.change = Change::object(false, Members::default());
         }
-        let Change::Object { anew, members, .. } = self.change else { unreachable!("asked only of objects") };
+        let Change::Object { anew, members, .. } = self.change else {
+            unreachable!("asked only of objects")
+        };
         let is_replaced = self.is_replaced || *anew;
         let base = if *anew { Base::NOTHING } else { self.base.child(keys, name) };
         // Looked up twice rather than boxing the name each time: it is there in most cases.
@@ -78,15 +81,16 @@ impl<'t> Overlay<'t> {
         Node { change: &mut self.change, base: self.root, is_replaced: false }
     }
 
-    /// Where a path leads, if everything above it is an object.
+    /// The node that a path leads to, if everything above it is an object.
     pub(crate) fn find(&mut self, path: &Path) -> Result<Node<'_, 't>, Refusal> {
         let keys = self.keys;
         let mut node = self.root();
         for (i, name) in path.segments().iter().enumerate() {
             if !node.is_object() {
                 if !node.exists() {
-                    // Where something was removed or replaced just now, nothing of it may shine through. Elsewhere there is nothing, and if
-                    // by the time when this is applied there is, it stays.
+                    // Where something was removed or replaced just now, nothing of it may remain
+                    // visible. Elsewhere there is nothing; if there is something by the time this
+                    // is applied, it stays.
                     let anew = node.base.exists() || node.is_replaced;
                     *node.change = Change::object(anew, Members::default());
                 } else {
@@ -100,12 +104,12 @@ impl<'t> Overlay<'t> {
         Ok(node)
     }
 
-    /// Whether something is at the path as things stand in this commit.
+    /// True if something is at the path in the state within this commit.
     pub(crate) fn exists(&self, path: &Path) -> bool {
         self.seen(path).exists()
     }
 
-    /// What is at the path as things stand in this commit.
+    /// The node at the path in the state within this commit.
     pub(crate) fn seen(&self, path: &Path) -> Seen<'_> {
         let root = Seen::new(&self.change, self.root);
         path.segments().iter().fold(root, |seen, name| seen.child(self.keys, name))
@@ -130,13 +134,15 @@ impl<'t> Overlay<'t> {
         Ok(())
     }
 
-    /// Checks what the commit would make against the limits, before any of it is made.
-    /// `tree_bytes`: how large the tree is, at most.
+    /// Checks the outcome of the commit against the limits, before any of it is made. `tree_bytes`:
+    /// upper bound of the tree's bytes.
     pub(crate) fn check(&self, tree_bytes: usize) -> Result<(), Refusal> {
         match &self.change {
-            Change::Leaf(_) | Change::Remove => return Err(Refusal::Root { kind: self.change.kind() }),
+            Change::Leaf(_) | Change::Remove => {
+                return Err(Refusal::Root { kind: self.change.kind() });
+            }
             Change::Object { members, .. } => {
-                // `Keep` too: whoever names it meant to write there.
+                // `Keep` too: a client that names it meant to write there.
                 if let Some(name) = members.keys().find(|name| name.starts_with('_')) {
                     return Err(Refusal::Reserved(name.to_string()));
                 }
@@ -152,7 +158,8 @@ impl<'t> Overlay<'t> {
     }
 }
 
-/// Checks how many members the objects will have that a change makes or writes to, and how deep what it makes will be nested.
+/// Checks the number of members of the objects that a change makes or writes to, and the nesting of
+/// what it makes.
 pub(crate) fn check<'c>(
     change: &'c Change,
     base: Base<'_>,
@@ -165,7 +172,7 @@ pub(crate) fn check<'c>(
         at.iter().for_each(|s| path = path.child(s));
         Err(Refusal::Limit { limit, max, what: format!("{what} at {path}") })
     };
-    // What is deeper already may be left through, and removed.
+    // A value that is too deep already may be kept, and removed.
     let levels = match change {
         Change::Leaf(text) => text_levels(text, at.len(), limits),
         Change::Object { anew, .. } => usize::from(*anew || !base.is_object()),

@@ -26,11 +26,11 @@ pub(crate) enum Action {
     Test(Change),
 }
 
-/// Why a body is not a JSON Patch document.
+/// Error of a body that is not a JSON Patch document.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
 pub enum PatchError {
-    /// It is not JSON that we accept.
+    /// It is not JSON that is accepted here.
     #[error(transparent)]
     Json(#[from] JsonError),
     /// It is JSON, but not a list of operations.
@@ -39,19 +39,19 @@ pub enum PatchError {
     /// One of the operations is malformed.
     #[error("operation {index} of the patch: {why}")]
     Operation {
-        /// Which one, from 0.
+        /// Index of the operation, from 0.
         index: usize,
-        /// What is wrong with it.
+        /// The fault of the operation.
         why: String,
     },
     /// One of the operations passes a bound of [`Limits`](crate::Limits).
     #[error("operation {index} of the patch: more than {max} ({limit})")]
     Limit {
-        /// Which one, from 0.
+        /// Index of the operation, from 0.
         index: usize,
         /// The member of [`Limits`](crate::Limits).
         limit: &'static str,
-        /// Its value.
+        /// The value of that limit.
         max: usize,
     },
 }
@@ -59,7 +59,8 @@ pub enum PatchError {
 impl Patch {
     /// Reads a patch document.
     pub fn parse(body: &[u8], limits: &Limits) -> Result<Patch, PatchError> {
-        // The document is an array of objects around the values; these two levels are not the tree's.
+        // The document is an array of objects around the values; these two levels are not the
+        // tree's.
         let wider = Limits { json_depth: limits.json_depth + 2, ..limits.clone() };
         let document = Json::parse(body, &wider).map_err(|mut error| {
             if let JsonErrorKind::TooDeep(max) = &mut error.kind {
@@ -71,10 +72,10 @@ impl Patch {
             Change::Leaf(text) if text.is_array() => text,
             other => return Err(PatchError::NotAList(other.kind())),
         };
-        let operations = elements(document.as_str())
-            .into_iter()
-            .enumerate()
-            .map(|(index, text)| operation(text, &wider).map_err(|wrong| wrong.of_operation(index)));
+        let operations =
+            elements(document.as_str()).into_iter().enumerate().map(|(index, text)| {
+                operation(text, &wider).map_err(|wrong| wrong.of_operation(index))
+            });
         operations.collect::<Result<_, _>>().map(Patch)
     }
 
@@ -85,20 +86,23 @@ impl Patch {
             if count > max {
                 break;
             }
-            if let Action::Add(value) | Action::Replace(value) | Action::Test(value) = &operation.action {
+            if let Action::Add(value) | Action::Replace(value) | Action::Test(value) =
+                &operation.action
+            {
                 count += value.members_up_to(max - count);
             }
         }
         count
     }
 
-    /// Whether the patch can make something out of nothing: its first operation sets the whole document.
+    /// True if the patch can make something out of nothing: its first operation sets the whole
+    /// document.
     pub(crate) fn starts_afresh(&self) -> bool {
         self.0.first().is_some_and(|o| o.path.is_empty() && matches!(o.action, Action::Add(_)))
     }
 }
 
-/// What is wrong with an operation.
+/// Fault of an operation.
 enum Wrong {
     Malformed(String),
     Limit(&'static str, usize),
@@ -145,7 +149,8 @@ fn operation(text: &str, limits: &Limits) -> Result<Operation, Wrong> {
         "copy" => Action::Copy { from: pointer_of("from")? },
         "test" => Action::Test(value()?),
         other => {
-            let why = format!("\"op\" is {other:?}; it can be add, remove, replace, move, copy or test");
+            let why =
+                format!("\"op\" is {other:?}; it can be add, remove, replace, move, copy or test");
             return Err(why.into());
         }
     };
@@ -157,9 +162,12 @@ fn pointer(text: &str, limits: &Limits) -> Result<Vec<String>, Wrong> {
         return Ok(Vec::new());
     }
     let Some(tokens) = text.strip_prefix('/') else {
-        return Err(format!("{text:?} is no JSON Pointer: it must be empty or begin with '/'").into());
+        return Err(
+            format!("{text:?} is no JSON Pointer: it must be empty or begin with '/'").into()
+        );
     };
-    // Before they are taken apart: of a long pointer the parts take many times its bytes.
+    // This is checked before the pointer is split: the parts of a long one take many times its
+    // bytes.
     if tokens.split('/').nth(limits.path_depth).is_some() {
         return Err(Wrong::Limit("path_depth", limits.path_depth));
     }
@@ -215,7 +223,10 @@ mod tests {
                 r#"operation 0 of the patch: "path" has '~' without 0 or 1 after it in "~2""#,
             ),
         ] {
-            assert_eq!(Patch::parse(text.as_bytes(), &Limits::default()).unwrap_err().to_string(), why);
+            assert_eq!(
+                Patch::parse(text.as_bytes(), &Limits::default()).unwrap_err().to_string(),
+                why
+            );
         }
     }
 

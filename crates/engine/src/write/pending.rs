@@ -1,7 +1,9 @@
-//! Commits that have been worked out and are being made durable. Nobody is shown them yet (invariant A8).
+//! Commits that have been worked out and are being made durable. Nobody is shown them yet
+//! (invariant A8).
 //!
-//! They are worked out one over the other, so that a commit sees those before it although the tree does not have them. When the journal has
-//! them, they are applied in order, each with the revision that its record has; when it fails, they are forgotten as if they had never been.
+//! They are worked out one over the other, so that a commit sees those before it although the tree
+//! does not have them. Once the journal has them, they are applied in order, each with the revision
+//! that its record has; if it fails, they are forgotten without a trace.
 
 use std::collections::VecDeque;
 
@@ -14,66 +16,68 @@ use crate::times::Timestamp;
 use crate::write::change::Change;
 use crate::write::claims::Claims;
 
-/// Members that are laid over the tree from which on they are dropped where nobody waits.
+/// Members of an overlay from which on it is dropped where nobody waits.
 const LARGE_MEMBERS: usize = 1024;
 
 #[derive(Default)]
 pub(crate) struct Pending {
     commits: VecDeque<Waiting>,
-    /// How many of them, from the first, the journal is working on.
+    /// Number of commits, from the first, that the journal is working on.
     taken: usize,
-    /// All of them, laid over the tree.
+    /// All commits, laid over the tree.
     pub(crate) laid: Laid,
-    /// The same of those that the journal is not working on yet: what is left when the others are applied.
+    /// The commits that the journal is not working on yet, laid over the tree: the rest when the
+    /// others are applied.
     rest: Laid,
-    /// The revision of the oldest that has one.
+    /// The revision of the oldest commit that has one.
     first: Option<Revision>,
-    /// The revision of the newest that has one.
+    /// The revision of the newest commit that has one.
     last: Revision,
 }
 
 /// Commits laid over the tree.
 #[derive(Default)]
 pub(crate) struct Laid {
-    /// One written over the other.
+    /// Their changes, one written over the other.
     pub(crate) over: Change,
-    /// Where they read and write, as far as others could be applied before them. What they are
-    /// refused for has to stay true as well.
+    /// The places that they read and write, as far as others could be applied before them. The
+    /// reasons of refusals have to stay true as well.
     claims: Claims,
     /// Bytes that they add to the tree, at most.
     pub(crate) added_bytes: usize,
 }
 
-/// What became of a commit, as far as it is known. A refusal may be because of a commit before it, so it waits in line as well.
+/// Outcome of a commit, as far as it is known. A refusal may depend on a commit before it, so it
+/// waits in line as well.
 pub(crate) type Waiting = Result<Prepared, Refusal>;
 
 /// A commit that waits to be applied.
 pub(crate) struct Prepared {
-    /// None, if it changes nothing.
+    /// Its revision; `None` if it changes nothing.
     pub(crate) revision: Revision,
     pub(crate) at: Timestamp,
     pub(crate) change: Change,
-    /// Where it writes, and whether something was there.
+    /// The paths that it writes, and whether something was there.
     pub(crate) writes: Vec<(Path, bool)>,
-    /// What the journal keeps of it, if anything.
+    /// The record that the journal keeps of it, if any.
     pub(crate) record: Option<Vec<u8>>,
 }
 
-/// What has to be on disk before anybody is told of it: any number of commits.
+/// A batch of commits that has to be on disk before anybody is told of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Batch {
-    /// How many commits wait for it, also those that change nothing.
+    /// Number of commits that wait for it, also those that change nothing.
     pub commits: usize,
     /// The first revision in it, and the last; both 0 when there is nothing to be written.
     pub first: Revision,
-    /// See `first`.
+    /// The last revision in it: see `first`.
     pub last: Revision,
     /// The commits' records, each with its length before it.
     pub body: Vec<u8>,
 }
 
 impl Laid {
-    /// Whether dropping it takes longer than setting it aside.
+    /// True if dropping it takes longer than setting it aside.
     pub(crate) fn is_large(&self) -> bool {
         self.over.members_up_to(LARGE_MEMBERS) >= LARGE_MEMBERS
             || self.claims.names_up_to(LARGE_MEMBERS) >= LARGE_MEMBERS
@@ -116,19 +120,23 @@ impl Pending {
         self.commits.push_back(waiting);
     }
 
-    /// Whether one of them reads or writes at, above or beneath a place.
+    /// True if one of them reads or writes at, above or beneath a place.
     pub(crate) fn meet(&self, names: &[Box<str>]) -> bool {
         self.laid.claims.meet(names)
     }
 
-    /// All commits that have not been taken before.
+    /// Takes all commits that have not been taken before.
     pub(crate) fn take(&mut self) -> Option<Batch> {
         if self.taken > 0 || self.commits.is_empty() {
             return None;
         }
         self.taken = self.commits.len();
-        let mut batch =
-            Batch { commits: self.taken, first: Revision::NONE, last: Revision::NONE, body: Vec::new() };
+        let mut batch = Batch {
+            commits: self.taken,
+            first: Revision::NONE,
+            last: Revision::NONE,
+            body: Vec::new(),
+        };
         for prepared in self.commits.iter_mut().filter_map(|c| c.as_mut().ok()) {
             if let Some(record) = prepared.record.take() {
                 if batch.first == Revision::NONE {
@@ -141,8 +149,9 @@ impl Pending {
         Some(batch)
     }
 
-    /// Commits that were taken, which are durable now: the first of them, which write so many members, but one at least. After the last,
-    /// also what they were when laid over the tree: to drop that may take long.
+    /// Removes the first of the taken commits, which are durable now: as many as write `members`
+    /// members, but one at least. After the last, also returns their overlay, which may take long
+    /// to drop.
     pub(crate) fn settle(&mut self, members: usize) -> (Vec<Waiting>, Option<Laid>) {
         if self.taken == 0 {
             return (Vec::new(), None);
@@ -158,10 +167,10 @@ impl Pending {
         let count = self.commits.iter().take(self.taken).take_while(within).count().max(1);
         self.taken -= count;
         let settled: Vec<Waiting> = self.commits.drain(..count).collect();
-        // None is passed over more than twice: those that write nothing are settled together.
+        // No commit is skipped more than twice here: those that write nothing are settled together.
         self.first = self.commits.iter().find_map(revision);
-        // As long as some are left, what is laid over the tree has what is applied already. What is
-        // where is the same for it; how many members the tree has without it is not.
+        // While some are left, the overlay still has the commits that are applied already. Values
+        // are the same for it; the number of members that the tree has without it is not.
         if self.taken > 0 {
             let applied = settled.iter().filter_map(|waiting| waiting.as_ref().ok());
             applied.for_each(|prepared| self.laid.over.first_is_applied(&prepared.change));
@@ -173,7 +182,7 @@ impl Pending {
         (settled, done)
     }
 
-    /// Forgets all of them.
+    /// Forgets all commits.
     pub(crate) fn abandon(&mut self) -> usize {
         let over = match mutants::is("abandon-keeps") {
             true => std::mem::take(&mut self.laid.over),

@@ -1,5 +1,5 @@
-//! A commit as the journal keeps it: what it changed, not what it was asked to do. So applying it again needs no conditions, no limits and
-//! no luck.
+//! A commit as the journal keeps it: its changes, not its writes. So applying it again needs no
+//! conditions and no limits, and cannot end otherwise.
 
 use crate::cursor::Revision;
 use crate::rows::codec::{Corrupt, Input, corrupt, put_bytes, put_number};
@@ -73,7 +73,8 @@ fn read_change(input: &mut Input<'_>, depth: usize) -> Result<Change, Corrupt> {
         LEAF => Ok(Change::Leaf(input.text()?)),
         kind @ (OVER | ANEW) => {
             let count = input.count()?;
-            let mut members = Members::with_capacity_and_hasher(count.min(1 << 16), Default::default());
+            let mut members =
+                Members::with_capacity_and_hasher(count.min(1 << 16), Default::default());
             for _ in 0..count {
                 let name = input.str()?;
                 let member = read_change(input, depth + 1)?;

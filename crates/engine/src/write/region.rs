@@ -1,4 +1,4 @@
-//! Which parts of the tree are kept in memory only.
+//! Regions: the parts of the tree that are kept in memory only.
 
 use std::fmt;
 
@@ -21,7 +21,9 @@ impl Pattern {
         if path.is_root() {
             return Err(PathError::Empty(1));
         }
-        if let Some(place) = path.segments().iter().position(|name| name.len() > 1 && name.contains('*')) {
+        if let Some(place) =
+            path.segments().iter().position(|name| name.len() > 1 && name.contains('*'))
+        {
             return Err(PathError::Star(place + 1));
         }
         if path.segments()[0].starts_with('_') {
@@ -44,14 +46,14 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// The parts of the tree that are kept in memory only: what matches one of the patterns, with all beneath it. A crash, or a restart,
-/// takes it away; the rest is durable.
+/// The parts of the tree that are kept in memory only: places that match one of the patterns, with
+/// all beneath them. A crash, or a restart, takes them away; the rest is durable.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Regions {
     ephemeral: Vec<Pattern>,
 }
 
-/// Where one stands among the patterns, on the way down the tree.
+/// Position among the patterns on the way down the tree.
 #[derive(Clone)]
 pub(crate) struct Place<'r> {
     /// The patterns that fit the names so far.
@@ -60,7 +62,7 @@ pub(crate) struct Place<'r> {
 }
 
 impl Regions {
-    /// All that fits one of these patterns is ephemeral.
+    /// Regions in which all that fits one of these patterns is ephemeral.
     pub fn new(ephemeral: Vec<Pattern>) -> Regions {
         Regions { ephemeral }
     }
@@ -70,12 +72,12 @@ impl Regions {
         &self.ephemeral
     }
 
-    /// Whether everything is durable.
+    /// True if everything is durable.
     pub fn is_empty(&self) -> bool {
         self.ephemeral.is_empty()
     }
 
-    /// How many names of a path lead to a region that holds it; `None` when none does.
+    /// Number of a path's names that lead to a region that holds it; `None` if no region does.
     pub(crate) fn entered_at(&self, path: &Path) -> Option<usize> {
         let names = path.segments();
         let holds = |pattern: &&Pattern| {
@@ -90,7 +92,7 @@ impl Regions {
         Place { fitting: self.ephemeral.iter().collect(), depth: 0 }
     }
 
-    /// What of a change to what is there is to be kept on disk; `Keep` when nothing is.
+    /// The part of a change to a base that is to be kept on disk; `Keep` if nothing is.
     pub(crate) fn durable_part(&self, keys: &Keys, change: &Change, base: Base<'_>) -> Change {
         durable_part(keys, change, base, &self.root())
     }
@@ -109,7 +111,7 @@ impl<'r> Place<'r> {
         }
     }
 
-    /// Whether nothing beneath is ephemeral.
+    /// True if nothing beneath is ephemeral.
     pub(crate) fn is_durable(&self) -> bool {
         self.fitting.is_empty()
     }
@@ -126,7 +128,7 @@ fn durable_part(keys: &Keys, change: &Change, base: Base<'_>, place: &Place<'_>)
         (!matches!(kept, Change::Keep)).then(|| (name.clone(), kept))
     });
     let members: crate::write::change::Members = kept.collect();
-    // An object that holds what is ephemeral is durable itself: that it came to be is kept.
+    // An object that holds ephemeral values is durable itself: its creation is kept.
     match members.is_empty() && !anew && base.is_object() {
         true => Change::Keep,
         false => Change::object(*anew, members),

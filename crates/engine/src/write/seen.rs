@@ -1,4 +1,4 @@
-//! A node as it will be, to be looked at: what a commit writes, over what is there without it.
+//! A node as it will be, to be read: a commit's change over the base without it.
 
 use crate::limits::Limits;
 use crate::refusal::Refusal;
@@ -8,30 +8,31 @@ use crate::write::base::{Base, View};
 use crate::write::change::{Change, Members};
 use crate::write::json::{Json, elements};
 
-/// What it costs to look at a member that is compared, as much as so many bytes that are scanned.
+/// Cost of a member that is compared, in bytes that are scanned.
 const COMPARED_MEMBER: usize = 128;
-/// The same for one that is copied: it is also put into the tree.
+/// Cost of a member that is copied, in bytes that are scanned: it is also put into the tree.
 const COPIED_MEMBER: usize = 1024;
-/// Bytes that are copied, or found to be the same, while one is scanned.
+/// Bytes that are copied, or found to be the same, in the time in which one is scanned.
 const BYTES_AT_ONCE: usize = 16;
-/// What it costs to take a byte of text apart into members.
+/// Cost of parsing a byte of text into members, in bytes that are scanned.
 const PARSED_BYTE: usize = 8;
 
-/// What a JSON Patch may still do, in bytes that are scanned: a nanosecond or so each. It is charged before it is done.
+/// Work of a JSON Patch, in bytes that are scanned: a nanosecond or so each. It is charged before
+/// it is done.
 pub(crate) struct Work {
     done: usize,
     max: usize,
 }
 
 impl Work {
-    /// In the place of one that is in use.
+    /// A placeholder while the real one is in use.
     pub(crate) const NONE: Work = Work { done: 0, max: 0 };
 
     pub(crate) fn new(limits: &Limits) -> Work {
         Work { done: 0, max: limits.patch_work_bytes }
     }
 
-    /// Text is scanned.
+    /// Charges for text that is scanned.
     pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.done = self.done.saturating_add(bytes);
         match self.done > self.max {
@@ -44,13 +45,13 @@ impl Work {
         }
     }
 
-    /// Text is copied.
+    /// Charges for text that is copied.
     pub(crate) fn charge_copy(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.charge(bytes / BYTES_AT_ONCE)
     }
 }
 
-/// See [the module](self).
+/// A node as it will be, to be read.
 #[derive(Clone, Copy)]
 pub(crate) struct Seen<'c> {
     change: &'c Change,
@@ -86,7 +87,7 @@ impl<'c> Seen<'c> {
         }
     }
 
-    /// What is without the change; nothing, where an object is made anew.
+    /// The base of the members without the change; nothing where an object is made anew.
     fn base_of_members(self) -> Base<'c> {
         match self.change {
             Change::Object { anew: true, .. } => Base::NOTHING,
@@ -102,18 +103,20 @@ impl<'c> Seen<'c> {
         match self.change {
             Change::Leaf(_) | Change::Remove => Seen::new(&Change::Keep, Base::NOTHING),
             _ => {
-                let change = self.written().and_then(|members| members.get(name)).unwrap_or(&Change::Keep);
+                let change =
+                    self.written().and_then(|members| members.get(name)).unwrap_or(&Change::Keep);
                 Seen::new(change, self.base_of_members().child(keys, name))
             }
         }
     }
 
-    /// At least as many members as the object that is here has.
+    /// Upper bound of the members of the object that is here.
     fn members_at_most(self) -> usize {
         self.base_of_members().members_at_most() + self.written().map_or(0, Members::len)
     }
 
-    /// Names of the members of the object that is here, in their order; and of some that are removed.
+    /// Names of the members of the object that is here, in their order; and of some that are
+    /// removed.
     fn names(self, keys: &'c Keys) -> Vec<&'c str> {
         let base = self.base_of_members();
         let mut names = base.names(keys);
@@ -122,8 +125,14 @@ impl<'c> Seen<'c> {
         names
     }
 
-    /// Whether this is the value that a patch expects, as RFC 6902, section 4.6, has it: numbers by value, objects without order.
-    pub(crate) fn equals(self, expected: &Change, keys: &Keys, work: &mut Work) -> Result<bool, Refusal> {
+    /// True if this is the value that a patch expects, as RFC 6902, section 4.6, has it: numbers by
+    /// value, objects without order.
+    pub(crate) fn equals(
+        self,
+        expected: &Change,
+        keys: &Keys,
+        work: &mut Work,
+    ) -> Result<bool, Refusal> {
         let members = match (expected, self.leaf()) {
             (Change::Leaf(expected), Some(text)) => {
                 return equal_texts(text.as_str(), expected.as_str(), work);
@@ -164,7 +173,7 @@ impl<'c> Seen<'c> {
         count
     }
 
-    /// A copy.
+    /// Copies the value.
     pub(crate) fn copy(self, keys: &Keys, work: &mut Work) -> Result<Change, Refusal> {
         if let Some(text) = self.leaf() {
             work.charge_copy(text.len())?;
@@ -183,8 +192,8 @@ impl<'c> Seen<'c> {
     }
 }
 
-/// A copy of a value that is a part of an array's text. That has been checked when it came in, with a limit that may be wider than that for one
-/// body, so it is read without one.
+/// Copies a value that is a part of an array's text. The text was checked when it came in, with a
+/// limit that may be wider than that for one body, so it is read without one.
 pub(crate) fn copy_text(text: &str, work: &mut Work) -> Result<Change, Refusal> {
     if !text.starts_with('{') {
         work.charge_copy(text.len())?;
@@ -197,10 +206,11 @@ pub(crate) fn copy_text(text: &str, work: &mut Work) -> Result<Change, Refusal> 
         key_bytes: usize::MAX,
         ..Limits::default()
     };
-    Ok(Json::known_good(text, &unbounded).map_or_else(|_| Change::Leaf(Text::new(text)), |json| json.0))
+    Ok(Json::known_good(text, &unbounded)
+        .map_or_else(|_| Change::Leaf(Text::new(text)), |json| json.0))
 }
 
-/// Whether a part of an array's text is the value that a patch expects.
+/// True if a part of an array's text is the value that a patch expects.
 pub(crate) fn text_equals(text: &str, expected: &Change, work: &mut Work) -> Result<bool, Refusal> {
     match expected {
         Change::Leaf(expected) => equal_texts(text, expected.as_str(), work),
@@ -245,7 +255,8 @@ fn equal_texts(a: &str, b: &str, work: &mut Work) -> Result<bool, Refusal> {
     }
 }
 
-/// Whether two numbers are the same. Integers are compared by their digits, since a double cannot tell large ones apart.
+/// True if two numbers are equal. Integers are compared by their digits, since a double cannot tell
+/// large ones apart.
 fn equal_numbers(a: &str, b: &str) -> bool {
     let integer = |text: &str| text.parse::<i128>().ok();
     match (integer(a), integer(b)) {

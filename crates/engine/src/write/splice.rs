@@ -1,28 +1,30 @@
-//! Looking into the text of an array, and changing a part of it, without taking it apart.
+//! Reading and changing a part of an array's text without parsing all of it.
 
 use std::ops::Range;
 
 use crate::tree::key::write_json_string;
 use crate::write::json::string_end;
 
-/// Where a value stands in canonical text, seen from the array or object that it is in.
+/// Place of a value in the canonical text of the array or object that it is in.
 pub(crate) enum Place {
-    /// Here.
+    /// The range of the value.
     At(Range<usize>),
-    /// It is not there. One that is added goes here; `first`: nothing stands before it.
+    /// The place where a missing value would go; `first`: nothing stands before it.
     Missing { at: usize, first: bool },
 }
 
 /// An index of an array as RFC 6901 has it: no sign, no leading zeros.
 pub(crate) fn index_of(token: &str) -> Result<usize, &'static str> {
-    let plain = token.bytes().all(|b| b.is_ascii_digit()) && (token == "0" || !token.starts_with('0'));
+    let plain =
+        token.bytes().all(|b| b.is_ascii_digit()) && (token == "0" || !token.starts_with('0'));
     match token.parse() {
         Ok(index) if plain => Ok(index),
         _ => Err("is no index of an array"),
     }
 }
 
-/// Where an array has an element, or would have it if it had one more. `None`: it would need more than that.
+/// Place of an element in an array, or of the next one that could be added. `None` for an index
+/// beyond that.
 pub(crate) fn element(array: &str, index: usize) -> Option<Place> {
     let bytes = array.as_bytes();
     if array.len() == 2 {
@@ -39,12 +41,13 @@ pub(crate) fn element(array: &str, index: usize) -> Option<Place> {
     Some(Place::At(start..value_end(bytes, start)))
 }
 
-/// Where the next element of an array would go.
+/// Place where the next element of an array would go.
 pub(crate) fn end_of(array: &str) -> Place {
     Place::Missing { at: array.len() - 1, first: array.len() == 2 }
 }
 
-/// Where the text of an object has the value of a member. If it is to be removed, its name goes too: see [`with_name`].
+/// Place of a member's value in the text of an object. If it is to be removed, its name goes too:
+/// see [`with_name`].
 pub(crate) fn member(object: &str, name: &str) -> Place {
     let bytes = object.as_bytes();
     let mut wanted = Vec::with_capacity(name.len() + 2);
@@ -64,14 +67,14 @@ pub(crate) fn member(object: &str, name: &str) -> Place {
     Place::Missing { at: object.len() - 1, first: object.len() == 2 }
 }
 
-/// The same with the name and its colon.
+/// The range of a member's value extended by its name and colon.
 pub(crate) fn with_name(value: Range<usize>, name: &str) -> Range<usize> {
     let mut text = Vec::with_capacity(name.len() + 2);
     write_json_string(name, &mut text);
     value.start - text.len() - 1..value.end
 }
 
-/// What goes when something is taken out of a list: a comma goes with it.
+/// The range that goes when something is taken out of a list: a comma goes with it.
 pub(crate) fn with_comma(list: &str, taken: Range<usize>) -> Range<usize> {
     let bytes = list.as_bytes();
     match (bytes[taken.start - 1], bytes[taken.end]) {
@@ -81,7 +84,7 @@ pub(crate) fn with_comma(list: &str, taken: Range<usize>) -> Range<usize> {
     }
 }
 
-/// Where the value that begins at `at` ends: at its comma, or at the bracket of what it is in.
+/// End of the value that begins at `at`: its comma, or the bracket of what it is in.
 fn value_end(bytes: &[u8], mut at: usize) -> usize {
     let mut depth = 0usize;
     loop {
@@ -115,22 +118,31 @@ mod tests {
         assert_eq!(shown(array, element(array, 5).unwrap()), "35");
         assert!(element(array, 6).is_none() && element("[]", 1).is_none());
         assert_eq!(shown("[]", element("[]", 0).unwrap()), "1 first");
-        assert_eq!((shown("[1]", end_of("[1]")), shown("[]", end_of("[]"))), ("2".into(), "1 first".into()));
+        assert_eq!(
+            (shown("[1]", end_of("[1]")), shown("[]", end_of("[]"))),
+            ("2".into(), "1 first".into())
+        );
     }
 
     #[test]
     fn members_are_found_by_their_whole_names() {
         let object = r#"{"ab":1,"a":{"b":2},"\"":[3],"":4}"#;
         let found = |name| shown(object, member(object, name));
-        assert_eq!([found("a"), found("ab"), found("\""), found("")], [r#"{"b":2}"#, "1", "[3]", "4"]);
+        assert_eq!(
+            [found("a"), found("ab"), found("\""), found("")],
+            [r#"{"b":2}"#, "1", "[3]", "4"]
+        );
         assert_eq!((found("b"), shown("{}", member("{}", "a"))), ("33".into(), "1 first".into()));
     }
 
     #[test]
     fn what_is_taken_out_takes_one_comma_along() {
-        for (list, index, left) in
-            [("[1,2,3]", 0, "[2,3]"), ("[1,2,3]", 1, "[1,3]"), ("[1,2,3]", 2, "[1,2]"), ("[1]", 0, "[]")]
-        {
+        for (list, index, left) in [
+            ("[1,2,3]", 0, "[2,3]"),
+            ("[1,2,3]", 1, "[1,3]"),
+            ("[1,2,3]", 2, "[1,2]"),
+            ("[1]", 0, "[]"),
+        ] {
             let Some(Place::At(range)) = element(list, index) else { panic!("{list} has {index}") };
             let mut text = list.to_owned();
             text.replace_range(with_comma(list, range), "");

@@ -1,4 +1,5 @@
-//! What an [`Access`] has allowed. The hub reads, follows and writes nothing else.
+//! Paths, links and writes that an [`Access`] has allowed. The hub reads, follows and writes
+//! nothing else.
 
 use std::ops::Deref;
 
@@ -7,7 +8,7 @@ use halfping_engine::{Action, Condition, Path, Watch, Write};
 use super::Access;
 use crate::problem::Problem;
 
-/// A path to read at, a link to be opened, or a write, which whoever asks for it may do.
+/// A path to read at, a link to be opened, or a write, which is allowed to whoever asks for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Allowed<T>(T);
 
@@ -16,7 +17,7 @@ impl<T> Allowed<T> {
         Allowed(allowed)
     }
 
-    /// For the program that has the API, which may do all that the engine can.
+    /// Allows anything to the program that has the API, which may do all that the engine can.
     pub(crate) fn to_program(allowed: T) -> Allowed<T> {
         Allowed(allowed)
     }
@@ -34,7 +35,7 @@ impl<T> Deref for Allowed<T> {
     }
 }
 
-/// Somebody who may follow. Subscriptions are made for nobody else.
+/// A client that may follow. Subscriptions are made for nobody else.
 #[derive(Clone, Debug)]
 pub(crate) struct Follower(Access);
 
@@ -62,7 +63,7 @@ impl Deref for Follower {
     }
 }
 
-/// A path to write at. Whoever may write a resource may write all that is beneath it.
+/// A path to write at. A client that may write a resource may write all that is beneath it.
 #[derive(Clone, Debug)]
 pub(crate) struct Writable(Path);
 

@@ -1,4 +1,4 @@
-//! Who may see the server's own state, and pages about it.
+//! Access to the server's own state, and to pages about it.
 
 use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
@@ -7,29 +7,33 @@ use super::host::Host;
 use super::origin::Origin;
 use crate::problem::{Kind, Problem};
 
-/// Who may read the server's own state, `/_server` (PROTOCOL O5 to O8): addresses and paths of everybody who is connected are in it.
+/// Clients that may read the server's own state, `/_server` (PROTOCOL O5 to O8): addresses and
+/// paths of everybody who is connected are in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Console {
     /// Nobody. Nothing is kept for it either.
     #[default]
     Off,
-    /// Who asks for this machine by one of its names for itself: `localhost`, `127.0.0.0/8`, `[::1]`. For a server that listens on such an address. A page of
-    /// another site may not, not even if it has a name of its own lead here (DNS rebinding). Behind a proxy on the same machine, whoever
-    /// the proxy lets in may be taken for one of us.
+    /// Clients that ask for this machine by one of its names for itself: `localhost`,
+    /// `127.0.0.0/8`, `[::1]`. For a server that listens on such an address. A page of another site
+    /// may not, not even if it makes a name of its own lead here (DNS rebinding). Behind a proxy on
+    /// the same machine, clients that the proxy lets in may be taken for local ones.
     Loopback,
     /// Everybody who may read anything.
     On,
 }
 
 impl Console {
-    /// Whether it is open for a request with these headers to this target: also to be asked before a page is served that shows it.
+    /// True if it is open for a request with these headers to this target. Check this also before a
+    /// page is served that shows it.
     pub fn is_open_for(self, headers: &HeaderMap, target: &Uri) -> bool {
         match self {
             Console::Off => false,
             Console::On => true,
             Console::Loopback => {
                 let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default());
-                let mut names = host.into_iter().chain(target.authority().map(Authority::as_str)).peekable();
+                let mut names =
+                    host.into_iter().chain(target.authority().map(Authority::as_str)).peekable();
                 names.peek().is_some()
                     && names.all(|name| Host::parse(name).is_some_and(Host::is_localhost))
                     && headers.get_all(header::ORIGIN).iter().all(|origin| {
@@ -40,10 +44,13 @@ impl Console {
         }
     }
 
-    /// What whoever may not see it is told: that nothing is there, and what would have to change.
+    /// The problem for a client that may not see it: nothing is there, and what would have to
+    /// change.
     pub(super) fn closed(self) -> Problem {
-        let problem =
-            Problem::new(Kind::NotFound, "the server does not show its own state, nor the console, here");
+        let problem = Problem::new(
+            Kind::NotFound,
+            "the server does not show its own state, nor the console, here",
+        );
         problem.hint(match self {
             Console::Loopback => {
                 "it shows them to requests for localhost only, and not to pages of other sites; `halfping serve --console on` shows them to everybody who may \
@@ -73,7 +80,8 @@ mod tests {
         assert!(!open(Loopback, "http://evil.example/_server", &[("host", "localhost")]));
         assert!(!open(Loopback, "/_server", &[]), "HTTP/1.0 without a word of it");
         assert!(!open(Loopback, "/_server", &[("host", "evil.example:7070")]));
-        let page = |origin| open(Loopback, "/_server", &[("host", "localhost:7070"), ("origin", origin)]);
+        let page =
+            |origin| open(Loopback, "/_server", &[("host", "localhost:7070"), ("origin", origin)]);
         assert!(page("http://localhost:7070") && page("http://127.0.0.1:5173"));
         assert!(!page("https://evil.example") && !page("null"));
         assert!(open(On, "/_server", &[("host", "evil.example")]));

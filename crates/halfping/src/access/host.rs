@@ -1,4 +1,4 @@
-//! The names that a server is asked for by.
+//! The names under which a server is asked for.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,17 +8,19 @@ use crate::problem::{Kind, Problem};
 
 /// Names under which a server may be asked for: requests for others are refused (PROTOCOL O10).
 ///
-/// A page of another site can have a name of its own lead to this machine (DNS rebinding). Its browser then takes the two for one
-/// origin, and only `Host` shows that they are not.
+/// A page of another site can make a name of its own lead to this machine (DNS rebinding). Its
+/// browser then takes the two for one origin, and only `Host` shows that they are not.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Hosts {
-    /// Loopback names and addresses where a [`Server`](crate::Server) listens on a loopback address; any elsewhere, and for a
-    /// [router](crate::Api::router) that is mounted in another server.
+    /// Loopback names and addresses where a [`Server`](crate::Server) listens on a loopback
+    /// address; any elsewhere, and for a [router](crate::Api::router) that is mounted in another
+    /// server.
     #[default]
     ByAddress,
     /// Any name.
     Any,
-    /// These names, without ports, and loopback names and addresses: those lead nowhere but to this machine.
+    /// These names, without ports, and loopback names and addresses: those lead nowhere but to this
+    /// machine.
     Named(Vec<String>),
 }
 
@@ -31,11 +33,12 @@ pub struct NameError {
     pub(super) why: &'static str,
 }
 
-/// Says why no browser could ever mean this host, if that is so for a reason that can be told.
+/// The reason why no browser could ever mean this host, if there is one that can be told.
 pub(super) fn never_a_host(text: &str) -> Option<&'static str> {
     let name = text.split(':').next().unwrap_or_default().trim_end_matches('.');
     let last = name.rsplit('.').next().unwrap_or_default();
-    let is_number = last.starts_with("0x") || !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit());
+    let is_number =
+        last.starts_with("0x") || !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit());
     if text.contains('*') {
         Some("there are no patterns; name each that is meant")
     } else if !text.is_ascii() {
@@ -72,14 +75,18 @@ impl Hosts {
     pub(super) fn check(&self, host: Host<'_>) -> Result<(), Problem> {
         let is_known = match self {
             Hosts::ByAddress | Hosts::Any => true,
-            Hosts::Named(names) => host.is_loopback() || names.iter().any(|name| host.is_named(name)),
+            Hosts::Named(names) => {
+                host.is_loopback() || names.iter().any(|name| host.is_named(name))
+            }
         };
         if is_known {
             return Ok(());
         }
         let name = host.name;
-        let problem =
-            Problem::new(Kind::MisdirectedRequest, format!("this server does not go by the name {name}"));
+        let problem = Problem::new(
+            Kind::MisdirectedRequest,
+            format!("this server does not go by the name {name}"),
+        );
         Err(problem.hint(format!(
             "if it should: --allowed-host {name} (HALFPING_ALLOWED_HOSTS), allowed_hosts in the configuration, or Options::hosts in a \
              program; a proxy in front passes on the name that it was asked by"
@@ -96,7 +103,8 @@ pub(super) struct Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    /// The server that a request asks for. `None` when it does not say, as HTTP/1.0 allows; no browser does that.
+    /// The server that a request asks for. `None` when it does not say, as HTTP/1.0 allows; no
+    /// browser does that.
     pub(super) fn of<B>(request: &'a Request<B>) -> Result<Option<Host<'a>>, Problem> {
         let mut fields = request.headers().get_all(header::HOST).iter();
         let (field, another) = (fields.next(), fields.next());
@@ -108,7 +116,9 @@ impl<'a> Host<'a> {
             Problem::new(Kind::BadHeader, detail)
         };
         let parse = |text: &'a str| Host::parse(text).ok_or_else(|| bad(text));
-        let field = field.map(|field| field.to_str().map_err(|_| bad("Host")).and_then(parse)).transpose()?;
+        let field = field
+            .map(|field| field.to_str().map_err(|_| bad("Host")).and_then(parse))
+            .transpose()?;
         let target = request.uri().authority().map(|target| parse(target.as_str())).transpose()?;
         match (field, target) {
             (Some(field), Some(target)) if !field.is_same(target) => {
@@ -128,20 +138,27 @@ impl<'a> Host<'a> {
             None if port.is_empty() => None,
             Some("") => None,
             // `parse` would take a sign.
-            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => Some(digits.parse().ok()?),
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+                Some(digits.parse().ok()?)
+            }
             _ => return None,
         };
         let host = Host { name, port };
-        let is_name =
-            || !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+        let is_name = || {
+            !name.is_empty()
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+        };
         (host.address().is_some() || is_name()).then_some(host)
     }
 
-    /// The same host, and no port that differs. A port left out may be that of either scheme.
+    /// True for the same host, and no port that differs. A port left out may be that of either
+    /// scheme.
     fn is_same(self, other: Host<'_>) -> bool {
         let usual = |port: Option<u16>| port.is_none_or(|port| port == 80 || port == 443);
         let same_port = self.port == other.port
-            || (self.port.is_none() || other.port.is_none()) && usual(self.port) && usual(other.port);
+            || (self.port.is_none() || other.port.is_none())
+                && usual(self.port)
+                && usual(other.port);
         same_port && self.is_same_name(other)
     }
 
@@ -158,7 +175,9 @@ impl<'a> Host<'a> {
     }
 
     fn is_named(self, name: &str) -> bool {
-        if let (Some(ours), Some(theirs)) = (self.address(), Host::parse(name).and_then(Host::address)) {
+        if let (Some(ours), Some(theirs)) =
+            (self.address(), Host::parse(name).and_then(Host::address))
+        {
             return ours == theirs;
         }
         let plain = |name: &'_ str| name.strip_suffix('.').unwrap_or(name).len();
@@ -173,22 +192,26 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Whether it can be nobody but this machine: a loopback address, `localhost`, or a name beneath that.
+    /// True if it can be nothing but this machine: a loopback address, `localhost`, or a name
+    /// beneath that.
     pub(super) fn is_loopback(self) -> bool {
         let name = self.name.strip_suffix('.').unwrap_or(self.name);
         let beneath = name.len().checked_sub(".localhost".len()).and_then(|at| name.get(at..));
         self.address().is_some_and(is_loopback)
             || name.eq_ignore_ascii_case("localhost")
-            || beneath.is_some_and(|end| end.eq_ignore_ascii_case(".localhost") && name.len() > end.len())
+            || beneath
+                .is_some_and(|end| end.eq_ignore_ascii_case(".localhost") && name.len() > end.len())
     }
 
-    /// The narrower sense of that: `localhost` itself, or a loopback address as it is usually written.
+    /// True in the narrower sense of that: `localhost` itself, or a loopback address as it is
+    /// usually written.
     pub(super) fn is_localhost(self) -> bool {
-        self.name.eq_ignore_ascii_case("localhost") || self.address().is_some_and(|ip| ip.is_loopback())
+        self.name.eq_ignore_ascii_case("localhost")
+            || self.address().is_some_and(|ip| ip.is_loopback())
     }
 }
 
-/// Whether an address leads to this machine alone, also as IPv6 writes one of IPv4.
+/// True if an address leads to this machine alone, also for an IPv4 address as IPv6 writes it.
 pub(super) fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
@@ -241,9 +264,15 @@ mod tests {
     #[test]
     fn loopback_has_few_names() {
         let host = |text| Host::parse(text).unwrap();
-        for ours in
-            ["localhost", "LOCALHOST:7070", "127.0.0.1", "127.1.2.3:80", "[::1]", "[::1]:7070", "localhost:"]
-        {
+        for ours in [
+            "localhost",
+            "LOCALHOST:7070",
+            "127.0.0.1",
+            "127.1.2.3:80",
+            "[::1]",
+            "[::1]:7070",
+            "localhost:",
+        ] {
             assert!(host(ours).is_loopback() && host(ours).is_localhost(), "{ours}");
         }
         for ours in ["localhost.", "a.localhost", "a.b.LOCALHOST.:1", "[::ffff:127.0.0.1]"] {
@@ -299,12 +328,15 @@ mod tests {
     #[test]
     fn names_are_compared_without_case_port_and_last_dot() {
         let hosts = Hosts::Named(vec!["app.example".to_owned(), "10.0.0.1".to_owned()]);
-        for known in ["app.example", "APP.example.:80", "10.0.0.1:7070", "localhost:1", "127.0.0.1"] {
+        for known in ["app.example", "APP.example.:80", "10.0.0.1:7070", "localhost:1", "127.0.0.1"]
+        {
             assert!(hosts.check(Host::parse(known).unwrap()).is_ok(), "{known}");
         }
         let six = Hosts::Named(vec!["[FE80:0::1]".to_owned()]);
         assert!(six.check(Host::parse("[fe80::1]:80").unwrap()).is_ok());
-        for unknown in ["app.example.org", "xapp.example", "x.app.example", "10.0.0.2", "app.example.."] {
+        for unknown in
+            ["app.example.org", "xapp.example", "x.app.example", "10.0.0.2", "app.example.."]
+        {
             assert!(hosts.check(Host::parse(unknown).unwrap()).is_err(), "{unknown}");
         }
     }

@@ -1,4 +1,4 @@
-//! Access: what whoever sent a request may do. One value, made once for each request.
+//! Access: the rights of a request's sender. One value, made once for each request.
 //!
 //! There are three ways into the tree: to read, to follow and to write. Each takes only what an
 //! [`Access`] has allowed (see `allowed.rs`), so nothing has to be checked anywhere else.
@@ -23,7 +23,7 @@ pub use host::{Hosts, NameError};
 pub use origin::Cors;
 use origin::Page;
 
-/// What a listener lets in.
+/// Rules for the requests that a listener lets in.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
     pub(crate) cors: Cors,
@@ -33,7 +33,7 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// The same with origins and names as they are compared. What could never match is told.
+    /// The rules with origins and names as they are compared. One that could never match is logged.
     pub(crate) fn canonical(self) -> Rules {
         let each = |texts: Vec<String>, canonical: fn(&str) -> Result<String, NameError>| {
             let one = |text: String| {
@@ -55,7 +55,7 @@ impl Rules {
         Rules { cors, hosts, ..self }
     }
 
-    /// The same for a listener at an address.
+    /// The rules for a listener at an address.
     pub(crate) fn at(&self, address: SocketAddr) -> Rules {
         let hosts = match &self.hosts {
             Hosts::ByAddress if host::is_loopback(address.ip()) => Hosts::Named(Vec::new()),
@@ -65,7 +65,7 @@ impl Rules {
     }
 }
 
-/// What whoever sent a request may do. Cheap to clone, and small: every session has one.
+/// The rights of a request's sender. Cheap to clone, and small: every session has one.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     /// The page of another origin that sent it, if it was one and may not use the API.
@@ -76,7 +76,8 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Finds out, or refuses a request that is not for this server, or does not say for which. `/_health` is for all.
+    /// The access of a request. Refuses one that is not for this server, or does not say for which.
+    /// `/_health` is for all.
     pub(crate) fn of<B>(rules: &Rules, request: &Request<B>) -> Result<Access, Problem> {
         let host = Host::of(request)?;
         if let Some(host) = host.filter(|_| !asks_for_health(request)) {
@@ -98,12 +99,12 @@ impl Access {
         })
     }
 
-    /// The program that has the API may do all that the engine can.
+    /// The access of the program that has the API, which may do all that the engine can.
     fn of_program() -> Access {
         Access { stranger: None, read_only: false, sees_own: true, console: Console::default() }
     }
 
-    /// A path to read at. Of what is the server's own and not there, no more is said than that
+    /// A path to read at. A name of the server's own that is not there gets just that for an answer
     /// (PROTOCOL P4).
     pub(crate) fn read(&self, path: Path) -> Result<Allowed<Path>, Problem> {
         match own_name(&path) {
@@ -111,14 +112,15 @@ impl Access {
             Some(_) => {
                 let detail = format!("there is nothing of the server's own to read at {path}");
                 let problem = Problem::new(Kind::NotFound, detail);
-                return Err(problem.hint("it has /_server; /_health and /_metrics are read with a plain GET"));
+                return Err(problem
+                    .hint("it has /_server; /_health and /_metrics are read with a plain GET"));
             }
             None => {}
         }
         Ok(Allowed::new(path))
     }
 
-    /// Somebody who may follow. A page that is not let in could not read what it gets, but it could
+    /// The right to follow. A page that is not let in could not read what it gets, but it could
     /// have many streams open.
     pub(crate) fn follow(&self) -> Result<Follower, Problem> {
         self.is_no_stranger("follow anything here")?;
@@ -148,19 +150,20 @@ impl Access {
         }
     }
 
-    /// A path to make something new beneath. Whoever posts to `/_streams` with more before it wants
-    /// to read (PROTOCOL P9).
+    /// A path to make something new beneath. A client that posts to `/_streams` beneath another
+    /// path wants to read (PROTOCOL P9).
     pub(crate) fn create(&self, path: Path) -> Result<Writable, Problem> {
         if path.segments().last().is_some_and(|name| &**name == "_streams") {
             self.is_no_stranger("write here")?;
-            let detail = format!("nothing is posted to {path}: only the root of the API has _streams");
+            let detail =
+                format!("nothing is posted to {path}: only the root of the API has _streams");
             return Err(Problem::new(Kind::ReservedPath, detail)
                 .hint("the API begins at another path: give the client the URL of its root"));
         }
         self.write(path)
     }
 
-    /// Whether the server's own state may be seen, and pages about it.
+    /// Checks that the server's own state, and pages about it, may be seen.
     pub(crate) fn may_see_console(&self) -> Result<(), Problem> {
         if self.sees_own { Ok(()) } else { Err(self.console.closed()) }
     }
@@ -183,7 +186,8 @@ impl Access {
     }
 }
 
-/// Whether a request asks whether the server is well, which load balancers do by its address (PROTOCOL O15).
+/// True if a request asks for the server's health, which load balancers do by its address (PROTOCOL
+/// O15).
 fn asks_for_health<B>(request: &Request<B>) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD) && request.uri().path() == "/_health"
 }
@@ -191,7 +195,7 @@ fn asks_for_health<B>(request: &Request<B>) -> bool {
 /// The name at the root beneath which the server's own state is read.
 pub(crate) const OWN: &str = "_server";
 
-/// Whether a path leads to the server's own state.
+/// True if a path leads to the server's own state.
 pub(crate) fn is_own(path: &Path) -> bool {
     own_name(path) == Some(OWN)
 }

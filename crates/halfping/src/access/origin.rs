@@ -5,16 +5,18 @@ use http::{HeaderMap, header};
 use super::host::{Host, NameError, never_a_host};
 use crate::problem::{Kind, Problem};
 
-/// What browsers say of where a request comes from, in relation to where it goes. No page can set it.
+/// Header in which browsers tell where a request comes from, in relation to where it goes. No page
+/// can set it.
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
-/// Pages of which origins may use the API from a browser.
+/// Origins whose pages may use the API from a browser.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Cors {
     /// Only pages that the same origin served.
     #[default]
     None,
-    /// Also pages of loopback origins, whatever their port: what else is developed or runs on this machine.
+    /// Also pages of loopback origins, whatever their port: those of other programs that are
+    /// developed or run on this machine.
     Loopback,
     /// Pages of any origin. It lets any page that a person has open read and write.
     Any,
@@ -26,8 +28,11 @@ impl Cors {
     /// An origin as browsers write it, from one that means the same: `HTTPS://A.example:443` is
     /// `https://a.example`.
     pub fn origin(text: &str) -> Result<String, NameError> {
-        let wrong =
-            |why| NameError { text: text.to_owned(), what: "an origin, such as https://a.example", why };
+        let wrong = |why| NameError {
+            text: text.to_owned(),
+            what: "an origin, such as https://a.example",
+            why,
+        };
         let (scheme, rest) = text.split_once("://").ok_or(wrong("it begins with no scheme"))?;
         let scheme = scheme.to_ascii_lowercase();
         if let Some(why) = never_a_host(rest) {
@@ -36,20 +41,23 @@ impl Cors {
         let usual_port = match scheme.as_str() {
             "http" => 80,
             "https" => 443,
-            // An application's own scheme: what follows is the application's business.
-            _ if scheme.is_empty() || rest.is_empty() || rest.contains(['/', '@', '?', '#', ' ']) => {
+            // An application's own scheme: the application decides what follows.
+            _ if scheme.is_empty()
+                || rest.is_empty()
+                || rest.contains(['/', '@', '?', '#', ' ']) =>
+            {
                 return Err(wrong("a host follows the scheme, perhaps a port, and nothing else"));
             }
             _ => return Ok(format!("{scheme}://{rest}")),
         };
-        let host =
-            Host::parse(rest).ok_or(wrong("a host follows the scheme, perhaps a port, and nothing else"))?;
+        let host = Host::parse(rest)
+            .ok_or(wrong("a host follows the scheme, perhaps a port, and nothing else"))?;
         let port = host.port.filter(|port| *port != usual_port);
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();
         Ok(format!("{scheme}://{}{port}", host.canonical_name()))
     }
 
-    /// Whether pages of an origin may use the API although it is another's.
+    /// True if pages of an origin may use the API although it is not the server's own.
     pub(crate) fn allows(&self, origin: &str) -> bool {
         match self {
             Cors::None => false,
@@ -69,12 +77,13 @@ pub(super) enum Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// Finds out with what the browser says.
+    /// The page, by what the browser says.
     ///
-    /// `Sec-Fetch-Site: same-origin` is the browser's own comparison, of the address that the person sees: it holds through proxies that
-    /// change `Host`. `same-site` is another origin: a sister domain, or another port of this machine. Browsers leave the field out when they
-    /// speak to other machines without TLS, and differ in what they put there for a WebSocket. Then `Origin`, which comes with each
-    /// request that is not a plain `GET`, is compared with `Host`.
+    /// `Sec-Fetch-Site: same-origin` is the browser's own comparison, of the address that the
+    /// person sees: it holds through proxies that change `Host`. `same-site` is another origin: a
+    /// sister domain, or another port of this machine. Browsers leave the field out when they speak
+    /// to other machines without TLS, and differ in what they put there for a WebSocket. Then
+    /// `Origin`, which comes with each request that is not a plain `GET`, is compared with `Host`.
     pub(super) fn of(
         cors: &Cors,
         headers: &'a HeaderMap,
@@ -98,16 +107,18 @@ impl<'a> Page<'a> {
             None => !is_elsewhere,
             Some(origin) if cors.allows(origin) => true,
             Some(_) if is_elsewhere && !is_handshake => false,
-            Some(origin) => Origin::parse(origin).zip(host).is_some_and(|(origin, host)| origin.is_of(host)),
+            Some(origin) => {
+                Origin::parse(origin).zip(host).is_some_and(|(origin, host)| origin.is_of(host))
+            }
         };
         Ok(if is_friend { Page::Friend } else { Page::Stranger(origin) })
     }
 }
 
-/// An origin of the web: what serves pages.
+/// An origin of the web, which serves pages.
 #[derive(Clone, Copy)]
 pub(super) struct Origin<'a> {
-    /// The port that goes without saying.
+    /// The default port of the scheme.
     usual_port: u16,
     pub(super) host: Host<'a>,
 }
@@ -123,8 +134,9 @@ impl<'a> Origin<'a> {
         Some(Origin { usual_port, host: Host::parse(host)? })
     }
 
-    /// Whether it is the origin of a server that is asked for as `host`. A proxy in front may speak TLS, so the scheme is the origin's own; the
-    /// port has to fit it: one that `Host` leaves out is that of the scheme.
+    /// True if it is the origin of a server that is asked for as `host`. A proxy in front may speak
+    /// TLS, so the scheme is the origin's own; the port has to fit it: one that `Host` leaves out
+    /// is that of the scheme.
     fn is_of(self, host: Host<'_>) -> bool {
         let port = self.host.port.unwrap_or(self.usual_port);
         port == host.port.unwrap_or(self.usual_port) && self.host.is_same_name(host)
@@ -138,7 +150,9 @@ mod tests {
     #[test]
     fn an_origin_is_the_servers_own_with_scheme_host_and_port() {
         let is_own = |origin, host| {
-            Origin::parse(origin).zip(Host::parse(host)).is_some_and(|(origin, host)| origin.is_of(host))
+            Origin::parse(origin)
+                .zip(Host::parse(host))
+                .is_some_and(|(origin, host)| origin.is_of(host))
         };
         for (origin, host) in [
             ("http://a", "a"),
@@ -207,9 +221,12 @@ mod tests {
 
     #[test]
     fn loopback_origins_are_pages_of_this_machine() {
-        for ours in
-            ["http://localhost:5173", "https://127.0.0.1", "http://[::1]:1", "http://app.localhost:3000"]
-        {
+        for ours in [
+            "http://localhost:5173",
+            "https://127.0.0.1",
+            "http://[::1]:1",
+            "http://app.localhost:3000",
+        ] {
             assert!(Cors::Loopback.allows(ours), "{ours}");
         }
         for not_ours in [

@@ -17,22 +17,23 @@ use crate::hub::Shared;
 
 /// Methods that pages of other origins may use.
 const METHODS: HeaderValue = HeaderValue::from_static("GET,HEAD,PUT,PATCH,POST,DELETE");
-/// The same where nothing is written: `POST` is for `/_streams`.
+/// Methods that they may use where nothing is written: `POST` is for `/_streams`.
 const METHODS_READ: HeaderValue = HeaderValue::from_static("GET,HEAD,POST");
-/// Headers that they may send. The first stands for any, except that to browsers it does not stand for `Authorization`, and to old ones for
-/// nothing.
-const REQUEST_HEADERS: HeaderValue =
-    HeaderValue::from_static("*,authorization,content-type,if-match,if-none-match,last-event-id,prefer");
+/// Headers that they may send. The first stands for any, except that to browsers it does not stand
+/// for `Authorization`, and to old browsers for nothing.
+const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
+    "*,authorization,content-type,if-match,if-none-match,last-event-id,prefer",
+);
 /// Headers that they may read.
 const EXPOSED_HEADERS: HeaderValue =
     HeaderValue::from_static("etag,location,retry-after,allow,preference-applied");
-/// Seconds for which a browser may keep that in mind.
+/// Seconds for which a browser may keep these answers.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 /// Origins of pages that the log names; of more, nothing is said.
 const NAMED_MAX: usize = 16;
 const ANY: HeaderValue = HeaderValue::from_static("*");
-/// Keeps an answer from pages of other origins that ask for it without CORS, as an image or a script: they could not read it, but learn whether
-/// it is there.
+/// Keeps an answer from pages of other origins that ask for it without CORS, as an image or a
+/// script: they could not read it, but learn whether it is there.
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
 
@@ -48,7 +49,7 @@ struct Inner {
     named: Mutex<Vec<Box<str>>>,
 }
 
-/// What a server has beside the API: asked first about each request.
+/// A handler that a server has beside the API: it is asked first about each request.
 pub(crate) type Beside = Box<dyn Fn(&Request<Body>) -> Option<Response> + Send + Sync>;
 
 impl Front {
@@ -68,9 +69,9 @@ impl Front {
             return response;
         }
         let headers = request.headers();
-        let allowed = headers
-            .get(header::ORIGIN)
-            .filter(|origin| access.is_ok() && origin.to_str().is_ok_and(|origin| rules.cors.allows(origin)));
+        let allowed = headers.get(header::ORIGIN).filter(|origin| {
+            access.is_ok() && origin.to_str().is_ok_and(|origin| rules.cors.allows(origin))
+        });
         let allowed = allowed.cloned();
         let is_friend = access.as_ref().is_ok_and(|access| access.stranger().is_none());
         let is_preflight = *request.method() == Method::OPTIONS
@@ -86,7 +87,8 @@ impl Front {
         response
     }
 
-    /// Names a page of another origin in the log, once: its browser does not tell it why it was turned away.
+    /// Names a page of another origin in the log, once: its browser does not tell it why it was
+    /// turned away.
     fn name(&self, origin: &str) {
         let mut named = self.0.named.lock();
         if named.len() < NAMED_MAX && !named.iter().any(|known| **known == *origin) {
@@ -99,7 +101,7 @@ impl Front {
     }
 }
 
-/// What a browser is told that asks before it sends a page's request.
+/// The answer to a browser that asks before it sends a page's request.
 fn preflight(read_only: bool) -> Response {
     let methods = if read_only { METHODS_READ } else { METHODS };
     let headers = [
@@ -110,7 +112,8 @@ fn preflight(read_only: bool) -> Response {
     (StatusCode::OK, headers).into_response()
 }
 
-/// Says who may have an answer: the page of the `allowed` origin, if one asked. `is_friend`: what it asked for was done.
+/// Sets the headers by which a page may read an answer: that of the `allowed` origin, if one asked.
+/// `is_friend`: its request was done.
 fn let_in(cors: &Cors, allowed: Option<HeaderValue>, mut is_friend: bool, headers: &mut HeaderMap) {
     if *cors == Cors::Any {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY);

@@ -1,4 +1,4 @@
-//! HTTP: which request means what.
+//! HTTP: the meaning of each request.
 
 mod front;
 pub(crate) mod negotiate;
@@ -34,7 +34,7 @@ pub(crate) use front::{Beside, Front};
 const ALLOW: &str = "GET, HEAD, OPTIONS, PUT, PATCH, POST, DELETE";
 /// Methods of the root, which cannot be removed.
 const ALLOW_ROOT: &str = "GET, HEAD, OPTIONS, PUT, PATCH, POST";
-/// Methods of what the server itself provides, and of everything where nothing can be written.
+/// Methods of the server's own resources, and of all where nothing can be written.
 const ALLOW_READ: &str = "GET, HEAD, OPTIONS";
 /// Methods of `/_streams`.
 const ALLOW_STREAMS: &str = "GET, HEAD, OPTIONS, POST";
@@ -43,8 +43,12 @@ const ACCEPT_PATCH: &str = "application/merge-patch+json, application/json-patch
 
 type Answer = Result<Response, Problem>;
 
-/// Answers one request, as far as whoever sent it may be answered.
-async fn answer(shared: Arc<Shared>, access: Result<Access, Problem>, request: Request<Body>) -> Response {
+/// Answers one request, as far as its sender may be answered.
+async fn answer(
+    shared: Arc<Shared>,
+    access: Result<Access, Problem>,
+    request: Request<Body>,
+) -> Response {
     shared.metrics.requests.of(request.method().as_str()).inc();
     match dispatch(&shared, access, request).await {
         Ok(response) => response,
@@ -56,15 +60,20 @@ async fn answer(shared: Arc<Shared>, access: Result<Access, Problem>, request: R
     }
 }
 
-async fn dispatch(shared: &Arc<Shared>, access: Result<Access, Problem>, request: Request<Body>) -> Answer {
+async fn dispatch(
+    shared: &Arc<Shared>,
+    access: Result<Access, Problem>,
+    request: Request<Body>,
+) -> Answer {
     let (mut request, mut body) = request.into_parts();
     let upgrade = request.extensions.remove::<OnUpgrade>();
-    let answer = match access.and_then(|access| transfer_coding(&request.headers).map(|()| access)) {
+    let answer = match access.and_then(|access| transfer_coding(&request.headers).map(|()| access))
+    {
         Ok(access) => route(shared, &access, &mut request, &mut body, upgrade).await,
         Err(problem) => Err(problem),
     };
     if answer.is_err() && !body.is_end_stream() {
-        // Beside the answer: a client may be waiting for it before it sends its body.
+        // In parallel with the answer: a client may be waiting for it before it sends its body.
         tokio::spawn(write::discard(Patience::for_body(&shared.limits), body));
     }
     answer
@@ -81,7 +90,12 @@ async fn route(
     let target_len = uri.path_and_query().map_or(0, |t| t.as_str().len());
     if target_len > shared.limits.uri_bytes {
         let max = shared.limits.uri_bytes;
-        return Err(Problem::limit(Kind::PathTooLong, "uri_bytes", max, "too many bytes of path and query"));
+        return Err(Problem::limit(
+            Kind::PathTooLong,
+            "uri_bytes",
+            max,
+            "too many bytes of path and query",
+        ));
     }
     let own_connection = request.extensions.get::<Arc<Connection>>();
     let connection = own_connection.unwrap_or(&shared.foreign).clone();
@@ -100,11 +114,22 @@ async fn route(
     };
     if let Some(handshake) = session::handshake(request)? {
         if let Some(name) = own.filter(|name| *name != OWN) {
-            return Err(Problem::new(Kind::ReservedPath, format!("there is no session at /{name}"))
-                .hint("connect to /"));
+            return Err(Problem::new(
+                Kind::ReservedPath,
+                format!("there is no session at /{name}"),
+            )
+            .hint("connect to /"));
         }
-        return read::session(shared, access, own_connection.cloned(), request, path, &handshake, upgrade)
-            .await;
+        return read::session(
+            shared,
+            access,
+            own_connection.cloned(),
+            request,
+            path,
+            &handshake,
+            upgrade,
+        )
+        .await;
     }
     match (&request.method, own) {
         (&Method::GET | &Method::HEAD, Some("_health")) if path.segments().len() == 1 => {
@@ -127,11 +152,14 @@ async fn route(
         }
         (&Method::GET | &Method::HEAD, Some(name)) => {
             if name == "_console" {
-                // Who serves the page asked whether it may be shown, and did not.
+                // The server of the page asked whether it may be shown, and did not show it.
                 access.may_see_console()?;
             }
-            Err(Problem::new(Kind::NotFound, format!("the server has nothing of its own at {path}"))
-                .hint(instead_of(name)))
+            Err(Problem::new(
+                Kind::NotFound,
+                format!("the server has nothing of its own at {path}"),
+            )
+            .hint(instead_of(name)))
         }
         (&Method::OPTIONS, _) => Ok(options(allow)),
         (&Method::PUT | &Method::PATCH | &Method::POST | &Method::DELETE, _) => {
@@ -151,28 +179,35 @@ async fn route(
     }
 }
 
-/// Where to look instead, for a name of the server's own under which it has nothing.
+/// A hint where to look instead, for a name of the server's own under which it has nothing.
 fn instead_of(name: &str) -> &'static str {
     match name {
         "_demo" => "`halfping demo` has it",
-        "_console" => "the binary has it; a program that has the library serves it with halfping-pages",
+        "_console" => {
+            "the binary has it; a program that has the library serves it with halfping-pages"
+        }
         _ => "it has /_health, /_metrics, /_streams and /_server, and the binary /_console/ too",
     }
 }
 
-/// Refuses a body in other transfer codings than `chunked`: it would be taken for what it is not (RFC 9112, section 6.1).
+/// Refuses a body in other transfer codings than `chunked`: it would be taken for what it is not
+/// (RFC 9112, section 6.1).
 fn transfer_coding(headers: &HeaderMap) -> Result<(), Problem> {
     for line in headers.get_all(header::TRANSFER_ENCODING) {
         let mut codings = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         if codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"chunked")) {
-            let detail = format!("a body with Transfer-Encoding: {}", line.as_bytes().escape_ascii());
-            return Err(Problem::new(Kind::UnsupportedTransferCoding, detail).hint("send it uncompressed"));
+            let detail =
+                format!("a body with Transfer-Encoding: {}", line.as_bytes().escape_ascii());
+            return Err(
+                Problem::new(Kind::UnsupportedTransferCoding, detail).hint("send it uncompressed")
+            );
         }
     }
     Ok(())
 }
 
-/// Below a prefix, an empty first segment is lost together with the prefix: only the request's own target shows it.
+/// Refuses empty segments. Below a prefix, an empty first segment is lost together with the prefix:
+/// only the request's own target shows it.
 fn mounted_whole(request: &Parts) -> Result<(), Problem> {
     let target = request.extensions.get::<OriginalUri>().map_or(&request.uri, |o| &o.0).path();
     match target.contains("//") {
@@ -198,14 +233,15 @@ fn not_allowed(method: &Method, allow: &'static str) -> Problem {
 
 fn health(shared: &Shared) -> Response {
     let (word, storage) = shared.health();
-    // Reading goes on while storage fails: whoever takes the server out of service because of it loses that too.
-    let status = if shared.is_draining() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    // Reading goes on while storage fails: taking the server out of service would end that too.
+    let status =
+        if shared.is_draining() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let json = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     (status, json, format!("{{\"status\":\"{word}\",\"storage\":{storage}}}")).into_response()
 }
 
 async fn metrics(shared: &Arc<Shared>, connection: &Arc<Connection>, request: &Parts) -> Answer {
-    // Of files: nobody else has to wait for them.
+    // This reads files: nobody else has to wait for them.
     let process = tokio::task::spawn_blocking(Process::now).await.unwrap_or_default();
     let stats = shared.with_engine(halfping_engine::Engine::stats);
     shared.metrics.buffered_bytes.set(shared.held() as i64);
@@ -216,7 +252,10 @@ async fn metrics(shared: &Arc<Shared>, connection: &Arc<Connection>, request: &P
     };
     let room = Room::try_reserve(shared, connection, metrics.len(), metrics.len())?;
     let body = answer::body(shared, connection, request.version, metrics.into(), room);
-    let headers =
-        [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-store"), (header::VARY, "Accept")];
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::VARY, "Accept"),
+    ];
     Ok((headers, body).into_response())
 }

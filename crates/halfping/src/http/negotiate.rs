@@ -1,4 +1,4 @@
-//! What a request asks for: representation, query parameters, preferences, conditions.
+//! Negotiation: the representation, query parameters, preferences and conditions of a request.
 
 use std::borrow::Cow;
 
@@ -11,14 +11,15 @@ use crate::shape::{PARAMETERS, Parameter, Shape, flag};
 use crate::tag;
 use crate::transports::Format;
 
-/// How a resource is to be represented.
+/// Representation of a resource.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Representation {
     Json,
     Stream(Format),
 }
 
-/// Picks the representation that `Accept` likes best; of those that it likes equally, the one it names first (RFC 9110, section 12.5.1).
+/// Picks the representation that `Accept` likes best; of those that it likes equally, the one it
+/// names first (RFC 9110, section 12.5.1).
 pub(super) fn accept(headers: &HeaderMap) -> Result<Representation, Problem> {
     let mut best: Option<(f32, Representation)> = None;
     let mut refused = Vec::new();
@@ -46,21 +47,24 @@ pub(super) fn accept(headers: &HeaderMap) -> Result<Representation, Problem> {
     }
 }
 
-/// What `Accept` names, in small letters and in its order, with how much it is liked.
+/// Types that `Accept` names, in small letters and in its order, each with its weight.
 fn ranges(headers: &HeaderMap) -> Result<Vec<(String, f32)>, Problem> {
     let mut ranges = Vec::new();
     for value in headers.get_all(header::ACCEPT) {
-        for range in text(&header::ACCEPT, value)?.split(',').map(str::trim).filter(|r| !r.is_empty()) {
+        for range in
+            text(&header::ACCEPT, value)?.split(',').map(str::trim).filter(|r| !r.is_empty())
+        {
             let mut parts = range.split(';').map(str::trim);
             let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-            let quality = parts.find_map(|p| p.strip_prefix("q=")).map_or(Ok(1.0), str::parse::<f32>);
+            let quality =
+                parts.find_map(|p| p.strip_prefix("q=")).map_or(Ok(1.0), str::parse::<f32>);
             ranges.push((name, quality.unwrap_or(0.0)));
         }
     }
     Ok(ranges)
 }
 
-/// Whether `Accept` likes the older text format of metrics better than OpenMetrics (PROTOCOL O2).
+/// Tells whether `Accept` prefers the older text format of metrics to OpenMetrics (PROTOCOL O2).
 pub(super) fn prefers_plain_metrics(headers: &HeaderMap) -> Result<bool, Problem> {
     let ranges = ranges(headers)?;
     // The most specific name counts.
@@ -151,7 +155,7 @@ impl Query {
         Ok(())
     }
 
-    /// The link that it describes, of a reader who was `since` then.
+    /// The link that it describes, for a reader that has the state `since`.
     pub(super) fn watch(&self, path: Path, since: Option<Cursor>) -> Watch {
         let mut shape = self.shape;
         shape.since = since;
@@ -178,8 +182,8 @@ pub(super) fn since(headers: &HeaderMap, query: &Query) -> Option<Cursor> {
     }
 }
 
-/// `Prefer: wait=N` (RFC 7240), in seconds. What cannot be read is ignored, as section 2 of it
-/// asks: a preference is no demand.
+/// `Prefer: wait=N` (RFC 7240), in seconds. A value that cannot be read is ignored, as section 2 of
+/// it asks: a preference is no demand.
 pub(super) fn wait(headers: &HeaderMap) -> Option<u64> {
     let fields = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     // Only the first of a name counts.
@@ -192,7 +196,7 @@ pub(super) fn wait(headers: &HeaderMap) -> Option<u64> {
     let quoted = word.strip_prefix('"').and_then(|word| word.strip_suffix('"'));
     let digits = quoted.unwrap_or(word);
     let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    // More than can be counted is a long time as well.
+    // A number that is too large to count is a long time as well.
     is_number.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
@@ -210,7 +214,7 @@ fn outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
     })
 }
 
-/// `If-Match` and `If-None-Match`.
+/// The condition of `If-Match` and `If-None-Match`.
 pub(super) fn condition(headers: &HeaderMap) -> Result<Condition, Problem> {
     Ok(Condition {
         is: states(headers, &header::IF_MATCH)?,
@@ -229,7 +233,7 @@ fn states(headers: &HeaderMap, name: &HeaderName) -> Result<Option<States>, Prob
             if tag == "*" {
                 return Ok(Some(States::Any));
             }
-            // Foreign ones match nothing.
+            // Foreign tags match nothing.
             cursors.extend(tag::cursor(tag));
         }
     }
@@ -237,7 +241,9 @@ fn states(headers: &HeaderMap, name: &HeaderName) -> Result<Option<States>, Prob
 }
 
 fn text<'a>(name: &HeaderName, value: &'a http::HeaderValue) -> Result<&'a str, Problem> {
-    value.to_str().map_err(|_| Problem::new(Kind::BadHeader, format!("the header {name} is not ASCII text")))
+    value
+        .to_str()
+        .map_err(|_| Problem::new(Kind::BadHeader, format!("the header {name} is not ASCII text")))
 }
 
 #[cfg(test)]
@@ -255,7 +261,10 @@ mod tests {
             ("Text/Event-Stream, */*", Some(sse)),
             ("application/json;q=0.5, application/x-ndjson", Some(ndjson)),
             ("application/jsonl", Some(ndjson)),
-            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Some(Representation::Json)),
+            (
+                "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+                Some(Representation::Json),
+            ),
             ("text/html", None),
             ("application/json;q=0", None),
             ("application/json;q=0, */*", None),
@@ -277,7 +286,9 @@ mod tests {
             }
             assert_eq!(wait(&headers), seconds, "{fields:?}");
         };
-        for field in ["wait=5", "wait = 5", "WAIT=5", "wait=\"5\"", " wait\t=\t5 ; x=\";,\"", "a, wait=5"] {
+        for field in
+            ["wait=5", "wait = 5", "WAIT=5", "wait=\"5\"", " wait\t=\t5 ; x=\";,\"", "a, wait=5"]
+        {
             check(&[field], Some(5));
         }
         for field in [
@@ -305,13 +316,20 @@ mod tests {
     fn a_parameter_that_is_almost_known_is_named() {
         let problem = Query::parse(Some("dept=1"), Target::Resource).unwrap_err();
         assert!(String::from_utf8(problem.to_json()).unwrap().contains("did you mean 'depth'?"));
-        for query in
-            ["depth=x", "depth=-1", "rate=0", "rate=-1", "rate=NaN", "delta=maybe", "depth=1&depth=2"]
-        {
+        for query in [
+            "depth=x",
+            "depth=-1",
+            "rate=0",
+            "rate=-1",
+            "rate=NaN",
+            "delta=maybe",
+            "depth=1&depth=2",
+        ] {
             let problem = Query::parse(Some(query), Target::Resource).unwrap_err();
             assert_eq!(problem.kind(), Kind::BadParameter, "{query}");
         }
-        let query = Query::parse(Some("watch&rate=0.5&delta=false&since=x"), Target::Resource).unwrap();
+        let query =
+            Query::parse(Some("watch&rate=0.5&delta=false&since=x"), Target::Resource).unwrap();
         assert!(query.watch && query.shape.whole && query.shape.since.is_none());
         assert_eq!(query.watch(Path::default(), None).interval_ms, 2000);
     }

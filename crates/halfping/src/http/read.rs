@@ -1,4 +1,5 @@
-//! `GET` and `HEAD`: once, as a long poll, or as a stream; and the sessions that begin with a request.
+//! `GET` and `HEAD`: once, as a long poll, or as a stream; and the sessions that begin with a
+//! request.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -75,7 +76,9 @@ pub(super) async fn many(
     };
     let spelled = std::mem::take(&mut query.paths);
     if spelled.is_empty() {
-        return Err(Problem::new(Kind::BadParameter, "no path is given").hint("/_streams?path=/a&path=/b"));
+        return Err(
+            Problem::new(Kind::BadParameter, "no path is given").hint("/_streams?path=/a&path=/b")
+        );
     }
     let since = since(&request.headers, &query);
     let mut watches: Vec<Allowed<Watch>> = Vec::with_capacity(spelled.len());
@@ -83,7 +86,10 @@ pub(super) async fn many(
         let path = Path::parse(text, &shared.limits)
             .map_err(|e| Problem::new(Kind::BadPath, format!("the parameter path={text}: {e}")))?;
         if watches.iter().any(|watch| watch.path == path) {
-            return Err(Problem::new(Kind::BadParameter, format!("the path {path} is given twice")));
+            return Err(Problem::new(
+                Kind::BadParameter,
+                format!("the path {path} is given twice"),
+            ));
         }
         watches.push(follower.watch(query.watch(path, since))?);
     }
@@ -152,14 +158,19 @@ pub(super) async fn once(
 }
 
 /// The same stream, with a bound on what it holds where its connection has more of them.
-fn held(shared: &Arc<Shared>, connection: &Arc<Connection>, request: &Parts, stream: Response) -> Response {
+fn held(
+    shared: &Arc<Shared>,
+    connection: &Arc<Connection>,
+    request: &Parts,
+    stream: Response,
+) -> Response {
     match request.version {
         Version::HTTP_2 => stream.map(|body| ahead::bounded(shared, connection, body)),
         _ => stream,
     }
 }
 
-/// How a stream is answered that begins when the server is about to stop.
+/// The answer to a stream that begins when the server is about to stop.
 fn sent_away(shared: &Shared, format: Format) -> Option<Answer> {
     shared.is_draining().then(|| match format {
         Format::Sse => Ok(farewell()),
@@ -167,7 +178,7 @@ fn sent_away(shared: &Shared, format: Format) -> Option<Answer> {
     })
 }
 
-/// Links that a stream is asked for, and by whom.
+/// Links that a stream is asked for, and the client.
 struct Asked<'a> {
     follower: Follower,
     watches: &'a [Allowed<Watch>],
@@ -193,12 +204,14 @@ async fn stream(
     for watch in watches {
         shared.refresh(&watch.path).await;
     }
-    let subscription = Subscription::new(shared, &follower, connection, format.transport(), watches)?;
+    let subscription =
+        Subscription::new(shared, &follower, connection, format.transport(), watches)?;
     let style = Style { format, whole: query.shape.whole, envelope: query.envelope, paths };
     Ok(held(shared, connection, request, streaming(Stream::of_frames(subscription, style, since))))
 }
 
-/// Answers a plain `GET` or `HEAD`. A value is read only if it is sent: the engine waits while it is copied.
+/// Answers a plain `GET` or `HEAD`. A value is read only if it is sent: the engine waits while it
+/// is copied.
 async fn plain(
     shared: &Arc<Shared>,
     access: &Access,
@@ -209,7 +222,9 @@ async fn plain(
 ) -> Answer {
     let known = condition(&request.headers)?;
     let is_known = |now: &Metadata| match &known.is_not {
-        Some(States::These(cursors)) => shared.with_engine(|engine| engine.is_among(cursors, now.cursor())),
+        Some(States::These(cursors)) => {
+            shared.with_engine(|engine| engine.is_among(cursors, now.cursor()))
+        }
         Some(States::Any) => now.len.is_some(),
         None => false,
     };
@@ -260,7 +275,8 @@ async fn plain(
     Ok(response)
 }
 
-/// The answer to a `HEAD`; `None` when nothing is there. With a cut the length would have to be worked out, so it is left out.
+/// The answer to a `HEAD`; `None` when nothing is there. With a cut the length would have to be
+/// worked out, so it is omitted.
 fn without_value(shared: &Shared, now: &Metadata, depth: u32) -> Result<Option<Response>, Refusal> {
     let Some(len) = now.len else { return Ok(None) };
     let json = HeaderValue::from_static("application/json");
@@ -274,7 +290,8 @@ fn without_value(shared: &Shared, now: &Metadata, depth: u32) -> Result<Option<R
     Ok(Some(response))
 }
 
-/// Waits until the resource is in another state than it was, or the time is over, or the server drains.
+/// Waits until the resource is in another state than it was, or the time is over, or the server
+/// drains.
 async fn wait_for_change(
     shared: &Arc<Shared>,
     follower: &Follower,
@@ -287,11 +304,11 @@ async fn wait_for_change(
     let watch = follower.watch(Watch { from_now: true, ..Watch::new(Path::clone(path)) })?;
     let subscription = Subscription::new(shared, follower, connection, Transport::Poll, &[watch])?;
     let change = poll_fn(|cx| {
-        // Draining is looked at last: whoever drains wakes those who wait by then.
+        // Draining is looked at last: it wakes those who wait by then.
         let changed = subscription.has_changed(cx.waker(), path, known);
         if changed || shared.is_draining() { Poll::Ready(()) } else { Poll::Pending }
     });
-    // Over or not: what is there now is what is told.
+    // In either case the answer tells what is there now.
     let _ = tokio::time::timeout(patience, change).await;
     Ok(())
 }

@@ -40,27 +40,33 @@ pub(super) async fn one(
     let method = request.method.clone();
     let condition = condition(&request.headers)?;
     let media = media_type(&request.headers)?;
-    // A server below a prefix has its own idea of the path; the client's is the one that `Location` is about.
-    let target = request.extensions.get::<OriginalUri>().map_or(&request.uri, |o| &o.0).path().to_owned();
-    let write = |action| commit(shared, connection, path.clone().write(action, condition.clone()), CREATES);
+    // A server below a prefix has a path of its own; `Location` is about the client's.
+    let target =
+        request.extensions.get::<OriginalUri>().map_or(&request.uri, |o| &o.0).path().to_owned();
+    let write =
+        |action| commit(shared, connection, path.clone().write(action, condition.clone()), CREATES);
     match method {
         Method::DELETE => {
             let revision = write(Action::Delete).await?.1;
-            Ok((StatusCode::NO_CONTENT, [(header::ETAG, etag(shared.cursor(revision)))]).into_response())
+            Ok((StatusCode::NO_CONTENT, [(header::ETAG, etag(shared.cursor(revision)))])
+                .into_response())
         }
         Method::PATCH => {
             let media = media.unwrap_or_default();
             let (action, _room) = match media.as_str() {
                 "application/merge-patch+json" => {
-                    let (patch, room) = read(shared, connection, request, body, Json::parse).await?;
+                    let (patch, room) =
+                        read(shared, connection, request, body, Json::parse).await?;
                     (Action::Merge(patch?), room)
                 }
                 "application/json-patch+json" => {
-                    let (patch, room) = read(shared, connection, request, body, Patch::parse).await?;
+                    let (patch, room) =
+                        read(shared, connection, request, body, Patch::parse).await?;
                     (Action::Patch(patch?), room)
                 }
                 _ => {
-                    let detail = format!("PATCH takes {ACCEPT_PATCH}; this body is {}", named(&media));
+                    let detail =
+                        format!("PATCH takes {ACCEPT_PATCH}; this body is {}", named(&media));
                     let problem = Problem::new(Kind::UnsupportedMediaType, detail).hint(
                         "send Content-Type: application/merge-patch+json for members that change, or \
                          application/json-patch+json for an array of operations; PUT writes a value whole",
@@ -103,8 +109,8 @@ async fn post(
     let (name, write) = creation(shared, path, value);
     let mut response = answer(shared, commit(shared, connection, write, CREATES).await?)?;
     let location = format!("{}/{name}", target.trim_end_matches('/'));
-    let location =
-        HeaderValue::from_str(&location).map_err(|e| Problem::new(Kind::Internal, e.to_string()))?;
+    let location = HeaderValue::from_str(&location)
+        .map_err(|e| Problem::new(Kind::Internal, e.to_string()))?;
     response.headers_mut().insert(header::LOCATION, location);
     Ok(response)
 }
@@ -116,7 +122,7 @@ fn answer(shared: &Shared, (created, revision): (bool, halfping_engine::Revision
     Ok(response)
 }
 
-/// A body is JSON, or says nothing of what it is.
+/// Checks that a body is JSON, or does not say what it is.
 fn check_json(media: Option<String>) -> Result<(), Problem> {
     match media {
         Some(media) if media != "application/json" && !media.ends_with("+json") => {
@@ -129,7 +135,7 @@ fn check_json(media: Option<String>) -> Result<(), Problem> {
     }
 }
 
-/// What the JSON says that is the body of a request, and the room that it has until the request is
+/// Reads the JSON body of a request. Its room is returned with it, and is held until the request is
 /// answered.
 pub(super) async fn read_json<T: Send + 'static>(
     shared: &Arc<Shared>,
@@ -154,7 +160,9 @@ fn media_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         .hint("send it uncompressed"));
     }
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
-    let text = value.to_str().map_err(|_| Problem::new(Kind::BadHeader, "Content-Type is not ASCII text"))?;
+    let text = value
+        .to_str()
+        .map_err(|_| Problem::new(Kind::BadHeader, "Content-Type is not ASCII text"))?;
     Ok(Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()))
 }
 
@@ -162,7 +170,7 @@ fn named(media: &str) -> &str {
     if media.is_empty() { "of no type" } else { media }
 }
 
-/// What the whole body says, and the room that it has.
+/// Reads the whole body, and returns its room with it.
 async fn read<T: Send + 'static>(
     shared: &Arc<Shared>,
     connection: &Connection,
@@ -172,7 +180,8 @@ async fn read<T: Send + 'static>(
 ) -> Result<(T, Option<Room>), Problem> {
     let (bytes, room) = read_body(shared, connection, request, body).await?;
     let shared = shared.clone();
-    let parsed = aside(connection.turns(), bytes.len(), move || parse(&bytes, &shared.limits)).await;
+    let parsed =
+        aside(connection.turns(), bytes.len(), move || parse(&bytes, &shared.limits)).await;
     Ok((parsed, room))
 }
 
@@ -181,7 +190,7 @@ struct Arriving<'a> {
     body: &'a mut Body,
     patience: Patience,
     wanted: Wanted,
-    /// Of what has arrived: to announce much costs a client nothing.
+    /// Room for the bytes that have arrived: to announce many costs a client nothing.
     room: Option<Room>,
 }
 
@@ -195,10 +204,12 @@ impl Arriving<'_> {
         loop {
             if let Ok(frame) = timeout_at(self.patience.next_look(), self.body.frame()).await {
                 let frame = frame.transpose();
-                return frame.map_err(|e| Problem::new(Kind::BadBody, format!("the body broke off: {e}")));
+                return frame
+                    .map_err(|e| Problem::new(Kind::BadBody, format!("the body broke off: {e}")));
             }
             let wanted = self.wanted.look(shared, connection);
-            let is_wanted = self.room.as_ref().is_some_and(|room| wanted[usize::from(room.is_small())]);
+            let is_wanted =
+                self.room.as_ref().is_some_and(|room| wanted[usize::from(room.is_small())]);
             if self.patience.is_over(is_wanted) {
                 return Err(too_slow(&shared.limits));
             }
@@ -214,9 +225,12 @@ async fn read_body(
     body: &mut Body,
 ) -> Result<(Bytes, Option<Room>), Problem> {
     let max = shared.limits.body_bytes;
-    let too_large = || Problem::limit(Kind::BodyTooLarge, "body_bytes", max, "too many bytes of one body");
-    let declared =
-        request.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    let too_large =
+        || Problem::limit(Kind::BodyTooLarge, "body_bytes", max, "too many bytes of one body");
+    let declared = request
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|len| len > max) {
         return Err(too_large());
     }
@@ -232,8 +246,8 @@ async fn read_body(
             bytes.extend_from_slice(data);
             if bytes.capacity() > before {
                 let (has, foreseen) = (bytes.capacity(), declared.unwrap_or(0));
-                // To wait for room would be to wait for others whose bytes may be behind these on
-                // the connection.
+                // Waiting for room would mean waiting for other requests, whose bytes may be behind
+                // these on the connection.
                 match &mut arriving.room {
                     Some(room) => room.try_grow(shared, connection, has)?,
                     none => *none = Some(Room::try_reserve(shared, connection, has, foreseen)?),
@@ -250,8 +264,12 @@ async fn read_body(
 
 fn too_slow(limits: &Limits) -> Problem {
     let max = limits.body_timeout_ms as usize;
-    let problem =
-        Problem::limit(Kind::BodyTimeout, "body_timeout_ms", max, "milliseconds without enough of a body");
+    let problem = Problem::limit(
+        Kind::BodyTimeout,
+        "body_timeout_ms",
+        max,
+        "milliseconds without enough of a body",
+    );
     problem.hint(format!(
         "send at least {} bytes a second (body_bytes_per_second)",
         limits.body_bytes_per_second
@@ -261,7 +279,7 @@ fn too_slow(limits: &Limits) -> Problem {
 /// Bytes of a refused body that are read and thrown away, so that the connection can be used again.
 const DISCARDED_MAX: usize = 64 << 20;
 
-/// Reads what is left of the body of a request that was refused.
+/// Reads the rest of the body of a request that was refused.
 pub(super) async fn discard(mut patience: Patience, mut body: Body) {
     let mut discarded = 0;
     loop {

@@ -32,11 +32,11 @@ use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::seen::Seen;
 
-/// Members from which on a commit is large. Many clients with smaller ones at once do not keep
-/// others waiting: each is made in a tenth of a millisecond or so.
+/// Members from which on a commit is large. Many smaller commits at once do not keep others
+/// waiting: each is made in a tenth of a millisecond or so.
 const LARGE_COMMIT: usize = 256;
 
-/// What every part of one server shares.
+/// State shared by all parts of one server.
 pub(crate) struct Shared {
     me: Weak<Shared>,
     state: Mutex<State>,
@@ -46,30 +46,30 @@ pub(crate) struct Shared {
     pub(crate) names: Names,
     /// The server's own state, if anybody may see it.
     own: Option<Box<dyn OwnState>>,
-    /// What may be held for all clients.
+    /// The budget of what is held for all clients.
     pub(crate) budget: Budget,
     pub(crate) small_budget: Budget,
     pub(crate) kept_budget: Budget,
     pub(crate) heads_budget: Budget,
-    /// Stands in for the connection of requests that came through somebody else's server.
+    /// The stand-in for the connection of requests that came through a foreign server.
     pub(crate) foreign: Arc<Connection>,
     draining: AtomicBool,
     epoch: Epoch,
-    /// Who makes commits durable; nobody, when all is in memory.
+    /// The writer that makes commits durable; none if all is in memory.
     writer: OnceLock<Arc<Writer>>,
 }
 
 pub(crate) struct State {
     pub(crate) engine: Engine,
-    /// Who waits for commits to be durable, in the order in which they were submitted.
+    /// Waiters for commits to be durable, in the order in which these were submitted.
     pub(crate) tickets: VecDeque<oneshot::Sender<Answer>>,
-    /// Why nothing can be made durable, if that is so.
+    /// The fault by which nothing can be made durable, if there is one.
     pub(crate) fault: Option<Fault>,
-    /// Whom to tell, for each session.
+    /// The receivers of news, by session.
     slots: Vec<Slot>,
-    /// A thread does what commits have left to be done.
+    /// True if a thread does the work that commits have left.
     is_worked_on: bool,
-    /// Sessions so far.
+    /// Number of sessions so far.
     opened: u64,
 }
 
@@ -79,39 +79,39 @@ struct Slot {
     seen: Option<Arc<Seen>>,
 }
 
-/// How a commit goes on.
+/// The next step of a commit.
 enum Next {
     Done(Result<Vec<Written>, Failure>),
-    /// It is in line to be made durable.
+    /// The commit is in line to be made durable.
     Durable(oneshot::Receiver<Answer>),
-    /// It is in line behind such as are, and does not need them.
+    /// The commit is in line behind durable ones, and does not need them.
     Behind(oneshot::Receiver<Answer>),
-    /// It is to be tried again when the journal has done what it is at.
+    /// The commit is to be tried again when the journal is done with its transaction.
     Turn,
 }
 
-/// Why a commit did not happen, or is not known to have.
+/// Error of a commit that did not happen, or is not known to have.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// An expected no.
+    /// The engine refused it.
     Refused(Refusal),
-    /// It could not be made durable.
+    /// The commit could not be made durable.
     Storage(Fault),
 }
 
-/// State of the server's own that is looked up while somebody reads it (see `own/`).
+/// The server's own state, which is looked up while somebody reads it (see `own/`).
 pub(crate) trait OwnState: Send + Sync {
-    /// Has it looked up, unless that was done a moment ago.
+    /// Has the state looked up, unless that was done a moment ago.
     fn refresh<'a>(&'a self, shared: &'a Arc<Shared>) -> BoxFuture<'a, ()>;
-    /// The same where a task cannot wait.
+    /// Looks the state up where a task cannot wait.
     fn refresh_in_place(&self, shared: &Shared);
-    /// The same for a thread that may wait.
+    /// Looks the state up on a thread that may wait.
     fn refresh_here(&self, shared: &Shared);
-    /// A link stands there now: as long as one does, it is looked up once a second.
+    /// Notes that a link stands there: as long as one does, the state is looked up once a second.
     fn follow(&self, shared: &Arc<Shared>);
 }
 
-/// Makes it, for a server that started then.
+/// Makes the server's own state, for a server that started then.
 pub(crate) type MakeOwn = fn(RootId, Timestamp) -> Box<dyn OwnState>;
 
 impl Shared {
@@ -127,14 +127,14 @@ impl Shared {
         }
     }
 
-    /// The same where a task cannot wait.
+    /// Looks that state up where a task cannot wait.
     pub(crate) fn refresh_in_place(&self, path: &Path) {
         if let Some(own) = self.own_at(path) {
             own.refresh_in_place(self);
         }
     }
 
-    /// The same for a thread that may wait.
+    /// Looks that state up on a thread that may wait.
     pub(crate) fn refresh_here(&self, path: &Path) {
         if let Some(own) = self.own_at(path) {
             own.refresh_here(self);
@@ -201,20 +201,23 @@ impl Shared {
         })
     }
 
-    /// Applies writes as one commit, and wakes whoever has something to say because of it. What is to be durable is so when this returns.
-    /// `client`: in whose turn a large commit is made.
+    /// Applies writes as one commit, and wakes the sessions that have something to send because of
+    /// it. A durable commit is on disk when this returns. `client`: the turns in which a large
+    /// commit is made.
     pub(crate) async fn commit(
         &self,
         client: &Turns,
         writes: Vec<Allowed<Write>>,
     ) -> Result<Vec<Written>, Failure> {
-        let writes: Arc<Vec<Write>> = Arc::new(writes.into_iter().map(Allowed::into_inner).collect());
+        let writes: Arc<Vec<Write>> =
+            Arc::new(writes.into_iter().map(Allowed::into_inner).collect());
         let Some(writer) = self.writer.get() else {
             return self.in_turn(client, writes, Shared::commit_in_memory).await.0;
         };
         loop {
             let turn = writer.turn.notified();
-            // Until a large commit is applied no other gets in line, where it would be laid over the tree with all before it.
+            // Until a large commit is applied no other gets in line, where it would be laid over
+            // the tree with all before it.
             let (next, _room) = self.in_turn(client, writes.clone(), Shared::submit).await;
             match next {
                 Next::Done(done) => return done,
@@ -226,7 +229,7 @@ impl Shared {
                 }
                 Next::Behind(answer) => {
                     writer.wake();
-                    // What it was behind may have come to nothing; then nothing is in its way.
+                    // The commits before it may have failed; then nothing is in its way.
                     if let Ok(Ok(done)) = answer.await {
                         return done.map_err(Failure::Refused);
                     }
@@ -244,8 +247,9 @@ impl Shared {
         work: fn(&Shared, &[Write]) -> T,
     ) -> (T, Option<Room>) {
         let members = Write::members_up_to(&writes, self.limits.members_per_commit);
-        // Outside of any runtime there is no thread to do it on; then it is the caller's.
-        let shared = self.me.upgrade().filter(|_| members >= LARGE_COMMIT && Handle::try_current().is_ok());
+        // Outside of any runtime there is no thread to do it on; then the caller does it.
+        let shared =
+            self.me.upgrade().filter(|_| members >= LARGE_COMMIT && Handle::try_current().is_ok());
         let Some(shared) = shared else { return (work(self, &writes), None) };
         let (done, room) = one_by_one(client, members, move || work(&shared, &writes)).await;
         (done, Some(room))
@@ -257,7 +261,7 @@ impl Shared {
         self.tell(state, done)
     }
 
-    /// A commit is done, or refused: whoever has to be told of it is.
+    /// Ends a commit that is done or refused: delivers its news, and returns its outcome.
     fn tell(
         &self,
         state: MutexGuard<'_, State>,
@@ -268,7 +272,8 @@ impl Shared {
         done.map_err(Failure::Refused)
     }
 
-    /// Tells whoever has something to hear after a commit, and has done what the commit has left to be done.
+    /// Tells the readers that a commit has news for, and has the work done that the commit has
+    /// left.
     pub(crate) fn deliver(&self, mut state: MutexGuard<'_, State>) {
         let woken = state.take_woken();
         let begins = state.engine.has_work() && !std::mem::replace(&mut state.is_worked_on, true);
@@ -279,7 +284,7 @@ impl Shared {
         }
     }
 
-    /// Does what commits have left to be done, on a thread: no runtime may stop before it is.
+    /// Does the work that commits have left, on a thread: no runtime may stop before it is done.
     fn work_aside(&self) {
         let (shared, runtime) = (self.me.upgrade(), Handle::try_current().ok());
         let spawned = thread::Builder::new().name("engine".into()).spawn(move || {
@@ -295,7 +300,7 @@ impl Shared {
         }
     }
 
-    /// Does some of it. False when nothing is left.
+    /// Does some of that work. False if nothing is left.
     fn work(&self) -> bool {
         let mut state = self.state.lock();
         if !state.engine.has_work() {
@@ -304,7 +309,7 @@ impl Shared {
         }
         let husks = state.engine.work();
         let woken = state.take_woken();
-        // Whoever waits comes first: this thread is back at once.
+        // Other threads that wait come first: this one is back at once.
         MutexGuard::unlock_fair(state);
         drop(husks);
         woken.tell();
@@ -331,17 +336,17 @@ impl Shared {
         }
     }
 
-    /// Why nothing can be made durable at the moment, if that is so.
+    /// The fault by which nothing can be made durable at the moment, if there is one.
     pub(crate) fn storage_fault(&self) -> Option<Fault> {
         self.state.lock().fault.clone()
     }
 
-    /// Whether commits are made durable.
+    /// True if commits are made durable.
     pub(crate) fn is_durable(&self) -> bool {
         self.writer.get().is_some()
     }
 
-    /// Everything is written, and nothing more will be.
+    /// Writes everything that is left; nothing more is written after that.
     pub(crate) async fn close(&self) {
         if let Some(writer) = self.writer.get() {
             writer.close().await;
@@ -353,7 +358,7 @@ impl Shared {
         [&self.budget, &self.small_budget, &self.kept_budget].map(Budget::taken).iter().sum()
     }
 
-    /// Room for what is small, or for the rest.
+    /// The budget for small answers and bodies, or for the rest.
     pub(crate) fn budget_of(&self, is_small: bool) -> &Budget {
         if is_small { &self.small_budget } else { &self.budget }
     }
@@ -366,7 +371,7 @@ impl Shared {
         work(&mut self.state.lock())
     }
 
-    /// How the server is, in a word, and how its storage is.
+    /// Health of the server, in a word, and of its storage.
     pub(crate) fn health(&self) -> (&'static str, serde_json::Value) {
         let fault = self.storage_fault();
         let word = match (self.is_draining(), &fault) {
@@ -384,12 +389,12 @@ impl Shared {
         (word, storage)
     }
 
-    /// What is known of a path without reading what is there.
+    /// Metadata of a path, known without reading the value.
     pub(crate) fn metadata(&self, path: &Allowed<Path>) -> Metadata {
         self.state.lock().engine.metadata(path)
     }
 
-    /// The name of a state of the tree, for clients.
+    /// The cursor of a state of the tree, for clients.
     pub(crate) fn cursor(&self, revision: Revision) -> Cursor {
         Cursor { epoch: self.epoch, revision }
     }
@@ -398,7 +403,7 @@ impl Shared {
         ask(&self.state.lock().engine)
     }
 
-    /// Streams end from now on, and new ones are sent away.
+    /// Ends streams from now on, and sends new ones away.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
         let mut woken = Woken::default();
@@ -412,7 +417,8 @@ impl Shared {
 }
 
 impl State {
-    /// The commit that was just submitted is in line, and this is where it is told what became of it.
+    /// Puts a ticket in line for the commit that was just submitted, and returns where its outcome
+    /// is told.
     fn ticket(&mut self) -> oneshot::Receiver<Answer> {
         let (ticket, answer) = oneshot::channel();
         self.tickets.push_back(ticket);
@@ -432,13 +438,13 @@ impl State {
         woken
     }
 
-    /// All sessions, with what is counted of them.
+    /// All sessions, with their counts.
     pub(crate) fn seen(&self) -> impl Iterator<Item = (SessionId, &Arc<Seen>)> {
         let slots = self.slots.iter().zip(0..);
         slots.filter_map(|(slot, number)| Some((SessionId(number), slot.seen.as_ref()?)))
     }
 
-    /// Whether a session is the one that was seen.
+    /// True if a session is the one that was seen.
     pub(crate) fn is_seen(&self, id: SessionId, seen: &Arc<Seen>) -> bool {
         self.slots[id.0 as usize].seen.as_ref().is_some_and(|now| Arc::ptr_eq(now, seen))
     }
@@ -448,7 +454,7 @@ impl State {
 ///
 /// # Panics
 /// When the operating system has no random numbers. Without them, cursors of two runs could be
-/// taken for each other.
+/// mistaken for each other.
 fn new_epoch() -> Epoch {
     Epoch::from_random(getrandom::u64().expect("the operating system gives random numbers"))
 }

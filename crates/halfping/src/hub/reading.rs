@@ -1,5 +1,6 @@
-//! Reading once. A large value is copied in steps, so that nobody waits long for the engine (see `copy.rs` in the engine), and aside: of
-//! many small members a copy takes several times its text, so few are made at a time.
+//! Reading once. A large value is copied in steps, so that nobody waits long for the engine (see
+//! `copy.rs` in the engine), and aside: of many small members a copy takes several times its text,
+//! so few are made at a time.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ struct Copy<'s> {
 }
 
 impl Shared {
-    /// The value at a path, if that is not more than so many bytes, which are few.
+    /// Reads the value at a path, if it is not more than so many bytes, which are few.
     pub(crate) fn read_small(
         &self,
         path: &Allowed<Path>,
@@ -32,7 +33,8 @@ impl Shared {
         is_small.then(|| engine.read(path, depth))
     }
 
-    /// The same for any number of bytes; else how many it is, at most. `client`: in whose turn a large value is copied.
+    /// Reads the value at a path, if it is not more than so many bytes; else returns an upper bound
+    /// of its bytes. `client`: the turns in which a large value is copied.
     pub(crate) async fn read_within(
         self: &Arc<Self>,
         client: &Turns,
@@ -44,7 +46,7 @@ impl Shared {
         if len > bytes {
             return Err(len);
         }
-        // With a cut it may be little.
+        // With a cut it may be short.
         if (len <= AT_ONCE_BYTES || depth != u32::MAX)
             && let Some(reading) = self.read_at_once(path, depth)
         {
@@ -54,13 +56,13 @@ impl Shared {
         Ok(aside(client, len, move || shared.copy(&path, depth)).await)
     }
 
-    /// The value at a path, for a program's own thread, which waits for it.
+    /// Reads the value at a path on a program's own thread, which waits for it.
     pub(crate) fn read_here(&self, path: &Allowed<Path>, depth: u32) -> Result<Reading, Refusal> {
         self.refresh_here(path);
         self.copy(path, depth)
     }
 
-    /// The value at a path, if no copy has to be made of it.
+    /// Reads the value at a path, if no copy has to be made of it.
     fn read_at_once(&self, path: &Allowed<Path>, depth: u32) -> Option<Result<Reading, Refusal>> {
         self.begin_to_read(path, depth).map(Result::ok).transpose()
     }
@@ -79,7 +81,11 @@ impl Shared {
         Ok(copied.into_reading())
     }
 
-    fn begin_to_read(&self, path: &Allowed<Path>, depth: u32) -> Result<Result<Reading, Copy<'_>>, Refusal> {
+    fn begin_to_read(
+        &self,
+        path: &Allowed<Path>,
+        depth: u32,
+    ) -> Result<Result<Reading, Copy<'_>>, Refusal> {
         match self.with_state(|state| state.engine.read_in_steps(path, depth))? {
             Read::Now(reading) => Ok(Ok(reading)),
             Read::InSteps(copying) => Ok(Err(Copy { shared: self, copying: Some(copying) })),
@@ -92,7 +98,7 @@ impl Copy<'_> {
         let Some(copying) = &mut self.copying else { return Ok(None) };
         let mut state = self.shared.lock();
         let done = state.engine.copy_on(copying);
-        // Whoever waits comes first: this thread is back at once.
+        // Other threads that wait come first: this one is back at once.
         MutexGuard::unlock_fair(state);
         done
     }

@@ -1,4 +1,4 @@
-//! Sessions of the engine: what whoever reads has of it, as long as it reads.
+//! Subscriptions: sessions of the engine, which readers have as long as they read.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -14,7 +14,7 @@ use crate::delivery::{Deliver, Waiter};
 use crate::problem::{Kind, Problem};
 use crate::seen::{Seen, Transport};
 
-/// Links of one that leaves that are ended before others have their turn: a millisecond or so, if
+/// Links of a leaving session that are ended before others have their turn: a millisecond or so, if
 /// each takes 32 places with it that nobody else needs.
 const LINKS_AT_ONCE: usize = 64;
 
@@ -22,9 +22,9 @@ const LINKS_AT_ONCE: usize = 64;
 pub(crate) struct Pulled {
     /// The state of the tree that all frames were made from.
     pub(crate) revision: Revision,
-    /// Everything that is due has been taken, and this state of the tree resumes all of it.
+    /// The state of the tree that resumes all links, if everything that is due has been taken.
     pub(crate) synced: Option<Revision>,
-    /// When there will be more even without a commit.
+    /// Time at which there will be more even without a commit.
     pub(crate) due: Option<Tick>,
 }
 
@@ -79,19 +79,19 @@ impl Subscription {
         Ok(Subscription { shared: shared.clone(), session, seen, links, places_bytes })
     }
 
-    /// From now on news is delivered by whoever makes it, and no task is woken.
+    /// Has news delivered from now on by the task that makes it, with no task woken.
     pub(crate) fn deliver_to(&self, reader: Weak<dyn Deliver>) {
         self.shared.state.lock().slots[self.session.0 as usize].waiter = Waiter::Reader(reader);
     }
 
-    /// Adds a link. What it is to be told comes with the next pull.
+    /// Adds a link. Its state comes with the next pull.
     pub(crate) fn watch(&mut self, tag: u32, watch: &Allowed<Watch>) -> Result<(), Problem> {
         let bytes = Engine::link_bytes(&watch.path);
         self.seen.connection.add_links(1, bytes)?;
         let has_own = is_own(&watch.path);
         let mut state = self.shared.state.lock();
-        let opened =
-            has_room_for(&state.engine, &watch.path).map(|()| state.engine.watch(self.session, tag, watch));
+        let opened = has_room_for(&state.engine, &watch.path)
+            .map(|()| state.engine.watch(self.session, tag, watch));
         state.engine.take_woken();
         drop(state);
         if has_own {
@@ -104,10 +104,11 @@ impl Subscription {
                 self.places_bytes += bytes;
                 return Ok(());
             }
-            Ok(false) => {
-                Problem::new(Kind::LinkInUse, format!("the session has a link {tag}, which goes on"))
-                    .hint("unwatch it first, or take another number")
-            }
+            Ok(false) => Problem::new(
+                Kind::LinkInUse,
+                format!("the session has a link {tag}, which goes on"),
+            )
+            .hint("unwatch it first, or take another number"),
             Err(problem) => problem,
         };
         self.seen.connection.remove_links(1, bytes);
@@ -138,13 +139,14 @@ impl Subscription {
         self.places_bytes
     }
 
-    /// Whether there is a link that could be told something.
+    /// True if there is a link that could be told something.
     pub(crate) fn has_links(&self) -> bool {
         self.links > 0
     }
 
-    /// Takes frames as long as `take` wants more, all from one state of the tree. When there are none left, `waker` is woken as soon as
-    /// there are again (unless they are [delivered](Subscription::deliver_to)).
+    /// Takes frames as long as `take` wants more, all from one state of the tree. When there are
+    /// none left, `waker` is woken as soon as there are again (unless they are
+    /// [delivered](Subscription::deliver_to)).
     pub(crate) fn pull(&self, waker: &Waker, mut take: impl FnMut(Update) -> bool) -> Pulled {
         let mut state = self.shared.state.lock();
         let now = self.shared.clock.tick();
@@ -165,14 +167,16 @@ impl Subscription {
             synced: synced.then(|| state.engine.resume_point(self.session)),
             due: state.engine.due(self.session),
         };
-        // Its turn may be over before it has been told everything. Then it goes on when others have had theirs.
+        // Its turn may be over before it has been told everything. Then it goes on when others have
+        // had theirs.
         let woken = state.take_woken();
         drop(state);
         woken.wake();
         pulled
     }
 
-    /// Whether the resource of its link is in another state than `known`. If not, `waker` is woken by news. Makes no frame.
+    /// True if the resource of its link is in another state than `known`. If not, `waker` is woken
+    /// by news. Makes no frame.
     pub(crate) fn has_changed(&self, waker: &Waker, path: &Allowed<Path>, known: Cursor) -> bool {
         if self.shared.metadata(path).cursor() != known {
             return true;
@@ -185,13 +189,13 @@ impl Subscription {
         changed
     }
 
-    /// Whether a commit has given the session something to say since it was pulled. If not, and it was synced then, the waker that it was
-    /// pulled with still stands.
+    /// True if a commit has given the session something to send since it was pulled. If not, and it
+    /// was synced then, the waker that it was pulled with is still set.
     pub(crate) fn has_news(&self) -> bool {
         self.seen.news.load(Ordering::Acquire)
     }
 
-    /// How its reader is told.
+    /// The transport of its reader.
     pub(crate) fn transport(&self) -> Transport {
         self.seen.transport
     }
@@ -212,7 +216,7 @@ impl Subscription {
     }
 }
 
-/// Whether the server has room for one more link.
+/// Checks that the server has room for one more link.
 fn has_room_for(engine: &Engine, path: &Path) -> Result<(), Problem> {
     engine.has_room_for(path).map_err(|(limit, max)| {
         Problem::limit(

@@ -1,7 +1,8 @@
-//! The thread that makes commits durable, and what becomes of those who wait for it.
+//! The thread that makes commits durable, and the answers to those who wait for it.
 //!
-//! While it waits for the disk, commits are worked out and get in line; when the disk is done, the next transaction has all of them. So the
-//! more there is to do, the less each costs (group commit).
+//! While it waits for the disk, commits are worked out and get in line; when the disk is done, the
+//! next transaction has all of them. So the more there is to do, the less each costs (group
+//! commit).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
@@ -17,29 +18,33 @@ use tokio::sync::{Notify, oneshot};
 use crate::hub::{Shared, State};
 use crate::problem::RETRY_AFTER_SECONDS;
 
-/// How long the thread sleeps when there is nothing to do. It is woken when there is; this is for what nobody wakes it for.
+/// Sleep of the thread when there is nothing to do. Work wakes it; the nap is for checks that
+/// nobody wakes it for.
 const NAP: Duration = Duration::from_secs(1);
-/// How often a store that has failed is tried again: as often as clients are told to.
+/// Time after which a store that has failed is tried again: the same that clients are told to wait.
 const RETRY: Duration = Duration::from_secs(RETRY_AFTER_SECONDS);
 
 /// Members of which commits are applied before others have their turn: a millisecond or so.
 const SETTLED_AT_ONCE: usize = 4096;
 
-/// What became of a commit that had to be durable.
+/// Outcome of a commit that had to be durable.
 pub(crate) type Answer = Result<Result<Vec<Written>, Refusal>, Fault>;
 
-/// What the writer's thread is asked to do, and what it says.
+/// Handle of the writer's thread: requests to it, and signals from it.
 pub(crate) struct Writer {
     thread: Thread,
-    /// Told whenever a transaction is over.
+    /// Signal that a transaction is over.
     pub(crate) turn: Notify,
-    /// Who waits for the end.
+    /// The waiter for the end.
     closing: Mutex<Option<oneshot::Sender<()>>>,
 }
 
 impl Writer {
     /// Starts the thread.
-    pub(crate) fn start(shared: &Arc<Shared>, committer: Committer<Store>) -> std::io::Result<Arc<Writer>> {
+    pub(crate) fn start(
+        shared: &Arc<Shared>,
+        committer: Committer<Store>,
+    ) -> std::io::Result<Arc<Writer>> {
         let (give, take) = std::sync::mpsc::sync_channel::<Arc<Writer>>(1);
         let shared = Arc::downgrade(shared);
         let runtime = Handle::try_current().ok();
@@ -48,15 +53,18 @@ impl Writer {
             let _runtime = runtime.as_ref().map(Handle::enter);
             Work { shared, writer, committer, tried: Instant::now(), looked: Instant::now() }.run();
         })?;
-        let writer =
-            Writer { thread: thread.thread().clone(), turn: Notify::new(), closing: Mutex::default() };
+        let writer = Writer {
+            thread: thread.thread().clone(),
+            turn: Notify::new(),
+            closing: Mutex::default(),
+        };
         let writer = Arc::new(writer);
         // The thread waits for it, so there is room.
         let _ = give.send(writer.clone());
         Ok(writer)
     }
 
-    /// There is something to do.
+    /// Wakes the thread, since there is something to do.
     pub(crate) fn wake(&self) {
         self.thread.unpark();
     }
@@ -70,14 +78,14 @@ impl Writer {
     }
 }
 
-/// The thread's own.
+/// State of the thread.
 struct Work {
     shared: Weak<Shared>,
     writer: Arc<Writer>,
     committer: Committer<Store>,
-    /// When a store that has failed was last tried.
+    /// Time at which a store that has failed was last tried.
     tried: Instant,
-    /// When it was last looked whether the store is still there.
+    /// Time of the last check that the store is still there.
     looked: Instant,
 }
 
@@ -135,7 +143,12 @@ impl Work {
     }
 
     /// Has commits applied that are durable, a few at a time, or those answered that are not.
-    fn settle(&mut self, shared: &Arc<Shared>, transaction: &Transaction, outcome: Result<(), Fault>) {
+    fn settle(
+        &mut self,
+        shared: &Arc<Shared>,
+        transaction: &Transaction,
+        outcome: Result<(), Fault>,
+    ) {
         let mut state = shared.lock();
         if let Err(fault) = self.committer.confirm(&mut state.engine, transaction, outcome) {
             state.fault.get_or_insert_with(|| fault.clone());
@@ -155,7 +168,8 @@ impl Work {
         }
     }
 
-    /// A file that has been removed can be written like any other, and all of it would be gone with this process.
+    /// Checks that the store is still there: a file that has been removed can be written like any
+    /// other, and all of it would be gone with this process.
     fn look(&mut self, shared: &Shared) {
         let (looked, tickets) = shared.with_state(|state| {
             let looked = self.committer.look(&mut state.engine);
@@ -169,13 +183,13 @@ impl Work {
             tracing::error!(%fault, "the store is gone: nothing durable can be written; reading goes on");
             shared.metrics.storage_fault(fault.kind);
             answer(shared, Err(fault), tickets);
-            // Who waited for the next transaction would wait for ever.
+            // Those who wait for the next transaction would wait for ever.
             self.writer.turn.notify_waiters();
         }
     }
 
     fn write(&mut self, transaction: &Transaction) -> Result<(), Fault> {
-        // A store that panics is a store that has failed, and must not take those along who wait for it.
+        // A panic of the store is a failure of the store. It must not end those who wait for it.
         catch_unwind(AssertUnwindSafe(|| self.committer.write(transaction)))
             .unwrap_or_else(|panic| Err(Fault::of_panic(FaultKind::Io, &*panic)))
     }
@@ -207,7 +221,7 @@ impl Work {
 
     /// Writes what is left, so that the next start has nothing to do again.
     fn end(mut self, shared: &Arc<Shared>) {
-        // What got in line before is written yet; nothing gets there any more.
+        // Commits that are in line by now are still written; no more get there.
         let transaction = shared.with_state(|state| {
             state.fault.get_or_insert_with(|| Fault::new(FaultKind::Io, "the store is closed"));
             self.begin(shared, state)
@@ -221,7 +235,8 @@ impl Work {
             if let Err(fault) = &outcome {
                 tracing::error!(%fault, "the last checkpoint could not be written; nothing is lost by it");
             }
-            let _ = shared.with_state(|state| self.committer.end(&mut state.engine, &transaction, outcome));
+            let _ = shared
+                .with_state(|state| self.committer.end(&mut state.engine, &transaction, outcome));
         }
         drop(self.committer.into_journal());
     }
@@ -233,7 +248,7 @@ fn answer(shared: &Shared, settled: Settled, tickets: Vec<oneshot::Sender<Answer
             let accepted = results.iter().filter(|result| result.is_ok()).count();
             shared.metrics.commits.inc_by(accepted as u64);
             for (ticket, result) in tickets.into_iter().zip(results) {
-                // Whoever has gone away does not hear it.
+                // A client that has gone away does not get it.
                 let _ = ticket.send(Ok(result));
             }
         }

@@ -16,7 +16,7 @@ pub(crate) fn creation(shared: &Shared, path: &Writable, value: Json) -> (String
     (name, write)
 }
 
-/// Makes a write. `creates`: how a client spells the condition that nothing is there.
+/// Makes a write. `creates`: the client's spelling of the condition that nothing is there.
 pub(crate) async fn commit(
     shared: &Shared,
     connection: &Connection,
@@ -30,7 +30,7 @@ pub(crate) async fn commit(
             Ok((first.created, first.revision))
         }
         Err(Failure::Refused(refusal @ Refusal::Precondition(_))) => {
-            // Whoever may write may know the state that the condition was compared with.
+            // A client that may write may know the state that the condition was compared with.
             let now = shared.with_engine(|engine| engine.metadata(&path));
             let mut problem = Problem::from(refusal).header(header::ETAG, etag(now.cursor()));
             if now.len.is_none() {

@@ -1,4 +1,4 @@
-//! What the server says of itself: the members of `/_server` (PROTOCOL O5).
+//! The document of the server's own state: the members of `/_server` (PROTOCOL O5).
 
 use std::collections::BTreeMap;
 
@@ -47,7 +47,7 @@ pub(super) struct Counts {
     buffered_bytes: usize,
 }
 
-/// What has happened since the start, or in a second of late.
+/// Totals since the start, or of a recent second.
 #[derive(Clone, Copy, Default, Serialize)]
 pub(super) struct Totals<N> {
     requests: N,
@@ -60,7 +60,7 @@ pub(super) struct Totals<N> {
     bytes_out: N,
 }
 
-/// Of the frames of late: none has been older when it was handed to its connection, of so many of a hundred.
+/// Percentiles of the ages of recent frames when they were handed to their connections.
 #[derive(Clone, Copy, Default, Serialize)]
 pub(super) struct AgeMs {
     p50: Option<u64>,
@@ -100,7 +100,7 @@ struct Link {
     behind: bool,
 }
 
-/// So many in so many seconds, to a tenth a second.
+/// The rate of so many in so many seconds, to a tenth a second.
 pub(super) fn rate(count: u64, seconds: f64) -> f64 {
     (10.0 * count as f64 / seconds).round() / 10.0
 }

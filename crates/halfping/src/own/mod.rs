@@ -1,8 +1,9 @@
-//! The server's own state, `/_server`: what it is doing, for whom, and who is behind (PROTOCOL O5 to O8).
+//! The server's own state, `/_server`: its work, its clients, and those that are behind (PROTOCOL
+//! O5 to O8).
 //!
-//! It costs nothing but a few counters while nobody looks. Whoever asks has it looked up, and while links stand there a thread does so once a
-//! second. What differs from the last time is a commit to a [root](halfping_engine::Engine::add_root)
-//! beside the tree.
+//! It costs nothing but a few counters while nobody looks. A request has it looked up, and while
+//! links stand there a thread does so once a second. The difference from the last time is a commit
+//! to a [root](halfping_engine::Engine::add_root) beside the tree.
 
 mod document;
 
@@ -22,9 +23,9 @@ use crate::metrics::Ages;
 use crate::process;
 use crate::seen::Seen;
 
-/// How often it is looked up while somebody watches.
+/// Interval at which it is looked up while somebody watches.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How old an answer may be: so many who ask at once cost what one does.
+/// Greatest age of an answer: many clients that ask at once cost as much as one.
 const FRESH: Duration = Duration::from_millis(100);
 /// The least time that rates speak of.
 const RATES_OVER: Duration = Duration::from_millis(900);
@@ -32,7 +33,7 @@ const RATES_OVER: Duration = Duration::from_millis(900);
 const SESSIONS_SHOWN: usize = 1000;
 /// Links of one session that are shown.
 const LINKS_SHOWN: usize = 1000;
-/// Links of all sessions that are shown. What a look costs is mostly these: about 2 µs each.
+/// Links of all sessions that are shown. They are most of the cost of a look: about 2 µs each.
 const LINKS_SHOWN_IN_ALL: usize = 10_000;
 
 /// The server's own state, as it is looked up. All clones are one.
@@ -40,20 +41,20 @@ const LINKS_SHOWN_IN_ALL: usize = 10_000;
 pub(crate) struct Own(Arc<Inner>);
 
 struct Inner {
-    /// Where the engine has it.
+    /// The root at which the engine has it.
     root: RootId,
     started: Timestamp,
-    /// When it was last looked up.
+    /// Time at which it was last looked up.
     looked: Mutex<Option<Instant>>,
-    /// Whose turn it is to have it looked up; others wait for that without a thread.
+    /// Lock of the one that has it looked up; others wait for that without a thread.
     turn: tokio::sync::Mutex<()>,
     sampler: Mutex<Sampler>,
 }
 
 struct Sampler {
-    /// What was found then, which is what the engine has.
+    /// The state that was found then, which the engine has.
     told: Json,
-    /// A thread looks it up.
+    /// True if a thread looks it up.
     runs: bool,
     since: Since,
     rates: Totals<f64>,
@@ -61,7 +62,7 @@ struct Sampler {
     session_rates: HashMap<u64, SessionRates>,
 }
 
-/// What rates are counted from.
+/// Counts from which rates are computed.
 struct Since {
     at: Instant,
     totals: Totals<u64>,
@@ -97,7 +98,7 @@ impl Own {
         Own(Arc::new(Inner { root, started, looked, turn, sampler: Mutex::new(sampler) }))
     }
 
-    /// The same, for whoever keeps it.
+    /// The server's own state, boxed for the hub.
     pub(crate) fn boxed(root: RootId, started: Timestamp) -> Box<dyn OwnState> {
         Box::new(Own::new(root, started))
     }
@@ -112,7 +113,7 @@ impl Own {
             thread::sleep(INTERVAL);
             let Some(shared) = shared.upgrade() else { return };
             {
-                // Whoever comes after this look finds that nobody is at it.
+                // A follower that comes after this look finds that no thread runs.
                 let mut sampler = self.0.sampler.lock();
                 sampler.runs = shared.with_engine(|engine| engine.is_root_watched(self.0.root));
                 if !sampler.runs {
@@ -125,7 +126,7 @@ impl Own {
 }
 
 impl OwnState for Own {
-    /// With many sessions it takes some time, so another thread does.
+    /// Has another thread look it up, since with many sessions that takes some time.
     fn refresh<'a>(&'a self, shared: &'a Arc<Shared>) -> BoxFuture<'a, ()> {
         if self.is_fresh() {
             return Box::pin(std::future::ready(()));
@@ -141,8 +142,8 @@ impl OwnState for Own {
         })
     }
 
-    /// Its thread waits, and the others that are served there move to another one. Nobody waits for
-    /// a look that is on its way, since who follows is told what it finds.
+    /// Looks it up on the task's thread; the other tasks there move to another one. Nobody waits
+    /// for a look that is on its way, since followers are told what it finds.
     fn refresh_in_place(&self, shared: &Shared) {
         if self.is_fresh() {
             return;
@@ -153,7 +154,9 @@ impl OwnState for Own {
         }
         let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
         match flavor {
-            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(|| self.refresh_here(shared)),
+            Ok(RuntimeFlavor::MultiThread) => {
+                tokio::task::block_in_place(|| self.refresh_here(shared));
+            }
             _ => self.refresh_here(shared),
         }
     }
@@ -166,7 +169,8 @@ impl OwnState for Own {
         let found = look(shared, &self.0, &mut sampler);
         let Some(change) = found.clone().over(&sampler.told) else { return };
         let mut state = shared.lock();
-        // Not before it is locked: to the engine, an older reading is a clock that was set back.
+        // The clock is read once the engine is locked: to it, an older reading is a clock that was
+        // set back.
         let now = shared.clock.now();
         state.engine.commit_to(self.0.root, &change, now);
         sampler.told = found;
@@ -193,7 +197,8 @@ impl OwnState for Own {
     }
 }
 
-/// All of it as it is now. The engine is asked in small portions, so that nobody waits for it long.
+/// Looks all of it up as it is now. The engine is asked in small portions, so that nobody waits for
+/// it long.
 fn look(shared: &Shared, own: &Inner, sampler: &mut Sampler) -> Json {
     let (metrics, now) = (&shared.metrics, shared.clock.now());
     let (stats, shown) = shared.with_state(|state| {
@@ -238,12 +243,12 @@ fn look(shared: &Shared, own: &Inner, sampler: &mut Sampler) -> Json {
     };
     *own.looked.lock() = Some(Instant::now());
     let text = serde_json::to_vec(&document).expect("it has only text for names");
-    // The limits are there for what others write.
+    // The limits are for what others write.
     Json::parse(&text, &Limits::default()).expect("what was written just now can be read")
 }
 
 impl Sampler {
-    /// Works out what happened in a second, if it is as long ago that this was done.
+    /// Works out the rates of a second, if this was last done that long ago.
     fn count(&mut self, totals: &Totals<u64>, ages: [u64; Ages::BUCKETS], shown: &[Shown]) {
         let over = self.since.at.elapsed();
         if over < RATES_OVER {
@@ -257,8 +262,10 @@ impl Sampler {
         for Shown { seen, standing, .. } in shown {
             let now = (standing.frames, seen.bytes());
             let then = before.get(&seen.number).copied().unwrap_or_default();
-            let rates =
-                SessionRates { frames: rate(now.0 - then.0, seconds), bytes: rate(now.1 - then.1, seconds) };
+            let rates = SessionRates {
+                frames: rate(now.0 - then.0, seconds),
+                bytes: rate(now.1 - then.1, seconds),
+            };
             self.session_rates.insert(seen.number, rates);
             self.since.sessions.insert(seen.number, now);
         }

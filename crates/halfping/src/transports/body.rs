@@ -1,4 +1,5 @@
-//! The body of a stream: pulled by the connection, with heartbeats and an end. What it says comes from a [`Source`].
+//! The body of a stream: pulled by the connection, with heartbeats and an end. Its content comes
+//! from a [`Source`].
 
 use std::future::Future as _;
 use std::ops::ControlFlow;
@@ -21,39 +22,43 @@ use crate::hub::Shared;
 /// Silence after which a stream says that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// What a stream says, apart from when.
+/// The content of a stream, apart from its timing.
 pub(crate) trait Source: Send + Unpin + 'static {
     fn shared(&self) -> &Arc<Shared>;
 
-    /// News is delivered to this reader.
+    /// Has news delivered to this reader.
     fn deliver_to(&self, reader: Weak<dyn Deliver>);
 
-    /// Writes what there is to say now, at most about `ahead_bytes` of it. `Break` when nothing comes after it.
+    /// Writes what there is to send now, at most about `ahead_bytes` of it. `Break` when nothing
+    /// comes after it.
     fn fill(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk) -> ControlFlow<()>;
 
-    /// When there will be more to say even without news.
+    /// Time at which there will be more to send even without news.
     fn due(&self) -> Option<Tick>;
 
-    /// It is asked by another task than before, or a link's time has come: that there was nothing to say does not hold any more.
+    /// Forgets that there was nothing to send: another task asks than before, or a link's time has
+    /// come.
     fn look_again(&mut self);
 
-    /// Says up to where the reader has everything: how a stream of lines shows that it is alive (PROTOCOL N2).
+    /// Repeats the state up to which the reader has everything: this shows that a stream of lines
+    /// is alive (PROTOCOL N2).
     fn repeat_synced(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk);
 }
 
-/// The body of a streaming answer. It makes nothing before it is asked for bytes (invariant A3): the HTTP layer below asks when the
-/// connection has room.
+/// The body of a streaming answer. It makes nothing before it is asked for bytes (invariant A3):
+/// the HTTP layer below asks when the connection has room.
 pub(crate) struct Stream<S> {
     source: S,
     format: Format,
-    /// Where it is said to whom news is to be delivered; `None` once it is open.
+    /// The place where the receiver of its news is set; `None` once it is open.
     endless: Option<Endless>,
-    /// Made together with what was sent last, and to be sent before anything else.
+    /// Pieces made together with the one sent last, to be sent before anything else.
     rest: Option<Box<std::vec::IntoIter<Bytes>>>,
-    /// Fires at the next heartbeat, or earlier when the source has more to say before.
+    /// Fires at the next heartbeat, or earlier if the source has more to send before.
     timer: Pin<Box<Sleep>>,
     heartbeat: Instant,
-    /// Who asked last. The HTTP layer asks again after each chunk, and in vain after most; a source that has said all need not look then.
+    /// The task that asked last. The HTTP layer asks again after each chunk, and in vain after
+    /// most; a source that has sent all need not look then.
     waker: Option<Waker>,
     ended: bool,
 }
@@ -81,7 +86,7 @@ impl<S: Source> Stream<S> {
         self.endless.clone()
     }
 
-    /// Writes what there is to say now.
+    /// Writes what there is to send now.
     fn fill(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk) {
         if self.source.shared().is_draining() {
             if self.format == Format::Sse {
@@ -105,7 +110,7 @@ impl<S: Source> Stream<S> {
         self.ended = self.source.fill(cx, chunk).is_break();
     }
 
-    /// Waits for what time brings: a link that is due, or the heartbeat, which is written.
+    /// Waits for a time: that of a link that is due, or of the heartbeat, which is written.
     fn poll_time(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk) -> Poll<()> {
         let shared = self.source.shared();
         let due = self.source.due().map(|tick| Instant::from_std(shared.clock.instant(tick)));
@@ -168,8 +173,8 @@ impl<S: Source> Body for Stream<S> {
     }
 }
 
-/// Bytes of one poll. Large encodings stay as they are, so that slow readers hold no copies of them; so does a small one that is alone;
-/// the rest is put together.
+/// Bytes of one poll. Large encodings stay as they are, so that slow readers hold no copies of
+/// them; so does a small one that is alone; the rest is put together.
 #[derive(Default)]
 pub(crate) struct Chunk {
     pieces: Vec<Bytes>,

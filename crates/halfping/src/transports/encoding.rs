@@ -31,7 +31,9 @@ impl Format {
     pub(crate) fn accepted_by(range: &str) -> Option<Format> {
         match range {
             "text/event-stream" | "text/*" => Some(Format::Sse),
-            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Some(Format::Ndjson),
+            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
+                Some(Format::Ndjson)
+            }
             _ => None,
         }
     }
@@ -40,9 +42,9 @@ impl Format {
 /// The way that the frames of one stream are written.
 pub(crate) struct Style {
     pub(crate) format: Format,
-    /// Whole values only: server-sent events without names (PROTOCOL E2).
+    /// True for whole values only: server-sent events without names (PROTOCOL E2).
     pub(crate) whole: bool,
-    /// Server-sent events carry the NDJSON frame (PROTOCOL E3).
+    /// True if server-sent events carry the NDJSON frame (PROTOCOL E3).
     pub(crate) envelope: bool,
     /// The paths of a stream of many, by link, as the client spelled them (PROTOCOL M1).
     pub(crate) paths: Option<Box<[Box<str>]>>,

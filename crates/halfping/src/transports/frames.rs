@@ -17,11 +17,12 @@ use crate::problem::Problem;
 /// Bytes around a frame, without its path, about.
 const AROUND_FRAME: usize = 96;
 
-/// What the reader of one resource is told, or of several on one stream.
+/// The frames for the reader of one resource, or of several on one stream.
 pub(crate) struct Frames {
     pulls: Pulls,
     style: Style,
-    /// What the reader has, for frames that only repeat it; of revision 0 while that has no cursor.
+    /// The cursor that the reader has, for frames that only repeat it; of revision 0 while it has
+    /// none.
     last: Cursor,
 }
 
@@ -30,7 +31,11 @@ const _: () = assert!(std::mem::size_of::<Stream<Frames>>() <= 160);
 
 impl Stream<Frames> {
     /// A stream of frames.
-    pub(crate) fn of_frames(subscription: Subscription, style: Style, since: Option<Cursor>) -> Self {
+    pub(crate) fn of_frames(
+        subscription: Subscription,
+        style: Style,
+        since: Option<Cursor>,
+    ) -> Self {
         let format = style.format;
         let last = since.unwrap_or(subscription.shared().cursor(Revision::NONE));
         Stream::new(Frames { pulls: Pulls::new(subscription, true), style, last }, format)
@@ -70,10 +75,12 @@ impl Source for Frames {
             return ControlFlow::Continue(());
         };
         // A stream ends with the first of its links that cannot be served.
-        let refusal =
-            pull.updates().find_map(|Update { tag, frame, .. }| Some((*tag, frame.as_ref().err()?)));
+        let refusal = pull
+            .updates()
+            .find_map(|Update { tag, frame, .. }| Some((*tag, frame.as_ref().err()?)));
         let shared = pulls.shared();
-        let synced = pull.synced.filter(|_| refusal.is_none()).map(|revision| shared.cursor(revision));
+        let synced =
+            pull.synced.filter(|_| refusal.is_none()).map(|revision| shared.cursor(revision));
         let mut updates = pull.updates().peekable();
         while let Some(Update { tag, frame: Ok(frame), .. }) = updates.next() {
             *last = frame.cursor().unwrap_or(*last);

@@ -38,8 +38,8 @@ pub(crate) fn streaming<S: Source>(stream: Stream<S>) -> Response {
     response
 }
 
-/// A stream of server-sent events that ends at once and tells its reader to come back: anything but 200 would stop a browser's
-/// `EventSource` for good (PROTOCOL E5).
+/// A stream of server-sent events that ends at once and tells its reader to come back: anything but
+/// 200 would stop a browser's `EventSource` for good (PROTOCOL E5).
 pub(crate) fn farewell() -> Response {
     let mut farewell = Vec::new();
     sse::farewell(&mut farewell);

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use halfping_engine::{Cursor, Frame, Kind, Timestamp, write_json_string};
 
-/// The members around a frame's value, where they do not go without saying.
+/// The members around a frame's value, where they are not implied.
 pub(super) struct Envelope<'a> {
     pub(super) kind: &'a str,
     pub(super) path: Option<&'a str>,
@@ -13,7 +13,11 @@ pub(super) struct Envelope<'a> {
     pub(super) resume: Option<Cursor>,
 }
 
-pub(super) fn envelope<'a>(frame: &Frame, path: Option<&'a str>, resume: Option<Cursor>) -> Envelope<'a> {
+pub(super) fn envelope<'a>(
+    frame: &Frame,
+    path: Option<&'a str>,
+    resume: Option<Cursor>,
+) -> Envelope<'a> {
     Envelope { kind: frame.kind.name(), path, cursor: frame.cursor(), resume }
 }
 
@@ -25,7 +29,12 @@ fn path_member(path: Option<&str>, out: &mut Vec<u8>) {
     }
 }
 
-pub(super) fn object(envelope: &Envelope<'_>, time: Timestamp, value: Option<&[u8]>, out: &mut Vec<u8>) {
+pub(super) fn object(
+    envelope: &Envelope<'_>,
+    time: Timestamp,
+    value: Option<&[u8]>,
+    out: &mut Vec<u8>,
+) {
     out.push(b'{');
     path_member(envelope.path, out);
     let _ = write!(out, "\"kind\":\"{}\"", envelope.kind);
@@ -50,7 +59,12 @@ pub(super) fn frame(path: Option<&str>, frame: &Frame, resume: Option<Cursor>, o
 }
 
 pub(super) fn synced(at: Cursor, time: Timestamp, out: &mut Vec<u8>) {
-    object(&Envelope { kind: "synced", path: None, cursor: Some(at), resume: None }, time, None, out);
+    object(
+        &Envelope { kind: "synced", path: None, cursor: Some(at), resume: None },
+        time,
+        None,
+        out,
+    );
     out.push(b'\n');
 }
 

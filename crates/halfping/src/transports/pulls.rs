@@ -15,7 +15,7 @@ pub(super) struct Pulls {
     at_rest: bool,
     /// A link was opened since the reader was last told that it is synced.
     owes_synced: bool,
-    /// When there is more to tell even without news.
+    /// Time at which there is more to tell even without news.
     due: Option<Tick>,
 }
 
@@ -107,7 +107,7 @@ impl Pulls {
         let mut now = None;
         for frame in pull.updates().filter_map(|update| update.frame.as_ref().ok()) {
             shared.metrics.frames.of(frame.kind.name()).inc();
-            // A first state is as old as it is.
+            // The age of a first state is not counted.
             if !self.owes_synced {
                 let now = now.get_or_insert_with(|| shared.clock.now());
                 shared.metrics.frame_age.observe(now.0.saturating_sub(frame.time.0));

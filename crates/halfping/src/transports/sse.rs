@@ -8,9 +8,9 @@ use halfping_engine::{Cursor, Frame, Kind, Timestamp};
 use super::encoding::Style;
 use super::ndjson::{self, Envelope};
 
-/// What a reader waits before it comes back after a cut.
+/// Milliseconds that a reader waits before it reconnects after a cut.
 const RETRY_MS: u64 = 1000;
-/// How far readers are spread when a server sends all of them away at once.
+/// Milliseconds over which readers are spread when a server sends all of them away at once.
 const FAREWELL_SPREAD_MS: u64 = 4000;
 
 pub(super) fn opening(out: &mut Vec<u8>) {
@@ -22,25 +22,31 @@ pub(super) fn heartbeat(out: &mut Vec<u8>) {
     out.extend_from_slice(b":\n");
 }
 
-/// Tells a reader to come back, each at a time of its own.
+/// Tells a reader to reconnect, each at a time of its own.
 pub(super) fn farewell(out: &mut Vec<u8>) {
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::from(d.subsec_nanos()));
+    let nanos =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::from(d.subsec_nanos()));
     let retry = RETRY_MS + (nanos / 1000) % FAREWELL_SPREAD_MS;
     let _ = write!(out, "retry: {retry}\n\n");
 }
 
-/// What an event says of the cursor.
+/// The cursor in an event.
 pub(super) enum Id {
     Cursor(Cursor),
-    /// The one before stays good.
+    /// None: the cursor before stays valid.
     None,
-    /// The one before is of a state that the reader has let go of (PROTOCOL S5).
+    /// An empty one: the cursor before is of a state that the reader has let go of (PROTOCOL S5).
     Forget,
 }
 
-/// Writes one event. The id comes last: a client that notes it as soon as it has read the line (some do) must not do so before it has
-/// the data.
-pub(super) fn event(name: Option<&str>, id: Id, out: &mut Vec<u8>, data: impl FnOnce(&mut Vec<u8>)) {
+/// Writes one event. The id comes last: a client that notes it as soon as it has read the line
+/// (some do) must not do so before it has the data.
+pub(super) fn event(
+    name: Option<&str>,
+    id: Id,
+    out: &mut Vec<u8>,
+    data: impl FnOnce(&mut Vec<u8>),
+) {
     if let Some(name) = name {
         let _ = writeln!(out, "event: {name}");
     }

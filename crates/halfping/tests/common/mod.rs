@@ -94,7 +94,8 @@ impl Running {
     #[track_caller]
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let metrics = self.talk().ask("GET /_metrics");
-        let value = metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value =
+            metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.unwrap_or_else(|| panic!("no {name} in {}", metrics.text())).parse().unwrap()
     }
 
@@ -152,7 +153,8 @@ impl Talk {
 
     #[track_caller]
     pub(crate) fn check_bytes(&mut self, request: &[u8], short: &str, expect: &str) -> Answer {
-        let problem = expect.lines().next().and_then(|first| first.trim().split_once(' ')).is_some();
+        let problem =
+            expect.lines().next().and_then(|first| first.trim().split_once(' ')).is_some();
         let before = problem.then(|| self.ask("GET /?depth=0").cursor());
         self.connection.send(request);
         let answer = self.connection.answer(short.starts_with("HEAD "));
@@ -176,12 +178,17 @@ impl Talk {
             let (method, path) = (words.next().unwrap(), words.next().unwrap());
             let body = words.next().unwrap_or_default();
             let answer = match method {
-                "MERGE" => {
-                    self.ask(&format!("PATCH {path}\nContent-Type: application/merge-patch+json\n\n{body}"))
-                }
+                "MERGE" => self.ask(&format!(
+                    "PATCH {path}\nContent-Type: application/merge-patch+json\n\n{body}"
+                )),
                 _ => self.ask(&format!("{method} {path}\n\n{body}")),
             };
-            assert!((200..300).contains(&answer.status), "{write}: {} {}", answer.status, answer.text());
+            assert!(
+                (200..300).contains(&answer.status),
+                "{write}: {} {}",
+                answer.status,
+                answer.text()
+            );
             answer
         };
         writes.iter().map(one).collect()
@@ -227,7 +234,10 @@ pub(crate) fn compare(short: &str, answer: &Answer, expect: &str, to_head: bool)
     assert_eq!(document["type"], format!("urn:halfping:problem:{problem}"), "{said}");
     assert_eq!(document["status"], answer.status, "{said}");
     for member in ["title", "detail"] {
-        assert!(document[member].as_str().is_some_and(|text| !text.is_empty()), "{member} in {said}");
+        assert!(
+            document[member].as_str().is_some_and(|text| !text.is_empty()),
+            "{member} in {said}"
+        );
     }
     assert_eq!(document.get("limit").is_some(), document.get("max").is_some(), "{said}");
     for line in body.unwrap_or_default().lines().filter(|line| !line.is_empty()) {

@@ -147,7 +147,8 @@ impl Connection {
         let head = String::from_utf8(self.buffer[..end].to_vec()).expect("a head is text");
         self.buffer.drain(..end + 4);
         let mut lines = head.split("\r\n");
-        let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok());
+        let status =
+            lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok());
         let headers = lines.filter_map(|line| line.split_once(':'));
         let headers = headers.map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned())).collect();
         Some((status.unwrap_or_else(|| panic!("no status: {head}")), headers))
@@ -166,7 +167,12 @@ impl Connection {
     }
 
     #[track_caller]
-    pub(crate) fn body(&mut self, status: u16, headers: Vec<(String, String)>, to_head: bool) -> Answer {
+    pub(crate) fn body(
+        &mut self,
+        status: u16,
+        headers: Vec<(String, String)>,
+        to_head: bool,
+    ) -> Answer {
         let until = Instant::now() + DEADLINE;
         let mut body = Vec::new();
         if to_head || status == 304 || status == 204 {
@@ -180,7 +186,10 @@ impl Connection {
             let mut chunks = Chunks::default();
             while !chunks.ended {
                 if !chunks.take(&mut self.buffer, &mut body) {
-                    assert!(self.fill(until).expect("the body in time") > 0, "the body ended early");
+                    assert!(
+                        self.fill(until).expect("the body in time") > 0,
+                        "the body ended early"
+                    );
                 }
             }
         }
@@ -220,11 +229,14 @@ impl Chunks {
             }
             // The end of a chunk comes together with the size of the next.
             let skip = if self.begun { 2 } else { 0 };
-            let Some(end) = from.get(skip..).and_then(|f| f.windows(2).position(|two| two == b"\r\n")) else {
+            let Some(end) =
+                from.get(skip..).and_then(|f| f.windows(2).position(|two| two == b"\r\n"))
+            else {
                 return moved;
             };
             let size = std::str::from_utf8(&from[skip..skip + end]).expect("a size").to_owned();
-            let size = usize::from_str_radix(&size, 16).unwrap_or_else(|_| panic!("no size: {size:?}"));
+            let size =
+                usize::from_str_radix(&size, 16).unwrap_or_else(|_| panic!("no size: {size:?}"));
             if size == 0 {
                 // The server sends no trailers.
                 if from.len() < skip + end + 4 {
@@ -284,7 +296,8 @@ fn some<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Box<RawValue
 impl Frame {
     #[track_caller]
     fn from_envelope(text: &str) -> Frame {
-        let envelope: Envelope = serde_json::from_str(text).unwrap_or_else(|e| panic!("{e} in {text}"));
+        let envelope: Envelope =
+            serde_json::from_str(text).unwrap_or_else(|e| panic!("{e} in {text}"));
         Frame {
             kind: envelope.kind,
             id: None,
@@ -429,7 +442,10 @@ impl Stream {
                 Ok(0) => self.cut = true,
                 Ok(_) => {}
                 Err(e)
-                    if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) =>
+                    if matches!(
+                        e.kind(),
+                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                    ) =>
                 {
                     return Err(NoLine::Yet);
                 }
@@ -483,7 +499,8 @@ impl Stream {
     fn event(&mut self) -> Frame {
         let lines = std::mem::take(&mut self.event);
         // PROTOCOL E1: in this order, each at most once.
-        let mut fields = lines.iter().map(|line| line.split_once(':').unwrap_or((line, ""))).peekable();
+        let mut fields =
+            lines.iter().map(|line| line.split_once(':').unwrap_or((line, ""))).peekable();
         let mut field = |name: &str| {
             let (_, value) = fields.next_if(|(found, _)| *found == name)?;
             Some(value.strip_prefix(' ').unwrap_or(value).to_owned())
@@ -528,7 +545,12 @@ impl Stream {
             .unwrap_or_else(|e| panic!("{e} in {}", frame.raw));
         if self.sse {
             let synced = message["rev"].as_str().filter(|_| message["synced"] == true);
-            assert_eq!((frame.kind.as_str(), frame.id.as_deref()), ("message", synced), "{}", frame.raw);
+            assert_eq!(
+                (frame.kind.as_str(), frame.id.as_deref()),
+                ("message", synced),
+                "{}",
+                frame.raw
+            );
         }
         message
     }
@@ -587,9 +609,12 @@ impl Mirror {
             "snapshot" | "message" => self.value = Some(read()),
             "merge" => json_patch::merge(self.value.get_or_insert(Value::Null), &read()),
             "patch" => {
-                let patch: json_patch::Patch = serde_json::from_value(read()).expect("a JSON Patch");
-                let value =
-                    self.value.as_mut().unwrap_or_else(|| panic!("a patch of nothing: {}", frame.raw));
+                let patch: json_patch::Patch =
+                    serde_json::from_value(read()).expect("a JSON Patch");
+                let value = self
+                    .value
+                    .as_mut()
+                    .unwrap_or_else(|| panic!("a patch of nothing: {}", frame.raw));
                 let applied = json_patch::patch(value, &patch);
                 applied.unwrap_or_else(|e| panic!("{e}: {} does not apply to {value}", frame.raw));
             }

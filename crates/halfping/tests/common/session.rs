@@ -40,11 +40,16 @@ impl Session {
     }
 
     pub(crate) fn try_open(address: SocketAddr, target: &str) -> Result<Session, String> {
-        let stream = TcpStream::connect_timeout(&address, DEADLINE).map_err(|error| error.to_string())?;
+        let stream =
+            TcpStream::connect_timeout(&address, DEADLINE).map_err(|error| error.to_string())?;
         Session::over(stream, address, target)
     }
 
-    pub(crate) fn over(stream: TcpStream, address: SocketAddr, target: &str) -> Result<Session, String> {
+    pub(crate) fn over(
+        stream: TcpStream,
+        address: SocketAddr,
+        target: &str,
+    ) -> Result<Session, String> {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
@@ -105,12 +110,15 @@ impl Session {
     pub(crate) fn next_within(&mut self, time: Duration) -> Told {
         let until = Instant::now() + time;
         loop {
-            let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            let left =
+                until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             self.stream().set_read_timeout(Some(left)).unwrap();
             match self.socket.read() {
                 Ok(Message::Text(text)) => {
                     let message = serde_json::from_str(&text);
-                    return Told::Message(message.unwrap_or_else(|error| panic!("{error} in {text}")));
+                    return Told::Message(
+                        message.unwrap_or_else(|error| panic!("{error} in {text}")),
+                    );
                 }
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
                 Ok(Message::Close(frame)) => {
@@ -118,7 +126,9 @@ impl Session {
                     return Told::Closed(frame.map_or(1005, |frame| frame.code.into()));
                 }
                 Ok(other) => panic!("the server sent {other:?}"),
-                Err(Error::Io(e)) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(Error::Io(e))
+                    if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
                     if Instant::now() >= until {
                         return Told::Nothing;
                     }
@@ -130,7 +140,9 @@ impl Session {
                     drop(error);
                     return Told::Cut;
                 }
-                Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_)) => return Told::Cut,
+                Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_)) => {
+                    return Told::Cut;
+                }
                 Err(error) => panic!("the server breaks the rules: {error}"),
             }
         }
@@ -172,7 +184,8 @@ impl Session {
     /// Sends a close and waits for the answer to it.
     #[track_caller]
     pub(crate) fn close(mut self) {
-        let frame = tungstenite::protocol::CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        let frame =
+            tungstenite::protocol::CloseFrame { code: CloseCode::Normal, reason: "".into() };
         self.socket.close(Some(frame)).expect("the connection takes a close frame");
         assert_eq!(self.closed(), 1000);
     }
@@ -231,18 +244,29 @@ impl Mirrors {
         let rev = message["rev"].as_str().unwrap_or_else(|| panic!("no rev: {message}"));
         assert!(message["t"].is_u64(), "no t: {message}");
         let number = revision(rev);
-        assert!(self.rated || number >= self.newest, "the cursor goes back from {}: {message}", self.newest);
+        assert!(
+            self.rated || number >= self.newest,
+            "the cursor goes back from {}: {message}",
+            self.newest
+        );
         self.newest = number;
-        for change in message.get("set").map_or(&Vec::new(), |set| set.as_array().expect("a list")) {
+        for change in message.get("set").map_or(&Vec::new(), |set| set.as_array().expect("a list"))
+        {
             let link = change[0].as_u64().unwrap_or_else(|| panic!("no link: {change}"));
-            let view =
-                self.views.get_mut(&link).unwrap_or_else(|| panic!("link {link} is not open: {message}"));
+            let view = self
+                .views
+                .get_mut(&link)
+                .unwrap_or_else(|| panic!("link {link} is not open: {message}"));
             view.apply(change);
         }
         let synced = message.get("synced").is_some_and(|synced| synced == true);
         if synced {
-            for (link, view) in self.views.iter_mut().filter(|(_, view)| view.phase == Phase::Open) {
-                assert!(view.partial.is_none(), "synced, and link {link} has parts missing: {message}");
+            for (link, view) in self.views.iter_mut().filter(|(_, view)| view.phase == Phase::Open)
+            {
+                assert!(
+                    view.partial.is_none(),
+                    "synced, and link {link} has parts missing: {message}"
+                );
                 view.known = true;
             }
             self.synced = Some(rev.to_owned());
@@ -273,15 +297,18 @@ impl View {
                 json_patch::merge(value.get_or_insert(Value::Null), body);
             }
             "patch" => {
-                let target = value.as_mut().unwrap_or_else(|| panic!("a patch of nothing: {change}"));
+                let target =
+                    value.as_mut().unwrap_or_else(|| panic!("a patch of nothing: {change}"));
                 for operation in body.as_array().unwrap_or_else(|| panic!("no patch: {change}")) {
                     // PROTOCOL S7: the target of a `remove` may be gone already.
                     let gone = operation["op"] == "remove"
                         && target.pointer(operation["path"].as_str().unwrap_or_default()).is_none();
                     if !gone {
-                        let one: json_patch::Patch = serde_json::from_value(json!([operation])).unwrap();
-                        json_patch::patch(target, &one)
-                            .unwrap_or_else(|e| panic!("{e}: {operation} does not apply to {target}"));
+                        let one: json_patch::Patch =
+                            serde_json::from_value(json!([operation])).unwrap();
+                        json_patch::patch(target, &one).unwrap_or_else(|e| {
+                            panic!("{e}: {operation} does not apply to {target}")
+                        });
                     }
                 }
             }

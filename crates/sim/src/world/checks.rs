@@ -1,9 +1,10 @@
-//! What must hold whenever the world is looked at, and when all is at rest.
+//! Checks that must hold after each step, and when all is at rest.
 
 use serde_json::Value;
 
 use super::{
-    FRAMES, Outcome, Server, World, check_mirror, difference, ensure, most_members, path_of, show_value,
+    FRAMES, Outcome, Server, World, check_mirror, difference, ensure, most_members, path_of,
+    show_value,
 };
 use crate::client::{Link, Sent};
 use crate::model::{self, Names, is_own};
@@ -20,7 +21,9 @@ impl World {
             format!("{} reads {}", show(path), difference(ours, theirs.as_ref()))
         })?;
         let revision = reading.revision;
-        ensure(revision.0 <= self.tree.revision, || format!("a cursor of the future: {revision:?}"))?;
+        ensure(revision.0 <= self.tree.revision, || {
+            format!("a cursor of the future: {revision:?}")
+        })?;
         if let Some(changed) = self.tree.changed.get(&model::key(path)) {
             ensure(*changed == revision.0, || {
                 format!("{} changed at {changed}, and says {revision:?}", show(path))
@@ -31,7 +34,8 @@ impl World {
         Ok(())
     }
 
-    /// Resumes with a cursor. What its reader has is what it had then, or, if there is one, a later state of the same.
+    /// Resumes with a cursor. Its reader has the value that it had then, or, if there is one, a
+    /// later state of the same.
     pub(super) fn probe(&mut self, cursor: usize, value: usize) -> Outcome {
         let count = self.known.len().max(1);
         let Some(known) = self.known.get(cursor % count).cloned() else { return Ok(()) };
@@ -84,7 +88,7 @@ impl World {
         Err(told("there is no end of frames".to_owned()))
     }
 
-    /// Everything is delivered; then everybody has what there is.
+    /// Delivers everything; then every client has the current state.
     pub(super) fn rest(&mut self) -> Outcome {
         while self.server().engine.has_work() {
             self.work();
@@ -109,13 +113,14 @@ impl World {
                 .values()
                 .filter(|_| self.clients[number].connection.is_some())
                 .try_for_each(|link| {
-                    check_mirror(link, &seen).map_err(|what| format!("client {number}, at rest: {what}"))
+                    check_mirror(link, &seen)
+                        .map_err(|what| format!("client {number}, at rest: {what}"))
                 })?;
         }
         self.read(&Vec::new())
     }
 
-    /// What holds after each step.
+    /// Checks what holds after each step.
     pub(super) fn check(&mut self) -> Outcome {
         let connections = self.clients.iter().filter(|client| client.connection.is_some());
         let links: usize = connections.clone().map(|client| client.links.len()).sum();
@@ -123,17 +128,22 @@ impl World {
         let Some(Server { engine, .. }) = &self.server else { return Ok(()) };
         let stats = engine.stats();
         ensure((stats.sessions, stats.links) == (sessions, links), || {
-            format!("{} sessions and {} links, not {sessions} and {links}", stats.sessions, stats.links)
+            format!(
+                "{} sessions and {} links, not {sessions} and {links}",
+                stats.sessions, stats.links
+            )
         })?;
-        ensure(links > 0 || stats.places == 0, || format!("{} places without a link", stats.places))?;
+        ensure(links > 0 || stats.places == 0, || {
+            format!("{} places without a link", stats.places)
+        })?;
         ensure(stats.revision.0 == self.tree.revision, || {
             format!("the tree is at {:?}, not {}", stats.revision, self.tree.revision)
         })?;
         let is_escaped = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}');
         let text = self.tree.root.to_string();
         // PROTOCOL V6: such a character takes six bytes.
-        let bytes =
-            text.len() + text.chars().filter(|c| is_escaped(*c)).map(|c| 6 - c.len_utf8()).sum::<usize>();
+        let bytes = text.len()
+            + text.chars().filter(|c| is_escaped(*c)).map(|c| 6 - c.len_utf8()).sum::<usize>();
         ensure(stats.tree_bytes == bytes, || format!("{} bytes, not {bytes}", stats.tree_bytes))?;
         let (limits, most) = (&self.settings.limits, most_members(&self.tree.root));
         ensure(bytes <= limits.tree_bytes.max(2), || format!("{bytes} bytes, and {limits:?}"))?;
@@ -144,7 +154,7 @@ impl World {
     pub(super) fn check_tombstones(&self) -> Outcome {
         let Some(Server { engine, .. }) = &self.server else { return Ok(()) };
         let tombstones = engine.stats().tombstones;
-        // What was ephemeral is buried whatever the bound.
+        // Ephemeral members that were lost get tombstones whatever the bound.
         ensure(self.settings.regions != 0 || tombstones <= self.settings.limits.tombstones, || {
             format!("{tombstones} tombstones")
         })

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use halfping_engine::{
-    Action, Condition, Cursor, Json, Patch, Path, Refusal, Revision, SessionId, States, Submitted, Update,
-    Write, Written,
+    Action, Condition, Cursor, Json, Patch, Path, Refusal, Revision, SessionId, States, Submitted,
+    Update, Write, Written,
 };
 use serde_json::Value;
 
@@ -18,8 +18,8 @@ impl World {
         let is_limited = limits.members_per_object < 1_000_000 || limits.tree_bytes < 1 << 30;
         let patterns = self.patterns();
         let root = &self.tree.root;
-        let is_ephemeral =
-            !patterns.is_empty() && writes.iter().all(|w| model::is_ephemeral(&patterns, &w.path, root));
+        let is_ephemeral = !patterns.is_empty()
+            && writes.iter().all(|w| model::is_ephemeral(&patterns, &w.path, root));
         // After a crash, the model would not know which of those in line were refused.
         if is_limited && !is_ephemeral && !self.pending.is_empty() {
             return Ok(());
@@ -37,7 +37,9 @@ impl World {
             Submitted::Busy => {
                 self.report.count("busy");
                 self.say(|| "   busy".to_owned());
-                ensure(is_ephemeral && !self.pending.is_empty(), || "busy without a reason".to_owned())
+                ensure(is_ephemeral && !self.pending.is_empty(), || {
+                    "busy without a reason".to_owned()
+                })
             }
             Submitted::Waits => {
                 self.say(|| "   waits".to_owned());
@@ -62,7 +64,9 @@ impl World {
                     ensure(durable(&self.tree.root) == durable(&after), || {
                         "a durable commit is done before it was written".to_owned()
                     })?;
-                    ensure(self.pending.is_empty(), || "a commit is done before those before it".to_owned())?;
+                    ensure(self.pending.is_empty(), || {
+                        "a commit is done before those before it".to_owned()
+                    })?;
                 }
                 if !self.pending.is_empty() {
                     self.report.count("in between");
@@ -74,7 +78,7 @@ impl World {
         }
     }
 
-    /// What is said of the server itself changes, and nothing else does.
+    /// Commits a change of the server's own state, which changes nothing else.
     pub(super) fn commit_own(&mut self, next: &Value) -> Outcome {
         let limits = &self.settings.limits;
         let json = |value: &Value| {
@@ -82,17 +86,20 @@ impl World {
         };
         let Some(change) = json(next)?.over(&json(&self.own)?) else { return Ok(()) };
         let (at, last) = (self.read_clock(), self.tree.revision);
-        let (before, after) = (self.own_cursor(self.own_revision), self.own_cursor(self.own_revision + 1));
+        let (before, after) =
+            (self.own_cursor(self.own_revision), self.own_cursor(self.own_revision + 1));
         let of_tree = self.cursor(last.max(after.revision.0));
         let Server { engine, own, .. } = self.server();
         let Some(root) = *own else { return Err("its own state is not kept".to_owned()) };
-        // What others have left to be done is gone on with by any commit, and wakes others.
+        // Any commit continues the work that others have left, which wakes others.
         let had_work = engine.has_work();
         engine.commit_to(root, &change, at);
         let (revision, woken) = (engine.revision().0, engine.take_woken());
         let given = engine.metadata(&Path::ROOT.child(OWN)).cursor();
         let still_named = engine.is_among(&[before, of_tree], given);
-        ensure(revision == last, || format!("it moves the tree from revision {last} to {revision}"))?;
+        ensure(revision == last, || {
+            format!("it moves the tree from revision {last} to {revision}")
+        })?;
         ensure(given == after, || format!("its cursor is {given}, not {after}"))?;
         ensure(!still_named, || format!("{before} or {of_tree} names its state at {given}"))?;
         self.report.count("own");
@@ -101,7 +108,9 @@ impl World {
             let watches = client.links.values().any(|link| is_own(&link.path));
             let Some(connection) = &mut client.connection else { continue };
             let is_woken = woken.contains(&connection.session);
-            ensure(watches || !is_woken || had_work, || "who does not watch it is woken by it".to_owned())?;
+            ensure(watches || !is_woken || had_work, || {
+                "who does not watch it is woken by it".to_owned()
+            })?;
             connection.is_awake |= is_woken;
         }
         Ok(())
@@ -122,8 +131,12 @@ impl World {
             If::NotCurrent => (None, these(self.cursor(now))),
             If::Newest => (these(self.cursor(self.newest.max(1))), None),
             If::Former(nth) => {
-                let own: Vec<Cursor> =
-                    self.etags.iter().filter(|(path, _)| *path == writing.path).map(|(_, c)| *c).collect();
+                let own: Vec<Cursor> = self
+                    .etags
+                    .iter()
+                    .filter(|(path, _)| *path == writing.path)
+                    .map(|(_, c)| *c)
+                    .collect();
                 let any = self.etags.get(nth % self.etags.len().max(1)).map(|(_, cursor)| *cursor);
                 let cursor = own.get(nth % own.len().max(1)).copied().or(any);
                 (these(cursor.unwrap_or(self.cursor(now))), None)
@@ -134,19 +147,26 @@ impl World {
 
     pub(super) fn action(&self, act: &Act) -> Result<Action, No> {
         let limits = &self.settings.limits;
-        let json = |value: &Value| Json::parse(value.to_string().as_bytes(), limits).map_err(|_| No::Limit);
+        let json = |value: &Value| {
+            Json::parse(value.to_string().as_bytes(), limits).map_err(|_| No::Limit)
+        };
         Ok(match act {
             Act::Put(value) => Action::Put(json(value)?),
             Act::Merge(value) => Action::Merge(json(value)?),
-            Act::Patch(value) => {
-                Action::Patch(Patch::parse(value.to_string().as_bytes(), limits).map_err(|_| No::Limit)?)
-            }
+            Act::Patch(value) => Action::Patch(
+                Patch::parse(value.to_string().as_bytes(), limits).map_err(|_| No::Limit)?,
+            ),
             Act::Delete => Action::Delete,
         })
     }
 
-    /// A commit has its answer: what it comes to when it is done at its revision, whatever was done between that and when it got in line.
-    pub(super) fn settled(&mut self, commit: &InLine, result: Result<Vec<Written>, Refusal>) -> Outcome {
+    /// Checks the answer of a commit: it is the outcome at the commit's revision, whatever was done
+    /// since it got in line.
+    pub(super) fn settled(
+        &mut self,
+        commit: &InLine,
+        result: Result<Vec<Written>, Refusal>,
+    ) -> Outcome {
         let expected = commit.outcome(&self.tree, self.epoch);
         self.say(|| format!("   {result:?}"));
         self.report.count(if result.is_ok() { "commits" } else { "refused" });
@@ -161,7 +181,8 @@ impl World {
                 let revision = written.iter().map(|w| w.revision.0).max().unwrap_or_default();
                 if diff != Diff::Keep {
                     let last = self.tree.revision;
-                    let is_next = if self.regions != 0 { revision > last } else { revision == last + 1 };
+                    let is_next =
+                        if self.regions != 0 { revision > last } else { revision == last + 1 };
                     ensure(is_next, || format!("revision {revision} after {last}"))?;
                     self.tree.apply(&diff, revision);
                 } else {
@@ -196,7 +217,7 @@ impl World {
         self.etags.push((path.to_vec(), self.cursor(revision.0)));
     }
 
-    /// Does some of what commits have left to be done.
+    /// Does some of the work that commits have left.
     pub(super) fn work(&mut self) {
         let Some(server) = &mut self.server else { return };
         if server.engine.has_work() {

@@ -1,4 +1,4 @@
-//! The journal: transactions, what becomes of them, and faults.
+//! The journal: transactions, their fates, and faults.
 
 use std::rc::Rc;
 
@@ -27,9 +27,15 @@ impl World {
             taken = 0;
         }
         self.say(|| {
-            let batch = transaction.batch.as_ref().map(|b| (b.commits, b.first, b.last, b.body.len()));
+            let batch =
+                transaction.batch.as_ref().map(|b| (b.commits, b.first, b.last, b.body.len()));
             let checkpoint = transaction.checkpoint.as_ref().map(|c| {
-                format!("{} rows, {} forgotten, through {:?}", c.rows.len(), c.forgotten.len(), c.through)
+                format!(
+                    "{} rows, {} forgotten, through {:?}",
+                    c.rows.len(),
+                    c.forgotten.len(),
+                    c.through
+                )
             });
             format!(
                 "   {taken} commits, batch {batch:?}, checkpoint {checkpoint:?}, lease {:?}",
@@ -50,7 +56,9 @@ impl World {
         committer.journal_mut().fate(fate);
         let outcome = committer.write(&transaction);
         if committer.journal().is_off() {
-            let Fate::Crashes { seed, .. } = fate else { return Err("power went by itself".to_owned()) };
+            let Fate::Crashes { seed, .. } = fate else {
+                return Err("power went by itself".to_owned());
+            };
             return self.crash(seed, None, Fate::Works);
         }
         committer.journal_mut().fate(Fate::Works);
@@ -61,7 +69,10 @@ impl World {
         self.answered(settled)
     }
 
-    pub(super) fn answered(&mut self, settled: Result<Vec<Result<Vec<Written>, Refusal>>, Fault>) -> Outcome {
+    pub(super) fn answered(
+        &mut self,
+        settled: Result<Vec<Result<Vec<Written>, Refusal>>, Fault>,
+    ) -> Outcome {
         let taken = std::mem::take(&mut self.taken);
         match settled {
             Err(fault) => {
@@ -71,7 +82,9 @@ impl World {
                 self.pending.clear();
             }
             Ok(results) => {
-                ensure(results.len() == taken, || format!("{} answers for {taken} commits", results.len()))?;
+                ensure(results.len() == taken, || {
+                    format!("{} answers for {taken} commits", results.len())
+                })?;
                 let commits: Vec<InLine> = self.pending.drain(..taken).collect();
                 for (commit, result) in commits.iter().zip(results) {
                     self.settled(commit, result)?;
@@ -82,7 +95,7 @@ impl World {
         Ok(())
     }
 
-    /// What the first of those in line do, one after the other.
+    /// Changes of the first `count` commits in line, one after the other.
     pub(super) fn diffs(&self, count: usize) -> Vec<Diff> {
         let mut tree = self.tree.clone();
         let diffs = self.pending[..count].iter().filter_map(|commit| {
@@ -93,11 +106,15 @@ impl World {
         diffs.collect()
     }
 
-    /// The engine's tree is the model's from now on. `is_known`: the model knew when things changed, and that does not go back.
+    /// Takes the engine's tree over as the model's. `is_known`: the model knew the revisions of
+    /// changes, which do not go back.
     pub(super) fn take_over(&mut self, real: Value, is_known: bool) -> Outcome {
         let engine = &self.server.as_ref().expect("it runs").engine;
-        let mut tree =
-            Tree { root: Rc::new(real), revision: engine.revision().0, changed: Default::default() };
+        let mut tree = Tree {
+            root: Rc::new(real),
+            revision: engine.revision().0,
+            changed: Default::default(),
+        };
         for path in tree.places() {
             let revision = engine.read(&path_of(&path), 0).map_err(|e| e.to_string())?.revision.0;
             let key = model::key(&path);
@@ -126,7 +143,9 @@ impl World {
         committer.journal_mut().fate(fate);
         let recovered = committer.recover();
         if committer.journal().is_off() {
-            let Fate::Crashes { seed, .. } = fate else { return Err("power went by itself".to_owned()) };
+            let Fate::Crashes { seed, .. } = fate else {
+                return Err("power went by itself".to_owned());
+            };
             return self.crash(seed, None, Fate::Works);
         }
         committer.journal_mut().fate(Fate::Works);
@@ -136,7 +155,9 @@ impl World {
                 self.report.count("journal recovered");
                 self.doubt = None;
             }
-            Err(fault) if matches!(fate, Fate::Works) => return Err(format!("it cannot recover: {fault}")),
+            Err(fault) if matches!(fate, Fate::Works) => {
+                return Err(format!("it cannot recover: {fault}"));
+            }
             Err(_) => {}
         }
         Ok(())

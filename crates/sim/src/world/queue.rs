@@ -1,4 +1,5 @@
-//! A collection that never rests, and a slow reader of it, who must be in step after so many turns whatever the writers do.
+//! A collection that never rests, and a slow reader of it, which must be in step after so many
+//! turns whatever the writers do.
 
 use serde_json::{Map, Value, json};
 
@@ -16,7 +17,7 @@ const RETURN: usize = 5;
 const LEAVE_AFTER: usize = 3;
 /// Bytes that the reader takes in a turn: a little more than what changes in it.
 const TAKEN: usize = 600;
-/// Turns that are more than enough for all of it.
+/// Turns that are more than enough for the reader.
 const TURNS: usize = 400;
 
 impl World {
@@ -82,7 +83,8 @@ fn churn(turn: usize) -> Value {
     let gone = turn.checked_sub(LEAVE_AFTER).into_iter();
     let go = gone.flat_map(|turn| (0..COME).map(move |i| (format!("q{turn}-{i}"), Value::Null)));
     let leaves = (format!("r{}", turn % RETURN), Value::Null);
-    let returns =
-        turn.checked_sub(1).map(|i| (format!("r{}", i % RETURN), json!({ (format!("t{turn}")): 1 })));
+    let returns = turn
+        .checked_sub(1)
+        .map(|i| (format!("r{}", i % RETURN), json!({ (format!("t{turn}")): 1 })));
     Value::Object(come.chain(go).chain([leaves]).chain(returns).collect())
 }

@@ -1,4 +1,5 @@
-//! Readers: links, what they are sent over a slow network, and what they have to hold then.
+//! Readers: links, the frames that they are sent over a slow network, and the state that they have
+//! to hold then.
 
 use halfping_engine::{Cursor, Epoch, Priority, Watch};
 use serde_json::Value;
@@ -16,7 +17,8 @@ impl World {
         let session = self.server().engine.open();
         let client = &mut self.clients[number];
         client.connection = Some(Connection { session, pipe: Default::default(), is_awake: false });
-        // Some follow each link by its own cursor, as streams do; others all links by one, as sessions do.
+        // Some follow each link by its own cursor, as streams do; others all links by one, as
+        // sessions do.
         let is_stream = number % 2 == 1;
         let common = client.synced;
         let mut watches = Vec::new();
@@ -118,9 +120,10 @@ impl World {
         }
     }
 
-    /// Makes a message. Says whether there was anything.
+    /// Makes a message. True if there was anything to send.
     pub(super) fn send(&mut self, number: usize, frames_max: usize) -> Result<bool, String> {
-        let (window, tick, epoch) = (self.settings.window, self.tick(), Epoch::from_random(self.epoch));
+        let (window, tick, epoch) =
+            (self.settings.window, self.tick(), Epoch::from_random(self.epoch));
         let own_epoch = self.own_cursor(1).epoch;
         let client = &mut self.clients[number];
         let Some(connection) = &mut client.connection else { return Ok(false) };
@@ -169,7 +172,9 @@ impl World {
                 }
                 let last = if is_own { self.own_revision } else { self.tree.revision };
                 ensure(revision.0 <= last, || format!("a frame leads to {revision:?}"))?;
-                ensure(frame.time.0 <= self.read, || format!("a frame of the time {:?}", frame.time))?;
+                ensure(frame.time.0 <= self.read, || {
+                    format!("a frame of the time {:?}", frame.time)
+                })?;
             }
             ensure(!link.whole || is_whole, || {
                 format!("a {} for a link of whole values", frame.kind.name())
@@ -189,7 +194,8 @@ impl World {
         if is_done {
             connection.is_awake = false;
         }
-        // Who has nothing left to be told may still have a link that is not marked. It is woken when all are.
+        // A session with nothing left to tell may still have a link that is not marked. It is woken
+        // when all are.
         let is_synced = is_done && engine.is_synced(connection.session);
         ensure(is_synced || !is_done || engine.has_work(), || {
             "nothing is left, and it is not synced".to_owned()
@@ -244,11 +250,13 @@ impl World {
         let client = &mut self.clients[number];
         let mut learned = Vec::new();
         for sent in &message.frames {
-            let Some(link) = client.links.get_mut(&sent.tag).filter(|l| l.generation == sent.generation)
+            let Some(link) =
+                client.links.get_mut(&sent.tag).filter(|l| l.generation == sent.generation)
             else {
                 continue;
             };
-            link.apply(sent, keeps_nulls).map_err(|what| format!("{}: {what}", show(&link.path)))?;
+            link.apply(sent, keeps_nulls)
+                .map_err(|what| format!("{}: {what}", show(&link.path)))?;
             if let Some(cursor) = sent.cursor {
                 check_mirror(link, &message.seen)?;
                 (link.cursor, link.is_ahead) = (Some(cursor), false);
@@ -257,7 +265,8 @@ impl World {
         }
         if let Some(Synced { cursor, links }) = &message.synced {
             for Spoken { tag, generation, is_newest } in links {
-                let Some(link) = client.links.get_mut(tag).filter(|l| l.generation == *generation) else {
+                let Some(link) = client.links.get_mut(tag).filter(|l| l.generation == *generation)
+                else {
                     continue;
                 };
                 link.is_covered = true;
@@ -268,8 +277,12 @@ impl World {
                     })?;
                     continue;
                 }
-                check_mirror(link, &message.seen).map_err(|what| format!("synced at {cursor}: {what}"))?;
-                if link.cursor.is_none_or(|c| c.epoch != cursor.epoch || c.revision <= cursor.revision) {
+                check_mirror(link, &message.seen)
+                    .map_err(|what| format!("synced at {cursor}: {what}"))?;
+                if link
+                    .cursor
+                    .is_none_or(|c| c.epoch != cursor.epoch || c.revision <= cursor.revision)
+                {
                     (link.cursor, link.is_ahead) = (Some(*cursor), false);
                     learned.push((*cursor, link.clone(), false));
                 }
@@ -289,7 +302,9 @@ impl World {
             self.known.push(known);
         } else {
             // Old ones stay, now and then.
-            let place = (cursor.revision.0 as usize).wrapping_mul(7).wrapping_add(self.report.steps as usize)
+            let place = (cursor.revision.0 as usize)
+                .wrapping_mul(7)
+                .wrapping_add(self.report.steps as usize)
                 % (2 * CURSORS);
             if place < CURSORS {
                 self.known[place] = known;

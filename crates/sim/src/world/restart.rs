@@ -1,4 +1,4 @@
-//! Crashes, stops and starts: what is there again afterwards.
+//! Crashes, stops and starts, and checks of the state afterwards.
 
 use std::rc::Rc;
 
@@ -41,7 +41,8 @@ impl World {
         }
         if let Some(bytes) = server.committer.journal().bytes() {
             let stats = server.engine.stats();
-            // Rows repeat the names on the way to them, and tombstones have names and numbers of their own.
+            // Rows repeat the names on the way to them, and tombstones have names and numbers of
+            // their own.
             let max = 6 * stats.tree_bytes + 120 * stats.tombstones + 400;
             ensure(bytes <= max || self.regions != 0, || {
                 format!(
@@ -66,7 +67,7 @@ impl World {
         self.start(remains, None, Fate::Works, false)
     }
 
-    /// Opens what there is, and looks whether all of it is there.
+    /// Opens the journal, and checks that all of it is there.
     pub(super) fn start(
         &mut self,
         remains: Remains,
@@ -95,7 +96,9 @@ impl World {
                     let (left, fault) = *why;
                     self.report.count("openings failed");
                     self.say(|| format!("   not opened: {fault}"));
-                    ensure(!matches!(fate, Fate::Works), || format!("it cannot be opened: {fault}"))?;
+                    ensure(!matches!(fate, Fate::Works), || {
+                        format!("it cannot be opened: {fault}")
+                    })?;
                     if let Remains::Disk(disk) = &left {
                         disk.plan(Default::default(), 0);
                         if disk.is_off() {
@@ -210,7 +213,8 @@ impl World {
             let engine = &self.server.as_ref().expect("it runs").engine;
             for path in self.tree.places() {
                 let given = engine.read(&path_of(&path), 0).map_err(|e| e.to_string())?.revision.0;
-                let changed = self.tree.changed.get(&model::key(&path)).copied().unwrap_or_default();
+                let changed =
+                    self.tree.changed.get(&model::key(&path)).copied().unwrap_or_default();
                 ensure(given == changed, || {
                     format!("the ETag of {} was {changed} and is {given}", show(&path))
                 })?;

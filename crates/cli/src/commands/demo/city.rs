@@ -47,12 +47,19 @@ impl City {
         for _ in 0..WARM_UP_TICKS {
             fleet.tick();
         }
-        City { fleet, at_first: vehicles, wished: vehicles, wished_max: WISHED_MAX.max(vehicles), updates: 0 }
+        City {
+            fleet,
+            at_first: vehicles,
+            wished: vehicles,
+            wished_max: WISHED_MAX.max(vehicles),
+            updates: 0,
+        }
     }
 
     pub(super) async fn populate(&mut self, api: &Api) -> Result<(), Failure> {
         self.updates = self.fleet.len() as u64;
-        let commit = Commit::new().put("/fleet", &self.fleet_value()).put("/demo", &self.description());
+        let commit =
+            Commit::new().put("/fleet", &self.fleet_value()).put("/demo", &self.description());
         let mut city = self.fleet.all().fold(commit, |commit, (id, telemetry)| {
             // Members that visitors wrote into a vehicle stay there.
             commit.merge(&format!("/vehicles/{id}"), &telemetry)
@@ -63,7 +70,9 @@ impl City {
             _ => BTreeMap::new(),
         };
         let ours: BTreeMap<&str, _> = self.fleet.all().collect();
-        for id in known.keys().filter(|id| Fleet::could_be_named(id) && !ours.contains_key(id.as_str())) {
+        for id in
+            known.keys().filter(|id| Fleet::could_be_named(id) && !ours.contains_key(id.as_str()))
+        {
             city = city.delete(&format!("/vehicles/{id}"));
         }
         api.commit(city).await.map_err(failed)?;
@@ -159,7 +168,12 @@ a larger fleet:
         }
         let found = wish.as_ref().map_or("nothing".to_owned(), Value::to_string);
         let found: String = found.chars().take(80).collect();
-        warn!(found, put = wished, "{SIZE} is a whole number from 1 to {}; it is put right", self.wished_max);
+        warn!(
+            found,
+            put = wished,
+            "{SIZE} is a whole number from 1 to {}; it is put right",
+            self.wished_max
+        );
         // The whole value is written: somebody may have replaced the object that holds the number.
         may_go_on(api.put("/demo", &self.description()).await)
     }

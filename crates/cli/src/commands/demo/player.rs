@@ -57,7 +57,8 @@ impl Player {
     ) -> Result<Player, Failure> {
         let at = file.to_owned();
         let survey = spawn_blocking(move || Survey::of(&at)).await;
-        let survey = survey.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        let survey =
+            survey.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
         let speed = speed.unwrap_or_else(|| survey.speed());
         let (heard_ms, file) = (HashMap::new(), file.to_owned());
         Ok(Player { file, now_ms: survey.busiest_ms, survey, speed, credit, heard_ms, updates: 0 })
@@ -67,7 +68,8 @@ impl Player {
         // Paths that an earlier run may have left in this store.
         let left: Vec<String> = self.survey.paths.clone();
         may_go_on(api.commit(without(api, Commit::new(), left)).await)?;
-        let commit = Commit::new().put("/fleet", &self.fleet_value()).put("/demo", &self.description());
+        let commit =
+            Commit::new().put("/fleet", &self.fleet_value()).put("/demo", &self.description());
         api.commit(commit).await.map_err(failed)?;
         Ok(())
     }
@@ -117,7 +119,8 @@ how many there are, and what time it was:
                 playing = pass;
                 self.write(api, &mut due).await?;
                 // The end is shown for as long as everything else was.
-                let interval = Duration::try_from_secs_f64(self.survey.interval_ms / 1000.0 / self.speed);
+                let interval =
+                    Duration::try_from_secs_f64(self.survey.interval_ms / 1000.0 / self.speed);
                 sleep(interval.unwrap_or_default().min(SILENCE_MAX)).await;
                 let all: Vec<String> = self.heard_ms.drain().map(|(path, _)| path).collect();
                 may_go_on(api.commit(without(api, Commit::new(), all)).await)?;
@@ -148,8 +151,9 @@ how many there are, and what time it was:
             commit = commit.put(&update.path, &update.value);
             self.heard_ms.insert(update.path, update.t_ms);
         }
-        may_go_on(api.commit(commit).await)
-            .map_err(|failure| failure.at(format_args!("{}, up to line {line}", self.file.display())))
+        may_go_on(api.commit(commit).await).map_err(|failure| {
+            failure.at(format_args!("{}, up to line {line}", self.file.display()))
+        })
     }
 
     /// Sums up the things that are there, and removes those silent for long.
@@ -161,7 +165,11 @@ how many there are, and what time it was:
     }
 
     fn fleet_value(&self) -> FleetValue {
-        FleetValue { vehicles: self.heard_ms.len(), updates: self.updates, recorded_ms: self.now_ms }
+        FleetValue {
+            vehicles: self.heard_ms.len(),
+            updates: self.updates,
+            recorded_ms: self.now_ms,
+        }
     }
 
     fn description(&self) -> Description {
@@ -209,7 +217,8 @@ impl Schedule {
         // The update is from before the beginning.
         let Ok(after) = after else { return now };
         let at = self.start + after;
-        let kept = at.clamp(now.checked_sub(LATE_MAX).unwrap_or(now), self.last.max(now) + SILENCE_MAX);
+        let kept =
+            at.clamp(now.checked_sub(LATE_MAX).unwrap_or(now), self.last.max(now) + SILENCE_MAX);
         if kept != at {
             (self.start, self.t_ms) = (kept, t_ms);
         }

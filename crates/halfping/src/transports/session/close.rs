@@ -1,4 +1,4 @@
-//! Why a session is closed from this side: the table of PROTOCOL's close codes.
+//! Close codes of sessions that are closed from this side: PROTOCOL's table.
 
 use halfping_websocket::Violation;
 
@@ -15,7 +15,7 @@ pub(super) enum Close {
     MessageTimeout,
     /// There is no room for another message, by this limit. Come back later.
     NoRoom(&'static str),
-    /// Messages are text here.
+    /// The message was binary; messages are text here.
     Binary,
     /// RFC 6455 or a bound was broken.
     Violation(Violation),
@@ -42,7 +42,8 @@ impl Close {
                 "too many commands (commands_per_second); come back later, slower".to_owned()
             }
             Close::MessageTimeout => {
-                "a message did not become whole in time (body_timeout_ms); come back later".to_owned()
+                "a message did not become whole in time (body_timeout_ms); come back later"
+                    .to_owned()
             }
             Close::NoRoom(limit) => {
                 format!("there is no room for another message now ({limit}); come back later")

@@ -1,10 +1,11 @@
-//! How many bytes of state may be on their way to a client that says what it has handled (PROTOCOL L10).
+//! Credit: the bytes of state that may be on their way to a client that says what it has handled
+//! (PROTOCOL L10).
 
 use std::collections::VecDeque;
 
 use halfping_engine::Revision;
 
-/// Beyond this, a window makes no difference: connections hold less.
+/// The largest window that makes a difference: connections hold less.
 const WINDOW_MAX: usize = 16 << 20;
 
 /// A window on what is on its way.
@@ -16,7 +17,8 @@ pub(super) struct Credit {
 }
 
 impl Credit {
-    /// What is on its way already does not count. `None` for a window of nothing, which switches credit off.
+    /// A window of so many bytes; those on their way already do not count. `None` for a window of
+    /// nothing, which switches credit off.
     pub(super) fn new(window: usize) -> Option<Box<Credit>> {
         let window = window.min(WINDOW_MAX);
         (window > 0).then(|| Box::new(Credit { window, sent: VecDeque::new(), on_its_way: 0 }))
@@ -35,8 +37,9 @@ impl Credit {
         }
     }
 
-    /// Everything up to the message of this revision has been handled. With links that wait for their rate, a later message may be of an
-    /// earlier revision, so it is looked for; if it is not there (any more), age counts.
+    /// Notes that everything up to the message of this revision has been handled. With links that
+    /// wait for their rate, a later message may be of an earlier revision, so it is looked for; if
+    /// it is not there (any more), age counts.
     pub(super) fn ack(&mut self, revision: Revision) {
         let handled = match self.sent.iter().rposition(|(sent, _)| *sent == revision) {
             Some(place) => place + 1,

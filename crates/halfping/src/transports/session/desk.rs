@@ -1,4 +1,5 @@
-//! What a session does with its client's commands, and what it has to say. Knows nothing of sockets.
+//! The desk of a session: it handles the client's commands and makes the messages. Knows nothing of
+//! sockets.
 
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker, ready};
@@ -25,9 +26,9 @@ use crate::transports::pulls::Pulls;
 
 /// Steps that a session may do before it is the turn of others. One takes about a microsecond.
 pub(super) const STEPS_AT_ONCE: usize = 256;
-/// To make so many bytes of a message that tells of state counts as a step.
+/// Bytes of a message of state whose making counts as a step.
 pub(super) const TOLD_BYTES_A_STEP: usize = 64;
-/// The same of bytes of places that a link needs, or leaves.
+/// Bytes of places that a link needs, or leaves, which count as a step.
 const PLACES_BYTES_A_STEP: usize = 256;
 /// The condition that nothing is there, as a command spells it.
 const CREATES: &str = "\"if\": null";
@@ -35,21 +36,22 @@ const CREATES: &str = "\"if\": null";
 /// One session, apart from its socket.
 pub(super) struct Desk {
     pulls: Pulls,
-    /// What is still to be done of the client's last message. The next one is not looked at before.
+    /// The rest of the client's last message, still to be done. The next one is not looked at
+    /// before.
     work: Option<Box<Work>>,
     pace: Pace,
     credit: Option<Box<Credit>>,
-    /// What the last answer has until it is sent, if it is a large one.
+    /// The room of the last answer until it is sent, if it is a large one.
     room: Option<Box<Room>>,
-    /// What its client may do.
+    /// The client, which may follow.
     follower: Follower,
 }
 
 struct Work {
-    /// `None` while they are read aside.
+    /// The commands of the message; `None` while they are read aside.
     commands: Option<Commands>,
     reading: Option<BoxFuture<'static, (Commands, Option<Step>)>>,
-    /// A write that is being made durable; what comes after it waits.
+    /// A write that is being made durable; the steps after it wait.
     call: Option<Call>,
     /// The first link that a command could not open or end, until its `ref` is answered.
     refused: Option<(Problem, u32)>,
@@ -65,7 +67,8 @@ struct Call {
 /// Somewhere to put messages.
 pub(super) trait Outbox {
     fn put(&mut self, fill: impl FnOnce(&mut Vec<u8>));
-    /// Puts a message of state. `shared`: other sessions may have been told it in the same words, those of this frame and this key.
+    /// Puts a message of state. `shared`: other sessions may share its encoding, by this frame and
+    /// this key.
     fn put_state(
         &mut self,
         state: &State<'_>,
@@ -75,7 +78,7 @@ pub(super) trait Outbox {
 }
 
 impl Work {
-    /// The next step; what takes long to read is read aside meanwhile.
+    /// The next step; a command that takes long to read is read aside meanwhile.
     fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
@@ -113,32 +116,32 @@ impl Desk {
         self.pulls.shared()
     }
 
-    /// News is delivered to this reader.
+    /// Has news delivered to this reader.
     pub(super) fn deliver_to(&self, reader: Weak<dyn Deliver>) {
         self.pulls.deliver_to(reader);
     }
 
-    /// When there will be more to tell even without news.
+    /// Time at which there will be more to tell even without news.
     pub(super) fn due(&self) -> Option<Tick> {
         self.pulls.due()
     }
 
-    /// A link's time has come.
+    /// Looks again, since a link's time has come.
     pub(super) fn look_again(&mut self) {
         self.pulls.look_again();
     }
 
-    /// Whether there is a link that could be told something.
+    /// True if there is a link that could be told something.
     pub(super) fn has_links(&self) -> bool {
         self.pulls.subscription.has_links()
     }
 
-    /// `synced` is to be said (again) with the next that is told, as soon as it is true.
+    /// Has `synced` sent (again) with the next message of state, as soon as it is true.
     pub(super) fn owe_synced(&mut self) {
         self.pulls.owe_synced();
     }
 
-    /// Whether there is a large answer that is not sent yet.
+    /// True if there is a large answer that is not sent yet.
     pub(super) fn has_room(&self) -> bool {
         self.room.is_some()
     }
@@ -147,12 +150,12 @@ impl Desk {
         self.pulls.subscription.connection()
     }
 
-    /// Whether there is nothing to tell before there is news.
+    /// True if there is nothing to tell before there is news.
     pub(super) fn is_at_rest(&self) -> bool {
         self.pulls.is_at_rest()
     }
 
-    /// Whether all that the client asked for has been done.
+    /// True if all that the client asked for has been done.
     pub(super) fn is_free(&self) -> bool {
         self.work.is_none()
     }
@@ -163,14 +166,21 @@ impl Desk {
         self.begin(Commands::new(text), room);
     }
 
-    /// Takes what a message says. It is done in steps.
+    /// Takes the commands of a message. They are done in steps.
     pub(super) fn begin(&mut self, commands: Commands, room: Option<Room>) {
         debug_assert!(self.is_free(), "a message is taken when the one before it is done");
         let commands = Some(commands);
-        self.work = Some(Box::new(Work { commands, reading: None, call: None, refused: None, _room: room }));
+        self.work = Some(Box::new(Work {
+            commands,
+            reading: None,
+            call: None,
+            refused: None,
+            _room: room,
+        }));
     }
 
-    /// Does one step, if there is one and nothing is in its way. Returns as how many it counts.
+    /// Does one step, if there is one and nothing is in its way. Returns the steps that it counts
+    /// as.
     pub(super) fn poll_step(
         &mut self,
         cx: &mut Context<'_>,
@@ -223,7 +233,8 @@ impl Desk {
             },
             Act::Unwatch(link) => {
                 if !self.pulls.subscription.unwatch(link) {
-                    let problem = Problem::new(Kind::UnknownLink, format!("the session has no link {link}"));
+                    let problem =
+                        Problem::new(Kind::UnknownLink, format!("the session has no link {link}"));
                     self.refuse_link(number, link, problem, out);
                 }
             }
@@ -249,7 +260,8 @@ impl Desk {
                         self.settle(number, found, out);
                     }
                     None => {
-                        let (shared, connection) = (self.shared().clone(), self.connection().clone());
+                        let (shared, connection) =
+                            (self.shared().clone(), self.connection().clone());
                         let future = Box::pin(async move {
                             shared.refresh(&path).await;
                             let foreseen = shared.metadata(&path).len;
@@ -282,10 +294,18 @@ impl Desk {
         self.pulls.subscription.watch(link, &watch)
     }
 
-    /// A link cannot be opened or ended. A command's `ref` has one answer, which tells of the first such link; the others are told apart.
-    fn refuse_link(&mut self, number: Option<Ref>, link: u32, problem: Problem, out: &mut impl Outbox) {
+    /// Refuses to open or end a link. A command's `ref` has one answer, which tells of the first
+    /// such link; the others are told apart.
+    fn refuse_link(
+        &mut self,
+        number: Option<Ref>,
+        link: u32,
+        problem: Problem,
+        out: &mut impl Outbox,
+    ) {
         self.shared().metrics.refused(&problem);
-        // A link that has the number goes on, whatever is wrong with what would take it.
+        // A link that has the number already goes on, whatever is wrong with the one that would
+        // take it.
         let ends = !self.pulls.subscription.has_link(link);
         match (number, &mut self.work) {
             (Some(_), Some(work)) if work.refused.is_none() => work.refused = Some((problem, link)),
@@ -293,7 +313,12 @@ impl Desk {
         }
     }
 
-    fn settle(&mut self, number: Option<Ref>, done: Result<Answer, Problem>, out: &mut impl Outbox) {
+    fn settle(
+        &mut self,
+        number: Option<Ref>,
+        done: Result<Answer, Problem>,
+        out: &mut impl Outbox,
+    ) {
         let shared = self.shared();
         match (number, done) {
             (Some(number), Ok(mut answer)) => {
@@ -375,14 +400,15 @@ impl Desk {
         self.call(Call { number, future });
     }
 
-    /// Says what there is to say now, in one message read at one revision. Returns as how many
-    /// steps that counts: 0 when there is nothing; then `waker` is woken by news.
+    /// Sends what there is to send now, in one message read at one revision. Returns the steps that
+    /// this counts as: 0 if there is nothing; then `waker` is woken by news.
     pub(super) fn tell(&mut self, waker: &Waker, out: &mut impl Outbox) -> usize {
         let room = self.credit.as_ref().map_or(usize::MAX, |credit| credit.room());
         if room == 0 {
             return 0; // an `ack` will come
         }
-        let bytes_max = room.min(self.shared().limits.ahead_bytes).saturating_sub(message::AROUND_MESSAGE);
+        let bytes_max =
+            room.min(self.shared().limits.ahead_bytes).saturating_sub(message::AROUND_MESSAGE);
         let pull = match self.pulls.pull(waker, bytes_max, |_| message::AROUND_FRAME) {
             Some(pull) if !pull.is_empty() => pull,
             _ => return 0,
@@ -391,7 +417,8 @@ impl Desk {
         let times = pull.updates().filter_map(|update| Some(update.frame.as_ref().ok()?.time));
         let revision = pull.synced.unwrap_or(pull.revision);
         let cursor = shared.cursor(revision);
-        let time = times.max().unwrap_or_else(|| shared.with_engine(|engine| engine.time_of(cursor)));
+        let time =
+            times.max().unwrap_or_else(|| shared.with_engine(|engine| engine.time_of(cursor)));
         let state = State { cursor, time, pull: &pull };
         let mut len = message::AROUND_MESSAGE + pull.bytes;
         let fill = |out: &mut Vec<u8>| {
@@ -400,7 +427,8 @@ impl Desk {
             len = out.len() - before;
         };
         let held_by_others = match pull.only() {
-            // They are told the same, if it is their only news and their link has the same number.
+            // Other sessions are told the same, if it is their only news and their link has the
+            // same number.
             Some(Update { tag, frame: Ok(frame), .. }) if Arc::strong_count(frame) > 1 => {
                 let synced = u128::from(state.is_synced());
                 let key = (u128::from(revision.0) << 33) | (u128::from(*tag) << 1) | synced;

@@ -21,28 +21,29 @@ use crate::patience::{Patience, Taking};
 use crate::room::{Room, Wanted};
 use crate::transports::encoding::Encoding;
 
-/// Bytes of answers that may wait for the client to read them before no more of its commands are handled.
+/// Bytes of answers that may wait for the client to read them before no more of its commands are
+/// handled.
 const ANSWERS_BYTES_MAX: usize = 64 << 10;
 /// Bytes that a message counts as at least, of those that a session may send in a second.
 const MESSAGE_BYTES_MIN: usize = 64;
-/// How long the client may take to close after it was told to.
+/// Time that the client may take to close after it was told to.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A session on its socket.
 pub(super) struct Driver<I> {
     socket: Socket<I>,
     desk: Desk,
-    /// Fires no later than there is something to look at; what that is, is found out then.
+    /// Fires no later than there is something to look at; the cause is found then.
     timer: Pin<Box<Sleep>>,
-    /// The timer will wake the task.
+    /// True if the timer will wake the task.
     is_timed: bool,
-    /// When the client was last heard.
+    /// Time at which the client was last heard.
     heard: Instant,
-    /// Pings since.
+    /// Number of pings since then.
     pings: u32,
-    /// Bytes of messages that it may send.
+    /// Pace of the bytes of messages that it may send.
     pace: Pace,
-    /// It has sent more than it may: its next message is read later.
+    /// True if it has sent more than it may: its next message is read later.
     is_ahead: bool,
     /// The message that is not whole yet.
     begun: Option<Box<Begun>>,
@@ -52,7 +53,7 @@ pub(super) struct Driver<I> {
 }
 
 // Every session has one: with its TCP connection and the 48 bytes around it, it takes the 320 bytes
-// that an allocator gives it. What is needed only while something is in progress is boxed.
+// that an allocator gives it. Fields that are needed only while something is in progress are boxed.
 const _: () = assert!(std::mem::size_of::<Driver<()>>() <= 240);
 
 /// A message that is not whole yet.
@@ -74,21 +75,21 @@ struct Unsent {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// The last word is on its way.
+    /// The close frame is on its way.
     Closing,
-    /// It has been sent, and the client is to answer.
+    /// The close frame has been sent, and the client is to answer.
     Closed,
-    /// It was the answer to the client's.
+    /// The close frame was the answer to the client's.
     Answering,
 }
 
-/// How a session ends.
+/// The end of a session.
 enum End {
     /// Its connection is gone.
     Gone,
-    /// The client wants it to.
+    /// The client asked for it.
     Asked(Option<u16>),
-    /// From this side.
+    /// It is closed from this side.
     Close(Close),
 }
 
@@ -100,7 +101,12 @@ where
         self.write_text(fill);
     }
 
-    fn put_state(&mut self, _: &State<'_>, shared: Option<(&Frame, u128)>, fill: impl FnOnce(&mut Vec<u8>)) {
+    fn put_state(
+        &mut self,
+        _: &State<'_>,
+        shared: Option<(&Frame, u128)>,
+        fill: impl FnOnce(&mut Vec<u8>),
+    ) {
         let Some((frame, key)) = shared else { return self.put(fill) };
         let compress = self.compresses();
         let encoding = if compress { Encoding::DeflatedMessage } else { Encoding::Message };
@@ -128,7 +134,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         }
     }
 
-    /// News is delivered to this reader.
+    /// Has news delivered to this reader.
     pub(super) fn deliver_to(&self, reader: Weak<dyn Deliver>) {
         self.desk.deliver_to(reader);
     }
@@ -206,7 +212,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                         desk.receive(text, room);
                     }
                     Poll::Ready(Ok(Incoming::Ping(_) | Incoming::Pong)) | Poll::Pending => {}
-                    Poll::Ready(Ok(Incoming::Binary(_))) => return Poll::Ready(End::Close(Close::Binary)),
+                    Poll::Ready(Ok(Incoming::Binary(_))) => {
+                        return Poll::Ready(End::Close(Close::Binary));
+                    }
                     Poll::Ready(Ok(Incoming::Close(code))) => return Poll::Ready(End::Asked(code)),
                     Poll::Ready(Err(Ended::Violation(violation))) => {
                         return Poll::Ready(End::Close(Close::Violation(violation)));
@@ -220,7 +228,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             }
             match socket.poll_ready(cx) {
                 Poll::Ready(Err(_)) => return Poll::Ready(End::Gone),
-                // State is decided when the connection can take it, and not in the middle of a message that changes what is to be told.
+                // State is decided when the connection can take it, and not in the middle of a
+                // message that changes what is to be told.
                 Poll::Ready(Ok(())) if desk.is_free() => {
                     let steps = desk.tell(cx.waker(), socket);
                     idle &= steps == 0;
@@ -228,10 +237,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                 }
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
-            // What waited for room has it now.
+            // Work that waited for room has it now.
             idle &= !(was_full && socket.unsent_bytes() < ANSWERS_BYTES_MAX);
             if steps_left == 0 {
-                // Others have waited long enough. What it has said by now is sent before.
+                // Others have waited long enough. What is written by now is sent before.
                 if let Poll::Ready(Err(_)) = socket.poll_ready(cx) {
                     return Poll::Ready(End::Gone);
                 }
@@ -245,7 +254,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         self.poll_time(cx)
     }
 
-    /// Looks at what time brings, and sees to it that the timer fires early enough for the next look.
+    /// Handles all that is due by time, and has the timer fire early enough for the next look.
     fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             let Driver { socket, desk, .. } = self;
@@ -254,17 +263,21 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             let silence = self.heard + Duration::from_millis(limits.silence_ms);
             let whole = self.begun.as_ref().map(|begun| begun.patience.next_look());
             let taken = self.unsent.as_ref().map(|unsent| unsent.taking.next_look());
-            let resumes = if self.is_ahead { self.pace.resumes(Instant::now().into_std()) } else { None };
+            let resumes =
+                if self.is_ahead { self.pace.resumes(Instant::now().into_std()) } else { None };
             let resumes = resumes.map(Instant::from_std);
             let due = desk.due().map(|tick| Instant::from_std(desk.shared().clock.instant(tick)));
             let next_ping = self.heard + ping * (self.pings + 1);
-            let next = [Some(next_ping.min(silence)), whole, taken, due, resumes].into_iter().flatten().min();
+            let next = [Some(next_ping.min(silence)), whole, taken, due, resumes]
+                .into_iter()
+                .flatten()
+                .min();
             let next = next.unwrap_or(silence);
             if self.timer.deadline() > next || self.timer.is_elapsed() {
                 self.timer.as_mut().reset(next);
                 self.is_timed = false;
             }
-            // It knows whom to wake since it was last asked.
+            // The timer has had the task's waker since it was last polled.
             if self.is_timed {
                 return Poll::Pending;
             }
@@ -285,12 +298,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                 return Poll::Ready(End::Gone);
             }
             if unsent > 0 || self.is_ahead {
-                // A client that does not take what it is sent cannot hear pings: it is slow, not gone (PROTOCOL L11).
-                // Nor is one that is not listened to.
+                // A client that does not take what it is sent cannot hear pings: it is slow, not
+                // gone (PROTOCOL L11). Nor is a client that is not listened to.
                 (self.heard, self.pings) = (now, 0);
             } else if silence.min(next_ping) <= now {
-                // Time that the server itself slept through, as on a machine that was suspended, is not the
-                // client's silence: it has been asked nothing (PROTOCOL L11).
+                // Time that the server itself slept through, as on a machine that was suspended, is
+                // not the client's silence: it has been asked nothing (PROTOCOL L11).
                 self.heard += now - silence.min(next_ping);
                 if silence <= next_ping {
                     return Poll::Ready(End::Close(Close::Silence));
@@ -304,14 +317,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             }
             let may_go_on = self.is_ahead && self.pace.resumes(now.into_std()).is_none();
             if is_due || may_go_on || self.socket.unsent_bytes() > 0 {
-                // What was written here, or has become due, is sent on the next round.
+                // Messages written here, or due by now, are sent on the next round.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
         }
     }
 
-    /// Says the last word. `None` when there is nobody left to say it to.
+    /// Sends the close frame. `None` if there is nobody left to send it to.
     fn end(&mut self, end: End) -> Option<Phase> {
         let phase = match end {
             End::Gone => return None,
@@ -346,7 +359,8 @@ fn have_room(desk: &Desk, room: &mut Option<Room>, bytes: usize) -> Result<(), C
     reserved.map_err(|problem| Close::NoRoom(problem.limit_name().unwrap_or("buffered_bytes")))
 }
 
-/// Looks how a large answer is taken, of which so many bytes are not sent; and by which limit it is given up, if it is.
+/// Checks how fast a large answer is taken, of which `unsent` bytes are not sent. Returns the limit
+/// by which it is given up, if it is.
 fn look_at(desk: &Desk, unsent: usize, before: &mut Option<Box<Unsent>>) -> Option<&'static str> {
     let limits = &desk.shared().limits;
     let new = || Unsent { bytes: unsent, taking: Taking::new(limits), wanted: Wanted::default() };
@@ -372,9 +386,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drive for Driver<I> {
             return Poll::Ready(());
         }
         if self.phase != Phase::Closed {
-            let said =
-                ready!(self.socket.poll_ready(cx)).is_ok() && ready!(self.socket.poll_shutdown(cx)).is_ok();
-            // To close the connection is for the server, once both have said that they will (RFC 6455, section 7.1.1).
+            let said = ready!(self.socket.poll_ready(cx)).is_ok()
+                && ready!(self.socket.poll_shutdown(cx)).is_ok();
+            // The server closes the connection, once both sides have said that they will (RFC 6455,
+            // section 7.1.1).
             if !said || self.phase == Phase::Answering {
                 return Poll::Ready(());
             }
@@ -400,7 +415,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drive for Driver<I> {
         let mut steps_left = STEPS_AT_ONCE;
         loop {
             match socket.poll_ready(cx) {
-                // Whoever delivers does not give more than a turn; the reader's own task goes on.
+                // A delivering task gives no more than a turn; the reader's own task goes on.
                 Poll::Ready(Ok(())) if steps_left == 0 && !desk.is_at_rest() => return false,
                 Poll::Ready(Ok(())) if desk.is_free() => {
                     let steps = desk.tell(cx.waker(), socket);
@@ -444,13 +459,21 @@ mod tests {
     }
 
     impl AsyncRead for Taker {
-        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
             Poll::Pending
         }
     }
 
     impl AsyncWrite for Taker {
-        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
             self.0.fetch_add(bytes.len(), Ordering::Relaxed);
             Poll::Ready(Ok(bytes.len()))
         }

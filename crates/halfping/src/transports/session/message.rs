@@ -1,4 +1,4 @@
-//! What a session is told, as text (PROTOCOL L5, L8, L9).
+//! Messages to a session, as text (PROTOCOL L5, L8, L9).
 
 use std::io::Write;
 
@@ -9,13 +9,13 @@ use crate::problem::Problem;
 use crate::room::Room;
 use crate::transports::pulls::Pull;
 
-/// Bytes around the frames of a message, and around each of them, about.
+/// Approximate bytes around the frames of a message, and around each of them.
 pub(super) const AROUND_MESSAGE: usize = 80;
 pub(super) const AROUND_FRAME: usize = 24;
 
 /// A message that tells of the frames of one pull.
 pub(super) struct State<'a> {
-    /// What resumes the session, if it is synced: a state of the tree.
+    /// The cursor that resumes the session, if it is synced: a state of the tree.
     pub(super) cursor: Cursor,
     pub(super) time: Timestamp,
     pub(super) pull: &'a Pull,
@@ -63,14 +63,14 @@ pub(super) fn state(state: &State<'_>, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// What became of a command that has an answer.
+/// Outcome of a command that has an answer.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) cursor: Option<Cursor>,
     pub(super) value: Option<bytes::Bytes>,
     pub(super) path: Option<String>,
-    /// What it has until it is sent, if it is a large one.
+    /// Its room until it is sent, if it is a large one.
     pub(super) room: Option<Room>,
 }
 
@@ -112,7 +112,7 @@ pub(super) fn refusal(number: Ref, problem: &Problem, link: Option<u32>, out: &m
     out.extend_from_slice(&problem.to_json()[1..]);
 }
 
-/// A problem that answers none. `ends`: the link is not open (any more).
+/// A problem that answers no command. `ends`: the link is not open (any more).
 pub(super) fn error(problem: &Problem, link: Option<u32>, ends: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"error\":");
     match link {

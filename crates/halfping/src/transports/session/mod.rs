@@ -1,4 +1,5 @@
-//! Sessions: any number of links on one WebSocket (PROTOCOL L1 to L14), or on one answer of HTTP (M4).
+//! Sessions: any number of links on one WebSocket (PROTOCOL L1 to L14), or on one answer of HTTP
+//! (M4).
 
 mod close;
 mod command;
@@ -38,12 +39,15 @@ use crate::socket::set_up;
 /// The subprotocol.
 const PROTOCOL: &str = "halfping.v1";
 
-/// What a request to open a session asks for; `None` for any other request.
+/// The handshake of a request to open a session; `None` for any other request.
 pub(crate) fn handshake(request: &Parts) -> Result<Option<Handshake>, Problem> {
-    // RFC 8441: a CONNECT that says what for.
+    // RFC 8441: a CONNECT that names its protocol.
     let over_http2 = request.version == Version::HTTP_2
         && request.method == Method::CONNECT
-        && request.extensions.get::<hyper::ext::Protocol>().is_some_and(|p| p.as_str() == "websocket");
+        && request
+            .extensions
+            .get::<hyper::ext::Protocol>()
+            .is_some_and(|p| p.as_str() == "websocket");
     let handshake = Handshake::read(request, over_http2);
     if request.version < Version::HTTP_11 && !matches!(handshake, Ok(None)) {
         return Err(Problem::new(Kind::BadHeader, "a WebSocket needs HTTP/1.1 or newer")
@@ -52,7 +56,9 @@ pub(crate) fn handshake(request: &Parts) -> Result<Option<Handshake>, Problem> {
     handshake.map_err(|error| match error {
         HandshakeError::Version => Problem::new(Kind::WebsocketVersion, error.to_string())
             .header(http::header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
-        _ => Problem::new(Kind::BadHeader, format!("the request asks for a WebSocket, but {error}")),
+        _ => {
+            Problem::new(Kind::BadHeader, format!("the request asks for a WebSocket, but {error}"))
+        }
     })
 }
 
@@ -78,14 +84,18 @@ pub(crate) fn open(
         .hint(format!("offer {PROTOCOL}")));
     }
     let Some(upgrade) = upgrade else {
-        let problem =
-            Problem::new(Kind::Internal, "the HTTP server around this API cannot upgrade connections");
+        let problem = Problem::new(
+            Kind::Internal,
+            "the HTTP server around this API cannot upgrade connections",
+        );
         return Err(problem.hint("serve the router with HTTP upgrades, as axum::serve does"));
     };
-    // Of somebody else's server no connection is known; but a session is one. Its socket is not set up yet.
+    // A foreign server's connections are not known, but a session is one. Its socket is not set up
+    // yet.
     let is_foreign = connection.is_none();
     let connection = connection.unwrap_or_else(|| Arc::new(Connection::new(&shared.limits)));
-    let mut subscription = Subscription::new(shared, &follower, &connection, Transport::WebSocket, &[])?;
+    let mut subscription =
+        Subscription::new(shared, &follower, &connection, Transport::WebSocket, &[])?;
     if let Some(watch) = watch {
         subscription.watch(0, watch)?;
     }
@@ -121,9 +131,10 @@ where
     Reader::new(driver, |driver, reader| driver.deliver_to(reader))
 }
 
-/// The TCP connection itself, if it is one that a session has for itself, and what was read from it already.
+/// The TCP connection itself, if the session has it for itself, and the bytes read from it already.
 fn into_tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
-    // Our own server hands out the connection as it is, others (axum's among them) inside a wrapper of hyper-util's.
+    // Our own server hands out the connection as it is, others (axum's among them) inside a wrapper
+    // of hyper-util's.
     match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
         Err(upgraded) => {

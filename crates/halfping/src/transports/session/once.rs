@@ -1,4 +1,5 @@
-//! A session whose client is heard only once: what it says is the body of a request, and what it is told the answer (PROTOCOL M4).
+//! A session whose client is heard only once: its commands are the body of a request, and its
+//! messages are the answer (PROTOCOL M4).
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
@@ -20,10 +21,11 @@ use crate::transports::body::{Chunk, Source, Stream};
 use crate::transports::encoding::{Encoding, Format};
 use crate::transports::sse::{self, Id};
 
-/// Bytes around the one frame of a message that is shared, about.
+/// Approximate bytes around the one frame of a message that is shared.
 const AROUND_EVENT: usize = 160;
 
-/// Opens a session that knows already all that its client will say. `since` is where the client says, outside of it, that it was.
+/// Opens a session that knows all commands of its client already. `since` is the cursor that the
+/// client gave outside of them.
 pub(crate) fn once(
     shared: &Arc<Shared>,
     follower: Follower,
@@ -45,7 +47,7 @@ pub(crate) struct Once {
     format: Format,
 }
 
-/// Where its messages go: each is an event or a line.
+/// The receiver of its messages: each is an event or a line.
 struct Messages<'a> {
     format: Format,
     chunk: &'a mut Chunk,
@@ -90,10 +92,13 @@ fn write(format: Format, id: Id, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u
     }
 }
 
-/// What a message says of the cursor that its reader comes back with.
+/// The cursor in a message, with which its reader comes back.
 fn id(state: &State<'_>) -> Id {
     let begins_anew = state.pull.updates().any(|update| {
-        update.frame.as_ref().is_ok_and(|frame| frame.kind == Kind::Snapshot && frame.revision.is_none())
+        update
+            .frame
+            .as_ref()
+            .is_ok_and(|frame| frame.kind == Kind::Snapshot && frame.revision.is_none())
     });
     match state.is_synced() {
         true => Id::Cursor(state.cursor),
@@ -133,7 +138,8 @@ impl Source for Once {
                 Poll::Pending => return ControlFlow::Continue(()),
             }
         }
-        // As on a socket: not in the middle of what changes what is to be told. Without a link, there is nothing to come.
+        // As on a socket: not in the middle of a message that changes what is to be told. Without a
+        // link, there is nothing to come.
         if desk.is_free() && desk.tell(cx.waker(), &mut out) == 0 && !desk.has_links() {
             return ControlFlow::Break(());
         }
@@ -150,7 +156,7 @@ impl Source for Once {
 
     fn repeat_synced(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk) {
         self.desk.owe_synced();
-        // The stream ends, if it does, when it is asked again.
+        // If the stream ends, it does so when it is asked again.
         let _ = self.fill(cx, chunk);
     }
 }

@@ -13,28 +13,30 @@ use crate::hint::{nearest, shorten};
 use crate::problem::{Kind, Problem};
 use crate::shape::{self, PARAMETERS, Parameter, Shape};
 
-/// A path, as an error says what a member has to be.
+/// Description of a path, for errors about a member.
 pub(super) const PATH: &str = "the path of a resource, a string";
 const REF: &str = "an integer from 0 to 9007199254740991";
 
-/// Members that are options of commands, beside those of a shape; and whether `null` is a value of
-/// theirs, or as good as none.
-const OPTIONS: [(&str, bool); 4] = [("path", false), ("value", true), ("if", true), (REF_NAME, true)];
+/// Members that are options of commands, beside those of a shape; true if `null` is a value of
+/// theirs, false if it is as good as none.
+const OPTIONS: [(&str, bool); 4] =
+    [("path", false), ("value", true), ("if", true), (REF_NAME, true)];
 /// The member that every command may have.
 const REF_NAME: &str = "ref";
 
-/// How many names a member can have.
+/// The number of names that a member can have.
 const KNOWN: usize = COMMANDS.len() + OPTIONS.len() + PARAMETERS.len();
 
 /// A command as it stands: the text of each of its members.
 pub(super) struct Members<'t> {
-    /// By the place of its name among the known ones.
+    /// The text of a member, by the place of its name among the known ones.
     found: [Option<&'t RawValue>; KNOWN],
     /// A member that no command has.
     stranger: Option<String>,
     /// A member that is there twice.
     twice: Option<&'static str>,
-    /// The `ref` is: nobody can say which of them its client knows it by.
+    /// True if the `ref` is there twice: nobody can say by which of them its client knows the
+    /// command.
     has_refs: bool,
 }
 
@@ -44,7 +46,7 @@ fn known() -> impl Iterator<Item = &'static str> {
     commands.chain(options().map(|(name, _)| name))
 }
 
-/// Those of options, and whether `null` is a value of theirs.
+/// The names of options, and whether `null` is a value of theirs.
 fn options() -> impl Iterator<Item = (&'static str, bool)> {
     OPTIONS.into_iter().chain(PARAMETERS.iter().map(|parameter| (parameter.name, false)))
 }
@@ -109,11 +111,12 @@ impl<'t> Members<'t> {
 
     /// The `ref`, whatever is wrong with the rest.
     pub(super) fn reference(&self) -> Option<Ref> {
-        let number = serde_json::from_str(self.get(REF_NAME)?.get()).ok().filter(|_| !self.has_refs);
+        let number =
+            serde_json::from_str(self.get(REF_NAME)?.get()).ok().filter(|_| !self.has_refs);
         number.filter(|number| *number <= REF_MAX)
     }
 
-    /// What the members of a shape say.
+    /// The shape that its members describe.
     pub(super) fn shape(&self) -> Result<Shape, Problem> {
         let mut shape = Shape::default();
         for parameter in &PARAMETERS {
@@ -125,7 +128,7 @@ impl<'t> Members<'t> {
         Ok(shape)
     }
 
-    /// The one command that this is, with only such members as go with it.
+    /// The one command that this is; refuses members that do not go with it.
     pub(super) fn command(&self) -> Result<&'static Command, Problem> {
         if let Some(stranger) = &self.stranger {
             return Err(self.unknown(stranger));
@@ -147,7 +150,9 @@ impl<'t> Members<'t> {
             let detail = format!("'{name}' and '{}' are two commands", other.name);
             return Err(bad(detail).hint("send them as an array"));
         }
-        let given = options().zip(of_options).filter(|((_, takes_null), value)| is_there(value, *takes_null));
+        let given = options()
+            .zip(of_options)
+            .filter(|((_, takes_null), value)| is_there(value, *takes_null));
         let mut given = given.map(|((option, _), _)| option);
         if let Some(option) = given.find(|option| *option != REF_NAME && !command.takes(option)) {
             return Err(bad(format!("'{name}' has no '{option}'")));
@@ -198,11 +203,11 @@ impl<'t> Deserialize<'t> for Name<'t> {
     }
 }
 
-/// A string, borrowed where it stands as it is.
+/// A string, borrowed if it has no escapes.
 #[derive(Deserialize)]
 struct Text<'t>(#[serde(borrow)] Cow<'t, str>);
 
-/// A member's value as what it has to be.
+/// Reads a member's value as the type that it has to be.
 fn parse<'t, T: Deserialize<'t>>(value: &'t RawValue, name: &str, is: &str) -> Result<T, Problem> {
     serde_json::from_str(value.get()).map_err(|_| bad(format!("'{name}' is {is}")))
 }
@@ -211,7 +216,9 @@ fn parse<'t, T: Deserialize<'t>>(value: &'t RawValue, name: &str, is: &str) -> R
 fn json_text<'t>(parameter: &Parameter, json: &'t str) -> Option<Cow<'t, str>> {
     let first = *json.as_bytes().first()?;
     match parameter.json {
-        shape::Json::Number => (first == b'-' || first.is_ascii_digit()).then_some(Cow::Borrowed(json)),
+        shape::Json::Number => {
+            (first == b'-' || first.is_ascii_digit()).then_some(Cow::Borrowed(json))
+        }
         shape::Json::Boolean => matches!(json, "true" | "false").then_some(Cow::Borrowed(json)),
         shape::Json::String => serde_json::from_str::<Text<'_>>(json).ok().map(|Text(text)| text),
     }

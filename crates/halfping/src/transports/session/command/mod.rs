@@ -1,7 +1,7 @@
-//! What a client says in a session (PROTOCOL L2 to L10, L14), from text to steps.
+//! Commands of a session's client (PROTOCOL L2 to L10, L14), from text to steps.
 //!
 //! Here a message is taken apart into commands, and these into steps. `table.rs` has all commands,
-//! `members.rs` finds the members of one, and `read.rs` says what it comes to.
+//! `members.rs` finds the members of one, and `read.rs` makes its steps.
 
 mod members;
 mod read;
@@ -24,7 +24,7 @@ use crate::shape::Shape;
 /// The number that a client gave a command, to know its answer by.
 pub(super) type Ref = u64;
 
-/// Whole numbers beyond this are not the same everywhere.
+/// The largest `ref`: whole numbers beyond this are not the same everywhere.
 const REF_MAX: Ref = (1 << 53) - 1;
 
 /// One thing to do. A command that opens many links is many steps.
@@ -43,7 +43,7 @@ pub(super) enum Act {
     Post(Path, Json),
     Credit(usize),
     Ack(Cursor),
-    /// Who speaks. Nobody is told apart yet, so the token is not kept.
+    /// A token that tells who speaks. Clients are not told apart yet, so it is not kept.
     Auth,
     /// All steps of the command are done.
     Done,
@@ -51,20 +51,21 @@ pub(super) enum Act {
     Refuse(Problem, Option<u32>),
 }
 
-/// What a client said in one message. It is taken apart as it is handled: as a list of steps it could need a hundred times the room of its
-/// text.
+/// The commands of one message. It is taken apart as it is handled: as a list of steps it could
+/// need a hundred times the room of its text.
 #[derive(Debug)]
 pub(crate) struct Commands {
     text: String,
-    /// They are all that the client will ever say (PROTOCOL M4).
+    /// True if the client will send no others (PROTOCOL M4).
     once: bool,
-    /// Where all links resume, whatever their `since` says.
+    /// The cursor from which all links resume, whatever their `since` says.
     since: Option<Cursor>,
-    /// Where in it the next command begins, or what is before it; `None` before the message was looked at as a whole.
+    /// The place in the text where the next command begins, or where the text before it does;
+    /// `None` before the message was looked at as a whole.
     at: Option<usize>,
-    /// How many came before the next, if the message is an array.
+    /// The number of commands before the next, if the message is an array.
     place: Option<usize>,
-    /// Where those begin that take long to read, and their lengths.
+    /// The places and lengths of the commands that take long to read.
     large: VecDeque<(usize, usize)>,
     /// The `ref` of the command before, and what is left to do of it.
     number: Option<Ref>,
@@ -126,17 +127,18 @@ impl Commands {
         }
     }
 
-    /// All that a client says that is heard only once: nothing of it is taken if it is not JSON.
+    /// All commands of a client that is heard only once: none of them is taken if the text is not
+    /// JSON.
     pub(crate) fn once(bytes: &[u8], _: &Limits) -> Result<Commands, Problem> {
         let text = std::str::from_utf8(bytes);
-        let text =
-            text.map_err(|error| Problem::new(Kind::BadJson, format!("this is not UTF-8: {error}")))?;
+        let text = text
+            .map_err(|error| Problem::new(Kind::BadJson, format!("this is not UTF-8: {error}")))?;
         let mut commands = Commands { once: true, ..Commands::new(text.to_owned()) };
         commands.look().map_err(|error| not_json(&error))?;
         Ok(commands)
     }
 
-    /// All links resume from here, if this is a place.
+    /// Sets the cursor from which all links resume, if there is one.
     pub(super) fn resume(&mut self, since: Option<Cursor>) {
         self.since = since;
     }
@@ -182,7 +184,7 @@ impl Commands {
                 None => self.text.len(),
             };
             self.at = Some(next);
-            // The only one needs no number to be known by.
+            // The only command needs no number to be known by.
             let is_alone = self.place == Some(0) && self.text[next..].starts_with(']');
             self.number = members.as_ref().ok().and_then(Members::reference);
             // A command with a `ref` is known by that.
@@ -203,7 +205,7 @@ impl Commands {
         }
     }
 
-    /// Sees whether the message is JSON, all of it: else nothing of it is done.
+    /// Checks that all of the message is JSON: else nothing of it is done.
     fn look(&mut self) -> Result<(), serde_json::Error> {
         let text = self.text.as_str();
         let mut json = serde_json::Deserializer::from_str(text);
@@ -244,7 +246,10 @@ impl<'de> Visitor<'de> for Large<'de> {
         while let Some(element) = elements.next_element::<&RawValue>()? {
             let element = element.get();
             if element.len() >= LARGE_BYTES {
-                large.push_back((element.as_ptr() as usize - self.text.as_ptr() as usize, element.len()));
+                large.push_back((
+                    element.as_ptr() as usize - self.text.as_ptr() as usize,
+                    element.len(),
+                ));
             }
         }
         Ok(large)
@@ -258,8 +263,8 @@ fn after(text: &str, at: usize, byte: u8) -> usize {
     if text.as_bytes().get(at) == Some(&byte) { skip(at + 1) } else { at }
 }
 
-/// The members of the command that this text begins with, and how long that is. The text is known
-/// to be JSON.
+/// The members of the command that this text begins with, and its length. The text is known to be
+/// JSON.
 fn command(text: &str) -> (Result<Members<'_>, Problem>, usize) {
     // An array would be taken for the members in their order.
     let error = match text.starts_with('{') {
@@ -290,7 +295,8 @@ fn steps_of(members: &Members<'_>, once: bool, limits: &Limits) -> Result<Steps,
 /// The refusal of a command that makes no sense of a client that is heard only once.
 fn only_links(command: &Command, instead: &str) -> Problem {
     let name = command.name;
-    let detail = format!("'{name}' is not possible here: this stream opens links, and hears nothing else");
+    let detail =
+        format!("'{name}' is not possible here: this stream opens links, and hears nothing else");
     Problem::new(Kind::MethodNotAllowed, detail).hint(instead)
 }
 
@@ -298,7 +304,7 @@ fn bad(detail: impl Into<String>) -> Problem {
     Problem::new(Kind::BadCommand, detail)
 }
 
-/// What serde says, without a line and a column that mean nothing here.
+/// The message of serde, without a line and a column that mean nothing here.
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let end = text.rfind(" at line ").unwrap_or(text.len());
@@ -325,7 +331,11 @@ mod tests {
     fn refused(text: &str) -> String {
         match steps(text).as_slice() {
             [Act::Refuse(problem, _)] | [Act::Refuse(problem, Some(_)), Act::Done] => {
-                format!("{} {}", problem.kind().name(), String::from_utf8(problem.to_json()).unwrap())
+                format!(
+                    "{} {}",
+                    problem.kind().name(),
+                    String::from_utf8(problem.to_json()).unwrap()
+                )
             }
             other => panic!("{text}: {other:?}"),
         }
@@ -458,7 +468,9 @@ mod tests {
     #[test]
     fn a_token_is_bounded_and_never_repeated() {
         // PROTOCOL L14
-        for token in ["null".to_owned(), "\"\"".to_owned(), format!("{:?}", "x".repeat(TOKEN_BYTES_MAX))] {
+        for token in
+            ["null".to_owned(), "\"\"".to_owned(), format!("{:?}", "x".repeat(TOKEN_BYTES_MAX))]
+        {
             let acts = steps(&format!(r#"{{"auth":{token}}}"#));
             assert!(matches!(acts.as_slice(), [Act::Auth, Act::Done]), "{acts:?}");
         }
@@ -477,12 +489,19 @@ mod tests {
 
     #[test]
     fn many_links_share_their_options() {
-        let acts = steps(r#"{"watch":[[1,"/a"],[2,"b"],[3,"/c"]],"rate":2,"delta":false,"priority":3}"#);
-        let [Act::Watch(1, a), Act::Refuse(_, Some(2)), Act::Watch(3, c), Act::Done] = acts.as_slice() else {
+        let acts =
+            steps(r#"{"watch":[[1,"/a"],[2,"b"],[3,"/c"]],"rate":2,"delta":false,"priority":3}"#);
+        let [Act::Watch(1, a), Act::Refuse(_, Some(2)), Act::Watch(3, c), Act::Done] =
+            acts.as_slice()
+        else {
             panic!("{acts:?}");
         };
         for watch in [a, c] {
-            assert!(watch.whole && watch.interval_ms == 500 && watch.priority == Priority::new(3).unwrap());
+            assert!(
+                watch.whole
+                    && watch.interval_ms == 500
+                    && watch.priority == Priority::new(3).unwrap()
+            );
         }
     }
 

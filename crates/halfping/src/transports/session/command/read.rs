@@ -1,4 +1,4 @@
-//! Steps: what each command comes to.
+//! Steps of each command.
 
 use std::borrow::Cow;
 
@@ -19,11 +19,15 @@ const ID: &str = "an integer from 0 to 4294967295";
 pub(super) type Refused = (Problem, Option<u32>);
 
 /// The steps that a command comes to.
-pub(super) fn steps(command: &Command, members: &Members<'_>, limits: &Limits) -> Result<Steps, Refused> {
+pub(super) fn steps(
+    command: &Command,
+    members: &Members<'_>,
+    limits: &Limits,
+) -> Result<Steps, Refused> {
     let value = members.get("value");
     let write = |action: Result<Action, Problem>| write(command.name, members, limits, action);
     let done = match command.verb {
-        // What is wrong with it may be about its link.
+        // A fault of it may be about its link.
         Verb::Watch => return watch(members, limits),
         Verb::Unwatch => unwatch(members),
         Verb::Get => get(members, limits),
@@ -113,7 +117,8 @@ fn ack(members: &Members<'_>) -> Result<Steps, Problem> {
     Ok(Steps::of([Act::Ack(cursor), Act::Done]))
 }
 
-/// A token is text or `null`. What it says is nobody's business here, not even that of an error.
+/// The steps of `auth`. A token is text or `null`. Its content is not looked at here, and no error
+/// repeats it.
 fn auth(members: &Members<'_>) -> Result<Steps, Problem> {
     let token = members.get("auth").map_or("null", RawValue::get);
     let token = serde_json::from_str::<Option<Cow<'_, str>>>(token);
@@ -141,11 +146,12 @@ fn patch(value: Option<&RawValue>, limits: &Limits) -> Result<Patch, Problem> {
     Ok(Patch::parse(bytes(value)?, limits)?)
 }
 
-/// `if`: a cursor, `"*"`, or `null` for nothing.
+/// The condition in `if`: a cursor, `"*"`, or `null` for nothing.
 fn condition(members: &Members<'_>) -> Result<Condition, Problem> {
     let Some(text) = members.get("if") else { return Ok(Condition::default()) };
     let text = serde_json::from_str::<Option<Cow<'_, str>>>(text.get());
-    let text = text.map_err(|_| bad("'if' is a cursor, \"*\" (something is there) or null (nothing is)"))?;
+    let text =
+        text.map_err(|_| bad("'if' is a cursor, \"*\" (something is there) or null (nothing is)"))?;
     Ok(match text.as_deref() {
         None => Condition { is_not: Some(States::Any), ..Condition::default() },
         Some("*") => Condition { is: Some(States::Any), ..Condition::default() },

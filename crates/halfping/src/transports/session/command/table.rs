@@ -2,7 +2,7 @@
 
 use crate::shape::Parameter;
 
-/// What a command asks for.
+/// The verb of a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Verb {
     Watch,
@@ -22,13 +22,14 @@ pub(super) enum Verb {
 pub(super) struct Command {
     pub(super) verb: Verb,
     pub(super) name: &'static str,
-    /// Its own member may be `null`; of others that is as good as none.
+    /// True if its own member may be `null`; for other commands that is as good as none.
     pub(super) takes_null: bool,
     /// Members that it may have besides `ref`.
     options: &'static [&'static str],
-    /// It may have those of a shape: all of them, or those of what is told once.
+    /// The members of a shape that it may have: all of them, or those of an answer that is sent
+    /// once.
     shape: TakesShape,
-    /// Where else a client goes that is heard only once; `None` where it makes sense of it.
+    /// The hint for a client that is heard only once; `None` if the command makes sense for it.
     pub(super) instead: Option<&'static str>,
 }
 
@@ -40,7 +41,7 @@ enum TakesShape {
 }
 
 impl Command {
-    /// Whether it may have a member besides `ref`.
+    /// True if it may have this member besides `ref`.
     pub(super) fn takes(&self, option: &str) -> bool {
         let of_shape = |parameter: &Parameter| match self.shape {
             TakesShape::No => false,
@@ -58,10 +59,14 @@ const fn plain(verb: Verb, name: &'static str) -> Command {
 
 const WITH_CREDIT: &str = "leave it out: on a WebSocket, '/', there is credit";
 
-/// All commands. Whoever adds one adds it here, says in `read.rs` what it comes to, and in PROTOCOL
-/// what it means.
+/// All commands. A new one is added here, with its steps in `read.rs` and its meaning in PROTOCOL.
 pub(super) const COMMANDS: [Command; 11] = [
-    Command { takes_null: true, options: &["path"], shape: TakesShape::All, ..plain(Verb::Watch, "watch") },
+    Command {
+        takes_null: true,
+        options: &["path"],
+        shape: TakesShape::All,
+        ..plain(Verb::Watch, "watch")
+    },
     Command {
         takes_null: true,
         instead: Some("open another stream with the links that are wanted, and 'since'"),
