@@ -6,7 +6,11 @@ use serde_json::value::RawValue;
 use crate::tree::Tree;
 
 pub fn json_body(data: &[u8]) {
-    let limits = Limits { json_depth: 6, members_per_object: 5, key_bytes: 9, ..Limits::default() };
+    let limits = Limits::default().with(|limits| {
+        limits.json_depth = 6;
+        limits.members_per_object = 5;
+        limits.key_bytes = 9;
+    });
     let expected = Tree::read(data).filter(|tree| {
         tree.depth() <= limits.json_depth && tree.fits(limits.members_per_object, limits.key_bytes)
     });

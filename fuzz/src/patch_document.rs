@@ -8,13 +8,12 @@ use crate::tree::Tree;
 const AROUND_VALUES: usize = 2;
 
 pub fn patch_document(data: &[u8]) {
-    let limits = Limits {
-        json_depth: 4,
-        members_per_object: 6,
-        key_bytes: 9,
-        path_depth: 4,
-        ..Limits::default()
-    };
+    let limits = Limits::default().with(|limits| {
+        limits.json_depth = 4;
+        limits.members_per_object = 6;
+        limits.key_bytes = 9;
+        limits.path_depth = 4;
+    });
     let tree = Tree::read(data).filter(|tree| {
         tree.depth() <= limits.json_depth + AROUND_VALUES
             && tree.fits(limits.members_per_object, limits.key_bytes)

@@ -9,7 +9,10 @@ pub fn path_and_cursor(data: &[u8]) {
 }
 
 fn path(text: &str) {
-    let limits = Limits { key_bytes: 9, path_depth: 4, ..Limits::default() };
+    let limits = Limits::default().with(|limits| {
+        limits.key_bytes = 9;
+        limits.path_depth = 4;
+    });
     let path = Path::parse(text, &limits);
     let expected = segments(text, &limits);
     match (&path, &expected) {

@@ -36,22 +36,21 @@ pub fn request(data: &[u8]) {
 }
 
 fn limits() -> Limits {
-    Limits {
-        json_depth: 8,
-        members_per_object: 6,
-        key_bytes: 20,
-        path_depth: 5,
-        tombstones_per_object: 2,
-        tree_bytes: 600,
-        patch_work_bytes: 4000,
-        value_bytes: 300,
-        body_bytes: 400,
-        uri_bytes: 200,
-        links_per_connection: 3,
+    Limits::default().with(|limits| {
+        limits.json_depth = 8;
+        limits.members_per_object = 6;
+        limits.key_bytes = 20;
+        limits.path_depth = 5;
+        limits.tombstones_per_object = 2;
+        limits.tree_bytes = 600;
+        limits.patch_work_bytes = 4000;
+        limits.value_bytes = 300;
+        limits.body_bytes = 400;
+        limits.uri_bytes = 200;
+        limits.links_per_connection = 3;
         // A long poll never waits.
-        wait_seconds: 0,
-        ..Limits::default()
-    }
+        limits.wait_seconds = 0;
+    })
 }
 
 async fn requests(data: &[u8]) {

@@ -47,19 +47,18 @@ pub fn session_command(data: &[u8]) {
 }
 
 fn limits() -> Limits {
-    Limits {
-        json_depth: 8,
-        members_per_object: 6,
-        key_bytes: 20,
-        path_depth: 5,
-        tree_bytes: 2000,
-        links_per_connection: 6,
-        message_bytes: MESSAGE_BYTES,
-        // A small bound, so that as much as possible is cut into parts.
-        slice_bytes: 1 << 10,
-        tombstones_per_object: 2,
-        ..Limits::default()
-    }
+    Limits::default().with(|limits| {
+        limits.json_depth = 8;
+        limits.members_per_object = 6;
+        limits.key_bytes = 20;
+        limits.path_depth = 5;
+        limits.tree_bytes = 2000;
+        limits.links_per_connection = 6;
+        limits.message_bytes = MESSAGE_BYTES;
+        // A small bound: as much as possible is cut into parts.
+        limits.slice_bytes = 1 << 10;
+        limits.tombstones_per_object = 2;
+    })
 }
 
 async fn talk(data: &[u8]) {

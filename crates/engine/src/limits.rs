@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The bounds of one server. All of them are "at most"; none can be switched off.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Limits {
     /// Nesting of objects and arrays in one body. Readers' parsers commonly stop at 128.
     pub json_depth: usize,
@@ -197,6 +198,18 @@ impl Limits {
             value_bytes: usize::MAX,
             ..Limits::default()
         }
+    }
+
+    /// The same limits with some of them changed.
+    ///
+    /// ```
+    /// let limits = halfping_engine::Limits::default().with(|limits| limits.path_depth = 16);
+    /// assert_eq!(limits.path_depth, 16);
+    /// ```
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Limits)) -> Limits {
+        change(&mut self);
+        self
     }
 
     /// Checks that all values can work; the error names the member that cannot, and the reason.

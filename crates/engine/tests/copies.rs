@@ -52,7 +52,10 @@ proptest! {
         depth in prop_oneof![3 => Just(u32::MAX), 1 => 0u32..4],
         path in prop_oneof![Just("/"), Just("/queue"), Just("/queue/m1")],
     ) {
-        let limits = Limits { tombstones_per_object, walk_notes_bytes, ..Limits::default() };
+        let limits = Limits::default().with(|limits| {
+limits.tombstones_per_object = tombstones_per_object;
+limits.walk_notes_bytes = walk_notes_bytes;
+});
         let mut engine = Engine::new(limits, Epoch::from_random(1), Timestamp(0));
         before.iter().for_each(|patch| merge(&mut engine, patch));
         let path = Path::parse(path, engine.limits()).unwrap();
@@ -81,7 +84,9 @@ proptest! {
 #[test]
 fn a_copy_ends_although_much_is_written_after_each_step() {
     let mut engine = Engine::new(
-        Limits { tombstones_per_object: 50, ..Limits::default() },
+        Limits::default().with(|limits| {
+            limits.tombstones_per_object = 50;
+        }),
         Epoch::from_random(1),
         Timestamp(0),
     );
@@ -144,7 +149,9 @@ fn a_copy_ends_although_more_has_changed_than_one_step_can_look_at() {
 
 #[test]
 fn what_grows_too_large_meanwhile_is_refused() {
-    let limits = Limits { value_bytes: 30_000, ..Limits::default() };
+    let limits = Limits::default().with(|limits| {
+        limits.value_bytes = 30_000;
+    });
     let mut engine = Engine::new(limits, Epoch::from_random(1), Timestamp(0));
     let many: Value = (0..200).map(|i| (format!("s{i}"), json!("x".repeat(100)))).collect();
     merge(&mut engine, &json!({ "queue": many }));

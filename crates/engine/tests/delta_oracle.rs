@@ -190,7 +190,10 @@ proptest! {
         slice_bytes in prop_oneof![2 => Just(1usize << 16), 1 => Just(48), 1 => Just(8)],
         tombstones_per_object in prop_oneof![Just(1024usize), Just(1), Just(0)],
     ) {
-        let mut world = World::new(Limits { slice_bytes, tombstones_per_object, ..Limits::default() });
+        let mut world = World::new(Limits::default().with(|limits| {
+limits.slice_bytes = slice_bytes;
+limits.tombstones_per_object = tombstones_per_object;
+}));
         steps.iter().for_each(|step| world.perform(step));
         let since = since.index(world.history.len());
         let between = since + between.index(world.history.len() - since);
@@ -227,7 +230,10 @@ proptest! {
         slice_bytes in prop_oneof![2 => Just(1usize << 16), 1 => Just(24)],
         tombstones_per_object in prop_oneof![Just(1024usize), Just(2)],
     ) {
-        let mut world = World::new(Limits { slice_bytes, tombstones_per_object, ..Limits::default() });
+        let mut world = World::new(Limits::default().with(|limits| {
+limits.slice_bytes = slice_bytes;
+limits.tombstones_per_object = tombstones_per_object;
+}));
         // Six readers; two of each place share encodings. Odd ones take whole values.
         let specs: Vec<Watch> = (0..6)
             .map(|i| Watch { whole: i % 2 == 1, ..world.watch(PATHS[i / 2], None, if i < 4 { u32::MAX } else { 1 }) })
@@ -269,7 +275,10 @@ proptest! {
         slice_bytes in prop_oneof![Just(1usize << 16), Just(64)],
         tombstones_per_object in prop_oneof![Just(1024usize), Just(5), Just(20)],
     ) {
-        let mut world = World::new(Limits { slice_bytes, tombstones_per_object, ..Limits::default() });
+        let mut world = World::new(Limits::default().with(|limits| {
+limits.slice_bytes = slice_bytes;
+limits.tombstones_per_object = tombstones_per_object;
+}));
         let mut seen = Vec::new();
         for (i, (name, value)) in steps.iter().enumerate() {
             let path = Path::ROOT.child("large").child(&format!("member-{name}"));
@@ -362,7 +371,11 @@ proptest! {
         tombstones_per_object in prop_oneof![Just(0usize), Just(1), Just(8), Just(1024)],
         walk_notes_bytes in prop_oneof![4 => Just(16usize << 20), 1 => Just(300)],
     ) {
-        let mut world = World::new(Limits { slice_bytes, tombstones_per_object, walk_notes_bytes, ..Limits::default() });
+        let mut world = World::new(Limits::default().with(|limits| {
+limits.slice_bytes = slice_bytes;
+limits.tombstones_per_object = tombstones_per_object;
+limits.walk_notes_bytes = walk_notes_bytes;
+}));
         let specs: [(&[&str], u32); 6] =
             [(&[], u32::MAX), (&["queue"], u32::MAX), (&["queue", "m1"], u32::MAX), (&[], 2), (&["queue"], 1), (&["queue"], 2)];
         let watches = specs.map(|(path, depth)| world.watch(path, None, depth));
@@ -476,8 +489,10 @@ fn a_slow_reader_of_a_queue_is_in_step_after_twice_the_frames_that_it_needs_at_r
     for tombstones_per_object in [0, 50, 1024] {
         for path in [&["queue"][..], &[]] {
             for common_names in [false, true] {
-                let limits =
-                    Limits { tombstones_per_object, slice_bytes: 4096, ..Limits::default() };
+                let limits = Limits::default().with(|limits| {
+                    limits.tombstones_per_object = tombstones_per_object;
+                    limits.slice_bytes = 4096;
+                });
                 // 2,000 members of 113 bytes are 56 frames of 4,096.
                 let frames = frames_until_synced(path, limits, common_names);
                 assert!(
@@ -491,7 +506,9 @@ fn a_slow_reader_of_a_queue_is_in_step_after_twice_the_frames_that_it_needs_at_r
 
 #[test]
 fn a_slow_reader_of_what_is_overwritten_again_and_again_is_in_step_at_last() {
-    let limits = Limits { slice_bytes: 1024, ..Limits::default() };
+    let limits = Limits::default().with(|limits| {
+        limits.slice_bytes = 1024;
+    });
     let mut world = World::new(limits);
     // Ten slices, all of which change between two frames.
     let write = |world: &mut World, n: u64| {
@@ -521,11 +538,10 @@ fn a_slow_reader_of_what_is_overwritten_again_and_again_is_in_step_at_last() {
 
 #[test]
 fn who_missed_a_note_begins_anew() {
-    let limits = Limits {
-        tombstones_per_object: 0,
-        slice_bytes: 4096,
-        walk_notes_bytes: 1,
-        ..Limits::default()
-    };
+    let limits = Limits::default().with(|limits| {
+        limits.tombstones_per_object = 0;
+        limits.slice_bytes = 4096;
+        limits.walk_notes_bytes = 1;
+    });
     assert_eq!(frames_until_synced(&["queue"], limits, false), usize::MAX);
 }

@@ -157,7 +157,9 @@ fn who_followed_what_came_to_nothing_can_be_submitted_again() {
 
 #[test]
 fn one_place_in_an_object_is_not_given_to_two() {
-    let limits = Limits { members_per_object: 2, ..Limits::default() };
+    let limits = Limits::default().with(|limits| {
+        limits.members_per_object = 2;
+    });
     let mut engine = engine(limits, &["/a/p"], json!({ "a": { "q": 0 } }));
     assert_eq!(submit(&mut engine, put("/a/r", json!(1))), Submitted::Waits);
     let done = submit(&mut engine, put("/a/p", json!(1)));

@@ -22,7 +22,10 @@ fn put(at: &str, value: &Value) -> [Write; 1] {
 }
 
 fn engine(regions: &[&str]) -> Engine {
-    let limits = Limits { tombstones_per_object: 4, slice_bytes: 200, ..Limits::default() };
+    let limits = Limits::default().with(|limits| {
+        limits.tombstones_per_object = 4;
+        limits.slice_bytes = 200;
+    });
     let patterns = regions.iter().map(|text| Pattern::parse(text, &limits).unwrap()).collect();
     let restoring = Restoring::new(limits, Epoch::from_random(EPOCH), Timestamp(0));
     restoring.finish(Regions::new(patterns))

@@ -127,7 +127,9 @@ fn links_whose_time_has_come_are_lined_up_in_turns() {
 
 #[test]
 fn a_reader_on_its_way_reads_very_many_notes_in_parts() {
-    let limits = Limits { tombstones_per_object: 4, ..Limits::default() };
+    let limits = Limits::default().with(|limits| {
+        limits.tombstones_per_object = 4;
+    });
     let mut engine = Engine::new(limits, Epoch::from_random(EPOCH), Timestamp(0));
     let value = format!("\"{}\"", "x".repeat(100));
     commit(&mut engine, merge("/f", &members(2000, &value)));

@@ -147,7 +147,9 @@ fn a_graceful_shutdown_of_somebody_elses_server_ends_while_readers_follow() {
 fn links_of_many_connections_share_an_account_behind_somebody_elses_server() {
     // PROTOCOL X1: the limit is of connections, and here all of them look like one.
     let api = Api::new(Options {
-        limits: Limits { links_per_connection: 2, ..Limits::default() },
+        limits: Limits::default().with(|limits| {
+            limits.links_per_connection = 2;
+        }),
         ..Options::default()
     });
     let (address, _runtime) = mount(api.router());

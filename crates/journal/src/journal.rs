@@ -96,6 +96,7 @@ pub struct Fault {
 
 /// Kinds of faults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum FaultKind {
     /// There is no room left.
     Full,

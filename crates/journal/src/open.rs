@@ -111,7 +111,9 @@ pub fn check(directory: &Path, tell: &mut dyn FnMut(Progress)) -> Result<Opened<
     let mut store = Store::open_to_read(directory)?;
     store.check_pages()?;
     // The limits of the configuration do not apply: they may have changed since.
-    let limits = Limits { tombstones: usize::MAX, ..Limits::widest() };
+    let limits = Limits::widest().with(|limits| {
+        limits.tombstones = usize::MAX;
+    });
     open(store, limits, Regions::default(), Timestamp::default(), tell)
 }
 

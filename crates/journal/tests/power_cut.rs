@@ -165,7 +165,10 @@ impl State {
 }
 
 fn limits() -> Limits {
-    Limits { tombstones_per_object: 6, tombstones: 60, ..Limits::default() }
+    Limits::default().with(|limits| {
+        limits.tombstones_per_object = 6;
+        limits.tombstones = 60;
+    })
 }
 
 fn write(path: &str, action: Action) -> Write {

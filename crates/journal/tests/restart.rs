@@ -15,7 +15,10 @@ use serde_json::Value;
 const EPOCH: u64 = 7;
 
 fn limits() -> Limits {
-    Limits { tombstones_per_object: 6, tombstones: 40, ..Limits::default() }
+    Limits::default().with(|limits| {
+        limits.tombstones_per_object = 6;
+        limits.tombstones = 40;
+    })
 }
 
 fn path(text: &str) -> Path {

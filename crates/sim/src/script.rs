@@ -153,15 +153,14 @@ const NAMES: [&str; 10] = ["a", "b", "p", "q", "", "ä/~ \"", "n\0l", "n", "list
 pub(crate) fn generate(seed: u64) -> Script {
     let random = &mut Random::new(seed);
     let small = random.one_in(2);
-    let limits = Limits {
-        tombstones_per_object: *random.pick(&[1024, 6, 2, 0]),
-        tombstones: *random.pick(&[1_000_000, 1_000_000, 12]),
-        slice_bytes: *random.pick(&[1 << 16, 1 << 12, 300, 48]),
-        members_per_object: if random.one_in(8) { 12 } else { 1_000_000 },
-        tree_bytes: if random.one_in(8) { 6000 } else { 2 << 30 },
-        shared_encoding_bytes: *random.pick(&[64 << 20, 500, 0]),
-        ..Limits::default()
-    };
+    let limits = Limits::default().with(|limits| {
+        limits.tombstones_per_object = *random.pick(&[1024, 6, 2, 0]);
+        limits.tombstones = *random.pick(&[1_000_000, 1_000_000, 12]);
+        limits.slice_bytes = *random.pick(&[1 << 16, 1 << 12, 300, 48]);
+        limits.members_per_object = if random.one_in(8) { 12 } else { 1_000_000 };
+        limits.tree_bytes = if random.one_in(8) { 6000 } else { 2 << 30 };
+        limits.shared_encoding_bytes = *random.pick(&[64 << 20, 500, 0]);
+    });
     let theme = *random.pick(&[Theme::All, Theme::All, Theme::Large, Theme::Ephemeral, Theme::Few]);
     let has_regions = random.one_in(2);
     let settings = Settings {
