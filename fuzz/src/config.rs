@@ -30,6 +30,10 @@ impl Failure {
         Failure { message: message.into() }
     }
 
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(crate) fn hint(self, hint: impl Into<String>) -> Failure {
         Failure { message: format!("{} ({})", self.message, hint.into()) }
     }

@@ -73,18 +73,15 @@ struct Mirror {
 impl World {
     fn new(input: &mut Unstructured<'_>) -> Result<World> {
         let is_small = input.ratio(1, 4)?;
-        let mut limits = Limits::default().with(|limits| {
-            limits.slice_bytes = *input.choose(&[1 << 16, 48, 8])?;
-            limits.tombstones_per_object = *input.choose(&[1024, 2, 0])?;
-            limits.tombstones = *input.choose(&[1_000_000, 3])?;
-        });
+        let mut limits = Limits::default();
+        limits.slice_bytes = *input.choose(&[1 << 16, 48, 8])?;
+        limits.tombstones_per_object = *input.choose(&[1024, 2, 0])?;
+        limits.tombstones = *input.choose(&[1_000_000, 3])?;
         if is_small {
-            limits = limits.with(|limits| {
-                limits.json_depth = 4;
-                limits.members_per_object = 3;
-                limits.tree_bytes = 200;
-                limits.patch_work_bytes = 3000;
-            });
+            limits.json_depth = 4;
+            limits.members_per_object = 3;
+            limits.tree_bytes = 200;
+            limits.patch_work_bytes = 3000;
         }
         let engine = Engine::new(limits.clone(), Epoch::from_random(1), Timestamp(0));
         let history = vec![(engine.revision(), json!({}))];
