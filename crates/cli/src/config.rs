@@ -402,11 +402,12 @@ mod tests {
 
     #[test]
     fn a_limit_that_tightens_paths_drops_no_ephemeral_region() {
-        let config = || parse("[regions]\nephemeral = [\"/a/*/c\", \"/longer\"]").ok().unwrap();
+        let config =
+            || parse("[regions]\nephemeral = [\"/a/*/c\", \"/much_longer\"]").ok().unwrap();
         let with =
             |name: &str, value: &str| config().with_limits(&[(name.to_owned(), value.to_owned())]);
         assert_eq!(with("path_depth", "3").ok().unwrap().ephemeral().len(), 2);
-        for (name, value) in [("path_depth", "2"), ("key_bytes", "5")] {
+        for (name, value) in [("path_depth", "2"), ("key_bytes", "8")] {
             let why = with(name, value).err().unwrap();
             assert!(why.message().contains("regions.ephemeral: `/"), "{why:?}");
         }

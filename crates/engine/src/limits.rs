@@ -270,7 +270,11 @@ impl Limits {
         ];
         for (name, value, min, max) in ranges {
             if value < min || value > max {
-                return Err(format!("limits.{name} must be between {min} and {max}, not {value}"));
+                let range = match max {
+                    usize::MAX => format!("at least {min}"),
+                    max => format!("between {min} and {max}"),
+                };
+                return Err(format!("limits.{name} must be {range}, not {value}"));
             }
         }
         let parts = [
