@@ -492,12 +492,9 @@ fn commands(text: &str) -> Option<Vec<Command>> {
         false => vec![one],
     };
     let command = |command: &RawValue| {
-        let pairs = command
-            .get()
-            .starts_with('{')
-            .then(|| members(command.get()))
-            .flatten()
-            .unwrap_or_default();
+        // A name with half a surrogate is no text, but the other members are read all the same.
+        let text = without_halves(command.get());
+        let pairs = text.starts_with('{').then(|| members(&text)).flatten().unwrap_or_default();
         let numbers: Vec<&str> =
             pairs.iter().filter(|(name, _)| name == "ref").map(|(_, value)| value.get()).collect();
         let number = match numbers.as_slice() {
@@ -509,6 +506,35 @@ fn commands(text: &str) -> Option<Vec<Command>> {
         Command { text: command.get().to_owned(), number, names, value }
     };
     Some(commands.into_iter().map(command).collect())
+}
+
+/// JSON with U+FFFD for each escape that is half a surrogate pair.
+fn without_halves(text: &str) -> String {
+    let unit = |escape: &str| {
+        let digits = escape.strip_prefix("\\u").and_then(|rest| rest.get(..4));
+        digits.and_then(|digits| u32::from_str_radix(digits, 16).ok())
+    };
+    let mut whole = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        whole.push_str(before);
+        let is_pair = |next: &str| matches!(unit(next), Some(0xdc00..=0xdfff));
+        let length = match unit(escape) {
+            Some(0xd800..=0xdbff) if is_pair(&escape[6..]) => 12,
+            Some(0xd800..=0xdfff) => {
+                whole.push_str("\\ufffd");
+                rest = &escape[6..];
+                continue;
+            }
+            Some(_) => 6,
+            // A backslash, and what it escapes.
+            None => 1 + escape[1..].chars().next().map_or(0, char::len_utf8),
+        };
+        whole.push_str(&escape[..length]);
+        rest = &escape[length..];
+    }
+    whole + rest
 }
 
 /// The names of a path without escapes.
