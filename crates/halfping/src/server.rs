@@ -60,7 +60,7 @@ const HTTP2_HEADERS: usize = 8 << 10;
 const HTTP2_RESETS_MAX: usize = 20;
 const HTTP2_ERRORS_MAX: usize = 1024;
 /// A request that took longer than this is the last that its connection's turn begins.
-const TURN: Duration = Duration::from_micros(200);
+const TURN: Duration = Duration::from_millis(1);
 /// Connections beyond the limit that are told so, and may ask for `/_health`. Where there are more,
 /// the one that has waited longest is closed: a client that asks at once is answered, whatever the
 /// others do.
