@@ -57,12 +57,9 @@ impl Ahead {
             return true;
         }
         let (shared, connection) = (&self.shared, &self.connection);
-        let reserved = match &mut self.room {
-            Some(room) => room.try_grow(shared, connection, held).map(|()| room.shrink(held)),
-            none => {
-                Room::try_reserve(shared, connection, held, held).map(|room| *none = Some(room))
-            }
-        };
+        let reserved = Room::try_hold(&mut self.room, shared, connection, held, held);
+        // Much of it may have been handed over since.
+        self.room.iter_mut().for_each(|room| room.shrink(held));
         reserved.inspect_err(|problem| shared.metrics.refused(problem)).is_ok()
     }
 }

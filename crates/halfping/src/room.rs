@@ -154,6 +154,22 @@ impl Room {
         Ok(Room { own, all, is_small })
     }
 
+    /// Reserves room for so many bytes, or grows the room that there is. `at_most`: the final size,
+    /// if that is known.
+    pub(crate) fn try_hold(
+        room: &mut Option<Room>,
+        shared: &Shared,
+        connection: &Connection,
+        bytes: usize,
+        at_most: usize,
+    ) -> Result<(), Problem> {
+        match room {
+            Some(room) => room.try_grow(shared, connection, bytes)?,
+            None => *room = Some(Room::try_reserve(shared, connection, bytes, at_most)?),
+        }
+        Ok(())
+    }
+
     /// Grows to room for so many bytes, if there is any now.
     pub(crate) fn try_grow(
         &mut self,

@@ -248,10 +248,7 @@ async fn read_body(
                 let (has, foreseen) = (bytes.capacity(), declared.unwrap_or(0));
                 // Waiting for room would mean waiting for other requests, whose bytes may be behind
                 // these on the connection.
-                match &mut arriving.room {
-                    Some(room) => room.try_grow(shared, connection, has)?,
-                    none => *none = Some(Room::try_reserve(shared, connection, has, foreseen)?),
-                }
+                Room::try_hold(&mut arriving.room, shared, connection, has, foreseen)?;
             }
             if !arriving.patience.earn(data.len()) {
                 return Err(too_slow(&shared.limits));

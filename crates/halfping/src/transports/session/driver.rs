@@ -352,11 +352,8 @@ fn have_room(desk: &Desk, room: &mut Option<Room>, bytes: usize) -> Result<(), C
         return Ok(());
     }
     let (shared, connection) = (desk.shared(), desk.connection());
-    let reserved = match room {
-        Some(room) => room.try_grow(shared, connection, bytes),
-        none => Room::try_reserve(shared, connection, bytes, bytes).map(|room| *none = Some(room)),
-    };
-    reserved.map_err(|problem| Close::NoRoom(problem.limit_name().unwrap_or("buffered_bytes")))
+    let held = Room::try_hold(room, shared, connection, bytes, bytes);
+    held.map_err(|problem| Close::NoRoom(problem.limit_name().unwrap_or("buffered_bytes")))
 }
 
 /// Checks how fast a large answer is taken, of which `unsent` bytes are not sent. Returns the limit
