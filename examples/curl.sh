@@ -26,6 +26,9 @@ curl -sN "$api/fleet?watch&since=$(etag "$api/fleet")" | head -n 2
 say 'the names in a large collection, and no more'
 curl -s "$api/vehicles?depth=1" | head -c 60; echo …
 
+say 'a part of it: members for which something is true, and of each what is selected'
+curl -sG "$api/vehicles" --data-urlencode 'where=speed_mps > 5 && key() != "bus-017"' -d select=route,speed_mps | head -c 100; echo …
+
 say 'put: 201 for a new resource, 200 for a change'
 curl -s -o /dev/null -w '%{http_code}\n' -X PUT --json '{"title":"Lost umbrella","state":"open"}' "$api/tickets/7"
 

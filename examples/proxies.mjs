@@ -24,7 +24,7 @@ const CONFIGURATIONS = {
   'nginx without a line more than proxy_pass': { text: 'server { listen 8080; location / { proxy_pass http://127.0.0.1:7070; } }' },
 };
 
-/** Where the browser looks for the name that the configurations answer to. */
+/** The address at which the browser looks for the name that the configurations answer to. */
 export const RESOLVED = `--host-resolver-rules=MAP ${NAME} 127.0.0.1`;
 
 /** Tests, by name; none where the proxies are not unpacked. */
@@ -50,7 +50,7 @@ export function proxies({ browser, halfping }) {
   );
 }
 
-/** What a page of the proxy's own origin sees, and whether pieces of a stream come one by one. */
+/** The state that a page of the proxy's own origin sees, and whether pieces of a stream come one by one. */
 async function through({ mount = '', isReadOnly = false, text: bare, browser, halfping, server, proxy }) {
   const hasSockets = !isReadOnly && !bare;
   const direct = { port: server.port, host: `127.0.0.1:${server.port}` };
@@ -111,7 +111,7 @@ async function through({ mount = '', isReadOnly = false, text: bare, browser, ha
   }
 }
 
-/** What the client writes under a name with one transport it reads under that name with the other, and nothing is anywhere else. */
+/** Whatever the client writes under a name with one transport it reads under that name with the other, and nothing is anywhere else. */
 async function names(page, mount, direct) {
   const wrong = await page.evaluate(
     async ({ mount, names }) => {

@@ -10,7 +10,7 @@ import { binary } from '../conformance/lib/server.mjs';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const HALFPING = readFileSync(`${root}clients/typescript/dist/index.js`);
 
-/** What a sample does that a person would see: it logs something, or changes the page. */
+/** A page for a sample. It notes what a person would see: the sample logs something, or changes the page. */
 const PAGE = (script) => `<!doctype html><link rel="icon" href="data:,"><title>·</title>
 <script type="importmap">{"imports":{"halfping":"/halfping.js"}}</script><body><script type="module">
 const log = console.log;
@@ -20,8 +20,8 @@ await import("${script}");
 window.evaluated = true;
 </script></body>`;
 
-const sources = ['halfping/examples/axum.rs', 'halfping/src/lib.rs', 'client/src/lib.rs', 'pages/src/lib.rs']
-  .map((path) => readFileSync(`${root}crates/${path}`, 'utf8').replaceAll(/^\/\/! ?/gm, ''))
+const sources = ['halfping/examples/axum.rs', 'halfping/src/lib.rs', 'halfping/src/view.rs', 'client/src/lib.rs', 'pages/src/lib.rs']
+  .map((path) => readFileSync(`${root}crates/${path}`, 'utf8').replaceAll(/^\/\/[!/] ?/gm, ''))
   .join('\n');
 
 const python = [`${root}.tools/docs/bin/python`, 'python3'].find((program) => !program.includes('/') || existsSync(program));

@@ -109,6 +109,11 @@ async function usesReact(folder) {
   pageOfReact = folder;
   await inPage('/react/', async (page) => {
     await page.waitForFunction(() => Number(document.querySelector('#moving')?.textContent) > 0);
+    // The five fastest, in order.
+    await page.waitForFunction(() => {
+      const speeds = [...document.querySelectorAll('#fastest li')].map(({ textContent }) => Number(/ on line .*: ([\d.]+) m\/s$/.exec(textContent)?.[1]));
+      return speeds.length === 5 && speeds.every((speed, n) => speed > 0 && speed <= (speeds[n - 1] ?? Infinity));
+    });
     await shows(page, '#bus', 'next stop ');
     await page.fill('input', 'lost umbrella');
     await page.click('button');
@@ -193,6 +198,7 @@ const tests = {
     said('long poll', /^\{"lat":/);
     said('what changed since a cursor', /"kind":"(synced|merge)"/, /"kind":"(synced|merge)"/);
     said('the names in a large collection', /^\{"bus-001":\{\}/);
+    said('a part of it', /^\{"[a-z]+-\d+":\{"route":"\w+","speed_mps":/);
     said('put', /^201$/);
     said('put only if nobody else has changed it', /^200$/, /^412$/);
     said('merge', /^\{"title":"Lost umbrella","state":"closed","owner":"Ada"\}$/);

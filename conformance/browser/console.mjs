@@ -1,5 +1,6 @@
 // The console where values and names are not the usual ones.
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { send } from '../lib/http.mjs';
 import { startServer } from '../lib/server.mjs';
 import { inPage, until } from './page.mjs';
@@ -9,8 +10,8 @@ const OTHER = '98765432109876543210';
 const put = (url, body) => send('PUT', url, { body, type: 'application/json' });
 const hash = (page, hash) => page.evaluate((hash) => (location.hash = hash), hash);
 
-async function inConsole(look, hash, state, use, allowed) {
-  const server = await startServer();
+async function inConsole(look, hash, state, use, allowed, ...words) {
+  const server = await startServer(...words);
   try {
     await put(`${server.url}/t`, state);
     await inPage(`${server.url}/_console/${hash}`, look, (page) => use(page, server.url), allowed);
@@ -84,7 +85,7 @@ export async function digits(look) {
   await inConsole(look, '#/t/big', `{"big":${BIG},"nested":${nested}}`, use, /status of 412/);
 }
 
-/** What would be gone for everybody is asked about, once and for one resource. */
+/** A removal for everybody is asked about, once and for one resource. */
 export async function deletion(look) {
   await inConsole(look, '#/t/a', '{"a":1,"b":2}', async (page, url) => {
     const state = async () => (await send('GET', `${url}/t`)).text;
@@ -110,7 +111,7 @@ export async function deletion(look) {
   });
 }
 
-/** What the server would refuse is said before it is asked. */
+/** A refusal that the server would give is said before it is asked. */
 export async function mistakes(look) {
   await inConsole(look, '#/t', '{}', async (page) => {
     await page.getByRole('tab', { name: 'Write' }).click();
@@ -129,6 +130,242 @@ export async function mistakes(look) {
     await until(page, 'a pair is none', () => !document.querySelector('#mistake'));
     await page.fill('.filter input', 'no such name');
     await until(page, 'a filter that fits nothing says so', () => document.querySelector('.filter').innerText.includes('nothing matches'));
+  });
+}
+
+/** A part of a collection: what is typed is applied by Enter, stands in the address, and is told where it is wrong. */
+export async function views(look) {
+  const vehicles = {
+    'bus-1': { line: '7', speed: 62, driver: { name: 'Ada', age: 36 } },
+    'bus-2': { line: '7', speed: 20, driver: { name: 'Bo', age: 51 } },
+    'tram-1': { line: 'U4', speed: 55, driver: { name: 'Cy', age: 44 } },
+  };
+  const where = 'speed > 50 && driver.age < 40';
+  const names = (page, names) => until(page, `these are shown: ${names}`, (names) => `${Object.keys(window.halfpingConsole.state().value ?? {}).sort()}` === names, `${names}`);
+  await inConsole(look, '#/t', JSON.stringify(vehicles), async (page, url) => {
+    await names(page, Object.keys(vehicles));
+    const [condition, selection] = [page.getByLabel('where'), page.getByLabel('select')];
+    const told = page.locator('#query-mistake');
+
+    // Typing asks for nothing; Enter does.
+    await condition.fill('speed > 50');
+    await condition.press('Enter');
+    await names(page, ['bus-1', 'tram-1']);
+    await page.locator('.facts').getByText('2 members').waitFor();
+    assert.equal(new URLSearchParams(new URL(page.url()).hash.split('?')[1]).get('where'), 'speed > 50');
+    await put(`${url}/t/bus-2/speed`, '51');
+    await names(page, ['bus-1', 'bus-2', 'tram-1']);
+    await put(`${url}/t/bus-1/speed`, '49');
+    await names(page, ['bus-2', 'tram-1']);
+    const isGone = () => [...document.querySelectorAll('.value .line .key')].every((name) => name.innerText !== '"bus-1"');
+    await until(page, 'what has left is not shown', isGone);
+
+    await page.getByLabel('depth').selectOption('all');
+    await selection.fill('line,driver(name)');
+    await selection.press('Enter');
+    await until(page, 'these parts are shown', () => JSON.stringify(window.halfpingConsole.state().value['tram-1']) === '{"line":"U4","driver":{"name":"Cy"}}');
+
+    // A mistake is told where it is, and nothing is shown that was not asked for.
+    await condition.fill('speed > 50 line');
+    await condition.press('Enter');
+    await told.getByText(/^where, column 12:/).waitFor();
+    assert.equal(await condition.getAttribute('aria-invalid'), 'true');
+    assert.equal(await selection.getAttribute('aria-invalid'), 'false');
+    assert.equal(await page.locator('.panel .value').count(), 0);
+    await page.locator('.facts dd').first().getByText('…', { exact: true }).waitFor();
+    await told.getByRole('button').click();
+    assert.deepEqual(await condition.evaluate((box) => [document.activeElement === box, box.selectionStart]), [true, 11]);
+    await condition.fill('');
+    await selection.fill('line,driver(name');
+    await selection.press('Enter');
+    await told.getByText(/^select, column/).waitFor();
+    assert.equal(await condition.getAttribute('aria-invalid'), 'false');
+
+    // The way back leads to the view before the mistakes; a link leads to a view, with all of its characters.
+    await page.goBack();
+    await told.getByText(/^where, column 12:/).waitFor();
+    await page.goBack();
+    await names(page, ['bus-2', 'tram-1']);
+    assert.equal(await condition.inputValue(), 'speed > 50');
+    assert.equal(await told.count(), 0);
+    await put(`${url}/t/bus-1/speed`, '62');
+    await hash(page, `#/t?${new URLSearchParams({ where })}`);
+    await names(page, ['bus-1']);
+    assert.deepEqual([await condition.inputValue(), await selection.inputValue()], [where, '']);
+
+    // It survives other pages, and a reload; its URL is that of the view.
+    const other = await fetch(`${url}/t?${new URLSearchParams({ where: "line == 'U4'", select: 'line' })}`, { headers: { accept: 'application/x-ndjson' } });
+    await page.getByRole('link', { name: 'Sessions' }).click();
+    await page.locator('.panel').waitFor({ state: 'detached' });
+    await page.getByRole('link', { name: 'Tree' }).click();
+    await names(page, ['bus-1']);
+    // So do those of others.
+    await page.getByRole('link', { name: 'Sessions' }).click();
+    const carets = page.getByRole('button', { name: /^Links of session/ });
+    await carets.nth(1).waitFor();
+    for (const caret of await carets.all()) await caret.click();
+    await page.locator('.sub-cell', { hasText: 'where line == "U4", select line' }).getByRole('link').click();
+    await names(page, ['tram-1']);
+    assert.deepEqual([await condition.inputValue(), await selection.inputValue()], ['line == "U4"', 'line']);
+    await other.body.cancel();
+    await page.goBack();
+    await page.goBack();
+    await names(page, ['bus-1']);
+    await page.reload();
+    await names(page, ['bus-1']);
+    await page.evaluate(() => (navigator.clipboard.writeText = async (text) => (window.copied = text)));
+    await page.getByRole('button', { name: 'Copy URL' }).click();
+    await until(page, 'a URL is copied', () => window.copied);
+    const copied = await send('GET', await page.evaluate(() => window.copied));
+    assert.deepEqual(JSON.parse(copied.text), { 'bus-1': vehicles['bus-1'] });
+    await page.getByRole('tab', { name: 'Copy as' }).click();
+    const snippet = async (id) => {
+      await page.getByLabel('Language and tool').selectOption(id);
+      return page.locator('.copy-as pre').innerText();
+    };
+    assert.equal(await snippet('curl'), `curl '${await page.evaluate(() => window.copied)}'`);
+    assert.match(await snippet('curl-watch'), /\?where=[^ ]*&watch'$/);
+    assert.ok((await snippet('js')).includes(`}, { where: ${JSON.stringify(where)} });`));
+    assert.ok((await snippet('rust')).includes(`WatchOptions { filter: Some(${JSON.stringify(where)}.into()), ..`));
+    // What is put back would remove what is not shown.
+    assert.equal(await snippet('curl-put'), `curl -X PUT --json '"new value"' ${url}/t`);
+
+    await page.getByRole('button', { name: 'Show all' }).click();
+    await names(page, Object.keys(vehicles));
+    assert.equal(await condition.inputValue(), '');
+    await hash(page, '#/t/bus-1/speed');
+    await until(page, 'a number has no parts to ask for', () => window.halfpingConsole.state().value === 62 && !document.querySelector('.query'));
+  });
+}
+
+/** Views of the configuration are listed, and their links lead to what they say. */
+export async function namedViews(look, config) {
+  writeFileSync(config, '[[view]]\npath = "/fast"\nfrom = "/t"\norder = "-speed"\nlimit = 1\n[[view]]\npath = "/all"\nfrom = "/t"\n');
+  const use = async (page) => {
+    const rows = page.locator('section', { hasText: 'Named views' }).locator('tbody tr');
+    await rows.first().waitFor();
+    const told = await rows.evaluateAll((rows) => rows.map((row) => [...row.cells].map(({ innerText }) => innerText)));
+    assert.deepEqual(told, [['/all', '/t', 'all'], ['/fast', '/t', 'limit=1&order=-speed']]);
+    const shows = (names) => until(page, `${names} are shown`, (names) => `${Object.keys(window.halfpingConsole.state().value ?? {})}` === names, names);
+    await rows.last().getByRole('link', { name: '/fast' }).click();
+    await shows('b');
+    await page.goBack();
+    await rows.last().getByRole('link', { name: '/t' }).click();
+    await shows('b');
+    assert.equal(await page.getByLabel('order', { exact: true }).inputValue(), '-speed');
+  };
+  await inConsole(look, '#server', '{"a":{"speed":1},"b":{"speed":2}}', use, undefined, '--config', config);
+}
+
+/** The first members in an order: rows are in it and change places, their number stands beside that of all, and what is wrong is told where it is. */
+export async function windows(look) {
+  const vehicles = {
+    10: { line: 'U4', speed: 20, driver: { name: { last: 'Abe' } } },
+    9: { line: '7', speed: 62, driver: { name: { last: 'Cyd' } } },
+    'bus-2': { line: '7', speed: 40, driver: { name: { last: 'Bo' } } },
+    'bus-3': { line: '7', speed: 30, driver: { name: { last: 'Abe' } } },
+  };
+  const rows = (page, names) =>
+    until(page, `these rows are shown, in this order: ${names}`, (names) => `${[...document.querySelectorAll('.value .line')].filter((line) => line.firstChild.style.paddingInlineStart === '2ch').flatMap((line) => [...line.querySelectorAll('.key')].map(({ innerText }) => JSON.parse(innerText)))}` === names, `${names}`);
+  await inConsole(look, '#/t', JSON.stringify(vehicles), async (page, url) => {
+    const box = Object.fromEntries(['where', 'order', 'limit', 'select'].map((name) => [name, page.getByLabel(name, { exact: true })]));
+    const told = page.locator('#query-mistake');
+    const facts = (text) => page.locator('.facts').getByText(text, { exact: true }).waitFor();
+    const apply = async (query) => {
+      for (const [name, text] of Object.entries(query)) await box[name].fill(text);
+      await box.limit.press('Enter');
+    };
+    const invalid = async () => Promise.all(Object.values(box).map((input) => input.getAttribute('aria-invalid')));
+
+    await facts('4 members');
+    await apply({ order: '-speed', limit: '3' });
+    // (An object of JavaScript would have 9 and 10 first.)
+    await rows(page, [9, 'bus-2', 'bus-3']);
+    await facts('3 of 4 members');
+    await put(`${url}/t/bus-3/speed`, '70');
+    await rows(page, ['bus-3', 9, 'bus-2']);
+    await put(`${url}/t/10/speed`, '65');
+    await rows(page, ['bus-3', 10, 9]);
+    await put(`${url}/t/bus-4`, '{"line":"7","speed":1}');
+    await facts('3 of 5 members');
+    await apply({ where: 'line == "7"', limit: '2' });
+    await rows(page, ['bus-3', 9]);
+    await facts('2 of 4 members');
+
+    // A name that is misspelt is no error, and is told.
+    const note = page.locator('.query-note');
+    await apply({ where: 'line.startsWith("7") && (sped > 1 || line in ["in", \'x\'])', order: '-speed,driver.nmae', limit: '2', select: 'line,driver(nmae),colour' });
+    await note.getByText('No member has sped, driver.nmae, colour.').waitFor();
+    await apply({ where: 'line.startsWith("7") && key() != "x" && speed > 1e0 && !(line == null)', order: '-speed', select: 'driver(name),line' });
+    await rows(page, ['bus-3', 9]);
+    await note.waitFor({ state: 'detached' });
+    await apply({ select: '' });
+
+    // What is typed on before the page has heard of its new address is kept.
+    await box.order.evaluate(async (order) => {
+      const type = (input, text) => {
+        input.value = text;
+        input.dispatchEvent(new Event('input', { bubbles: true }));
+      };
+      type(order, 'speed');
+      order.form.requestSubmit();
+      for (let n = 0; n < 10; n++) await null;
+      type(order.form.elements.where, 'line == "U4"');
+    });
+    await rows(page, ['bus-2', 9]);
+    assert.equal(await box.where.inputValue(), 'line == "U4"');
+
+    // By what lies deeper than what is shown.
+    await apply({ where: '', order: 'driver.name.last,-speed', limit: '4' });
+    await rows(page, ['bus-4', 'bus-3', 10, 'bus-2']);
+
+    // What is wrong is told where it is.
+    await apply({ order: '-speed,,line' });
+    await told.getByText(/^order, column 8:/).waitFor();
+    assert.deepEqual(await invalid(), ['false', 'true', 'false', 'false']);
+    assert.equal(await page.locator('.panel .value').count(), 0);
+    await told.getByRole('button').click();
+    assert.deepEqual(await box.order.evaluate((input) => [document.activeElement === input, input.selectionStart]), [true, 7]);
+    await apply({ order: '-speed', limit: '' });
+    await told.getByText(/'order' without 'limit'.*limit=20/).waitFor();
+    await apply({ limit: '0' });
+    await told.getByText(/at least 1/).waitFor();
+    assert.deepEqual(await invalid(), ['false', 'false', 'true', 'false']);
+    await apply({ limit: '9999' });
+    await told.getByText(/at most 1000/).waitFor();
+    await apply({ limit: 'ten' });
+    await told.getByText(/number of members/).waitFor();
+    assert.deepEqual(await invalid(), ['false', 'false', 'true', 'false']);
+
+    // Its URL is that of the view, and so is what is copied as code.
+    await apply({ limit: '2', select: 'line' });
+    await rows(page, ['bus-3', 10]);
+    assert.equal(new URL(page.url()).hash, '#/t?order=-speed&limit=2&select=line');
+    await page.evaluate(() => (navigator.clipboard.writeText = async (text) => (window.copied = text)));
+    await page.getByRole('button', { name: 'Copy URL' }).click();
+    await until(page, 'a URL is copied', () => window.copied);
+    const copied = await send('GET', await page.evaluate(() => window.copied));
+    assert.equal(copied.text, '{"bus-3":{"line":"7","speed":70},"10":{"line":"U4","speed":65}}');
+    await page.getByRole('tab', { name: 'Copy as' }).click();
+    const snippet = async (id) => {
+      await page.getByLabel('Language and tool').selectOption(id);
+      return page.locator('.copy-as pre').innerText();
+    };
+    const js = await snippet('js');
+    assert.ok(js.includes('import { connect, sorted }') && js.includes('sorted(value, "-speed")') && js.includes('}, { order: "-speed", limit: 2, select: "line" });'), js);
+    assert.ok((await snippet('rust')).includes('WatchOptions { order: Some("-speed".into()), limit: Some(2), select: Some("line".into()), ..'));
+
+    // It is a link in the list of sessions, and that is a way back to it.
+    await page.getByRole('link', { name: 'Sessions' }).click();
+    await page.getByRole('button', { name: /^Links of session/ }).first().click();
+    await page.locator('.sub-cell', { hasText: 'count' }).waitFor();
+    await page.locator('.sub-cell', { hasText: 'order -speed, limit 2, select' }).getByRole('link').click();
+    await rows(page, ['bus-3', 10]);
+    await page.reload();
+    await rows(page, ['bus-3', 10]);
+    await facts('2 of 5 members');
+    await page.getByRole('button', { name: 'Show all' }).click();
+    await facts('5 members');
   });
 }
 
@@ -157,7 +394,7 @@ export async function unaddressed(look) {
   });
 }
 
-/** Where there is room for the tree or the resource. */
+/** A window with room for the tree or the resource, not for both. */
 export async function narrow(look) {
   const long = 'n'.repeat(1_000);
   await inConsole(look, '', `{"a":1,"${long}":2}`, async (page) => {

@@ -1,4 +1,4 @@
-// How a page does with many links: 10,000 of them on one WebSocket, 1,000 updates a second. A measurement, not a test: it prints what it saw.
+// Measures a page with many links: 10,000 of them on one WebSocket, 1,000 updates a second. A measurement, not a test: it prints what it saw.
 //
 //   node conformance/browser/links.mjs [LINKS] [UPDATES_PER_S]       with the client built (npm run build in clients/typescript)
 import { readFileSync } from 'node:fs';

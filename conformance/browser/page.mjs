@@ -1,4 +1,4 @@
-// What the tests of pages share: the browser, a page that is watched for errors, and the demo.
+// Helpers that the tests of pages share: the browser, a page that is watched for errors, and the demo.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';

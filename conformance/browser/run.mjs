@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { send } from '../lib/http.mjs';
 import { startServer } from '../lib/server.mjs';
-import { deletion, digits, mistakes, narrow, unaddressed } from './console.mjs';
+import { deletion, digits, mistakes, namedViews, narrow, unaddressed, views, windows } from './console.mjs';
 import { browser, inPage, until, withDemo } from './page.mjs';
 import { strangers } from './strangers.mjs';
 
@@ -32,6 +32,8 @@ async function city(look) {
       await send('PUT', `${url}/vehicles/bus-017/note`, { body: '"lost umbrella"', type: 'application/json' });
       await until(page, 'a note arrives', () => window.halfpingDemo.value('bus-017').note === 'lost umbrella');
       assert.equal((await demo(page)).selected, 'bus-017');
+
+      await ranked(page);
 
       await page.click('#freeze');
       await until(page, 'the network is frozen', () => window.halfpingDemo.state().frozen);
@@ -73,7 +75,30 @@ async function city(look) {
   );
 }
 
-/** What is chosen can be seen, on the map and as a value; a name that nothing has chooses nothing. */
+/** The ten fastest: those of a GET of the same view, in its order, while their places change. */
+async function ranked(page) {
+  await until(page, 'ten are ranked, as a GET of the view ranks them', async () => {
+    const { fastest } = window.halfpingDemo.state();
+    if (fastest?.rows.length !== 10) return false;
+    const list = await (await fetch(`../vehicles?${fastest.search}&as=list`)).json();
+    return `${list.map(([id]) => id)}` === `${fastest.rows.map(({ id }) => id)}`;
+  });
+  const { rows, search } = (await demo(page)).fastest;
+  assert.equal(search, 'order=-speed_mps&limit=10&select=route');
+  await until(page, 'places change', (before) => `${window.halfpingDemo.state().fastest.rows.map(({ id }) => id)}` !== before, `${rows.map(({ id }) => id)}`);
+  await until(page, 'the list shows them, the fastest first', () => {
+    const { rows } = window.halfpingDemo.state().fastest;
+    const shown = [...document.querySelectorAll('#fastest li')].map((row) => row.innerText.split(/\s+/).join(' ').trim());
+    return `${shown}` === `${rows.map(({ id, label, speed }, n) => `${n + 1} ${id} ${label} ${speed.toFixed(1)} m/s`)}`;
+  });
+  const wide = await page.locator('#fastest button').evaluateAll((all) => all.filter((row) => row.scrollWidth > row.clientWidth || row.offsetHeight > 40).length);
+  assert.equal(wide, 0, 'each is one line');
+  await page.evaluate(() => document.querySelector('#fastest button').click());
+  await until(page, 'a click chooses one', () => document.querySelector('#fastest .chosen .name')?.innerText === window.halfpingDemo.state().selected || window.halfpingDemo.state().selected?.match(/^(bus|tram)-(?!017)/));
+  await page.evaluate(() => window.halfpingDemo.select('bus-017'));
+}
+
+/** A thing that is chosen can be seen, on the map and as a value; a name that nothing has chooses nothing. */
 async function chosen(page, ids) {
   const { width, height } = page.viewportSize();
   await page.evaluate(() => window.halfpingDemo.select('bus-017'));
@@ -122,6 +147,8 @@ async function recording(look) {
     inPage(`${url}/_demo/`, look, async (page) => {
       await until(page, 'the boats are there and move', () => window.halfpingDemo.state().entities === 12 && window.halfpingDemo.state().updates > 30);
       assert.ok(await page.isDisabled('#more'), 'a recording cannot be made longer');
+      const tenOfThem = Array.from({ length: 10 }, (_, n) => `b${11 - n}`);
+      await until(page, 'the fastest, in order', (ids) => `${[...document.querySelectorAll('#fastest .name')].map(({ innerText }) => innerText)}` === ids, `${tenOfThem}`);
     }),
   );
 }
@@ -137,6 +164,7 @@ async function deserted(look) {
       await until(page, 'the boats move', (updates) => window.halfpingDemo.state().updates > updates, updates);
       await send('DELETE', `${url}/boats`);
       await until(page, 'and then there is not', () => window.halfpingDemo.state().entities === 0 && window.halfpingDemo.state().polling_bytes_per_s === undefined);
+      await until(page, 'nor is any the fastest', () => !document.querySelector('#fastest'));
     }),
   );
 }
@@ -176,7 +204,7 @@ async function theConsole(look) {
   );
 }
 
-/** What a page that is closed to the world says. */
+/** A page that is closed to the world says so. */
 async function closedConsole() {
   const server = await startServer('--console', 'off');
   try {
@@ -231,6 +259,11 @@ const tests = {
   'console, digits': () => digits({ name: 'console-digits' }),
   'console, deletion': () => deletion({ name: 'console-deletion' }),
   'console, mistakes': () => mistakes({ name: 'console-mistakes' }),
+  'console, views': () => views({ name: 'console-views' }),
+  'console, views, dark and narrow': () => views({ name: 'console-views-dark', colorScheme: 'dark', viewport: { width: 400, height: 800 } }),
+  'console, windows': () => windows({ name: 'console-windows' }),
+  'console, windows, dark and narrow': () => windows({ name: 'console-windows-dark', colorScheme: 'dark', viewport: { width: 400, height: 800 } }),
+  'console, named views': () => namedViews({ name: 'console-named-views' }, join(made, 'named-views.toml')),
   'console, names without an address': () => unaddressed({ name: 'console-unaddressed' }),
   'console, narrow': () => narrow({ name: 'console-narrow', viewport: { width: 400, height: 800 } }),
   'console, 10,000 members': () => manyMembers({ name: 'console-many' }),

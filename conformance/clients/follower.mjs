@@ -1,4 +1,4 @@
-// What every JavaScript client here does with an event: apply it, with other people's appliers, and print the state.
+// The work of every JavaScript client here on an event: apply it, with other people's appliers, and print the state.
 import jsonPatch from 'fast-json-patch';
 import mergePatch from 'json-merge-patch';
 
@@ -42,7 +42,7 @@ export class Follower {
     });
   }
 
-  /** Whether this is the last state of a run. */
+  /** True if this is the last state of a run. */
   ended() {
     return this.value?.end === true;
   }

@@ -181,7 +181,7 @@ function faultsOf({ name, target, nullIsAbsent, proxy, states, ended, complaint 
   return faults;
 }
 
-/** Where a value first differs from what it should be, in words, or undefined when they are equal. */
+/** The first place at which a value differs from what it should be, in words, or undefined when they are equal. */
 function firstDifference(value, expected, at = '') {
   if (isDeepStrictEqual(value, expected)) return;
   const isObject = (node) => node !== null && typeof node === 'object' && !Array.isArray(node);
@@ -203,7 +203,7 @@ function expectedOfOne(id) {
   return writer.history.get(ONE).find(({ cursor }) => cursor === id);
 }
 
-/** What all paths showed at a revision: for each, the newest state that is not newer. */
+/** The values of all paths at a revision: for each, the newest state that is not newer. */
 function expectedOfAll(revision) {
   const value = {};
   for (const path of PATHS) {

@@ -12,7 +12,7 @@ import { startServer } from '../lib/server.mjs';
 import { CARRIERS, openWebSocket } from '../lib/websocket.mjs';
 
 const DEADLINE_MS = 10_000;
-/** What streams are written as; a session that is heard only once travels on either. */
+/** The formats of streams; a session that is heard only once travels on either. */
 export const FORMATS = { sse: 'text/event-stream', ndjson: 'application/x-ndjson' };
 
 const SHOWN_MAX = 1_000; // characters of a message in a failure
@@ -202,7 +202,7 @@ export class Play {
     speaker.leave = speaker.answer.leave;
   }
 
-  /** Which links there may be after a command, so that state of another is found out. */
+  /** The links that there may be after a command, so that state of another is found out. */
   #noteCommand(speaker, command) {
     if (command === null || typeof command !== 'object') return;
     speaker.rated ||= 'rate' in command;
@@ -352,7 +352,7 @@ export class Play {
     }
   }
 
-  /** What comes next; waits for it. */
+  /** The next message; waits for it. */
   async #next(speaker, step, what) {
     const until = Date.now() + DEADLINE_MS;
     for (;;) {

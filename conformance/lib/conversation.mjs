@@ -14,7 +14,7 @@ const MARKS = ['>', '<', '<?', '<*'];
 const WORDS = ['write', 'there', 'open', 'cut', 'passes', 'drain', 'until', 'quiet', 'do', 'mirror', 'told'];
 const SETTINGS = ['limits', 'cors', 'for', 'over'];
 
-/** What a file says: `{limits, cors, side, carriers, steps}`; a step is `{at, line, speaker, word, rest, more}`. */
+/** The content of a file: `{limits, cors, side, carriers, steps}`; a step is `{at, line, speaker, word, rest, more}`. */
 export function parse(file) {
   const conversation = { limits: {}, cors: undefined, side: 'both', over: undefined, steps: [] };
   const lines = readFileSync(file, 'utf8').split('\n');
@@ -50,7 +50,7 @@ function unroll(line) {
   return line.replace(/\{\{(.+?)\*(\d+)\}\}/g, (_, text, count) => text.repeat(Number(count)));
 }
 
-/** What stands for what in one playing of a file: cursors, numbers, times. */
+/** The values that stand for names in one playing of a file: cursors, numbers, times. */
 export class Names {
   #values = new Map();
   #next = 1;
@@ -83,7 +83,7 @@ export class Names {
     return text.replace(/\$\w+/g, (name) => String(this.choose(name, step)));
   }
 
-  /** Where `value` differs from the pattern, in words, or undefined; names without a value get theirs only when all agrees. */
+  /** The place at which `value` differs from the pattern, in words, or undefined; names without a value get theirs only when all agrees. */
   compare(pattern, value) {
     const found = new Map();
     const difference = this.#differs(pattern, value, '', found);

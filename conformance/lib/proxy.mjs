@@ -8,7 +8,7 @@ const EVENTS_MAX = 4; // whole events that pass before a cut
 const BYTES_INTO_EVENT_MAX = 60;
 
 /**
- * How a transport ends an event, which cannot occur inside one, where an event has its kind and its cursor, and what
+ * The text by which a transport ends an event, which cannot occur inside one, where an event has its kind and its cursor, and what
  * makes a reader forget the cursor before it (PROTOCOL S5, E1).
  */
 export const FRAMINGS = {

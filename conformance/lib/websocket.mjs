@@ -11,7 +11,7 @@ const OPCODES = { 0: 'continuation', 1: 'text', 2: 'binary', 8: 'close', 9: 'pin
 const FLUSHED = Buffer.from([0, 0, 0xff, 0xff]);
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** How a session may travel: on which HTTP, and whether compression is offered. */
+/** The ways in which a session may travel: on which HTTP, and whether compression is offered. */
 export const CARRIERS = {
   'http/1.1': { http: 1 },
   'http/1.1 deflated': { http: 1, deflate: true },

@@ -58,7 +58,7 @@ class Through {
     const mayRefuse = names === null || may.some((file) => file === '*' || file === this.#file);
     const where = names === null ? '4xx' : `${JSON.stringify(names)}${mayRefuse ? ' or 4xx' : ''}`;
     const must = (holds, what, expected, got) => this.#must(holds, `${what} ${target} (${where})`, expected, got);
-    /** Whether it came through; if not, it has to be a refusal that is allowed. */
+    /** True if it came through; if not, it has to be a refusal that is allowed. */
     const came = (what, answer, ...statuses) => {
       const did = names !== null && statuses.includes(answer.status);
       must(did || (mayRefuse && isRefusal(answer)), what, names === null ? '4xx' : statuses.join(' or '), answer.status);
@@ -148,7 +148,7 @@ function remove(tree, names) {
   delete at[names.at(-1)];
 }
 
-/** What is in one of two trees and not, or otherwise, in the other. */
+/** The differences between two trees. */
 function difference(expected, found, names = []) {
   if (isDeepStrictEqual(expected, found)) return [];
   if (typeof expected !== 'object' || typeof found !== 'object') {

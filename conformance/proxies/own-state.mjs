@@ -7,7 +7,7 @@ import { behind, MOUNTS, READ_ONLY } from './start.mjs';
 const { targets, bodies, hosts } = JSON.parse(readFileSync(new URL('own-state.json', import.meta.url)));
 const SSE = { accept: 'text/event-stream' };
 
-/** What of the server's own state, or its console, an answer shows. */
+/** The part of the server's own state, or of its console, that an answer shows. */
 const shows = ({ status, text }) => /"transport"|"totals"|# TYPE /.exec(text)?.[0] ?? (status === 200 ? /<html/i.exec(text)?.[0] : undefined);
 const isSynced = (text) => text.includes('synced');
 

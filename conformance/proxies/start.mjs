@@ -30,7 +30,7 @@ export const MOUNTS = {
 /** The one through which nothing is written. */
 export const READ_ONLY = 'nginx-read-only.conf';
 
-/** Whether the proxies are there. */
+/** True if the proxies are there. */
 export const areUnpacked = () => existsSync(unpacked);
 
 const APACHE_MODULES = ['mpm_event', 'authz_core', 'headers', 'proxy', 'proxy_http'];

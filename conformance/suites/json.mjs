@@ -14,7 +14,7 @@ const ACCEPTED = 'accepted';
 const REFUSED = 'refused';
 const FILES = { y_: 95, n_: 188, i_: 35 };
 
-/** What the suite accepts and Halfping refuses on purpose, and why. */
+/** The texts that the suite accepts and Halfping refuses on purpose, and the reasons. */
 const exceptions = {
   'y_object_duplicated_key.json': 'duplicate-member', // PROTOCOL V2, as I-JSON asks
   'y_object_duplicated_key_and_value.json': 'duplicate-member',

@@ -7,7 +7,12 @@ use std::sync::OnceLock;
 use halfping::Api;
 
 #[path = "../../crates/cli/src"]
-#[allow(dead_code, unreachable_pub, reason = "the command line uses the rest of it")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "the command line uses the rest of it"
+)]
 mod cli {
     pub(super) mod config;
 }

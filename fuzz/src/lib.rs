@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod condition;
 mod config;
 mod journal_record;
 mod json_body;
@@ -19,6 +20,7 @@ mod tree;
 mod websocket_frames;
 mod writes;
 
+pub use condition::condition;
 pub use config::config;
 pub use journal_record::journal_record;
 pub use json_body::json_body;

@@ -1,6 +1,7 @@
 //! The plain model: a tree is a `serde_json::Value`, writes are done the slow way, patches by the
 //! crate `json-patch`.
 
+use halfping_shape::{Bounds, Condition, Names, Order, Selected, Selection};
 use serde_json::{Value, json};
 
 /// A write, as its client means it.
@@ -70,16 +71,128 @@ fn make<'v>(root: &'v mut Value, path: &[&str]) -> Option<&'v mut Value> {
 
 /// A reader's view of a path, `depth` levels deep.
 pub(crate) fn view(root: &Value, path: &[&str], depth: u32) -> Option<Value> {
-    fn cut(value: &Value, depth: u32) -> Value {
-        match value {
-            Value::Object(_) if depth == 0 => json!({}),
-            Value::Object(members) => {
-                members.iter().map(|(k, v)| (k.clone(), cut(v, depth - 1))).collect()
-            }
-            other => other.clone(),
+    at(root, path).map(|value| cut(value, depth))
+}
+
+fn cut(value: &Value, depth: u32) -> Value {
+    match value {
+        Value::Object(_) if depth == 0 => json!({}),
+        Value::Object(members) => {
+            members.iter().map(|(k, v)| (k.clone(), cut(v, depth - 1))).collect()
+        }
+        other => other.clone(),
+    }
+}
+
+/// Part of a path that a command asks for (PROTOCOL Q1, R5).
+pub(crate) struct Shape {
+    depth: u32,
+    /// `None` for all, as it is.
+    members: Option<Members>,
+}
+
+/// Members that a view shows.
+struct Members {
+    condition: Option<Condition>,
+    /// The selection, with the paths of the order.
+    selection: Option<Selection>,
+    order: Order,
+    limit: usize,
+    form: Form,
+}
+
+/// Form of a view's value.
+#[derive(PartialEq)]
+enum Form {
+    Object,
+    List,
+    Count,
+}
+
+impl Shape {
+    pub(crate) const ALL: Shape = Shape { depth: u32::MAX, members: None };
+
+    /// The shape in the members of a command that was not refused.
+    pub(crate) fn of(said: &Value) -> Shape {
+        let bounds = Bounds::default();
+        // PROTOCOL Q9c
+        let text = |name: &str| said[name].as_str().filter(|text| !text.is_empty());
+        let condition = text("where");
+        let condition = condition.map(|text| Condition::parse(text, &bounds).expect("PROTOCOL Q9"));
+        let order = text("order").map(|text| Order::parse(text, &bounds).expect("PROTOCOL Q9"));
+        let selection = text("select");
+        let selection = selection.map(|text| Selection::parse(text, &bounds).expect("PROTOCOL Q9"));
+        let limit = said["limit"].as_u64();
+        let form = match (said["count"] == true, text("as")) {
+            (true, _) => Form::Count,
+            (_, Some("list")) => Form::List,
+            _ => Form::Object,
+        };
+        let is_all = condition.is_none() && selection.is_none() && order.is_none();
+        let is_all = is_all && limit.is_none() && form == Form::Object;
+        let order = order.unwrap_or_else(Order::by_name);
+        let selection = selection.map(|selection| order.paths().fold(selection, Selection::with));
+        let limit = limit.map_or(usize::MAX, |limit| limit as usize);
+        let members = Members { condition, selection, order, limit, form };
+        Shape {
+            depth: said["depth"].as_u64().map_or(u32::MAX, |depth| depth as u32),
+            members: (!is_all).then_some(members),
         }
     }
-    at(root, path).map(|value| cut(value, depth))
+
+    /// Part of a path that it shows.
+    pub(crate) fn view(&self, root: &Value, path: &[&str]) -> Option<Value> {
+        match &self.members {
+            None => view(root, path, self.depth),
+            Some(members) => Some(members.of(at(root, path)?, self.depth)),
+        }
+    }
+}
+
+impl Members {
+    fn of(&self, value: &Value, depth: u32) -> Value {
+        let Members { condition, selection, order, limit, form } = self;
+        let of_resource = selection.as_ref().filter(|selection| selection.is_of_resource());
+        if let (Some(selection), Value::Object(_)) = (of_resource, value) {
+            return cut(&select(value.clone(), selection.top()), depth);
+        }
+        let is_met = |(name, member): &(&String, &Value)| {
+            condition.as_ref().is_none_or(|condition| condition.matches(*member, name))
+        };
+        let mut members: Vec<_> = value.as_object().into_iter().flatten().filter(is_met).collect();
+        members.sort_by(|(a, one), (b, other)| order.compare((a, *one), (b, *other)));
+        members.truncate(*limit);
+        let part = |member: &Value| match selection {
+            Some(selection) => select(member.clone(), selection.top()),
+            None => member.clone(),
+        };
+        let members = members.into_iter();
+        match (form, depth.checked_sub(1)) {
+            (Form::Count, _) => members.len().into(),
+            (Form::List, None) => json!([]),
+            (Form::Object, None) => json!({}),
+            (Form::List, Some(depth)) => {
+                members.map(|(name, member)| json!([name, cut(&part(member), depth)])).collect()
+            }
+            (Form::Object, Some(depth)) => Value::Object(
+                members.map(|(name, member)| (name.clone(), cut(&part(member), depth))).collect(),
+            ),
+        }
+    }
+}
+
+/// The selected members of a value.
+fn select(value: Value, names: &Names) -> Value {
+    let Value::Object(members) = value else { return value };
+    let shown = members.into_iter().filter_map(|(name, member)| {
+        let member = match names.name(name.as_str()) {
+            Selected::Nothing => return None,
+            Selected::Whole => member,
+            Selected::Part(names) => select(member, names),
+        };
+        Some((name, member))
+    });
+    Value::Object(shown.collect())
 }
 
 /// Applies a frame as PROTOCOL S2 says, strictly.

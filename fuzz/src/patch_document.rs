@@ -51,7 +51,7 @@ pub fn patch_document(data: &[u8]) {
     }
 }
 
-/// Whether a JSON Pointer is within the bounds of paths.
+/// True if a JSON Pointer is within the bounds of paths.
 fn fits(pointer: impl ToString, limits: &Limits) -> bool {
     let pointer = pointer.to_string();
     let tokens: Vec<&str> = pointer.split('/').skip(1).collect();

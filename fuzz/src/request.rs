@@ -138,7 +138,7 @@ fn host(uri: &Uri) -> HeaderValue {
     named.unwrap_or(HeaderValue::from_static("example.org"))
 }
 
-/// Whether a request's conditions hold for a resource; `None` when this model does not read them.
+/// True if a request's conditions hold for a resource; `None` when this model does not read them.
 fn holds(
     headers: &header::HeaderMap,
     is_there: bool,
@@ -165,7 +165,7 @@ fn holds(
     Some(is.unwrap_or(true) && !is_not.unwrap_or(false))
 }
 
-/// Whether a cursor is later than another of its epoch.
+/// True if a cursor is later than another of its epoch.
 fn since(cursor: &str, other: &HeaderValue) -> bool {
     let parts = |text: &str| {
         let (epoch, revision) = text.trim_matches('"').split_once('.')?;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::model::{self, Change};
+use crate::model::{self, Change, Shape};
 use crate::protocol::check_problem;
 use crate::tree::members;
 
@@ -98,7 +98,7 @@ struct Session {
     /// this client does not have.
     mirrors: HashMap<u32, Option<Option<Value>>>,
     /// Links whose state is certain.
-    links: HashMap<u32, (Vec<String>, u32)>,
+    links: HashMap<u32, (Vec<String>, Shape)>,
     /// Links that are certainly ended, and of which nothing is told any more (L4).
     ended: HashSet<u32>,
     /// The cursor of the last message of state.
@@ -284,12 +284,11 @@ impl Session {
             let value = said["value"].clone();
             let change = match name {
                 "get" => {
-                    let depth = said["depth"].as_u64().map_or(u32::MAX, |depth| depth as u32);
-                    let view = model::view(&tree, &path, depth);
-                    assert!(
-                        !is_done || answer.and_then(|answer| answer.get("value")) == view.as_ref(),
-                        "{text}: {answer:?}"
-                    );
+                    if is_done {
+                        let view = Shape::of(said).view(&tree, &path);
+                        let value = answer.and_then(|answer| answer.get("value"));
+                        assert!(value == view.as_ref(), "{text}: {answer:?}");
+                    }
                     continue;
                 }
                 "put" => Change::Put(value),
@@ -356,10 +355,9 @@ impl Session {
         if let (Some(link), Some(names)) =
             (said["watch"].as_u64(), said["path"].as_str().and_then(names))
         {
-            let depth = said["depth"].as_u64().map_or(u32::MAX, |depth| depth as u32);
             // A link with a rate may be behind.
             if said.get("rate").is_none_or(Value::is_null) {
-                self.links.insert(link as u32, (names, depth));
+                self.links.insert(link as u32, (names, Shape::of(said)));
             }
             return true;
         }
@@ -457,13 +455,13 @@ impl Session {
             }
         }
         self.barrier(0).await;
-        self.links.insert(LAST_LINK, (Vec::new(), u32::MAX));
-        for (link, (path, depth)) in &self.links {
+        self.links.insert(LAST_LINK, (Vec::new(), Shape::ALL));
+        for (link, (path, shape)) in &self.links {
             let path: Vec<&str> = path.iter().map(String::as_str).collect();
             if let Some(Some(state)) = self.mirrors.get(link) {
                 assert_eq!(
                     *state,
-                    model::view(&self.tree, &path, *depth),
+                    shape.view(&self.tree, &path),
                     "PROTOCOL L6: link {link} at {path:?}"
                 );
             }

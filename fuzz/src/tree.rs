@@ -86,7 +86,7 @@ impl Tree {
         }
     }
 
-    /// Whether every object in it is within these bounds on members and on bytes of names.
+    /// True if every object in it is within these bounds on members and on bytes of names.
     pub(crate) fn fits(&self, members_max: usize, key_bytes_max: usize) -> bool {
         let fits = |value: &Tree| value.fits(members_max, key_bytes_max);
         match self {

@@ -51,7 +51,7 @@ struct World {
 struct Reader {
     session: SessionId,
     mirrors: Vec<Mirror>,
-    /// Whether it has been told everything, and will be woken when there is more.
+    /// True if it has been told everything, and will be woken when there is more.
     sleeps: bool,
 }
 

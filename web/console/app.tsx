@@ -1,6 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { ROOT } from './lib/paths';
+import { isAll } from './lib/query';
 import { Panel } from './resource/panel';
 import { ServerView } from './server/server-view';
 import { SessionsView } from './sessions/sessions-view';
@@ -16,7 +17,7 @@ export function App({ tree }: { tree: Tree }) {
   useEffect(() => tree.show(view === 'tree'), [view]);
   useEffect(() => tree.reveal(path), [path]);
   useEffect(() => {
-    // What stands in the list of tabs and in the history of the browser.
+    // The title in the list of tabs and in the history of the browser.
     document.title = `${view === 'tree' ? path : view} – Halfping console`;
   }, [view, path]);
   return (
@@ -40,9 +41,9 @@ export function App({ tree }: { tree: Tree }) {
 
 /** The tree beside the selected resource; on a narrow screen one of the two. */
 function Browser({ tree }: { tree: Tree }) {
-  const { path } = route.value;
+  const { path, query } = route.value;
   // Whoever comes by a link to a resource wants to see that.
-  const front = useSignal<'tree' | 'resource'>(path === ROOT ? 'tree' : 'resource');
+  const front = useSignal<'tree' | 'resource'>(path === ROOT && isAll(query) ? 'tree' : 'resource');
   const before = useRef(path);
   useEffect(() => {
     if (before.current !== path) front.value = 'resource';
@@ -50,7 +51,7 @@ function Browser({ tree }: { tree: Tree }) {
   }, [path]);
   const turnTo = (next: 'tree' | 'resource') => {
     front.value = next;
-    // Where both are in sight, the way back is hidden and takes no focus.
+    // While both are in sight, the way back is hidden and takes no focus.
     requestAnimationFrame(() => document.querySelector<HTMLElement>(next === 'tree' ? '[role=tree]' : 'button.back')?.focus());
   };
   return (
@@ -66,7 +67,7 @@ function Browser({ tree }: { tree: Tree }) {
           }}
         />
       </section>
-      <Panel path={path} onBack={() => turnTo('tree')} />
+      <Panel path={path} query={query} onBack={() => turnTo('tree')} />
     </main>
   );
 }

@@ -3,7 +3,7 @@ import { route } from './state/route';
 import { status } from './state/connection';
 import type { Tree } from './tree/tree';
 
-/** What tests ask of the page. */
+/** The answers that tests ask of the page. */
 export interface Probe {
   state(): {
     view: string;

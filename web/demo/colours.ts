@@ -31,7 +31,7 @@ export function colours(): Colours {
   };
 }
 
-/** Which of the colours a speed has, when `slow` has the second and `fast` the last; the first is for what stands. */
+/** The colour of a speed, when `slow` has the second and `fast` the last; the first is for what stands. */
 export function colourOf(speed: number, slow: number, fast: number): number {
   if (!(speed > 0)) return 0;
   const part = fast > slow ? (speed - slow) / (fast - slow) : 0.5;

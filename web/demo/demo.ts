@@ -2,6 +2,7 @@
 
 import { batch, signal } from '@preact/signals';
 import { connect, type Change, type Status } from 'halfping';
+import { fastest, follow } from './fastest';
 import { Fleet, type Entity } from './fleet';
 import type { Streets } from './ground';
 import { LiveMap } from './map';
@@ -16,7 +17,7 @@ export interface Description {
   readonly source: string;
   readonly credit?: string;
   readonly collection: string;
-  /** How many are wished; a recording has as many as it has. */
+  /** The number that is wished; a recording has as many as it has. */
   readonly vehicles?: number;
   readonly vehicles_at_first?: number;
   readonly speed: number;
@@ -38,12 +39,12 @@ export const network = new Network(CREDIT_BYTES);
 export const api = connect(ROOT, { WebSocket: network.Socket, credit: CREDIT_BYTES });
 export const meter = new Meter();
 
-/** How things are, a few times a second. */
+/** The state of things, a few times a second. */
 export const now = signal({ state: 'idle' as Status['state'], inStep: false, behindMs: 0, ageMs: Infinity, entities: 0, links: 0, frozenMs: undefined as number | undefined, hint: undefined as string | undefined });
 export const description = signal<Description | undefined>(undefined);
 /** The value of `/fleet`. */
 export const summary = signal<Record<string, unknown> | undefined>(undefined);
-/** Whether the console is there: exactly when the server's own state is (PROTOCOL O8). */
+/** True if the console is there: exactly when the server's own state is (PROTOCOL O8). */
 export const hasConsole = signal(false);
 export const wished = signal<number | undefined>(undefined);
 export const busy = signal<'freeze' | 'cut' | undefined>(undefined);
@@ -59,7 +60,7 @@ export const viewed = signal(0);
 export let fleet: Fleet | undefined;
 export let map: LiveMap | undefined;
 
-/** When all that is shown was last known to be the newest. */
+/** Time at which all that is shown was last known to be the newest. */
 let inStepAt: number | undefined;
 let sampled = 0;
 
@@ -98,6 +99,7 @@ function show(host: HTMLElement, demo: Description): void {
     (entity, change, from) => {
       meter.came(change.t);
       map?.trace(entity, from);
+      if (!fastest.peek()) rank(entity);
       if (entity.id === selected.peek()?.id) selected.value = known(entity.id);
     },
     () => {
@@ -121,10 +123,18 @@ function show(host: HTMLElement, demo: Description): void {
   description.value = demo;
 }
 
-/** How old what is shown is: since the newest change in it was committed. */
+/** Follows the fastest, when one of them shows what its speed is called. */
+function rank(one: Entity | undefined): void {
+  if (fleet && one) follow(api, fleet.collection, fleet.unit, one.value, fleet.rate);
+}
+
+/** The age of what is shown: since the newest change in it was committed. */
 const age = () => (fleet && fleet.newest > 0 ? Math.max(0, meter.now() - fleet.newest) : Infinity);
 
-/** What went wrong and what somebody could do about it, such as a proxy that asks by a name which the server does not know. */
+/** Those of the fleet, of `/fleet` and `/demo/vehicles`, and of the fastest. */
+const links = () => (fleet?.links ?? 0) + 2 + Number(fastest.peek() !== undefined);
+
+/** The error, and what somebody could do about it, such as a proxy that asks by a name which the server does not know. */
 function trouble(): string | undefined {
   const { hint, error, state } = api.status;
   if (hint) return hint;
@@ -143,12 +153,12 @@ function sample(): void {
   const frozenMs = network.frozenAt === undefined ? undefined : at - network.frozenAt;
   const hint = inStep || frozenMs !== undefined ? undefined : trouble();
   batch(() => {
-    now.value = { state, inStep, behindMs, ageMs, entities: fleet?.entities.size ?? 0, links: (fleet?.links ?? 0) + 2, frozenMs, hint };
+    now.value = { state, inStep, behindMs, ageMs, entities: fleet?.entities.size ?? 0, links: links(), frozenMs, hint };
   });
   if (fleet && inStep && !busy.peek()) void meter.poll(new URL(`.${fleet.collection}`, ROOT), fleet.entities.size);
 }
 
-/** How many values the server has written, asked for beside the session: nothing that is frozen or cut is in the way. */
+/** The number of values that the server has written, asked for beside the session: nothing that is frozen or cut is in the way. */
 async function written(): Promise<number | undefined> {
   try {
     const value: unknown = await (await fetch(new URL('demo/updates', ROOT), { cache: 'no-store' })).json();
@@ -195,7 +205,10 @@ export const backTo = () => description.value?.vehicles_at_first ?? 300;
 export function setSlow(on: boolean): void {
   slow.value = on;
   meter.window_ms = on ? 2000 * SLOW_S : 3000;
-  if (fleet) fleet.rate = on ? 1 / SLOW_S : undefined;
+  if (fleet) {
+    fleet.rate = on ? 1 / SLOW_S : undefined;
+    rank(fleet.entities.values().next().value);
+  }
   said.value = on ? `Each entity is told at most once in ${SLOW_S} s.` : 'Each entity is told as it changes.';
 }
 
@@ -216,7 +229,7 @@ const halfpingDemo = {
     delay_ms: meter.delay_ms,
     shown_ms: meter.shown_ms,
     entities: fleet?.entities.size ?? 0,
-    links: (fleet?.links ?? 0) + 2,
+    links: links(),
     updates: fleet?.updates ?? 0,
     updates_per_s: meter.updates_per_s,
     bytes_per_s: meter.bytes_per_s,
@@ -231,6 +244,7 @@ const halfpingDemo = {
     freeze: frozen.value,
     cut: cut.value,
     selected: selected.value?.id,
+    fastest: fastest.value,
     said: said.value,
   }),
   value: (id: string) => fleet?.entities.get(id)?.value,

@@ -1,8 +1,8 @@
-/** What moves: one link that tells which there are, and one for each of them. All of it over one session. */
+/** The things that move: one link that tells which there are, and one for each of them. All of it over one session. */
 
 import type { Api, Change } from 'halfping';
 import { colourOf } from './colours';
-import { placeOf, type Unit } from './place';
+import { MPS, placeOf, type Unit } from './place';
 import type { Projection } from './projection';
 
 /** Positions that an entity remembers, for its trail. */
@@ -20,18 +20,18 @@ export interface Entity {
   readonly path: string;
   value: unknown;
   change: Change | undefined;
-  /** Where it said it was, in metres of the map. */
+  /** The place that it told, in metres of the map. */
   x: number;
   y: number;
-  /** How it moves, in metres a second of ours. */
+  /** Its velocity, in metres a second of ours. */
   vx: number;
   vy: number;
-  /** How far off from that it was shown then. */
+  /** The distance from that at which it was shown then. */
   offX: number;
   offY: number;
-  /** When it said so: milliseconds of `performance.now()`; 0 for never. */
+  /** Time at which it said so: milliseconds of `performance.now()`; 0 for never. */
   at: number;
-  /** When it was told last, whatever that was: milliseconds of `performance.now()`. */
+  /** Time at which it was told last, whatever that was: milliseconds of `performance.now()`. */
   toldAt: number;
   heading: number;
   speed: number;
@@ -41,7 +41,7 @@ export interface Entity {
 }
 
 export interface Pace {
-  /** How many times faster than in the world. */
+  /** The factor by which it is faster than in the world. */
   readonly speed: number;
   /** About how long after it told something a thing does again. */
   readonly interval_ms: number;
@@ -51,9 +51,9 @@ export class Fleet {
   readonly entities = new Map<string, Entity>();
   /** Told so far, over all entities. */
   updates = 0;
-  /** When the newest change that was told was committed, by the server's clock. */
+  /** Time at which the newest change that was told was committed, by the server's clock. */
   newest = 0;
-  unit: Unit = { name: 'm/s', mps: 1 };
+  unit: Unit = MPS;
   /** Of what moves now: all but the slowest and the fastest twentieth are between these. */
   slow = 0;
   fast = 0;
@@ -109,7 +109,7 @@ export class Fleet {
   }
 
   /**
-   * How old what is shown is because of the rate that was asked for, on average: milliseconds. Since it was told last, a thing may have changed; if
+   * The age of what is shown that comes from the rate that was asked for, on average: milliseconds. Since it was told last, a thing may have changed; if
    * nothing has come when its turn was over, it has not.
    */
   heldBack(now: number): number {
@@ -200,7 +200,7 @@ export class Fleet {
     this.onUpdate(entity, change, from);
   }
 
-  /** How many metres are possible in so long. */
+  /** The metres that are possible in so long. */
   #reach(passed_ms: number): number {
     const seen_ms = Math.min(passed_ms, Math.max(UNSEEN_MS_MAX, INTERVALS_MAX * this.pace.interval_ms));
     const mps = this.#fastest > 0 ? 2 * this.#fastest : JUMP_MPS;
@@ -210,14 +210,14 @@ export class Fleet {
   readonly #at = { x: 0, y: 0 };
 
   /**
-   * Where to show it: where it will be by now if it goes on as it said, from where it was shown before without a leap. The result is good until
+   * The place to show it at: where it will be by now if it goes on as it said, from where it was shown before without a leap. The result is good until
    * the next call.
    */
   shown(entity: Entity, now: number): { x: number; y: number } {
     const at = this.#at;
     [at.x, at.y] = [entity.x, entity.y];
     if (this.still) return at;
-    // Who is told seldom does not know enough to go on by itself.
+    // A reader that is told seldom does not know enough to go on by itself.
     const interval_ms = this.#rate === undefined ? this.pace.interval_ms : Math.max(this.pace.interval_ms, 1000 / this.#rate);
     const passed = now - entity.at;
     const goes = this.#rate === undefined && (entity.vx !== 0 || entity.vy !== 0);

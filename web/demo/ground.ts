@@ -1,4 +1,4 @@
-/** What is beneath the moving things: the made-up city's streets, or for the rest of the world a graticule. */
+/** The ground beneath the moving things: the made-up city's streets, or for the rest of the world a graticule. */
 
 import type { Colours } from './colours';
 import type { Projection, View } from './projection';

@@ -9,9 +9,9 @@ import { drawGround, nice, type Streets } from './ground';
 import { View, type Projection } from './projection';
 import { Sprites } from './sprites';
 
-/** How long a layer of trails takes to fade. */
+/** Time that a layer of trails takes to fade. */
 const FADE_MS = 12_000;
-/** How near to an entity a pointer has to be. */
+/** The distance from an entity within which a pointer is on it. */
 const NEAR_PX = 18;
 /** Pixels of the layer that is drawn for each frame: on a very large screen they are larger. */
 const PIXELS_MAX = 4_000_000;
@@ -100,7 +100,7 @@ export class LiveMap {
     this.#viewed();
   }
 
-  /** Where an entity is drawn, in pixels of the map. */
+  /** The place at which an entity is drawn, in pixels of the map. */
   placeOf(id: string | undefined): { x: number; y: number } | undefined {
     const entity = id === undefined ? undefined : this.fleet.entities.get(id);
     if (!entity || entity.at === 0) return undefined;

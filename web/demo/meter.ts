@@ -1,11 +1,11 @@
-/** What the page costs and how old what it shows is; and what it would be if it polled. */
+/** The cost of the page and the age of what it shows; and both if it polled. */
 
 export const SAMPLE_MS = 250;
 /** Points of a sparkline. */
 const POINTS = 120;
 /** The answer to a `GET` has a head as well, and its request. */
 const HEADS_BYTES = 400;
-/** How often a poll is tried for its size. */
+/** Time between two polls that are tried for their size. */
 const POLL_TRIED_EVERY_MS = 20_000;
 
 export interface Totals {
@@ -21,7 +21,7 @@ export class Meter {
   bytes_per_s = 0;
   /** From commit to this page, of the changes of the last few seconds. */
   delay_ms: number | undefined;
-  /** How old what is shown is, on average over the same time. */
+  /** The age of what is shown, on average over the same time. */
   shown_ms: number | undefined;
   /** The bytes of one poll; undefined until one was tried. */
   poll_bytes: number | undefined;

@@ -5,11 +5,11 @@
 
 import type { WebSocketConstructor, WebSocketLike } from 'halfping';
 
-/** What came of a freeze or a cut. */
+/** The outcome of a freeze or a cut. */
 export interface Report {
   /** From the moment that the network was there again (or gone, for a cut) until everything shown was the newest state. */
   ms_to_step: number;
-  /** What it took: bytes and messages of the server's until then. */
+  /** Its cost: bytes and messages of the server's until then. */
   bytes: number;
   messages: number;
   /** And what the page had to say for it. */
@@ -18,7 +18,7 @@ export interface Report {
   resumed: boolean;
   /** For how long nothing came. */
   away_ms: number;
-  /** How many updates happened on the server meanwhile; undefined when nobody could tell. */
+  /** The number of updates that happened on the server meanwhile; undefined when nobody could tell. */
   updates: number | undefined;
 }
 
@@ -39,9 +39,9 @@ export class Network {
   bytesIn = 0;
   bytesOut = 0;
   messagesIn = 0;
-  /** When it froze, or undefined. */
+  /** Time at which it froze, or undefined. */
   frozenAt: number | undefined;
-  /** When the oldest message came that is being held back. */
+  /** Time at which the oldest message came that is being held back. */
   heldSince: number | undefined;
   readonly Socket: WebSocketConstructor;
   #gate: Gate | undefined;
@@ -94,7 +94,7 @@ export class Network {
     });
     this.#last = true;
   }
-  /** Whether nothing newer waits behind what is being delivered. */
+  /** True if nothing newer waits behind what is being delivered. */
   #last = true;
 
   /** Takes the connection away beneath the client, as a network does. */
@@ -210,7 +210,7 @@ class Gate implements WebSocketLike {
   cut(): void {
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
     this.#socket.close();
-    // What a browser says of a connection that broke.
+    // The code by which a browser tells of a connection that broke.
     this.#network.closed(this, 1006);
   }
 }

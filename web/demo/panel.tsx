@@ -1,8 +1,9 @@
-/** What stands beside the map. */
+/** The panel beside the map. */
 
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import * as demo from './demo';
+import { fastest } from './fastest';
 import { Json } from './json';
 import type { Report } from './network';
 import { Spark } from './spark';
@@ -15,6 +16,7 @@ export function Panel() {
       <Freshness />
       <Costs />
       <Controls />
+      <Fastest />
     </aside>
   );
 }
@@ -139,7 +141,7 @@ function Costs() {
       <details>
         <summary>How this is measured</summary>
         <p>
-          <b>This page:</b> one WebSocket with a link for each entity, one for the list of them (<code>{collection}?depth=1</code>) and two more.
+          <b>This page:</b> one WebSocket with a link for each entity, one for the list of them (<code>{collection}?depth=1</code>), one for the fastest and two more.
           Counted are whole messages with their frames before compression, over the last 3 s: on the wire the larger ones are smaller.
         </p>
         <p>
@@ -208,6 +210,55 @@ function Controls() {
       </Told>
       <p class="said" role="status" aria-live="polite">
         {demo.said.value}
+      </p>
+    </section>
+  );
+}
+
+/** Milliseconds in which one moves to another place. */
+const MOVE_MS = 350;
+
+/** The fastest of them, as a view in the order that the server keeps. */
+function Fastest() {
+  const list = useRef<HTMLOListElement>(null);
+  const tops = useRef(new Map<string, number>());
+  useLayoutEffect(() => {
+    const before = tops.current;
+    const rows = [...(list.current?.children ?? [])] as HTMLElement[];
+    tops.current = new Map(rows.map((row) => [row.dataset['id']!, row.offsetTop]));
+    if (demo.fleet?.still || before.size === 0) return;
+    for (const row of rows) {
+      const top = before.get(row.dataset['id']!);
+      const from = top === undefined ? { opacity: 0 } : { transform: `translateY(${top - row.offsetTop}px)` };
+      if (top !== row.offsetTop) row.animate([from, {}], { duration: MOVE_MS, easing: 'ease-out' });
+    }
+  }, [fastest.value]);
+  const { fleet } = demo;
+  const shown = fastest.value;
+  if (!shown || !fleet || shown.rows.length === 0) return null;
+  const path = `${fleet.collection}?${shown.search}`;
+  return (
+    <section aria-labelledby="fastest-title">
+      <h2 id="fastest-title">The {shown.rows.length === 10 ? 'ten ' : ''}fastest, live</h2>
+      <ol id="fastest" ref={list} class="fastest">
+        {shown.rows.map(({ id, label, speed }, n) => (
+          <li key={id} data-id={id}>
+            <button class={demo.selected.value?.id === id ? 'chosen' : ''} onClick={() => demo.select(id)} title={`Show ${id} on the map`}>
+              <span class="rank">{n + 1}</span>
+              <span class="name">{id}</span>
+              <span class="label">{label}</span>
+              <span class="speed">
+                {speed.toFixed(1)} {fleet.unit.name}
+              </span>
+            </button>
+          </li>
+        ))}
+      </ol>
+      <p class="note">
+        A view:{' '}
+        <a href={`..${path}`} target="_blank" rel="noopener">
+          GET {path}
+        </a>
       </p>
     </section>
   );

@@ -1,4 +1,4 @@
-/** Where a thing is and how it moves, by any of the names that values have for it. */
+/** The place and the movement of a thing, by any of the names that values have for them. */
 
 export interface Place {
   lat: number;
@@ -12,15 +12,17 @@ export interface Place {
 
 export interface Unit {
   readonly name: string;
+  /** The member that has the speed, if any does. */
+  readonly member?: string;
   /** So many metres a second are one. */
   readonly mps: number;
 }
 
-const MPS: Unit = { name: 'm/s', mps: 1 };
-const SPEEDS: readonly (readonly [member: string, unit: Unit])[] = [
-  ['speed_mps', MPS],
-  ['groundspeed_kt', { name: 'kt', mps: 0.514444 }],
-  ['speed_kmh', { name: 'km/h', mps: 1 / 3.6 }],
+export const MPS: Unit = { name: 'm/s', mps: 1 };
+const UNITS = [
+  { ...MPS, member: 'speed_mps' },
+  { name: 'kt', mps: 0.514444, member: 'groundspeed_kt' },
+  { name: 'km/h', mps: 1 / 3.6, member: 'speed_kmh' },
 ];
 const HEADINGS = ['heading_deg', 'track_deg', 'bearing_deg'];
 
@@ -33,7 +35,7 @@ export function placeOf(value: unknown): Place | undefined {
   const lat = number(at['lat'] ?? at['latitude']);
   const lon = number(at['lon'] ?? at['lng'] ?? at['longitude']);
   if (lat === undefined || lon === undefined) return undefined;
-  const [member, unit] = SPEEDS.find(([member]) => member in members) ?? ['', MPS];
+  const unit = UNITS.find(({ member }) => member in members);
   const heading = HEADINGS.map((name) => number(members[name])).find((heading) => heading !== undefined);
-  return { lat, lon, heading, speed: number(members[member]), unit };
+  return { lat, lon, heading, speed: unit && number(members[unit.member]), unit: unit ?? MPS };
 }

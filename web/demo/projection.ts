@@ -34,7 +34,7 @@ export class Projection {
   }
 }
 
-/** What is on screen, in CSS pixels. */
+/** The part that is on screen, in CSS pixels. */
 export class View {
   scale = 1;
   left = 0;
@@ -43,7 +43,7 @@ export class View {
   height = 1;
   /** By how much everything is larger on a large screen. */
   size = 1;
-  /** Whether somebody has moved it. */
+  /** True if somebody has moved it. */
   moved = false;
   #least = 0;
 

@@ -4,7 +4,7 @@ const [W, H] = [240, 36];
 
 interface Props {
   readonly points: readonly number[];
-  /** What the line is of. */
+  /** The name of what the line shows. */
   readonly label: string;
   /** A level to compare with. */
   readonly level?: number | undefined;

@@ -58,7 +58,7 @@ export class Sprites {
       for (let column = 0; column < cell; column++, to++, from++) {
         const pixel = pixels[from]!;
         const alpha = pixel >>> 24;
-        // What is half there gives way only to what is more there.
+        // A thing that is half there gives way only to one that is more there.
         if (alpha === OPAQUE || alpha > into[to]! >>> 24) into[to] = pixel;
       }
     }

@@ -14,6 +14,7 @@ const TARGETS: &[(&str, &str)] = &[
     ("json_body", "json"),
     ("patch_document", "json"),
     ("path_and_cursor", "path_and_cursor"),
+    ("condition", "condition"),
     ("config", "config"),
     ("writes", "json"),
     ("request", "request"),
@@ -22,9 +23,11 @@ const TARGETS: &[(&str, &str)] = &[
     ("websocket_frames", "websocket_frames"),
 ];
 
-/// Seconds that a target runs in CI. The kept inputs cover what was found before, so this is only
-/// long enough for an easy find.
-pub(crate) const SECONDS_IN_CI: &str = "3";
+/// New inputs that a target makes in CI, the same each time: a change is judged by what it does, not
+/// by what a search finds by chance. Searching is `cargo xtask fuzz`.
+pub(crate) const RUNS_IN_CI: &str = "100000";
+/// Seconds after which a search of CI ends, also where fewer inputs were made.
+const RUNS_SECONDS_MAX: u64 = 6;
 const SECONDS: u64 = 60;
 /// The longest input. It is longer than any limit on text that the targets set.
 const INPUT_BYTES_MAX: usize = 2000;
@@ -34,10 +37,19 @@ const INPUT_SECONDS_MAX: usize = 20;
 /// Arguments of `cargo xtask fuzz`.
 struct Order {
     targets: Vec<&'static (&'static str, &'static str)>,
-    seconds: u64,
+    search: Search,
 }
 
-/// Runs `cargo xtask fuzz [TARGET]... [--seconds N]`, or says what is wrong with the arguments.
+/// The length of a search.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Search {
+    /// A time, with inputs that are others each time.
+    Seconds(u64),
+    /// A number of inputs, the same each time.
+    Runs(u64),
+}
+
+/// Runs `cargo xtask fuzz [TARGET]... [--seconds N | --runs N]`, or says what is wrong with the arguments.
 pub(crate) fn run(words: &[&str]) -> Result<ExitCode, String> {
     let order = order(words)?;
     let world = World::new();
@@ -49,7 +61,7 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode, String> {
         return Ok(ExitCode::FAILURE);
     }
     for (target, dictionary) in order.targets {
-        if !kept(&world, target) || !new(&world, target, dictionary, order.seconds) {
+        if !kept(&world, target) || !new(&world, target, dictionary, order.search) {
             println!(
                 "   {target} failed; once fuzz/regressions/{target} has the input, this repeats it:"
             );
@@ -61,12 +73,14 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode, String> {
 }
 
 fn order(words: &[&str]) -> Result<Order, String> {
-    let mut order = Order { targets: Vec::new(), seconds: SECONDS };
+    let mut order = Order { targets: Vec::new(), search: Search::Seconds(SECONDS) };
     let mut words = words.iter();
     while let Some(word) = words.next() {
-        if *word == "--seconds" {
-            let seconds = words.next().and_then(|seconds| seconds.parse().ok());
-            order.seconds = seconds.ok_or("--seconds takes a number")?;
+        if let "--seconds" | "--runs" = *word {
+            let number = words.next().and_then(|number| number.parse().ok());
+            let number = number.ok_or_else(|| format!("{word} takes a number"))?;
+            let search = if *word == "--runs" { Search::Runs } else { Search::Seconds };
+            order.search = search(number);
         } else {
             let target = TARGETS.iter().find(|(target, _)| target == word);
             let known: Vec<&str> = TARGETS.iter().map(|(target, _)| *target).collect();
@@ -89,20 +103,32 @@ fn kept(world: &World, target: &str) -> bool {
 }
 
 /// Lets a target search for new inputs.
-fn new(world: &World, target: &str, dictionary: &str, seconds: u64) -> bool {
-    // To libFuzzer, 0 means without end.
-    if seconds == 0 {
+fn new(world: &World, target: &str, dictionary: &str, search: Search) -> bool {
+    // To libFuzzer, 0 seconds mean without end.
+    if let Search::Seconds(0) | Search::Runs(0) = search {
         return true;
     }
-    let found = world.root.join("target/fuzz-found").join(target);
+    let folder = if let Search::Runs(_) = search { "fuzz-runs" } else { "fuzz-found" };
+    let found = world.root.join("target").join(folder).join(target);
+    if let Search::Runs(_) = search {
+        // What is there decides what is tried next.
+        let _ = fs::remove_dir_all(&found);
+    }
     let regressions = world.root.join("fuzz/regressions").join(target);
     if let Err(error) = fs::create_dir_all(&found).and_then(|()| fs::create_dir_all(&regressions)) {
         eprintln!("{}: {error}", found.display());
         return false;
     }
     let dictionary = world.root.join("fuzz/dictionaries").join(dictionary).with_extension("dict");
+    let (seconds, runs, seed) = match search {
+        Search::Seconds(seconds) => (seconds, -1, 0),
+        Search::Runs(runs) => (RUNS_SECONDS_MAX, runs.cast_signed(), 1),
+    };
     let options = [
         format!("-max_total_time={seconds}"),
+        format!("-runs={runs}"),
+        // 0 is one of libFuzzer's own choice.
+        format!("-seed={seed}"),
         format!("-max_len={INPUT_BYTES_MAX}"),
         format!("-timeout={INPUT_SECONDS_MAX}"),
         format!("-dict={}", dictionary.display()),
@@ -189,18 +215,19 @@ mod tests {
     }
 
     #[test]
-    fn an_order_names_targets_and_a_time() {
+    fn an_order_names_targets_and_a_length() {
         let told = |words: &[&str]| {
             let order = order(words)?;
             Ok::<_, String>((
                 order.targets.iter().map(|(target, _)| *target).collect::<Vec<_>>(),
-                order.seconds,
+                order.search,
             ))
         };
-        assert_eq!(told(&["writes", "--seconds", "5"]), Ok((vec!["writes"], 5)));
+        assert_eq!(told(&["writes", "--seconds", "5"]), Ok((vec!["writes"], Search::Seconds(5))));
+        assert_eq!(told(&["writes", "--runs", "9"]), Ok((vec!["writes"], Search::Runs(9))));
         assert_eq!(
-            told(&[]).map(|(targets, seconds)| (targets.len(), seconds)),
-            Ok((TARGETS.len(), SECONDS))
+            told(&[]).map(|(targets, search)| (targets.len(), search)),
+            Ok((TARGETS.len(), Search::Seconds(SECONDS)))
         );
         assert!(told(&["wirtes"]).is_err() && told(&["--seconds"]).is_err());
     }

@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 pub(crate) struct World {
     /// The root of the checkout.
     pub(crate) root: PathBuf,
-    /// Whether CI runs the steps (`CI=true`): then nothing may be left out.
+    /// True if CI runs the steps (`CI=true`): then nothing may be left out.
     pub(crate) ci: bool,
-    /// Whether to stop at the first failure.
+    /// True to stop at the first failure.
     pub(crate) fail_fast: bool,
     pub(crate) cargo: OsString,
 }

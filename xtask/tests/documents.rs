@@ -310,7 +310,7 @@ fn parenthesised(line: &str) -> Vec<&str> {
     lists.filter(|words| words.iter().all(|word| is_rule(word))).flatten().collect()
 }
 
-/// Whether a word is one capital letter, a number and, for a part, one small letter.
+/// True if a word is one capital letter, a number and, for a part, one small letter.
 fn is_rule(word: &str) -> bool {
     let (rule, part) = rule_and_part(word);
     let Some((letter, number)) = rule.split_at_checked(1) else { return false };

@@ -47,7 +47,7 @@ const FLOORS: &[(&str, Floors)] = &[
             &["ahead", "answer", "own", "room", "transports"],
             &["http"],
             &["api"],
-            &["server"],
+            &["server", "view"],
         ],
     ),
 ];

@@ -5,24 +5,25 @@ import { HalfpingError, type Problem } from './errors.js';
 import { Live } from './live.js';
 import { Machine } from './machine.js';
 import { type Action, type Call, CLOSED, type Event, LINGER_MS, LINGER_MS_IN_PROCESS, type Link, newLink, type Transport } from './terms.js';
-import { type At, checked } from './paths.js';
+import { type At, checked, type Shown } from './paths.js';
 import type { Handler, Status, Subscriber, WatchOptions } from './reader.js';
-import type { Answer, Command, Shape } from './protocol.js';
+import { type Answer, type Command, type ReadOptions, type Shape, shapeOf } from './protocol.js';
 import { copied, type Operation } from './value.js';
 import { later, openEvents, openSocket, problemOf, request, type Http, type Listener, type WebSocketConstructor, type Wire } from './wire.js';
 
 /** Bytes of state that may be on their way at most: what a proxy or a sleeping page can make stale. */
 const CREDIT_BYTES = 256 * 1024;
-/** How long a call waits for a connection. */
+/** Time that a call waits for a connection. */
 const CALL_MS_MAX = 10_000;
+const TRANSPORTS: readonly Transport[] = ['websocket', 'events'];
 /** A timer that is to wait for longer does not wait at all. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
-/** How long a token may take: less than a connection may, so that the error says what it was that took so long. */
+/** Time that a token may take: less than a connection may, so that the error says what it was that took so long. */
 const TOKEN_MS_MAX = 8_000;
 
-/** What {@link connect} may be told. */
+/** Options of {@link connect}. */
 export interface Options {
-  /** Who speaks: a bearer token, or how to get one. Asked for at every connection. */
+  /** A bearer token, or a function that returns one. Asked for at every connection. */
   readonly token?: string | (() => string | undefined | Promise<string | undefined>) | undefined;
   /**
    * `websocket`, or `events` (a stream of server-sent events, and plain requests). `auto`, the default, prefers the former, and takes the
@@ -37,16 +38,17 @@ export interface Options {
    * told; a connection carries about as many in a round trip.
    */
   readonly credit?: number;
-  /** How many milliseconds a read or a write may wait for a connection; `Infinity` for 24 days. 10,000 unless told. */
+  /** Milliseconds that a read or a write may wait for a connection; `Infinity` for 24 days. 10,000 unless told. */
   readonly timeout?: number;
   /**
    * Takes what handlers throw, what goes wrong with a link of which nobody takes errors, and why there is no connection: the first one fails (once
-   * for each reason, while more attempts follow), or the server refuses this client. Reported as uncaught unless told.
+   * for each reason, while more attempts follow), or the server refuses this client. Reported as uncaught unless told. All but what handlers throw is
+   * a {@link HalfpingError}: ask by `instanceof`.
    */
   readonly onError?: (error: unknown) => void;
 }
 
-/** What may be said of a write. */
+/** Options of a write. */
 export interface WriteOptions {
   /** Only if the resource is in the state of this cursor; `*`: if there is anything; `null`: if there is nothing. */
   readonly ifMatch?: string | null;
@@ -94,11 +96,11 @@ export class Api<S = any> {
   readonly #pending = new Set<Call>();
   readonly #listeners = new Set<(status: Status) => void>();
   #wire: Wire | undefined;
-  /** Who hears of the connection that there is. */
+  /** The listener of the present connection. */
   #listener: Listener | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #flushing = false;
-  /** What is to be done, in this order. */
+  /** Actions to be done, in this order. */
   readonly #actions: Action[] = [];
   #acting = false;
   #nextId = 1;
@@ -107,21 +109,22 @@ export class Api<S = any> {
   readonly #listening = new AbortController();
 
   constructor(url: string | URL = '/', options: Options) {
-    this.#options = options;
-    const text = `${url}`.replace(/^ws(?=s?:\/\/)/, 'http');
-    const given = new URL(/^(\[|[^/?#:]+:\d)/.test(text) ? `http://${text}` : text, globalThis.location?.href);
-    const root = new URL(given.pathname.replace(/\/?$/, '/'), given);
+    const root = rootOf(`${url}`);
+    const { transport = 'auto', credit = CREDIT_BYTES, timeout = CALL_MS_MAX } = options;
+    this.#options = { ...options, ...(copied({ credit, timeout: Math.min(timeout, TIMER_MS_MAX) }, 'options') as Options) };
     this.url = root.href;
+    const ask = async () => (typeof options.token === 'function' ? options.token() : options.token);
     this.#http = {
       root,
       fetch: options.fetch ?? ((...of) => fetch(...of)),
-      token: () => inTime(async () => (typeof options.token === 'function' ? options.token() : options.token)),
+      token: () => Promise.race([ask(), new Promise<never>((_, reject) => later(() => reject(new Error('no token within 8 s')), TOKEN_MS_MAX))]),
     };
-    const { transport = 'auto' } = options;
     this.#Socket = options.WebSocket ?? (globalThis.WebSocket as unknown as WebSocketConstructor | undefined);
+    const transports = TRANSPORTS.filter((name) => (transport === 'auto' || name === transport) && (name === 'events' || this.#Socket));
+    if (!transports[0]) throw badOption(`no transport "${transport}" here`, "say { transport: 'auto' }");
     this.#machine = new Machine({
-      transports: transport !== 'auto' ? [transport] : this.#Socket ? ['websocket', 'events'] : ['events'],
-      credit: options.credit ?? CREDIT_BYTES,
+      transports,
+      credit,
       linger: 'process' in globalThis ? LINGER_MS_IN_PROCESS : LINGER_MS,
       random: Math.random,
     });
@@ -136,7 +139,8 @@ export class Api<S = any> {
    * Calls the handler with what is at a path, and again whenever that changes. Returns what ends it. Equal watches share one link, and a
    * handler that throws disturbs no other.
    */
-  on<const P extends string>(path: P, handler: Handler<At<S, P>>, options: WatchOptions = {}): () => void {
+  on<const P extends string, C extends boolean = false>(path: P, handler: Handler<Shown<At<S, P>, C>>, options: WatchOptions<C> = {}): () => void {
+    if (typeof handler !== 'function') throw badOption('the handler is no function', 'say on(path, handler, options)');
     return this.subscribe(path, options, {
       changed: (change) => handler(change.value, change),
       failed: (error) => this.report(error, options.onError),
@@ -147,10 +151,10 @@ export class Api<S = any> {
    * The same as an iterator, which begins when it is first asked. Whoever is slow gets the newest state when it asks: nothing is queued. It
    * ends with its loop, when `signal` aborts, and when the API is closed.
    */
-  watch<const P extends string>(
+  watch<const P extends string, C extends boolean = false>(
     path: P,
-    { signal, ...shape }: Shape & { readonly signal?: AbortSignal } = {},
-  ): AsyncIterableIterator<Change<At<S, P>>> {
+    { signal, ...shape }: Shape<C> & { readonly signal?: AbortSignal } = {},
+  ): AsyncIterableIterator<Change<Shown<At<S, P>, C>>> {
     let news: Change | undefined;
     let last: unknown;
     let error: HalfpingError | undefined;
@@ -204,13 +208,13 @@ export class Api<S = any> {
   }
 
   /** A mirror of what is at a path, for as long as it is not closed. */
-  live<const P extends string>(path: P, options: WatchOptions = {}): Live<At<S, P>> {
-    return new Live<At<S, P>>(this, path, options);
+  live<const P extends string, C extends boolean = false>(path: P, options: WatchOptions<C> = {}): Live<Shown<At<S, P>, C>> {
+    return new Live(this, path, options);
   }
 
-  /** What is known of a resource that is being watched in this shape already. */
-  peek<const P extends string>(path: P, shape: Shape = {}): At<S, P> | undefined {
-    return this.state(path, shape)?.value as At<S, P> | undefined;
+  /** The value of a resource that is being watched in this shape already, as far as it is known. */
+  peek<const P extends string, C extends boolean = false>(path: P, shape: Shape<C> = {}): Shown<At<S, P>, C> | undefined {
+    return this.state(path, shape)?.value as Shown<At<S, P>, C> | undefined;
   }
 
   /** @internal The state of a resource that is being watched in this shape, if it is known yet. */
@@ -231,8 +235,7 @@ export class Api<S = any> {
       this.#dispatch({ type: 'watch', link: feed });
     } else if (known.known) {
       queueMicrotask(() => {
-        const { value, rev, t } = feed;
-        if (!subscriber.told) this.#tell(feed, subscriber, { path, value, rev: rev!, t, synced: this.#machine.isInStep() });
+        if (!subscriber.told) this.#tell(feed, subscriber, { ...feed, synced: this.#machine.isInStep() } as Feed & State);
       });
     }
     this.#soon();
@@ -245,10 +248,13 @@ export class Api<S = any> {
 
   // ---- reading and writing
 
-  /** What is at a path now, and its cursor. `value` is `undefined` when nothing is there. */
-  async get<const P extends string>(path: P, { depth }: { readonly depth?: number } = {}): Promise<{ value: At<S, P> | undefined; rev: string }> {
-    const { value, rev } = await this.#call({ get: path, depth }, false);
-    return { value: value as At<S, P> | undefined, rev: rev! };
+  /** Reads the value at a path, and its cursor. `value` is `undefined` when nothing is there. */
+  async get<const P extends string, C extends boolean = false, A extends 'list' | undefined = undefined>(
+    path: P,
+    shape: ReadOptions<C, A> = {},
+  ): Promise<{ value: Shown<At<S, P>, C, A> | undefined; rev: string }> {
+    const { value, rev } = await this.#call({ get: path, ...shapeOf(shape) }, false);
+    return { value: value as Shown<At<S, P>, C, A> | undefined, rev: rev! };
   }
 
   /**
@@ -294,7 +300,7 @@ export class Api<S = any> {
       call.timer = setTimeout(() => {
         if (this.#waiting.delete(call)) this.#break(call, 'offline');
         else this.#dispatch({ type: 'expire', call });
-      }, Math.min(this.#options.timeout ?? CALL_MS_MAX, TIMER_MS_MAX));
+      }, this.#options.timeout);
       this.#pending.add(call);
       this.#dispatch({ type: 'call', call });
       this.#soon();
@@ -337,7 +343,7 @@ export class Api<S = any> {
   close(): void {
     this.#dispatch({ type: 'close' });
     this.#listening.abort();
-    for (const call of [...this.#pending]) this.#break(call, 'closed');
+    for (const call of this.#pending) this.#break(call, 'closed');
     this.#waiting.clear();
     for (const feed of [...this.#feeds.values()]) this.#end(feed, brokenBy('closed', this.url));
   }
@@ -428,7 +434,7 @@ export class Api<S = any> {
     return call as Pending;
   }
 
-  /** When the application has said all that it has to say for now. */
+  /** Flushes when the application has said all that it has to say for now. */
   #soon(): void {
     if (this.#flushing) return;
     this.#flushing = true;
@@ -485,8 +491,8 @@ export class Api<S = any> {
 
   #currentStatus(): Status {
     const machine = this.#machine;
-    const { phase: state, transport, problem, blockedUntil } = machine;
-    const hint = transport === 'events' && blockedUntil
+    const { phase: state, transport, problem, blocked } = machine;
+    const hint = transport === 'events' && blocked
       ? "WebSockets do not get through: let the proxy pass upgrades (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade), or say { transport: 'events' }"
       : problem?.hint;
     const error = problem && HalfpingError.of(problem);
@@ -520,7 +526,7 @@ export class Api<S = any> {
   }
 }
 
-/** What became of a write. */
+/** The outcome of a write. */
 export interface Written {
   /** The resource's cursor now. */
   readonly rev: string;
@@ -531,9 +537,23 @@ export interface Written {
 /** A merge patch of a `V`: any part of it, and `null` for what is to go. */
 export type Patch<V> = V extends readonly unknown[] ? V : V extends object ? { readonly [K in keyof V]?: Patch<V[K]> | null } : V;
 
+/** The root of the API at a URL, or at what is short for one. */
+function rootOf(url: string): URL {
+  try {
+    const whole = url.replace(/^ws(?=s?:\/\/)/i, 'http').replace(/^(?=\[|[^/?#:]+:\d)/, 'http://');
+    const given = new URL(whole, globalThis.location?.href);
+    const root = new URL(given.pathname.replace(/\/?$/, '/'), given);
+    // No request goes to another scheme, or to one who is named in the URL.
+    if (/^https?:\/\/[^/@]*\//.test(root.href)) return root;
+  } catch {}
+  throw badOption(`"${url}" is no URL of http or ws`, 'connect() takes the URL of its root');
+}
+
+const badOption = (detail: string, hint: string) => new HalfpingError('bad-option', detail, { hint });
+
 /** Equal watches have equal keys. */
-function keyOf(path: string, { depth, rate, delta, priority }: Shape): string {
-  return checked(path) + JSON.stringify({ depth, rate, delta: delta ? undefined : delta, priority: priority || undefined });
+function keyOf(path: string, shape: Shape): string {
+  return checked(path) + JSON.stringify(shapeOf(shape));
 }
 
 function brokenBy(why: 'offline' | 'unsure' | 'closed', url: string, problem?: Problem): HalfpingError {
@@ -544,12 +564,4 @@ function brokenBy(why: 'offline' | 'unsure' | 'closed', url: string, problem?: P
     closed: CLOSED,
   };
   return new HalfpingError(why, details[why], { hint: problem?.hint });
-}
-
-/** A token, if it comes in time. */
-function inTime<T>(token: () => Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    later(() => reject(new Error('no token within 8 s')), TOKEN_MS_MAX);
-    token().then(resolve, reject);
-  });
 }

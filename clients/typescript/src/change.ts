@@ -1,22 +1,22 @@
-/** What handlers are told. */
+/** Changes, as handlers are told of them. */
 
 import type { Told } from './terms.js';
 import { changedKeys } from './value.js';
 
-/** What became of a resource. */
+/** A change of a resource. */
 export interface Change<V = any> {
   readonly path: string;
-  /** What is there now; `undefined` when nothing is. */
+  /** The value that is there now; `undefined` when nothing is. */
   readonly value: V | undefined;
-  /** What was there when this reader was last told. */
+  /** The value that was there when this reader was last told. */
   readonly previous: V | undefined;
-  /** How it came. */
+  /** The kind of frame by which it came. */
   readonly kind: 'snapshot' | 'merge' | 'patch' | 'gone';
   /** As it came: the value, a merge patch (RFC 7396), or operations (RFC 6902). What came in parts, or is several changes, is the whole value. */
   readonly body: unknown;
   /** The cursor of this state. */
   readonly rev: string;
-  /** When the newest change in it was committed, by the server's clock: milliseconds since 1970. */
+  /** Time at which the newest change in it was committed, by the server's clock: milliseconds since 1970. */
   readonly t: number;
   /** All that this API watches was up to date with this. */
   readonly synced: boolean;
@@ -37,10 +37,10 @@ export function newChange(path: string, told: Told): Change {
   };
 }
 
-/** What is there. */
+/** A state: the value that is there, and its cursor. */
 export type State = Pick<Change, 'path' | 'value' | 'rev' | 't' | 'synced'>;
 
-/** What a reader is told that knows another state already, or none. */
+/** The change of which a reader is told that knows another state already, or none. */
 export function since(previous: unknown, { path, value, rev, t, synced }: State): Change {
   return newChange(path, { rev, t, synced, value, previous, kind: value === undefined ? 'gone' : 'snapshot', body: value });
 }

@@ -1,6 +1,6 @@
-/** What went wrong, for people and for programs. */
+/** Errors, for people and for programs. */
 
-/** What a server's problem document has (RFC 9457, PROTOCOL X1). */
+/** A server's problem document (RFC 9457, PROTOCOL X1). */
 export interface Problem {
   readonly type?: string;
   readonly title?: string;
@@ -21,8 +21,10 @@ export type ErrorType =
   | 'closed'
   /** The server ended the connection, and said why. */
   | 'ended'
-  /** What came cannot be understood: not a Halfping server, or a proxy's own page. */
+  /** The answer cannot be understood: not a Halfping server, or a proxy's own page. */
   | 'bad-answer'
+  /** An option, or the URL, with which nothing could ever work. */
+  | 'bad-option'
   | 'bad-path'
   | 'bad-json'
   | 'duplicate-member'
@@ -31,6 +33,7 @@ export type ErrorType =
   | 'bad-parameter'
   | 'bad-header'
   | 'bad-command'
+  | 'bad-view'
   | 'unknown-command'
   | 'reserved-path'
   | 'forbidden-origin'
@@ -50,6 +53,7 @@ export type ErrorType =
   | 'write-rate'
   | 'command-rate'
   | 'too-many-links'
+  | 'too-many-views'
   | 'tree-full'
   | 'storage-full'
   | 'storage-failed'
@@ -76,13 +80,13 @@ export class HalfpingError extends Error {
 
   /** Stable: compare this. */
   declare readonly type: ErrorType;
-  /** What happened, and where. */
+  /** The event that went wrong, and its place. */
   declare readonly detail: string;
   /** The document that says so, as it came if it was the server's. */
   declare readonly problem: Problem;
-  /** What HTTP would say; 0 for errors of the client's own. */
+  /** The status that HTTP would have; 0 for errors of the client's own. */
   declare readonly status: number;
-  /** What to do about it. */
+  /** The remedy. */
   declare readonly hint: string | undefined;
   /** The resource's present cursor, as a failed `ifMatch` tells it. */
   declare readonly rev: string | undefined;
@@ -90,7 +94,7 @@ export class HalfpingError extends Error {
   constructor(type: ErrorType, detail: string, problem: Problem = {}) {
     const { status = 0, rev } = problem;
     // The server speaks of a header, or of a command; here it is an option.
-    const hint = problem.hint?.replace(/send (If-None-Match: \*|"if": null)/, 'say { ifMatch: null }');
+    const hint = problem.hint?.replace(/send \S+ (\*|null)/, 'say { ifMatch: null }');
     super(hint ? `${detail} (${hint})` : detail);
     this.type = type;
     this.detail = detail;

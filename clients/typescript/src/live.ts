@@ -6,14 +6,14 @@ import type { Handler, Source, WatchOptions } from './reader.js';
 import { CLOSED } from './terms.js';
 import { at } from './value.js';
 
-/** What is at a path, kept up to date until {@link Live.close}. Values are never written to: what did not change stays `===`. */
+/** The value at a path, kept up to date until {@link Live.close}. Values are never written to: what did not change stays `===`. */
 export class Live<V = any> {
   /** Settles with the first state, when it is there. */
   declare readonly ready: Promise<V | undefined>;
   readonly #api: Source;
   readonly #options: WatchOptions;
   #change: Change<V> | undefined;
-  /** What ends it. Empty when it has ended. */
+  /** The functions that end it. Empty when it has ended. */
   readonly #stops = new Set<() => void>();
 
   /** @internal */
@@ -41,17 +41,17 @@ export class Live<V = any> {
     this.ready.catch(() => {}); // who does not wait for it need not know
   }
 
-  /** Whether its state is known yet. Until then `value` is `undefined`, as it is where nothing is. */
+  /** True if its state is known yet. Until then `value` is `undefined`, as it is where nothing is. */
   get known(): boolean {
     return this.#change !== undefined;
   }
 
-  /** What is there; `undefined` when nothing is, or it is not {@link Live.known} yet. */
+  /** The value that is there; `undefined` when nothing is, or it is not {@link Live.known} yet. */
   get value(): V | undefined {
     return this.#change?.value;
   }
 
-  /** What is beneath it, at these names. */
+  /** The value beneath it, at these names. */
   get(...keys: string[]): any {
     return at(this.value, keys);
   }
@@ -62,12 +62,12 @@ export class Live<V = any> {
     return (known && this.#stops.size > 0 && this.#api.state(path, this.#options)?.rev) || this.#change?.rev;
   }
 
-  /** When that was committed: milliseconds since 1970, by the server's clock. */
+  /** Time at which that was committed: milliseconds since 1970, by the server's clock. */
   get t(): number | undefined {
     return this.#change?.t;
   }
 
-  /** Whether it is up to date, as far as anybody here can know. */
+  /** True if it is up to date, as far as anybody here can know. */
   get synced(): boolean {
     return this.known && this.#api.status.synced;
   }

@@ -1,13 +1,13 @@
 /**
  * The client's half of the protocol, without IO: events in, actions out.
  *
- * What a connection is in is its phase; what each event means in each phase is one table, {@link TABLE}, in which a missing cell does
+ * A connection is in one phase. The meaning of each event in each phase is one table, {@link TABLE}, in which a missing cell does
  * not compile. The rule that it all serves is two lines long: apply what comes; remember the `rev` of the newest message that was
  * synced, and come back with it (PROTOCOL L6).
  */
 
 import type { Problem } from './errors.js';
-import type { Answer, Command, Entry, Message } from './protocol.js';
+import type { Answer, Command, Entry, Message, Shape } from './protocol.js';
 import { comeBack } from './protocol.js';
 import { type Action, answerMs, ATTEMPTS_BEFORE_OTHER, BLOCKED_MS, type Call, CALLS_OPEN_MS_MAX, CLOSED, type Event, type Link, MESSAGE_LENGTH_MAX, OPEN_MS_MAX, PACKED_LENGTH_MAX, PAUSE_MS_MAX, PAUSE_MS_MIN, type Phase, RETRY_AFTER_MS_MAX, type Settings, SILENCE_MS, SPREAD_MS, STABLE_MS, type Told, type Transport } from './terms.js';
 import { applied } from './value.js';
@@ -17,25 +17,25 @@ type Of<T extends Event['type']> = Extract<Event, { type: T }>;
 type Cell<E extends Event> = { [M in keyof Machine]: Machine[M] extends (event: infer T) => void ? (E extends T ? M : never) : never }[keyof Machine];
 type Row = { readonly [T in Event['type']]: Cell<Of<T>> };
 
-/** What is to be said and has not been: a link is to be opened, the link of a number to be ended, a call to be made. */
+/** A wish that has not been sent: a link is to be opened, the link of a number to be ended, a call to be made. */
 type Outgoing = Link | number | Call;
 const isCall = (one: Outgoing | undefined): one is Call => !!(one as Call | undefined)?.command;
 
 /** See the module. */
 export class Machine {
-  declare readonly settings: Settings;
+  readonly #settings: Settings;
   phase: Phase = 'idle';
   declare transport: Transport | undefined;
   /** All links show the state at {@link cursor}, as far as is known. */
   synced = false;
-  /** When the server last said so. */
+  /** Time at which the server last said so. */
   declare inStepAt: number | undefined;
   declare cursor: string | undefined;
   declare problem: Problem | undefined;
-  /** When the newest connection that was live became so; 0 before the first. */
+  /** Time at which the newest connection that was live became so; 0 before the first. */
   liveAt = 0;
   /** Until when the event stream is preferred, since WebSockets did not get through although the server is there. */
-  blockedUntil = 0;
+  blocked = 0;
   /** UTF-16 units of the longest call that gets through as a message. A longer one goes by a request of its own. */
   lengthMax = MESSAGE_LENGTH_MAX;
   /** UTF-16 units of the longest call that got through. A longer one is tried alone: nothing is lost with it if it does not. */
@@ -68,7 +68,7 @@ export class Machine {
   #patience = 1;
 
   constructor(settings: Settings) {
-    this.settings = settings;
+    this.#settings = settings;
   }
 
   handle(event: Event, now: number): Action[] {
@@ -111,14 +111,14 @@ export class Machine {
     if (this.#queued.delete(call)) {
       this.#outgoing = this.#outgoing.filter((one) => one !== call);
       this.#break(call, 'offline');
-    } else call.isLate = true; // it is on its way
+    } else call.late = true; // it is on its way
   }
 
   #fail(link: Link, problem: Problem): void {
     if (this.#forget(link)) this.#act({ do: 'failed', link, problem });
   }
 
-  turnAway({ call }: { readonly call: Call }): void {
+  reject({ call }: { readonly call: Call }): void {
     this.#break(call, this.phase === 'closed' ? 'closed' : 'offline');
   }
 
@@ -133,9 +133,9 @@ export class Machine {
   // ---- connections
 
   #connect(): void {
-    const { transports } = this.settings;
-    const avoided = this.#failed ?? (this.now < this.blockedUntil ? 'websocket' : undefined);
-    this.transport = transports.find((transport) => transport !== avoided) ?? transports[0];
+    const { transports } = this.#settings;
+    const avoided = this.#failed ?? (this.now < this.blocked ? 'websocket' : undefined);
+    this.transport = transports.find((transport) => transport !== avoided) ?? transports[0]!;
     if (this.transport === 'events' && this.links.size === 0) {
       // Nothing to be told of: plain requests need no stream.
       for (const call of this.#queued) this.#request(call);
@@ -149,14 +149,14 @@ export class Machine {
     this.#time(this.links.size > 0 ? OPEN_MS_MAX : CALLS_OPEN_MS_MAX);
   }
 
-  connectIfNeeded(): void {
+  connect(): void {
     if (this.#isNeeded()) this.#connect();
     else this.#rest('idle');
   }
 
   restart(): void {
     this.#drop();
-    this.connectIfNeeded();
+    this.connect();
   }
 
   /** Everything that was of one connection only. */
@@ -169,8 +169,8 @@ export class Machine {
     this.#unacknowledged = 0;
     for (const link of this.links.values()) link.parts = undefined;
     for (const call of this.#sent.values()) {
-      // What only reads is asked again.
-      if (call.writes || call.isLate) this.#break(call, call.writes ? 'unsure' : 'offline');
+      // A call that only reads is asked again.
+      if (call.writes || call.late) this.#break(call, call.writes ? 'unsure' : 'offline');
       else this.#queued.add(call);
     }
     this.#sent.clear();
@@ -179,7 +179,7 @@ export class Machine {
   /** The connection stands, as far as we know: everything is asked for, in as few messages as can be. */
   greet({ token }: Of<'opened'>): void {
     const isSocket = this.transport === 'websocket';
-    // What was wanted of the stream is not any more.
+    // Nothing is wanted of the stream any more.
     if (!isSocket && this.links.size === 0) return this.restart();
     const all = [...this.links.values()];
     const links = [...new Set(all.map(kindOf))].flatMap((kind) => all.filter((link) => kindOf(link) === kind));
@@ -188,12 +188,12 @@ export class Machine {
     this.#greeted = true;
     // Without a question there is no answer.
     if (isSocket && commands.length === 0) commands.push(this.#question());
-    else if (isSocket && this.settings.credit > 0) commands.unshift({ credit: this.settings.credit });
+    else if (isSocket && this.#settings.credit > 0) commands.unshift({ credit: this.#settings.credit });
     if (token !== undefined) commands.unshift({ auth: token });
     this.#act({ do: 'send', commands });
   }
 
-  /** What has gathered, as commands in the same order; links of one kind that follow each other are opened by one. */
+  /** The wishes that have gathered, as commands in the same order; links of one kind that follow each other are opened by one. */
   #commands(outgoing: readonly Outgoing[]): Command[] {
     const commands: Command[] = [];
     let links: Link[] = [];
@@ -206,7 +206,7 @@ export class Machine {
         const ref = ++this.#ref;
         this.#asked.set(ref, links);
         const what = links.length === 1 ? { watch: first.id, path: first.path } : { watch: links.map(({ id, path }) => [id, path]) };
-        commands.push({ ...what, ...first.shape, ...(first.covered && { since: this.cursor }), ref });
+        commands.push({ ...what, ...(JSON.parse(first.kind) as Shape), ...(first.covered && { since: this.cursor }), ref });
         links = [];
         length = 0;
       }
@@ -241,8 +241,10 @@ export class Machine {
         else this.#outgoing.push(one);
       }
       // A stream cannot be told anything any more: another one takes its place, when it has brought what it was
-      // opened for: else links that come and go faster than that would never be told anything.
-      if (this.#outgoing.length > 0 && (this.synced || this.links.size === 0)) this.restart();
+      // opened for: else links that come and go faster than that would never be told anything. One that has no link any
+      // more ends (M4d), which is no loss. (The oldest link is asked for first.)
+      const [oldest] = this.links.values();
+      if (!oldest || this.#outgoing.includes(oldest) || (this.#outgoing.length > 0 && this.synced)) this.restart();
     } else if (outgoing.length > 0) {
       const commands = this.#commands(outgoing);
       this.#outgoing.push(...this.#queued); // they wait until another was tried
@@ -263,7 +265,7 @@ export class Machine {
     if (this.#isNeeded()) this.#unneeded = false;
     else if (!this.#unneeded && this.phase === 'live') {
       this.#unneeded = true;
-      this.#time(this.settings.linger);
+      this.#time(this.#settings.linger);
     }
   }
 
@@ -276,7 +278,7 @@ export class Machine {
     this.problem = problem ?? (kind === 'never' ? { type: 'ended', detail: `closed with code ${code}` } : this.problem);
     if (kind === 'never') return this.#rest('refused');
     // Perhaps it is only this transport: the other is tried at once.
-    if (unheard && this.settings.transports.length > 1 && !this.#failed && retryAfter === undefined && --this.#patience <= 0) {
+    if (unheard && this.#settings.transports.length > 1 && !this.#failed && retryAfter === undefined && --this.#patience <= 0) {
       this.#failed = this.transport;
       return this.#connect();
     }
@@ -284,7 +286,7 @@ export class Machine {
     this.#reset();
     this.phase = 'waiting';
     if (kind === 'slower') this.#pause = PAUSE_MS_MAX;
-    const chance = this.settings.random();
+    const chance = this.#settings.random();
     let ms = isShortened || (kind === 'once' && isGood) ? 0 : kind === 'spread' ? SPREAD_MS * chance : (this.#pause / 2) * (1 + chance);
     this.#pause = Math.min(this.#pause * 2, PAUSE_MS_MAX);
     ms += Math.min(retryAfter ?? 0, RETRY_AFTER_MS_MAX);
@@ -299,7 +301,7 @@ export class Machine {
     const [call] = this.#sent.values();
     if (!call || call.length <= this.#proven) return false;
     this.lengthMax = Math.max(this.#proven, call.length / 2);
-    if (!call.isLate) {
+    if (!call.late) {
       this.#sent.clear();
       this.#request(call);
     }
@@ -311,8 +313,8 @@ export class Machine {
   giveUp(): void {
     this.#drop();
     const isSocket = this.transport === 'websocket';
-    // What only calls would find out anew each time.
-    if (isSocket && this.links.size === 0) this.blockedUntil = this.now + BLOCKED_MS / 10;
+    // Calls alone would find it out anew each time.
+    if (isSocket && this.links.size === 0) this.blocked = this.now + BLOCKED_MS / 10;
     this.lose({ problem: isSocket ? undefined : HELD_BACK });
   }
 
@@ -322,7 +324,7 @@ export class Machine {
     this.#failed = undefined;
     this.phase = phase;
     this.#time(undefined);
-    for (const call of this.#queued) this.turnAway({ call });
+    for (const call of this.#queued) this.reject({ call });
     this.#queued.clear();
   }
 
@@ -331,7 +333,7 @@ export class Machine {
     this.#rest(phase);
   }
 
-  switchOff(): void {
+  leave(): void {
     this.#end('off');
   }
 
@@ -368,23 +370,23 @@ export class Machine {
   /** A command that means nothing, and is answered. */
   #question(): Command {
     this.#unacknowledged = 0;
-    return { credit: this.settings.credit, ref: ++this.#ref };
+    return { credit: this.#settings.credit, ref: ++this.#ref };
   }
 
   // ---- what the server says
 
   /** The first word on this connection: this transport gets through. */
   begin(event: Of<'message'>): void {
-    if (this.#failed === 'websocket') this.blockedUntil = this.now + BLOCKED_MS;
+    if (this.#failed === 'websocket') this.blocked = this.now + BLOCKED_MS;
     this.#failed = undefined;
-    // What got through once will again: the server may just be restarting.
+    // A transport that got through once will again: the server may just be restarting.
     this.#patience = ATTEMPTS_BEFORE_OTHER;
     this.phase = 'live';
     this.liveAt = this.now;
     this.problem = undefined;
     this.#time(SILENCE_MS);
     this.receive(event);
-    this.flush();
+    if (this.phase === 'live') this.flush();
   }
 
   receive({ text }: Of<'message'>): void {
@@ -395,6 +397,7 @@ export class Machine {
       if ('ref' in message) this.#answer(message as Answer);
       else if ('error' in message) this.#complain(message);
       else this.#state(message as Extract<Message, { t: number }>, text.length);
+      if (this.transport === 'events') this.flush();
     } catch (error) {
       this.problem = { type: 'bad-answer', detail: `${(error as Error).message}: ${text.slice(0, 80)}` };
       this.#drop();
@@ -451,9 +454,8 @@ export class Machine {
     }
     this.synced = synced;
     this.#inStep();
-    if (this.transport === 'events') return this.flush();
-    const { credit } = this.settings;
-    if (credit > 0) {
+    const { credit } = this.#settings;
+    if (credit > 0 && this.transport !== 'events') {
       // In halves, so that what follows is on its way while the first is being acknowledged.
       this.#unacknowledged += length * 3; // bytes at most, in UTF-8
       if (this.#unacknowledged >= credit / 2) {
@@ -469,7 +471,7 @@ export class Machine {
     try {
       value = applied(link.parts ? link.parts.value : previous, kind, body);
     } catch (error) {
-      // What we hold of it cannot be what the server thinks: from nothing, then.
+      // Our value cannot be the one that the server thinks: from nothing, then.
       this.#uncover(link);
       throw error;
     }
@@ -535,24 +537,22 @@ const TOO_LONG = 1009;
 /** One command can open all links of a kind. */
 const kindOf = ({ covered, kind }: Link): string => covered + kind;
 
-/** What is wanted is noted, and asked for when there is a connection. */
+/** Wishes are noted, and asked for when there is a connection. */
 const noting = { watch: 'add', unwatch: 'remove', call: 'queue', expire: 'expire' } satisfies Partial<Row>;
-/** Only links are: a call cannot wait for what nobody is about to make. */
-const noLine = { watch: 'add', unwatch: 'remove', call: 'turnAway', expire: 'nothing', flush: 'nothing' } satisfies Partial<Row>;
-/** There is no connection of which anything could be heard. */
-const deaf = { opened: 'nothing', message: 'nothing', lost: 'nothing' } satisfies Partial<Row>;
-const untimed = { timer: 'nothing', nudge: 'nothing' } satisfies Partial<Row>;
+/** No connection of which anything could be heard, and nothing to wait for. */
+const still = { flush: 'nothing', opened: 'nothing', message: 'nothing', lost: 'nothing', timer: 'nothing', nudge: 'nothing' } satisfies Partial<Row>;
 
-const atRest = { disconnect: 'switchOff', reconnect: 'connectIfNeeded', close: 'close' } satisfies Partial<Row>;
-const connected = { ...atRest, reconnect: 'restart' } satisfies Partial<Row>;
-const away: Row = { ...noLine, ...deaf, ...untimed, ...atRest };
+const atRest = { ...noting, ...still, disconnect: 'leave', reconnect: 'connect', close: 'close' } satisfies Row;
+const connected = { ...atRest, reconnect: 'restart', opened: 'greet', lost: 'lose' } satisfies Row;
+/** Only links are noted: a call cannot wait for a connection that nobody is about to make. */
+const away: Row = { ...atRest, call: 'reject' };
 
-/** What each event means in each phase. */
+/** The meaning of each event in each phase. */
 export const TABLE: { readonly [P in Phase]: Row } = {
-  idle: { ...noting, flush: 'connectIfNeeded', ...deaf, ...untimed, ...atRest },
-  opening: { ...noting, flush: 'nothing', opened: 'greet', message: 'begin', lost: 'lose', timer: 'giveUp', nudge: 'nothing', ...connected },
-  live: { ...noting, flush: 'flush', opened: 'greet', message: 'receive', lost: 'lose', timer: 'look', nudge: 'probe', ...connected },
-  waiting: { ...noting, flush: 'nothing', ...deaf, timer: 'connectIfNeeded', nudge: 'connectIfNeeded', ...atRest },
+  idle: { ...atRest, flush: 'connect' },
+  opening: { ...connected, message: 'begin', timer: 'giveUp' },
+  live: { ...connected, flush: 'flush', message: 'receive', timer: 'look', nudge: 'probe' },
+  waiting: { ...atRest, timer: 'connect', nudge: 'connect' },
   off: away,
   refused: away,
   closed: { ...away, watch: 'refuse', disconnect: 'nothing', reconnect: 'nothing', close: 'nothing' },

@@ -22,8 +22,12 @@ type Descend<T, P extends string> = P extends ''
     ? Descend<Member<NonNullable<T>, K>, R>
     : Member<NonNullable<T>, P>;
 
-/** What is at path `P` of an API whose whole state is `S`: `At<{ orders: Record<string, Order> }, '/orders/42'>` is `Order`. */
+/** The type of the value at path `P` of an API whose whole state is `S`: `At<{ orders: Record<string, Order> }, '/orders/42'>` is `Order`. */
 export type At<S, P extends string> = string extends P ? any : P extends `/${infer R}` ? Descend<S, R> : never;
+
+/** The type of a value `V` in a shape: with `count` a number, with `as: 'list'` its members with their names. */
+export type Shown<V, C = false, A = undefined> = A extends 'list' ? [name: string, member: MemberOf<NonNullable<V>>][] : C extends true ? number : V;
+type MemberOf<V> = IsAny<V> extends true ? any : V[keyof V];
 
 /** A name in a path. */
 export type Name = string | number;
@@ -46,5 +50,5 @@ export function path<const N extends readonly Name[]>(...names: N): PathOf<N> {
 /** Of others a URL would make something else. */
 export function checked(path: unknown): string {
   if (typeof path === 'string' && path.startsWith('/') && !LONE_SURROGATE.test(path) && !/\/(\.|%2e){1,2}(\/|$)/i.test(path)) return path;
-  throw new HalfpingError('bad-path', `"${path}" is no path: begin it with /, and name nothing . or ..`);
+  throw new HalfpingError('bad-path', `"${path}" is no path: begin it with /, name nothing . or ..`);
 }

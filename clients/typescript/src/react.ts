@@ -5,7 +5,7 @@
  */
 
 import { createContext, createElement, type ReactNode, useContext, useMemo, useSyncExternalStore } from 'react';
-import type { Api, At, Shape, Status } from './index.js';
+import type { Api, At, Shape, Shown, Status } from './index.js';
 
 const Context = createContext<Api | undefined>(undefined);
 
@@ -22,26 +22,28 @@ export function useApi<S = any>(): Api<S> {
 }
 
 /**
- * What is at a path, now and whenever it changes; `undefined` when nothing is there, and `initial` until that is known: `initial: null` tells
+ * The value at a path, now and whenever it changes; `undefined` when nothing is there, and `initial` until that is known: `initial: null` tells
  * loading from absent. Parts that did not change keep their identity, so that memoised components beneath are not rendered again. `null` as the
- * path watches nothing. An error of the link is thrown where the component renders, for the nearest error boundary.
+ * path watches nothing. An error of the link, or of a path that does not begin with `/`, is thrown where the component renders, for the nearest error
+ * boundary.
  */
+export function useLive<I = undefined>(path: string | null, options: LiveOptions<I, true> & { readonly count: true }): number | I | undefined;
 export function useLive<V = any, I = undefined>(path: string | null, options?: LiveOptions<I>): V | I | undefined;
 export function useLive<V>(path: string | null, options: LiveOptions<null>): V | null | undefined;
 export function useLive<V, I>(path: string | null, { initial, ...shape }: LiveOptions<I> = {}): V | I | undefined {
   const api = useApi();
-  const { rate, depth, delta, priority } = shape;
+  const { rate, depth, delta, priority, where, select, order, limit, count } = shape;
   const store = useMemo(
-    () => storeOf(api, path, { rate, depth, delta, priority } as Shape),
-    [api, path, rate, depth, delta, priority],
+    () => storeOf(api, path, { rate, depth, delta, priority, where, select, order, limit, count } as Shape),
+    [api, path, rate, depth, delta, priority, where, select, order, limit, count],
   );
   const seen = useSyncExternalStore(store.subscribe, store.read, unseen);
   if (seen.error) throw seen.error;
   return seen === NOTHING ? initial : (seen.value as V | undefined);
 }
 
-/** How {@link useLive} is to be told, and what it returns before. */
-export interface LiveOptions<I = undefined> extends Shape {
+/** The shape of a {@link useLive}, and the value that it returns at first. */
+export interface LiveOptions<I = undefined, C extends boolean = boolean> extends Shape<C> {
   /** Returned until the state is known, also where a server renders the page. `undefined` unless told. */
   readonly initial?: I;
 }
@@ -49,7 +51,8 @@ export interface LiveOptions<I = undefined> extends Shape {
 /** The hooks of an API whose state has the shape `S`: the path says what the value is. */
 export interface Hooks<S> {
   useApi(): Api<S>;
-  useLive<const P extends string, I = undefined>(path: P | null, options?: LiveOptions<I>): At<S, P> | I | undefined;
+  useLive<const P extends string, C extends boolean = false>(path: P | null, options?: LiveOptions<undefined, C>): Shown<At<S, P>, C> | undefined;
+  useLive<const P extends string, I, C extends boolean = false>(path: P | null, options?: LiveOptions<I, C>): Shown<At<S, P>, C> | I | undefined;
   useStatus(): Status;
 }
 
@@ -70,7 +73,7 @@ interface Seen {
   readonly error?: unknown;
 }
 
-/** What a server renders, and the first render over it in the browser has to repeat. */
+/** The state that a server renders, and the first render over it in the browser has to repeat. */
 const NOTHING: Seen = {};
 const unseen = () => NOTHING;
 const IDLE: Status = { state: 'idle', synced: false, transport: undefined, inStepAt: undefined, error: undefined, hint: undefined };

@@ -8,8 +8,8 @@ import type { Link, Phase, Transport } from './terms.js';
 /** Called with the first state (`undefined` when nothing is there), and whenever it has changed. */
 export type Handler<V = any> = (value: V | undefined, change: Change<V>) => void;
 
-/** How a link is to be told, and what to do when it cannot be. */
-export interface WatchOptions extends Shape {
+/** The shape of a link, and the handler of its error. */
+export interface WatchOptions<C extends boolean = boolean> extends Shape<C> {
   /** The server refuses the link: it is over. */
   readonly onError?: (error: HalfpingError) => void;
 }
@@ -24,11 +24,11 @@ export interface Status {
   /** Everything that is watched shows the newest state that the server has told. */
   readonly synced: boolean;
   readonly transport: Transport | undefined;
-  /** When that was last known to be so: milliseconds since 1970. */
+  /** Time at which that was last known to be so: milliseconds since 1970. */
   readonly inStepAt: number | undefined;
-  /** What went wrong last, if it still matters. */
+  /** The last error, if it still matters. */
   readonly error: HalfpingError | undefined;
-  /** What somebody could do about it, in one sentence. */
+  /** The remedy, in one sentence. */
   readonly hint: string | undefined;
 }
 
@@ -40,7 +40,7 @@ export interface Subscriber {
   told?: boolean;
 }
 
-/** Where a reader gets its resource from. */
+/** The source of a reader's resource. */
 export interface Source {
   readonly status: Status;
   subscribe(path: string, shape: Shape, subscriber: Subscriber): () => void;

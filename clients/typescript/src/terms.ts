@@ -1,15 +1,15 @@
-/** What the machine and those around it speak of: its times and lengths, what it is told, and what it asks for. */
+/** Terms of the machine and of those around it: its times and lengths, its events, and its actions. */
 
 import type { Problem } from './errors.js';
-import type { Answer, Command, Shape } from './protocol.js';
+import type { Answer, Command } from './protocol.js';
 
-/** How long a connection may take until the server's first word, and any answer to a probe. */
+/** Time that a connection may take until the server's first word, and any answer to a probe. */
 export const OPEN_MS_MAX = 10_000;
 /** The same where only calls wait. */
 export const CALLS_OPEN_MS_MAX = 8_000;
 /** After so much silence the server is asked whether it is still there. It pings too, but a page is not told of pings. */
 export const SILENCE_MS = 20_000;
-/** How long a connection is kept that nobody needs. */
+/** Time that a connection is kept that nobody needs. */
 export const LINGER_MS = 5_000;
 /** The same where it keeps a process from ending. */
 export const LINGER_MS_IN_PROCESS = 250;
@@ -18,7 +18,7 @@ export const PAUSE_MS_MIN = 250;
 export const PAUSE_MS_MAX = 10_000;
 /** Over how long the clients of a server that stops spread their return. */
 export const SPREAD_MS = 5_000;
-/** How long the event stream is preferred after WebSockets did not get through. */
+/** Time that the event stream is preferred after WebSockets did not get through. */
 export const BLOCKED_MS = 600_000;
 /** Attempts in a row that have to fail, of a transport that got through before, until the other is tried. */
 export const ATTEMPTS_BEFORE_OTHER = 4;
@@ -30,14 +30,14 @@ export const STABLE_MS = 3_000;
 export const PACKED_LENGTH_MAX = 16_384;
 /** UTF-16 units of one message, in UTF-8 three bytes each at most: a server takes 4 MiB (`message_bytes`) unless told. */
 export const MESSAGE_LENGTH_MAX = 1 << 20;
-/** How long a call may go unanswered while nothing is heard at all: then the connection is taken for dead. */
+/** Time that a call may go unanswered while nothing is heard at all: then the connection is taken for dead. */
 export const ANSWER_MS_MAX = 8_000;
 /** UTF-16 units of a call that even a slow network takes in a millisecond. */
 export const UNITS_PER_MS = 25;
 /** The same for one of a length: whole milliseconds. */
 export const answerMs = (length: number): number => ANSWER_MS_MAX + Math.ceil(length / UNITS_PER_MS);
 
-export const CLOSED = 'it has been closed here';
+export const CLOSED = 'closed here';
 
 export type Phase =
   /** Nothing is needed. */
@@ -59,26 +59,23 @@ export type Transport = 'websocket' | 'events';
 export interface Link {
   readonly id: number;
   readonly path: string;
-  readonly shape: Shape;
-  /** The shape as text. */
+  /** Its shape, as JSON. */
   readonly kind: string;
   /** Its state, as of the last whole change. */
   value?: unknown;
-  /** Whether there is a state yet. That may be that nothing is there. */
+  /** True if there is a state yet. That may be that nothing is there. */
   known: boolean;
   rev?: string | undefined;
   t: number;
   /** The cursor speaks for it: it may be resumed. */
   covered: boolean;
-  /** What is being built of a change that comes in parts. */
+  /** The value that is being built of a change that comes in parts. */
   parts?: { value: unknown } | undefined;
 }
 
-/** `kind` is the shape as JSON. */
 export const newLink = (id: number, path: string, kind: string): Link => ({
   id,
   path,
-  shape: JSON.parse(kind) as Shape,
   kind,
   known: false,
   t: 0,
@@ -88,12 +85,12 @@ export const newLink = (id: number, path: string, kind: string): Link => ({
 /** A command with an answer. */
 export interface Call {
   readonly command: Command;
-  /** Whether it changes anything, so that it may not be done twice. */
+  /** True if it changes anything, so that it may not be done twice. */
   readonly writes: boolean;
   /** UTF-16 units of the command as text. */
   readonly length: number;
   /** It has waited for as long as it may: if it has to be sent again, it is not. */
-  isLate?: boolean;
+  late?: boolean;
 }
 
 /** One change of a link, as it came. */
@@ -141,10 +138,10 @@ export type Action =
 
 export interface Settings {
   /** The transports that there are, the preferred one first. */
-  readonly transports: readonly [Transport, ...Transport[]];
+  readonly transports: readonly Transport[];
   /** Bytes of state that may be on their way (L10); 0 for any number. */
   readonly credit: number;
-  /** How long a connection is kept that nobody needs. */
+  /** Time that a connection is kept that nobody needs. */
   readonly linger: number;
   /** A number in 0..1. */
   readonly random: () => number;

@@ -90,7 +90,7 @@ export function merged(target: Maybe, patch: unknown): Maybe {
 }
 
 /**
- * What a server's delta may have of RFC 6902 applied: `add` and `remove` of members of objects. To it an array is one value.
+ * Applies the part of RFC 6902 that a server's delta may have: `add` and `remove` of members of objects. To it an array is one value.
  * The `remove` of what is not there changes nothing (PROTOCOL S7).
  */
 export function patched(target: Maybe, operations: unknown): Maybe {
@@ -118,7 +118,7 @@ function edited(value: Maybe, path: string[], operation: { op: string; value?: u
 
 const KINDS = { snapshot: reuse, merge: merged, patch: patched, gone: () => undefined };
 
-/** What a frame makes of a value (PROTOCOL S2). */
+/** The value after a frame (PROTOCOL S2). */
 export function applied(value: Maybe, kind: string, body: unknown): Maybe {
   if (!Object.hasOwn(KINDS, kind)) throw new TypeError(`kind ${kind}`);
   return KINDS[kind as keyof typeof KINDS](value, body);
@@ -134,7 +134,7 @@ export function changedKeys(previous: Maybe, value: Maybe, kind: string, body: u
   return Object.keys(names).filter((key) => member(before, key) !== member(after, key));
 }
 
-/** What is at these names, beneath a value. */
+/** The value at these names, beneath a value. */
 export function at(value: Maybe, keys: readonly string[]): Maybe {
   return keys.reduce<Maybe>((inner, key) => (isObject(inner) ? member(inner, key) : undefined), value);
 }

@@ -6,9 +6,9 @@ import type { Answer, Command } from './protocol.js';
 
 /** Of a stream that is alive something is heard every 15 s (PROTOCOL E4). */
 const STREAM_SILENCE_MS_MAX = 40_000;
-/** How long a WebSocket may take to open, until a plain request asks what is there: some servers of pages take one and never answer. */
+/** Time that a WebSocket may take to open, until a plain request asks what is there: some servers of pages take one and never answer. */
 const SOCKET_MS_MAX = 5_000;
-/** How long it may take to read something by a plain request: all of it, also where much comes slowly. */
+/** Time that it may take to read something by a plain request: all of it, also where much comes slowly. */
 const READ_MS_MAX = 30_000;
 
 /** A connection. */
@@ -36,7 +36,7 @@ const opening = (token: Promise<string | undefined>, listener: Listener): unknow
     (error) => listener({ type: 'lost', problem: problemOf(error), retryAfter: 0 }),
   );
 
-/** What this library needs of a WebSocket: the browser's, Node's, and that of the package `ws` have it. */
+/** The part of a WebSocket that this library needs: the browser's, Node's, and that of the package `ws` have it. */
 export interface WebSocketLike {
   onopen: ((event: any) => void) | null;
   onmessage: ((event: any) => void) | null;
@@ -48,7 +48,7 @@ export interface WebSocketLike {
 export type WebSocketConstructor = new (url: string, protocol: string) => WebSocketLike;
 
 /**
- * What `listener` is told after a `drop` it has to ignore. `isOnly`: no other way is tried, which would say why this one is refused; a browser does
+ * Opens a WebSocket. `listener` has to ignore what it is told after a `drop`. `isOnly`: no other way is tried, which would say why this one is refused; a browser does
  * not tell.
  */
 export function openSocket(Socket: WebSocketConstructor, http: Http, listener: Listener, isOnly: boolean): Wire {
@@ -90,7 +90,7 @@ export function openSocket(Socket: WebSocketConstructor, http: Http, listener: L
   };
 }
 
-/** Why the server lets nobody in, if it does not. */
+/** The reason why the server lets nobody in, if it does not. */
 async function refusal(http: Http): Promise<Problem | undefined> {
   const response = await ask(http, undefined, '_health', { signal: AbortSignal.timeout(READ_MS_MAX) });
   const document = await documentOf(response);
@@ -157,38 +157,31 @@ export function openEvents(http: Http, listener: Listener): Wire {
 
 const STREAM = 'text/event-stream';
 const ELSEWHERE = 'the API is elsewhere: connect() takes the URL of its root';
-const METHODS: { readonly [command: string]: readonly [method: string, type?: string] } = {
-  get: ['GET'],
-  put: ['PUT', 'application/json'],
-  merge: ['PATCH', 'application/merge-patch+json'],
-  patch: ['PATCH', 'application/json-patch+json'],
-  delete: ['DELETE'],
-  post: ['POST', 'application/json'],
-};
+/** Commands that are a `PATCH`, and the types of their bodies. */
+const PATCHES: { readonly [command: string]: string } = { merge: 'application/merge-patch+json', patch: 'application/json-patch+json' };
 
 /** A command, as a request of plain HTTP. Rejects when no answer came. */
 export async function request(http: Http, token: string | undefined, command: Command): Promise<Answer> {
   const name = Object.keys(command)[0]!;
-  const [method, type] = METHODS[name]!;
-  const { value, if: condition, depth } = command;
-  const at = command[name] as string;
+  const type = PATCHES[name];
+  const { [name]: at, value, if: condition, ...shape } = command as { readonly [member: string]: any };
   // A name may have these, and a URL would take them for something else, or leave them out.
-  const url = `.${at.replace(/[\0- ?#\\]/g, encodeURIComponent)}${depth === undefined ? '' : `?depth=${depth}`}`;
+  const url = `.${at.replace(/[\0- ?#\\]/g, encodeURIComponent)}?${new URLSearchParams(shape)}`.replace(/\?$/, '');
   const body = JSON.stringify(value) as string | undefined;
   const response = await ask(http, token, url, {
-    method,
+    method: type ? 'PATCH' : name.toUpperCase(),
     headers: {
-      ...(type && { 'content-type': type }),
+      ...(body && { 'content-type': type ?? 'application/json' }),
       ...(condition === null && { 'if-none-match': '*' }),
       ...(condition != null && { 'if-match': condition === '*' ? condition : `"${condition}"` }),
     },
-    ...(body !== undefined && { body }),
+    ...(body && { body }),
     signal: AbortSignal.timeout(name === 'get' ? READ_MS_MAX : answerMs(body?.length ?? 0)),
   });
   const rev = response.headers.get('etag')?.replace(/^(W\/)?"|"$/g, '');
   // A success without a cursor is somebody else's: a page to log in, or what a proxy has in place of what is missing.
   const status = response.ok && !rev ? 502 : response.status;
-  const head = { ref: 0, status, rev } as Answer;
+  const head = { status, rev } as Answer;
   if (status >= 400) return { ...(await documentOf(response)), ...head };
   // Whatever a proxy has made of what stands before it: the last name is the new one.
   const created = response.headers.get('location')?.split('/').pop();
@@ -205,17 +198,20 @@ async function ask(http: Http, token: string | undefined, url: string, { headers
   } catch (error) {
     const origin = globalThis.location?.origin;
     throw {
-      message: `nothing answers at ${root} (${(error as Error).message})`,
+      message: `no readable answer from ${root} (${(error as Error).message})`,
       // A browser does not tell a page of another origin that it was refused.
-      hint: !http.letIn && origin && origin !== root.origin ? `is a server running there? If so, it refuses pages of ${origin}: --cors ${origin === 'null' ? 'any' : origin}` : undefined,
+      hint: !http.letIn && origin && origin !== root.origin
+        ? `no Halfping server, or it needs under [cors]: origins = ["${origin === 'null' ? 'any' : origin}"]; in Rust: Options { cors }`
+        : undefined,
     };
   }
 }
 
-/** What a server says of itself (PROTOCOL X1, O1a). */
+/** The document in which a server speaks of itself (PROTOCOL X1, O1a). */
 async function documentOf(response: Response): Promise<Problem> {
   const { status, url, ok } = response;
   const document = (await response.json().catch(() => undefined)) as Problem | undefined;
   if (document?.type || document?.['storage']) return document;
-  return { type: 'bad-answer', status, detail: `${url} answered ${status}, and not as Halfping does`, hint: ok || status === 404 ? ELSEWHERE : undefined };
+  const hint = ok || status === 404 ? ELSEWHERE : status === 403 ? 'a proxy may allow only reading' : undefined;
+  return { type: 'bad-answer', status, detail: `${url} answered ${status}, not as Halfping does`, hint };
 }

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { type Api, type Change, connect, HalfpingError, path, type Status } from '../src/index.js';
+import { type Api, type Change, connect, HalfpingError, path, sorted, type Status } from '../src/index.js';
 import { FakeSocket, open, settled } from './socket.js';
 
 beforeEach(() => void vi.useFakeTimers());
@@ -154,7 +154,7 @@ describe('everything can be called', () => {
     get: (api) => void api.get('/later').catch(() => {}),
   };
   type Where = (call: () => void, api: Api) => void;
-  /** Where it is called. `/a` is there, `/_x` is refused, and more than the credit comes with each state. */
+  /** The places that it is called from. `/a` is there, `/_x` is refused, and more than the credit comes with each state. */
   const FROM: Record<string, Where> = {
     'a handler': (call, api) => api.on('/a', call),
     'a handler of errors': (call, api) => api.on('/_x', () => {}, { onError: call }),
@@ -279,6 +279,74 @@ describe('equal watches', () => {
     expect(socket().commands.slice(1)).toMatchObject([{ rate: 1 }, { depth: 2 }]);
   });
 
+  test('are not equal when they are of other views, and are when they are of one', async () => {
+    const { api, socket } = await live({ '/a': 1 }, '/a');
+    const seen: unknown[] = [];
+    const fast = { where: 'speed > 50', select: 'speed,line' };
+    api.on('/a', (value) => seen.push(value), fast);
+    api.on('/a', (value) => seen.push(value), { select: 'speed,line', where: 'speed > 50', delta: true, priority: 0 });
+    api.live('/a', { where: 'speed > 50' });
+    void api.watch('/a', { select: 'speed' }).next();
+    await settled();
+    expect(socket().commands.slice(1)).toEqual([
+      { watch: 2, path: '/a', where: 'speed > 50', select: 'speed,line', ref: 2 },
+      { watch: 3, path: '/a', where: 'speed > 50', ref: 3 },
+      { watch: 4, path: '/a', select: 'speed', ref: 4 },
+    ]);
+    socket().say({ ref: 2, status: 200 }, { rev: 'e.2', t: 6, set: [[2, 'snapshot', { u4: { speed: 60 } }]], synced: true });
+    expect(seen).toEqual([{ u4: { speed: 60 } }, { u4: { speed: 60 } }]);
+    expect([api.peek('/a', fast), api.peek('/a'), api.peek('/a', { where: 'speed > 51' })]).toEqual([{ u4: { speed: 60 } }, 1, undefined]);
+  });
+
+  test('of a window, or of a count, are links of their own, and of equal ones one', async () => {
+    const { api, socket } = await live({ '/a': 1 }, '/a');
+    const seen: unknown[] = [];
+    const top = { order: '-speed,line', limit: 2, select: 'line' };
+    api.on('/a', (value) => seen.push(value), top);
+    api.on('/a', (value) => seen.push(value), { limit: 2, select: 'line', order: '-speed,line', count: false, where: '' });
+    api.live('/a', { ...top, limit: 3 });
+    api.on('/a', (value) => seen.push(value), { where: 'speed > 50', count: true });
+    await settled();
+    expect(socket().commands.slice(1)).toEqual([
+      { watch: 2, path: '/a', ...top, ref: 2 },
+      { watch: 3, path: '/a', ...top, limit: 3, ref: 3 },
+      { watch: 4, path: '/a', where: 'speed > 50', count: true, ref: 4 },
+    ]);
+    socket().say(...[2, 3, 4].map((ref) => ({ ref, status: 200 })));
+    socket().say({ rev: 'e.2', t: 6, set: [[2, 'snapshot', { a: { speed: 60 }, b: { speed: 50 } }], [4, 'snapshot', 2]], synced: true });
+    // One overtakes another, which falls out.
+    socket().say({ rev: 'e.3', t: 7, set: [[2, 'merge', { b: null, c: { speed: 70 } }], [4, 'snapshot', 3]], synced: true });
+    expect(seen).toEqual([...Array(2).fill({ a: { speed: 60 }, b: { speed: 50 } }), 2, ...Array(2).fill({ a: { speed: 60 }, c: { speed: 70 } }), 3]);
+    expect(sorted(api.peek('/a', top), top.order).map(([name]) => name)).toEqual(['c', 'a']);
+    expect(api.peek('/a', { count: true, where: 'speed > 50' })).toBe(3);
+  });
+
+  test('of a condition that is empty text are of none', async () => {
+    const { api, socket } = await live({ '/a': 1 }, '/a');
+    api.on('/a', () => {}, { where: '', select: '', order: '', count: false });
+    await settled();
+    expect(socket().commands).toHaveLength(1);
+    void api.get('/a', { where: '', select: '' }).catch(() => {});
+    await settled();
+    expect(socket().commands.at(-1)).toEqual({ get: '/a', ref: 2 });
+  });
+
+  test('of a view that the server refuses are told why, and no others', async () => {
+    const { api, socket, told } = await live({ '/a': 1 }, '/a');
+    const errors: HalfpingError[] = [];
+    for (const path of ['/a', '/b']) api.on(path, () => {}, { where: 'speed >', onError: (error) => errors.push(error) });
+    await settled();
+    expect(socket().commands.at(-1)).toEqual({ watch: [[2, '/a'], [3, '/b']], where: 'speed >', ref: 2 });
+    socket().say({ ref: 2, status: 400, type: 'urn:halfping:problem:bad-view', detail: "'where', column 8: expected a value, found the end" });
+    expect(errors).toMatchObject([2, 3].map(() => ({ type: 'bad-view', status: 400, detail: expect.stringContaining('column 8') })));
+    socket().say({ rev: 'e.2', t: 6, set: [[1, 'snapshot', 2]], synced: true });
+    expect(told.at(-1)).toMatchObject(['/a', 2, { synced: true }]);
+    // The next attempt is a link of its own.
+    api.on('/a', () => {}, { where: 'speed > 1' });
+    await settled();
+    expect(socket().commands.at(-1)).toEqual({ watch: 4, path: '/a', where: 'speed > 1', ref: 3 });
+  });
+
   test('that end and begin in one breath end nothing', async () => {
     const { api, socket, stops } = await live({ '/a': 1 }, '/a');
     stops[0]!();
@@ -325,6 +393,59 @@ test('the root is that of the page’s origin unless told, or wherever one says'
   expect(connect().url).toBe('https://x.test/');
   expect(url('./live')).toBe('https://x.test/orders/live/');
   vi.unstubAllGlobals();
+});
+
+describe('what can never work is refused at once', () => {
+  afterEach(() => void vi.unstubAllGlobals());
+  const options = { WebSocket: FakeSocket };
+
+  test.each(['htp://server.test', 'ftp://server.test/', 'mailto:me', '', '/live', './live', '//server.test', 'server.test', 'http://', 'http://me:secret@server.test/', 'http://me@server.test'])('the URL %j outside a browser', (url) => {
+    const error = { type: 'bad-option', detail: `"${url}" is no URL of http or ws`, hint: 'connect() takes the URL of its root' };
+    expect(() => connect(url, options)).toThrow(expect.objectContaining(error));
+  });
+
+  test('a handler that is none, as where options stand in its place', async () => {
+    const { api, socket } = await open();
+    const error = { type: 'bad-option', hint: 'say on(path, handler, options)' };
+    expect(() => api.on('/a', { rate: 1 } as any, (() => {}) as any)).toThrow(expect.objectContaining(error));
+    expect(() => api.on('/a', undefined as any)).toThrow(expect.objectContaining(error));
+    expect(socket()).toBeUndefined();
+  });
+
+  test('the origin of a page that is a file', () => {
+    vi.stubGlobal('location', { href: 'file:///home/me/page.html' });
+    expect(() => connect(undefined, options)).toThrow(expect.objectContaining({ type: 'bad-option', detail: '"/" is no URL of http or ws' }));
+  });
+
+  test.each([['ws', FakeSocket], ['', FakeSocket], ['websocket', undefined]])('the transport %j, with the WebSocket %o', (transport, WebSocket) => {
+    vi.stubGlobal('WebSocket', undefined);
+    const error = { type: 'bad-option', detail: `no transport "${transport}" here`, hint: "say { transport: 'auto' }" };
+    expect(() => connect('http://server.test', { transport: transport as 'auto', ...(WebSocket && { WebSocket }) })).toThrow(expect.objectContaining(error));
+  });
+
+  test.each(['rate', 'depth'])('a %s that is no number of JSON', async (name) => {
+    const { api } = await open();
+    for (const value of [Number.NaN, -Infinity]) {
+      const error = expect.objectContaining({ type: 'bad-json', detail: `options.${name} is ${value}: no JSON` });
+      const shape = { [name]: value };
+      expect(() => api.on('/a', () => {}, shape)).toThrow(error);
+      await expect(api.live('/a', shape).ready).rejects.toEqual(error);
+      expect(() => api.peek('/a', shape)).toThrow(error);
+      await expect(api.watch('/a', shape).next()).rejects.toEqual(error);
+    }
+    await settled();
+    expect(FakeSocket.all).toEqual([]);
+  });
+
+  test.each(['credit', 'timeout'])('a %s that is no number', (name) => {
+    expect(() => connect('http://server.test', { ...options, [name]: Number.NaN })).toThrow(expect.objectContaining({ type: 'bad-json', detail: `options.${name} is NaN: no JSON` }));
+  });
+
+  test('and a name in the path of the root, an endless timeout and every transport are not', () => {
+    const urls = ['http://server.test/@me', 'http://server.test/a?b=c@d', 'WSS://server.test', new URL('https://server.test')];
+    for (const url of urls) expect(connect(url, { ...options, timeout: Infinity, credit: 0 }).url).toMatch(/^https?:\/\/server\.test\//);
+    for (const transport of ['auto', 'websocket', 'events'] as const) expect(connect('http://server.test', { ...options, transport }).status.state).toBe('idle');
+  });
 });
 
 test('what is written is what was there when it was asked for', async () => {
@@ -623,6 +744,9 @@ describe('reading and writing', () => {
       api.post('/list', { n: 1 }),
       api.get('/a', { depth: 1 }),
       api.get('/none'),
+      api.get('/a', { where: 'speed > 50', select: 'line' }),
+      api.get('/a', { as: 'list', order: '-speed', limit: 3, count: false }),
+      api.get('/a', { count: true }),
     ];
     await settled();
     expect(socket().messages.at(-1)).toMatch(/^\[.*\]$/);
@@ -637,6 +761,9 @@ describe('reading and writing', () => {
       { post: '/list', value: { n: 1 }, ref: 8 },
       { get: '/a', depth: 1, ref: 9 },
       { get: '/none', ref: 10 },
+      { get: '/a', where: 'speed > 50', select: 'line', ref: 11 },
+      { get: '/a', order: '-speed', limit: 3, as: 'list', ref: 12 },
+      { get: '/a', count: true, ref: 13 },
     ]);
     socket().say(
       { ref: 2, status: 201, rev: 'e.2' },
@@ -648,6 +775,9 @@ describe('reading and writing', () => {
       { ref: 8, status: 201, rev: 'e.7', path: '/list/0' },
       { ref: 9, status: 200, rev: 'e.8', value: {} },
       problem('not-found', 404, 10),
+      problem('bad-view', 400, 11),
+      { ref: 12, status: 200, rev: 'e.8', value: [['b', { speed: 2 }], ['a', 1]] },
+      { ref: 13, status: 200, rev: 'e.8', value: 2 },
     );
     const results = await Promise.allSettled(done);
     expect(results.map((result) => (result.status === 'fulfilled' ? result.value : result.reason.type))).toEqual([
@@ -660,6 +790,9 @@ describe('reading and writing', () => {
       { path: '/list/0', rev: 'e.7' },
       { value: {}, rev: 'e.8' },
       { value: undefined, rev: 'e.7' },
+      'bad-view',
+      { value: [['b', { speed: 2 }], ['a', 1]], rev: 'e.8' },
+      { value: 2, rev: 'e.8' },
     ]);
     expect((results[1] as PromiseRejectedResult).reason).toMatchObject({ status: 412, rev: 'e.7', problem: { type: 'urn:halfping:problem:precondition-failed' } });
   });

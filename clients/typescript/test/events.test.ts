@@ -70,6 +70,22 @@ test('links come and go, and what was there stays', async () => {
   stop();
 });
 
+test('a link that is refused leaves the next as quick as the first', async () => {
+  const states: string[] = [];
+  const other = connect(server.url, { transport: 'events' });
+  other.onStatus(({ state }) => states.push(state));
+  for (let round = 0; round < 5; round++) {
+    const wrong = other.live('/v', { where: 'x = 1', onError: () => {} });
+    await expect(wrong.ready).rejects.toMatchObject({ type: 'bad-view' });
+    const right = other.live(`/v/${round}`);
+    await right.ready;
+    right.close();
+  }
+  other.close();
+  expect(states).toContain('live');
+  expect(states).not.toContain('waiting');
+});
+
 test('a client that reads at a wrong path writes nothing, and says what is wrong', async () => {
   const before = (await api.get('/')).rev;
   const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
@@ -106,7 +122,7 @@ describe('what is no Halfping', () => {
   test('nobody at all, neither', async () => {
     const client = connect('127.0.0.1:9', { transport: 'events', timeout: 200 });
     client.on('/a', () => {});
-    await expect(client.put('/a', 1)).rejects.toMatchObject({ type: 'offline', detail: expect.stringContaining('nothing answers') });
+    await expect(client.put('/a', 1)).rejects.toMatchObject({ type: 'offline', detail: expect.stringContaining('no readable answer') });
     client.close();
   });
 });

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 // @ts-expect-error: it has no types
 import { startServer } from '../../../conformance/lib/server.mjs';
-import { type Api, connect, type Live } from '../src/index.js';
+import { type Api, connect, type Live, type ReadOptions } from '../src/index.js';
 import { below, json, pick, type Random, random } from './random.js';
 
 const ROUNDS = Number(process.env['HALFPING_GHOST_ROUNDS'] ?? 1_000);
@@ -17,6 +17,17 @@ const SEED = Number(process.env['HALFPING_GHOST_SEED'] ?? 1);
 const NAMES = ['a', 'b', 'c', 'd', 'a/b', '~1', 'ü'];
 const LONG = 'long '.repeat(100);
 const PATHS = ['/g', '/g/a', '/g/a/b', '/g/c', '/g/a%2Fb'] as const;
+/** Parts of the first. */
+const SHAPES: readonly ReadOptions[] = [
+  { depth: 1 },
+  { where: 'has(a) || c == 1' },
+  { where: 'b != null', select: 'b,c(a)' },
+  { where: 'key() in ["a", "b"]', depth: 1 },
+  { select: '/a,/b/c' },
+  { order: '-a,c', limit: 2, select: 'b' },
+  { limit: 1, where: 'has(a)' },
+  { count: true },
+];
 
 type Apply = (value: any, operations: any[]) => any;
 
@@ -112,11 +123,13 @@ const inStep = () =>
 test(`${ROUNDS} rounds of changes while the client is away`, { timeout: 120_000 }, async () => {
   const chance = random(SEED);
   const mirrors: Live[] = PATHS.map((path) => reader.live(path));
-  const shallow = reader.live('/g', { depth: 1 });
+  const parts = SHAPES.map((shape) => reader.live('/g', shape));
+  /** Those that have shown anything. */
+  const shown = new Set<number>();
   // What is told of members adds up to the whole.
   const members = new Map<string, unknown>();
   mirrors[0]!.members((key, value) => (value === undefined ? members.delete(key) : members.set(key, value)));
-  await Promise.all([...mirrors, shallow].map(({ ready }) => ready));
+  await Promise.all([...mirrors, ...parts].map(({ ready }) => ready));
   for (let round = 0; round < ROUNDS; round++) {
     const where = `seed ${SEED}, round ${round}`;
     const cut = chance() < 0.3;
@@ -125,15 +138,18 @@ test(`${ROUNDS} rounds of changes while the client is away`, { timeout: 120_000 
     for (let n = below(chance, 6); n > 0; n--) await change(chance);
     reader.reconnect();
     await inStep();
-    const [fresh, flat] = await Promise.all([Promise.all(PATHS.map((path) => writer.get(path))), writer.get('/g', { depth: 1 })]);
+    const fresh = await Promise.all(PATHS.map((path) => writer.get(path)));
+    const freshParts = await Promise.all(SHAPES.map((shape) => writer.get('/g', shape)));
     expect(mirrors.map(({ value }) => value), where).toEqual(fresh.map(({ value }) => value));
-    expect(shallow.value, where).toEqual(flat.value);
+    expect(parts.map(({ value }) => value), where).toEqual(freshParts.map(({ value }) => value));
+    freshParts.forEach(({ value }, n) => (value > 0 || Object.keys(value ?? {}).length > 0) && shown.add(n));
     const whole = mirrors[0]!.value;
     const isObject = typeof whole === 'object' && whole !== null && !Array.isArray(whole);
     expect(Object.fromEntries(members), where).toEqual(isObject ? whole : {});
     for (const follower of followers) {
-      expect(PATHS.map((_, index) => follower.values.get(index + 1)), where).toEqual(fresh.map(({ value }) => value));
+      expect([...fresh, ...freshParts].map((_, index) => follower.values.get(index + 1)), where).toEqual([...fresh, ...freshParts].map(({ value }) => value));
     }
   }
+  expect(shown.size).toBe(SHAPES.length);
   expect(followers[0]!.parts).toBeGreaterThan(ROUNDS / 20);
 });

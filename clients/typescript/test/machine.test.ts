@@ -118,7 +118,7 @@ const EVENTS: { [T in Event['type']]: Extract<Event, { type: T }> } = {
   close: { type: 'close' },
 };
 
-/** What each event leads to: the phase after it, and what is done. */
+/** The outcome of each event: the phase after it, and what is done. */
 const EXPECTED: { [P in Phase]: { [T in Event['type']]: string } } = {
   idle: {
     watch: 'idle', unwatch: 'idle', call: 'idle', expire: 'idle', flush: 'idle timer', opened: 'idle', message: 'idle', lost: 'idle', timer: 'idle',
@@ -288,7 +288,7 @@ describe('links', () => {
   test('cannot begin when all is over', () => {
     const bench = inPhase('closed');
     const link = bench.watch('/late');
-    expect(bench.done.at(-1)).toEqual({ do: 'failed', link, problem: { type: 'closed', detail: 'it has been closed here' } });
+    expect(bench.done.at(-1)).toEqual({ do: 'failed', link, problem: { type: 'closed', detail: 'closed here' } });
   });
 
   test('that were told in a message that cannot be read to its end have been told', () => {
@@ -468,6 +468,37 @@ describe('coming back', () => {
     bench.after(1000);
     expect(sent(bench.opened())).toEqual([{ watch: 1, path: '/a', since: 'e.1', ref: 3 }, { watch: 2, path: '/b', ref: 4 }]);
     expect(link.value).toEqual({ n: 9 });
+  });
+
+  test('resumes views from the same cursor, those of one shape together', () => {
+    const bench = new Bench();
+    const [fast, select] = [{ where: 'speed > 50' }, { where: 'speed > 50', select: 'line' }];
+    const shapes = [fast, select, fast, {}];
+    const links = shapes.map((shape, n) => bench.watch(`/${n}`, shape));
+    const late = bench.watch('/late', select);
+    bench.flush();
+    expect(sent(bench.opened())).toEqual([
+      { watch: [[1, '/0'], [3, '/2']], ...fast, ref: 1 },
+      { watch: [[2, '/1'], [5, '/late']], ...select, ref: 2 },
+      { watch: 4, path: '/3', ref: 3 },
+    ]);
+    bench.hear({ ref: 1, status: 200 });
+    bench.hear({ ref: 2, status: 429, type: 'urn:halfping:problem:too-many-views', link: late.id });
+    bench.hear({ ref: 3, status: 200 });
+    bench.hear({ rev: 'e.1', t: 5, set: links.map(({ id }) => [id, 'snapshot', { n: id }]), synced: true });
+    expect(bench.machine.isInStep()).toBe(true);
+    // What has left a view is `null` to it, and what another shows does not concern it.
+    bench.hear({ rev: 'e.2', t: 6, set: [[1, 'merge', { n: null }]], synced: true });
+    expect(links.map(({ value }) => value)).toEqual([{}, { n: 2 }, { n: 3 }, { n: 4 }]);
+    bench.watch('/new', fast);
+    bench.lose();
+    bench.after(1000);
+    expect(sent(bench.opened())).toEqual([
+      { watch: [[1, '/0'], [3, '/2']], ...fast, since: 'e.2', ref: 4 },
+      { watch: 2, path: '/1', ...select, since: 'e.2', ref: 5 },
+      { watch: 4, path: '/3', since: 'e.2', ref: 6 },
+      { watch: 6, path: '/new', ...fast, ref: 7 },
+    ]);
   });
 
   test('does not resume a link of which part of a snapshot came', () => {
@@ -994,12 +1025,86 @@ describe('an event stream', () => {
     expect(kinds(bench.hear({ rev: 'e.1', t: 5, set: [[1, 'gone']], synced: true }))).toEqual(['told']);
   });
 
+  test('is not waited for when nothing that it was opened for is watched any more', () => {
+    const bench = stream();
+    const link = bench.watch('/a');
+    bench.flush();
+    bench.opened();
+    bench.hear({ ref: 1, status: 200 });
+    bench.do({ type: 'unwatch', link });
+    bench.watch('/b');
+    expect(kinds(bench.flush())).toEqual(['drop', 'connect', 'timer']);
+  });
+
   test('ends when nothing is watched', () => {
     const bench = stream();
     const link = bench.live();
     bench.do({ type: 'unwatch', link });
     expect(kinds(bench.flush())).toEqual(['drop', 'timer']);
     expect(bench.machine.phase).toBe('idle');
+  });
+
+  describe('of which the server has ended every link (PROTOCOL M4d) is no loss', () => {
+    const problem = { type: 'bad-view', status: 400 };
+    const ends: readonly [string, readonly unknown[]][] = [
+      ['refused', [{ ref: 1, link: 1, ...problem }]],
+      ['refused with the whole command', [{ ref: 1, ...problem }]],
+      ['ended by a message, before its state', [{ ref: 1, status: 200 }, { error: { ...problem, ends: true }, link: 1 }]],
+      ['ended within the state', [{ ref: 1, status: 200 }, { rev: 'e.1', t: 5, set: [[1, 'error', problem]], synced: true }]],
+      ['ended by a message, after its state', [
+        { ref: 1, status: 200 }, { rev: 'e.1', t: 5, set: [[1, 'snapshot', 1]], synced: true }, { error: { ...problem, ends: true }, link: 1 },
+      ]],
+    ];
+    /** A stream with one link on which this was heard, and what was done by the last of it. */
+    const heard = (messages: readonly unknown[], meanwhile?: (bench: Bench) => void) => {
+      const bench = stream();
+      bench.watch('/a');
+      bench.flush();
+      bench.opened();
+      meanwhile?.(bench);
+      return { bench, last: messages.map((message) => bench.hear(message)).at(-1)! };
+    };
+
+    test.each(ends)('%s', (_, messages) => {
+      const { bench, last } = heard(messages);
+      expect(kinds(last).filter((kind) => kind !== 'timer')).toEqual(['failed', 'drop']);
+      expect([bench.machine.phase, timer(last)]).toEqual(['idle', undefined]);
+      // The end that follows is that of a stream that is not heard any more; the next link is asked for at once.
+      expect(bench.lose()).toEqual([]);
+      bench.watch('/b');
+      expect(kinds(bench.flush())).toEqual(['connect', 'timer']);
+    });
+
+    test.each(ends.slice(0, 4))('%s, while another link waits', (_, messages) => {
+      const { bench, last } = heard(messages, (bench) => void bench.watch('/b'));
+      expect(kinds(last).filter((kind) => kind !== 'timer')).toEqual(['failed', 'drop', 'connect']);
+      expect(sent(bench.opened())).toEqual([{ watch: 2, path: '/b', ref: 2 }]);
+    });
+
+    test('however often, and a loss after it pauses as the first does', () => {
+      const bench = stream();
+      for (let ref = 1; ref <= 10; ref++) {
+        bench.watch('/a');
+        expect(kinds(bench.flush())).toEqual(['connect', 'timer']);
+        bench.opened();
+        bench.hear({ ref, ...problem });
+      }
+      bench.watch('/b');
+      bench.flush();
+      expect(timer(bench.lose())).toBe(PAUSE_MS_MIN * 0.75);
+    });
+
+    test('but one that has a link left goes on, and its end is one', () => {
+      const bench = stream();
+      bench.watch('/a');
+      bench.watch('/b');
+      bench.flush();
+      bench.opened();
+      expect(kinds(bench.hear({ ref: 1, link: 1, ...problem }))).toEqual(['timer', 'failed']);
+      expect(bench.machine.phase).toBe('live');
+      expect(timer(bench.lose())).toBe(PAUSE_MS_MIN * 0.75);
+      expect(bench.machine.phase).toBe('waiting');
+    });
   });
 
   test('is not needed for calls', () => {
@@ -1066,7 +1171,7 @@ describe('where one transport does not get through', () => {
     stream.flush();
     stream.do({ type: 'unwatch', link });
     stream.after(OPEN_MS_MAX);
-    expect(stream.machine.blockedUntil).toBe(0);
+    expect(stream.machine.blocked).toBe(0);
   });
 
   test('is not what a want of a token means', () => {
@@ -1086,7 +1191,7 @@ describe('where one transport does not get through', () => {
     expect(connects(bench.lose({ code: 1006 }))).toEqual(['events']);
     bench.opened();
     bench.hear({ ref: 1, status: 200 });
-    expect(bench.machine.blockedUntil).toBe(bench.now + BLOCKED_MS);
+    expect(bench.machine.blocked).toBe(bench.now + BLOCKED_MS);
     bench.lose();
     bench.now += BLOCKED_MS - 2;
     expect(connects(bench.after(1))).toEqual(['events']);
@@ -1102,7 +1207,7 @@ describe('where one transport does not get through', () => {
     bench.flush();
     bench.lose({ code: 1006 });
     expect(kinds(bench.lose({}))).toEqual(['timer']);
-    expect(bench.machine.blockedUntil).toBe(0);
+    expect(bench.machine.blocked).toBe(0);
     expect(connects(bench.after(1000))).toEqual(['websocket']);
     expect(connects(bench.lose({ code: 1006 }))).toEqual(['events']);
   });

@@ -3,7 +3,7 @@ import { act, createElement, memo, StrictMode, Component, type ReactNode } from 
 import { createRoot, hydrateRoot, type Root } from 'react-dom/client';
 import { renderToString } from 'react-dom/server';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import type { Api } from '../src/index.js';
+import { type Api, sorted } from '../src/index.js';
 import { HalfpingProvider, hooksOf, useApi, useLive, useStatus } from '../src/react.js';
 import { FakeSocket, open } from './socket.js';
 
@@ -106,21 +106,98 @@ test('a component can tell loading from absent', async () => {
   expect(seen).not.toContain(null);
 });
 
+class Boundary extends Component<{ children: ReactNode }, { error?: any }> {
+  override state: { error?: any } = {};
+  static getDerivedStateFromError = (error: unknown) => ({ error });
+  override render = () => (this.state.error ? <p>{this.state.error.type}: {this.state.error.detail}</p> : this.props.children);
+}
+
+test('a path without its first slash reaches the nearest boundary, also one that is only known as text', async () => {
+  vi.spyOn(console, 'error').mockImplementation(() => {});
+  const { api, socket } = await open();
+  const text: string = 'vehicles/x';
+  const Value = () => <b>{String(useLive<number>(text))}</b>;
+  await show(api, <Boundary><Value /></Boundary>);
+  expect(place.textContent).toBe('bad-path: "vehicles/x" is no path: begin it with /, name nothing . or ..');
+  expect(socket()).toBeUndefined();
+});
+
+test('a component whose condition changes shows the other view', async () => {
+  const { api, socket } = await open();
+  const Fast = ({ above }: { above: number }) => {
+    const fast = useLive<Record<string, { line: string }>>('/a', { where: `speed > ${above}`, select: 'line', initial: null });
+    return <b>{fast === null ? 'loading' : Object.keys(fast ?? {}).join()}</b>;
+  };
+  await show(api, <Fast above={10} />);
+  await act(async () => {
+    await socket().open();
+    socket().serve({ '/a': { 1: { line: 'U1' }, 2: { line: 'U2' } } });
+  });
+  expect(place.textContent).toBe('1,2');
+  await show(api, <Fast above={10} />);
+  expect(socket().commands).toEqual([{ watch: 1, path: '/a', where: 'speed > 10', select: 'line', ref: 1 }]);
+  await show(api, <Fast above={20} />);
+  expect(place.textContent).toBe('loading');
+  expect(socket().commands.slice(1)).toEqual([{ watch: 2, path: '/a', where: 'speed > 20', select: 'line', ref: 2 }, { unwatch: 1 }]);
+  await act(async () => socket().serve({ '/a': { 2: { line: 'U2' } } }, 'e.2'));
+  expect(place.textContent).toBe('2');
+});
+
+test('a list in an order shows places that change, and its number of rows can change', async () => {
+  const { api, socket } = await open();
+  const ORDER = '-speed';
+  const Fastest = ({ limit }: { limit: number }) => {
+    const count = useLive('/a', { count: true });
+    const fastest = useLive<Record<string, { speed: number }>>('/a', { order: ORDER, limit, select: 'speed' });
+    return <b>{`${sorted(fastest, ORDER).map(([name]) => name)} of ${count}`}</b>;
+  };
+  await show(api, <Fastest limit={2} />);
+  await act(async () => {
+    await socket().open();
+    socket().say({ rev: 'e.1', t: 1, set: [[1, 'snapshot', 3], [2, 'snapshot', { a: { speed: 5 }, b: { speed: 9 } }]], synced: true });
+  });
+  expect(socket().commands).toEqual([
+    { watch: 1, path: '/a', count: true, ref: 1 },
+    { watch: 2, path: '/a', select: 'speed', order: '-speed', limit: 2, ref: 2 },
+  ]);
+  expect(place.textContent).toBe('b,a of 3');
+  await act(async () => socket().say({ rev: 'e.2', t: 2, set: [[2, 'merge', { a: { speed: 10 } }]], synced: true }));
+  expect(place.textContent).toBe('a,b of 3');
+  await act(async () => socket().say({ rev: 'e.3', t: 3, set: [[2, 'merge', { b: null, c: { speed: 11 } }], [1, 'snapshot', 4]], synced: true }));
+  expect(place.textContent).toBe('c,a of 4');
+  await show(api, <Fastest limit={3} />);
+  expect(socket().commands.slice(2)).toEqual([{ watch: 3, path: '/a', select: 'speed', order: '-speed', limit: 3, ref: 3 }, { unwatch: 2 }]);
+});
+
 test('an error of the link reaches the nearest boundary', async () => {
   vi.spyOn(console, 'error').mockImplementation(() => {});
   const { api, socket } = await open();
-  class Boundary extends Component<{ children: ReactNode }, { error?: any }> {
-    override state: { error?: any } = {};
-    static getDerivedStateFromError = (error: unknown) => ({ error });
-    override render = () => (this.state.error ? <p>{this.state.error.type}</p> : this.props.children);
-  }
   const Value = () => <b>{String(useLive('/_x'))}</b>;
   await show(api, <Boundary><Value /></Boundary>);
   await act(async () => {
     await socket().open();
-    socket().say({ ref: 1, link: 1, type: 'urn:halfping:problem:reserved-path', status: 403 });
+    socket().say({ ref: 1, link: 1, type: 'urn:halfping:problem:reserved-path', status: 403, detail: '/_x is ours' });
   });
-  expect(place.innerHTML).toBe('<p>reserved-path</p>');
+  expect(place.textContent).toBe('reserved-path: /_x is ours');
+});
+
+test('with the condition as its key, a boundary that has seen a wrong one shows the next', async () => {
+  vi.spyOn(console, 'error').mockImplementation(() => {});
+  const told = vi.fn();
+  const { api, socket } = await open({ onError: told });
+  const Names = ({ where }: { where: string }) => <b>{Object.keys(useLive('/a', { where, initial: null }) ?? { loading: 1 }).join()}</b>;
+  const search = (where: string) => show(api, <Boundary key={where}><Names where={where} /></Boundary>);
+  await search('speed > ');
+  await act(async () => {
+    await socket().open();
+    socket().say({ ref: 1, link: 1, type: 'urn:halfping:problem:bad-view', status: 400, detail: "'where', column 9" });
+  });
+  expect(place.textContent).toBe("bad-view: 'where', column 9");
+  await search('');
+  expect(place.textContent).toBe('loading');
+  await act(async () => socket().serve({ '/a': { 1: 1, 2: 2 } }));
+  expect(place.textContent).toBe('1,2');
+  expect(told).not.toHaveBeenCalled(); // React has told of it
 });
 
 test('a page that a server has rendered is taken over as it is, whatever is known by then', async () => {

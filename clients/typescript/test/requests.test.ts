@@ -55,6 +55,19 @@ test('that somebody else answers with a page have not been done', async () => {
   }
 });
 
+test('that a proxy forbids say that it may allow only reading, those that Halfping refuses what it says', async () => {
+  const { api, asked } = server();
+  const problem = { type: 'urn:halfping:problem:read-only', status: 403, detail: 'nothing can be written', hint: 'write elsewhere' };
+  const answers = [new Response('<h1>403 Forbidden</h1>', { status: 403 }), Response.json(problem, { status: 403 })];
+  const errors = [{ type: 'bad-answer', status: 403, hint: 'a proxy may allow only reading' }, { type: 'read-only', hint: problem.hint }];
+  for (const [n, answer] of answers.entries()) {
+    const refused = expect(api.put('/a', 1)).rejects.toMatchObject(errors[n]!);
+    await settled();
+    asked[n]!.answer(answer);
+    await refused;
+  }
+});
+
 test('that wait longer for their turn than they may are not sent', async () => {
   const { api, asked } = server({ timeout: 1_000 });
   const slow = outcome(api.put('/a', 1));
@@ -111,17 +124,18 @@ test('whose answer never came may have been done, if they write', async () => {
 });
 
 test('of a page of another origin that nobody answers say that it may have been refused', async () => {
-  for (const [origin, option] of [['https://app.test', 'https://app.test'], ['null', 'any']]) {
+  for (const [origin, named] of [['https://app.test', 'https://app.test'], ['null', 'any']]) {
     vi.stubGlobal('location', { origin });
     const { api, asked } = server();
-    const failed = expect(api.put('/a', 1)).rejects.toMatchObject({ type: 'unsure', hint: expect.stringContaining(`pages of ${origin}: --cors ${option}`) });
+    const hint = `no Halfping server, or it needs under [cors]: origins = ["${named}"]; in Rust: Options { cors }`;
+    const failed = expect(api.put('/a', 1)).rejects.toMatchObject({ type: 'unsure', hint });
     await settled();
     asked[0]!.fail();
     await failed;
   }
   vi.stubGlobal('location', { origin: 'http://server.test' });
   const { api, asked } = server();
-  const failed = expect(api.put('/a', 1)).rejects.toMatchObject({ detail: expect.stringContaining('nothing answers'), hint: undefined });
+  const failed = expect(api.put('/a', 1)).rejects.toMatchObject({ detail: expect.stringContaining('no readable answer'), hint: undefined });
   await settled();
   asked[0]!.fail();
   await failed;
@@ -135,7 +149,7 @@ test('of a page that was let in before do not say that it may have been refused'
   await settled();
   asked[0]!.answer(done());
   await first;
-  const failed = expect(api.put('/a', 2)).rejects.toMatchObject({ type: 'unsure', detail: expect.stringContaining('nothing answers'), hint: undefined });
+  const failed = expect(api.put('/a', 2)).rejects.toMatchObject({ type: 'unsure', detail: expect.stringContaining('no readable answer'), hint: undefined });
   await settled();
   asked[1]!.fail();
   await failed;
@@ -187,7 +201,7 @@ test.each([
   expect(new URL(asked[0]!.url).pathname).toBe(expected);
 });
 
-test('say what is expected to be there, and how deep is to be read', async () => {
+test('say what is expected to be there, and how much is to be read', async () => {
   const { api, asked } = server();
   const ask = async (call: () => Promise<unknown>) => {
     call().catch(() => {});
@@ -202,6 +216,10 @@ test('say what is expected to be there, and how deep is to be read', async () =>
   expect(await ask(() => api.put('/a', 1, { ifMatch: '*' }))).toEqual(['*', undefined, '']);
   expect(await ask(() => api.put('/a', 1, { ifMatch: null }))).toEqual([undefined, '*', '']);
   expect(await ask(() => api.get('/a', { depth: 0 }))).toEqual([undefined, undefined, '?depth=0']);
+  const [, , search] = await ask(() => api.get('/a', { where: 'a + b == "x&y" && c > 1', select: 'ü,d(e)' }));
+  expect([...new URLSearchParams(search as string)]).toEqual([['where', 'a + b == "x&y" && c > 1'], ['select', 'ü,d(e)']]);
+  expect(await ask(() => api.get('/a', { order: '-n', limit: 2, as: 'list' }))).toEqual([undefined, undefined, '?order=-n&limit=2&as=list']);
+  expect(await ask(() => api.get('/a', { count: true }))).toEqual([undefined, undefined, '?count=true']);
 });
 
 describe('that ask why a WebSocket is not opened, where it is the only way,', () => {
@@ -298,7 +316,7 @@ describe('that ask why a WebSocket is not opened, where it is the only way,', ()
     await settled();
     asked[0]!.fail();
     await settled();
-    expect(api.status).toMatchObject({ state: 'waiting', error: { type: 'offline', detail: expect.stringContaining('nothing answers') } });
+    expect(api.status).toMatchObject({ state: 'waiting', error: { type: 'offline', detail: expect.stringContaining('no readable answer') } });
     api.close();
   });
 

@@ -60,7 +60,7 @@ export class FakeSocket {
   readonly #served = new Set<number>();
 }
 
-/** What is due now has been done. */
+/** Waits until everything that is due now has been done. */
 export const settled = () => (vi.isFakeTimers() ? vi.advanceTimersByTimeAsync(0) : new Promise((resolve) => setTimeout(resolve)));
 
 export async function open(options: Options = {}): Promise<{ api: Api; socket: () => FakeSocket }> {

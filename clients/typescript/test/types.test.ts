@@ -1,6 +1,6 @@
-/** What the compiler knows of paths. Nothing here runs: a type that is another does not compile. */
+/** The compiler's knowledge of paths. Nothing here runs: a type that is another does not compile. */
 import { expectTypeOf, test } from 'vitest';
-import { type Api, type At, type Change, connect, type Live, path } from '../src/index.js';
+import { type Api, type At, type Change, connect, type Live, path, sorted } from '../src/index.js';
 import { hooksOf, useLive } from '../src/react.js';
 
 interface Order {
@@ -56,6 +56,56 @@ test('so have hooks', () => {
     expectTypeOf(useApi().peek('/config/theme')).toEqualTypeOf<string | undefined>();
   };
   expectTypeOf(alone).toBeFunction();
+  expectTypeOf(check).toBeFunction();
+});
+
+test('a view has the type of what it is a part of, or the narrower one that a handler says', () => {
+  type Statuses = { readonly [id: string]: Pick<Order, 'status'> };
+  const check = async () => {
+    const api = connect<Schema>('http://x/');
+    const view = { where: 'status == "new"', select: 'status' };
+    api.on('/orders', (orders) => expectTypeOf(orders).toEqualTypeOf<Schema['orders'] | undefined>(), view);
+    api.on('/orders', (orders: Statuses | undefined) => void orders, view);
+    // @ts-expect-error: no such status
+    api.on('/orders', (orders: { readonly [id: string]: { status: 'lost' } } | undefined) => void orders, view);
+    expectTypeOf(useLive<Statuses>('/orders', view)).toEqualTypeOf<Statuses | undefined>();
+    const { value } = await api.get('/orders', view);
+    expectTypeOf(value).toEqualTypeOf<Schema['orders'] | undefined>();
+    expectTypeOf(sorted(value, '-status')).toEqualTypeOf<[name: string, member: Order][]>();
+    expectTypeOf(sorted(connect().peek('/orders'))[0]![1]).toBeAny();
+    // @ts-expect-error: a number has no members
+    sorted(1);
+  };
+  expectTypeOf(check).toBeFunction();
+});
+
+test('a count is a number, and a list has names and members', () => {
+  const check = async (either: boolean) => {
+    const api = connect<Schema>('http://x/');
+    const count = { where: 'status == "new"', count: true } as const;
+    api.on('/orders', (orders) => expectTypeOf(orders).toEqualTypeOf<number | undefined>(), { count: true, onError: (error) => void error.type });
+    api.on('/orders', (orders) => expectTypeOf(orders).toEqualTypeOf<number | Schema['orders'] | undefined>(), { count: either });
+    api.on('/orders', (orders) => expectTypeOf(orders).toEqualTypeOf<Schema['orders'] | undefined>(), { count: false, order: '-status', limit: 3 });
+    expectTypeOf(api.live('/orders', count)).toEqualTypeOf<Live<number>>();
+    expectTypeOf(api.peek('/orders', count)).toEqualTypeOf<number | undefined>();
+    for await (const { value } of api.watch('/orders', count)) expectTypeOf(value).toEqualTypeOf<number | undefined>();
+    expectTypeOf(await api.get('/orders', count)).toEqualTypeOf<{ value: number | undefined; rev: string }>();
+    const { value } = await api.get('/orders', { order: 'status', as: 'list' });
+    expectTypeOf(value).toEqualTypeOf<[name: string, member: Order][] | undefined>();
+    expectTypeOf((await connect().get('/orders', { as: 'list' })).value).toEqualTypeOf<[name: string, member: any][] | undefined>();
+    expectTypeOf((await connect().get('/orders', { count: true })).value).toEqualTypeOf<number | undefined>();
+    // @ts-expect-error: what is told whole each time is for who reads once
+    api.on('/orders', () => {}, { as: 'list' });
+    expectTypeOf(useLive('/orders', count)).toEqualTypeOf<number | undefined>();
+    expectTypeOf(useLive('/orders', { count: true, initial: null })).toEqualTypeOf<number | null | undefined>();
+    const hooks = hooksOf<Schema>();
+    expectTypeOf(hooks.useLive('/orders', count)).toEqualTypeOf<number | undefined>();
+    expectTypeOf(hooks.useLive('/orders', { count: true, initial: null })).toEqualTypeOf<number | null | undefined>();
+    expectTypeOf(hooks.useLive('/orders', { order: 'status', limit: 3 })).toEqualTypeOf<Schema['orders'] | undefined>();
+    expectTypeOf(sorted(useLive('/orders', { order: 'status', limit: 3 }), 'status')[0]![1]).toBeAny();
+    expectTypeOf(sorted(useLive<Schema['orders']>('/orders', { order: 'status', limit: 3 }), 'status')).toEqualTypeOf<[name: string, member: Order][]>();
+    expectTypeOf(sorted(hooks.useLive('/orders', { order: 'status', limit: 3 }), 'status')).toEqualTypeOf<[name: string, member: Order][]>();
+  };
   expectTypeOf(check).toBeFunction();
 });
 

@@ -32,7 +32,7 @@ pub(super) fn read(text: &[u8]) -> Message<'_> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) link: u32,
-    /// The stamp of the first text in the body, if it has one.
+    /// The stamp in the body, if it has one.
     pub(super) stamp: Option<Stamp>,
 }
 
@@ -55,13 +55,7 @@ fn entry(text: &[u8]) -> Option<Result<Entry, u32>> {
         return Some(Err(link));
     }
     let body = rest[kind.len() + 1..].strip_prefix(b",").unwrap_or_default();
-    // A text, or an object whose first member is one.
-    let text = match body.first() {
-        Some(b'"') => Some(&body[1..]),
-        Some(b'{') => memchr(b':', body).and_then(|colon| body[colon + 1..].strip_prefix(b"\"")),
-        _ => None,
-    };
-    Some(Ok(Entry { link, stamp: text.and_then(Stamp::read) }))
+    Some(Ok(Entry { link, stamp: Stamp::find(body) }))
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use memchr::memchr;
+
 /// Hexadecimal digits of each of the two numbers.
 const DIGITS: usize = 16;
 
@@ -20,6 +22,15 @@ impl Stamp {
         out.extend_from_slice(digits.as_bytes());
         out.resize(out.len() + length.saturating_sub(digits.len() + 1), b'x');
         out.push(b'"');
+    }
+
+    /// Finds the stamp in a body: a text, or an object whose first member is one.
+    pub(super) fn find(body: &[u8]) -> Option<Stamp> {
+        let text = match body.first()? {
+            b'{' => &body[memchr(b':', body)? + 1..],
+            _ => body,
+        };
+        Stamp::read(text.strip_prefix(b"\"")?)
     }
 
     /// Reads the stamp at the start of such a string, without the quote.
@@ -47,6 +58,9 @@ mod tests {
         assert_eq!((value[0], value[63]), (b'"', b'"'));
         assert_eq!(Stamp::read(&value[1..]), Some(stamp));
         assert_eq!(Stamp::read(b"12"), None);
+        assert_eq!(Stamp::find(&value), Some(stamp));
+        assert_eq!(Stamp::find(&[b"{\"a\":", &value[..], b"}"].concat()), Some(stamp));
+        assert_eq!((Stamp::find(b"{\"a\":1}"), Stamp::find(b"")), (None, None));
         assert_eq!(Stamp::read(&[b'g'; 2 * DIGITS]), None);
     }
 }

@@ -92,6 +92,7 @@ pub(super) const UNSENT_BYTES: &str = "unsent_bytes";
 
 /// A running server. If it was started here, it ends with its owner.
 pub(super) struct Subject {
+    pub(super) kind: Kind,
     child: Option<Child>,
     /// Its directory on disk, which is removed with it.
     data: Option<PathBuf>,
@@ -106,7 +107,14 @@ pub(super) struct Subject {
 impl Subject {
     /// A server that runs already.
     pub(super) fn at(address: SocketAddr) -> Subject {
-        Subject { child: None, data: None, address, readers_address: address, log: Arc::default() }
+        Subject {
+            kind: Kind::Halfping,
+            child: None,
+            data: None,
+            address,
+            readers_address: address,
+            log: Arc::default(),
+        }
     }
 
     pub(super) fn start(kind: Kind, setup: &Setup) -> Result<Subject> {
@@ -183,6 +191,7 @@ impl Subject {
         let mut subject = Subject::at(SocketAddr::from(([0, 0, 0, 0], 0)));
         let pid = child.id();
         (subject.child, subject.data, subject.log) = (Some(child), temporary, log);
+        subject.kind = kind;
         let silent = |_| broken(format!("{} does not say where it listens", kind.name()));
         let address = told.recv_timeout(START).map_err(silent)?;
         (subject.address, subject.readers_address) = match setup.link_kbits {

@@ -154,10 +154,10 @@ fn writes_are_acknowledged() {
 fn attacks_end_and_leave_nothing_open() {
     // One of each family that needs no large tree.
     let names = "half-prefaces,large-messages,command-floods,unread-streams,patch-appends,\
-                 links-one-place,queue-session,nesting";
+                 links-one-place,queue-session,nesting,h2-settings";
     let report = report(&["attack", "--seconds", "1", "--only", names]);
     let attacks = report["attacks"].as_array().expect("a list");
-    assert_eq!((attacks.len(), &report["not_measured"]), (8, &Value::Array(vec![])), "{report}");
+    assert_eq!((attacks.len(), &report["not_measured"]), (9, &Value::Array(vec![])), "{report}");
     for attack in attacks {
         assert!(attack["back_after_ms"].is_u64() && attack["panics"] == 0, "{attack}");
         assert!(attack["requests_failed"] == 0 && attack["lived"] == true, "{attack}");
@@ -284,7 +284,7 @@ fn a_soak_that_is_interrupted_ends_with_what_it_has() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("too few samples"));
 }
 
-/// Whether a slow link can be set up here.
+/// True if a slow link can be set up here.
 #[cfg(target_os = "linux")]
 fn has_slow_link() -> bool {
     let probe = |program: &str, arguments: &[&str]| {

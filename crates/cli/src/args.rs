@@ -1,5 +1,7 @@
 //! The grammar of the command line. The module `commands` carries it out.
 
+mod view;
+
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use clap::builder::{NonEmptyStringValueParser, Resettable, TypedValueParser};
 use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub(crate) use self::view::{Form, View};
 use crate::config::{Asked, alone};
 use crate::log::Log;
 use crate::report::{Blame, Failure};
@@ -93,6 +96,11 @@ A configuration file may hold:
   body_bytes = \"1MB\"
   [cors]
   origins = [\"https://example.org\"]   # or [\"*\"]; without it: loopback origins on a loopback address, none elsewhere
+  [[view]]                              # a view with a URL of its own; one section for each
+  path = \"/fastest\"
+  from = \"/vehicles\"
+  order = \"-speed\"
+  limit = 20
   [console]
   enabled = false                       # without it: on a loopback address, for requests to localhost")]
 pub(crate) struct Serve {
@@ -269,7 +277,9 @@ pub(crate) struct Storage {
 #[command(after_help = "\
 Examples:
   halfping get localhost:7070/vehicles/bus-017
-  halfping get --depth 1 localhost:7070")]
+  halfping get --depth 1 localhost:7070
+  halfping get localhost:7070/vehicles --where 'speed_mps > 12' --select route,speed_mps
+  halfping get localhost:7070/vehicles --order -speed_mps --limit 5 --as list")]
 pub(crate) struct Get {
     /// The resource
     pub(crate) url: Target,
@@ -277,6 +287,9 @@ pub(crate) struct Get {
     /// Cut the value N levels of objects below the resource
     #[arg(long, value_name = "N")]
     pub(crate) depth: Option<u32>,
+
+    #[command(flatten)]
+    pub(crate) view: View,
 }
 
 /// Write a resource's value, and print its new cursor
@@ -374,13 +387,17 @@ pub(crate) struct Restore {
 /// Print what changes, as it changes
 ///
 /// One line for each changed thing: the commit time (UTC), how long ago that was, where, and what:
-/// `=` a whole value, `~` the members of it that changed, or `removed`. A lost connection is opened
-/// again by itself, and goes on from where it was; stderr says so.
+/// `=` a whole value, `~` the members of it that changed or were added, or `removed`. With --where
+/// or --limit, a member that comes into the view is a `~` with all that is shown of it, and
+/// `removed` means that it left the view, or the collection. A lost connection is opened again by
+/// itself, and goes on from where it was; stderr says so.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
   halfping watch localhost:7070/vehicles/bus-017
   halfping watch --rate 1 --depth 2 localhost:7070/vehicles localhost:7070/fleet
+  halfping watch localhost:7070/vehicles --where 'status == \"stopped\"' --select route
+  halfping watch localhost:7070/vehicles --order -speed_mps --limit 5
   halfping watch --json localhost:7070/fleet | jq .value")]
 pub(crate) struct Watch {
     /// The resources
@@ -399,6 +416,9 @@ pub(crate) struct Watch {
     /// Cut the value N levels of objects below the resource
     #[arg(long, value_name = "N")]
     pub(crate) depth: Option<u32>,
+
+    #[command(flatten)]
+    pub(crate) view: View,
 
     /// Start with what changed since this cursor
     #[arg(long, value_name = "CURSOR")]

@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod config;
+mod explain;
 mod fleet;
 mod log;
 mod open_files;

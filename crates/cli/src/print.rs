@@ -195,7 +195,7 @@ fn quoted(key: &str) -> String {
 }
 
 /// The members of an object, in order; none of anything else.
-fn members(value: &str) -> Vec<(String, &RawValue)> {
+pub(crate) fn members(value: &str) -> Vec<(String, &RawValue)> {
     struct Members<'a>(Vec<(String, &'a RawValue)>);
 
     impl<'a> Deserialize<'a> for Members<'a> {

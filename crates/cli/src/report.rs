@@ -60,8 +60,14 @@ impl Failure {
             RequestError::Refused(no) => Failure::refused(target, &no),
             RequestError::PeerFault(fault) => Failure::peer(target, &fault),
             RequestError::Network(fault) if fault.is_connect() => {
-                Failure::new(blame, format!("cannot reach {}: {fault}", target.base))
-                    .hint("is a server running there? `halfping serve` starts one")
+                let fault = fault.to_string();
+                // The peer's first bytes are not those of TLS.
+                let is_plain = fault.contains("InvalidContentType");
+                let hint = match target.base.strip_prefix("https://").filter(|_| is_plain) {
+                    Some(host) => format!("it speaks no TLS: try http://{host}{}", target.path),
+                    None => "is a server running there? `halfping serve` starts one".to_owned(),
+                };
+                Failure::new(blame, format!("cannot reach {}: {fault}", target.base)).hint(hint)
             }
             error => Failure::new(blame, format!("{target}: {error}")),
         }
@@ -82,6 +88,9 @@ impl Failure {
         let failure = Failure::new(blame(no.family()), format!("{said} {target}: {no}"));
         match &no.problem.hint {
             Some(hint) => failure.hint(hint),
+            None if no.status == 403 && no.problem.kind.is_none() => {
+                failure.hint("that is no answer of Halfping: a proxy may allow only reading")
+            }
             None => failure,
         }
     }

@@ -52,9 +52,17 @@ fn units_of(name: &str) -> (&'static [Unit], u64) {
 /// The values that a limit takes, in words, and one of them as the configuration file has it.
 pub(crate) fn form_of(name: &str) -> (&'static str, &'static str) {
     match units_of(name) {
-        (SIZES, _) => ("a number of bytes, or a size such as 64KiB or 5MB", "\"5MB\""),
-        (TIMES, 1) => ("a number of milliseconds, or a time such as 30s or 5min", "\"30s\""),
-        (TIMES, _) => ("a number of seconds, or a time such as 30s or 5min", "\"30s\""),
+        (SIZES, _) => (
+            "a number of bytes, or a size in B, kB, MB, GB, TB, KiB, MiB, GiB or TiB, such as 5MB",
+            "\"5MB\"",
+        ),
+        (TIMES, 1) => {
+            ("a number of milliseconds, or a time in ms, s, m, min, h or d, such as 30s", "\"30s\"")
+        }
+        (TIMES, _) => (
+            "a number of seconds, or a time of whole seconds in ms, s, m, min, h or d, such as 30s",
+            "\"30s\"",
+        ),
         _ => ("a number without a unit", "1000"),
     }
 }
@@ -112,6 +120,17 @@ mod tests {
             ("connections", "ten"),
         ] {
             assert!(amount(name, text).is_err(), "{name}={text}");
+        }
+    }
+
+    #[test]
+    fn the_error_of_a_wrong_unit_lists_all_that_there_are() {
+        for name in ["body_bytes", "drain_ms", "wait_seconds"] {
+            let said = amount(name, "1 fortnight").unwrap_err().to_lowercase();
+            let words: Vec<&str> = said.split([' ', ',']).collect();
+            for (unit, _) in units_of(name).0 {
+                assert!(words.contains(unit), "{unit}: {said}");
+            }
         }
     }
 }

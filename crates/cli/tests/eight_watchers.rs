@@ -11,10 +11,11 @@
 mod common;
 #[path = "../../halfping/tests/common/raw.rs"]
 mod raw;
+mod watchers;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -24,15 +25,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Halfping, halfping};
-use flate2::Compression;
-use flate2::bufread::MultiGzDecoder;
-use flate2::write::GzEncoder;
-use raw::{Connection, Frame, Mirror, Next, Random, Stream};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use raw::{Connection, Frame};
+use serde_json::Value;
+use watchers::{CATCH_UP, Held, Kind};
 
-/// The longest time that readers may take to catch up once the replay is over.
-const CATCH_UP: Duration = Duration::from_secs(60);
 /// The longest time of a replay.
 const REPLAY: Duration = Duration::from_secs(300);
 
@@ -58,21 +54,14 @@ fn eight_watchers_never_hold_what_was_not_there() {
         ("server-sent events", Kind::stream("/aircraft", "text/event-stream")),
         ("lines, of everything", Kind::stream("/", "application/x-ndjson")),
         ("long polls", Kind::LongPoll { target: "/aircraft".to_owned() }),
-        ("several paths", Kind::Several { paths: several }),
+        ("several paths", Kind::Several { paths: several, query: "" }),
         ("twice a second", Kind::stream("/aircraft?rate=2", "application/x-ndjson")),
         ("cut at depth 1", Kind::stream("/aircraft?depth=1", "text/event-stream")),
         ("drops and resumes", Kind::Resumes { target: "/aircraft".to_owned() }),
         ("stops reading for a while", Kind::Pauses { target: "/aircraft".to_owned(), pause }),
     ];
-    let readers: Vec<_> = kinds
-        .into_iter()
-        .map(|(name, kind)| {
-            let recording = Arc::clone(&recording);
-            let end = Arc::clone(&end);
-            let reader = thread::Builder::new().name(name.to_owned());
-            (name, reader.spawn(move || kind.follow(address, &recording, &end)).unwrap())
-        })
-        .collect();
+    let (followed, ended) = (Arc::clone(&recording), Arc::clone(&end));
+    let readers = watchers::start(kinds, move |kind| follow(kind, address, &followed, &ended));
 
     let begun = Instant::now();
     replay(&server, &recording.file);
@@ -83,183 +72,28 @@ fn eight_watchers_never_hold_what_was_not_there() {
         recording.updates,
         recording.resources.len()
     );
-    let mut failed = Vec::new();
-    for (name, reader) in readers {
-        match reader.join() {
-            Ok(told) => println!("{name}: {told}"),
-            Err(_) => failed.push(name),
-        }
-    }
-    assert!(failed.is_empty(), "failed: {failed:?}; what each says is above");
+    watchers::join(readers);
     recording.compare_with_oracle(address);
 }
 
-/// Kinds of readers.
-enum Kind {
-    Stream { target: String, accept: &'static str },
-    LongPoll { target: String },
-    Several { paths: Vec<String> },
-    Resumes { target: String },
-    Pauses { target: String, pause: Duration },
-}
-
-impl Kind {
-    fn stream(target: &str, accept: &'static str) -> Kind {
-        Kind::Stream { target: target.to_owned(), accept }
-    }
-
-    /// Follows until the replay is over and the state held is that of a fresh `GET`.
-    fn follow(self, address: SocketAddr, recording: &Recording, end: &OnceLock<Instant>) -> String {
-        match self {
-            Kind::Stream { target, accept } => {
-                let mut stream = Stream::open(address, &format!("GET {target}\nAccept: {accept}"));
-                let mut reader = Reader::new(address, recording, &target);
-                while !reader.is_done(end) {
-                    match stream.next_within(Duration::from_millis(100)) {
-                        Next::Frame(frame) => reader.take(&frame),
-                        Next::Nothing => {}
-                        Next::End => panic!("the stream ended"),
-                    }
-                }
-                reader.told()
-            }
-            Kind::Pauses { target, pause } => {
-                let request = format!("GET {target}\nAccept: text/event-stream");
-                let mut stream = Stream::open(address, &request);
-                let mut reader = Reader::new(address, recording, &target);
-                let mut pauses = 0;
-                let mut seen = 0;
-                while !reader.is_done(end) {
-                    match stream.next_within(Duration::from_millis(100)) {
-                        Next::Frame(frame) => {
-                            reader.take(&frame);
-                            seen += 1;
-                        }
-                        Next::Nothing => {}
-                        Next::End => panic!("the stream ended"),
-                    }
-                    // Not a wait for something: this reader is about pauses.
-                    if seen > 100 && pauses < 2 {
-                        thread::sleep(pause);
-                        (pauses, seen) = (pauses + 1, 0);
-                    }
-                }
-                format!("{}, {pauses} pauses", reader.told())
-            }
-            Kind::Resumes { target } => {
-                let mut reader = Reader::new(address, recording, &target);
-                let mut resumed = 0;
-                while !reader.is_done(end) {
-                    let since = reader.cursor.clone().unwrap_or_default();
-                    // Both ways to send the cursor, and both formats.
-                    let request = match (since.is_empty(), resumed % 3) {
-                        (true, _) => format!("GET {target}\nAccept: text/event-stream"),
-                        (_, 0) => format!("GET {target}?since={since}\nAccept: text/event-stream"),
-                        (_, 1) => format!(
-                            "GET {target}\nAccept: text/event-stream\nLast-Event-ID: {since}"
-                        ),
-                        _ => format!("GET {target}?since={since}\nAccept: application/x-ndjson"),
-                    };
-                    let mut stream = Stream::open(address, &request);
-                    reader.begin_again();
-                    let cut = Instant::now() + Duration::from_secs(1);
-                    let mut frames = 0;
-                    while Instant::now() < cut
-                        && frames < 37 + 61 * (resumed % 5)
-                        && !reader.is_done(end)
-                    {
-                        match stream.next_within(Duration::from_millis(50)) {
-                            Next::Frame(frame) => {
-                                reader.take(&frame);
-                                frames += 1;
-                            }
-                            Next::Nothing => {}
-                            Next::End => panic!("the stream ended"),
-                        }
-                    }
-                    resumed += 1;
-                }
-                format!("{}, {resumed} connections", reader.told())
-            }
-            Kind::LongPoll { target } => {
-                let mut reader = Reader::new(address, recording, &target);
-                let mut connection = Connection::open(address);
-                let (mut known, mut polls) = (String::new(), 0);
-                while !reader.is_done(end) {
-                    let condition = match known.as_str() {
-                        "" => String::new(),
-                        known => format!("\nIf-None-Match: {known}\nPrefer: wait=1"),
-                    };
-                    let answer = connection.ask(&format!("GET {target}{condition}"));
-                    polls += 1;
-                    known = answer.header("etag").expect("an ETag").to_owned();
-                    let cursor = Some(answer.cursor());
-                    match answer.status {
-                        200 => {
-                            let value = Some(answer.text().to_owned());
-                            reader.take(&Frame {
-                                kind: "snapshot".to_owned(),
-                                value,
-                                rev: cursor,
-                                ..Frame::default()
-                            });
-                        }
-                        304 => assert_eq!(cursor, reader.cursor, "304 is about what is held"),
-                        404 => {
-                            reader.take(&Frame {
-                                kind: "gone".to_owned(),
-                                rev: cursor,
-                                ..Frame::default()
-                            });
-                        }
-                        other => panic!("{other}: {}", answer.text()),
-                    }
-                }
-                format!("{}, {polls} polls", reader.told())
-            }
-            Kind::Several { paths } => several(address, recording, &paths, end),
-        }
-    }
-}
-
-/// Follows several paths on one stream. Whenever there is an `id`, all of them show one state.
-fn several(
+fn follow(
+    kind: Kind,
     address: SocketAddr,
     recording: &Recording,
-    paths: &[String],
     end: &OnceLock<Instant>,
 ) -> String {
-    let query: Vec<String> = paths.iter().map(|path| format!("path={path}")).collect();
-    let request = format!("GET /_streams?{}\nAccept: text/event-stream", query.join("&"));
-    let mut stream = Stream::open(address, &request);
-    let mut readers: Vec<Reader<'_>> =
-        paths.iter().map(|path| Reader::new(address, recording, path)).collect();
-    let mut together = 0;
-    while !readers.iter_mut().all(|reader| reader.is_done(end)) {
-        let frame = match stream.next_within(Duration::from_millis(100)) {
-            Next::Frame(frame) => frame,
-            Next::Nothing => continue,
-            Next::End => panic!("the stream ended"),
-        };
-        if let Some(path) = &frame.path {
-            let place =
-                paths.iter().position(|known| known == path).expect("a path that was asked for");
-            // `id:` is about all paths, `rev` about this one.
-            readers[place].take(&Frame { id: None, ..frame.clone() });
-        }
-        if frame.id.is_none() {
-            continue;
-        }
-        together += 1;
+    let new = |target: &str| Reader::new(address, recording, target);
+    kind.follow(address, end, new, |readers, frame| {
         // PROTOCOL M2: a stream of many shows what a stream of each shows.
-        let all = readers[0].held();
-        for (path, reader) in paths.iter().zip(&readers).skip(1) {
-            let name = path.rsplit('/').next().unwrap();
-            let in_all = all.as_ref().and_then(|all| all.get(name));
-            assert_eq!(in_all, reader.held().as_ref(), "{path} at {}", frame.raw);
+        let (all, others) = readers.split_first().unwrap();
+        let all = all.held.complete.value.as_ref();
+        for reader in others {
+            let name = reader.target.rsplit('/').next().unwrap();
+            let in_all = all.and_then(|all| all.get(name));
+            let held = reader.held.complete.value.as_ref();
+            assert_eq!(in_all, held, "{} at {}", reader.target, frame.raw);
         }
-    }
-    format!("{}, {together} common states", readers[0].told())
+    })
 }
 
 /// A reader's state of one resource, and the checks of it.
@@ -269,17 +103,11 @@ struct Reader<'a> {
     /// Path and query, for the `GET` at the end.
     target: String,
     scope: Scope,
-    /// The last complete state.
-    complete: Mirror,
-    /// The state that is being put together from slices.
-    partial: Option<Mirror>,
-    cursor: Option<String>,
+    held: Held,
     /// Names whose values came since the last complete state; `None`: any name.
     dirty: Option<HashSet<String>>,
     /// Per resource, the earliest of its values that may come next: no reader goes back in time.
     reached: HashMap<String, usize>,
-    frames: usize,
-    states: usize,
     last: Option<Value>,
     fresh: Option<(Option<Value>, String)>,
 }
@@ -305,51 +133,12 @@ impl<'a> Reader<'a> {
             recording,
             target: target.to_owned(),
             scope,
-            complete: Mirror::default(),
-            partial: None,
-            cursor: None,
+            held: Held::default(),
             dirty: None,
             reached: HashMap::new(),
-            frames: 0,
-            states: 0,
             last: None,
             fresh: None,
         }
-    }
-
-    fn held(&self) -> &Option<Value> {
-        &self.complete.value
-    }
-
-    /// Discards the part that was not complete when the connection was lost.
-    fn begin_again(&mut self) {
-        self.partial = None;
-        self.dirty = None;
-    }
-
-    fn take(&mut self, frame: &Frame) {
-        self.frames += 1;
-        if frame.kind == "synced" {
-            assert!(self.partial.is_none(), "synced in the middle of slices");
-            // A frame without changes names the same state, perhaps by another cursor.
-            self.cursor = frame.cursor().map(str::to_owned);
-            return;
-        }
-        self.note(frame);
-        let Some(cursor) = frame.cursor() else {
-            if frame.kind == "snapshot" {
-                self.cursor = None; // PROTOCOL S5: a reader cut off now starts from nothing.
-            }
-            self.partial.get_or_insert_with(|| self.complete.clone()).apply(frame);
-            return;
-        };
-        let mut mirror = self.partial.take().unwrap_or_else(|| std::mem::take(&mut self.complete));
-        mirror.apply(frame);
-        self.complete = mirror;
-        self.cursor = Some(cursor.to_owned());
-        self.states += 1;
-        let dirty = self.dirty.replace(HashSet::new());
-        self.check(dirty, frame);
     }
 
     /// Records the names that a frame changes, so that not everything has to be checked again.
@@ -391,7 +180,7 @@ impl<'a> Reader<'a> {
     /// Checks that each value of a complete state is one that its resource had, and not older than
     /// one seen before.
     fn check(&mut self, dirty: Option<HashSet<String>>, frame: &Frame) {
-        let value = self.complete.value.as_ref();
+        let value = self.held.complete.value.as_ref();
         let cut = self.scope == Scope::Aircraft { cut: true };
         let members = match &self.scope {
             Scope::One(name) => {
@@ -430,7 +219,35 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether the replay is over and the state held is the current one.
+    fn target_of_get(&self) -> String {
+        let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
+        match query.contains("depth=") {
+            true => self.target.clone(),
+            false => path.to_owned(),
+        }
+    }
+}
+
+impl watchers::Reader for Reader<'_> {
+    fn take(&mut self, frame: &Frame) {
+        if frame.kind != "synced" {
+            self.note(frame);
+        }
+        if self.held.take(frame) {
+            let dirty = self.dirty.replace(HashSet::new());
+            self.check(dirty, frame);
+        }
+    }
+
+    fn held(&mut self) -> &mut Held {
+        &mut self.held
+    }
+
+    fn begin_again(&mut self) {
+        self.held.partial = None;
+        self.dirty = None;
+    }
+
     fn is_done(&mut self, end: &OnceLock<Instant>) -> bool {
         let Some(ended) = end.get() else { return false };
         if self.fresh.is_none() {
@@ -440,11 +257,11 @@ impl<'a> Reader<'a> {
             self.fresh = Some((value, answer.cursor()));
         }
         let (value, cursor) = self.fresh.as_ref().unwrap();
-        let is_same = self.partial.is_none() && self.complete.value == *value;
+        let is_same = self.held.partial.is_none() && self.held.complete.value == *value;
         // PROTOCOL C2, C3: a stream and a GET name the state alike. Changes below a cut are not
         // told; an absence may have got another cursor without a change.
         let may_differ = self.target.contains("depth=") || value.is_none();
-        let is_named = may_differ || self.cursor.as_ref() == Some(cursor);
+        let is_named = may_differ || self.held.cursor.as_ref() == Some(cursor);
         if is_same && is_named {
             return true;
         }
@@ -452,21 +269,13 @@ impl<'a> Reader<'a> {
         assert!(
             !late,
             "after {CATCH_UP:?}: same value: {is_same}, held {:?}, now {cursor}",
-            self.cursor
+            self.held.cursor
         );
         false
     }
 
-    fn target_of_get(&self) -> String {
-        let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
-        match query.contains("depth=") {
-            true => self.target.clone(),
-            false => path.to_owned(),
-        }
-    }
-
     fn told(&self) -> String {
-        format!("{} frames, {} complete states", self.frames, self.states)
+        format!("{} frames, {} complete states", self.held.frames, self.held.states)
     }
 }
 
@@ -484,12 +293,6 @@ struct Known {
     cut: u64,
 }
 
-#[derive(Deserialize)]
-struct Line {
-    path: String,
-    value: Value,
-}
-
 fn hash(value: &Value, cut: bool) -> u64 {
     let mut hasher = DefaultHasher::new();
     match value {
@@ -502,23 +305,11 @@ fn hash(value: &Value, cut: bool) -> u64 {
 
 impl Recording {
     fn obtain() -> Arc<Recording> {
-        let file = match std::env::var_os("HALFPING_RECORDING") {
-            Some(file) => PathBuf::from(file),
-            None => synthetic(),
-        };
-        let mut bytes = BufReader::new(std::fs::File::open(&file).unwrap());
-        let compressed = bytes.fill_buf().unwrap().starts_with(&[0x1f, 0x8b]);
-        let lines: Box<dyn Read> =
-            if compressed { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) };
+        let file = watchers::recording("eight_watchers", 20_000);
         let mut recording = Recording { file, updates: 0, resources: HashMap::new() };
-        for line in BufReader::new(lines).lines() {
-            let line: Line = serde_json::from_str(&line.unwrap()).unwrap();
-            let name = line
-                .path
-                .strip_prefix("/aircraft/")
-                .expect("recordings here are of /aircraft/NAME");
+        for line in watchers::lines(&recording.file.clone()) {
             let known = Known { whole: hash(&line.value, false), cut: hash(&line.value, true) };
-            recording.resources.entry(name.to_owned()).or_default().push(known);
+            recording.resources.entry(line.name().to_owned()).or_default().push(known);
             recording.updates += 1;
         }
         Arc::new(recording)
@@ -596,51 +387,6 @@ impl Recording {
         assert!(ours.status.success(), "the oracle failed on our tree");
         assert!(expected.stdout == ours.stdout, "the final tree is not the oracle's");
     }
-}
-
-/// Writes a recording with cases that real ones lack: members that come and go, nulls, resources
-/// that change their type.
-fn synthetic() -> PathBuf {
-    let mut random = Random(raw::seed());
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("eight_watchers.ndjson.gz");
-    let mut out = GzEncoder::new(std::fs::File::create(&file).unwrap(), Compression::fast());
-    let mut values: Vec<Value> = vec![Value::Null; 300];
-    for n in 0..20_000u64 {
-        let which = if n < 300 { n as usize } else { random.below(300) as usize };
-        let value = &mut values[which];
-        let odd = random.below(40);
-        if !value.is_object() || odd == 0 {
-            *value = match if value.is_object() { random.below(5) } else { 9 } {
-                0 => Value::Null,
-                1 => json!(n),
-                2 => json!([n, null, {"in": [which]}]),
-                3 => json!({}),
-                4 => json!(format!("text {n} \u{1f6e9} \"quoted\"")),
-                _ => {
-                    json!({"callsign": format!("TST{which}"), "seq": n, "position": {"latitude": 46.5, "longitude": 7.5}})
-                }
-            };
-        }
-        if let Value::Object(members) = value {
-            members.insert("seq".to_owned(), json!(n));
-            members.insert(
-                "position".to_owned(),
-                json!({"latitude": 45.0 + random.below(4_000_000) as f64 / 1e6, "longitude": 6.0 + random.below(4_000_000) as f64 / 1e6}),
-            );
-            let name = format!("m{}", random.below(6));
-            match random.below(6) {
-                0 => drop(members.insert(name, Value::Null)),
-                1 | 2 => drop(members.remove(&name)),
-                3 => drop(members.insert(name, json!({"a/b": {"~": null, "n": n}}))),
-                4 => drop(members.insert(name, json!({}))),
-                _ => drop(members.insert(name, json!(random.below(1000)))),
-            }
-        }
-        let line = json!({"t": 1_700_000_000_000u64 + n, "path": format!("/aircraft/{which:06x}"), "value": value});
-        writeln!(out, "{line}").unwrap();
-    }
-    out.finish().unwrap();
-    file
 }
 
 fn replay(server: &Halfping, file: &Path) {

@@ -115,7 +115,7 @@ struct Known {
 #[derive(Default)]
 struct Knowledge {
     resources: HashMap<String, Known>,
-    /// Whether the last write of several resources was not answered.
+    /// True if the last write of several resources was not answered.
     doubted: bool,
 }
 

@@ -455,7 +455,7 @@ impl<'a> Churn<'a> {
         at >= self.world.end.load(Ordering::Acquire) && self.is_settled()
     }
 
-    /// Whether it has seen the last commit and has no command on its way.
+    /// True if it has seen the last commit and has no command on its way.
     fn is_settled(&self) -> bool {
         let here = self.mirrors.views[&END_LINK].value == Some(json!("end"));
         here && self.asked.is_empty() && self.mirrors.views.values().all(|view| view.known)

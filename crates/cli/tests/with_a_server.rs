@@ -140,6 +140,37 @@ fn what_is_put_is_got_digit_for_digit() {
 }
 
 #[test]
+fn conditions_and_selections_are_sent_as_they_are_written() {
+    let (_server, address) = serve();
+    let url = format!("{address}/v");
+    write(&["put", &url, r#"{"a":{"n":1,"m":[1]},"b":{"n":1},"c+%":{"n":1,"m":2}}"#]);
+    let view = ["--where", r#"n < 2 && (key() == "c+%" || key() == "b")"#, "--select", "n"];
+    let args: Vec<&str> = ["get", &url].into_iter().chain(view).collect();
+    check(&args, b"", 0, "{\"b\":{\"n\":1},\"c+%\":{\"n\":1}}\n");
+    check(&["get", &url, "--where", "n = 1"], b"", 1, "400 bad-view");
+    check(&["get", &url, "--where", "n = 1"], b"", 1, "column 3");
+    check(&["get", &url, "--where", "", "--select", "/b"], b"", 0, "{\"b\":{\"n\":1}}\n");
+    // What was asked for of the members of members stands in the resource itself.
+    let output = run(&["get", &format!("{url}/a"), "--select", "n"], b"");
+    assert_eq!(output.stdout, b"{\"n\":1,\"m\":[1]}\n");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("hint: ") && stderr.contains("--select /n\n"), "{stderr}");
+
+    let args: Vec<&str> = ["watch", "--json", &url].into_iter().chain(view).collect();
+    let mut watch = Running::start(&args);
+    let mut lines = watch.stdout();
+    let mut value = || {
+        let line = lines.next().unwrap().unwrap();
+        let at = line.find("\"value\":").unwrap_or(line.len());
+        line[at..].to_owned()
+    };
+    assert_eq!(value(), "\"value\":{\"b\":{\"n\":1},\"c+%\":{\"n\":1}}}");
+    assert_eq!(value(), "", "synced");
+    write(&["put", &format!("{url}/b/n"), "2"]);
+    assert_eq!(value(), "\"value\":{\"b\":null}}");
+}
+
+#[test]
 fn a_refusal_is_1_and_says_why() {
     let (_server, address) = serve();
     let url = |path: &str| format!("{address}{path}");
@@ -154,6 +185,24 @@ fn a_refusal_is_1_and_says_why() {
     check(&["get", &url("/n?dept=1")], b"", 1, "400 unknown-parameter");
     check(&["watch", "--rate", "0", &url("/n")], b"", 1, "400 bad-parameter");
     check(&["delete", &url("/none")], b"", 1, "404 not-found");
+    let plain = format!("https://{address}/n");
+    check(&["put", &plain, "1"], b"", 3, &format!("try http://{address}/n"));
+}
+
+#[test]
+fn a_refusal_that_is_no_answer_of_halfping_is_told_from_one_that_is() {
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("{}/n", proxy.local_addr().unwrap());
+    let answer = std::thread::spawn(move || {
+        let (mut stream, _) = proxy.accept().unwrap();
+        let mut request = BufReader::new(stream.try_clone().unwrap()).lines();
+        while request.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+        let body = "<h1>403 Forbidden</h1>";
+        let head = "HTTP/1.1 403 Forbidden\r\ncontent-type: text/html\r\nconnection: close\r\n";
+        write!(stream, "{head}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    });
+    check(&["put", &url, "1"], b"", 1, "a proxy may allow only reading");
+    answer.join().unwrap();
 }
 
 #[test]
@@ -217,6 +266,25 @@ fn a_watch_outlives_its_server() {
     watch.says("connected again");
     // Before, it may see that nothing is there: the new server began without the value.
     assert!(lines.any(|line| line.ends_with("/a  = 2")));
+}
+
+#[test]
+fn a_doubled_interrupt_does_not_keep_a_server_from_answering_what_it_has_begun() {
+    let (mut server, address) = serve();
+    let mut socket = std::net::TcpStream::connect(&address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = format!("PUT /a HTTP/1.1\r\nHost: {address}\r\nContent-Length: 1");
+    write!(socket, "{head}\r\nExpect: 100-continue\r\n\r\n").unwrap();
+    let mut answer = BufReader::new(socket.try_clone().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(answer.next().as_deref(), Some("HTTP/1.1 100 Continue"));
+    server.signal("-INT");
+    server.says("stopping");
+    server.signal("-INT");
+    // Until the second was seen: it would have ended the process.
+    sleep(Duration::from_millis(100));
+    write!(socket, "1").unwrap();
+    assert!(answer.any(|line| line.starts_with("HTTP/1.1 201")));
+    assert_eq!(server.ends(), 0);
 }
 
 #[test]

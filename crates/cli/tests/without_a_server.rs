@@ -140,7 +140,7 @@ fn who_is_let_in_is_said_so_that_it_can_be_true() {
         (["--allowed-host", "a.example:80"], "leave out the port"),
         (["--allowed-host", "https://a.example/x"], "write \"a.example\""),
         (["--cors", "https://a.example/"], "write \"https://a.example\""),
-        (["--limit", "body_bytes=5s"], "a size such as 64KiB or 5MB"),
+        (["--limit", "body_bytes=5s"], "a size in B, kB, MB, GB, TB, KiB, MiB, GiB or TiB"),
         (["--limit", "body_byte=5"], "did you mean `body_bytes`?"),
         (["--limit", "body_byte=1MB"], "did you mean `body_bytes`?"),
         (["--limit", "body_bytes"], "a limit is NAME=VALUE"),

@@ -47,7 +47,7 @@ pub struct Reading {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Written {
-    /// Whether the write created the resource.
+    /// True if the write created the resource.
     pub created: bool,
     /// The resource's cursor after the write.
     pub cursor: Option<Cursor>,
@@ -208,7 +208,7 @@ impl Client {
     }
 }
 
-/// Whether a URL leads to this machine; then proxies from the environment are not used.
+/// True if a URL leads to this machine; then proxies from the environment are not used.
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_end_matches('.');
     match host.trim_matches(['[', ']']).parse::<IpAddr>() {
@@ -217,7 +217,7 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Whether a segment is `.` or `..`, also percent-encoded: `set_path` would resolve it, and the
+/// True if a segment is `.` or `..`, also percent-encoded: `set_path` would resolve it, and the
 /// server would never see it.
 fn is_dots(segment: &str) -> bool {
     matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")

@@ -26,6 +26,18 @@ pub struct WatchOptions {
     pub rate: Option<f64>,
     /// Levels of objects below the resource that are sent (R5).
     pub depth: Option<u32>,
+    /// The condition of the members that are shown, such as `speed > 50` (Q3).
+    pub filter: Option<String>,
+    /// The members that are shown of each of these, such as `line,driver(name)` (Q2).
+    pub select: Option<String>,
+    /// The order of these members, such as `-speed,line`, for a limit or a list (Q11).
+    pub order: Option<String>,
+    /// Only so many members, the first in that order (Q11).
+    pub limit: Option<usize>,
+    /// The number of members instead of the members (Q14).
+    pub count: bool,
+    /// An array of names and members in order instead of an object (Q15): whole values.
+    pub list: bool,
     /// Whole values only, no deltas (S4).
     pub whole: bool,
     /// State to resume from: only later changes are sent (S8).
@@ -115,7 +127,14 @@ impl Client {
         let mut shape = Vec::new();
         shape.extend(options.rate.map(|rate| ("rate", rate.to_string())));
         shape.extend(options.depth.map(|depth| ("depth", depth.to_string())));
-        shape.extend(options.whole.then(|| ("delta", "false".to_owned())));
+        let is_whole = options.whole || options.list;
+        shape.extend(is_whole.then(|| ("delta", "false".to_owned())));
+        shape.extend(options.filter.map(|condition| ("where", condition)));
+        shape.extend(options.select.map(|names| ("select", names)));
+        shape.extend(options.order.map(|names| ("order", names)));
+        shape.extend(options.limit.map(|members| ("limit", members.to_string())));
+        shape.extend(options.count.then(|| ("count", "true".to_owned())));
+        shape.extend(options.list.then(|| ("as", "list".to_owned())));
         for (name, value) in &shape {
             set_parameter(&mut url, name, value);
         }
@@ -455,14 +474,23 @@ mod tests {
         let options = WatchOptions {
             rate: Some(0.5),
             depth: Some(2),
-            whole: true,
+            filter: Some("a && b == \"c\"".into()),
+            select: Some("d(e)".into()),
+            order: Some("-d".into()),
+            limit: Some(3),
+            list: true,
             since: Some("e.9".into()),
+            ..WatchOptions::default()
         };
-        let watch = client.watch("/a?rate=7&watch&since=e.1", options).unwrap();
+        let watch = client.watch("/a?rate=7&where=x&limit=9&watch&since=e.1", options).unwrap();
         assert_eq!(
             watch.request_url().as_str(),
-            "http://h/a?watch&rate=0.5&depth=2&delta=false&since=e.9"
+            "http://h/a?watch&rate=0.5&depth=2&delta=false&where=a+%26%26+b+%3D%3D+%22c%22\
+             &select=d%28e%29&order=-d&limit=3&as=list&since=e.9"
         );
+        let options = WatchOptions { count: true, whole: true, ..WatchOptions::default() };
+        let watch = client.watch("/a", options).unwrap();
+        assert_eq!(watch.request_url().as_str(), "http://h/a?delta=false&count=true");
         let watch = client.watch("/a?since=e.1", WatchOptions::default()).unwrap();
         assert_eq!(watch.request_url().as_str(), "http://h/a?since=e.1");
     }

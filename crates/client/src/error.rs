@@ -165,7 +165,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Whether the same request may succeed later: the server is at fault or busy (408, 429, 5xx).
+    /// True if the same request may succeed later: the server is at fault or busy (408, 429, 5xx).
     pub fn may_pass(&self) -> bool {
         self.status >= 500 || matches!(self.status, 408 | 429)
     }
@@ -239,7 +239,7 @@ pub struct NetworkFault {
 }
 
 impl NetworkFault {
-    /// Whether no connection could be made, so that nothing was sent.
+    /// True if no connection could be made, so that nothing was sent.
     pub fn is_connect(&self) -> bool {
         self.connecting
     }

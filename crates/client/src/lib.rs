@@ -29,6 +29,30 @@
 //! # }
 //! ```
 //!
+//! A part of a resource is asked for by [`WatchOptions`]. The first members in an order come as an
+//! object, like all others, and [`sorted`] puts them in that order:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use halfping_client::{Client, Event, Mirror, WatchOptions, sorted};
+//!
+//! let order = "-speed_mps";
+//! let fastest = WatchOptions { order: Some(order.into()), limit: Some(10), ..Default::default() };
+//! let mut watch = Client::new("http://127.0.0.1:7070")?.watch("/vehicles", fastest)?;
+//! let mut mirror = Mirror::new();
+//! loop {
+//!     if let Event::Frame(frame) = watch.next().await? {
+//!         mirror.apply(&frame)?;
+//!         for (name, vehicle) in sorted(mirror.value(), order)? {
+//!             println!("{name}: {} m/s", vehicle["speed_mps"]);
+//!         }
+//!     }
+//! }
+//! # #[allow(unreachable_code)]
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The client's half of the protocol, [`Machine`], does no IO: it can be used alone with another
 //! HTTP library.
 
@@ -38,6 +62,7 @@ mod error;
 mod frame;
 mod machine;
 mod mirror;
+mod sorted;
 mod tls;
 
 pub use client::{BODY_BYTES_MAX, Client, Reading, Written};
@@ -48,3 +73,4 @@ pub use error::{
 pub use frame::{Cursor, Frame, Kind, Problem};
 pub use machine::{FrameError, LINE_BYTES_MAX, Machine};
 pub use mirror::{Mirror, MirrorError};
+pub use sorted::{OrderError, sorted};

@@ -48,7 +48,7 @@ impl Mirror {
         self.cursor.as_ref()
     }
 
-    /// Whether the value is a state that the resource really had. It is not before the first frame,
+    /// True if the value is a state that the resource really had. It is not before the first frame,
     /// nor between the parts of a large change (S5).
     pub fn is_complete(&self) -> bool {
         self.complete

@@ -79,6 +79,29 @@ impl Cursor {
     }
 }
 
+impl Cursor {
+    /// Appends the cursor's text. Every message has one: it goes without the formatter.
+    pub fn write(self, out: &mut Vec<u8>) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let nibbles = (0..Epoch::BITS / 4).rev().map(|place| self.epoch.0 >> (4 * place));
+        out.extend(nibbles.map(|nibble| DIGITS[nibble as usize % 16]));
+        out.push(b'.');
+        write_decimal(self.revision.0, out);
+    }
+}
+
+/// Appends a number in decimal digits.
+pub fn write_decimal(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    while number > 0 || at == digits.len() {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.epoch, self.revision.0)
@@ -94,6 +117,15 @@ mod tests {
         let cursor = Cursor { epoch: Epoch::from_random(0xdead_beef_0042), revision: Revision(17) };
         assert_eq!(cursor.to_string(), "deadbeef0042.17");
         assert_eq!(Cursor::parse("deadbeef0042.17"), Some(cursor));
+        for (epoch, revision) in [(0, 1), (0xdead_beef_0042, 10), (u64::MAX, u64::MAX)] {
+            let cursor = Cursor { epoch: Epoch::from_random(epoch), revision: Revision(revision) };
+            let mut written = Vec::new();
+            cursor.write(&mut written);
+            assert_eq!(written, cursor.to_string().into_bytes());
+        }
+        let mut zero = Vec::new();
+        write_decimal(0, &mut zero);
+        assert_eq!(zero, b"0");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! A list and a table that grow one part at a time, so that no insertion waits until all elements
-//! have been moved.
+//! have been moved; and lists of few elements.
 
 use std::hash::{BuildHasher, Hash};
 use std::ops::{Index, IndexMut};
@@ -11,6 +11,14 @@ const PART: usize = 4096;
 /// Parts of a table that has more than [`PART`] entries. With a million entries, one part is moved
 /// in a fifth of a millisecond.
 const PARTS: usize = 256;
+
+/// Adds an element to a list that mostly has one, for which it then has just the room.
+pub(crate) fn push_to_few<T>(list: &mut Vec<T>, element: T) {
+    if list.is_empty() {
+        list.reserve_exact(1);
+    }
+    list.push(element);
+}
 
 /// A list whose elements are never moved, except for the first few.
 #[derive(Debug)]
@@ -57,19 +65,26 @@ impl<T> IndexMut<usize> for List<T> {
     }
 }
 
-/// A table of numbers by their keys. Beyond [`PART`] entries it has many parts, chosen by a part of
-/// the hash; each part grows by itself.
-#[derive(Debug)]
-pub(crate) struct Table<K> {
-    parts: Vec<HashTable<(K, u32)>>,
+/// A table of numbers by their keys. It holds no keys: `key_of` gives the key of a number, which
+/// stays the same while the table has that number. Beyond [`PART`] entries it has many parts, chosen
+/// by a part of the hash; each part grows by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    parts: Vec<HashTable<u32>>,
     len: usize,
     /// The hasher, seeded per process, since clients choose the keys.
     hasher: DefaultHashBuilder,
 }
 
-impl<K: Copy + Eq + Hash> Table<K> {
+impl Default for Table {
+    fn default() -> Table {
+        Table::with_capacity(0)
+    }
+}
+
+impl Table {
     /// An empty table with room for `entries` entries.
-    pub(crate) fn with_capacity(entries: usize) -> Table<K> {
+    pub(crate) fn with_capacity(entries: usize) -> Table {
         let hasher = DefaultHashBuilder::default();
         let parts = if entries > PART { PARTS } else { 1 };
         let part = |_| HashTable::with_capacity(entries.div_ceil(parts));
@@ -86,40 +101,40 @@ impl<K: Copy + Eq + Hash> Table<K> {
         (hash >> 32) as usize % self.parts.len()
     }
 
-    pub(crate) fn get(&self, key: K) -> Option<u32> {
-        let hash = self.hasher.hash_one(key);
-        let found = self.parts[self.part_of(hash)].find(hash, |(other, _)| *other == key);
-        found.map(|(_, number)| *number)
+    pub(crate) fn get<K: Eq + Hash>(&self, key: K, key_of: impl Fn(u32) -> K) -> Option<u32> {
+        let hash = self.hasher.hash_one(&key);
+        self.parts[self.part_of(hash)].find(hash, |number| key_of(*number) == key).copied()
     }
 
-    /// Adds a key that the table does not have.
-    pub(crate) fn insert(&mut self, key: K, number: u32) {
+    /// Adds a number whose key the table does not have.
+    pub(crate) fn insert<K: Hash>(&mut self, number: u32, key_of: impl Fn(u32) -> K) {
         if self.len == PART && self.parts.len() == 1 {
-            self.split();
+            self.split(&key_of);
         }
         self.len += 1;
-        self.put(key, number);
+        self.put(number, &key_of);
     }
 
-    fn put(&mut self, key: K, number: u32) {
-        let hash = self.hasher.hash_one(key);
+    fn put<K: Hash>(&mut self, number: u32, key_of: &impl Fn(u32) -> K) {
+        let hash = self.hasher.hash_one(key_of(number));
         let part = self.part_of(hash);
         let Table { parts, hasher, .. } = self;
-        parts[part].insert_unique(hash, (key, number), |(other, _)| hasher.hash_one(other));
+        parts[part].insert_unique(hash, number, |other| hasher.hash_one(key_of(*other)));
     }
 
-    fn split(&mut self) {
+    fn split<K: Hash>(&mut self, key_of: &impl Fn(u32) -> K) {
         let room = 2 * PART / PARTS;
         let parts = (0..PARTS).map(|_| HashTable::with_capacity(room)).collect();
-        for (key, number) in std::mem::replace(&mut self.parts, parts).into_iter().flatten() {
-            self.put(key, number);
+        for number in std::mem::replace(&mut self.parts, parts).into_iter().flatten() {
+            self.put(number, key_of);
         }
     }
 
-    pub(crate) fn remove(&mut self, key: K) {
-        let hash = self.hasher.hash_one(key);
+    /// Removes a number, if it is there.
+    pub(crate) fn remove<K: Hash>(&mut self, number: u32, key_of: impl Fn(u32) -> K) {
+        let hash = self.hasher.hash_one(key_of(number));
         let part = self.part_of(hash);
-        if let Ok(found) = self.parts[part].find_entry(hash, |(other, _)| *other == key) {
+        if let Ok(found) = self.parts[part].find_entry(hash, |other| *other == number) {
             found.remove();
             self.len -= 1;
         }
@@ -152,16 +167,17 @@ mod tests {
     fn a_table_has_what_was_added_and_not_removed_at_any_size() {
         for capacity in [0, 3 * PART] {
             let mut table = Table::with_capacity(capacity);
+            let key_of = |number: u32| number.wrapping_sub(1);
             for key in 0..3 * PART as u32 {
-                table.insert(key, key + 1);
+                table.insert(key + 1, key_of);
                 if key % 3 == 1 {
-                    table.remove(key);
+                    table.remove(key + 1, key_of);
                 }
             }
-            table.remove(u32::MAX);
+            table.remove(u32::MAX, key_of);
             assert_eq!(table.len(), 2 * PART);
             for key in 0..3 * PART as u32 {
-                assert_eq!(table.get(key), (key % 3 != 1).then_some(key + 1));
+                assert_eq!(table.get(key, key_of), (key % 3 != 1).then_some(key + 1));
             }
         }
     }
@@ -169,7 +185,7 @@ mod tests {
     #[test]
     fn no_part_of_a_large_table_is_large() {
         let mut table = Table::with_capacity(0);
-        (0..100 * PART as u32).for_each(|key| table.insert(key, 0));
+        (0..100 * PART as u32).for_each(|number| table.insert(number, |number| number));
         assert!(table.most() < PART, "{} entries would be moved at once", table.most());
     }
 }

@@ -82,6 +82,23 @@ pub struct Limits {
     /// Bytes of the places where the links of one connection stand. Here each link is charged for
     /// the whole way to its place, even if others share it.
     pub places_bytes_per_connection: usize,
+    /// Bytes of a condition, of a selection, and of an order: `where`, `select` and `order`.
+    pub view_text_bytes: usize,
+    /// Members that a view shows at most if it has a `limit`: the largest that it may have.
+    pub window_members: usize,
+    /// Distinct views that links look through, over all connections. Links that ask for the same
+    /// in other words share one.
+    pub views: usize,
+    /// Links of one connection that look through a view, distinct or not.
+    pub views_per_connection: usize,
+    /// Conditions that every changed member of a collection has to be asked about, since they
+    /// require no equality, and orders into which it has to be put whatever its values: of one
+    /// collection. Such a condition and its order count as two. Each costs every commit into it
+    /// some tens to hundreds of nanoseconds.
+    pub unindexed_lenses: usize,
+    /// Rows of the orders of views, in all: one for each member that fulfils the view's condition,
+    /// for each order of it that somebody looks through. A row takes some 48 bytes.
+    pub view_rows: usize,
     /// Concurrent HTTP/2 streams of one connection.
     pub http2_streams_per_connection: u32,
     /// Writes a second of each connection, sustained; one second's worth may come at once.
@@ -157,6 +174,12 @@ impl Default for Limits {
             links: 10_000_000,
             places_bytes: 1 << 30,
             places_bytes_per_connection: 128 << 20,
+            view_text_bytes: 1024,
+            window_members: 1_000,
+            views: 10_000,
+            views_per_connection: 1_000,
+            unindexed_lenses: 64,
+            view_rows: 4_000_000,
             http2_streams_per_connection: 256,
             writes_per_second: 50_000,
             message_bytes: 4 << 20,
@@ -252,6 +275,8 @@ impl Limits {
             ("key_bytes", self.key_bytes, 8, usize::MAX),
             ("uri_bytes", self.uri_bytes, 8, usize::MAX),
             ("slice_bytes", self.slice_bytes, 1 << 10, 16 << 20),
+            ("view_text_bytes", self.view_text_bytes, 1, 64 << 10),
+            ("window_members", self.window_members, 1, 1 << 20),
             ("ahead_bytes", self.ahead_bytes, 8 << 10, 1 << 20),
             // A part of it is the time between two looks.
             ("answer_timeout_ms", self.answer_timeout_ms as usize, 8, 86_400_000),

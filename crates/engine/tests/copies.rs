@@ -59,7 +59,7 @@ limits.walk_notes_bytes = walk_notes_bytes;
         let mut engine = Engine::new(limits, Epoch::from_random(1), Timestamp(0));
         before.iter().for_each(|patch| merge(&mut engine, patch));
         let path = Path::parse(path, engine.limits()).unwrap();
-        let (now, at_once) = match engine.read_in_steps_of(&path, depth, step_bytes).unwrap() {
+        let (now, at_once) = match engine.read_in_steps_of(&path, depth, None, step_bytes).unwrap() {
             Read::Now(reading) => (reading, engine.read(&path, depth).unwrap()),
             Read::InSteps(mut copying) => {
                 let mut meanwhile = meanwhile.iter();
@@ -92,7 +92,8 @@ fn a_copy_ends_although_much_is_written_after_each_step() {
     );
     let stay: Value = (0..2000).map(|i| (format!("s{i}"), json!("x".repeat(100)))).collect();
     merge(&mut engine, &json!({ "queue": stay }));
-    let Read::InSteps(mut copying) = engine.read_in_steps_of(&Path::ROOT, u32::MAX, 8000).unwrap()
+    let Read::InSteps(mut copying) =
+        engine.read_in_steps_of(&Path::ROOT, u32::MAX, None, 8000).unwrap()
     else {
         panic!("200 kB are not small");
     };
@@ -121,7 +122,8 @@ fn a_copy_ends_although_more_has_changed_than_one_step_can_look_at() {
     merge(&mut engine, &json!({ "queue": members(0, 0..2000) }));
     let path = Path::parse("/queue", engine.limits()).unwrap();
     // A step looks at 500 slots at most.
-    let Read::InSteps(mut copying) = engine.read_in_steps_of(&path, u32::MAX, 2000).unwrap() else {
+    let Read::InSteps(mut copying) = engine.read_in_steps_of(&path, u32::MAX, None, 2000).unwrap()
+    else {
         panic!("20 kB are not small");
     };
     for n in 1.. {
@@ -155,7 +157,8 @@ fn what_grows_too_large_meanwhile_is_refused() {
     let mut engine = Engine::new(limits, Epoch::from_random(1), Timestamp(0));
     let many: Value = (0..200).map(|i| (format!("s{i}"), json!("x".repeat(100)))).collect();
     merge(&mut engine, &json!({ "queue": many }));
-    let Read::InSteps(mut copying) = engine.read_in_steps_of(&Path::ROOT, u32::MAX, 1000).unwrap()
+    let Read::InSteps(mut copying) =
+        engine.read_in_steps_of(&Path::ROOT, u32::MAX, None, 1000).unwrap()
     else {
         panic!("20 kB are not small");
     };

@@ -4,8 +4,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
+mod reader;
+
 use halfping_engine::*;
 use proptest::prelude::*;
+use reader::{apply, cut};
 use serde_json::Value;
 
 const NAMES: [&str; 6] = ["a", "b", "", "ä/~ \"", "deep", "list"];
@@ -90,15 +93,6 @@ fn commit(engine: &mut Engine, action: Action, now: u64) {
 
 /// The value at a place, `depth` levels deep: the projection, done the slow way.
 fn view(root: &Value, path: &[&str], depth: u32) -> Option<Value> {
-    fn cut(value: &Value, depth: u32) -> Value {
-        match value {
-            Value::Object(_) if depth == 0 => serde_json::json!({}),
-            Value::Object(members) => {
-                members.iter().map(|(k, v)| (k.clone(), cut(v, depth - 1))).collect()
-            }
-            other => other.clone(),
-        }
-    }
     let mut value = root;
     for name in path {
         value = value.as_object()?.get(*name)?;
@@ -108,27 +102,6 @@ fn view(root: &Value, path: &[&str], depth: u32) -> Option<Value> {
 
 fn root(engine: &Engine) -> Value {
     serde_json::from_slice(&engine.read(&Path::ROOT, u32::MAX).unwrap().value.unwrap()).unwrap()
-}
-
-/// A reader that applies frames as PROTOCOL S7 allows, or strictly.
-fn apply(state: &mut Option<Value>, frame: &Frame, strict: bool) {
-    let body: Value = serde_json::from_slice(&frame.body).unwrap();
-    match frame.kind {
-        Kind::Snapshot => *state = Some(body),
-        Kind::Gone => *state = None,
-        Kind::Merge => {
-            json_patch::merge(state.as_mut().expect("a merge has something to merge into"), &body);
-        }
-        Kind::Patch => {
-            let patch: json_patch::Patch = serde_json::from_value(body).unwrap();
-            for operation in patch.0 {
-                let lenient = !strict && matches!(operation, json_patch::PatchOperation::Remove(_));
-                let done =
-                    json_patch::patch(state.as_mut().unwrap(), std::slice::from_ref(&operation));
-                assert!(done.is_ok() || lenient, "{operation}: {done:?} on {state:?}");
-            }
-        }
-    }
 }
 
 struct World {

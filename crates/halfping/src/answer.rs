@@ -66,7 +66,7 @@ struct Piece {
 /// The answer was not taken in time.
 #[derive(Debug, thiserror::Error)]
 #[error("nobody took the answer in time")]
-struct GivenUp;
+pub(crate) struct GivenUp;
 
 /// A body of bytes that have room.
 pub(crate) fn body(
@@ -77,20 +77,31 @@ pub(crate) fn body(
     room: Room,
 ) -> Body {
     let left = bytes.len();
-    let mut answers = connection.answers();
-    let number = answers.next();
+    let number = connection.answers().next();
     let (taking, is_small) = (Taking::new(&shared.limits), room.is_small());
     let rest = Some(Rest { bytes, room });
     let state = Mutex::new(State { rest, taking, is_small, is_given_up: false });
     let answer = Arc::new(Answer { connection: connection.clone(), number, state });
     let untaken: Weak<Answer> = Arc::downgrade(&answer);
-    if answers.add(number, untaken) {
+    watch(shared, connection, version, number, untaken);
+    Body::new(Handing { answer, left })
+}
+
+/// Has an answer given up when it is taken too slowly, as long as it has this number among those
+/// that its connection has not taken.
+pub(crate) fn watch(
+    shared: &Arc<Shared>,
+    connection: &Arc<Connection>,
+    version: Version,
+    number: usize,
+    answer: Weak<dyn Untaken>,
+) {
+    if connection.answers().add(number, answer) {
         // HTTP/1 can send no other answer behind it.
         let given_up_max = if version < Version::HTTP_2 { 0 } else { GIVEN_UP_MAX };
-        tokio::spawn(watch(Arc::downgrade(shared), Arc::downgrade(connection), given_up_max));
+        let (shared, connection) = (Arc::downgrade(shared), Arc::downgrade(connection));
+        tokio::spawn(watch_all(shared, connection, given_up_max));
     }
-    drop(answers);
-    Body::new(Handing { answer, left })
 }
 
 impl Drop for Answer {
@@ -118,7 +129,7 @@ impl Untaken for Answer {
 
 /// Watches a connection's answers until there are none. If more than `given_up_max` were given up,
 /// the connection ends.
-async fn watch(shared: Weak<Shared>, connection: Weak<Connection>, given_up_max: usize) {
+async fn watch_all(shared: Weak<Shared>, connection: Weak<Connection>, given_up_max: usize) {
     let mut wanted = Wanted::default();
     let Some(patience) = shared.upgrade().map(|shared| shared.limits.answer_timeout_ms) else {
         return;

@@ -7,20 +7,21 @@ use std::task::Poll;
 
 use axum::Router;
 use futures_core::future::BoxFuture;
-use halfping_engine::{Limits, Path, Pattern, Regions, Watch as Spec};
+use halfping_engine::{Limits, Path, Pattern, Regions, Write};
 use halfping_journal::{Fault, FaultKind, Progress, Store, close_to_others};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::access::{Allowed, Console, Cors, Follower, Hosts, Rules};
+use crate::access::{Access, Console, Cors, Hosts, NamedViews, Rules};
 use crate::clock::Clock;
 use crate::commit::{Commit, Reading, Written};
-use crate::error::{Error, parse_path};
+use crate::error::{Error, of_view, parse_path};
 use crate::http::Front;
 use crate::hub::{Failure, MakeOwn, Shared, Subscription};
 use crate::own::Own;
-use crate::problem::Problem;
+use crate::problem::Kind;
 use crate::seen::Transport;
+use crate::shape::Shape;
 
 /// Settings of an [`Api`].
 #[derive(Clone, Debug, Default)]
@@ -39,17 +40,19 @@ pub struct Options {
     pub hosts: Hosts,
     /// True if nothing can be written through HTTP. This program still can write.
     pub read_only: bool,
+    /// Views with URLs of their own.
+    pub views: NamedViews,
 }
 
 impl Options {
     fn rules(&self) -> Arc<Rules> {
-        let Options { cors, console, hosts, read_only, .. } = self.clone();
-        Arc::new(Rules { cors, console, hosts, read_only }.canonical())
+        let Options { cors, console, hosts, read_only, views, .. } = self.clone();
+        Arc::new(Rules { cors, console, hosts, read_only, views }.canonical())
     }
 
     /// The maker of the server's own state, if anybody may see it.
     fn own(&self) -> Option<MakeOwn> {
-        (self.console != Console::Off).then_some(Own::boxed)
+        (self.console != Console::Off).then(|| Own::maker(&self.views))
     }
 }
 
@@ -125,7 +128,7 @@ impl Api {
     /// An empty tree in memory.
     ///
     /// # Panics
-    /// When a limit has a value that cannot work (see [`Limits::check`]), or when the operating
+    /// Panics if a limit has a value that cannot work (see [`Limits::check`]), or if the operating
     /// system has no random numbers.
     pub fn new(options: Options) -> Api {
         if let Err(why) = options.limits.check() {
@@ -142,7 +145,7 @@ impl Api {
     /// The API belongs to the tokio runtime that this is called in.
     ///
     /// # Panics
-    /// When a limit has a value that cannot work (see [`Limits::check`]), or when the operating
+    /// Panics if a limit has a value that cannot work (see [`Limits::check`]), or if the operating
     /// system has no random numbers.
     pub fn open(
         directory: &std::path::Path,
@@ -203,6 +206,11 @@ impl Api {
             revision: opened.engine.revision().0,
         };
         let shared = Shared::durable(opened.engine, opened.committer, own, clock)?;
+        for path in rules.views.paths() {
+            if shared.with_engine(|engine| engine.metadata(&path)).len.is_some() {
+                tracing::warn!("there is a view at {path}: what the tree has there cannot be read");
+            }
+        }
         Ok((Api { shared, rules }, restored))
     }
 
@@ -233,9 +241,13 @@ impl Api {
 
     /// Applies several writes as one commit; the answers are in their order.
     pub async fn commit(&self, commit: Commit) -> Result<Vec<Written>, Error> {
-        let writes = commit.writes(&self.shared.limits)?;
-        let client = self.shared.foreign.commits();
-        let writes = writes.into_iter().map(Allowed::to_program).collect();
+        let (access, client) = (self.access(), self.shared.foreign.commits());
+        let allowed = |Write { path, action, condition }| {
+            let path = access.write(path).map_err(|problem| Error::ReadOnly(problem.in_words()))?;
+            Ok(path.write(action, condition))
+        };
+        let writes = commit.writes(&self.shared.limits)?.into_iter().map(allowed);
+        let writes = writes.collect::<Result<_, Error>>()?;
         let written =
             self.shared.commit(client, writes).await.map_err(|failure| match failure {
                 Failure::Refused(refusal) => Error::Refused(refusal),
@@ -256,7 +268,16 @@ impl Api {
     /// The value at a path with its cursor, for a write that depends on it
     /// ([`Commit::if_unchanged`]).
     pub fn read<T: DeserializeOwned>(&self, path: &str) -> Result<Reading<T>, Error> {
-        let read = self.shared.read_here(&Allowed::to_program(self.path(path)?), u32::MAX)?;
+        self.read_in(path, &Shape::default())
+    }
+
+    pub(crate) fn read_in<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        shape: &Shape,
+    ) -> Result<Reading<T>, Error> {
+        let (allowed, extent) = self.access().read(self.path(path)?, shape).map_err(of_view)?;
+        let read = self.shared.read_here(&allowed, &extent)?;
         let cursor = read.cursor().to_string();
         let value = read.value.map(|value| typed(path, &value)).transpose()?;
         Ok(Reading { value, cursor })
@@ -264,13 +285,26 @@ impl Api {
 
     /// Follows a resource, whether or not anything is there yet.
     pub fn watch<T: DeserializeOwned>(&self, path: &str) -> Result<Watch<T>, Error> {
-        let spec = Spec { whole: true, ..Spec::new(self.path(path)?) };
-        self.shared.refresh_here(&spec.path);
-        let (follower, links) = (Follower::program(), [Allowed::to_program(spec)]);
+        self.watch_in(path, &Shape::default())
+    }
+
+    pub(crate) fn watch_in<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        shape: &Shape,
+    ) -> Result<Watch<T>, Error> {
+        let mut shape = shape.clone();
+        shape.whole = true;
+        let follower = self.access().follow().map_err(of_view)?;
+        let links = [follower.watch(self.path(path)?, &shape).map_err(of_view)?];
+        self.shared.refresh_here(&links[0].path);
         let connection = &self.shared.foreign;
         let subscription =
             Subscription::new(&self.shared, &follower, connection, Transport::Program, &links);
-        let subscription = subscription.map_err(|_: Problem| Error::TooManyLinks)?;
+        let subscription = subscription.map_err(|problem| match problem.kind() {
+            Kind::TooManyViews => Error::TooManyViews(problem.detail().to_owned()),
+            _ => Error::TooManyLinks,
+        })?;
         Ok(Watch { subscription, path: path.to_owned(), value: PhantomData })
     }
 
@@ -316,6 +350,11 @@ impl Api {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// The access of this program.
+    fn access(&self) -> Access {
+        Access::of_program(self.rules.views.clone())
     }
 
     fn path(&self, path: &str) -> Result<Path, Error> {
@@ -428,7 +467,7 @@ mod tests {
         /// Posts something; its key.
         async fn post(&self) -> String {
             let shared = self.api.shared();
-            let path = Follower::program().write(self.api.path("/list").unwrap()).unwrap();
+            let path = self.api.access().write(self.api.path("/list").unwrap()).unwrap();
             let one = Json::parse(b"1", &shared.limits);
             let (name, write) = crate::hub::writing::creation(shared, &path, one.unwrap());
             assert!(

@@ -40,7 +40,8 @@ pub(crate) async fn aside<T: Send + 'static>(
     if bytes < LARGE_BYTES {
         return work();
     }
-    in_turn(&QUEUE, client, bytes, work).await.0
+    // Boxed: what is done at once needs no room for it.
+    Box::pin(in_turn(&QUEUE, client, bytes, work)).await.0
 }
 
 /// Works on a large commit, which writes so many members. The next one has its turn when the place

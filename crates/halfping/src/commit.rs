@@ -104,7 +104,7 @@ impl Commit {
     /// anything. With several, one has to hold.
     ///
     /// # Panics
-    /// When there is no write before it.
+    /// Panics if there is no write before it.
     #[must_use]
     pub fn if_match(mut self, cursor: &str) -> Commit {
         name_state(&mut self.condition().is, cursor);
@@ -115,7 +115,7 @@ impl Commit {
     /// there is nothing. With several, all have to hold.
     ///
     /// # Panics
-    /// When there is no write before it.
+    /// Panics if there is no write before it.
     #[must_use]
     pub fn if_none_match(mut self, cursor: &str) -> Commit {
         name_state(&mut self.condition().is_not, cursor);
@@ -126,7 +126,7 @@ impl Commit {
     /// still not there.
     ///
     /// # Panics
-    /// When there is no write before it.
+    /// Panics if there is no write before it.
     #[must_use]
     pub fn if_unchanged<T>(self, read: &Reading<T>) -> Commit {
         match read.value {

@@ -1,11 +1,11 @@
 //! Accounts of one connection: its links and its writes.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
-use halfping_engine::Limits;
+use halfping_engine::{Charge, Limits};
 use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -24,7 +24,9 @@ pub(crate) struct Connection {
     /// The address of the other side, as far as it is known: it may be a proxy.
     pub(crate) remote: Option<SocketAddr>,
     limits: Arc<Limits>,
-    links: AtomicUsize,
+    links: AtomicU32,
+    /// Links that look through views.
+    views: AtomicU32,
     places_bytes: AtomicUsize,
     /// Accounts that are made when the first request needs them; a stream does not.
     held: OnceLock<Box<Held>>,
@@ -135,7 +137,8 @@ impl Connection {
             _place: None,
             remote: None,
             limits: limits.clone(),
-            links: AtomicUsize::new(0),
+            links: AtomicU32::new(0),
+            views: AtomicU32::new(0),
             places_bytes: AtomicUsize::new(0),
             held: OnceLock::new(),
             cut: Mutex::default(),
@@ -202,34 +205,39 @@ impl Connection {
         Connection { _place: Some(place), remote: Some(remote), ..Connection::new(limits) }
     }
 
-    /// Accounts for so many more links, whose places are charged so many bytes.
-    pub(crate) fn add_links(&self, count: usize, places_bytes: usize) -> Result<(), Problem> {
-        let links = self.links.fetch_add(count, Ordering::Relaxed) + count;
-        let bytes = self.places_bytes.fetch_add(places_bytes, Ordering::Relaxed) + places_bytes;
-        let links_max = self.limits.links_per_connection;
-        if links > links_max {
-            self.remove_links(count, places_bytes);
+    /// Accounts for more links, at their charge.
+    pub(crate) fn add_links(&self, charge: Charge) -> Result<(), Problem> {
+        let Charge { links, views, bytes } = charge;
+        let add = |account: &AtomicU32, more| account.fetch_add(more, Ordering::Relaxed) + more;
+        let links = add(&self.links, links) as usize;
+        let views = add(&self.views, views) as usize;
+        let bytes = self.places_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let Limits {
+            links_per_connection: links_max,
+            views_per_connection: views_max,
+            places_bytes_per_connection: bytes_max,
+            ..
+        } = *self.limits;
+        let (kind, limit, max, what) = if links > links_max {
             let what = "the connection has too many open streams and paths";
-            return Err(Problem::limit(
-                Kind::TooManyLinks,
-                "links_per_connection",
-                links_max,
-                what,
-            ));
-        }
-        let places_bytes_max = self.limits.places_bytes_per_connection;
-        if bytes > places_bytes_max {
-            self.remove_links(count, places_bytes);
-            let (limit, max) = ("places_bytes_per_connection", places_bytes_max);
+            (Kind::TooManyLinks, "links_per_connection", links_max, what)
+        } else if views > views_max {
+            let what = "the connection has too many links that look through views";
+            (Kind::TooManyViews, "views_per_connection", views_max, what)
+        } else if bytes > bytes_max {
             let what = "the paths of the connection's links have too many and too long names";
-            return Err(Problem::limit(Kind::TooManyLinks, limit, max, what));
-        }
-        Ok(())
+            (Kind::TooManyLinks, "places_bytes_per_connection", bytes_max, what)
+        } else {
+            return Ok(());
+        };
+        self.remove_links(charge);
+        Err(Problem::limit(kind, limit, max, what))
     }
 
-    pub(crate) fn remove_links(&self, count: usize, places_bytes: usize) {
-        self.links.fetch_sub(count, Ordering::Relaxed);
-        self.places_bytes.fetch_sub(places_bytes, Ordering::Relaxed);
+    pub(crate) fn remove_links(&self, Charge { links, views, bytes }: Charge) {
+        self.links.fetch_sub(links, Ordering::Relaxed);
+        self.views.fetch_sub(views, Ordering::Relaxed);
+        self.places_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Accounts for one write.

@@ -4,6 +4,8 @@ use halfping_engine::{Limits, Path, PathError, Refusal};
 use halfping_journal::Fault;
 use thiserror::Error;
 
+use crate::problem::Problem;
+
 /// Error of a call of [`Api`](crate::Api).
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
@@ -28,6 +30,13 @@ pub enum Error {
         /// The message of the type's deserialiser.
         why: String,
     },
+    /// A view that there cannot be, or a path beneath a [named](crate::NamedViews) one. A mistake
+    /// of the caller.
+    #[error("this is no view: {0}")]
+    View(String),
+    /// A write at or beneath a [named view](crate::NamedViews). Nothing has changed.
+    #[error("{0}")]
+    ReadOnly(String),
     /// The engine refused. Nothing has changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -38,9 +47,18 @@ pub enum Error {
     /// Too many links are open.
     #[error("too many links are open")]
     TooManyLinks,
+    /// Too many links look through views, or through too many different ones. The text names the
+    /// limit.
+    #[error("{0}")]
+    TooManyViews(String),
     /// The server is stopping.
     #[error("the server is about to stop")]
     Draining,
+}
+
+/// The error for a view that cannot be.
+pub(crate) fn of_view(problem: Problem) -> Error {
+    Error::View(problem.in_words())
 }
 
 /// A path, as programs write it.

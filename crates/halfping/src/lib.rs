@@ -57,11 +57,13 @@ mod shape;
 mod socket;
 mod tag;
 mod transports;
+mod view;
 
-pub use access::{Console, Cors, Hosts, NameError};
+pub use access::{Console, Cors, Hosts, NameError, NamedView, NamedViewError, NamedViews};
 pub use api::{Api, Options, Restored, Watch, Writing, check};
 pub use commit::{Commit, Reading, Written};
 pub use error::Error;
 pub use halfping_engine::{Limits, PathError, Pattern, Refusal};
 pub use halfping_journal::{Fault, FaultKind, Progress};
 pub use server::Server;
+pub use view::View;

@@ -244,6 +244,14 @@ impl Metrics {
                 engine.places as u64,
             ),
             ("watched_places_bytes", "gauge", "Bytes that these take", engine.places_bytes as u64),
+            ("views", "gauge", "Different views that links look through", engine.views as u64),
+            (
+                "views_unindexed",
+                "gauge",
+                "Conditions and orders that every changed member has to be asked about",
+                engine.unindexed_lenses as u64,
+            ),
+            ("view_rows", "gauge", "Rows of the orders of views", engine.view_rows as u64),
             (
                 "storage_works",
                 "gauge",

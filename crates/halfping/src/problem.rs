@@ -74,6 +74,7 @@ kinds! {
     BadParameter "bad-parameter" 400 "A query parameter has no usable value";
     UnknownParameter "unknown-parameter" 400 "A query parameter is not known";
     NotAStream "not-a-stream" 400 "The parameter shapes a stream, and this is none";
+    BadView "bad-view" 400 "The view cannot be understood";
     BadHeader "bad-header" 400 "A header has no usable value";
     BadCommand "bad-command" 400 "The command cannot be understood";
     UnknownCommand "unknown-command" 400 "The command is not known";
@@ -103,6 +104,7 @@ kinds! {
     WriteRate "write-rate" 429 "Too many writes";
     CommandRate "command-rate" 429 "Too many commands";
     TooManyLinks "too-many-links" 429 "Too many links";
+    TooManyViews "too-many-views" 429 "Too many views";
     Internal "internal" 500 "An error of the server's own";
     UnsupportedTransferCoding "unsupported-transfer-coding" 501 "The body is in a transfer coding that cannot be read here";
     TreeFull "tree-full" 507 "The tree has no room left";
@@ -151,6 +153,28 @@ impl Problem {
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Problem {
         self.0.hint = Some(hint.into());
         self
+    }
+
+    /// Adds a hint to the one that it has.
+    pub(crate) fn also(self, hint: &str) -> Problem {
+        let hint = match &self.0.hint {
+            Some(before) => format!("{before}; {hint}"),
+            None => hint.to_owned(),
+        };
+        self.hint(hint)
+    }
+
+    /// The fault.
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// The fault and its remedy, for a program or a person.
+    pub(crate) fn in_words(&self) -> String {
+        match &self.0.hint {
+            Some(hint) => format!("{} ({hint})", self.0.detail),
+            None => self.0.detail.clone(),
+        }
     }
 
     pub(crate) fn header(mut self, name: http::HeaderName, value: HeaderValue) -> Problem {
@@ -296,6 +320,7 @@ impl From<Refusal> for Problem {
                     "json_depth" | "tree_depth" => Kind::TooDeep,
                     "members_per_object" | "members_per_commit" => Kind::TooManyMembers,
                     "tree_bytes" => Kind::TreeFull,
+                    "views" | "unindexed_lenses" | "view_rows" => Kind::TooManyViews,
                     _ => Kind::ValueTooLarge,
                 };
                 let problem = Problem::limit(name, limit, max, what);
@@ -304,6 +329,9 @@ impl From<Refusal> for Problem {
                         .hint("read a part of it, cut it with ?depth=, or watch it with deltas"),
                     "whole_frame_bytes" => {
                         problem.hint("take deltas (leave out delta=false), or cut it with depth")
+                    }
+                    "view_rows" => {
+                        problem.hint("ask for fewer members with a condition, or watch all of them")
                     }
                     _ => problem,
                 }

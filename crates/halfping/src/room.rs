@@ -20,6 +20,7 @@ use crate::budget::{Budget, KEPT_BYTES, SMALL_BYTES, UNIT, units};
 use crate::connection::Connection;
 use crate::hub::Shared;
 use crate::problem::Problem;
+use crate::shape::Extent;
 
 /// Checks for wanted room: the numbers of times that others were left without, at the look before.
 #[derive(Debug, Default)]
@@ -219,13 +220,13 @@ pub(crate) async fn read(
     shared: &Arc<Shared>,
     connection: &Connection,
     path: &Allowed<Path>,
-    depth: u32,
+    extent: &Extent,
     foreseen: Option<usize>,
 ) -> Result<(Reading, Room), Problem> {
     let mut bytes = foreseen.unwrap_or(0).min(shared.limits.value_bytes);
     loop {
         let mut room = Room::reserve(shared, connection, bytes).await?;
-        match shared.read_within(connection.turns(), path, depth, bytes).await {
+        match shared.read_within(connection.turns(), path, extent, bytes).await {
             Ok(reading) => {
                 let reading = reading?;
                 room.shrink(reading.value.as_ref().map_or(0, Bytes::len));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use halfping_engine::Timestamp;
+use halfping_engine::{SessionId, Timestamp};
 
 use crate::connection::Connection;
 
@@ -11,6 +11,8 @@ use crate::connection::Connection;
 pub(crate) struct Seen {
     /// Its name: no two sessions of a process have the same.
     pub(crate) number: u64,
+    /// Its number in the engine.
+    pub(crate) session: SessionId,
     pub(crate) since: Timestamp,
     pub(crate) connection: Arc<Connection>,
     /// Bytes of state that its connection was given.
@@ -53,13 +55,13 @@ impl Transport {
 
 impl Seen {
     pub(crate) fn new(
-        number: u64,
+        (number, session): (u64, SessionId),
         since: Timestamp,
         connection: Arc<Connection>,
         transport: Transport,
     ) -> Seen {
         let (bytes, news) = (AtomicU64::new(0), AtomicBool::new(true));
-        Seen { number, since, connection, bytes, news, transport }
+        Seen { number, session, since, connection, bytes, news, transport }
     }
 
     pub(crate) fn count_bytes(&self, bytes: usize) {

@@ -34,7 +34,7 @@ use crate::hub::Shared;
 use crate::preface::{self, Speaks};
 use crate::problem::{Kind, Problem};
 use crate::room::HeadRoom;
-use crate::socket::{KEEP_ALIVE, set_up};
+use crate::socket::{InTurns, KEEP_ALIVE, set_up};
 use crate::transports::{Format, farewell};
 
 /// Bytes that a request's head may have besides its target. hyper may hold as much of a body on its
@@ -231,7 +231,6 @@ async fn serve_http(
             .then(|| HeadRoom::try_reserve(&counted, &connection, &request))
             .transpose()
             .inspect_err(|problem| counted.metrics.refused(problem));
-        request.extensions_mut().insert(connection.clone());
         // A request without room is not kept until its turn.
         let admitted = head.map(|head| {
             head.map(|head| request.extensions_mut().insert(head));
@@ -249,7 +248,7 @@ async fn serve_http(
             }
             let begun = Instant::now();
             let response = match admitted {
-                Ok(request) => front.answer(request.map(Body::new)).await,
+                Ok(request) => front.answer(request.map(Body::new), Some(&connection)).await,
                 Err(problem) => problem.into_response(),
             };
             if begun.elapsed() > TURN {
@@ -278,6 +277,7 @@ async fn serve_http(
         Poll::<Infallible>::Pending
     });
     let taken = tokio::select! {
+        // Requests are served before anything else is looked at.
         biased;
         never = turn_begins => match never {},
         stream = run(stream, &shared, http2, draining, service, || endless.lock().is_some()) => {
@@ -314,7 +314,7 @@ async fn turn_away(
             let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
             let accept = request.headers().get(header::ACCEPT).and_then(|a| a.to_str().ok());
             let mut response = if is_read && request.uri().path() == "/_health" {
-                front.answer(request.map(Body::new)).await
+                front.answer(request.map(Body::new), None).await
             } else if accept.is_some_and(|accept| accept.contains(Format::Sse.content_type())) {
                 farewell()
             } else {
@@ -407,8 +407,8 @@ where
             .max_local_error_reset_streams(HTTP2_ERRORS_MAX)
             .enable_connect_protocol()
             .keep_alive_interval(KEEP_ALIVE);
-        let mut connection =
-            std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let stream = TokioIo::new(InTurns::new(stream));
+        let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             // The channel may be closed instead of sent to: either way the server stops.
@@ -432,11 +432,14 @@ where
     let mut drained = std::pin::pin!(draining.changed());
     let mut stops = false;
     let ended = poll_fn(|cx| {
-        if !stops && drained.as_mut().poll(cx).is_ready() {
+        // Requests are answered before anything else is looked at.
+        let mut ended = Pin::new(&mut connection).poll(cx);
+        if ended.is_pending() && !stops && drained.as_mut().poll(cx).is_ready() {
             stops = true;
             Pin::new(&mut connection).graceful_shutdown();
+            ended = Pin::new(&mut connection).poll(cx);
         }
-        match Pin::new(&mut connection).poll(cx) {
+        match ended {
             Poll::Pending if taken() => Poll::Ready(None),
             ended => ended.map(Some),
         }

@@ -676,8 +676,14 @@ fn a_connection_that_is_turned_away_over_http2_has_one_answer_and_ends() {
         std::thread::sleep(Duration::from_millis(10));
     }
     // Health is answered all the same.
-    let mut last = runtime.block_on(http2(server.address));
-    let request = request(server.address, "GET", "/_health", &[], "");
-    assert_eq!(runtime.block_on(in_time(last.send_request(request))).unwrap().status(), 200);
+    let health = || {
+        let mut last = runtime.block_on(http2(server.address));
+        let request = request(server.address, "GET", "/_health", &[], "");
+        runtime.block_on(in_time(last.send_request(request))).ok()
+    };
+    // A connection that is turned away has two seconds for its request, which a busy machine may
+    // need longer for.
+    let healthy = health().or_else(health).or_else(health);
+    assert_eq!(healthy.map(|answer| answer.status().as_u16()), Some(200));
     first.check("GET /a", "200\n\n1");
 }

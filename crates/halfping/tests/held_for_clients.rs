@@ -709,6 +709,157 @@ async fn frame(body: &mut hyper::body::Incoming) -> Option<Frame<Bytes>> {
     next.map(|frame| frame.expect("no error"))
 }
 
+/// Opens a session at `target` over HTTP/2 (RFC 8441).
+async fn session_over_http2(
+    requests: &mut http2::SendRequest<Empty<Bytes>>,
+    server: &Running,
+    target: &str,
+) -> TokioIo<hyper::upgrade::Upgraded> {
+    let request = hyper::Request::connect(format!("http://{}{target}", server.address))
+        .extension(hyper::ext::Protocol::from_static("websocket"))
+        .header("sec-websocket-version", "13")
+        .body(Empty::new())
+        .unwrap();
+    let response = requests.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    TokioIo::new(hyper::upgrade::on(response).await.unwrap())
+}
+
+/// The next message of a session that is not compressed: its opcode and its payload.
+async fn message(session: &mut TokioIo<hyper::upgrade::Upgraded>) -> (u8, Vec<u8>) {
+    use tokio::io::AsyncReadExt;
+    let read = async {
+        let mut head = [0; 2];
+        session.read_exact(&mut head).await.unwrap();
+        let length = match head[1] {
+            126 => u64::from(session.read_u16().await.unwrap()),
+            127 => session.read_u64().await.unwrap(),
+            short => u64::from(short),
+        };
+        let mut payload = vec![0; length as usize];
+        session.read_exact(&mut payload).await.unwrap();
+        (head[0] & 0x0f, payload)
+    };
+    tokio::time::timeout(DEADLINE, read).await.expect("in time")
+}
+
+/// A connection of HTTP/2 that lets each of its streams send a little at once. The server has said
+/// already that it takes sessions on it.
+async fn small_windows(server: &Running) -> http2::SendRequest<Empty<Bytes>> {
+    let socket = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let (mut requests, connection) = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(8 << 10)
+        .initial_connection_window_size(64 << 20)
+        .handshake::<_, Empty<Bytes>>(TokioIo::new(socket))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = hyper::Request::get(format!("http://{}/_health", server.address));
+    let answered = requests.send_request(request.body(Empty::new()).unwrap()).await.unwrap();
+    assert_eq!(answered.status(), 200);
+    requests
+}
+
+const TEXT: u8 = 1;
+const CLOSE: u8 = 8;
+
+#[test]
+fn sessions_over_http2_hold_no_more_than_their_connection_has_room_for() {
+    // PROTOCOL O11d
+    let value = 2 * MB;
+    let server = serve_limited(|limits| {
+        (limits.buffered_bytes_per_connection, limits.buffered_bytes) = (5 * MB, 50 * MB);
+    });
+    server.write(&[&format!("PUT /a \"{}\"", "x".repeat(value))]);
+    runtime().block_on(async {
+        let mut requests = small_windows(&server).await;
+        // Each takes a little, and the server has the rest of its message made.
+        let mut sessions = Vec::new();
+        for _ in 0..6 {
+            sessions.push(session_over_http2(&mut requests, &server, "/a?watch").await);
+        }
+        until("four sessions have no room", || hits(&server, "buffered_bytes_per_connection") >= 4);
+        assert!((3 * MB..=5 * MB).contains(&held(&server)), "{} bytes are held", held(&server));
+        // Two go on to the end of the value, the others are closed before any of it.
+        let mut closed = 0;
+        for session in &mut sessions {
+            match message(session).await {
+                (TEXT, text) => assert!(text.len() > value, "{} bytes", text.len()),
+                (CLOSE, payload) => {
+                    assert_eq!(payload[..2], 4102u16.to_be_bytes());
+                    closed += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(closed, 4, "sessions that were closed");
+        until("all room is free", || held(&server) == 0);
+        // One that was closed comes back, and a change is told as well.
+        let mut again = session_over_http2(&mut requests, &server, "/a?watch").await;
+        assert!(message(&mut again).await.1.len() > value);
+        until("its room is free", || held(&server) == 0);
+        server.write(&["PUT /a 2"]);
+        let (_, text) = message(&mut again).await;
+        assert!(text.len() < 1000, "{}", String::from_utf8_lossy(&text));
+    });
+}
+
+#[test]
+fn an_answer_in_a_session_over_http2_keeps_its_room_until_it_is_taken() {
+    // PROTOCOL O11
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let value = 2 * MB;
+    let server = with_value(value, |limits| {
+        (limits.buffered_bytes_per_connection, limits.buffered_bytes) = (5 * MB, 50 * MB);
+    });
+    runtime().block_on(async {
+        let mut requests = small_windows(&server).await;
+        let mut session = session_over_http2(&mut requests, &server, "/").await;
+        let command = br#"{"ref":1,"get":"/a"}"#;
+        let mut frame = vec![0x81, 0x80 | command.len() as u8, 0, 0, 0, 0];
+        frame.extend_from_slice(command);
+        session.write_all(&frame).await.unwrap();
+        until("the answer has room", || held(&server) > MB);
+        // A part of it was taken, so all that is below the session was full.
+        let mut taken = vec![0; 64 << 10];
+        session.read_exact(&mut taken).await.unwrap();
+        assert!(held(&server) > MB, "{} bytes are held", held(&server));
+        let mut rest = vec![0; value - taken.len()];
+        session.read_exact(&mut rest).await.unwrap();
+        until("its room is free", || held(&server) == 0);
+    });
+}
+
+#[test]
+fn a_reader_over_http2_that_takes_nothing_ends_when_its_room_is_wanted() {
+    // PROTOCOL O11d, O12
+    let value = 2 * MB;
+    for is_session in [true, false] {
+        let server = serve_limited(|limits| {
+            (limits.buffered_bytes_per_connection, limits.buffered_bytes) = (3 * MB, 3 * MB);
+            limits.answer_timeout_ms = 300;
+        });
+        server.write(&[&format!("PUT /a \"{}\"", "x".repeat(value))]);
+        runtime().block_on(async {
+            let mut requests = small_windows(&server).await;
+            let _untaken: Box<dyn std::any::Any> = if is_session {
+                Box::new(session_over_http2(&mut requests, &server, "/a?watch").await)
+            } else {
+                let request = hyper::Request::get(format!("http://{}/a", server.address))
+                    .header("accept", "text/event-stream");
+                let request = request.body(Empty::new()).unwrap();
+                Box::new(requests.send_request(request).await.unwrap())
+            };
+            until("its message has room", || held(&server) > MB);
+            // One that asks waits no longer than the reader may take.
+            until("another has its answer", || {
+                Connection::open(server.address).ask("GET /a").status == 200
+            });
+            assert!(hits(&server, "answer_timeout_ms") >= 1);
+        });
+    }
+}
+
 #[test]
 fn messages_that_are_not_whole_have_no_more_than_the_room_of_all() {
     // PROTOCOL L13, O11: of several clients, so that no share of one is in the way.

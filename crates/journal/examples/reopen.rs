@@ -1,5 +1,5 @@
-//! How long a large store takes to open, and how much memory: `cargo run --release -p
-//! halfping-journal --example reopen -- DIR [RESOURCES]`.
+//! Time and memory that opening a large store takes: `cargo run --release -p halfping-journal
+//! --example reopen -- DIR [RESOURCES]`.
 //!
 //! It is filled by a process that is not given the time to close it, and opened by others: after
 //! that, and once more after it was closed. Beside it, the time to read the same file.

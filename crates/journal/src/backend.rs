@@ -68,7 +68,7 @@ pub trait Backend: Send {
     fn open(&self) -> Result<Self::Bytes, Fault>;
     /// The number of bytes.
     fn size(&self) -> u64;
-    /// Whether the opened bytes are still those that would be opened now.
+    /// True if the opened bytes are still those that would be opened now.
     fn is_in_place(&self) -> bool {
         true
     }

@@ -4,7 +4,7 @@
 //! first and the last need the engine, and only the second takes time. The caller runs them one
 //! after the other.
 
-use halfping_engine::{Engine, Refusal, Revision, Timestamp, Written};
+use halfping_engine::{Batch, Engine, Refusal, Revision, Timestamp, Written};
 
 use crate::journal::{Fault, Journal, Transaction};
 
@@ -14,6 +14,9 @@ use crate::journal::{Fault, Journal, Transaction};
 const LOG_BYTES: usize = 1 << 20;
 /// Commits in the log after which the next transaction includes a checkpoint.
 const LOG_COMMITS: usize = 1024;
+/// Members in the log after which the next transaction includes a checkpoint. Its rows take some
+/// milliseconds to write, while other commits wait.
+const LOG_MEMBERS: usize = 4096;
 /// Revisions that one lease covers: ephemeral commits may take them before the next lease is
 /// written. A restart skips what is left of a lease; 2^24 restarts are as many as a server will
 /// see.
@@ -38,9 +41,10 @@ pub enum Status {
 pub struct Committer<J> {
     journal: J,
     status: Status,
-    /// Bytes and commits in the log.
+    /// Bytes, commits and members in the log.
     log_bytes: usize,
     log_commits: usize,
+    log_members: usize,
     /// Bytes in the log from which a checkpoint is due.
     log_bytes_max: usize,
     log_commits_max: usize,
@@ -53,7 +57,7 @@ pub struct Committer<J> {
     newest: Revision,
     /// Patterns that have to be written before the first commit.
     ephemeral: Option<Vec<String>>,
-    /// Whether the writing before the first commit has failed: the next transaction includes it.
+    /// True if the writing before the first commit has failed: the next transaction includes it.
     owes_checkpoint: bool,
 }
 
@@ -72,6 +76,7 @@ impl<J: Journal> Committer<J> {
             status: Status::Works,
             log_bytes: 0,
             log_commits: 0,
+            log_members: 0,
             log_bytes_max: LOG_BYTES,
             log_commits_max: LOG_COMMITS,
             lease,
@@ -123,17 +128,24 @@ impl<J: Journal> Committer<J> {
         let batch = engine.take_batch();
         let has_batch = batch.is_some();
         if let Some(batch) = batch {
-            self.log_bytes += batch.body.len();
-            self.log_commits += batch.commits;
+            self.count(&batch);
             transaction.batch = (!batch.body.is_empty()).then_some(batch);
         }
-        let is_long =
-            self.log_bytes > self.log_bytes_max || self.log_commits > self.log_commits_max;
+        let is_long = self.log_bytes > self.log_bytes_max
+            || self.log_commits > self.log_commits_max
+            || self.log_members > LOG_MEMBERS;
         if is_long || self.owes_checkpoint {
             transaction.checkpoint = Some(engine.checkpoint());
         }
         self.add_leases(engine, &mut transaction);
         (has_batch || !transaction.is_empty()).then_some(transaction)
+    }
+
+    /// Counts a batch as part of the log.
+    fn count(&mut self, batch: &Batch) {
+        self.log_bytes += batch.body.len();
+        self.log_commits += batch.commits;
+        self.log_members += batch.members;
     }
 
     fn add_leases(&mut self, engine: &Engine, transaction: &mut Transaction) {
@@ -187,8 +199,8 @@ impl<J: Journal> Committer<J> {
             engine.complete_checkpoint(checkpoint);
             self.owes_checkpoint = false;
             // The log now holds only the batch that came with the checkpoint.
-            self.log_bytes = transaction.batch.as_ref().map_or(0, |batch| batch.body.len());
-            self.log_commits = transaction.batch.as_ref().map_or(0, |batch| batch.commits);
+            (self.log_bytes, self.log_commits, self.log_members) = (0, 0, 0);
+            transaction.batch.iter().for_each(|batch| self.count(batch));
         }
         self.newest = transaction.batch.as_ref().map_or(self.newest, |batch| batch.last);
         self.lease = transaction.lease.unwrap_or(self.lease);

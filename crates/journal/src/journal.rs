@@ -14,7 +14,7 @@ pub trait Journal: Send {
     /// Passes all contents to `into`, without changing them.
     fn read(&mut self, into: &mut dyn Contents) -> Result<(), Fault>;
 
-    /// Whether the next start will look where writes go now.
+    /// Checks that the next start will look where writes go now.
     fn is_in_place(&self) -> Result<(), Fault> {
         Ok(())
     }
@@ -46,7 +46,7 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Whether there is nothing to write.
+    /// True if there is nothing to write.
     pub fn is_empty(&self) -> bool {
         *self == Transaction::default()
     }
@@ -115,7 +115,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// Whether the fault may pass without anybody's help.
+    /// True if the fault may pass without anybody's help.
     pub fn may_pass(self) -> bool {
         matches!(self, FaultKind::Full | FaultKind::ReadOnly | FaultKind::Io)
     }

@@ -96,7 +96,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Whether a directory has a store.
+    /// True if a directory has a store.
     pub fn is_in(directory: &Path) -> bool {
         directory.join(FILE).exists()
     }
@@ -367,8 +367,8 @@ impl<B: Backend> Store<B> {
         Ok(())
     }
 
-    /// Whether everything is there that was written up to a revision. It is not in an old copy, or
-    /// on a disk that has lost synced bytes.
+    /// Checks that everything is there that was written up to a revision. It is not in an old copy,
+    /// or on a disk that has lost synced bytes.
     fn has(&self, newest: Revision) -> Result<(), Fault> {
         let read = self.database()?.begin_read().map_err(fault)?;
         let through = number_or(&read.open_table(META).map_err(fault)?, "through", 0)?;

@@ -18,7 +18,7 @@ const EPOCH: u64 = 7;
 /// A journal in memory that fails on demand.
 struct Disk {
     memory: Memory,
-    /// Whether a write fails; if so, whether it is there all the same.
+    /// `Some` if a write fails: true if it is there all the same.
     fails: Option<bool>,
 }
 

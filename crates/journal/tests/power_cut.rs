@@ -150,7 +150,7 @@ impl redb::StorageBackend for Recorded {
 struct State {
     revision: Revision,
     json: String,
-    /// Whether it was never acknowledged. Then its members may be in another order than here.
+    /// True if it was never acknowledged. Then its members may be in another order than here.
     is_doubted: bool,
     from: usize,
     until: usize,

@@ -115,7 +115,7 @@ fn file(name: &str, headers: &HeaderMap) -> Response {
     response
 }
 
-/// Whether the client has the file already (RFC 9110, section 13.1.2).
+/// True if the client has the file already (RFC 9110, section 13.1.2).
 fn is_known(headers: &HeaderMap, etag: &str) -> bool {
     let known =
         headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|known| known.to_str().ok());

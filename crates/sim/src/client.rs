@@ -14,6 +14,8 @@ pub(crate) struct Link {
     pub(crate) generation: u64,
     pub(crate) path: Names,
     pub(crate) depth: u32,
+    /// One of [`VIEWS`](crate::model::VIEWS).
+    pub(crate) view: usize,
     pub(crate) whole: bool,
     pub(crate) interval_ms: u64,
     pub(crate) priority: u8,
@@ -31,7 +33,8 @@ pub(crate) struct Link {
     pub(crate) is_lenient: bool,
     /// True if a synced message covered it.
     pub(crate) is_covered: bool,
-    /// The newest state that was seen. Revisions of it never go back in an epoch.
+    /// The newest state that was seen. Revisions of it never go back in an epoch, but for views
+    /// that are watched anew.
     pub(crate) newest: Option<Cursor>,
 }
 
@@ -91,6 +94,7 @@ impl Link {
             generation,
             path,
             depth: u32::MAX,
+            view: 0,
             whole: false,
             interval_ms: 0,
             priority: 0,

@@ -17,7 +17,7 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::mutants::MUTANTS;
 use crate::world::Report;
@@ -30,7 +30,7 @@ const MUTANT_SEEDS: u64 = 2000;
 const HELP: &str = "\
 sim --seeds N [--from N]   so many seeds
 sim --seed N               one of them, told step by step
-sim --ci SECONDS           all that ever failed, fresh ones for so long, and the planted faults
+sim --ci SECONDS           all that ever failed, then from 0 on for so long, and the planted faults
 sim --mutants [NAME]       faults planted one at a time, each of which has to be found (feature `mutants`)
 ";
 
@@ -128,11 +128,11 @@ fn one(seed: u64) -> bool {
 fn ci(seconds: u64) -> bool {
     let known = FAILED.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok());
     let known: Vec<u64> = known.collect();
-    let base = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()) * 100_000;
-    println!("{} seeds that failed once, then fresh ones from {base}", known.len());
+    // The same each time: a change is judged by what it does, not by what a search finds by chance.
+    println!("{} seeds that failed once, then those from 0 on", known.len());
     let started = Instant::now();
     let (mut steps, mut count) = (0, 0);
-    for seed in known.into_iter().chain(base..) {
+    for seed in known.into_iter().chain(0..) {
         match run(seed) {
             None => return false,
             Some(report) => steps += report.steps,

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::{Arc, LazyLock};
 
-use serde_json::{Map, Value};
+use halfping_engine::{View, Wanted};
+use halfping_shape::{Bounds, Condition, Order, Selected, Selection};
+use serde_json::{Map, Value, json};
 
 /// The name beneath which the server's own state is read.
 pub(crate) const OWN: &str = "_server";
@@ -49,17 +52,165 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    pub(crate) fn view(&self, path: &[String], depth: u32) -> Option<Value> {
-        match path.split_first() {
-            Some((first, beneath)) if first == OWN => view(&self.own, beneath, depth),
-            _ => view(&self.root, path, depth),
-        }
+    /// Part of the value at a place that a view shows, `depth` levels of objects deep.
+    pub(crate) fn view(&self, path: &[String], depth: u32, view: usize) -> Option<Value> {
+        let value = match path.split_first() {
+            Some((first, beneath)) if first == OWN => at(&self.own, beneath),
+            _ => at(&self.root, path),
+        };
+        value.map(|value| shown(value, depth, view))
     }
 }
 
-/// The value at a place, `depth` levels of objects deep.
-fn view(root: &Value, path: &[String], depth: u32) -> Option<Value> {
-    at(root, path).map(|value| cut(value, depth))
+/// A view that clients look through. What is empty, or 0, is left out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    condition: &'static str,
+    selection: &'static str,
+    order: &'static str,
+    limit: usize,
+    count: bool,
+    list: bool,
+}
+
+const fn asked(condition: &'static str, selection: &'static str) -> Asked {
+    Asked { condition, selection, order: "", limit: 0, count: false, list: false }
+}
+
+const fn window(order: &'static str, limit: usize, of: Asked) -> Asked {
+    Asked { order, limit, ..of }
+}
+
+/// Everything, as it is.
+const ALL: Asked = asked("", "");
+
+/// Views that clients look through. The first shows everything.
+pub(crate) const VIEWS: [Asked; 22] = [
+    ALL,
+    asked("p == 1", ""),
+    asked("p in [1, 2] && q > 0", ""),
+    asked("p > 1", "p"),
+    asked("!(p > 1)", "p,b(p)"),
+    asked("has(b.p) || key() == 'b'", ""),
+    asked("key() != 'a'", ""),
+    asked("", "p,b(p)"),
+    asked("", "/a,/b/p"),
+    window("p", 1, ALL),
+    window("p", 2, ALL),
+    window("p", 3, ALL),
+    window("-p,q", 2, ALL),
+    window("-b.p", 2, asked("", "q")),
+    window("", 2, ALL),
+    window("", 1, asked("key() != 'a'", "p")),
+    window("q,-p", 1, asked("p > 1", "b")),
+    window("q,-p", 2, asked("p > 1", "b")),
+    window("-q", 1000, asked("p in [1, 2]", "")),
+    Asked { count: true, ..ALL },
+    Asked { count: true, ..asked("p > 1", "") },
+    Asked { list: true, ..window("-p", 3, ALL) },
+];
+
+/// A view as the model and the engine know it.
+struct Parsed {
+    asked: Asked,
+    condition: Option<Condition>,
+    /// The selection, with the paths of the order.
+    selection: Option<Selection>,
+    order: Order,
+    view: Option<Arc<View>>,
+}
+
+impl Parsed {
+    fn new(asked: Asked) -> Parsed {
+        let bounds = Bounds::default();
+        let Asked { condition, selection, order, limit, count, list } = asked;
+        let condition = (!condition.is_empty())
+            .then(|| Condition::parse(condition, &bounds).expect("a condition"));
+        let selection = (!selection.is_empty())
+            .then(|| Selection::parse(selection, &bounds).expect("a selection"));
+        let order = (!order.is_empty()).then(|| Order::parse(order, &bounds).expect("an order"));
+        let view = View::new(Wanted {
+            condition: condition.clone(),
+            selection: selection.clone(),
+            order: order.clone(),
+            limit: (limit > 0).then_some(limit),
+            count,
+            list,
+        })
+        .map(Arc::new);
+        let order = order.unwrap_or_else(Order::by_name);
+        let selection = selection.map(|selection| order.paths().fold(selection, Selection::with));
+        Parsed { asked, condition, selection, order, view }
+    }
+
+    /// The members of a value that it shows, in order.
+    fn members<'v>(&self, value: &'v Value) -> Vec<(&'v String, &'v Value)> {
+        let is_shown = |(name, value): &(&String, &Value)| {
+            self.condition.as_ref().is_none_or(|condition| condition.matches(*value, name))
+        };
+        let mut shown: Vec<_> = value.as_object().into_iter().flatten().filter(is_shown).collect();
+        shown.sort_by(|(a, one), (b, other)| self.order.compare((a, *one), (b, *other)));
+        if self.asked.limit > 0 {
+            shown.truncate(self.asked.limit);
+        }
+        shown
+    }
+
+    fn part(&self, value: &Value, depth: u32) -> Value {
+        let selection = self.selection.as_ref();
+        cut(&selection.map_or_else(|| value.clone(), |s| select(value, s.top())), depth)
+    }
+}
+
+fn parsed(view: usize) -> &'static Parsed {
+    static PARSED: LazyLock<Vec<Parsed>> =
+        LazyLock::new(|| VIEWS.iter().map(|asked| Parsed::new(*asked)).collect());
+    &PARSED[view]
+}
+
+/// True if a view has a ranking or a number that may be kept for who comes back.
+pub(crate) fn is_ranked(view: usize) -> bool {
+    let Asked { order, limit, count, list, .. } = VIEWS[view];
+    !order.is_empty() || limit > 0 || count || list
+}
+
+/// A view for the engine.
+pub(crate) fn view_of(view: usize) -> Option<Arc<View>> {
+    parsed(view).view.clone()
+}
+
+fn shown(value: &Value, depth: u32, view: usize) -> Value {
+    let parsed = parsed(view);
+    if parsed.view.is_none() {
+        return cut(value, depth);
+    }
+    let is_of_resource = parsed.selection.as_ref().is_some_and(Selection::is_of_resource);
+    if is_of_resource && value.is_object() {
+        return parsed.part(value, depth);
+    }
+    let members = parsed.members(value);
+    let Some(beneath) = depth.checked_sub(1).filter(|_| !parsed.asked.count) else {
+        return match parsed.asked {
+            Asked { count: true, .. } => members.len().into(),
+            Asked { list: true, .. } => Value::Array(Vec::new()),
+            _ => Value::Object(Map::new()),
+        };
+    };
+    let members = members.into_iter().map(|(name, value)| (name, parsed.part(value, beneath)));
+    match parsed.asked.list {
+        true => members.map(|(name, value)| json!([name, value])).collect(),
+        false => Value::Object(members.map(|(name, value)| (name.clone(), value)).collect()),
+    }
+}
+
+fn select(value: &Value, names: &halfping_shape::Names) -> Value {
+    let Value::Object(members) = value else { return value.clone() };
+    let part = |(name, value): (&String, &Value)| match names.name(name.as_str()) {
+        Selected::Nothing => None,
+        Selected::Whole => Some((name.clone(), value.clone())),
+        Selected::Part(names) => Some((name.clone(), select(value, names))),
+    };
+    Value::Object(members.iter().filter_map(part).collect())
 }
 
 fn cut(value: &Value, depth: u32) -> Value {

@@ -8,7 +8,7 @@ use halfping_engine::Limits;
 use serde_json::{Map, Value, json};
 
 use crate::disk::AfterSync;
-use crate::model::{Act, Names};
+use crate::model::{Act, Names, VIEWS};
 use crate::random::Random;
 
 /// Settings of a world.
@@ -91,6 +91,8 @@ pub(crate) struct Watching {
     pub(crate) tag: u32,
     pub(crate) path: Names,
     pub(crate) depth: u32,
+    /// One of [`VIEWS`].
+    pub(crate) view: usize,
     pub(crate) whole: bool,
     pub(crate) interval_ms: u64,
     pub(crate) priority: u8,
@@ -200,7 +202,45 @@ pub(crate) fn generate(seed: u64) -> Script {
     if settings.own {
         operations = with_own(operations, &mut Random::new(!seed));
     }
+    if seed % 4 < 2 {
+        operations = with_views(operations, &mut Random::new(seed.rotate_left(32)));
+    }
     Script { seed, settings, operations }
+}
+
+/// Adds clients that look through views, and changes of what the views show.
+fn with_views(operations: Vec<Operation>, random: &mut Random) -> Vec<Operation> {
+    let mut all = Vec::new();
+    let places: [&[&str]; 5] = [&[], &["a"], &["v"], &["big"], &["a", "b"]];
+    for operation in operations {
+        let place = random.pick(&places).iter().map(|name| (*name).to_owned());
+        if random.one_in(3) {
+            let path = place.clone().chain([(*random.pick(&["a", "b", "p"])).to_owned()]).collect();
+            let member = json!({ "p": random.below(4), "q": random.below(3) });
+            let act = match random.below(8) {
+                0 | 1 => Act::Put(member),
+                2 => Act::Merge(json!({ "p": null, "b": { "p": random.below(4) } })),
+                3 | 4 => Act::Delete,
+                _ => Act::Merge(json!({ (*random.pick(&["p", "q"])): random.below(4) })),
+            };
+            all.push(Operation::Commit(vec![Writing { path, act, condition: If::Nothing }]));
+        }
+        if random.one_in(8) {
+            let watching = Watching {
+                tag: random.below(6) as u32,
+                path: place.collect(),
+                depth: if random.one_in(6) { random.below(4) as u32 } else { u32::MAX },
+                view: 1 + random.below(VIEWS.len() - 1),
+                whole: random.one_in(8),
+                interval_ms: if random.one_in(4) { 1 + random.below(80) as u64 } else { 0 },
+                priority: 0,
+                since: random.one_in(3).then(|| random.below(64)),
+            };
+            all.push(Operation::Watch(random.below(CLIENTS), watching));
+        }
+        all.push(operation);
+    }
+    all
 }
 
 /// Adds changes of the server's own state in between, and clients that watch it.
@@ -218,12 +258,16 @@ fn with_own(operations: Vec<Operation>, random: &mut Random) -> Vec<Operation> {
                 tag: random.below(6) as u32,
                 path: path.iter().map(|name| (*name).to_owned()).collect(),
                 depth: if random.one_in(4) { random.below(4) as u32 } else { u32::MAX },
+                view: 0,
                 whole: random.one_in(8),
                 interval_ms: if random.one_in(3) { 1 + random.below(80) as u64 } else { 0 },
                 priority: 0,
                 since: random.one_in(4).then(|| random.below(64)),
             };
             all.push(Operation::Watch(random.below(CLIENTS), watching));
+        }
+        if random.one_in(6) {
+            all.push(Operation::Probe(random.below(64), random.below(64)));
         }
         all.push(operation);
     }
@@ -458,6 +502,7 @@ impl Maker<'_> {
             tag: self.random.below(6) as u32,
             path: if self.random.one_in(4) { vec![] } else { self.path() },
             depth: if self.random.one_in(4) { self.random.below(4) as u32 } else { u32::MAX },
+            view: 0,
             whole: self.random.one_in(8),
             interval_ms: if self.random.one_in(3) { 1 + self.random.below(80) as u64 } else { 0 },
             priority: if self.random.one_in(4) { self.random.below(4) as u8 } else { 0 },
@@ -529,10 +574,11 @@ impl fmt::Display for Operation {
             }
             Operation::Watch(client, w) => write!(
                 f,
-                "client {client} watches {} as {}: depth {}, whole {}, each {} ms, priority {}, since {:?}",
+                "client {client} watches {} as {}: depth {}, view {:?}, whole {}, each {} ms, priority {}, since {:?}",
                 show(&w.path),
                 w.tag,
                 w.depth,
+                VIEWS[w.view],
                 w.whole,
                 w.interval_ms,
                 w.priority,

@@ -54,6 +54,7 @@ struct Known {
     cursor: Cursor,
     path: Names,
     depth: u32,
+    view: usize,
     value: Option<Value>,
     /// True if the value may be newer than the cursor.
     is_later: bool,
@@ -92,6 +93,8 @@ pub(crate) struct World {
     known: Vec<Known>,
     etags: Vec<(Names, Cursor)>,
     generations: u64,
+    /// True once somebody looked through a view that may be kept for who comes back.
+    has_rankings: bool,
     report: Report,
     /// Operations so far.
     turns: usize,
@@ -235,6 +238,7 @@ impl World {
             known: Vec::new(),
             etags: Vec::new(),
             generations: 0,
+            has_rankings: false,
             report: Report::default(),
             turns: 0,
             wall: 1000,
@@ -347,7 +351,7 @@ fn apply(diff: &Diff, root: &mut Value) {
 }
 
 fn check_mirror(link: &Link, seen: &Seen) -> Outcome {
-    let ours = seen.view(&link.path, link.depth);
+    let ours = seen.view(&link.path, link.depth, link.view);
     let theirs =
         link.value.as_ref().ok_or_else(|| format!("nothing was told of {}", show(&link.path)))?;
     ensure(!link.is_incomplete, || format!("{} is not complete", show(&link.path)))?;
@@ -359,7 +363,7 @@ fn check_mirror(link: &Link, seen: &Seen) -> Outcome {
         )
     })?;
     // Written together, seen together.
-    if let (true, Some(value)) = (link.path.is_empty(), theirs) {
+    if let (true, 0, Some(value)) = (link.path.is_empty(), link.view, theirs) {
         ensure(value.get("l") == value.get("r"), || "half a commit is seen".to_owned())?;
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use tungstenite::protocol::frame::FrameHeader;
-use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use crate::deflate;
 use crate::encode::CONTROL_BYTES_MAX;
@@ -270,7 +270,7 @@ impl Progress {
                     };
                 };
                 let code = u16::from_be_bytes([code[0], code[1]]);
-                if !CloseCode::from(code).is_allowed() {
+                if !may_be_sent(code) {
                     return Err(Violation::Protocol("a close code that may not be sent"));
                 }
                 std::str::from_utf8(reason).map_err(|_| Violation::Utf8)?;
@@ -278,6 +278,12 @@ impl Progress {
             }
         }
     }
+}
+
+/// Says whether a close frame may carry `code`: RFC 6455, section 7.4, and the codes that IANA has
+/// registered since (1012 to 1014). The libraries' own lists differ about 1014, "Bad Gateway".
+fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
 impl Message {
@@ -430,6 +436,15 @@ mod tests {
         let within = [frame(0x01, mask, b"a"), frame(0x81, mask, b"b")].concat();
         assert!(matches!(decode(&within), Err(Violation::Protocol(_))));
         assert_eq!(decode(&frame(0x88, mask, &[3, 232, 0xff])), Err(Violation::Utf8));
+    }
+
+    #[test]
+    fn every_registered_close_code_is_taken_and_no_other() {
+        let taken: Vec<u16> = (0..=u16::MAX)
+            .filter(|code| decode(&frame(0x88, [0; 4], &code.to_be_bytes())).is_ok())
+            .collect();
+        let registered: Vec<u16> = (1000..=1003).chain(1007..=1014).chain(3000..=4999).collect();
+        assert_eq!(taken, registered);
     }
 
     #[test]

@@ -37,9 +37,15 @@ pub(crate) fn message(
         is_shorter
     };
     let len = out.len() - body;
-    let header = header(OpCode::Data(kind), compressed, len);
-    // The payload was written behind room for the usual header; another header moves it.
-    out.splice(start..body, header);
+    let opcode = OpCode::Data(kind);
+    match u16::try_from(len) {
+        Ok(short) if len > CONTROL_BYTES_MAX => {
+            let [high, low] = short.to_be_bytes();
+            out[start..body].copy_from_slice(&[first_byte(opcode, compressed), 126, high, low]);
+        }
+        // The payload was written behind room for the usual header; another header moves it.
+        _ => drop(out.splice(start..body, header(opcode, compressed, len))),
+    }
 }
 
 /// A text message as a frame of its own, to be sent on many sockets.
@@ -65,6 +71,11 @@ pub(crate) fn close(out: &mut Vec<u8>, code: u16, reason: &str) {
     let mut payload = code.to_be_bytes().to_vec();
     payload.extend_from_slice(&reason.as_bytes()[..end]);
     control(out, Control::Close, &payload);
+}
+
+/// The first byte of a frame that is no fragment. `rsv1`: its payload is compressed.
+fn first_byte(opcode: OpCode, rsv1: bool) -> u8 {
+    0x80 | (u8::from(rsv1) << 6) | u8::from(opcode)
 }
 
 fn header(opcode: OpCode, rsv1: bool, len: usize) -> impl Iterator<Item = u8> {

@@ -20,9 +20,9 @@ pub struct Handshake {
     accept: Option<String>,
     /// Subprotocols, in the client's order of preference.
     pub protocols: Vec<String>,
-    /// Whether the client can read compressed messages.
+    /// True if the client can read compressed messages.
     pub deflate: bool,
-    /// Whether the client asked for the usual window: the answer then has to name it (RFC 7692,
+    /// True if the client asked for the usual window: the answer then has to name it (RFC 7692,
     /// section 7.1.2.1).
     names_window: bool,
 }
@@ -81,6 +81,11 @@ impl Handshake {
         Ok(Some(Handshake { accept, protocols, deflate: offer.is_some(), names_window }))
     }
 
+    /// True if the WebSocket is one stream of an HTTP/2 connection (RFC 8441).
+    pub fn is_over_http2(&self) -> bool {
+        self.accept.is_none()
+    }
+
     /// The answer that accepts the handshake.
     pub fn response<B: Default>(&self, protocol: Option<&str>) -> Response<B> {
         let mut response = Response::new(B::default());
@@ -122,7 +127,7 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     list(headers, name).any(|element| element.eq_ignore_ascii_case(token))
 }
 
-/// Whether a request announces a body, by the headers of HTTP/1.1 and HTTP/2.
+/// True if a request announces a body, by the headers of HTTP/1.1 and HTTP/2.
 fn has_body(headers: &HeaderMap) -> bool {
     let mut lens = headers.get_all(header::CONTENT_LENGTH).into_iter();
     headers.contains_key(header::TRANSFER_ENCODING) || lens.any(|len| len != "0")

@@ -184,7 +184,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         self.unsent().push(frame);
     }
 
-    /// Whether long messages are compressed.
+    /// True if long messages are compressed.
     pub fn compresses(&self) -> bool {
         self.compress
     }

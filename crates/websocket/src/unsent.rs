@@ -10,6 +10,8 @@ use tokio::io::AsyncWrite;
 
 /// Bytes from which frames are shared and not copied.
 const SHARED_FROM: usize = 16 << 10;
+/// Bytes that the connection has taken, from which they are not kept beside those that it has not.
+const TAKEN_BYTES: usize = 16 << 10;
 /// The largest buffer that is kept for the next message.
 const KEPT_BYTES: usize = 128 << 10;
 
@@ -69,6 +71,15 @@ impl Unsent {
         }
     }
 
+    /// Gives back what was taken, once that is as much as the rest: a connection may never have
+    /// taken all of it, or keep the end of a large message.
+    fn forget_taken(&mut self) {
+        let left = self.bytes.len() - self.taken;
+        if self.taken >= TAKEN_BYTES.max(left) && left > 0 {
+            (self.bytes, self.taken) = (self.bytes.split_off(self.taken), 0);
+        }
+    }
+
     /// Ready when the connection has taken all of it. Otherwise the task is woken when it takes
     /// more.
     pub(crate) fn poll_sent(
@@ -78,6 +89,7 @@ impl Unsent {
     ) -> Poll<io::Result<()>> {
         while self.taken < self.bytes.len() {
             self.taken += ready!(poll_some(io.as_mut(), cx, &self.bytes[self.taken..]))?;
+            self.forget_taken();
         }
         while let Some(large) = self.large.as_mut().filter(|large| !large.is_empty()) {
             if self.taken > 0 {
@@ -100,5 +112,62 @@ fn poll_some(
     match ready!(io.poll_write(cx, bytes))? {
         0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
         taken => Poll::Ready(Ok(taken)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// A connection that takes so many bytes, and then no more.
+    struct Slow(usize);
+
+    impl AsyncWrite for Slow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let taken = bytes.len().min(self.0);
+            self.0 -= taken;
+            if taken == 0 { Poll::Pending } else { Poll::Ready(Ok(taken)) }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn send(unsent: &mut Unsent, bytes: usize) {
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(unsent.poll_sent(Pin::new(&mut Slow(bytes)), cx).is_pending());
+    }
+
+    #[test]
+    fn a_connection_that_never_has_taken_all_does_not_keep_what_it_has_taken() {
+        let mut unsent = Unsent::default();
+        unsent.buffer().extend_from_slice(&[0; 1000]);
+        for round in 0..10_000u32 {
+            unsent.buffer().extend_from_slice(&round.to_be_bytes().repeat(256));
+            send(&mut unsent, 1024);
+            assert_eq!(unsent.len(), 1000);
+        }
+        assert_eq!(unsent.bytes[unsent.taken + 996..], 9_999u32.to_be_bytes());
+        assert!(unsent.bytes.capacity() < 4 * TAKEN_BYTES, "{} bytes", unsent.bytes.capacity());
+    }
+
+    #[test]
+    fn the_end_of_a_large_message_does_not_keep_all_of_it() {
+        let mut unsent = Unsent::default();
+        unsent.buffer().resize(1 << 20, 0);
+        send(&mut unsent, (1 << 20) - 10_000);
+        assert_eq!(unsent.len(), 10_000);
+        assert!(unsent.bytes.capacity() < 4 * TAKEN_BYTES, "{} bytes", unsent.bytes.capacity());
     }
 }

@@ -5,7 +5,7 @@ import { INLINE_ELEMENTS_MAX, pointer } from './lines';
 const CHANGES_MAX = 2_000;
 
 /**
- * Which parts of a value changed, as JSON pointers. What two versions share is the same object in both, and is not looked into: this costs what
+ * The parts of a value that changed, as JSON pointers. What two versions share is the same object in both, and is not looked into: this costs what
  * changed.
  */
 export function changedParts(before: unknown, after: unknown, at: string): string[] {

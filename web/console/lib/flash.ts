@@ -1,13 +1,13 @@
-/** How long a change is shown. The animation in the style sheet takes as long. */
+/** Time that a change is shown. The animation in the style sheet takes as long. */
 export const FLASH_MS = 900;
 
 interface Flash {
   at: number;
-  /** Which change of this one it was: an animation starts again only when its name changes. */
+  /** The number of the change of this one: an animation starts again only when its name changes. */
   turn: number;
 }
 
-/** What changed a moment ago, by name. */
+/** The things that changed a moment ago, by name. */
 export class Flashes {
   #flashes = new Map<string, Flash>();
 

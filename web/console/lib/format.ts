@@ -33,7 +33,7 @@ export function duration(ms: number): string {
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
-/** How long ago: tenths while it is fresh. */
+/** Time that has passed: tenths while it is fresh. */
 export function ago(ms: number): string {
   return `${ms < 60_000 ? `${(Math.max(0, ms) / 1000).toFixed(1)} s` : duration(ms)} ago`;
 }

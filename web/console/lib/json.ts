@@ -66,14 +66,14 @@ export function preview(value: unknown, limit: number): Preview {
   return { text: out.join(''), approximate };
 }
 
-/** What a value is, in a word or two: `object, 300 members`. */
-export function describe(value: unknown, count?: number): string {
+/** The kind of a value, in a word or two: `object, 300 members`. Where it shows only some of them: `10 of 300 members`. */
+export function describe(value: unknown, count?: number, all?: number): string {
   const kind = kindOf(value);
   switch (kind) {
     case 'array':
       return plural((value as unknown[]).length, 'element');
     case 'object':
-      return count === undefined ? 'object' : plural(count, 'member');
+      return count === undefined ? 'object' : all === undefined ? plural(count, 'member') : `${count.toLocaleString('en')} of ${plural(all, 'member')}`;
     case 'string':
       return plural((value as string).length, 'character');
     case 'absent':
@@ -87,7 +87,7 @@ function plural(count: number, noun: string): string {
   return `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`;
 }
 
-/** Whether something may be missing because of `depth`: an object at the cut reads as `{}`. */
+/** True if something may be missing because of `depth`: an object at the cut reads as `{}`. */
 export function mayBeCut(value: unknown, depth: number | undefined): boolean {
   if (depth === undefined || !isObject(value)) return false;
   if (depth === 0) return isEmpty(value);

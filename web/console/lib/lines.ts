@@ -1,3 +1,4 @@
+import { sorted } from 'halfping';
 import { isObject, kindOf, type Kind } from './json';
 import { isInexact, quoted, scalarText } from './shown';
 
@@ -23,8 +24,8 @@ export function pointer(above: string, key: string): string {
   return `${above}/${key.replace(/~/g, '~0').replace(/\//g, '~1')}`;
 }
 
-/** `depth`: where the reader asked for a cut. An object there is empty because of that, or because it is. */
-export function linesOf(value: unknown, depth: number | undefined): Line[] {
+/** `depth`: where the reader asked for a cut. An object there is empty because of that, or because it is. `order`: that of the members. */
+export function linesOf(value: unknown, depth: number | undefined, order = ''): Line[] {
   const lines: Line[] = [];
   const put = (line: Line) => {
     if (lines.length < LINES_MAX) lines.push(line);
@@ -45,7 +46,7 @@ export function linesOf(value: unknown, depth: number | undefined): Line[] {
       return end(']');
     }
     if (isObject(node)) {
-      const keys = Object.keys(node);
+      const keys = indent === 0 && order ? sorted(node, order).map(([name]) => name) : Object.keys(node);
       if (keys.length === 0) return whole(depth !== undefined && indent >= depth ? '{…}' : '{}');
       open('{');
       for (let i = 0; i < keys.length && lines.length < LINES_MAX; i++) {

@@ -16,7 +16,7 @@ export class Ring<T> {
     return this.#slots.length;
   }
 
-  /** How many were ever pushed, also those that are forgotten. */
+  /** The number that were ever pushed, also those that are forgotten. */
   get pushed(): number {
     return this.#pushed;
   }

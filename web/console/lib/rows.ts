@@ -35,7 +35,7 @@ interface Run {
 
 export class Rows {
   readonly length: number;
-  /** How many there would be without the bound. */
+  /** The number that there would be without the bound. */
   readonly total: number;
 
   constructor(

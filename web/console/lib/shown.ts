@@ -24,7 +24,7 @@ export function isInexact(value: unknown): boolean {
   return Number.isInteger(value) && !Number.isSafeInteger(value);
 }
 
-/** Whether such a number is anywhere in a value. */
+/** True if such a number is anywhere in a value. */
 export function hasInexact(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return isInexact(value);
   for (const key in value) if (hasInexact((value as Record<string, unknown>)[key])) return true;

@@ -1,4 +1,4 @@
-/** Which rows of a long list are in view: the arithmetic of a virtual list. */
+/** The rows of a long list that are in view: the arithmetic of a virtual list. */
 export interface Range {
   from: number;
   /** Exclusive. */
@@ -15,7 +15,7 @@ export function visible(scrollTop: number, height: number, rowHeight: number, co
   return { from: Math.max(0, Math.min(to, first - MARGIN)), to };
 }
 
-/** Where to scroll so that a row is in view; unchanged when it is. */
+/** The place to scroll to so that a row is in view; unchanged when it is. */
 export function reveal(index: number, scrollTop: number, height: number, rowHeight: number): number {
   const top = index * rowHeight;
   if (top < scrollTop) return top;

@@ -1,5 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { mayBeCut } from '../lib/json';
+import { isAll, type Query } from '../lib/query';
 import { hasInexact } from '../lib/shown';
 import { snippets } from '../snippets';
 import { root } from '../state/connection';
@@ -18,13 +19,19 @@ function kept(): string {
   }
 }
 
-export function CopyAs({ resource, depth }: { resource: Resource; depth: number | undefined }) {
+interface Props {
+  resource: Resource;
+  query: Query;
+  depth: number | undefined;
+}
+
+export function CopyAs({ resource, query, depth }: Props) {
   resource.beat.value;
   const chosen = useSignal(kept());
   const snippet = snippets.find(({ id }) => id === chosen.value) ?? snippets[0]!;
   // A value that is cut would, put back, remove what is missing from it; one that is not exact would change digits.
-  const value = mayBeCut(resource.value, depth) || hasInexact(resource.value) ? undefined : resource.value;
-  const code = snippet.code({ root, path: resource.path, value });
+  const value = !isAll(query) || mayBeCut(resource.value, depth) || hasInexact(resource.value) ? undefined : resource.value;
+  const code = snippet.code({ root, path: resource.path, query, value });
   const choose = (id: string) => {
     chosen.value = id;
     try {

@@ -6,12 +6,12 @@ import type { Resource } from './resource';
 /** One line about the value: what it is, how old, and at which revision. */
 export function Facts({ resource }: { resource: Resource }) {
   resource.beat.value;
-  const { value, members, rev, changedAt, known } = resource;
+  const { value, members, matching, rev, changedAt, known } = resource;
   return (
     <dl class="facts">
       <div>
         <dt>is</dt>
-        <dd>{known ? describe(value, members) : '…'}</dd>
+        <dd>{known ? describe(value, members, matching) : '…'}</dd>
       </div>
       <div>
         <dt>changed</dt>

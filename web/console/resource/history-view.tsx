@@ -7,7 +7,7 @@ import type { Resource } from './resource';
 
 const ENTRY_PX = 22;
 
-/** What arrived, newest first. */
+/** The changes that arrived, newest first. */
 export function HistoryView({ resource }: { resource: Resource }) {
   resource.beat.value;
   const { ring } = resource.history;

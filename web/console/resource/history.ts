@@ -4,12 +4,12 @@ import { preview, type Preview } from '../lib/json';
 /** So many changes of the selected resource are remembered. */
 export const HISTORY_CHANGES = 200;
 
-/** What is kept of each: its text, cut, so that two hundred large snapshots are not kept alive. */
+/** The part of each that is kept: its text, cut, so that two hundred large snapshots are not kept alive. */
 const BODY_CHARS = 300;
 
 export interface Entry extends Preview {
   number: number;
-  /** When it arrived here, ms since 1970. */
+  /** Time at which it arrived here, ms since 1970. */
   at: number;
   kind: string;
   bytes: number;

@@ -1,7 +1,9 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useMemo } from 'preact/hooks';
 import { hasAddress, type Path } from '../lib/paths';
+import { isSame, type Query } from '../lib/query';
 import { api } from '../state/connection';
+import { ask } from '../state/route';
 import { ProblemBox } from '../ui/problem';
 import { Tabs } from '../ui/tabs';
 import { CopyAs } from './copy-as';
@@ -9,6 +11,8 @@ import { Crumbs } from './crumbs';
 import { Facts } from './facts';
 import { HistoryView } from './history-view';
 import { current } from './current';
+import { mistakeIn } from './query';
+import { QueryBox } from './query-box';
 import { Resource, VIEW_DEFAULT, type View } from './resource';
 import { Unaddressed } from './unaddressed';
 import { ValueView } from './value-view';
@@ -23,6 +27,7 @@ const TABS = [
 
 interface Props {
   path: Path;
+  query: Query;
   onBack: () => void;
 }
 
@@ -30,7 +35,7 @@ export function Panel(props: Props) {
   return hasAddress(props.path) ? <ResourcePanel {...props} /> : <Unaddressed {...props} />;
 }
 
-function ResourcePanel({ path, onBack }: Props) {
+function ResourcePanel({ path, query, onBack }: Props) {
   const view = useSignal<View>(VIEW_DEFAULT);
   const tab = useSignal('history');
   const resource = useMemo(() => new Resource(api, path), [path]);
@@ -38,7 +43,8 @@ function ResourcePanel({ path, onBack }: Props) {
     current.value = resource;
     return () => resource.close();
   }, [resource]);
-  useEffect(() => resource.watch(view.value), [resource, view.value]);
+  const watch = () => resource.watch(view.value, query);
+  useEffect(watch, [resource, view.value, ...Object.values(query)]);
   const problem = resource.problem.value;
 
   return (
@@ -51,11 +57,14 @@ function ResourcePanel({ path, onBack }: Props) {
         <ViewControls view={view.value} onChange={(next) => (view.value = next)} />
       </div>
       <Facts resource={resource} />
-      {problem ? <ProblemBox problem={problem} /> : <ValueView resource={resource} depth={view.value.depth} />}
+      {/* Asked for again, it may be granted now. */}
+      <QueryBox key={path} resource={resource} query={query} onAsk={(next) => (isSame(next, query) ? watch() : ask(next))} />
+      {!problem && <ValueView resource={resource} depth={view.value.depth} />}
+      {problem && !mistakeIn(query, problem) && <ProblemBox problem={problem} />}
       <Tabs label="About the resource" tabs={TABS} open={tab.value} onOpen={(id) => (tab.value = id)}>
         {tab.value === 'history' && <HistoryView resource={resource} />}
         {tab.value === 'write' && <WriteBox key={path} path={path} />}
-        {tab.value === 'copy' && <CopyAs resource={resource} depth={view.value.depth} />}
+        {tab.value === 'copy' && <CopyAs resource={resource} query={query} depth={view.value.depth} />}
       </Tabs>
     </section>
   );

@@ -1,10 +1,12 @@
 import { signal } from '@preact/signals';
-import type { Change } from 'halfping';
+import type { Change, Shape } from 'halfping';
 import { changedParts } from '../lib/changes';
 import { Flashes } from '../lib/flash';
 import { isObject } from '../lib/json';
 import { pointer } from '../lib/lines';
+import { namesIn } from '../lib/names';
 import type { Path } from '../lib/paths';
+import { optionsOf, type Query } from '../lib/query';
 import type { Api } from '../state/connection';
 import { perFrame } from '../state/frame';
 import { problemOf, type Problem } from '../state/problem';
@@ -25,6 +27,8 @@ const RATE_SMALL = 20;
 /** Each change of a large value makes a new one, and a page has other things to do. */
 export const RATE_LARGE = 4;
 const LARGE_BYTES = 50_000;
+/** So many names of one query are looked for. */
+const NAMES_MAX = 8;
 
 /** The selected resource: its live value and what happened to it lately. */
 export class Resource {
@@ -33,16 +37,24 @@ export class Resource {
   /** Goes up, at most once a frame, when there is something new to draw. */
   readonly beat = signal(0);
   readonly problem = signal<Problem | undefined>(undefined);
+  /** Names in the query that no member has: they may be misspelt, which is no error. */
+  readonly absent = signal<readonly string[]>([]);
   known = false;
   value: unknown;
   /** Of an object: how many members it has. */
   members = 0;
+  /** Of a part that has only so many members: how many there would be without that limit. */
+  matching: number | undefined;
+  /** The order in which the members of the value are shown. */
+  order = '';
   rev: string | undefined;
-  /** When the last change was, by this page's clock. */
+  /** Time of the last change, by this page's clock. */
   changedAt: number | undefined;
   #drawn: unknown;
   #changed = new Set<string>();
   #stop: (() => void) | undefined;
+  #stopCount: (() => void) | undefined;
+  #sought: readonly string[] = [];
   #closed = false;
   readonly #draw = perFrame(() => {
     if (this.#closed) return;
@@ -55,28 +67,61 @@ export class Resource {
     readonly path: Path,
   ) {}
 
-  watch({ depth, rate }: View): void {
-    this.#open(depth, rate === 'auto' ? RATE_SMALL : rate, rate === 'auto');
+  watch({ depth, rate }: View, query: Query): void {
+    const options = optionsOf(query) as Shape;
+    const levels = query.order && depth !== undefined ? Math.max(depth, levelsOf(query.order)) : depth;
+    this.#open({ ...options, ...(levels !== undefined && { depth: levels }) }, rate === 'auto' ? RATE_SMALL : rate, rate === 'auto');
+    this.#count(options);
+    void this.#lookFor(namesIn(query).slice(0, NAMES_MAX));
+  }
+
+  async #lookFor(names: readonly string[]): Promise<void> {
+    const sought = (this.#sought = names);
+    this.absent.value = [];
+    if (names.length === 0) return;
+    const count = (where: string) => this.api.get(this.path, { where, count: true }).then(({ value }) => value, () => undefined);
+    const [all, ...having] = await Promise.all(['', ...names.map((name) => `has(${name})`)].map(count));
+    if (all && this.#sought === sought) this.absent.value = names.filter((_, n) => having[n] === 0);
+  }
+
+  #count({ where = '', limit }: Shape): void {
+    this.#stopCount?.();
+    this.matching = this.#stopCount = undefined;
+    if (limit === undefined) return;
+    const accept = (matching: number | undefined) => {
+      this.matching = matching;
+      this.#draw();
+    };
+    // If it is refused, so is the part itself, which says why.
+    this.#stopCount = this.api.on(this.path, accept, { where, count: true, rate: RATE_LARGE, onError: () => {} });
   }
 
   close(): void {
     this.#closed = true;
     this.#stop?.();
+    this.#stopCount?.();
   }
 
-  #open(depth: number | undefined, rate: number | undefined, mayFall: boolean): void {
+  #open(shape: Shape, rate: number | undefined, mayFall: boolean): void {
     this.#stop?.();
     this.#drawn = undefined;
     let first = true;
     const accept = (value: unknown, change: Change) => {
+      this.order = shape.order ?? '';
       const large = this.#accept(value, change, first);
       first = false;
-      if (mayFall && large) this.#open(depth, RATE_LARGE, false);
+      if (mayFall && large) this.#open(shape, RATE_LARGE, false);
     };
     this.#stop = this.api.on(this.path, accept, {
-      ...(depth === undefined ? {} : { depth }),
+      ...shape,
       ...(rate === undefined ? {} : { rate }),
-      onError: (error) => (this.problem.value = problemOf(error)),
+      onError: (error) => {
+        this.problem.value = problemOf(error);
+        // Nobody tells of it any more.
+        this.known = false;
+        this.value = this.rev = this.changedAt = undefined;
+        this.#draw();
+      },
     });
   }
 
@@ -116,6 +161,12 @@ export class Resource {
     }
     this.#changed.clear();
   }
+}
+
+/** Levels of objects that have to be read to see what members are ordered by. */
+function levelsOf(order: string): number {
+  const paths = order.replace(/`(?:[^`]|``)*`/g, '').split(',');
+  return 1 + Math.max(...paths.map((path) => path.split('.').length));
 }
 
 /** Counting ten thousand members takes longer than looking at the few that changed. */

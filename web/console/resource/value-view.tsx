@@ -9,8 +9,8 @@ const LINE_PX = 20;
 /** The live value, laid out, with what changed flashing. */
 export function ValueView({ resource, depth }: { resource: Resource; depth: number | undefined }) {
   resource.beat.value;
-  const { value, known } = resource;
-  const lines = useMemo(() => (known && value !== undefined ? linesOf(value, depth) : []), [value, known, depth]);
+  const { value, known, order } = resource;
+  const lines = useMemo(() => (known && value !== undefined ? linesOf(value, depth, order) : []), [value, known, depth, order]);
   if (!known) return <p class="value empty dim">Waiting for the first state</p>;
   if (value === undefined) return <p class="value empty dim">Nothing is here now. It will show as soon as something is written.</p>;
   if (lines.length === 1) return <Single value={value} line={lines[0]!} flash={resource.flashes.className('', performance.now())} />;

@@ -10,7 +10,7 @@ interface Props {
 
 const parse = (text: string) => (text === 'all' ? undefined : Number(text));
 
-/** How the panel's link is shaped: the same `depth` and `rate` that any reader can ask for. */
+/** The shape of the panel's link: the same `depth` and `rate` that any reader can ask for. */
 export function ViewControls({ view, onChange }: Props) {
   return (
     <div class="view-controls">

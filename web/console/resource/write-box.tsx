@@ -1,11 +1,11 @@
 import { useSignal } from '@preact/signals';
 import { useRef } from 'preact/hooks';
-import type { Mistake } from '../lib/json-check';
 import { clockMs } from '../lib/format';
 import type { Path } from '../lib/paths';
 import { api } from '../state/connection';
 import { problemOf, type Problem } from '../state/problem';
 import { hrefOf } from '../state/route';
+import { MistakeLine } from '../ui/mistake-line';
 import { ProblemBox } from '../ui/problem';
 import { baseOf, canCompare, check, hasBody, load, METHODS, write, type Base, type Method } from './write';
 
@@ -106,7 +106,14 @@ export function WriteBox({ path }: { path: Path }) {
           }}
         />
       )}
-      {mistake && <MistakeLine mistake={mistake} editor={() => editor.current} />}
+      {mistake && (
+        <MistakeLine
+          id="mistake"
+          message={mistake.message}
+          at={{ place: `line ${mistake.line}, column ${mistake.column}`, offset: mistake.offset }}
+          editor={() => editor.current}
+        />
+      )}
       <div class="write-actions">
         <button type="submit" class={`primary ${method.value === 'delete' ? 'danger' : ''}`} disabled={!ready} title="Ctrl+Enter">
           {isSure ? `Yes, delete ${path}` : info.name}
@@ -146,22 +153,6 @@ function Since({ base }: { base: Base }) {
     </>
   ) : (
     <> (nothing there)</>
-  );
-}
-
-function MistakeLine({ mistake, editor }: { mistake: Mistake; editor: () => HTMLTextAreaElement | null }) {
-  const show = () => {
-    const box = editor();
-    box?.focus();
-    box?.setSelectionRange(mistake.offset, mistake.offset + 1);
-  };
-  return (
-    <p class="mistake" id="mistake">
-      <button type="button" class="link" onClick={show}>
-        line {mistake.line}, column {mistake.column}
-      </button>
-      : {mistake.message}
-    </p>
   );
 }
 

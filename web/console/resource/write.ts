@@ -23,7 +23,7 @@ export const METHODS: readonly MethodInfo[] = [
   { method: 'delete', name: 'DELETE', does: 'Removes the resource and everything beneath it', example: '' },
 ];
 
-/** What the value was based on. `rev` alone would not do: nothing is there with a cursor, too. */
+/** The state that the value was based on. `rev` alone would not do: nothing is there with a cursor, too. */
 export interface Base {
   rev: string;
   present: boolean;

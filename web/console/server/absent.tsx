@@ -1,7 +1,7 @@
 import { ProblemBox } from '../ui/problem';
 import type { Followed } from './follow';
 
-/** What a view shows instead of values. */
+/** The text that a view shows instead of values. */
 export function Absent({ followed }: { followed: Exclude<Followed<unknown>, { state: 'here' }> }) {
   switch (followed.state) {
     case 'waiting':

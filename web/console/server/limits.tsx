@@ -1,7 +1,7 @@
 import { bytes, count, duration, percent } from '../lib/format';
 import type { Own } from './own';
 
-/** How much of a limit is in use, where the server tells. The others hold for one request, connection or object each. */
+/** The part of each limit that is in use, where the server tells. The others hold for one request, connection or object each. */
 const USED: Record<string, (own: Own) => number | undefined> = {
   connections: (own) => own.counts?.connections,
   tree_bytes: (own) => own.tree?.bytes,

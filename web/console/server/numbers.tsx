@@ -6,7 +6,7 @@ type Entry = [name: string, text: string | undefined];
 const num = (value: number | undefined) => (value === undefined ? undefined : count(value));
 const size = (value: number | undefined) => (value === undefined ? undefined : bytes(value));
 
-/** What the server is and holds, beside the charts of what it does. */
+/** The server's build and contents in numbers, beside the charts of what it does. */
 export function ServerNumbers({ own }: { own: Own }) {
   const { storage, counts, tree } = own;
   const up = own.now !== undefined && own.started !== undefined ? duration(own.now - own.started) : undefined;

@@ -25,6 +25,8 @@ export interface Own {
   rates?: Counters;
   age_ms?: { p50?: number | null; p99?: number | null };
   limits?: Record<string, number>;
+  /** By their paths: `/vehicles?limit=10&order=-speed`, not encoded. */
+  views?: Record<string, string>;
 }
 
 export interface OwnSession {
@@ -42,6 +44,8 @@ export interface OwnSession {
 
 export interface OwnLink {
   path?: string;
+  /** The part of it that the link shows, in the words of the server. */
+  view?: string;
   depth?: number;
   rate?: number;
   priority?: number;

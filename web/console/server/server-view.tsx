@@ -2,6 +2,7 @@ import { Absent } from './absent';
 import { ServerCharts } from './charts';
 import { useFollowed } from './follow';
 import { Limits } from './limits';
+import { NamedViews } from './named-views';
 import { ServerNumbers } from './numbers';
 import { OWN, type Own } from './own';
 import { ServerSeries } from './series';
@@ -19,6 +20,7 @@ export function ServerView() {
     <div class="server">
       <ServerCharts series={series} sample={own} />
       <ServerNumbers own={own} />
+      <NamedViews own={own} />
       <Limits own={own} />
     </div>
   );

@@ -1,4 +1,5 @@
 import { canonical } from '../lib/paths';
+import { NAMES, readView } from '../lib/query';
 import type { OwnLink } from '../server/own';
 import { hrefOf } from '../state/route';
 import { COLUMNS, type Order } from './columns';
@@ -62,7 +63,10 @@ export function Row({ index, row, now, open, onToggle }: RowProps) {
 }
 
 export function LinkRow({ index, id, link }: { index: number; id: string; link: OwnLink }) {
+  const query = readView(link.view);
   const shape = [
+    ...NAMES.map((name) => query[name] && `${name} ${query[name]}`),
+    /^count(&|$)/.test(link.view ?? '') && 'count',
     link.depth !== undefined && `depth ${link.depth}`,
     link.rate !== undefined && `rate ${link.rate}/s`,
     link.priority !== undefined && link.priority !== 0 && `priority ${link.priority}`,
@@ -71,8 +75,10 @@ export function LinkRow({ index, id, link }: { index: number; id: string; link: 
     <div class="grid-row sub" role="row" aria-rowindex={index + 2}>
       <span role="cell" class="sub-cell">
         <span class="dim number">{id}</span>
-        {link.path === undefined ? '' : <a href={hrefOf(canonical(link.path))}>{link.path}</a>}
-        <span class="dim">{shape.join(', ')}</span>
+        {link.path === undefined ? '' : <a href={hrefOf(canonical(link.path), query)}>{link.path}</a>}
+        <span class="dim shape" title={shape.join(', ')}>
+          {shape.join(', ')}
+        </span>
         {link.behind && <span class="warn">behind</span>}
       </span>
     </div>

@@ -1,3 +1,4 @@
+import { isAll, searchOf } from '../lib/query';
 import { python as quote, pythonValue } from './quote';
 import { bodyOf, socketUrlOf, urlOf, type Snippet } from './target';
 
@@ -12,7 +13,7 @@ url = ${quote(urlOf(target))}
 
 # requests.put(url, json=${pythonValue(JSON.parse(bodyOf(target)))}).raise_for_status()
 
-with requests.get(url, headers={"Accept": "application/x-ndjson"}, stream=True) as answer:
+with requests.get(${isAll(target.query) ? 'url' : `url + ${quote(searchOf(target.query))}`}, headers={"Accept": "application/x-ndjson"}, stream=True) as answer:
     answer.raise_for_status()
     for line in answer.iter_lines():
         print(json.loads(line))
@@ -27,7 +28,7 @@ import websockets
 
 
 async def main():
-    url = ${quote(`${socketUrlOf(target)}?watch`)}
+    url = ${quote(socketUrlOf(target))}
     async with websockets.connect(url, subprotocols=["halfping.v1"]) as session:
         async for message in session:
             print(json.loads(message))

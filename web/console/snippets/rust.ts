@@ -1,5 +1,13 @@
+import { optionsOf } from '../lib/query';
 import { rust as quote, rustRaw } from './quote';
-import { baseOf, bodyOf, type Snippet } from './target';
+import { baseOf, bodyOf, type Snippet, type Target } from './target';
+
+function shapeOf({ query }: Target): string {
+  const options = Object.entries(optionsOf(query)).map(
+    ([name, option]) => `${name === 'where' ? 'filter' : name}: Some(${typeof option === 'string' ? `${quote(option)}.into()` : option})`,
+  );
+  return options.length === 0 ? 'WatchOptions::default()' : `WatchOptions { ${options.join(', ')}, ..WatchOptions::default() }`;
+}
 
 export const rust: Snippet[] = [
   {
@@ -12,7 +20,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = Client::new(${quote(baseOf(target))})?;
     // client.put(${quote(target.path)}, ${rustRaw(bodyOf(target))}).await?;
 
-    let mut watch = client.watch(${quote(target.path)}, WatchOptions::default())?;
+    let mut watch = client.watch(${quote(target.path)}, ${shapeOf(target)})?;
     let mut mirror = Mirror::new();
     loop {
         match watch.next().await? {

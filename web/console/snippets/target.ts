@@ -1,12 +1,15 @@
 import type { Path } from '../lib/paths';
+import { searchOf, type Query } from '../lib/query';
 import { json } from './quote';
 
-/** What a snippet is about. */
+/** The resource that a snippet is about. */
 export interface Target {
-  /** Where the API is mounted, with a slash at the end. */
+  /** The path at which the API is mounted, with a slash at the end. */
   root: string;
   path: Path;
-  /** What to write there: the present value, when it is known and short. */
+  /** The part of it that is read. */
+  query: Query;
+  /** The value to write there: the present one, when it is known and short. */
   value: unknown;
 }
 
@@ -20,13 +23,19 @@ export function urlOf({ root, path }: Target): string {
   return root + path.slice(1);
 }
 
+/** The URL at which the part is read, with more parameters. */
+export function readUrlOf(target: Target, more = ''): string {
+  const search = searchOf(target.query);
+  return urlOf(target) + search + (more && `${search ? '&' : '?'}${more}`);
+}
+
 /** `connect` and `Client::new` want the mount itself. */
 export function baseOf({ root }: Target): string {
   return root.replace(/\/$/, '');
 }
 
 export function socketUrlOf(target: Target): string {
-  return urlOf(target).replace(/^http/, 'ws');
+  return readUrlOf(target, 'watch').replace(/^http/, 'ws');
 }
 
 /** Longer values do not stand in a command line. */

@@ -1,7 +1,8 @@
 import { HalfpingError } from 'halfping';
 
-/** What went wrong, as it is shown. */
+/** An error, as it is shown. */
 export interface Problem {
+  type?: string | undefined;
   title: string;
   detail: string;
   hint?: string | undefined;
@@ -11,7 +12,7 @@ export interface Problem {
 export function problemOf(error: unknown): Problem {
   if (error instanceof HalfpingError) {
     const { type, status, detail, hint, rev } = error;
-    return { title: status ? `${status} ${type}` : type, detail: detail || error.message, hint, rev };
+    return { type, title: status ? `${status} ${type}` : type, detail: detail || error.message, hint, rev };
   }
   return { title: 'Error', detail: error instanceof Error ? error.message : String(error) };
 }

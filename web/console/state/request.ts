@@ -35,7 +35,7 @@ async function answer(url: string, init: RequestInit): Promise<{ response: Respo
   }
 }
 
-/** What the problem document says (RFC 9457, PROTOCOL X1), if it is one. */
+/** The problem document (RFC 9457, PROTOCOL X1), if it is one. */
 function refusal({ status, url }: Response, text: string, rev: string | undefined): HalfpingError {
   const problem = documentOf(text) ?? { type: 'bad-answer', detail: `${url} answered ${status}, and not as Halfping does` };
   const type = problem.type!.replace('urn:halfping:problem:', '');

@@ -17,7 +17,7 @@ export class TreeNode implements Branch {
   value: JsonObject | undefined;
   keys: readonly string[] = [];
   problem: Problem | undefined;
-  /** Whether its first state is there. */
+  /** True if its first state is there. */
   known = false;
   readonly open = new Map<string, TreeNode>();
   readonly flashes = new Flashes();

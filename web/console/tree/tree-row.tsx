@@ -61,7 +61,7 @@ export function TreeRow({ id, row, value, expanded, members, problem, selected, 
   );
 }
 
-/** What stands in the row. Of an object that is nothing: its members have rows of their own. */
+/** The text in the row. Of an object that is nothing: its members have rows of their own. */
 function shown(value: unknown, members: number | undefined, problem: string | undefined): Preview {
   if (problem === undefined && !isObject(value)) return preview(value, VALUE_CHARS);
   return { text: problem ?? (members === 0 ? '{}' : ''), approximate: false };

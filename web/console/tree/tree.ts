@@ -7,7 +7,7 @@ import type { Api } from '../state/connection';
 import { TreeNode } from './node';
 
 /**
- * Which nodes are open, and a link for each of them that is in the tree: not for one beneath a node that is closed, nor while the tree is not
+ * The open nodes, and a link for each of them that is in the tree: not for one beneath a node that is closed, nor while the tree is not
  * shown. That a node was open is remembered all the same.
  */
 export class Tree {

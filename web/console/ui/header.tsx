@@ -8,7 +8,7 @@ const VIEWS: readonly { view: View; name: string }[] = [
 ];
 
 export function Header() {
-  const { view: open, path } = route.value;
+  const { view: open, path, query } = route.value;
   return (
     <header class="header">
       <h1>
@@ -16,7 +16,7 @@ export function Header() {
       </h1>
       <nav aria-label="Views">
         {VIEWS.map(({ view, name }) => (
-          <a key={view} href={view === 'tree' ? hrefOf(path) : `#${view}`} aria-current={view === open ? 'page' : undefined}>
+          <a key={view} href={view === 'tree' ? hrefOf(path, query) : `#${view}`} aria-current={view === open ? 'page' : undefined}>
             {name}
           </a>
         ))}

@@ -25,7 +25,7 @@ interface Step {
   more: string[];
 }
 
-/** What the client says on one connection, and how it is answered. */
+/** The client's words on one connection, and the answers to them. */
 interface Connection {
   readonly said: any[];
   readonly closed: number | undefined;
@@ -95,7 +95,7 @@ class Stream implements Connection {
   #write = (text: string) => void (this.closed === undefined && this.#sink.enqueue(new TextEncoder().encode(text)));
 }
 
-/** How often what may come does come. */
+/** The number of times that an optional step comes. */
 export type Variant = 0 | 1 | 2;
 
 export class Player {
@@ -111,7 +111,7 @@ export class Player {
   /** By the library's number: what the link shows, and what it was last sent. */
   readonly #links = new Map<number, { path: string; depth?: number; sent: unknown }>();
   readonly #problems: HalfpingError[] = [];
-  /** What the application asked and the client did not yet have to say. */
+  /** Wishes of the application that the client did not yet have to say. */
   #asked: string[] = [];
 
   constructor(file: string, variant: Variant) {
@@ -211,7 +211,9 @@ export class Player {
     const url = new URL(target, 'ws://server.test');
     const isFirst = this.#sockets === 0;
     if (url.searchParams.has('watch') && isFirst) {
-      const shape = ['rate', 'depth', 'delta', 'priority'].flatMap((name) => (url.searchParams.has(name) ? `${name}=${url.searchParams.get(name)}` : []));
+      const said = (name: string) => url.searchParams.get(name);
+      const shape = ['rate', 'depth', 'delta', 'priority', 'limit', 'count'].flatMap((name) => (said(name) === null ? [] : `${name}=${said(name)}`));
+      shape.push(...['where', 'select', 'order'].flatMap((name) => (said(name) === null ? [] : `${name}=${JSON.stringify(said(name))}`)));
       this.#do(['watch', '0', url.pathname, ...shape].join(' '), step);
       this.#asked = [];
     } else if (isFirst) {
@@ -257,8 +259,11 @@ export class Player {
       return live.close();
     }
     if (what === 'watch') {
-      const [id, path, ...options] = words as [string, string, ...string[]];
-      const shape = Object.fromEntries(options.map((option) => option.split('=')).map(([name, value]) => [name, JSON.parse(value!)]));
+      const [id, path] = words as [string, string];
+      const options = text.matchAll(/ (\w+)=("(?:[^"\\]|\\.)*"(?= |$)|\S+)/g);
+      // Of views, the files have the text itself.
+      const isText = (name: string, value: string) => /where|select|order/.test(name) && !value.startsWith('"');
+      const shape = Object.fromEntries(Array.from(options, ([, name, value]) => [name!, isText(name!, value!) ? value : JSON.parse(value!)]));
       this.#lives.set(id, this.#api.live(path, { ...shape, onError: (error) => this.#problems.push(error) }));
       return;
     }
@@ -280,7 +285,7 @@ export class Player {
       if ('watch' in command) {
         const { watch, path, since, ref, ...shape } = command;
         for (const [id, at] of Array.isArray(watch) ? watch : [[watch, path]]) {
-          const options = Object.entries(shape).map(([name, value]) => ` ${name}=${value}`);
+          const options = Object.entries(shape).map(([name, value]) => ` ${name}=${JSON.stringify(value)}`);
           this.#do(`watch ${nameOf(id)} ${at}${options.join('')}`, step);
         }
       } else if ('unwatch' in command) {
@@ -288,7 +293,8 @@ export class Player {
       } else {
         const what = Object.keys(command).find((name) => ['get', 'put', 'merge', 'patch', 'delete', 'post'].includes(name))!;
         const condition = command.if === undefined ? {} : { ifMatch: isName(command.if) ? this.#names.get(command.if[NAME]) : command.if };
-        this.#call(what, command[what], what === 'get' ? { depth: command.depth } : command.value, condition);
+        const { [what]: at, value, if: _, ref, ...shape } = command;
+        this.#call(what, at, what === 'get' ? shape : value, condition);
       }
     }
     (step as { asked?: boolean }).asked = true;
@@ -460,5 +466,5 @@ function same(actual: unknown, expected: unknown): void {
   if (!isDeepStrictEqual(actual, expected)) throw new Error(`expected ${JSON.stringify(expected)}\ngot      ${JSON.stringify(actual)}`);
 }
 
-/** Which side a file is for. */
+/** The side that a file is for. */
 export const sideOf = (file: string): string => /^for (\w+)/m.exec(readFileSync(file, 'utf8'))?.[1] ?? 'both';

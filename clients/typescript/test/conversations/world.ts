@@ -1,4 +1,4 @@
-/** What a played server knows: a tree, a revision that rises with every write, and what each link was last sent. */
+/** The state of a played server: a tree, a revision that rises with every write, and what each link was last sent. */
 import mergePatch from 'json-merge-patch';
 import { applyPatch } from 'rfc6902';
 

@@ -13,7 +13,9 @@ use super::{rate, seconds};
 /// is updated, and another client makes plain reads and writes. Shows the age of updates at the
 /// session before and during the attack, the time of reads and writes, the growth of the server's
 /// memory beside the bound that its limits give, and whether everything is as before afterwards.
-/// Attackers run with the lowest priority, since real ones have machines of their own. Slow
+/// Attackers run with the lowest priority, since real ones have machines of their own. The floor is
+/// measured after the attack, while other threads use as much of the processors as server and
+/// attackers did: what the machine itself makes of so much work. Slow
 /// requests are made by slowhttptest, if it is installed. With --server, another binary is
 /// measured, or several by turns.
 #[derive(Debug, Group)]

@@ -44,6 +44,10 @@ pub(crate) struct Fanout {
     #[arg(long, value_name = "TRANSPORT", default_value = "ws")]
     pub(crate) transport: Transport,
 
+    /// Readers look through a view that shows the value: the first ten of its collection
+    #[arg(long)]
+    pub(crate) view: bool,
+
     #[command(flatten)]
     pub(crate) local: Local,
 }
@@ -56,14 +60,20 @@ pub(crate) enum Pace {
 
 /// From a PUT to its delivery, with nothing else to do
 ///
-/// Values are PUT on a connection that is kept open, one every two to five milliseconds, and one
-/// reader receives them. The floor passes the same bytes on from one socket to the other.
+/// Values are PUT on a connection that is kept open, and one reader receives them. The floor passes
+/// the same bytes on from one socket to the other. The fewer values a second, the less of the
+/// server is in the processor's caches when the next one comes.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
   halfping-bench latency
+  halfping-bench latency --rate 50 --seconds 20
   halfping-bench latency --seconds 30 --transport sse")]
 pub(crate) struct Latency {
+    /// Values a second, about: the time between two is random, so that nothing falls into step
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rate: u32,
+
     /// Duration of each measurement
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub(crate) seconds: Duration,

@@ -1,13 +1,13 @@
 //! All attacks: a table of scenarios for each family.
 
 use super::scenario::Scenario;
-use super::{http, http2, links, names, patches, queue, slow, sockets, values};
+use super::{http, http2, links, names, patches, queue, slow, sockets, values, views};
 
 static NOTHING: [Scenario; 1] = [Scenario::PLAIN];
 
 /// All scenarios, in the order in which they run.
 pub(super) fn all() -> impl Iterator<Item = &'static Scenario> {
-    let families: [&'static [Scenario]; 10] = [
+    let families: [&'static [Scenario]; 11] = [
         &NOTHING,
         slow::ALL,
         http::ALL,
@@ -17,6 +17,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Scenario> {
         sockets::ALL,
         links::ALL,
         names::ALL,
+        views::ALL,
         queue::ALL,
     ];
     families.into_iter().flatten()

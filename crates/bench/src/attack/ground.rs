@@ -69,8 +69,7 @@ impl Attackers {
             for number in 0..*count {
                 let (ground, work) = (ground.clone(), *work);
                 threads.push(thread::spawn(move || {
-                    #[cfg(target_os = "linux")]
-                    let _ = rustix::process::setpriority_process(None, NICE);
+                    lower_priority();
                     work(&ground, number);
                 }));
             }
@@ -275,6 +274,12 @@ impl Ground {
             thread::sleep(PAUSE);
         }
     }
+}
+
+/// Gives the calling thread the lowest priority.
+pub(super) fn lower_priority() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, NICE);
 }
 
 /// Reads the head of an answer, and no byte more.

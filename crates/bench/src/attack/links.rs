@@ -35,7 +35,7 @@ const LONG_LINKS: u64 = 8_000;
 /// Segments of a long path, the first two included.
 const DEPTH: usize = 32;
 /// Time until everything is in place.
-const FILL: Duration = Duration::from_secs(10);
+const FILL: Duration = Duration::from_secs(5);
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
@@ -189,7 +189,7 @@ fn read_links(ground: &Ground, count: u64, command_bytes: usize, path: impl Fn(u
 
 /// Reads a session's messages, and counts the answers to the commands that opened links by their
 /// status.
-fn answers(ground: &Ground, stream: &mut TcpStream) -> io::Result<()> {
+pub(super) fn answers(ground: &Ground, stream: &mut TcpStream) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_millis(250)))?;
     let (mut read, mut bytes) = (Vec::new(), vec![0; 64 << 10]);
     while ground.goes_on() {

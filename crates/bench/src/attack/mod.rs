@@ -4,10 +4,12 @@
 //! Each family of attacks has a file with a table of its scenarios. Only loopback is attacked, for
 //! a few seconds, and only servers that are started here.
 
+mod elsewhere;
 mod families;
 mod ground;
 mod http;
 mod http2;
+mod http2_client;
 mod links;
 mod material;
 mod names;
@@ -21,6 +23,7 @@ mod slow;
 mod sockets;
 mod terms;
 mod values;
+mod views;
 
 use std::io::{self, Write};
 use std::path::PathBuf;

@@ -73,15 +73,15 @@ impl Outcome {
         if !self.lived() {
             short.push("the server died".to_owned());
         }
-        let (before, during) = (&self.speed.before, &self.speed.during);
-        for (what, before, during) in [
-            ("ages", before.ages, during.ages),
-            ("reads", before.reads, during.reads),
-            ("writes", before.writes, during.writes),
+        let Scene { before, during, floor, .. } = &self.speed;
+        for (what, before, during, floor) in [
+            ("ages", before.ages, during.ages, floor.ages),
+            ("reads", before.reads, during.reads, floor.reads),
+            ("writes", before.writes, during.writes, floor.writes),
         ] {
             let most = (P99_RATIO_MAX * before.p99_ms).max(P99_MS_MAX);
             if !during.is_within(most) {
-                short.push(format!("{what} {:.1} ms", during.p99_ms));
+                short.push(format!("{what} {:.1} ms (floor {:.1})", during.p99_ms, floor.p99_ms));
             }
         }
         for (what, _, times) in &self.times {
@@ -114,7 +114,7 @@ impl Outcome {
     }
 
     pub(super) fn json(&self) -> Value {
-        let (before, during) = (&self.speed.before, &self.speed.during);
+        let Scene { before, during, floor, .. } = &self.speed;
         let times: Map<String, Value> = self
             .times
             .iter()
@@ -129,10 +129,17 @@ impl Outcome {
             "server": self.server,
             "age": {
                 "before": before.ages.json(), "during": during.ages.json(),
+                "floor": floor.ages.json(),
                 "p50_ratio": during.ages.p50_ms / before.ages.p50_ms, "p99_ratio": self.age_ratio(),
             },
-            "reads": { "before": before.reads.json(), "during": during.reads.json() },
-            "writes": { "before": before.writes.json(), "during": during.writes.json() },
+            "reads": {
+                "before": before.reads.json(), "during": during.reads.json(),
+                "floor": floor.reads.json(),
+            },
+            "writes": {
+                "before": before.writes.json(), "during": during.writes.json(),
+                "floor": floor.writes.json(),
+            },
             "requests_failed": self.failed(),
             "server_cores": { "before": before.cores, "during": during.cores },
             "memory": {
@@ -161,23 +168,27 @@ pub(super) fn table(
     let (rate, seconds) = (args.rate, args.seconds.as_secs_f64());
     writeln!(
         out,
-        "attack: rate {rate}, seconds {seconds}; p50 and p99 in ms before and during: ages at a \
-         session, plain reads and writes; memory in MiB\n"
+        "attack: rate {rate}, seconds {seconds}; p50 and p99 in ms before and during, and beside \
+         as much work that leaves the server alone (floor): ages at a session, plain reads and \
+         writes; memory in MiB\n"
     )?;
     writeln!(
         out,
-        "{:<20}{:>3}{:>8}{:>9}{:>8}{:>9}{:>7}{:>8}{:>9}{:>8}{:>9}{:>7}{:>8}{:>7}{:>7}{:>7}  verdict",
+        "{:<22}{:>3}{:>8}{:>9}{:>8}{:>9}{:>8}{:>8}{:>9}{:>8}{:>8}{:>9}{:>8}{:>7}{:>8}{:>7}{:>7}\
+         {:>7}  verdict",
         "",
         "",
         "age p50",
         "during",
         "p99",
         "during",
-        "ratio",
+        "floor",
         "reads",
         "during",
+        "floor",
         "writes",
         "during",
+        "floor",
         "cores",
         "growth",
         "bound",
@@ -188,22 +199,24 @@ pub(super) fn table(
         let mib = |bytes: Option<f64>| {
             bytes.map_or_else(|| "-".to_owned(), |bytes| format!("{:.1}", bytes / (1 << 20) as f64))
         };
-        let (before, during) = (&outcome.speed.before, &outcome.speed.during);
+        let Scene { before, during, floor, .. } = &outcome.speed;
         writeln!(
             out,
-            "{:<20}{:>3}{:>8.2}{:>9.2}{:>8.2}{:>9.2}{:>7.1}{:>8.2}{:>9.2}{:>8.2}{:>9.2}{:>7}{:>8}\
-             {:>7}{:>7}{:>7}  {}",
+            "{:<22}{:>3}{:>8.2}{:>9.2}{:>8.2}{:>9.2}{:>8.2}{:>8.2}{:>9.2}{:>8.2}{:>8.2}{:>9.2}\
+             {:>8.2}{:>7}{:>8}{:>7}{:>7}{:>7}  {}",
             outcome.scenario.name,
             number(outcome, args),
             before.ages.p50_ms,
             during.ages.p50_ms,
             before.ages.p99_ms,
             during.ages.p99_ms,
-            outcome.age_ratio(),
+            floor.ages.p99_ms,
             before.reads.p99_ms,
             during.reads.p99_ms,
+            floor.reads.p99_ms,
             before.writes.p99_ms,
             during.writes.p99_ms,
+            floor.writes.p99_ms,
             during.cores.map_or_else(|| "-".to_owned(), |cores| format!("{cores:.2}")),
             mib(outcome.memory.peak),
             mib(Some(outcome.memory.bound.0 as f64)),

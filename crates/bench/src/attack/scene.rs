@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use serde_json::{Value, json};
 
+use super::elsewhere::Elsewhere;
 use super::ground::{Attackers, Tally};
 use super::neighbour::Neighbour;
 use super::scenario::{Bound, Scenario};
@@ -17,6 +18,7 @@ use crate::figures::percentile;
 use crate::load::{Delivery, Load, Reading};
 use crate::pace::steadily;
 use crate::plain::Plain;
+use crate::process::Cpu;
 use crate::progress::Progress;
 use crate::subject::{Kind, Setup, Subject};
 
@@ -29,13 +31,15 @@ pub(super) const AFTER: Duration = Duration::from_secs(45);
 /// Time between two checks of that.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// Time until memory has been given back.
-const SETTLE: Duration = Duration::from_secs(2);
+const SETTLE: Duration = Duration::from_secs(1);
 /// Gauges that must return to their values from before the attack.
 const GAUGES: [&str; 3] = ["halfping_connections", "halfping_sessions", "halfping_links"];
 
 pub(super) struct Scene {
     pub(super) before: Quality,
     pub(super) during: Quality,
+    /// The quality beside work of the same size that leaves the server alone.
+    pub(super) floor: Quality,
     /// The thing that was waited for in vain, if the server served nobody for too long to be
     /// measured.
     pub(super) stuck: Option<String>,
@@ -61,12 +65,24 @@ pub(super) struct Quality {
     pub(super) failed: u64,
     /// Cores that the server uses.
     pub(super) cores: Option<f64>,
+    /// Cores that this program uses, attackers included.
+    own_cores: Option<f64>,
 }
 
 #[derive(Clone, Copy)]
 pub(super) struct Times {
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
+}
+
+impl Quality {
+    /// Cores that the server and this program use beyond those that they used before.
+    fn more_cores_than(&self, before: &Quality) -> [f64; 2] {
+        let more = |now: Option<f64>, before: Option<f64>| {
+            now.zip(before).map_or(0.0, |(now, before)| (now - before).max(0.0))
+        };
+        [more(self.cores, before.cores), more(self.own_cores, before.own_cores)]
+    }
 }
 
 impl Default for Times {
@@ -123,25 +139,33 @@ impl Scene {
         load.add_reader(&Reading::of(Transport::Ws, 0..1))?;
         load.wait("the session has the first value", Load::all_have_it, |_| {})?;
         let neighbour = Neighbour::start(subject.address);
-        let watch = |load: &mut Load, time: Duration| {
-            let (began, cpu) = (Instant::now(), subject.cpu());
+        let watch = |subject: &Subject, load: &mut Load, time: Duration| {
+            let own = || Cpu::of(std::process::id());
+            let (began, cpu, own_cpu) = (Instant::now(), subject.cpu(), own());
             let mut ages_us = Vec::new();
             let watched = watch(load, args.rate, time, &mut ages_us);
-            let used = cpu.zip(subject.cpu()).map(|(before, now)| now.since(before).total_s());
+            let cores = |before: Option<Cpu>, now: Option<Cpu>| {
+                Some(now?.since(before?).total_s() / began.elapsed().as_secs_f64())
+            };
+            let (cores, own_cores) = (cores(cpu, subject.cpu()), cores(own_cpu, own()));
             let mut done = neighbour.take();
             let quality = Quality {
                 ages: Times::of(&mut ages_us),
                 reads: Times::of(&mut done.reads_us),
                 writes: Times::of(&mut done.writes_us),
                 failed: done.failed,
-                cores: used.map(|used| used / began.elapsed().as_secs_f64()),
+                cores,
+                own_cores,
             };
             (quality, watched)
         };
-        watch(&mut load, WARM_UP).1?;
+        if !counts_memory {
+            watch(&subject, &mut load, WARM_UP).1?;
+        }
 
         let time = if counts_memory { args.seconds / 2 } else { args.seconds };
-        let (before, watched) = watch(&mut load, if counts_memory { WARM_UP } else { time / 2 });
+        let quiet = if counts_memory { WARM_UP } else { time / 2 };
+        let (before, watched) = watch(&subject, &mut load, quiet);
         watched?;
         let gauges = |plain: &mut Plain| {
             let metrics = plain.metrics();
@@ -153,10 +177,9 @@ impl Scene {
 
         say("during");
         let attackers = Attackers::start(scenario.crew, subject.address, &terms);
-        let (during, watched) = watch(&mut load, time.max(scenario.least));
+        let (during, watched) = watch(&subject, &mut load, time.max(scenario.least));
         let peak = subject.peak_bytes();
         let tally = attackers.end();
-        drop(neighbour);
 
         say("after");
         let began = Instant::now();
@@ -170,11 +193,20 @@ impl Scene {
                 thread::sleep(CHECK_INTERVAL);
             }
         }
+        // Only when nothing of the attack is left, and where speed is the matter.
+        let mut floor = Quality::default();
+        if let (false, Some(_), Ok(())) = (counts_memory, back, &watched) {
+            say("beside work elsewhere");
+            let _elsewhere = Elsewhere::start(during.more_cores_than(&before));
+            floor = watch(&subject, &mut load, quiet).0;
+        }
+        drop(neighbour);
         thread::sleep(SETTLE);
         let growth = |now: Option<u64>| Some(now? as f64 - base? as f64);
         Ok(Scene {
             before,
             during,
+            floor,
             stuck: watched.err().map(|failure| format!("{failure:#}")),
             lived: subject.lives(),
             base,

@@ -119,6 +119,21 @@ impl Terms {
         Some(self.of("tombstones_bytes")).filter(|bytes| *bytes > 0).unwrap_or(TOMBSTONES_BYTES)
     }
 
+    /// Streams of one connection over HTTP/2.
+    pub(super) fn http2_streams_per_connection(&self) -> u64 {
+        self.of("http2_streams_per_connection")
+    }
+
+    /// Links of one connection that look through a view.
+    pub(super) fn views_per_connection(&self) -> u64 {
+        self.of("views_per_connection")
+    }
+
+    /// Conditions and orders of one resource that every member has to be asked for.
+    pub(super) fn unindexed_lenses(&self) -> u64 {
+        self.of("unindexed_lenses")
+    }
+
     /// Links of all sessions and streams.
     pub(super) fn links(&self) -> u64 {
         self.of("links")

@@ -39,6 +39,9 @@ const PATCH_BYTES: usize = 16 << 10;
 const WRITERS: usize = usize::MAX / 2;
 const ALARM: Token = Token(usize::MAX - 1);
 
+/// Members that a view shows of the collection, the first by name.
+const VIEW_MEMBERS: u32 = 10;
+
 fn path(value: u32) -> String {
     format!("{COLLECTION}/{value}")
 }
@@ -65,11 +68,20 @@ pub(super) struct Reading {
     pub(super) receive_buffer: Option<usize>,
     pub(super) credit: Option<u32>,
     pub(super) since: Option<String>,
+    /// True if the first of the values is seen through a view of the collection.
+    pub(super) is_view: bool,
 }
 
 impl Reading {
     pub(super) fn of(transport: Transport, values: Range<u32>) -> Reading {
-        Reading { transport, values, receive_buffer: None, credit: None, since: None }
+        Reading {
+            transport,
+            values,
+            receive_buffer: None,
+            credit: None,
+            since: None,
+            is_view: false,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use mio::net::TcpStream;
 
 use super::outbox::Outbox;
 use super::sse::{self, Event};
-use super::{READ_BYTES, Reading, broken, path};
+use super::{COLLECTION, READ_BYTES, Reading, VIEW_MEMBERS, broken, path};
 use crate::args::Transport;
 use crate::message::{self, Message};
 use crate::stamp::Stamp;
@@ -62,7 +62,10 @@ impl Reader {
         let values = reading.values.clone();
         let session = match reading.transport {
             Transport::Sse => {
-                let path = path(values.start);
+                let path = match reading.is_view {
+                    true => format!("{COLLECTION}?limit={VIEW_MEMBERS}"),
+                    false => path(values.start),
+                };
                 write!(
                     stream,
                     "GET {path} HTTP/1.1\r\nhost: {host}\r\naccept: text/event-stream\r\n\r\n"
@@ -184,7 +187,10 @@ impl Session {
         if let Some(bytes) = reading.credit {
             session.say(format!("{{\"credit\":{bytes}}}").as_bytes());
         }
-        session.watch(reading.values.clone(), reading.since.as_deref());
+        match reading.is_view {
+            true => session.watch_view(reading.values.start),
+            false => session.watch(reading.values.clone(), reading.since.as_deref()),
+        }
         session
     }
 
@@ -207,6 +213,12 @@ impl Session {
                 command.clear();
             }
         }
+    }
+
+    /// Opens a link through a view.
+    fn watch_view(&mut self, link: u32) {
+        let shape = format!("\"path\":\"{COLLECTION}\",\"limit\":{VIEW_MEMBERS}");
+        self.say(format!("{{\"watch\":{link},{shape},\"ref\":1}}").as_bytes());
     }
 
     /// Writes the output, but nothing before the handshake is over.

@@ -19,7 +19,7 @@ pub(super) fn events(bytes: &[u8], mut found: impl FnMut(Event)) -> usize {
         let (lines, body) = event.split_at(at);
         found(match memmem::find(lines, b"event: synced\n") {
             Some(_) => Event::Synced,
-            None => Event::Value(body.get(7..).and_then(Stamp::read)),
+            None => Event::Value(Stamp::find(&body[6..])),
         });
     }
     start

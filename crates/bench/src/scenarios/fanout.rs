@@ -12,7 +12,7 @@ use crate::args::{self, Pace};
 use crate::figures::{AGE_P50, AGE_P99, GENERATOR_CORES, Metric, SERVER_CORES, Sample};
 use crate::load::{Delivery, Load, Reading};
 use crate::process::Cpu;
-use crate::subject::Subject;
+use crate::subject::{Kind, Subject};
 
 static DELIVERIES: Metric = Metric { name: "deliveries_per_s", label: "deliveries/s", digits: 0 };
 static CPU: Metric =
@@ -79,6 +79,7 @@ impl Measure for Fanout<'_> {
             ("seconds", json!(self.0.seconds.as_secs_f64())),
             ("window", json!(self.0.window)),
             ("transport", json!(self.0.transport.to_string())),
+            ("view", json!(self.0.view)),
             ("runs", json!(self.0.local.runs.runs)),
         ])
     }
@@ -91,7 +92,10 @@ impl Measure for Fanout<'_> {
         let mut load = Load::new(subject, case.payload)?;
         load.publish_first(1)?;
         for _ in 0..self.0.readers {
-            load.add_reader(&Reading::of(self.0.transport, 0..1))?;
+            let reading = Reading::of(self.0.transport, 0..1);
+            // The floor sends each value to all its readers, however they ask.
+            let is_view = self.0.view && subject.kind == Kind::Halfping;
+            load.add_reader(&Reading { is_view, ..reading })?;
         }
         load.wait("every reader has the first value", Load::all_have_it, |_| {})?;
         self.publish(case.pace, &mut load, self.0.seconds / WARM_UP)?;

@@ -21,8 +21,8 @@ static CPU: Metric =
 static USER_CPU: Metric =
     Metric { name: "user_cpu_us_per_value", label: "  of which in user space", digits: 0 };
 
-/// Time until the next value, in microseconds: random, so that nothing can fall into step.
-const PAUSE_US: Range<u64> = 2000..5000;
+/// Pause before the next value, in hundredths of its mean.
+const PAUSE_PERCENT: Range<u32> = 60..140;
 /// Values before those that count.
 const WARM_UP: u64 = 100;
 
@@ -51,6 +51,7 @@ impl Measure for Latency<'_> {
     fn settings(&self) -> Map<String, Value> {
         settings([
             ("transport", json!(self.0.transport.to_string())),
+            ("rate", json!(self.0.rate)),
             ("seconds", json!(self.0.seconds.as_secs_f64())),
             ("runs", json!(self.0.local.runs.runs)),
         ])
@@ -66,6 +67,7 @@ impl Measure for Latency<'_> {
         load.add_reader(&Reading::of(self.0.transport, 0..1))?;
         load.wait("the reader has the first value", Load::all_have_it, |_| {})?;
 
+        let mean = Duration::from_secs(1) / self.0.rate;
         let mut random = Rng::with_seed(1);
         let mut ages_us = Vec::new();
         let (mut cpu, mut began) = (subject.cpu(), Instant::now());
@@ -79,7 +81,7 @@ impl Measure for Latency<'_> {
                 ages_us.clear();
                 (cpu, began) = (subject.cpu(), Instant::now());
             }
-            load.rest(Duration::from_micros(random.u64(PAUSE_US)))?;
+            load.rest(mean / 100 * random.u32(PAUSE_PERCENT))?;
         }
         let cpu = cpu.zip(subject.cpu()).map(|(before, now)| now.since(before));
         let values = ages_us.len() as f64;

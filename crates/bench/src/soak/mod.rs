@@ -32,6 +32,8 @@ const PROBE_RATE: u32 = 50;
 const PAYLOAD: u32 = 64;
 /// Time between two checks for a request to stop.
 const TURN: Duration = Duration::from_secs(1);
+/// Time within which several signals are one request: `timeout` signals a process and its group.
+const ONE_REQUEST: Duration = Duration::from_millis(500);
 const FILES: u64 = 256;
 /// The part of a run that is not judged, because the server has not settled.
 const WARM_UP: f64 = 1.0 / 3.0;
@@ -228,15 +230,20 @@ pub(super) fn soak(args: &args::Soak) -> Result<()> {
     Err(anyhow!("{message}: the curves show since when"))
 }
 
-/// A flag that is set by Ctrl-C or SIGTERM. A second request ends the process.
+/// A flag that is set by Ctrl-C or SIGTERM. A further request ends the process.
 fn stop_on_request() -> Result<Arc<AtomicBool>> {
     let stopped = Arc::new(AtomicBool::new(false));
     let told = stopped.clone();
+    let mut first = None;
     ctrlc::set_handler(move || {
-        if told.swap(true, Ordering::Relaxed) {
-            std::process::exit(130); // What a shell reports for a process ended by Ctrl-C.
+        told.store(true, Ordering::Relaxed);
+        match first {
+            None => eprintln!("stopping; again to stop at once"),
+            Some(first) if Instant::now() < first + ONE_REQUEST => {}
+            // The code that a shell reports for a process ended by Ctrl-C.
+            Some(_) => std::process::exit(130),
         }
-        eprintln!("stopping; again to stop at once");
+        first.get_or_insert_with(Instant::now);
     })?;
     Ok(stopped)
 }

@@ -9,15 +9,16 @@ mod own;
 mod readers;
 mod tally;
 
+use std::fmt::Display;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use halfping_client::{Client, Reading, RequestError, WatchOptions};
+use halfping_client::{Client, Reading, RequestError, WatchOptions, Written};
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::time::{Instant, interval, sleep};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, interval, sleep, timeout_at};
 
 use self::findings::{Findings, Load, Metrics};
 use self::own::OwnServer;
@@ -59,20 +60,26 @@ pub(crate) async fn bench(args: Bench) -> Result<(), Failure> {
     let mut findings = Findings { is_own: own.is_some(), ..Findings::default() };
     let mut readers = Readers::new(Arc::clone(&run.tally));
     let measured = tokio::select! {
-        measured = run.measure(&mut findings, &mut readers) => measured,
-        () = pin!(stop::requested()) => {
+        // Before anything is written, the process has to notice signals.
+        biased;
+        () = stop::asked() => {
             findings.is_interrupted = true;
             Ok(())
         }
+        measured = run.measure(&mut findings, &mut readers) => measured,
     };
     run.progress.finish_and_clear();
     findings.readers = readers.count();
-    if let Some(load) = &mut findings.load {
-        load.end(&run.tally, run.metrics().await.as_ref());
-    }
-    drop(readers);
-    if findings.is_written {
-        run.tidy_up(&findings.made).await;
+    let was_asked = findings.is_interrupted;
+    let is_left = findings.is_written && own.is_none();
+    tokio::select! {
+        () = run.end(&mut findings, readers) => {}
+        () = asked_twice(was_asked) => {
+            if is_left {
+                run.tell_left(&findings.made, "stopped before it was removed");
+            }
+            stop::at_once();
+        }
     }
     measured?;
     let mut out = io::stdout().lock();
@@ -82,6 +89,14 @@ pub(crate) async fn bench(args: Bench) -> Result<(), Failure> {
         findings.print(&args, &run.target, &mut out)?;
     }
     findings.refused.map_or(Ok(()), Err)
+}
+
+/// Resolves when the process is asked to stop and then again; `was_asked`: it was asked already.
+async fn asked_twice(was_asked: bool) {
+    if !was_asked {
+        stop::asked().await;
+    }
+    stop::again().await;
 }
 
 fn raise_open_files(needed: u64) -> Result<(), Failure> {
@@ -103,6 +118,8 @@ struct Run<'a> {
     client: Client,
     tally: Arc<Tally>,
     progress: ProgressBar,
+    /// Held during a write: what removes the value waits for it.
+    writing: Arc<Mutex<()>>,
 }
 
 impl<'a> Run<'a> {
@@ -116,7 +133,14 @@ impl<'a> Run<'a> {
             Ok(style) => bar.with_style(style.progress_chars("=> ")),
             Err(_) => bar,
         };
-        Ok(Run { args, client: target.client()?, target, tally: Arc::default(), progress })
+        Ok(Run {
+            args,
+            client: target.client()?,
+            target,
+            tally: Arc::default(),
+            progress,
+            writing: Arc::default(),
+        })
     }
 
     async fn measure(&self, findings: &mut Findings, readers: &mut Readers) -> Result<(), Failure> {
@@ -124,7 +148,7 @@ impl<'a> Run<'a> {
         findings.made = self.absent_ancestors().await;
         // It counts as written too if an interrupt comes before the answer.
         findings.is_written = true;
-        let written = self.client.put(&self.target.path, self.value(number)).await;
+        let written = self.put(number).await;
         findings.is_written = written.is_ok();
         match written {
             Ok(_) => {}
@@ -156,16 +180,21 @@ impl<'a> Run<'a> {
         let shown = |count: u32| self.progress.set_position(u64::from(count));
         readers.open(asked / WARM_UP, watch, shown).await?;
         sleep(SETTLE).await;
-        let before = (self.metrics().await, readers.count());
+        let (before, open_before) = (self.metrics().await, readers.count());
         if readers.refusal().is_none() {
             readers.open(asked - readers.count(), watch, shown).await?;
             sleep(SETTLE).await;
         }
         let after = self.metrics().await;
         findings.has_metrics = after.is_some();
-        findings.growth_bytes = Metrics::growth(before.0.as_ref(), after.as_ref())
-            .map(|bytes| bytes / f64::from(readers.count() - before.1))
-            .filter(|bytes| bytes.is_finite());
+        if let (Some(before), Some(after)) = (before, after) {
+            let opened = readers.count() - open_before;
+            findings.growth_bytes = after
+                .growth_since(&before)
+                .map(|bytes| bytes / f64::from(opened))
+                .filter(|bytes| bytes.is_finite());
+            findings.is_shared = after.are_shared_since(&before, opened);
+        }
         if let Some(why) = readers.refusal() {
             let message = format!("only {} of {asked} readers were let in: {why}", readers.count());
             let failure = Failure::new(Blame::Refused, message);
@@ -178,19 +207,19 @@ impl<'a> Run<'a> {
     /// Writes values one after the other, at the requested rate or as fast as they are
     /// acknowledged.
     async fn load(&self, findings: &mut Findings, readers: u32) {
-        let began = Instant::now();
         let load = findings.load.insert(Load::begin(self.metrics().await.as_ref(), &self.tally));
+        let end = load.began + self.args.seconds;
         self.progress.set_length(self.args.seconds.as_millis() as u64);
         let mut due = interval(Duration::from_secs_f64(1.0 / self.args.rate));
-        while began.elapsed() < self.args.seconds {
-            due.tick().await;
+        // What would be due at the end, or later, belongs to another second.
+        while timeout_at(end, due.tick()).await.is_ok() && Instant::now() < end {
             let number = self.tally.write();
-            if let Err(error) = self.client.put(&self.target.path, self.value(number)).await {
+            if let Err(error) = self.put(number).await {
                 findings.refused.get_or_insert(Failure::request(&self.target, error));
                 break;
             }
             load.writes += 1;
-            self.progress.set_position(began.elapsed().as_millis() as u64);
+            self.progress.set_position(load.began.elapsed().as_millis() as u64);
             self.progress.set_message(format!("{} deliveries", self.tally.deliveries()));
         }
         load.took = Some(load.began.elapsed());
@@ -198,6 +227,19 @@ impl<'a> Run<'a> {
         while self.tally.up_to_date() < readers && since.elapsed() < STRAGGLERS {
             sleep(CHECK_INTERVAL).await;
         }
+    }
+
+    /// Writes a value. An interrupt does not cut the request off: a server could do it after the
+    /// value was removed.
+    async fn put(&self, number: u64) -> Result<Written, RequestError> {
+        let (client, path) = (self.client.clone(), self.target.path.clone());
+        let value = self.value(number);
+        let held = Arc::clone(&self.writing).lock_owned().await;
+        let written = tokio::spawn(async move {
+            let _held = held;
+            client.put(&path, value).await
+        });
+        written.await.expect("no request panics")
     }
 
     /// A value of the requested length that holds its number.
@@ -228,16 +270,24 @@ impl<'a> Run<'a> {
         ancestors.into_iter().map(str::to_owned).collect()
     }
 
+    /// Reads the last figures, closes the readers, and removes what was written.
+    async fn end(&self, findings: &mut Findings, readers: Readers) {
+        if let Some(load) = &mut findings.load {
+            load.end(&self.tally, self.metrics().await.as_ref());
+        }
+        drop(readers);
+        if findings.is_written {
+            self.tidy_up(&findings.made).await;
+        }
+    }
+
     /// Removes the value that was written, and the objects that were made for it and are empty.
     async fn tidy_up(&self, made: &[String]) {
-        let target = &self.target;
-        match self.client.delete(&target.path).await {
+        drop(self.writing.lock().await);
+        match self.client.delete(&self.target.path).await {
             Ok(_) => {}
             Err(RequestError::Refused(no)) if no.status == 404 => {}
-            Err(error) => {
-                let remedy = format!("halfping delete {target}");
-                return tell(format_args!("{target} is left there: {error}; `{remedy}`"));
-            }
+            Err(error) => return self.tell_left(made, error),
         }
         for path in made.iter().rev() {
             // Whoever writes there meanwhile keeps it.
@@ -247,5 +297,16 @@ impl<'a> Run<'a> {
                 return;
             }
         }
+    }
+
+    /// Tells that the value is still there, and the command that removes it. `made`: the objects
+    /// above it that were made for it.
+    fn tell_left(&self, made: &[String], why: impl Display) {
+        let target = &self.target;
+        let within = made.first().map(|path| format!(", in {path} that was made for it"));
+        tell(format_args!(
+            "{target} is left there{}: {why}; `halfping delete {target}` removes it",
+            within.unwrap_or_default()
+        ));
     }
 }

@@ -96,6 +96,10 @@ pub(crate) async fn bind(listen: SocketAddr, api: Api) -> Result<Server, Failure
 /// data.
 pub(crate) fn with_pages(server: Server, console: Console, demo: bool) -> Server {
     server.beside(move |request| {
+        // Most requests are for the API: that is seen at once.
+        if !request.uri().path().starts_with("/_") {
+            return None;
+        }
         let console = console.is_open_for(request.headers(), request.uri());
         let pages = Pages { console, demo };
         pages.answer(request.method(), request.uri().path(), request.headers())

@@ -7,14 +7,26 @@ use futures_util::stream::{self, SelectAll, Stream, StreamExt};
 use halfping_client::{Event, Frame, Kind, Lost, WatchError, WatchOptions};
 
 use crate::args::Watch;
+use crate::explain::explain;
 use crate::print::{self, Change, Thing, age, printable, things, time_of_day};
 use crate::report::{Failure, tell};
 use crate::target::Target;
 
 pub(crate) async fn watch(args: Watch) -> Result<(), Failure> {
+    if args.view.explain {
+        for target in &args.urls {
+            explain(target, &args.view).await?;
+        }
+    }
     let options = WatchOptions {
         rate: args.rate,
         depth: args.depth,
+        filter: args.view.condition,
+        select: args.view.select,
+        order: args.view.order,
+        limit: args.view.limit,
+        count: args.view.count,
+        list: args.view.form.is_some(),
         since: args.since.map(Into::into),
         ..WatchOptions::default()
     };

@@ -1,30 +1,60 @@
 //! Hints for settings with a misspelled name, a value of another kind, or in the wrong section.
 
-use halfping::{Limits, NameError};
+use halfping::{Cors, Hosts, Limits, NameError, Pattern};
+use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
-use super::at_line;
+use super::{Config, at_line, in_plain_numbers};
 use crate::report::{Blame, Failure};
 use crate::units;
 
 /// The most names that an error lists.
-const NAMES_MAX: usize = 8;
+const NAMES_MAX: usize = 9;
 
-/// Refuses a section that is written as a value: `cors = ["*"]`.
+/// Refuses a section that is written as a value: `cors = ["*"]`; and one of which there may be
+/// several that is written as if it were the only one.
 pub(super) fn sections_are_tables(text: &str) -> Result<(), Failure> {
     let Ok(table) = DeTable::parse(text) else { return Ok(()) };
     for (name, value) in table.get_ref() {
         let section = SECTIONS.iter().find(|section| section.name == &**name.get_ref());
-        if let (Some(Section { name, settings }), false) = (section, value.get_ref().is_table()) {
+        let Some(section @ Section { name, settings, .. }) = section else {
+            if let Some(failure) = almost_many(name.get_ref(), value.get_ref()) {
+                return Err(at_line(failure, text, name.span().start));
+            }
+            continue;
+        };
+        let is_as_it_should_be = match value.get_ref() {
+            DeValue::Array(tables) => {
+                section.is_many && tables.iter().all(|table| table.get_ref().is_table())
+            }
+            value => value.is_table() && !section.is_many,
+        };
+        if !is_as_it_should_be {
             let written = text.get(value.span()).unwrap_or_default();
             let example = settings.first().unwrap_or(&LIMIT).line(written);
-            let failure = Failure::new(Blame::Input, format!("`{name}` is a section"));
+            let what = if section.is_many { "a section for each" } else { "a section" };
+            let failure = Failure::new(Blame::Input, format!("`{name}` is {what}"));
+            let header = section.header();
             let failure =
-                failure.hint(format!("write [{name}], and on the line below it {example}"));
+                failure.hint(format!("write {header}, and on the line below it {example}"));
             return Err(at_line(failure, text, value.span().start));
         }
     }
     Ok(())
+}
+
+/// The failure of a section whose name is almost that of one of which there may be several, such as
+/// `[[views]]`.
+fn almost_many(name: &str, value: &DeValue<'_>) -> Option<Failure> {
+    let is_section = match value {
+        DeValue::Array(tables) => tables.iter().any(|table| table.get_ref().is_table()),
+        value => value.is_table(),
+    };
+    let all: Vec<&str> = SECTIONS.iter().map(|section| section.name).collect();
+    let near = nearest(name, &all).filter(|_| is_section)?;
+    let section = SECTIONS.iter().find(|section| section.is_many && section.name == near)?;
+    let failure = Failure::new(Blame::Input, format!("unknown setting `{name}`"));
+    Some(failure.hint(format!("did you mean `{}`?", section.header())))
 }
 
 /// The failure of a text that `toml` cannot read, with its line and a hint.
@@ -75,12 +105,15 @@ pub(super) fn unknown_name(blame: Blame, message: &str) -> Failure {
 
 /// The hint for a name that is misspelled or belongs to another section.
 fn hint_of_name(name: &str, known: &[&str]) -> Option<String> {
-    let has_it = |section: &&Section| section.settings.iter().any(|known| known.name == name);
-    let of_others = SECTIONS.iter().find(has_it);
-    let of_others = of_others.map(|section| section.name);
-    match if is_limit(name) { Some("limits") } else { of_others } {
-        Some("") => Some(format!("`{name}` stands before the first [section]")),
-        Some(section) => Some(format!("`{name}` stands in [{section}]")),
+    match section_of(name) {
+        // `limit` is one of a view, but `[limit]` is meant to be `[limits]`.
+        Some(section) if section.is_many && nearest(name, known).is_some() => {
+            nearest(name, known).map(|near| format!("did you mean `{near}`?"))
+        }
+        Some(section) if section.name.is_empty() => {
+            Some(format!("`{name}` stands before the first [section]"))
+        }
+        Some(section) => Some(format!("`{name}` stands in {}", section.header())),
         None => hint_of_word(name, known)
             .map(str::to_owned)
             .or_else(|| nearest(name, known).map(|near| format!("did you mean `{near}`?"))),
@@ -97,13 +130,21 @@ pub(super) fn at_setting(failure: Failure, text: &str) -> Failure {
     }
 }
 
-/// The place of a setting's value in the text.
+/// The place of a setting's value in the text: `limits.links`, `view[0].order`.
 fn value_at(table: &DeTable<'_>, setting: &str) -> Option<usize> {
     let (name, rest) = match setting.split_once('.') {
         Some((name, rest)) => (name, Some(rest)),
         None => (setting, None),
     };
+    let (name, place) = match name.strip_suffix(']').and_then(|name| name.split_once('[')) {
+        Some((name, place)) => (name, place.parse::<usize>().ok()),
+        None => (name, None),
+    };
     let (_, value) = table.iter().find(|(known, _)| &**known.get_ref() == name)?;
+    let value = match (place, value.get_ref()) {
+        (Some(place), DeValue::Array(values)) => values.get(place)?,
+        _ => value,
+    };
     match (rest, value.get_ref()) {
         (None, _) => Some(value.span().start),
         (Some(rest), DeValue::Table(table)) => value_at(table, rest),
@@ -135,16 +176,37 @@ fn setting(name: &str) -> Option<Setting<'_>> {
     })
 }
 
+/// The section that a setting stands in; that without a name before the first.
+fn section_of(name: &str) -> Option<&'static Section> {
+    let has_it = |section: &&Section| match section.name {
+        "limits" => is_limit(name),
+        _ => section.settings.iter().any(|known| known.name == name),
+    };
+    SECTIONS.iter().find(has_it)
+}
+
 /// A section of the file. Settings before the first section have none.
-struct Section {
-    name: &'static str,
-    settings: &'static [Setting<'static>],
+pub(super) struct Section {
+    pub(super) name: &'static str,
+    /// True if the file may have several.
+    is_many: bool,
+    pub(super) settings: &'static [Setting<'static>],
+}
+
+impl Section {
+    /// The line above its settings.
+    fn header(&self) -> String {
+        match self.is_many {
+            true => format!("[[{}]]", self.name),
+            false => format!("[{}]", self.name),
+        }
+    }
 }
 
 /// A setting and the values that it takes.
 #[derive(Clone, Copy)]
-struct Setting<'a> {
-    name: &'a str,
+pub(super) struct Setting<'a> {
+    pub(super) name: &'a str,
     form: Form,
     expects: &'static str,
     /// A value, as the file has it.
@@ -157,35 +219,82 @@ enum Form {
     Switch,
     /// One text.
     Text,
-    /// A list of texts.
-    List,
+    /// A list of texts. The text that was probably meant by one that is refused, if it is known.
+    List(fn(&str) -> Option<String>),
     Other,
 }
 
 impl Setting<'_> {
-    /// A line of the file that was probably meant by a value.
+    /// A line of the file that was probably meant by a value, or one as an example. It is accepted.
     fn line(&self, value: &str) -> String {
-        let items = value.trim_start_matches('[').trim_end_matches(']');
-        let is_quoted = |text: &str| text.len() > 1 && text.starts_with('"') && text.ends_with('"');
-        let meant = match self.form {
+        let mut values = self.meant(value);
+        values.push(self.example.to_owned());
+        let lines = values.iter().map(|value| format!("{} = {value}", self.name));
+        let accepted = lines.into_iter().find(|line| self.is_accepted(line));
+        accepted.unwrap_or_else(|| format!("{} = {}", self.name, default_of(self.name)))
+    }
+
+    /// The values that were probably meant, the most probable first.
+    fn meant(&self, value: &str) -> Vec<String> {
+        match self.form {
             Form::Switch => {
                 let word = value.trim_matches(['"', '\'']).to_lowercase();
-                (!["no", "off", "0", "false"].contains(&&*word)).to_string()
+                vec![(!["no", "off", "0", "false"].contains(&&*word)).to_string()]
             }
             Form::Text if !value.is_empty() && !value.contains(['"', '\'', '[', '{']) => {
-                format!("\"{value}\"")
+                vec![format!("\"{value}\"")]
             }
-            Form::List if is_quoted(items) => format!("[{items}]"),
-            _ => self.example.to_owned(),
+            Form::List(meant) => {
+                let items = value.trim_start_matches('[').trim_end_matches(']');
+                let list = toml::from_str(&format!("texts = [{items}]"));
+                let Ok(Texts { texts }) = list else { return Vec::new() };
+                let others = texts.iter().filter(|text| *text != "none");
+                let others = others.map(|text| meant(text).unwrap_or_else(|| text.clone()));
+                let lists = [texts.clone(), others.collect()].map(|list| format!("{list:?}"));
+                if texts.is_empty() { Vec::new() } else { lists.into() }
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// True if a file with just this line can be used.
+    fn is_accepted(&self, line: &str) -> bool {
+        let text = match section_of(self.name) {
+            Some(section) if section.is_many => {
+                // What a view needs besides.
+                let others = ["path = \"/a\"", "from = \"/b\"", "limit = 20"];
+                let name = |line: &str| line.split(' ').next().map(str::to_owned);
+                let others = others.into_iter().filter(|other| name(other) != name(line));
+                let is_count = self.name == "count";
+                let others = others.filter(|other| !is_count || !other.starts_with("limit"));
+                format!("{}\n{line}\n{}", section.header(), others.collect::<Vec<_>>().join("\n"))
+            }
+            Some(section) if !section.name.is_empty() => format!("{}\n{line}", section.header()),
+            _ => line.to_owned(),
         };
-        format!("{} = {meant}", self.name)
+        let plain = in_plain_numbers(&text).ok();
+        let config = plain.and_then(|text| toml::from_str::<Config>(&text).ok());
+        config.is_some_and(|config| config.check(Blame::Input).is_ok())
     }
 }
 
+/// The texts of a list.
+#[derive(Deserialize)]
+struct Texts {
+    texts: Vec<String>,
+}
+
+/// The default of a limit.
+fn default_of(name: &str) -> String {
+    let all = serde_json::to_value(Limits::default());
+    all.ok().and_then(|all| Some(all.get(name)?.to_string())).unwrap_or_default()
+}
+
 /// All sections. The settings of `[limits]` are the members of [`Limits`].
-const SECTIONS: [Section; 5] = [
+pub(super) const SECTIONS: [Section; 6] = [
     Section {
         name: "",
+        is_many: false,
         settings: &[
             Setting {
                 name: "listen",
@@ -201,7 +310,7 @@ const SECTIONS: [Section; 5] = [
             },
             Setting {
                 name: "allowed_hosts",
-                form: Form::List,
+                form: Form::List(meant_host),
                 expects: "a list of host names",
                 example: "[\"api.example.org\"]",
             },
@@ -215,31 +324,82 @@ const SECTIONS: [Section; 5] = [
     },
     Section {
         name: "regions",
+        is_many: false,
         settings: &[Setting {
             name: "ephemeral",
-            form: Form::List,
+            form: Form::List(meant_pattern),
             expects: "a list of patterns of paths",
             example: "[\"/vehicles/*/position\"]",
         }],
     },
-    Section { name: "limits", settings: &[] },
+    Section { name: "limits", is_many: false, settings: &[] },
     Section {
         name: "cors",
+        is_many: false,
         settings: &[Setting {
             name: "origins",
-            form: Form::List,
+            form: Form::List(meant_origin),
             expects: "a list of origins",
             example: "[\"https://app.example.org\"]",
         }],
     },
     Section {
         name: "console",
+        is_many: false,
         settings: &[Setting {
             name: "enabled",
             form: Form::Switch,
             expects: "true or false, without quotes",
             example: "true",
         }],
+    },
+    Section {
+        name: "view",
+        is_many: true,
+        settings: &[
+            Setting {
+                name: "path",
+                form: Form::Text,
+                expects: "the path at which the view is read, as text in quotes",
+                example: "\"/fastest\"",
+            },
+            Setting {
+                name: "from",
+                form: Form::Text,
+                expects: "the path of the resource that it is a view of, as text in quotes",
+                example: "\"/vehicles\"",
+            },
+            Setting {
+                name: "where",
+                form: Form::Text,
+                expects: "a condition, as text in quotes",
+                example: "'line == \"U4\"'",
+            },
+            Setting {
+                name: "select",
+                form: Form::Text,
+                expects: "names of members, as text in quotes",
+                example: "\"line,speed\"",
+            },
+            Setting {
+                name: "order",
+                form: Form::Text,
+                expects: "names of members, as text in quotes",
+                example: "\"-speed\"",
+            },
+            Setting {
+                name: "limit",
+                form: Form::Other,
+                expects: "a number of members, without quotes",
+                example: "20",
+            },
+            Setting {
+                name: "count",
+                form: Form::Switch,
+                expects: "true or false, without quotes",
+                example: "true",
+            },
+        ],
     },
 ];
 
@@ -261,22 +421,42 @@ const OTHER_WORDS: [(&str, &str); 4] = [
     ),
 ];
 
+/// The origin that was probably meant by a text that is none.
+pub(super) fn meant_origin(text: &str) -> Option<String> {
+    let scheme = text.split_once("://").map_or("https", |(scheme, _)| scheme);
+    Cors::origin(text).or_else(|_| Cors::origin(&format!("{scheme}://{}", bare_host(text)))).ok()
+}
+
+/// The name of a host that was probably meant by a text that is none.
+pub(super) fn meant_host(text: &str) -> Option<String> {
+    let bare = bare_host(text);
+    let without_port = bare.rsplit_once(':').map_or(bare, |(name, _)| name);
+    [text, bare, without_port].into_iter().find_map(|name| Hosts::name(name).ok())
+}
+
+/// The pattern that was probably meant by a text that is none.
+fn meant_pattern(text: &str) -> Option<String> {
+    let from_root = format!("/{text}");
+    let is_pattern = |text: &str| Pattern::parse(text, &Limits::default()).is_ok();
+    (!is_pattern(text) && is_pattern(&from_root)).then_some(from_root)
+}
+
 /// The host of a URL, with its port if there is one.
-pub(super) fn bare_host(text: &str) -> &str {
+fn bare_host(text: &str) -> &str {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
 /// A reason with the text that was probably meant, if that is known.
-pub(super) fn with_meant(why: &NameError, meant: Result<String, NameError>) -> String {
+pub(super) fn with_meant(why: &NameError, meant: Option<String>) -> String {
     match meant {
-        Ok(meant) => format!("{why}; write \"{meant}\""),
-        Err(_) => why.to_string(),
+        Some(meant) => format!("{why}; write \"{meant}\""),
+        None => why.to_string(),
     }
 }
 
 /// The known name that was probably meant.
-fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     let name = name.to_lowercase().replace('-', "_");
     let likeness = known.iter().map(|known| (strsim::jaro_winkler(&name, known), *known));
     let (likeness, near) = likeness.max_by(|a, b| a.0.total_cmp(&b.0))?;

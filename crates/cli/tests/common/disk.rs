@@ -233,7 +233,7 @@ impl Http {
         Http { address, socket: None }
     }
 
-    /// Whether the last answer left the connection open.
+    /// True if the last answer left the connection open.
     pub(crate) fn is_open(&self) -> bool {
         self.socket.is_some()
     }
@@ -246,20 +246,17 @@ impl Http {
         headers: &[&str],
         body: &str,
     ) -> io::Result<Answer> {
-        let answer = self.try_ask(method, path, headers, body);
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
+        headers.iter().for_each(|header| request.push_str(&format!("{header}\r\n")));
+        request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+        let answer = self.try_ask(&request);
         if answer.is_err() {
             self.socket = None;
         }
         answer
     }
 
-    fn try_ask(
-        &mut self,
-        method: &str,
-        path: &str,
-        headers: &[&str],
-        body: &str,
-    ) -> io::Result<Answer> {
+    fn try_ask(&mut self, request: &str) -> io::Result<Answer> {
         if self.socket.is_none() {
             let socket = TcpStream::connect_timeout(&self.address, PATIENCE)?;
             socket.set_nodelay(true)?;
@@ -268,9 +265,6 @@ impl Http {
             self.socket = Some(BufReader::new(socket));
         }
         let socket = self.socket.as_mut().unwrap();
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
-        headers.iter().for_each(|header| request.push_str(&format!("{header}\r\n")));
-        request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
         socket.get_mut().write_all(request.as_bytes())?;
         let mut line = || -> io::Result<String> {
             let mut line = String::new();

@@ -5,6 +5,8 @@
 //! the revision of that text, so that only changed members are written again. It learns of members
 //! that are forgotten meanwhile from the [notes](crate::notes), as readers of slices do.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::cursor::{Epoch, Revision};
@@ -12,10 +14,16 @@ use crate::engine::roots::Root;
 use crate::engine::{Engine, Found, Reading};
 use crate::path::Path;
 use crate::read::delta::LOOKS_MAX;
+use crate::read::interest::PointId;
+use crate::read::link::Watch;
+use crate::read::once::Once;
+use crate::read::view::View;
+use crate::read::views::Shows;
 use crate::refusal::Refusal;
 use crate::times::Timestamp;
 use crate::tree::key::{KeyId, Keys};
 use crate::tree::notes::{Bookmark, Note, Step};
+use crate::tree::sight::{All, Sight};
 use crate::tree::{Member, Object, Value};
 
 /// Approximate bytes of text that one step writes: a fraction of a millisecond.
@@ -43,6 +51,9 @@ pub enum Read {
 pub struct Copying {
     path: Path,
     depth: u32,
+    view: Option<Arc<View>>,
+    /// The place of its view, if that has to learn of all members before it can be shown.
+    place: Option<PointId>,
     step_bytes: usize,
     read: Bookmark,
     root: Option<Copy>,
@@ -102,8 +113,13 @@ enum Body {
 impl Engine {
     /// Reads the value at a path, `depth` levels of objects deep, if it is small; else begins a
     /// copy of it.
-    pub fn read_in_steps(&mut self, path: &Path, depth: u32) -> Result<Read, Refusal> {
-        self.read_in_steps_of(path, depth, STEP_BYTES)
+    pub fn read_in_steps(
+        &mut self,
+        path: &Path,
+        depth: u32,
+        view: Option<&Arc<View>>,
+    ) -> Result<Read, Refusal> {
+        self.read_in_steps_of(path, depth, view, STEP_BYTES)
     }
 
     /// Reads a value in smaller steps, for tests.
@@ -112,40 +128,25 @@ impl Engine {
         &mut self,
         path: &Path,
         depth: u32,
+        view: Option<&Arc<View>>,
         step_bytes: usize,
     ) -> Result<Read, Refusal> {
-        let found = self.find(path);
-        let is_small = match found.value {
-            Some(Value::Object(object)) if depth == u32::MAX => {
-                let (len, max) = (object.json_len(), self.limits.value_bytes);
-                if len > max {
-                    return Err(Refusal::value_too_large(&self.limits));
-                }
-                len <= step_bytes
-            }
-            // With a cut its length is not known before it is written.
-            Some(value @ Value::Object(_)) => {
-                let (mut out, max) = (Vec::new(), self.limits.value_bytes);
-                let fits =
-                    value.write_up_to(step_bytes.min(max), &self.keys, depth, &mut out).is_some();
-                if !fits && max <= step_bytes {
-                    return Err(Refusal::value_too_large(&self.limits));
-                }
-                if fits {
-                    return Ok(Read::Now(found.reading(Some(out.into()))));
-                }
-                false
-            }
-            _ => true,
+        let small = match view {
+            Some(view) => self.read_small_view(path, depth, view, step_bytes)?,
+            None => self.read_small(path, depth, step_bytes)?,
         };
-        if is_small {
-            return self.read(path, depth).map(Read::Now);
+        if let Some(reading) = small {
+            return Ok(Read::Now(reading));
         }
+        let view_of_all = view.filter(|view| view.is_of_all());
+        let place = view_of_all.map(|view| self.place_view(path, view)).transpose()?;
         self.walks += 1;
         let read = self.notes.end();
         Ok(Read::InSteps(Copying {
             path: path.clone(),
             depth,
+            view: view.cloned(),
+            place,
             step_bytes,
             read,
             root: None,
@@ -154,13 +155,84 @@ impl Engine {
         }))
     }
 
+    /// Reads a value, if it is small enough for one step.
+    fn read_small(
+        &self,
+        path: &Path,
+        depth: u32,
+        step_bytes: usize,
+    ) -> Result<Option<Reading>, Refusal> {
+        let (found, max) = (self.find(path), self.limits.value_bytes);
+        match found.value {
+            Some(Value::Object(object)) if depth == u32::MAX => {
+                let len = object.json_len();
+                if len > max {
+                    return Err(Refusal::value_too_large(&self.limits));
+                }
+                if len > step_bytes {
+                    return Ok(None);
+                }
+            }
+            // With a cut its length is not known before it is written.
+            Some(value @ Value::Object(_)) => {
+                let mut out = Vec::new();
+                let fits = value.write_up_to(step_bytes.min(max), &self.keys, depth, &mut out);
+                return match fits {
+                    Some(_) => Ok(Some(found.reading(Some(out.into())))),
+                    None if max <= step_bytes => Err(Refusal::value_too_large(&self.limits)),
+                    None => Ok(None),
+                };
+            }
+            _ => {}
+        }
+        self.read(path, depth).map(Some)
+    }
+
+    /// Reads a view, if that is little enough for one step.
+    fn read_small_view(
+        &self,
+        path: &Path,
+        depth: u32,
+        view: &View,
+        step_bytes: usize,
+    ) -> Result<Option<Reading>, Refusal> {
+        let (found, once) = (self.find(path), Once::new(view, &self.keys));
+        let is_of_all = view.is_of_all();
+        let max = match is_of_all {
+            true => self.limits.whole_frame_bytes,
+            false => step_bytes.min(self.limits.value_bytes),
+        };
+        let body = match found.value {
+            None => None,
+            // At the cut an object has no members, whatever is in it.
+            Some(Value::Object(_)) if depth == 0 && !view.is_count() => {
+                Some(once.nothing().to_vec())
+            }
+            Some(Value::Object(object)) if once.looks(object) > LOOKS_MAX => return Ok(None),
+            Some(value) => match once.write(max, &self.keys, value, depth) {
+                None if is_of_all => return Err(self.too_large_at_once()),
+                None => return Ok(None),
+                body => body,
+            },
+        };
+        Ok(Some(found.reading(body.map(Bytes::from))))
+    }
+
     /// Does one step of a copy. `None` while it is not complete.
     pub fn copy_on(&mut self, copying: &mut Copying) -> Result<Option<Copied>, Refusal> {
+        if let Some(place) = copying.place {
+            let reading = self.read_view(copying, place)?;
+            return Ok(reading.map(|reading| Copied(Whole::Reading(reading))));
+        }
         let found = self.find(&copying.path);
         let Found { changed, root: Root { epoch, revision: now, .. }, .. } = found;
         let (epoch, now, time) = (*epoch, *now, found.time());
         let Some(Value::Object(object)) = found.value else {
             // Another value is in its place now, or none.
+            if copying.view.is_some() {
+                let body = found.value.map(|_| Bytes::from_static(b"{}"));
+                return Ok(Some(Copied(Whole::Reading(found.reading(body)))));
+            }
             let value = found.value.map(|value| self.write(value, copying.depth)).transpose()?;
             return Ok(Some(Copied(Whole::Reading(found.reading(value.map(Bytes::from))))));
         };
@@ -191,7 +263,13 @@ impl Engine {
             bytes: copying.bytes,
             scratch: Vec::new(),
         };
-        let is_whole = step.copy(object, root, copying.depth);
+        let is_whole = match &copying.view {
+            None => step.copy(object, root, copying.depth, All),
+            Some(view) => {
+                let once = Once::new(view, &self.keys);
+                step.copy(object, root, copying.depth, once.part())
+            }
+        };
         copying.bytes = step.bytes;
         copying.late_steps += u32::from(root.next >= object.slots().len());
         if copying.bytes > self.limits.value_bytes {
@@ -205,10 +283,52 @@ impl Engine {
     /// Ends a copy, complete or not. Drop the result without holding the engine: that may take
     /// long.
     #[must_use = "it is dropped once nobody waits for the engine"]
-    pub fn end_copy(&mut self, copying: Copying) -> Copying {
+    pub fn end_copy(&mut self, mut copying: Copying) -> Copying {
+        copying.place.take().into_iter().for_each(|place| self.leave(place));
         self.walks -= 1;
         self.forget_notes();
         copying
+    }
+}
+
+impl Engine {
+    /// Places a view for who reads it once.
+    fn place_view(&mut self, path: &Path, view: &Arc<View>) -> Result<PointId, Refusal> {
+        let watch = Watch { view: Some(view.clone()), ..Watch::new(path.clone()) };
+        if let Err((limit, max)) = self.make_room_for(&watch) {
+            let what = "the members of the view have to be put in order first".into();
+            return Err(Refusal::Limit { limit, max, what });
+        }
+        Ok(self.stand_in(view, path, None))
+    }
+
+    /// Reads the view at a place, if it has learned all that it has to know of its members.
+    fn read_view(&mut self, copying: &Copying, place: PointId) -> Result<Option<Reading>, Refusal> {
+        self.looked.set(0);
+        let mut names = std::mem::take(&mut self.names);
+        let is_known = self.learn(place, &mut names);
+        self.names = names;
+        self.looked.set(0);
+        if !is_known {
+            return Ok(None);
+        }
+        let found = self.find(&copying.path);
+        let shows = found.value.and_then(|value| self.views.shows(place, (value, found.changed)));
+        let body = match (found.value, shows) {
+            (_, Some(Shows::TooLarge)) => return Err(self.too_many_rows()),
+            (_, Some(Shows::Number(number, _))) => Some(self.write(number, copying.depth)?),
+            (Some(Value::Leaf(_)), Some(Shows::Part(_))) => {
+                let view = copying.view.as_ref().map(|view| Once::new(view, &self.keys));
+                view.map(|once| once.nothing().to_vec())
+            }
+            (Some(value), Some(Shows::Part(part))) => {
+                let max = self.limits.whole_frame_bytes;
+                let body = self.write_seen(max, value, copying.depth, part);
+                Some(body.ok_or_else(|| self.too_large_at_once())?)
+            }
+            _ => None,
+        };
+        Ok(Some(found.reading(body.map(Bytes::from))))
     }
 }
 
@@ -319,7 +439,7 @@ struct CopyStep<'e> {
 
 impl CopyStep<'_> {
     /// Copies what is missing. True if nothing is left.
-    fn copy(&mut self, object: &Object, copy: &mut Copy, depth: u32) -> bool {
+    fn copy<S: Sight>(&mut self, object: &Object, copy: &mut Copy, depth: u32, sight: S) -> bool {
         if (copy.born, copy.layout) != (object.born, object.layout) {
             self.bytes -= copy.bytes();
             *copy = Copy::of(object, self.now);
@@ -332,7 +452,7 @@ impl CopyStep<'_> {
             if copy.parts.len() == copy.next {
                 copy.parts.push(Part::default());
             }
-            if !self.copy_slot(object, copy, copy.next, depth) {
+            if !self.copy_slot(object, copy, copy.next, depth, sight) {
                 return false;
             }
             copy.next += 1;
@@ -348,7 +468,7 @@ impl CopyStep<'_> {
                 return false;
             }
             match slot {
-                Some(slot) if !self.copy_slot(object, copy, slot, depth) => return false,
+                Some(slot) if !self.copy_slot(object, copy, slot, depth, sight) => return false,
                 Some(_) => {}
                 None => self.budget = self.budget.saturating_sub(LOOK_COST),
             }
@@ -358,7 +478,14 @@ impl CopyStep<'_> {
     }
 
     /// Brings the copy of a slot up to date. False when the budget does not suffice.
-    fn copy_slot(&mut self, object: &Object, copy: &mut Copy, slot: usize, depth: u32) -> bool {
+    fn copy_slot<S: Sight>(
+        &mut self,
+        object: &Object,
+        copy: &mut Copy,
+        slot: usize,
+        depth: u32,
+        sight: S,
+    ) -> bool {
         self.budget = self.budget.saturating_sub(LOOK_COST);
         let member = object.slot(slot);
         let part = &mut copy.parts[slot];
@@ -366,6 +493,17 @@ impl CopyStep<'_> {
         if member.key == KeyId::NONE {
             return true; // cleared when it was forgotten
         }
+        // What is shown of a member depends on nothing but the member.
+        if is_known && !matches!(part.body, Body::Object(_)) {
+            return true;
+        }
+        let looks = if S::IS_ALL { 0 } else { sight.looks(member) };
+        self.budget = self.budget.saturating_sub(LOOK_COST * looks);
+        let Some(sight) = sight.of(self.keys, member, Revision::NONE).part() else {
+            self.bytes -= part.clear();
+            part.changed = member.changed;
+            return true;
+        };
         match &member.value {
             Value::Object(child)
                 if depth > 1 && (child.json_len() > self.large || is_object(part, child)) =>
@@ -380,20 +518,19 @@ impl CopyStep<'_> {
                     || object.1.good < member.changed
                     || object.1.next < child.slots().len()
                 {
-                    if !self.copy(child, &mut object.1, depth - 1) {
+                    if !self.copy(child, &mut object.1, depth - 1, sight) {
                         return false;
                     }
                     part.changed = member.changed;
                 }
             }
-            _ if is_known => {}
             value => {
                 self.bytes -= part.clear();
                 if value.is_live() {
                     self.scratch.clear();
                     self.keys.write(member.key, &mut self.scratch);
                     self.scratch.push(b':');
-                    value.write(self.keys, depth - 1, &mut self.scratch);
+                    value.write_seen(usize::MAX, self.keys, depth - 1, sight, &mut self.scratch);
                     part.body = Body::Text(self.scratch.as_slice().into());
                     self.bytes += self.scratch.len();
                     self.budget = self.budget.saturating_sub(MEMBER_COST + self.scratch.len());

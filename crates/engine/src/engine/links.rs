@@ -1,13 +1,14 @@
 //! Sessions and their links: opening, ending, and progress of their readers.
 
 use crate::cursor::Revision;
-use crate::engine::Engine;
+use crate::engine::{Engine, follow};
 use crate::limits::Limits;
 use crate::mutants;
 use crate::path::Path;
 use crate::read::interest::{self, NIL, PointId};
-use crate::read::link::{Link, LinkId, Rate, State, Watch};
+use crate::read::link::{Charge, Link, LinkId, Rate, State, Watch};
 use crate::read::session::{Session, SessionId};
+use crate::read::view::View;
 use crate::times::Tick;
 
 impl Engine {
@@ -53,7 +54,10 @@ impl Engine {
             return false;
         }
         let from = self.from(watch);
-        let point = self.interest.stand(&mut self.keys, &watch.path);
+        let point = match &watch.view {
+            None => self.interest.stand(&mut self.keys, &watch.path),
+            Some(view) => self.stand_in(view, &watch.path, from),
+        };
         let interval_ms = watch.interval_ms;
         let link = Link {
             session: session.0,
@@ -63,7 +67,7 @@ impl Engine {
             next: NIL,
             state: State::Pending,
             priority: watch.priority,
-            whole: watch.whole,
+            whole: watch.whole || watch.view.as_ref().is_some_and(|view| view.is_list()),
             resumed: from.is_some(),
             gone: false,
             depth: watch.depth.try_into().unwrap_or(u16::MAX),
@@ -85,6 +89,22 @@ impl Engine {
         true
     }
 
+    /// Puts a link on the place of a view, which is made if need be.
+    pub(crate) fn stand_in(&mut self, view: &View, path: &Path, from: Option<Revision>) -> PointId {
+        let base = self.interest.place(&mut self.keys, path);
+        if let Some(place) = self.views.find(base, view) {
+            self.views.join(&mut self.keys, place);
+            return if self.views.resume(place) { place } else { self.interest.join(place) };
+        }
+        let place = self.interest.add_view(base, view.text());
+        let names: Vec<_> = path.segments().iter().map(|name| self.keys.find(name)).collect();
+        let Engine { views, keys, tree, beside, .. } = self;
+        let found = follow(tree, beside, names.into_iter());
+        let since = from.unwrap_or(Revision::NONE);
+        views.add(keys, (base, place), view, (found.value, found.changed), since);
+        self.interest.join(place)
+    }
+
     /// The revision that the reader of a new link has, if known. A root beside the tree is sent
     /// whole.
     fn from(&self, watch: &Watch) -> Option<Revision> {
@@ -96,29 +116,53 @@ impl Engine {
         watch.since.filter(|cursor| is_of_tree && self.tree.knows(cursor)).map(|c| c.revision)
     }
 
-    /// Checks that there is room for one more link; the error is the limit in its way, and its
-    /// value.
-    pub fn has_room_for(&self, path: &Path) -> Result<(), (&'static str, usize)> {
-        let Limits { links, places_bytes, .. } = self.limits;
+    /// Makes room for one more link; the error is the limit in its way, and its value.
+    pub fn make_room_for(&mut self, watch: &Watch) -> Result<(), (&'static str, usize)> {
+        match self.has_room_for(watch) {
+            Err(_) if self.views.lingering() > 0 => {
+                self.end_lingering(true);
+                self.has_room_for(watch)
+            }
+            room => room,
+        }
+    }
+
+    fn has_room_for(&self, watch: &Watch) -> Result<(), (&'static str, usize)> {
+        let Limits { links, places_bytes, views, unindexed_lenses, .. } = self.limits;
         if self.links.len() >= links {
             return Err(("links", links));
         }
-        match self.interest.bytes() + self.interest.missing_bytes(&self.keys, path) > places_bytes {
+        let mut missing = self.interest.missing_bytes(&self.keys, &watch.path);
+        if let Some(view) = &watch.view {
+            let base = self.interest.find(&self.keys, &watch.path);
+            if base.and_then(|base| self.views.find(base, view)).is_none() {
+                missing += interest::view_bytes(view.text());
+                if self.views.len() >= views {
+                    return Err(("views", views));
+                }
+                if self.views.is_too_much(&self.keys, base, view, unindexed_lenses) {
+                    return Err(("unindexed_lenses", unindexed_lenses));
+                }
+            }
+        }
+        match self.interest.bytes() + missing > places_bytes {
             true => Err(("places_bytes", places_bytes)),
             false => Ok(()),
         }
     }
 
-    /// Bytes that a link is charged for its place: for the whole way there, even if others share
-    /// it.
-    pub fn link_bytes(path: &Path) -> usize {
-        interest::way_bytes(path)
+    /// The charge for a new link.
+    pub fn charge(watch: &Watch) -> Charge {
+        let way_bytes = interest::way_bytes(&watch.path);
+        Charge::of_link(way_bytes, watch.view.as_ref().map(|view| view.text()))
     }
 
-    /// Bytes that an open link is charged for its place; 0 if no link has this number.
-    pub fn bytes_of_link(&self, session: SessionId, tag: u32) -> usize {
-        let Some(id) = self.session(session).links.get(&tag) else { return 0 };
-        self.interest.way_bytes_to(&self.keys, self.links[*id].point)
+    /// The charge for an open link; none if no link has this number.
+    pub fn charge_of_link(&self, session: SessionId, tag: u32) -> Charge {
+        let Some(id) = self.session(session).links.get(&tag) else { return Charge::default() };
+        let point = self.links[*id].point;
+        let way_bytes = self.interest.way_bytes_to(&self.keys, point);
+        Charge::of_link(way_bytes, self.views.text(point))
     }
 
     /// Ends a link. False if the session has no link of this number.
@@ -140,11 +184,47 @@ impl Engine {
             self.walks -= 1;
             self.forget_notes();
         }
-        self.interest.leave(&mut self.keys, point);
+        self.leave(point);
         if self.interest.links(point) < 2 {
             self.sharing.forget(point);
             self.quiet = None;
         }
+    }
+
+    /// Takes a link off a place, and with the last one the view that stands there.
+    pub(crate) fn leave(&mut self, point: PointId) {
+        if self.interest.is_view(point) && self.interest.links(point) == 1 {
+            if self.views.linger(point) {
+                return; // its place stays taken
+            }
+            let text = self.views.remove(&mut self.keys, point);
+            text.iter().for_each(|text| self.interest.forget_view(text));
+        }
+        self.interest.leave(&mut self.keys, point);
+        self.set_husks_aside();
+    }
+
+    /// Sets the memory of rankings aside that are no longer needed.
+    fn set_husks_aside(&mut self) {
+        let husks = self.views.take_husks();
+        husks.into_iter().for_each(|rows| self.tree.garbage.add_husk(rows));
+    }
+
+    /// Ends views that have been kept long enough for who comes back, or `all` of these.
+    pub(crate) fn end_lingering(&mut self, all: bool) {
+        for point in self.views.overdue(all) {
+            self.views.resume(point);
+            let text = self.views.remove(&mut self.keys, point);
+            text.iter().for_each(|text| self.interest.forget_view(text));
+            self.interest.leave(&mut self.keys, point);
+        }
+        self.set_husks_aside();
+    }
+
+    /// Ends all views that are kept for who comes back, for tests that want to see all given back.
+    #[doc(hidden)]
+    pub fn end_kept_views(&mut self) {
+        self.end_lingering(true);
     }
 
     /// Takes an idle link out of its list: that of links that stay idle, or that of links being put

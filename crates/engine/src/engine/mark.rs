@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 
+use crate::cursor::Revision;
 use crate::engine::Engine;
 use crate::engine::roots::Root;
 use crate::mutants;
@@ -65,6 +66,10 @@ struct Task {
     beneath: bool,
     /// The commit that began the task. Later commits may have joined it.
     news: News,
+    /// The state up to which links that were idle here have been shown all that there is to see. So
+    /// the readers of a view have one cursor, however seldom they are told something. `None` where
+    /// it is not known, or makes no difference.
+    shown: Option<Revision>,
 }
 
 impl Marking {
@@ -88,7 +93,7 @@ impl Engine {
         let mut roots = std::mem::take(&mut self.beneath);
         for point in roots.drain(..).filter(|point| self.interest.plan_walk(*point)) {
             self.marking.walks += 1;
-            self.marking.tasks.push_back(Task { point, beneath: true, news });
+            self.marking.tasks.push_back(Task { point, beneath: true, news, shown: None });
         }
         self.beneath = roots;
         self.mark_on();
@@ -97,7 +102,11 @@ impl Engine {
     /// Takes the idle links off a place.
     fn touch(&mut self, point: PointId, news: News) {
         if self.interest.touch(point, news.at) {
-            self.marking.tasks.push_back(Task { point, beneath: false, news });
+            // While places are still to be touched, an earlier commit may be untold.
+            let is_known = self.interest.is_view(point) && !self.marking.is_touching();
+            let is_late = mutants::is("view-cursor-too-new");
+            let shown = is_known.then(|| if is_late { news.at } else { news.at.previous() });
+            self.marking.tasks.push_back(Task { point, beneath: false, news, shown });
         }
     }
 
@@ -105,14 +114,14 @@ impl Engine {
     fn mark_on(&mut self) {
         let mut left = self.pace.marks;
         while left > 0
-            && let Some(Task { point, beneath, news }) = self.marking.tasks.front()
+            && let Some(Task { point, beneath, news, shown }) = self.marking.tasks.front()
         {
-            let (point, beneath, news) = (*point, *beneath, *news);
+            let (point, beneath, news, shown) = (*point, *beneath, *news, *shown);
             let mut turn = if beneath { left } else { left.min(MARKS_IN_TURN) };
             left -= turn;
             let is_done = match beneath {
                 true => self.walk_on(point, news, &mut turn),
-                false => self.line_up_on(point, news, &mut turn),
+                false => self.line_up_on(point, news, shown, &mut turn),
             };
             left += turn;
             if is_done {
@@ -145,11 +154,21 @@ impl Engine {
     }
 
     /// Puts links in line that were idle at a place. True if that was the last.
-    fn line_up_on(&mut self, point: PointId, news: News, left: &mut usize) -> bool {
+    fn line_up_on(
+        &mut self,
+        point: PointId,
+        news: News,
+        shown: Option<Revision>,
+        left: &mut usize,
+    ) -> bool {
         while *left > 0 {
             let Some(id) = self.interest.due(point) else { return true };
             *left -= 1;
             let Link { session, .. } = self.links[id];
+            if let Some(shown) = shown {
+                let link = &mut self.links[id];
+                link.cursor = link.cursor.max(shown);
+            }
             let (_, next) = self.links.unlink(id);
             self.interest.set_due(point, next);
             if mutants::is("mark-dropped") && id % 3 == 2 {

@@ -17,19 +17,21 @@ use bytes::Bytes;
 
 use crate::cursor::{Cursor, Epoch, Revision};
 use crate::engine::mark::{Marking, Pace};
-use crate::engine::roots::{Beside, Root};
+use crate::engine::roots::{Beside, Root, root_beside};
 use crate::limits::Limits;
 use crate::path::Path;
 use crate::read::interest::{self, Interest, PointId};
 use crate::read::link::Links;
 use crate::read::session::{News, Session, SessionId};
 use crate::read::sharing::{Quiet, Sharing};
+use crate::read::views::Views;
 use crate::refusal::Refusal;
 use crate::rows::Stored;
 use crate::times::Timestamp;
 use crate::tree::Value;
 use crate::tree::key::{KeyId, Keys};
 use crate::tree::notes::Notes;
+use crate::tree::sight::Sight;
 use crate::write::action::{Action, Write, Written, check};
 use crate::write::apply::Applying;
 use crate::write::base::Base;
@@ -101,6 +103,13 @@ pub struct Stats {
     pub places: usize,
     /// Bytes that these places take.
     pub places_bytes: usize,
+    /// Distinct views that links look through.
+    pub views: usize,
+    /// Conditions among these of which every member of their collection has to be asked, and
+    /// orders into which each has to be put.
+    pub unindexed_lenses: usize,
+    /// Rows of the orders of views: one for each member that fulfils the condition.
+    pub view_rows: usize,
     /// Frames that were taken.
     pub frames: u64,
     /// Frames among these that had been made for another reader already.
@@ -132,6 +141,8 @@ pub struct Engine {
     pub(crate) beside: Vec<Beside>,
     pub(crate) interest: Interest,
     pub(crate) links: Links,
+    /// Views that links look through.
+    pub(crate) views: Views,
     pub(crate) sharing: Sharing,
     pub(crate) quiet: Option<Quiet>,
     pub(crate) sessions: Vec<Option<Session>>,
@@ -182,6 +193,35 @@ impl Found<'_> {
     }
 }
 
+/// The value that names lead to, in the root that they descend from.
+pub(crate) fn follow<'t>(
+    tree: &'t Root,
+    beside: &'t [Beside],
+    names: impl Iterator<Item = Option<KeyId>>,
+) -> Found<'t> {
+    let mut names = names.peekable();
+    let beside = root_beside(beside, names.peek().copied().flatten());
+    let root = beside.unwrap_or(tree);
+    let (mut value, mut changed) = (&root.value, root.changed);
+    for key in names.skip(usize::from(beside.is_some())) {
+        let Value::Object(object) = value else {
+            // A value has taken the place of whatever there was.
+            return Found { value: None, changed, root };
+        };
+        let Some(slot) = key.and_then(|key| object.find(key)) else {
+            // It was never there, or so long ago that it is forgotten.
+            return Found { value: None, changed: object.born.max(object.floor), root };
+        };
+        let member = object.slot(slot);
+        changed = member.changed;
+        value = &member.value;
+        if !value.is_live() {
+            return Found { value: None, changed, root };
+        }
+    }
+    Found { value: Some(value), changed, root }
+}
+
 impl Engine {
     /// An empty tree. Its root is the first commit of the epoch.
     pub fn new(limits: Limits, epoch: Epoch, now: Timestamp) -> Engine {
@@ -191,6 +231,7 @@ impl Engine {
             beside: Vec::new(),
             interest: Interest::new(),
             links: Links::default(),
+            views: Views::new(&limits),
             sharing: Sharing::new(limits.shared_encoding_bytes),
             quiet: None,
             sessions: Vec::new(),
@@ -233,8 +274,14 @@ impl Engine {
     pub fn commit(&mut self, writes: &[Write], now: Timestamp) -> Result<Vec<Written>, Refusal> {
         debug_assert!(self.woken.is_empty(), "the woken sessions of the last call were not taken");
         self.read_clock(now);
+        self.begin_to_change();
         let worked_out = self.work_out(writes, &Change::Keep)?;
         Ok(self.carry_out(writes, worked_out, now))
+    }
+
+    /// Begins a call that changes the state: lenses may take so much of its time.
+    pub(crate) fn begin_to_change(&mut self) {
+        self.views.begin(self.pace.looks.saturating_mul(2));
     }
 
     /// Notes the clock's reading. If the clock was set back, nobody is told a later time any more.
@@ -306,6 +353,7 @@ impl Engine {
             beneath: &mut self.beneath,
             garbage: &mut self.tree.garbage,
             removals: REMOVALS_MAX,
+            views: (!self.views.is_empty()).then_some(&mut self.views),
             names: Vec::new(),
         };
         if applying.apply(&mut self.keys, &mut self.tree.value, change, Some(interest::ROOT)) {
@@ -313,6 +361,7 @@ impl Engine {
             self.tree.times.note(at, now);
             self.mark(News { at, time: now, is_of_tree: true });
         }
+        self.end_lingering(false);
         self.take_apart_some();
     }
 
@@ -351,6 +400,21 @@ impl Engine {
         self.write_up_to(max, value, depth).ok_or_else(|| Refusal::value_too_large(&self.limits))
     }
 
+    /// Writes what a sight shows of a value in one piece; `None` if it has more than `max` bytes.
+    pub(crate) fn write_seen<S: Sight>(
+        &self,
+        max: usize,
+        value: &Value,
+        depth: u32,
+        sight: S,
+    ) -> Option<Vec<u8>> {
+        if S::IS_ALL {
+            return self.write_up_to(max, value, depth);
+        }
+        let mut out = Vec::new();
+        value.write_seen(max, &self.keys, depth, sight, &mut out).map(|_| out)
+    }
+
     /// Writes a value in one piece; `None` if it has more than `max` bytes.
     pub(crate) fn write_up_to(&self, max: usize, value: &Value, depth: u32) -> Option<Vec<u8>> {
         let mut out = Vec::new();
@@ -376,27 +440,7 @@ impl Engine {
     }
 
     pub(crate) fn follow(&self, names: impl Iterator<Item = Option<KeyId>>) -> Found<'_> {
-        let mut names = names.peekable();
-        let beside = self.beside(names.peek().copied().flatten());
-        let root = beside.unwrap_or(&self.tree);
-        let (mut value, mut changed) = (&root.value, root.changed);
-        for key in names.skip(usize::from(beside.is_some())) {
-            let Value::Object(object) = value else {
-                // A value has taken the place of whatever there was.
-                return Found { value: None, changed, root };
-            };
-            let Some(slot) = key.and_then(|key| object.find(key)) else {
-                // It was never there, or so long ago that it is forgotten.
-                return Found { value: None, changed: object.born.max(object.floor), root };
-            };
-            let member = object.slot(slot);
-            changed = member.changed;
-            value = &member.value;
-            if !value.is_live() {
-                return Found { value: None, changed, root };
-            }
-        }
-        Found { value: Some(value), changed, root }
+        follow(&self.tree, &self.beside, names)
     }
 
     /// The time of the commit that led to a state.
@@ -418,6 +462,9 @@ impl Engine {
             links: self.links.len(),
             places: self.interest.len(),
             places_bytes: self.interest.bytes(),
+            views: self.views.len(),
+            unindexed_lenses: self.views.unindexed(),
+            view_rows: self.views.rows(),
             ..self.stats
         }
     }

@@ -101,6 +101,7 @@ impl Engine {
     pub fn commit_to(&mut self, id: RootId, change: &Json, now: Timestamp) {
         debug_assert!(self.woken.is_empty(), "the woken sessions of the last call were not taken");
         self.read_clock(now);
+        self.begin_to_change();
         let Beside { name, root, limits } = &mut self.beside[id.0];
         let at = root.revision.next();
         let point = self.interest.child(interest::ROOT, *name);
@@ -116,6 +117,7 @@ impl Engine {
             beneath: &mut self.beneath,
             garbage: &mut root.garbage,
             removals: REMOVALS_MAX,
+            views: (!self.views.is_empty()).then_some(&mut self.views),
             names: vec![*name],
         };
         if applying.apply(&mut self.keys, &mut root.value, change.0.clone(), point) {
@@ -139,8 +141,7 @@ impl Engine {
 
     /// The root beside the tree from which paths of this first name descend.
     pub(crate) fn beside(&self, first: Option<KeyId>) -> Option<&Root> {
-        let beside = self.beside.iter().find(|beside| Some(beside.name) == first)?;
-        Some(&beside.root)
+        root_beside(&self.beside, first)
     }
 
     /// The root that a path descends from.
@@ -164,6 +165,12 @@ impl Engine {
         let beside = self.beside.iter_mut().map(|beside| &mut beside.root);
         std::iter::once(&mut self.tree).chain(beside)
     }
+}
+
+/// The root, among these, from which paths of this first name descend.
+pub(crate) fn root_beside(beside: &[Beside], first: Option<KeyId>) -> Option<&Root> {
+    let beside = beside.iter().find(|beside| Some(beside.name) == first)?;
+    Some(&beside.root)
 }
 
 impl Json {

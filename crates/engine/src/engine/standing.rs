@@ -29,6 +29,8 @@ pub struct LinkStanding {
     pub tag: u32,
     /// Path of the resource that it shows, as in a URL.
     pub path: String,
+    /// The text of the view that it looks through, if it does: equal for views that mean the same.
+    pub view: Option<String>,
     /// Levels of it that are shown, if not all.
     pub depth: Option<u32>,
     /// The least time between two frames.
@@ -65,6 +67,7 @@ impl Engine {
             LinkStanding {
                 tag: *tag,
                 path: path::display(names.iter().map(|key| self.keys.name(*key))),
+                view: self.views.text(link.point).map(str::to_owned),
                 depth: link.depth(),
                 interval_ms: link.rate.as_ref().map_or(0, |rate| rate.interval_ms),
                 priority: link.priority.place() as u8,

@@ -42,6 +42,7 @@ impl Engine {
     /// anything of it before it is [settled](Engine::settle).
     pub fn submit(&mut self, writes: &[Write], now: Timestamp) -> Submitted {
         self.read_clock(now);
+        self.begin_to_change();
         let is_ephemeral =
             !self.regions.is_empty() && writes.iter().all(|w| self.is_ephemeral(&w.path));
         if is_ephemeral && !writes.iter().any(|w| self.pending.meet(self.made_from(&w.path))) {
@@ -62,7 +63,11 @@ impl Engine {
             }
         }
         // Without regions, no commit could be applied before it.
-        let claims = if self.regions.is_empty() { Claims::default() } else { Claims::of(writes) };
+        let mut claims = Claims::default();
+        if !self.regions.is_empty() {
+            claims = Claims::of(writes);
+            waiting.iter().for_each(|prepared| claims.add_made(&prepared.change));
+        }
         self.pending.push(&claims, waiting);
         if is_ephemeral { Submitted::Follows } else { Submitted::Waits }
     }
@@ -137,6 +142,7 @@ impl Engine {
     /// one at least. If nothing is returned, all are settled.
     pub fn settle_some(&mut self, members: usize) -> Vec<Result<Vec<Written>, Refusal>> {
         debug_assert!(self.woken.is_empty(), "the woken sessions of the last call were not taken");
+        self.begin_to_change();
         let (settled, laid) = self.pending.settle(members);
         if let Some(laid) = laid.filter(Laid::is_large) {
             self.tree.garbage.add_husk(laid);

@@ -12,6 +12,7 @@ use std::cell::Cell;
 use crate::cursor::Revision;
 use crate::tree::key::{KeyId, Keys};
 use crate::tree::notes::Left;
+use crate::tree::sight::{Seen, Sight};
 use crate::tree::{Member, Object, Value};
 
 /// Members that one frame may look at without finding news, and stale entries of their order: this
@@ -36,11 +37,18 @@ pub(crate) trait Writer {
     /// Writes a member that is a new object. The reader has nothing there, or an earlier state of
     /// it, from which members may have gone since. False if nothing follows; else its members,
     /// present and gone, follow, up to [`Writer::leave`].
-    fn grow(&mut self, keys: &Keys, key: KeyId, value: &Value, depth: u32) -> bool;
+    fn grow<S: Sight>(
+        &mut self,
+        keys: &Keys,
+        key: KeyId,
+        value: &Value,
+        depth: u32,
+        sight: S,
+    ) -> bool;
     /// Writes a member's new value. The reader has no object there, or none that matters.
-    fn set(&mut self, keys: &Keys, key: KeyId, value: &Value, depth: u32);
+    fn set<S: Sight>(&mut self, keys: &Keys, key: KeyId, value: &Value, depth: u32, sight: S);
     /// Writes a member's new value where the reader may have another object.
-    fn replace(&mut self, keys: &Keys, key: KeyId, value: &Value, depth: u32);
+    fn replace<S: Sight>(&mut self, keys: &Keys, key: KeyId, value: &Value, depth: u32, sight: S);
     /// Writes that a member is gone. `sure`: it was there at the cursor.
     fn remove(&mut self, keys: &Keys, key: KeyId, sure: bool);
     fn len(&self) -> usize;
@@ -58,6 +66,9 @@ pub(crate) struct Reader {
     /// True if it has been told of all members that were forgotten since (see
     /// [`notes`](crate::notes)).
     pub(crate) told: bool,
+    /// True if it is in the middle of a [walk](crate::read::walk). Then it may hold an older state
+    /// of a member that its view did not show when that member's turn came, and shows again.
+    pub(crate) walks: bool,
     /// Levels of objects that it is shown.
     pub(crate) depth: u32,
 }
@@ -79,10 +90,11 @@ pub(crate) fn delta(
     reader: Reader,
     left: Option<&Left>,
     max: usize,
+    sight: impl Sight,
     looked: &Cell<usize>,
 ) -> Option<(Form, Vec<u8>)> {
     let mut merge = Merge::new(false);
-    if changes(keys, object, reader, left, max, &mut merge, looked) {
+    if Changes::new(keys, reader, max, &mut merge).all(object, left, sight, looked) {
         let body = merge.finish();
         return Some((Form::Merge, if body.len() == 2 { Vec::new() } else { body }));
     }
@@ -90,8 +102,8 @@ pub(crate) fn delta(
         return None;
     }
     let mut patch = Patch::new(reader.exact, max);
-    changes(keys, object, reader, left, max, &mut patch, looked)
-        .then(|| (Form::Patch, patch.finish()))
+    let complete = Changes::new(keys, reader, max, &mut patch).all(object, left, sight, looked);
+    complete.then(|| (Form::Patch, patch.finish()))
 }
 
 /// Form of a delta.
@@ -99,23 +111,6 @@ pub(crate) fn delta(
 pub(crate) enum Form {
     Merge,
     Patch,
-}
-
-/// Walks the changes. False if the writer failed or has more than `max` bytes, or if it takes too
-/// long.
-fn changes(
-    keys: &Keys,
-    object: &Object,
-    reader: Reader,
-    left: Option<&Left>,
-    max: usize,
-    writer: &mut impl Writer,
-    looked: &Cell<usize>,
-) -> bool {
-    let mut changes = Changes { keys, reader, max, looks: LOOKS_MAX, writer };
-    let complete = changes.of(object, reader.depth, left);
-    looked.update(|looks| looks + LOOKS_MAX - changes.looks);
-    complete
 }
 
 /// A merge patch that removes these.
@@ -146,59 +141,140 @@ pub(crate) struct Changes<'a, W> {
     pub(crate) writer: &'a mut W,
 }
 
-impl<W: Writer> Changes<'_, W> {
-    fn of(&mut self, object: &Object, depth: u32, left: Option<&Left>) -> bool {
+impl<'a, W: Writer> Changes<'a, W> {
+    fn new(keys: &'a Keys, reader: Reader, max: usize, writer: &'a mut W) -> Changes<'a, W> {
+        Changes { keys, reader, max, looks: LOOKS_MAX, writer }
+    }
+
+    /// Walks the changes. False if the writer failed or has more than `max` bytes, or if it takes
+    /// too long.
+    fn all(
+        mut self,
+        object: &Object,
+        left: Option<&Left>,
+        sight: impl Sight,
+        looked: &Cell<usize>,
+    ) -> bool {
+        let complete = self.of(object, self.reader.depth, left, sight);
+        looked.update(|looks| looks + LOOKS_MAX - self.looks);
+        complete
+    }
+
+    fn of<S: Sight>(&mut self, object: &Object, depth: u32, left: Option<&Left>, sight: S) -> bool {
         if depth == 0 {
             return true;
         }
-        let changed = object.slots_changed_since(self.reader.since).all(|(_, slot)| {
-            let looks = self.looks.checked_sub(1);
-            self.looks = looks.unwrap_or_default();
-            let Some(slot) = slot else { return looks.is_some() };
-            let member = object.slot(slot);
-            let left = left.and_then(|left| left.beneath(member.key));
-            let goes_on = looks.is_some() && self.member(member, depth - 1, left);
-            goes_on && self.writer.len() <= self.max && !self.writer.failed()
-        });
+        let since = self.reader.since;
+        let changed = match sight.chosen() {
+            None => object.slots_changed_since(since).all(|(_, slot)| {
+                let member = slot.map(|slot| object.slot(slot));
+                let looks = self.looks.checked_sub(member.map_or(1, |member| sight.looks(member)));
+                self.looks = looks.unwrap_or_default();
+                let Some(member) = member else { return looks.is_some() };
+                let left = left.and_then(|left| left.beneath(member.key));
+                let seen = sight.of(self.keys, member, since);
+                let goes_on = looks.is_some() && self.member(member, depth - 1, left, seen);
+                goes_on && self.writer.len() <= self.max && !self.writer.failed()
+            }),
+            Some(mut names) => names.all(|name| {
+                self.looks = self.looks.saturating_sub(1);
+                let Some(slot) = object.find(name) else { return true };
+                let member = object.slot(slot);
+                let seen = sight.of(self.keys, member, since);
+                if member.changed <= since && !matches!(seen, Seen::Anew { .. }) {
+                    return true;
+                }
+                let goes_on = self.looks > 0 && self.member(member, depth - 1, None, seen);
+                goes_on && self.writer.len() <= self.max && !self.writer.failed()
+            }),
+        };
         let gone = left.into_iter().flat_map(Left::names).filter(|(_, left)| left.is_gone());
         for (key, _) in gone.filter(|(key, _)| changed && object.find(*key).is_none()) {
+            self.writer.remove(self.keys, key, false);
+        }
+        for key in sight.left_since(since).filter(|_| changed) {
             self.writer.remove(self.keys, key, false);
         }
         changed
     }
 
-    /// Writes down one member. False when the walk beneath it was given up.
-    pub(crate) fn member(&mut self, member: &Member, depth: u32, left: Option<&Left>) -> bool {
+    /// Writes down one member, as far as it is shown. False when the walk beneath it was given up.
+    pub(crate) fn member<S: Sight>(
+        &mut self,
+        member: &Member,
+        depth: u32,
+        left: Option<&Left>,
+        seen: Seen<S>,
+    ) -> bool {
         let Changes { keys, reader, ref mut writer, .. } = *self;
         let (since, nothing_yet) = (reader.since, reader.since == Revision::NONE);
+        let sight = match seen {
+            Seen::Hidden => return true,
+            Seen::Anew { part, replaces } if !nothing_yet => {
+                return self.anew(member, depth, part, replaces);
+            }
+            Seen::Shown(part) | Seen::Anew { part, .. } => part,
+        };
         match &member.value {
             Value::Absent { .. } if nothing_yet => {}
             Value::Absent { existed_since } => {
                 writer.remove(keys, member.key, *existed_since <= since);
             }
-            Value::Leaf(_) => writer.set(keys, member.key, &member.value, depth),
+            Value::Leaf(_) => writer.set(keys, member.key, &member.value, depth, sight),
             // At the cut an object reads as `{}`, whatever happens inside it.
             Value::Object(object) if depth == 0 => {
                 if since < object.born {
-                    writer.set(keys, member.key, &member.value, depth);
+                    writer.set(keys, member.key, &member.value, depth, sight);
                 }
             }
-            Value::Object(_) if nothing_yet => writer.set(keys, member.key, &member.value, depth),
+            Value::Object(_) if nothing_yet => {
+                writer.set(keys, member.key, &member.value, depth, sight);
+            }
             Value::Object(object)
                 if reader.may_hold_more_of(object) || left.is_some_and(Left::was_another) =>
             {
-                writer.replace(keys, member.key, &member.value, depth);
+                writer.replace(keys, member.key, &member.value, depth, sight);
             }
             Value::Object(object) => {
                 if since >= object.born {
                     writer.enter(keys, member.key, Has::This);
-                } else if !writer.grow(keys, member.key, &member.value, depth) {
+                } else if !writer.grow(keys, member.key, &member.value, depth, sight) {
                     return true;
                 }
-                let complete = self.of(object, depth, left);
+                let complete = self.of(object, depth, left, sight);
                 self.writer.leave();
                 return complete;
             }
+        }
+        true
+    }
+
+    /// Writes down all of a member that the reader may not have been shown at its cursor: it may
+    /// have nothing there, or any state since. `replaces`: or another object, as in a walk.
+    fn anew<S: Sight>(&mut self, member: &Member, depth: u32, sight: S, replaces: bool) -> bool {
+        let Changes { keys, reader, ref mut writer, .. } = *self;
+        match &member.value {
+            Value::Absent { .. } if member.changed <= reader.since => {}
+            Value::Absent { .. } => writer.remove(keys, member.key, false),
+            Value::Object(object) if depth > 0 => {
+                if replaces || reader.walks || reader.may_hold_more_of(object) {
+                    writer.replace(keys, member.key, &member.value, depth, sight);
+                } else if writer.grow(keys, member.key, &member.value, depth, sight) {
+                    let complete = object.slots().iter().all(|member| {
+                        self.looks = self.looks.saturating_sub(1);
+                        let is_vacant = member.key == KeyId::NONE;
+                        let seen = sight.of(keys, member, Revision::NONE);
+                        let part = seen.part().filter(|_| !is_vacant);
+                        let goes_on =
+                            part.is_none_or(|part| self.anew(member, depth - 1, part, false));
+                        let goes_on = goes_on && self.looks > 0;
+                        goes_on && self.writer.len() <= self.max && !self.writer.failed()
+                    });
+                    self.writer.leave();
+                    return complete;
+                }
+            }
+            value => writer.set(keys, member.key, value, depth, sight),
         }
         true
     }
@@ -250,18 +326,18 @@ impl Writer for Merge {
         }
     }
 
-    fn grow(&mut self, keys: &Keys, key: KeyId, _: &Value, _: u32) -> bool {
+    fn grow<S: Sight>(&mut self, keys: &Keys, key: KeyId, _: &Value, _: u32, _: S) -> bool {
         self.enter(keys, key, Has::Nothing);
         true
     }
 
-    fn set(&mut self, keys: &Keys, key: KeyId, value: &Value, depth: u32) {
+    fn set<S: Sight>(&mut self, keys: &Keys, key: KeyId, value: &Value, depth: u32, sight: S) {
         self.key(keys, key);
-        let nulls = value.write(keys, depth, &mut self.out);
+        let nulls = value.write_seen(usize::MAX, keys, depth, sight, &mut self.out) == Some(true);
         self.failed |= nulls && !self.into_nothing;
     }
 
-    fn replace(&mut self, _: &Keys, _: KeyId, _: &Value, _: u32) {
+    fn replace<S: Sight>(&mut self, _: &Keys, _: KeyId, _: &Value, _: u32, _: S) {
         self.failed = true;
     }
 
@@ -356,21 +432,28 @@ impl Writer for Patch {
         self.pointer.truncate(end);
     }
 
-    fn grow(&mut self, keys: &Keys, key: KeyId, value: &Value, depth: u32) -> bool {
-        self.set(keys, key, value, depth);
+    fn grow<S: Sight>(
+        &mut self,
+        keys: &Keys,
+        key: KeyId,
+        value: &Value,
+        depth: u32,
+        sight: S,
+    ) -> bool {
+        self.set(keys, key, value, depth, sight);
         false
     }
 
-    fn set(&mut self, keys: &Keys, key: KeyId, value: &Value, depth: u32) {
+    fn set<S: Sight>(&mut self, keys: &Keys, key: KeyId, value: &Value, depth: u32, sight: S) {
         let max = self.max;
         self.add(keys, key, |out| {
             // If it is given up, the patch is longer than `max`.
-            let _ = value.write_up_to(max, keys, depth, out);
+            let _ = value.write_seen(max, keys, depth, sight, out);
         });
     }
 
-    fn replace(&mut self, keys: &Keys, key: KeyId, value: &Value, depth: u32) {
-        self.set(keys, key, value, depth);
+    fn replace<S: Sight>(&mut self, keys: &Keys, key: KeyId, value: &Value, depth: u32, sight: S) {
+        self.set(keys, key, value, depth, sight);
     }
 
     fn remove(&mut self, keys: &Keys, key: KeyId, sure: bool) {
@@ -394,6 +477,7 @@ impl Writer for Patch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::sight::All;
     use crate::tree::text::Text;
 
     #[test]
@@ -408,7 +492,7 @@ mod tests {
         let key = keys.hold("f");
         for max in [100, 1 << 20] {
             let mut patch = Patch::new(true, max);
-            patch.replace(&keys, key, &value, u32::MAX);
+            patch.replace(&keys, key, &value, u32::MAX, All);
             assert_eq!(patch.len() > max, max == 100, "whether it is of use");
             assert!(patch.len() < max + 100, "{}", patch.len());
         }

@@ -50,7 +50,8 @@ pub struct Frame {
     pub epoch: Epoch,
     /// The commit time of the newest change in it.
     pub time: Timestamp,
-    encodings: [OnceLock<Encoding>; ENCODINGS],
+    /// Most frames have one reader, and need none.
+    encodings: OnceLock<Box<[OnceLock<Encoding>; ENCODINGS]>>,
 }
 
 /// A frame as a transport encoded it.
@@ -69,7 +70,7 @@ impl Frame {
         revision: Option<Revision>,
         time: Timestamp,
     ) -> Arc<Frame> {
-        let encodings = Default::default();
+        let encodings = OnceLock::new();
         Arc::new(Frame { kind, body: body.into(), revision, epoch, time, encodings })
     }
 
@@ -82,7 +83,7 @@ impl Frame {
     /// the transport's own number, below [`ENCODINGS`]. `key` stands for all that goes into the
     /// encoding besides the frame: a reader with another key than the first one's makes its own.
     pub fn encoded(&self, which: usize, key: u128, encode: impl FnOnce(&Frame) -> Bytes) -> Bytes {
-        let slot = &self.encodings[which];
+        let slot = &self.encodings.get_or_init(Box::default)[which];
         match slot.get() {
             Some(kept) if kept.key == key => kept.bytes.clone(),
             Some(_) => encode(self),

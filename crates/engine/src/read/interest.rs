@@ -21,6 +21,9 @@ pub(crate) const NIL: u32 = u32::MAX;
 /// record of its name, in tables that grow by doubling.
 const PLACE_BYTES: usize = 200;
 
+/// Bytes that a view takes at most besides what grows with its text.
+const VIEW_BYTES: usize = 512;
+
 /// Places for which room is kept while links are being put in line at none.
 const DUE_KEPT: usize = 64;
 
@@ -54,7 +57,8 @@ struct Due {
 pub(crate) struct Interest {
     points: List<Point>,
     free: Vec<PointId>,
-    children: Table<(PointId, KeyId)>,
+    /// Places by their parents and names.
+    children: Table,
     /// Places where links are being put in line.
     due: HashMap<PointId, Due>,
     /// Places beneath which all are to be touched, where that has not begun.
@@ -66,6 +70,12 @@ pub(crate) struct Interest {
     walk: Option<(PointId, PointId)>,
 }
 
+/// A place's parent and its name.
+fn key_of(points: &List<Point>, id: PointId) -> (PointId, KeyId) {
+    let Point { parent, key, .. } = points[id as usize];
+    (parent, key)
+}
+
 /// Bytes that a place of this name takes.
 fn bytes_of(name: &str) -> usize {
     PLACE_BYTES + name.len()
@@ -74,6 +84,12 @@ fn bytes_of(name: &str) -> usize {
 /// Bytes that all places on the way to a path take, and its own.
 pub(crate) fn way_bytes(path: &Path) -> usize {
     path.segments().iter().map(|name| bytes_of(name)).sum()
+}
+
+/// Bytes that a view takes besides what it remembers of members: its place, its condition and
+/// selection, and its text.
+pub(crate) fn view_bytes(text: &str) -> usize {
+    VIEW_BYTES + 8 * text.len()
 }
 
 impl Interest {
@@ -94,10 +110,33 @@ impl Interest {
     /// Puts a link on the place of a path, which is made if need be. [`Interest::leave`] takes the
     /// link away.
     pub(crate) fn stand(&mut self, keys: &mut Keys, path: &Path) -> PointId {
+        let point = self.place(keys, path);
+        self.join(point)
+    }
+
+    /// Puts a link on a place. [`Interest::leave`] takes it away.
+    pub(crate) fn join(&mut self, point: PointId) -> PointId {
+        self.points[point as usize].links += 1;
+        point
+    }
+
+    /// Makes the place of a view, beside those of the members of its resource. It has no name.
+    pub(crate) fn add_view(&mut self, base: PointId, text: &str) -> PointId {
+        self.bytes += view_bytes(text);
+        self.add(base, KeyId::NONE)
+    }
+
+    /// True if a place is that of a view.
+    pub(crate) fn is_view(&self, point: PointId) -> bool {
+        point != ROOT && self.points[point as usize].key == KeyId::NONE
+    }
+
+    /// The place of a path, which is made if need be: then a link or a view has to be put there.
+    pub(crate) fn place(&mut self, keys: &mut Keys, path: &Path) -> PointId {
         let mut point = ROOT;
         for name in path.segments() {
             let key = keys.hold(name);
-            point = match self.children.get((point, key)) {
+            point = match self.place_of(point, key) {
                 Some(child) => {
                     keys.release(key); // the place holds it already
                     child
@@ -108,7 +147,6 @@ impl Interest {
                 }
             };
         }
-        self.points[point as usize].links += 1;
         point
     }
 
@@ -130,7 +168,9 @@ impl Interest {
             self.points[first as usize].previous = id;
         }
         self.points[parent as usize].first_child = id;
-        self.children.insert((parent, key), id);
+        if key != KeyId::NONE {
+            self.children.insert(id, |id| key_of(&self.points, id));
+        }
         id
     }
 
@@ -155,10 +195,13 @@ impl Interest {
             if next != NIL {
                 self.points[next as usize].previous = previous;
             }
-            self.children.remove((parent, key));
             self.to_walk.remove(&point);
-            self.bytes -= bytes_of(keys.name(key));
-            keys.release(key);
+            // What a view takes is given back with it.
+            if key != KeyId::NONE {
+                self.children.remove(point, |id| key_of(&self.points, id));
+                self.bytes -= bytes_of(keys.name(key));
+                keys.release(key);
+            }
             self.free.push(point);
             point = parent;
         }
@@ -169,7 +212,11 @@ impl Interest {
         if self.points[point as usize].first_child == NIL {
             return None;
         }
-        self.children.get((point, key))
+        self.place_of(point, key)
+    }
+
+    fn place_of(&self, parent: PointId, key: KeyId) -> Option<PointId> {
+        self.children.get((parent, key), |id| key_of(&self.points, id))
     }
 
     /// Plans to touch all places beneath this one. False if there are none, or if it is planned
@@ -276,8 +323,12 @@ impl Interest {
     pub(crate) fn names(&self, mut point: PointId, names: &mut Vec<KeyId>) {
         names.clear();
         while point != ROOT {
-            names.push(self.points[point as usize].key);
-            point = self.points[point as usize].parent;
+            let Point { key, parent, .. } = self.points[point as usize];
+            // A view is of the resource that its place hangs at.
+            if key != KeyId::NONE {
+                names.push(key);
+            }
+            point = parent;
         }
         names.reverse();
     }
@@ -286,15 +337,29 @@ impl Interest {
     pub(crate) fn way_bytes_to(&self, keys: &Keys, mut point: PointId) -> usize {
         let mut bytes = 0;
         while point != ROOT {
-            bytes += bytes_of(keys.name(self.points[point as usize].key));
-            point = self.points[point as usize].parent;
+            let Point { key, parent, .. } = self.points[point as usize];
+            if key != KeyId::NONE {
+                bytes += bytes_of(keys.name(key));
+            }
+            point = parent;
         }
         bytes
+    }
+
+    /// Gives back the bytes of a view.
+    pub(crate) fn forget_view(&mut self, text: &str) {
+        self.bytes -= view_bytes(text);
     }
 
     /// Bytes that places take.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The place of a path, if it is there.
+    pub(crate) fn find(&self, keys: &Keys, path: &Path) -> Option<PointId> {
+        let mut names = path.segments().iter();
+        names.try_fold(ROOT, |point, name| self.child(point, keys.find(name)?))
     }
 
     /// Bytes that the places of a path would take that are not there yet.

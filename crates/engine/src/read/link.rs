@@ -1,9 +1,14 @@
 //! Links: cursors with a place in line.
 
+use std::iter::Sum;
+use std::ops::{AddAssign, SubAssign};
+use std::sync::Arc;
+
 use crate::cursor::{Cursor, Revision};
 use crate::grow::List;
 use crate::path::Path;
-use crate::read::interest::{NIL, PointId};
+use crate::read::interest::{self, NIL, PointId};
+use crate::read::view::View;
 use crate::read::walk::Walk;
 use crate::times::Tick;
 
@@ -103,6 +108,8 @@ pub struct Watch {
     pub since: Option<Cursor>,
     /// True if the reader is told only changes from now on, whatever it has.
     pub from_now: bool,
+    /// Part of the resource that is shown; `None` for all.
+    pub view: Option<Arc<View>>,
     /// Levels of objects to show beneath the resource.
     pub depth: u32,
     /// True for whole values only.
@@ -118,7 +125,52 @@ impl Watch {
     pub fn new(path: Path) -> Watch {
         let priority = Priority::default();
         let (since, from_now) = (None, false);
-        Watch { path, since, from_now, depth: u32::MAX, whole: false, interval_ms: 0, priority }
+        let (view, depth, whole, interval_ms) = (None, u32::MAX, false, 0);
+        Watch { path, since, from_now, view, depth, whole, interval_ms, priority }
+    }
+}
+
+/// Charge of links to their owner's account.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Charge {
+    /// Their number.
+    pub links: u32,
+    /// Those of them that look through a view, distinct or not.
+    pub views: u32,
+    /// Bytes of their places and views: for the whole way there, even if others share it.
+    pub bytes: usize,
+}
+
+impl Charge {
+    /// The charge for one link, through the view of this text if it has one.
+    pub(crate) fn of_link(way_bytes: usize, view: Option<&str>) -> Charge {
+        let bytes = way_bytes + view.map_or(0, interest::view_bytes);
+        Charge { links: 1, views: u32::from(view.is_some()), bytes }
+    }
+}
+
+impl AddAssign for Charge {
+    fn add_assign(&mut self, other: Charge) {
+        self.links += other.links;
+        self.views += other.views;
+        self.bytes += other.bytes;
+    }
+}
+
+impl SubAssign for Charge {
+    fn sub_assign(&mut self, other: Charge) {
+        self.links -= other.links;
+        self.views -= other.views;
+        self.bytes -= other.bytes;
+    }
+}
+
+impl Sum for Charge {
+    fn sum<I: Iterator<Item = Charge>>(charges: I) -> Charge {
+        charges.fold(Charge::default(), |mut sum, charge| {
+            sum += charge;
+            sum
+        })
     }
 }
 

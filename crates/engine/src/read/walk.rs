@@ -16,6 +16,7 @@ use crate::mutants;
 use crate::read::delta::{Changes, Form, Has, LOOKS_MAX, Merge, Patch, Reader, Writer};
 use crate::tree::key::{KeyId, Keys};
 use crate::tree::notes::{Bookmark, Gone, Note, Notes, Step};
+use crate::tree::sight::{Seen, Sight};
 use crate::tree::{Object, Value};
 
 /// Number of times that the delta that completes a state may double: to sixteen slices in the end.
@@ -86,17 +87,24 @@ impl Walk {
     }
 
     /// True if it can go on: the value is the one that it began with, and it has missed no note.
-    pub(crate) fn continues(&self, value: Option<&Value>, notes: &Notes) -> bool {
+    pub(crate) fn continues(
+        &self,
+        value: Option<&Value>,
+        notes: &Notes,
+        sight: impl Sight,
+    ) -> bool {
         let Some(Value::Object(object)) = value else { return false };
         let since = if self.base == Revision::NONE { self.start } else { self.base };
         let is_spoilt = mutants::is("walk-begins-anew") && object.floor > since;
-        object.born <= since && notes.reaches_back_to(self.told) && !is_spoilt
+        let is_seen = sight.floor().is_none_or(|floor| floor <= since);
+        object.born <= since && notes.reaches_back_to(self.told) && !is_spoilt && is_seen
     }
 
     /// The reader, as a delta sees it.
-    pub(crate) fn reader(&self, depth: u32) -> Reader {
-        let told = self.base >= self.notes_since;
-        Reader { since: self.base, exact: false, told, depth }
+    pub(crate) fn reader<S: Sight>(&self, depth: u32, _: S) -> Reader {
+        // Notes name members that a view may not show.
+        let told = S::IS_ALL && self.base >= self.notes_since;
+        Reader { since: self.base, exact: false, told, walks: true, depth }
     }
 
     /// Ends a round: the reader has everything as of its start.
@@ -190,23 +198,26 @@ impl Walk {
         object: &Object,
         depth: u32,
         budget: usize,
+        sight: impl Sight,
         looked: &Cell<usize>,
     ) -> (Form, Vec<u8>, bool) {
-        let reader = self.reader(depth);
+        let reader = self.reader(depth, sight);
         // A reader that has nothing yet is sent the first slice as the value that it leads to.
         let is_value = self.first && self.base == Revision::NONE;
         self.first = false;
         let position = self.position.get_or_insert_default();
         let start = position.0.clone();
         let mut merge = Merge::new(is_value);
-        let done = Slice::new(keys, reader, budget, position, &mut merge).write(object, looked);
+        let done =
+            Slice::new(keys, reader, budget, position, &mut merge).write(object, sight, looked);
         if !merge.failed() {
             return (Form::Merge, merge.finish(), done);
         }
         position.0 = start;
         // Members that are removed here may have been removed before.
         let mut patch = Patch::new(false, usize::MAX);
-        let done = Slice::new(keys, reader, budget, position, &mut patch).write(object, looked);
+        let done =
+            Slice::new(keys, reader, budget, position, &mut patch).write(object, sight, looked);
         (Form::Patch, patch.finish(), done)
     }
 }
@@ -264,23 +275,30 @@ impl<'a, W: Writer> Slice<'a, W> {
 
     /// Walks on from the position, or from the start. False when the writer has `budget` bytes
     /// before the end.
-    fn write(mut self, object: &Object, looked: &Cell<usize>) -> bool {
+    fn write(mut self, object: &Object, sight: impl Sight, looked: &Cell<usize>) -> bool {
         let here = self.position.0.first();
-        if here.is_none_or(|s| s.born != object.born) {
-            self.enter(object, KeyId::NONE, 0, self.changes.reader.since);
+        let since = self.changes.reader.since;
+        if here.is_none() && since != Revision::NONE && !mutants::is("view-slices-keep") {
+            for key in sight.left_since(since) {
+                self.changes.writer.remove(self.changes.keys, key, false);
+            }
         }
-        let done = self.of(object, self.changes.reader.depth, 0);
+        if here.is_none_or(|s| s.born != object.born) {
+            self.enter(object, KeyId::NONE, 0, since);
+        }
+        let done = self.of(object, self.changes.reader.depth, 0, sight);
         looked.update(|looks| looks + LOOKS_MAX - self.looks);
         done
     }
 
     /// Walks on in an object that has been entered at this level, in order of slots.
-    fn of(&mut self, object: &Object, depth: u32, level: usize) -> bool {
+    fn of<S: Sight>(&mut self, object: &Object, depth: u32, level: usize, sight: S) -> bool {
         if depth == 0 {
             return true;
         }
         let Spot { slot: begin, end, since, layout, .. } = self.position.0[level];
         let is_known = layout == object.layout || mutants::is("notes-not-heeded");
+        let moves = sight.chosen().is_some();
         debug_assert!(is_known, "the notes of an object that is walked are heeded");
         for slot in begin..end.min(object.slots().len()) {
             let member = object.slot(slot);
@@ -291,17 +309,23 @@ impl<'a, W: Writer> Slice<'a, W> {
                 self.position.0.truncate(level + 1);
             }
             self.position.0[level].slot = slot;
-            self.looks -= 1;
+            self.looks = self.looks.saturating_sub(sight.looks(member));
             if self.looks == 0 {
                 return false;
             }
-            if member.key == KeyId::NONE || member.changed <= since {
+            let stays = member.changed <= since;
+            if member.key == KeyId::NONE || (stays && !moves) {
+                continue;
+            }
+            let seen = sight.of(self.changes.keys, member, since);
+            if matches!(seen, Seen::Hidden) || (stays && !matches!(seen, Seen::Anew { .. })) {
+                self.position.0.truncate(level + 1);
                 continue;
             }
             match &member.value {
                 // Too large for one slice: its members go out like those of this object.
                 Value::Object(child) if large => {
-                    if !self.large(child, member.key, depth - 1, level + 1, since) {
+                    if !self.large(child, member.key, depth - 1, level + 1, since, seen) {
                         return false;
                     }
                     self.position.0.truncate(level + 1);
@@ -309,7 +333,7 @@ impl<'a, W: Writer> Slice<'a, W> {
                 _ => {
                     let reader = self.changes.reader;
                     self.changes.reader = Reader { since, ..reader };
-                    self.changes.member(member, depth - 1, None);
+                    self.changes.member(member, depth - 1, None, seen);
                     self.changes.reader = reader;
                 }
             }
@@ -324,20 +348,24 @@ impl<'a, W: Writer> Slice<'a, W> {
 
     /// Walks on in an object that is too large for one slice. `since`: the revision that the reader
     /// has of the one above.
-    fn large(
+    fn large<S: Sight>(
         &mut self,
         child: &Object,
         key: KeyId,
         depth: u32,
         level: usize,
         since: Revision,
+        seen: Seen<S>,
     ) -> bool {
+        let is_anew = matches!(seen, Seen::Anew { .. });
+        let Some(sight) = seen.part() else { return true };
         let inside = self.position.0.get(level).filter(|s| s.key == key && s.born == child.born);
         let reader_has = match inside {
             Some(_) => Has::This,
             None => {
                 let reader = Reader { since, ..self.changes.reader };
-                let replaces = since != Revision::NONE && reader.may_hold_more_of(child);
+                let may_differ = is_anew || reader.may_hold_more_of(child);
+                let replaces = since != Revision::NONE && may_differ;
                 self.enter(child, key, level, if replaces { Revision::NONE } else { since });
                 match replaces {
                     true => Has::Another,
@@ -347,7 +375,7 @@ impl<'a, W: Writer> Slice<'a, W> {
             }
         };
         self.changes.writer.enter(self.changes.keys, key, reader_has);
-        let done = self.of(child, depth, level);
+        let done = self.of(child, depth, level, sight);
         self.changes.writer.leave();
         done
     }

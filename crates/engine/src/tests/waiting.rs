@@ -18,7 +18,7 @@ enum Step {
     Abandon,
 }
 
-/// What a write may say, short enough for a small limit of members to be met often.
+/// Values of writes, short enough for a small limit of members to be met often.
 const VALUES: [&str; 9] = [
     "1",
     "{}",
@@ -217,4 +217,55 @@ fn the_first_revision_in_line_is_known_whoever_stands_before_it() {
     engine.take_batch().unwrap();
     engine.settle();
     assert_eq!((engine.revision(), engine.pending.first()), (third, None));
+}
+
+#[test]
+fn what_is_copied_has_the_same_order_whether_what_was_removed_and_came_back_waits_or_not() {
+    let patch = Patch::parse(PATCHES[2].as_bytes(), &Limits::default()).unwrap();
+    let copy = [write("/c", Action::Patch(patch))];
+    let put = |text| [write("/c/a", Action::Put(json(text)))];
+    let copied = |waits: bool| {
+        let mut engine = engine(&Limits::default(), &[]);
+        for text in [r#"{"p":1,"a":1}"#, r#"{"b":1}"#, "{}"] {
+            engine.commit(&put(text), Timestamp(0)).unwrap();
+        }
+        for write in [&put(VALUES[5]), &copy] {
+            engine.submit(write, Timestamp(0));
+            if !waits {
+                engine.take_batch();
+                engine.settle();
+            }
+        }
+        engine.take_batch();
+        engine.settle();
+        String::from_utf8(read(&engine)).unwrap()
+    };
+    let order = r#"{"p":3,"a":1,"b":2,"q":4}"#;
+    assert_eq!(copied(false), format!(r#"{{"c":{{"a":{order},"p":{order}}}}}"#));
+    assert_eq!(copied(true), copied(false));
+}
+
+#[test]
+fn what_is_put_beneath_an_object_that_was_made_in_line_is_seen_by_those_in_line_after_it() {
+    for before in [None, Some(write("/e/x", Action::Put(json("5"))))] {
+        let mut engine = engine(&Limits::default(), &["/e"]);
+        let first = [write("/e", Action::Put(json("{}")))].into_iter().chain(before);
+        engine.commit(&first.collect::<Vec<_>>(), Timestamp(0)).unwrap();
+        let put = |path| write(path, Action::Put(json("1")));
+        let make = write("/e/x", Action::Merge(json(r#"{"a":1}"#)));
+        assert_eq!(engine.submit(&[make, put("/c")], Timestamp(0)), Submitted::Waits);
+        assert_eq!(engine.submit(&[put("/d")], Timestamp(0)), Submitted::Waits);
+        engine.take_batch().unwrap();
+        assert_eq!(engine.settle_some(1).len(), 1);
+
+        engine.submit(&[put("/e/x/b")], Timestamp(0));
+        let condition = Condition { is_not: Some(States::Any), ..Condition::default() };
+        let create = Write { condition, ..put("/e/x/b") };
+        assert_eq!(engine.submit(&[create, put("/d")], Timestamp(0)), Submitted::Waits);
+        engine.check();
+        engine.settle();
+        engine.take_batch().unwrap();
+        let outcome = engine.settle().pop().unwrap();
+        assert!(matches!(outcome, Err(Refusal::Precondition(_))), "{outcome:?}");
+    }
 }

@@ -64,6 +64,11 @@ impl Keys {
         self.tables[table_of(hash)].find(hash, |id| self.bytes(*id) == name.as_bytes()).copied()
     }
 
+    /// The name's number; that of no name if nobody holds it.
+    pub(crate) fn known(&self, name: &str) -> KeyId {
+        self.find(name).unwrap_or(KeyId::NONE)
+    }
+
     /// Takes hold of a name. Every call is owed one [`Keys::release`].
     pub(crate) fn hold(&mut self, name: &str) -> KeyId {
         if let Some(id) = self.find(name) {
@@ -122,7 +127,8 @@ impl Keys {
         self.buried_bytes
     }
 
-    fn bytes(&self, id: KeyId) -> &[u8] {
+    /// The name's bytes, which compare as names do.
+    pub(crate) fn bytes(&self, id: KeyId) -> &[u8] {
         self.entries[id.0 as usize].name.as_bytes()
     }
 

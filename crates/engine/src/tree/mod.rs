@@ -5,6 +5,7 @@ pub(crate) mod key;
 pub(crate) mod node;
 pub(crate) mod notes;
 pub(crate) mod order;
+pub(crate) mod sight;
 pub(crate) mod text;
 
 pub(crate) use node::{Member, Object, Value};

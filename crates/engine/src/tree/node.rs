@@ -68,7 +68,8 @@ pub(crate) struct Object {
 /// Additional data of a large object.
 #[derive(Debug)]
 struct Index {
-    slots: Table<KeyId>,
+    /// Slots by the names of their members.
+    slots: Table,
     order: Order,
     /// Tombstones in order of removal. An entry counts if the slot still has that revision.
     graves: VecDeque<(Revision, u32)>,
@@ -101,41 +102,6 @@ impl Value {
     /// `null` was written.
     pub(crate) fn write(&self, keys: &Keys, depth: u32, out: &mut Vec<u8>) -> bool {
         self.write_up_to(usize::MAX, keys, depth, out).unwrap_or_default()
-    }
-
-    /// Writes the value likewise, but gives up as soon as there are more than `max` bytes: then
-    /// `None`.
-    pub(crate) fn write_up_to(
-        &self,
-        max: usize,
-        keys: &Keys,
-        depth: u32,
-        out: &mut Vec<u8>,
-    ) -> Option<bool> {
-        let mut nulls = false;
-        match self {
-            Value::Absent { .. } => {}
-            Value::Leaf(text) => {
-                out.extend_from_slice(text.as_bytes());
-                nulls = text.is_null();
-            }
-            Value::Object(object) => {
-                out.push(b'{');
-                if depth > 0 {
-                    let mut first = true;
-                    for member in object.members.iter().filter(|m| m.value.is_live()) {
-                        if !std::mem::take(&mut first) {
-                            out.push(b',');
-                        }
-                        keys.write(member.key, out);
-                        out.push(b':');
-                        nulls |= member.value.write_up_to(max, keys, depth - 1, out)?;
-                    }
-                }
-                out.push(b'}');
-            }
-        }
-        (out.len() <= max).then_some(nulls)
     }
 }
 
@@ -207,7 +173,7 @@ impl Object {
         match &mut self.index {
             Some(index) => {
                 let slot = self.members.len() as u32 - 1;
-                index.slots.insert(key, slot);
+                index.slots.insert(slot, |slot| self.members[slot as usize].key);
                 index.note(at, slot, &self.members, self.live + self.dead);
                 index.graves.push_back((at, slot));
             }
@@ -232,7 +198,10 @@ impl Object {
     /// The slot of a name, live or tombstone.
     pub(crate) fn find(&self, key: KeyId) -> Option<usize> {
         match &self.index {
-            Some(index) => index.slots.get(key).map(|slot| slot as usize),
+            Some(index) => {
+                let slot = index.slots.get(key, |slot| self.members[slot as usize].key);
+                slot.map(|slot| slot as usize)
+            }
             None => self.members.iter().position(|m| m.key == key),
         }
     }
@@ -277,7 +246,7 @@ impl Object {
         self.members.push(Member { key, changed: at, value });
         match &mut self.index {
             Some(index) => {
-                index.slots.insert(key, slot);
+                index.slots.insert(slot, |slot| self.members[slot as usize].key);
                 index.note(at, slot, &self.members, self.live + self.dead);
             }
             None if self.members.len() > SCAN_MAX => self.build_index(),
@@ -370,8 +339,8 @@ impl Object {
             }
             match &mut self.index {
                 Some(index) => {
-                    index.slots.remove(member.key);
-                    member.key = KeyId::NONE;
+                    index.slots.remove(slot as u32, |slot| self.members[slot as usize].key);
+                    self.members[slot].key = KeyId::NONE;
                 }
                 None => {
                     self.members.remove(slot);
@@ -449,7 +418,7 @@ impl Object {
         let mut order = Vec::with_capacity(len);
         for (slot, member) in self.members.iter().enumerate().filter(|(_, m)| m.key != KeyId::NONE)
         {
-            index.slots.insert(member.key, slot as u32);
+            index.slots.insert(slot as u32, |slot| self.members[slot as usize].key);
             order.push((member.changed, slot as u32));
             if !member.value.is_live() {
                 index.graves.push_back((member.changed, slot as u32));

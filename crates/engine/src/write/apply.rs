@@ -5,6 +5,7 @@ use crate::cursor::Revision;
 use crate::limits::Limits;
 use crate::mutants;
 use crate::read::interest::{Interest, PointId};
+use crate::read::views::Views;
 use crate::rows::Key;
 use crate::tree::garbage::Garbage;
 use crate::tree::key::{KeyId, Keys};
@@ -32,6 +33,8 @@ pub(crate) struct Applying<'a> {
     pub(crate) forgotten: &'a mut Vec<Key>,
     /// Notes for readers in the middle of a walk, if there are any.
     pub(crate) notes: Option<&'a mut Notes>,
+    /// Views of what is changed, if there are any.
+    pub(crate) views: Option<&'a mut Views>,
     /// The names on the way to the current place.
     pub(crate) names: Vec<KeyId>,
 }
@@ -55,6 +58,11 @@ impl Applying<'_> {
             {
                 if !self.apply_to_members(keys, object, anew, members, point) {
                     return false;
+                }
+                if let (Some(views), Some(point)) = (&self.views, point)
+                    && !mutants::is("view-plain-untouched")
+                {
+                    views.touch_plain(point, self.touched);
                 }
             }
             (Value::Leaf(old), Change::Leaf(new)) => *old = new,
@@ -110,6 +118,9 @@ impl Applying<'_> {
                     let key = keys.hold(&name);
                     let value = self.build(keys, change, Revision::NONE);
                     object.push(keys, key, value, self.at);
+                    if let (Some(views), Some(point)) = (&mut self.views, point) {
+                        views.come(point, keys, object, self.at, self.touched);
+                    }
                     if let Some(point) = point.and_then(|p| self.interest.child(p, key)) {
                         self.touched.push(point);
                         self.beneath.push(point);
@@ -155,6 +166,9 @@ impl Applying<'_> {
         let member = object.slot(slot);
         let (key, last_changed) = (member.key, member.changed);
         let was_leaf = matches!(member.value, Value::Leaf(_));
+        let views = self.views.as_deref_mut().zip(point);
+        let collection =
+            views.and_then(|(views, point)| views.before(point, keys, (&*object, slot), self.at));
         let point = point.and_then(|p| self.interest.child(p, key));
         let before = object.tombstones();
         self.names.push(key);
@@ -166,6 +180,9 @@ impl Applying<'_> {
             changed
         });
         self.names.pop();
+        if let (Some(views), Some(collection), true) = (&mut self.views, collection, changed) {
+            views.after(collection, keys, (object, slot), self.at, self.touched);
+        }
         *self.tombstones = *self.tombstones + object.tombstones() - before;
         changed
     }

@@ -116,18 +116,21 @@ impl<'t> Base<'t> {
             Some(Value::Object(object)) if !anew => Some(object),
             _ => None,
         };
-        let mut names = Vec::new();
-        if let Some(object) = below {
-            let live = object.slots().iter().filter(|m| m.value.is_live());
-            names.extend(live.map(|m| keys.name(m.key)));
-        }
+        let slots = below.map_or(&[][..], |object| object.slots());
+        let live = slots.iter().enumerate().filter(|(_, member)| member.value.is_live());
+        let mut names: Vec<_> = live.map(|(slot, member)| (slot, keys.name(member.key))).collect();
         if let Some(members) = over {
-            let is_new =
-                |name: &&str| below.is_none_or(|object| object.value(keys, name).is_none());
-            names.extend(members.keys().map(|name| &**name).filter(is_new));
-            names.retain(|name| self.child(keys, name).exists());
+            // A tombstone keeps the slot of its name, and what has none follows in the order in
+            // which it was written: the order that the object has once this is applied.
+            let slot_of = |name: &str| below.and_then(|object| object.find(keys.find(name)?));
+            let written = members.names().map(|name| (slot_of(name), name));
+            let is_new = |slot: Option<usize>| slot.is_none_or(|slot| !slots[slot].value.is_live());
+            let new = written.filter(|(slot, _)| is_new(*slot));
+            names.extend(new.map(|(slot, name)| (slot.unwrap_or(slots.len()), name)));
+            names.sort_by_key(|(slot, _)| *slot);
+            names.retain(|(_, name)| self.child(keys, name).exists());
         }
-        names
+        names.into_iter().map(|(_, name)| name).collect()
     }
 }
 
@@ -180,7 +183,7 @@ fn effective_within(keys: &Keys, change: Change, base: Base<'_>, removals: &mut 
             }
         }
         (Change::Object { anew, mut members, .. }, _) => {
-            members.retain(|_, member| {
+            members.retain(|member| {
                 let made = std::mem::take(member);
                 *member = effective_within(keys, made, Base::NOTHING, removals);
                 !matches!(member, Change::Keep | Change::Remove)
@@ -198,6 +201,6 @@ impl Base<'_> {
     pub(crate) fn check(self, keys: &Keys) {
         let Some(Change::Object { members, .. }) = self.over else { return };
         assert_eq!(self.members(), self.names(keys).len(), "{:?}", self.over);
-        members.keys().for_each(|name| self.child(keys, name).check(keys));
+        members.names().for_each(|name| self.child(keys, name).check(keys));
     }
 }

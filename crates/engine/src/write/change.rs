@@ -4,19 +4,16 @@
 //! have succeeded. So a commit is whole or not at all, without an undo log, and several writes of
 //! one commit see each other.
 
-use hashbrown::DefaultHashBuilder;
-use indexmap::IndexMap;
-
 use crate::tree::key::write_json_string;
 use crate::tree::text::Text;
+use crate::write::by_name::ByName;
 
 /// Members that one commit removes without naming them, by putting an object without them. An
 /// object that would lose more is replaced, which takes no time; its readers get the new one whole.
 pub(crate) const REMOVALS_MAX: usize = 1024;
 
-/// Members of an object, in the order in which they were written. Hashed as
-/// [`Keys`](crate::tree::key::Keys) are: seeded, and fast.
-pub(crate) type Members = IndexMap<Box<str>, Change, DefaultHashBuilder>;
+/// Members of an object, in the order in which they were written.
+pub(crate) type Members = ByName<Change>;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Change {
@@ -59,7 +56,7 @@ impl Change {
     pub(crate) fn members_up_to(&self, max: usize) -> usize {
         let Change::Object { members, .. } = self else { return 0 };
         let mut count = members.len();
-        for member in members.values() {
+        for member in members.things() {
             if count > max {
                 break;
             }
@@ -89,7 +86,7 @@ impl Change {
             Change::Leaf(_) => true,
             Change::Object { anew, members, .. } => {
                 // An empty object counts too: it may be where nothing was.
-                *anew || members.values().any(Change::adds)
+                *anew || members.things().any(Change::adds)
             }
         }
     }
@@ -107,10 +104,10 @@ impl Change {
         match self {
             Change::Object { anew, growth, members } => {
                 let named_before = members.len();
-                for (name, next) in next_members {
+                for (name, next) in next_members.iter() {
                     match members.get_mut(name) {
                         Some(member) => member.then(next),
-                        None => drop(members.insert(name.clone(), next.clone())),
+                        None => drop(members.insert(name.into(), next.clone())),
                     }
                 }
                 *growth += next_growth;
@@ -133,7 +130,7 @@ impl Change {
         let Change::Object { anew: false, growth, members } = self else { return };
         let Change::Object { anew: false, growth: applied, members: first } = first else { return };
         *growth -= applied;
-        for (name, first) in first {
+        for (name, first) in first.iter() {
             if let Some(member) = members.get_mut(name) {
                 member.first_is_applied(first);
             }
@@ -148,7 +145,7 @@ impl Change {
             Change::Object { members, .. } => {
                 out.push(b'{');
                 let mut first = true;
-                for (name, member) in members {
+                for (name, member) in members.iter() {
                     if matches!(member, Change::Keep | Change::Remove) {
                         continue;
                     }

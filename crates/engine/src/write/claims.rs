@@ -43,6 +43,20 @@ impl Claims {
         claims
     }
 
+    /// Claims the objects that a change makes anew. As long as it is laid over the tree, what others
+    /// put beneath them would be hidden, also once it is applied.
+    pub(crate) fn add_made(&mut self, change: &Change) {
+        let Change::Object { anew, members, .. } = change else { return };
+        self.whole |= anew;
+        if !self.whole {
+            for (name, member) in members.iter() {
+                if matches!(member, Change::Object { .. }) {
+                    self.at(&[name]).add_made(member);
+                }
+            }
+        }
+    }
+
     /// Claims what both claim.
     pub(crate) fn add(&mut self, other: &Claims) {
         self.whole |= other.whole;

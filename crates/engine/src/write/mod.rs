@@ -3,6 +3,7 @@
 pub(crate) mod action;
 pub(crate) mod apply;
 pub(crate) mod base;
+pub(crate) mod by_name;
 pub(crate) mod change;
 pub(crate) mod claims;
 pub(crate) mod json;

@@ -64,11 +64,7 @@ impl<'c, 't> Node<'c, 't> {
         };
         let is_replaced = self.is_replaced || *anew;
         let base = if *anew { Base::NOTHING } else { self.base.child(keys, name) };
-        // Looked up twice rather than boxing the name each time: it is there in most cases.
-        if !members.contains_key(name) {
-            members.insert(name.into(), Change::Keep);
-        }
-        Node { change: &mut members[name], base, is_replaced }
+        Node { change: members.at(name), base, is_replaced }
     }
 }
 
@@ -143,7 +139,7 @@ impl<'t> Overlay<'t> {
             }
             Change::Object { members, .. } => {
                 // `Keep` too: a client that names it meant to write there.
-                if let Some(name) = members.keys().find(|name| name.starts_with('_')) {
+                if let Some(name) = members.names().find(|name| name.starts_with('_')) {
                     return Err(Refusal::Reserved(name.to_string()));
                 }
             }
@@ -186,7 +182,7 @@ pub(crate) fn check<'c>(
     let Change::Object { anew, members, .. } = change else { return Ok(()) };
     let base = if *anew { Base::NOTHING } else { base };
     let (mut added, mut removed) = (0, 0);
-    for (name, member) in members {
+    for (name, member) in members.iter() {
         let beneath = base.child(keys, name);
         match (beneath.exists(), member) {
             (true, Change::Remove) => removed += 1,
@@ -227,7 +223,7 @@ fn merge(keys: &Keys, node: Node<'_, '_>, patch: &Change) {
     if !node.is_object() {
         *node.change = Change::empty_object();
     }
-    for (name, value) in members {
+    for (name, value) in members.iter() {
         match value {
             Change::Leaf(text) if text.is_null() => {
                 *node.reborrow().member(keys, name).change = Change::Remove;

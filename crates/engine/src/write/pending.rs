@@ -18,6 +18,8 @@ use crate::write::claims::Claims;
 
 /// Members of an overlay from which on it is dropped where nobody waits.
 const LARGE_MEMBERS: usize = 1024;
+/// Members of one commit that are counted for its batch.
+const COUNTED_MEMBERS: usize = 8192;
 
 #[derive(Default)]
 pub(crate) struct Pending {
@@ -68,6 +70,8 @@ pub(crate) struct Prepared {
 pub struct Batch {
     /// Number of commits that wait for it, also those that change nothing.
     pub commits: usize,
+    /// Members that they write. Of each commit, about 8,192 are counted at most.
+    pub members: usize,
     /// The first revision in it, and the last; both 0 when there is nothing to be written.
     pub first: Revision,
     /// The last revision in it: see `first`.
@@ -133,6 +137,7 @@ impl Pending {
         self.taken = self.commits.len();
         let mut batch = Batch {
             commits: self.taken,
+            members: 0,
             first: Revision::NONE,
             last: Revision::NONE,
             body: Vec::new(),
@@ -143,6 +148,7 @@ impl Pending {
                     batch.first = prepared.revision;
                 }
                 batch.last = prepared.revision;
+                batch.members += prepared.change.members_up_to(COUNTED_MEMBERS);
                 put_bytes(&record, &mut batch.body);
             }
         }

@@ -73,8 +73,7 @@ fn read_change(input: &mut Input<'_>, depth: usize) -> Result<Change, Corrupt> {
         LEAF => Ok(Change::Leaf(input.text()?)),
         kind @ (OVER | ANEW) => {
             let count = input.count()?;
-            let mut members =
-                Members::with_capacity_and_hasher(count.min(1 << 16), Default::default());
+            let mut members = Members::with_capacity(count.min(1 << 16));
             for _ in 0..count {
                 let name = input.str()?;
                 let member = read_change(input, depth + 1)?;

@@ -125,7 +125,7 @@ fn durable_part(keys: &Keys, change: &Change, base: Base<'_>, place: &Place<'_>)
     let kept = members.iter().filter_map(|(name, member)| {
         let beneath = if *anew { Base::NOTHING } else { base.child(keys, name) };
         let kept = durable_part(keys, member, beneath, &place.child(name)?);
-        (!matches!(kept, Change::Keep)).then(|| (name.clone(), kept))
+        (!matches!(kept, Change::Keep)).then(|| (name.into(), kept))
     });
     let members: crate::write::change::Members = kept.collect();
     // An object that holds ephemeral values is durable itself: its creation is kept.

@@ -120,7 +120,7 @@ impl<'c> Seen<'c> {
     fn names(self, keys: &'c Keys) -> Vec<&'c str> {
         let base = self.base_of_members();
         let mut names = base.names(keys);
-        let written = self.written().into_iter().flat_map(Members::keys).map(|name| &**name);
+        let written = self.written().into_iter().flat_map(Members::names);
         names.extend(written.filter(|name| !base.child(keys, name).exists()));
         names
     }
@@ -146,7 +146,7 @@ impl<'c> Seen<'c> {
             return Ok(false);
         }
         work.charge(COMPARED_MEMBER * members.len())?;
-        for (name, expected) in members {
+        for (name, expected) in members.iter() {
             if !self.child(keys, name).equals(expected, keys, work)? {
                 return Ok(false);
             }
@@ -163,7 +163,7 @@ impl<'c> Seen<'c> {
     fn members(self, keys: &Keys) -> usize {
         let base = self.base_of_members();
         let mut count = base.members();
-        for (name, member) in self.written().into_iter().flatten() {
+        for (name, member) in self.written().into_iter().flat_map(Members::iter) {
             match (base.child(keys, name).exists(), member) {
                 (true, Change::Remove) => count -= 1,
                 (false, Change::Leaf(_) | Change::Object { .. }) => count += 1,

@@ -7,6 +7,7 @@ use halfping_engine::{Action, Condition, Path, Watch, Write};
 
 use super::Access;
 use crate::problem::Problem;
+use crate::shape::Shape;
 
 /// A path to read at, a link to be opened, or a write, which is allowed to whoever asks for it.
 #[derive(Clone, Debug)]
@@ -14,11 +15,6 @@ pub(crate) struct Allowed<T>(T);
 
 impl<T> Allowed<T> {
     pub(super) fn new(allowed: T) -> Allowed<T> {
-        Allowed(allowed)
-    }
-
-    /// Allows anything to the program that has the API, which may do all that the engine can.
-    pub(crate) fn to_program(allowed: T) -> Allowed<T> {
         Allowed(allowed)
     }
 
@@ -44,14 +40,14 @@ impl Follower {
         Follower(access)
     }
 
-    /// The program that has the API.
-    pub(crate) fn program() -> Follower {
-        Follower(Access::of_program())
+    /// A link to be opened.
+    pub(crate) fn watch(&self, path: Path, shape: &Shape) -> Result<Allowed<Watch>, Problem> {
+        self.0.watch(path, shape)
     }
 
-    /// A link to be opened.
-    pub(crate) fn watch(&self, watch: Watch) -> Result<Allowed<Watch>, Problem> {
-        self.0.watch(watch)
+    /// A link that hears of changes of what may be read, and is told no state.
+    pub(crate) fn hear(&self, path: &Allowed<Path>) -> Allowed<Watch> {
+        Allowed(Watch { from_now: true, ..Watch::new(Path::clone(path)) })
     }
 }
 

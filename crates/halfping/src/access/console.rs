@@ -36,10 +36,18 @@ impl Console {
                     host.into_iter().chain(target.authority().map(Authority::as_str)).peekable();
                 names.peek().is_some()
                     && names.all(|name| Host::parse(name).is_some_and(Host::is_localhost))
-                    && headers.get_all(header::ORIGIN).iter().all(|origin| {
-                        let origin = Origin::parse(origin.to_str().unwrap_or_default());
-                        origin.is_some_and(|origin| origin.host.is_localhost())
-                    })
+                    && comes_from_loopback(headers)
+            }
+        }
+    }
+
+    /// The same for a request whose `Host` and target name one host, if they name any.
+    pub(super) fn is_open_at(self, host: Option<Host<'_>>, headers: &HeaderMap) -> bool {
+        match self {
+            Console::Off => false,
+            Console::On => true,
+            Console::Loopback => {
+                host.is_some_and(Host::is_localhost) && comes_from_loopback(headers)
             }
         }
     }
@@ -59,6 +67,14 @@ impl Console {
             _ => "`halfping serve --console on` shows them, or [console] enabled = true; in a program, Options::console",
         })
     }
+}
+
+/// True if no page sent a request, or one that this machine serves.
+fn comes_from_loopback(headers: &HeaderMap) -> bool {
+    headers.get_all(header::ORIGIN).iter().all(|origin| {
+        let origin = Origin::parse(origin.to_str().unwrap_or_default());
+        origin.is_some_and(|origin| origin.host.is_localhost())
+    })
 }
 
 #[cfg(test)]

@@ -99,6 +99,7 @@ impl Hosts {
 pub(super) struct Host<'a> {
     /// A name, an IPv4 address, or an IPv6 address in brackets.
     name: &'a str,
+    address: Option<IpAddr>,
     pub(super) port: Option<u16>,
 }
 
@@ -143,12 +144,12 @@ impl<'a> Host<'a> {
             }
             _ => return None,
         };
-        let host = Host { name, port };
+        let host = Host { name, address: address(name), port };
         let is_name = || {
             !name.is_empty()
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
         };
-        (host.address().is_some() || is_name()).then_some(host)
+        (host.address.is_some() || is_name()).then_some(host)
     }
 
     /// True for the same host, and no port that differs. A port left out may be that of either
@@ -168,7 +169,7 @@ impl<'a> Host<'a> {
 
     /// The name in small letters, or the address as it is usually written.
     pub(super) fn canonical_name(self) -> String {
-        match self.address() {
+        match self.address {
             Some(IpAddr::V6(address)) => format!("[{address}]"),
             _ => self.name.to_ascii_lowercase(),
         }
@@ -176,7 +177,7 @@ impl<'a> Host<'a> {
 
     fn is_named(self, name: &str) -> bool {
         if let (Some(ours), Some(theirs)) =
-            (self.address(), Host::parse(name).and_then(Host::address))
+            (self.address, Host::parse(name).and_then(|host| host.address))
         {
             return ours == theirs;
         }
@@ -185,19 +186,12 @@ impl<'a> Host<'a> {
         ours.eq_ignore_ascii_case(theirs)
     }
 
-    fn address(self) -> Option<IpAddr> {
-        match self.name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
-            Some(inside) => inside.parse::<Ipv6Addr>().ok().map(IpAddr::from),
-            None => self.name.parse::<Ipv4Addr>().ok().map(IpAddr::from),
-        }
-    }
-
     /// True if it can be nothing but this machine: a loopback address, `localhost`, or a name
     /// beneath that.
     pub(super) fn is_loopback(self) -> bool {
         let name = self.name.strip_suffix('.').unwrap_or(self.name);
         let beneath = name.len().checked_sub(".localhost".len()).and_then(|at| name.get(at..));
-        self.address().is_some_and(is_loopback)
+        self.address.is_some_and(is_loopback)
             || name.eq_ignore_ascii_case("localhost")
             || beneath
                 .is_some_and(|end| end.eq_ignore_ascii_case(".localhost") && name.len() > end.len())
@@ -207,7 +201,15 @@ impl<'a> Host<'a> {
     /// usually written.
     pub(super) fn is_localhost(self) -> bool {
         self.name.eq_ignore_ascii_case("localhost")
-            || self.address().is_some_and(|ip| ip.is_loopback())
+            || self.address.is_some_and(|ip| ip.is_loopback())
+    }
+}
+
+/// The address that stands in place of a name, if one does.
+fn address(name: &str) -> Option<IpAddr> {
+    match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(inside) => inside.parse::<Ipv6Addr>().ok().map(IpAddr::from),
+        None => name.parse::<Ipv4Addr>().ok().map(IpAddr::from),
     }
 }
 

@@ -6,6 +6,7 @@
 mod allowed;
 mod console;
 mod host;
+mod named;
 mod origin;
 
 use std::net::SocketAddr;
@@ -15,11 +16,13 @@ use halfping_engine::{Path, Watch};
 use http::{Method, Request, header};
 
 use crate::problem::{Kind, Problem};
+use crate::shape::{Extent, Shape};
 
 pub(crate) use allowed::{Allowed, Follower, Writable};
 pub use console::Console;
 use host::Host;
 pub use host::{Hosts, NameError};
+pub use named::{NamedView, NamedViewError, NamedViews};
 pub use origin::Cors;
 use origin::Page;
 
@@ -30,6 +33,7 @@ pub(crate) struct Rules {
     pub(crate) console: Console,
     pub(crate) hosts: Hosts,
     pub(crate) read_only: bool,
+    pub(crate) views: NamedViews,
 }
 
 impl Rules {
@@ -73,6 +77,9 @@ pub(crate) struct Access {
     read_only: bool,
     sees_own: bool,
     console: Console,
+    views: NamedViews,
+    /// True for the program that has the API, which may do all that the engine can.
+    is_program: bool,
 }
 
 impl Access {
@@ -94,20 +101,29 @@ impl Access {
         Ok(Access {
             stranger,
             read_only: rules.read_only,
-            sees_own: rules.console.is_open_for(headers, request.uri()),
+            sees_own: rules.console.is_open_at(host, headers),
             console: rules.console,
+            views: rules.views.clone(),
+            is_program: false,
         })
     }
 
-    /// The access of the program that has the API, which may do all that the engine can.
-    fn of_program() -> Access {
-        Access { stranger: None, read_only: false, sees_own: true, console: Console::default() }
+    /// The access of the program that has the API.
+    pub(crate) fn of_program(views: NamedViews) -> Access {
+        let (stranger, console) = (None, Console::default());
+        Access { stranger, read_only: false, sees_own: true, console, views, is_program: true }
     }
 
-    /// A path to read at. A name of the server's own that is not there gets just that for an answer
-    /// (PROTOCOL P4).
-    pub(crate) fn read(&self, path: Path) -> Result<Allowed<Path>, Problem> {
+    /// A path to read at, and the part to read there. A name of the server's own that is not there
+    /// gets just that for an answer (PROTOCOL P4).
+    pub(crate) fn read(
+        &self,
+        path: Path,
+        shape: &Shape,
+    ) -> Result<(Allowed<Path>, Extent), Problem> {
+        let (path, shape) = self.views.resolve(path, shape)?;
         match own_name(&path) {
+            _ if self.is_program => {}
             Some(OWN) => self.may_see_console()?,
             Some(_) => {
                 let detail = format!("there is nothing of the server's own to read at {path}");
@@ -117,7 +133,7 @@ impl Access {
             }
             None => {}
         }
-        Ok(Allowed::new(path))
+        Ok((Allowed::new(path), shape.extent()?))
     }
 
     /// The right to follow. A page that is not let in could not read what it gets, but it could
@@ -128,39 +144,48 @@ impl Access {
     }
 
     /// A link to be opened.
-    fn watch(&self, watch: Watch) -> Result<Allowed<Watch>, Problem> {
-        match own_name(&watch.path) {
+    fn watch(&self, path: Path, shape: &Shape) -> Result<Allowed<Watch>, Problem> {
+        let (path, shape) = self.views.resolve(path, shape)?;
+        match own_name(&path) {
+            _ if self.is_program => {}
             Some(OWN) => self.may_see_console()?,
-            Some(_) => return Err(reserved(&watch.path)),
+            Some(_) => return Err(reserved(&path)),
             None => {}
         }
-        Ok(Allowed::new(watch))
+        Ok(Allowed::new(shape.watch(path)?))
     }
 
     /// A path to write at.
     pub(crate) fn write(&self, path: Path) -> Result<Writable, Problem> {
+        self.writable(path, |_| Ok(()))
+    }
+
+    /// A path to make something new beneath.
+    pub(crate) fn create(&self, path: Path) -> Result<Writable, Problem> {
+        self.writable(path, is_no_streams)
+    }
+
+    fn writable(
+        &self,
+        path: Path,
+        check: fn(&Path) -> Result<(), Problem>,
+    ) -> Result<Writable, Problem> {
         self.is_no_stranger("write here")?;
+        check(&path)?;
         if self.read_only {
             return Err(Problem::new(Kind::ReadOnly, "nothing can be written here")
                 .hint("this server is read-only; ask whoever runs it"));
         }
+        self.views.may_write(&path)?;
         match own_name(&path) {
-            Some(_) => Err(reserved(&path)),
-            None => Ok(Writable::new(path)),
+            Some(_) if !self.is_program => Err(reserved(&path)),
+            _ => Ok(Writable::new(path)),
         }
     }
 
-    /// A path to make something new beneath. A client that posts to `/_streams` beneath another
-    /// path wants to read (PROTOCOL P9).
-    pub(crate) fn create(&self, path: Path) -> Result<Writable, Problem> {
-        if path.segments().last().is_some_and(|name| &**name == "_streams") {
-            self.is_no_stranger("write here")?;
-            let detail =
-                format!("nothing is posted to {path}: only the root of the API has _streams");
-            return Err(Problem::new(Kind::ReservedPath, detail)
-                .hint("the API begins at another path: give the client the URL of its root"));
-        }
-        self.write(path)
+    /// True if a path is only read: nobody may write there.
+    pub(crate) fn is_only_read(&self, path: &Path) -> bool {
+        self.read_only || self.views.may_write(path).is_err()
     }
 
     /// Checks that the server's own state, and pages about it, may be seen.
@@ -205,6 +230,16 @@ pub(crate) fn own_name(path: &Path) -> Option<&str> {
     path.segments().first().map(|name| &**name).filter(|name| name.starts_with('_'))
 }
 
+/// Refuses `_streams` beneath another path: a client that posts there wants to read (PROTOCOL P9).
+fn is_no_streams(path: &Path) -> Result<(), Problem> {
+    if path.segments().last().is_none_or(|name| &**name != "_streams") {
+        return Ok(());
+    }
+    let detail = format!("nothing is posted to {path}: only the root of the API has _streams");
+    Err(Problem::new(Kind::ReservedPath, detail)
+        .hint("the API begins at another path: give the client the URL of its root"))
+}
+
 fn reserved(path: &Path) -> Problem {
     Problem::new(Kind::ReservedPath, format!("{path} is the server's own"))
 }
@@ -221,7 +256,8 @@ mod tests {
 
     #[test]
     fn names_of_the_server_are_neither_read_nor_followed_nor_written() {
-        let access = Access { sees_own: false, ..Access::of_program() };
+        let client = Access { is_program: false, ..Access::of_program(NamedViews::default()) };
+        let access = Access { sees_own: false, ..client.clone() };
         let follower = access.follow().unwrap();
         for (text, read, followed, written, created) in [
             ("/", "allowed", "allowed", "allowed", "allowed"),
@@ -233,29 +269,65 @@ mod tests {
             ("/_server/a", "not-found", "not-found", "reserved-path", "reserved-path"),
         ] {
             let path = Path::parse(text, &Limits::default()).unwrap();
-            let watch = Watch::new(path.clone());
-            assert_eq!(names(access.read(path.clone()).map(drop)), read, "read {text}");
-            assert_eq!(names(follower.watch(watch).map(drop)), followed, "follow {text}");
+            let all = Shape::default();
+            assert_eq!(names(access.read(path.clone(), &all).map(drop)), read, "read {text}");
+            let watch = follower.watch(path.clone(), &all);
+            assert_eq!(names(watch.map(drop)), followed, "follow {text}");
             assert_eq!(names(access.write(path.clone()).map(drop)), written, "write {text}");
             assert_eq!(names(access.create(path).map(drop)), created, "create beneath {text}");
         }
         let path = Path::parse("/_server", &Limits::default()).unwrap();
-        assert!(Access::of_program().read(path).is_ok(), "it is let in");
+        assert!(client.read(path, &Shape::default()).is_ok(), "it is let in");
     }
 
     #[test]
     fn strangers_may_read_only_and_nobody_writes_where_all_is_read_only() {
         let path = Path::parse("/a", &Limits::default()).unwrap();
         let stranger = Some(Arc::new("http://evil.example".to_owned()));
-        let stranger = Access { stranger, ..Access::of_program() };
-        assert_eq!(names(stranger.read(path.clone()).map(drop)), "allowed");
+        let client = Access { is_program: false, ..Access::of_program(NamedViews::default()) };
+        let stranger = Access { stranger, ..client.clone() };
+        let read = stranger.read(path.clone(), &Shape::default());
+        assert_eq!(names(read.map(drop)), "allowed");
         assert_eq!(names(stranger.follow().map(drop)), "forbidden-origin");
         assert_eq!(names(stranger.write(path.clone()).map(drop)), "forbidden-origin");
         assert_eq!(names(stranger.create(path.clone()).map(drop)), "forbidden-origin");
+        let streams = Path::parse("/a/_streams", &Limits::default()).unwrap();
+        assert_eq!(names(stranger.create(streams.clone()).map(drop)), "forbidden-origin");
 
-        let read_only = Access { read_only: true, ..Access::of_program() };
+        let read_only = Access { read_only: true, ..client };
         assert_eq!(names(read_only.follow().map(drop)), "allowed");
         assert_eq!(names(read_only.write(path.clone()).map(drop)), "read-only");
         assert_eq!(names(read_only.create(path).map(drop)), "read-only");
+        assert_eq!(names(read_only.create(streams).map(drop)), "reserved-path");
+    }
+
+    #[test]
+    fn what_a_view_is_of_is_checked_and_nothing_is_written_to_a_view() {
+        // PROTOCOL Q16
+        let path = |text: &str| Path::parse(text, &Limits::default()).unwrap();
+        let view = |path: &str, from: &str| NamedView {
+            path: path.to_owned(),
+            from: from.to_owned(),
+            ..NamedView::default()
+        };
+        let views = [view("/own", "/_server/sessions"), view("/top", "/v")];
+        let program = Access::of_program(NamedViews::new(&views, &Limits::default()).unwrap());
+        let client = Access { is_program: false, sees_own: false, ..program.clone() };
+        let all = Shape::default();
+        assert_eq!(names(client.read(path("/own"), &all).map(drop)), "not-found");
+        let follower = client.follow().unwrap();
+        assert_eq!(names(follower.watch(path("/own"), &all).map(drop)), "not-found");
+        assert_eq!(program.read(path("/own"), &all).unwrap().0.to_string(), "/_server/sessions");
+        for access in [client, program] {
+            assert_eq!(access.read(path("/top"), &all).unwrap().0.to_string(), "/v");
+            for text in ["/top", "/top/a"] {
+                assert_eq!(names(access.write(path(text)).map(drop)), "read-only");
+                assert_eq!(names(access.create(path(text)).map(drop)), "read-only");
+                assert!(access.is_only_read(&path(text)));
+            }
+            let beneath = access.read(path("/top/a/b"), &all).unwrap_err();
+            assert!(String::from_utf8(beneath.to_json()).unwrap().contains("read /v/a/b"));
+            assert!(!access.is_only_read(&path("/")));
+        }
     }
 }

@@ -13,6 +13,7 @@ use tower::Service;
 
 use super::answer;
 use crate::access::{Access, Cors, Rules};
+use crate::connection::Connection;
 use crate::hub::Shared;
 
 /// Methods that pages of other origins may use.
@@ -57,7 +58,12 @@ impl Front {
         Front(Arc::new(Inner { shared, rules, beside, named: Mutex::default() }))
     }
 
-    pub(crate) async fn answer(&self, request: Request<Body>) -> Response {
+    /// Answers a request. `connection`: the one that it came on, if it is our own server's.
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Body>,
+        connection: Option<&Arc<Connection>>,
+    ) -> Response {
         let Inner { shared, rules, beside, .. } = &*self.0;
         let access = Access::of(rules, &request);
         if let Some(origin) = access.as_ref().ok().and_then(Access::stranger) {
@@ -81,7 +87,7 @@ impl Front {
                 shared.metrics.requests.of(Method::OPTIONS.as_str()).inc();
                 preflight(rules.read_only)
             }
-            _ => answer(shared.clone(), access, request).await,
+            _ => answer(shared, access, connection, request).await,
         };
         let_in(&rules.cors, allowed, is_friend, response.headers_mut());
         response
@@ -146,6 +152,6 @@ impl Service<Request<Body>> for Front {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let front = self.clone();
-        Box::pin(async move { Ok(front.answer(request).await) })
+        Box::pin(async move { Ok(front.answer(request, None).await) })
     }
 }

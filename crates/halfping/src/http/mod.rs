@@ -45,12 +45,14 @@ type Answer = Result<Response, Problem>;
 
 /// Answers one request, as far as its sender may be answered.
 async fn answer(
-    shared: Arc<Shared>,
+    shared: &Arc<Shared>,
     access: Result<Access, Problem>,
+    connection: Option<&Arc<Connection>>,
     request: Request<Body>,
 ) -> Response {
     shared.metrics.requests.of(request.method().as_str()).inc();
-    match dispatch(&shared, access, request).await {
+    let (mut request, body) = request.into_parts();
+    match dispatch(shared, access, connection, &mut request, body).await {
         Ok(response) => response,
         Err(problem) => {
             shared.metrics.refused(&problem);
@@ -63,13 +65,14 @@ async fn answer(
 async fn dispatch(
     shared: &Arc<Shared>,
     access: Result<Access, Problem>,
-    request: Request<Body>,
+    connection: Option<&Arc<Connection>>,
+    request: &mut Parts,
+    mut body: Body,
 ) -> Answer {
-    let (mut request, mut body) = request.into_parts();
     let upgrade = request.extensions.remove::<OnUpgrade>();
     let answer = match access.and_then(|access| transfer_coding(&request.headers).map(|()| access))
     {
-        Ok(access) => route(shared, &access, &mut request, &mut body, upgrade).await,
+        Ok(access) => route(shared, &access, connection, request, &mut body, upgrade).await,
         Err(problem) => Err(problem),
     };
     if answer.is_err() && !body.is_end_stream() {
@@ -79,9 +82,12 @@ async fn dispatch(
     answer
 }
 
+/// Answers a request of somebody who may ask. Whatever is not a write is boxed: the task of a
+/// connection has room for the largest of its parts.
 async fn route(
     shared: &Arc<Shared>,
     access: &Access,
+    own_connection: Option<&Arc<Connection>>,
     request: &mut Parts,
     body: &mut Body,
     upgrade: Option<OnUpgrade>,
@@ -97,8 +103,7 @@ async fn route(
             "too many bytes of path and query",
         ));
     }
-    let own_connection = request.extensions.get::<Arc<Connection>>();
-    let connection = own_connection.unwrap_or(&shared.foreign).clone();
+    let connection = own_connection.unwrap_or(&shared.foreign);
     if request.method == Method::OPTIONS && uri.path() == "*" {
         return Ok(options(if access.is_read_only() { ALLOW_STREAMS } else { ALLOW }));
     }
@@ -108,7 +113,7 @@ async fn route(
     let allow = match own {
         Some("_streams") if path.segments().len() == 1 => ALLOW_STREAMS,
         Some(_) => ALLOW_READ,
-        None if access.is_read_only() => ALLOW_READ,
+        None if access.is_only_read(&path) => ALLOW_READ,
         None if path.is_root() => ALLOW_ROOT,
         None => ALLOW,
     };
@@ -120,35 +125,27 @@ async fn route(
             )
             .hint("connect to /"));
         }
-        return read::session(
-            shared,
-            access,
-            own_connection.cloned(),
-            request,
-            path,
-            &handshake,
-            upgrade,
-        )
-        .await;
+        let connection = own_connection.cloned();
+        let session = read::session(shared, access, connection, request, path, &handshake, upgrade);
+        return Box::pin(session).await;
     }
     match (&request.method, own) {
         (&Method::GET | &Method::HEAD, Some("_health")) if path.segments().len() == 1 => {
-            Query::parse(uri.query(), Target::Nothing)?;
+            Query::parse(uri.query(), &shared.limits, Target::Nothing)?;
             Ok(health(shared))
         }
         (&Method::GET | &Method::HEAD, Some("_metrics")) if path.segments().len() == 1 => {
-            Query::parse(uri.query(), Target::Nothing)?;
-            metrics(shared, &connection, request).await
+            Query::parse(uri.query(), &shared.limits, Target::Nothing)?;
+            Box::pin(metrics(shared, connection, request)).await
         }
         (&Method::GET | &Method::HEAD, Some("_streams")) if path.segments().len() == 1 => {
-            read::many(shared, access, &connection, request).await
+            Box::pin(read::many(shared, access, connection, request)).await
         }
         (&Method::POST, Some("_streams")) if path.segments().len() == 1 => {
-            read::once(shared, access, &connection, request, body).await
+            Box::pin(read::once(shared, access, connection, request, body)).await
         }
         (&Method::GET | &Method::HEAD, None | Some(OWN)) => {
-            let path = access.read(path)?;
-            read::one(shared, access, &connection, request, path).await
+            Box::pin(read::one(shared, access, connection, request, path)).await
         }
         (&Method::GET | &Method::HEAD, Some(name)) => {
             if name == "_console" {
@@ -173,7 +170,7 @@ async fn route(
             if request.method == Method::DELETE && path.is_root() {
                 return Err(not_allowed(&request.method, allow).hint("PUT {} empties the tree"));
             }
-            write::one(shared, &connection, request, body, path).await
+            write::one(shared, connection, request, body, path).await
         }
         _ => Err(not_allowed(&request.method, allow)),
     }

@@ -1,13 +1,12 @@
 //! Negotiation: the representation, query parameters, preferences and conditions of a request.
 
-use std::borrow::Cow;
-
-use halfping_engine::{Condition, Cursor, Path, States, Watch};
+use halfping_engine::{Condition, Cursor, Limits, States};
 use http::{HeaderMap, HeaderName, header};
+use percent_encoding::percent_decode_str;
 
 use crate::hint::{nearest, shorten};
 use crate::problem::{Kind, Problem};
-use crate::shape::{PARAMETERS, Parameter, Shape, flag};
+use crate::shape::{PARAMETERS, Parameter, Shape, Wrong, flag};
 use crate::tag;
 use crate::transports::Format;
 
@@ -76,6 +75,9 @@ pub(super) fn prefers_plain_metrics(headers: &HeaderMap) -> Result<bool, Problem
     Ok(plain > liked(&["application/openmetrics-text", "application/*", "*/*"]))
 }
 
+/// The hint where a condition may have been cut.
+const AMPERSANDS: &str = "'&&' in a URL is written %26%26";
+
 /// The query parameters.
 #[derive(Debug, Default)]
 pub(super) struct Query {
@@ -83,6 +85,8 @@ pub(super) struct Query {
     pub(super) watch: bool,
     pub(super) envelope: bool,
     pub(super) paths: Vec<String>,
+    /// A parameter that shapes what is read.
+    pub(super) of_shape: Option<&'static str>,
     /// A parameter that only streams have.
     pub(super) of_streams: Option<&'static str>,
 }
@@ -114,53 +118,98 @@ impl Target {
 }
 
 impl Query {
-    pub(super) fn parse(query: Option<&str>, target: Target) -> Result<Query, Problem> {
+    pub(super) fn parse(
+        query: Option<&str>,
+        limits: &Limits,
+        target: Target,
+    ) -> Result<Query, Problem> {
         let mut parsed = Query::default();
+        let Some(query) = query else { return Ok(parsed) };
         let known = target.parameters();
         let mut seen: Vec<&str> = Vec::new();
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            let Some(name) = known.iter().copied().find(|known| *known == name) else {
-                return Err(unknown(&name, &known));
-            };
-            if name != "path" && seen.contains(&name) {
-                let detail = format!("the parameter '{name}' is given twice");
-                return Err(Problem::new(Kind::BadParameter, detail));
+        let mut parts = query.split('&').peekable();
+        // True if the part before is a condition, which may have been cut at an `&`.
+        let mut is_after_condition = false;
+        while let Some(part) = parts.next() {
+            if part.is_empty() {
+                if is_after_condition && parts.peek().is_some() {
+                    let detail = "'where' ends at the first '&' of '&&'";
+                    return Err(Problem::new(Kind::BadView, detail).hint(AMPERSANDS));
+                }
+                continue;
             }
-            seen.push(name);
-            parsed.set(name, value)?;
+            let (name, value) = decoded(part)?;
+            let found = known.iter().copied().find(|known| *known == name);
+            let read = match found {
+                None => Err(unknown(&name, &known)),
+                Some(name) if name != "path" && seen.contains(&name) => {
+                    let detail = format!("the parameter '{name}' is given twice");
+                    Err(Problem::new(Kind::BadParameter, detail))
+                }
+                Some(name) => {
+                    seen.push(name);
+                    parsed.set(name, &value, limits)
+                }
+            };
+            let is_condition = found == Some("where");
+            let may_be_cut = match is_condition {
+                true => parts.peek().is_some_and(|next| !is_parameter(next, &known)),
+                false => is_after_condition && !is_parameter(part, &known),
+            };
+            read.map_err(|problem| if may_be_cut { problem.also(AMPERSANDS) } else { problem })?;
+            is_after_condition = is_condition;
         }
         Ok(parsed)
     }
 
-    fn set(&mut self, name: &'static str, value: Cow<'_, str>) -> Result<(), Problem> {
+    fn set(&mut self, name: &'static str, value: &str, limits: &Limits) -> Result<(), Problem> {
         let bad = |is: &str| {
-            let detail = format!("'{name}' is {is}, not {:?}", shorten(&value));
+            let detail = format!("'{name}' is {is}, not {:?}", shorten(value));
             Problem::new(Kind::BadParameter, detail)
         };
-        let flag = || flag(&value, true).ok_or_else(|| bad("true or false"));
+        let flag = || flag(value, true).ok_or_else(|| bad("true or false"));
         match (name, Parameter::named(name)) {
             (_, Some(parameter)) => {
+                self.of_shape = Some(name);
                 if !parameter.of_plain {
                     self.of_streams = Some(name);
                 }
-                parameter.set(&mut self.shape, &value).ok_or_else(|| bad(parameter.is))?;
+                parameter.set(&mut self.shape, value, limits).map_err(|wrong| match wrong {
+                    Wrong::Value => bad(parameter.is),
+                    Wrong::View(problem) => problem,
+                })?;
             }
             ("watch", _) => self.watch = flag()?,
             ("envelope", _) => {
                 self.of_streams = Some(name);
                 self.envelope = flag()?;
             }
-            _ => self.paths.push(value.into_owned()),
+            _ => self.paths.push(value.to_owned()),
         }
         Ok(())
     }
+}
 
-    /// The link that it describes, for a reader that has the state `since`.
-    pub(super) fn watch(&self, path: Path, since: Option<Cursor>) -> Watch {
-        let mut shape = self.shape;
-        shape.since = since;
-        shape.watch(path)
-    }
+/// Tells whether a part of a query can be a parameter, rather than the rest of a condition that was
+/// cut at an `&`: `b`, `line=="U4"`, or `depth==1`.
+fn is_parameter(part: &str, known: &[&str]) -> bool {
+    let (name, value) = part.split_once('=').unwrap_or((part, ""));
+    known.contains(&name) && !value.starts_with('=')
+}
+
+/// The name and the value of a parameter. Bytes that are no text are refused: a reader would be
+/// shown something else than it asked for.
+fn decoded(part: &str) -> Result<(String, String), Problem> {
+    let (name, value) = part.split_once('=').unwrap_or((part, ""));
+    let text = |encoded: &str| {
+        let bytes: Vec<u8> = percent_decode_str(&encoded.replace('+', " ")).collect();
+        String::from_utf8(bytes).map_err(|_| {
+            let detail = format!("the parameter '{}' is not UTF-8", shorten(name));
+            Problem::new(Kind::BadParameter, detail)
+                .hint("each character is percent-encoded as its bytes of UTF-8: an ü is %C3%BC")
+        })
+    };
+    Ok((text(name)?, text(value)?))
 }
 
 fn unknown(name: &str, known: &[&'static str]) -> Problem {
@@ -248,6 +297,8 @@ fn text<'a>(name: &HeaderName, value: &'a http::HeaderValue) -> Result<&'a str, 
 
 #[cfg(test)]
 mod tests {
+    use halfping_engine::Path;
+
     use super::*;
 
     #[test]
@@ -314,7 +365,8 @@ mod tests {
 
     #[test]
     fn a_parameter_that_is_almost_known_is_named() {
-        let problem = Query::parse(Some("dept=1"), Target::Resource).unwrap_err();
+        let problem =
+            Query::parse(Some("dept=1"), &Limits::default(), Target::Resource).unwrap_err();
         assert!(String::from_utf8(problem.to_json()).unwrap().contains("did you mean 'depth'?"));
         for query in [
             "depth=x",
@@ -325,13 +377,48 @@ mod tests {
             "delta=maybe",
             "depth=1&depth=2",
         ] {
-            let problem = Query::parse(Some(query), Target::Resource).unwrap_err();
+            let problem =
+                Query::parse(Some(query), &Limits::default(), Target::Resource).unwrap_err();
             assert_eq!(problem.kind(), Kind::BadParameter, "{query}");
         }
-        let query =
-            Query::parse(Some("watch&rate=0.5&delta=false&since=x"), Target::Resource).unwrap();
+        let query = Some("watch&rate=0.5&delta=false&since=x");
+        let query = Query::parse(query, &Limits::default(), Target::Resource).unwrap();
         assert!(query.watch && query.shape.whole && query.shape.since.is_none());
-        assert_eq!(query.watch(Path::default(), None).interval_ms, 2000);
+        assert_eq!(query.shape.watch(Path::ROOT).unwrap().interval_ms, 2000);
+    }
+
+    #[test]
+    fn a_condition_that_is_cut_at_an_ampersand_is_told_how_to_write_it() {
+        // PROTOCOL Q9
+        for (query, name, is_hinted) in [
+            (r#"where=speed>50&&line=="U4""#, "bad-view", true),
+            ("where=a&&depth=1", "bad-view", true),
+            ("where=a&&", "bad-view", true),
+            (r#"where=a & line=="U4""#, "unknown-parameter", true),
+            ("where=(a&b)", "bad-view", true),
+            ("where=(a&&b)", "bad-view", true),
+            ("where=(a&depth==1)", "bad-view", true),
+            ("where=a&depth==1", "bad-parameter", true),
+            ("where=a&depth=x", "bad-parameter", false),
+            ("where=a&limit=ten", "bad-parameter", false),
+            ("where=a=1&depth=1", "bad-view", false),
+            ("where=a*2>1&depth=1", "bad-view", false),
+            ("where=(a", "bad-view", false),
+            ("depth=1&dept=1", "unknown-parameter", false),
+            ("where=a&depth=1&dept=1", "unknown-parameter", false),
+        ] {
+            let problem = Query::parse(Some(query), &Limits::default(), Target::Resource);
+            let problem = problem.unwrap_err();
+            let json = String::from_utf8(problem.to_json()).unwrap();
+            assert_eq!(problem.kind().name(), name, "{query}: {json}");
+            assert_eq!(json.contains("%26%26"), is_hinted, "{query}: {json}");
+        }
+        for query in
+            ["where=a%26%26b", "where=a&", "where=a&depth=1", "&&where=a", "depth=1&&watch"]
+        {
+            let query = Query::parse(Some(query), &Limits::default(), Target::Resource);
+            assert!(query.is_ok(), "{query:?}");
+        }
     }
 
     #[test]
@@ -343,8 +430,30 @@ mod tests {
             (Target::Session, "envelope"),
             (Target::Nothing, "depth=1"),
         ] {
-            let problem = Query::parse(Some(query), target).unwrap_err();
+            let problem = Query::parse(Some(query), &Limits::default(), target).unwrap_err();
             assert_eq!(problem.kind(), Kind::UnknownParameter, "{target:?} {query}");
         }
+    }
+
+    #[test]
+    fn a_query_that_is_not_text_is_refused_by_the_parameters_name() {
+        // PROTOCOL R6
+        for (query, names) in [
+            ("where=line%20==%20'U%FF'", "'where' is not UTF-8"),
+            ("depth=1&select=%C3", "'select' is not UTF-8"),
+            ("watch&since=%ED%A0%80", "'since' is not UTF-8"),
+            ("de%FFpth=1", "'de%FFpth' is not UTF-8"),
+        ] {
+            let problem = Query::parse(Some(query), &Limits::default(), Target::Resource);
+            let problem = problem.unwrap_err();
+            assert_eq!(problem.kind(), Kind::BadParameter, "{query}");
+            assert!(problem.detail().contains(names), "{query}: {}", problem.detail());
+        }
+        let query = Some("where=line+==+'%C3%BC%EF%BF%BD%2B'&de%70th=1");
+        let query = Query::parse(query, &Limits::default(), Target::Resource).unwrap();
+        let mut expect = Shape::default();
+        expect.filter("line == '\u{fc}\u{fffd}+'", &Limits::default()).unwrap();
+        Parameter::named("depth").unwrap().set(&mut expect, "1", &Limits::default()).ok().unwrap();
+        assert_eq!(query.shape, expect);
     }
 }

@@ -25,6 +25,7 @@ use crate::hub::{Shared, Subscription};
 use crate::problem::{Kind, Problem};
 use crate::room::{self, HeadRoom};
 use crate::seen::Transport;
+use crate::shape::Extent;
 use crate::transports::{Format, Stream, Style, farewell, response, session, streaming};
 
 /// Reads one resource.
@@ -33,9 +34,9 @@ pub(super) async fn one(
     access: &Access,
     connection: &Arc<Connection>,
     request: &mut Parts,
-    path: Allowed<Path>,
+    path: Path,
 ) -> Answer {
-    let query = Query::parse(request.uri.query(), Target::Resource)?;
+    let mut query = Query::parse(request.uri.query(), &shared.limits, Target::Resource)?;
     let representation = match accept(&request.headers)? {
         Representation::Json if query.watch => Representation::Stream(Format::Ndjson),
         representation => representation,
@@ -43,9 +44,9 @@ pub(super) async fn one(
     match representation {
         Representation::Stream(format) => {
             let follower = access.follow()?;
-            let since = since(&request.headers, &query);
-            let watches = [follower.watch(query.watch(path.into_inner(), since))?];
-            let asked = Asked { follower, watches: &watches, since, paths: None };
+            query.shape.since = since(&request.headers, &query);
+            let watches = [follower.watch(path, &query.shape)?];
+            let asked = Asked { follower, watches: &watches, paths: None };
             stream(shared, connection, request, query, format, asked).await
         }
         Representation::Json => {
@@ -56,7 +57,8 @@ pub(super) async fn one(
                 )
                 .hint("add ?watch, or Accept: text/event-stream"));
             }
-            plain(shared, access, connection, request, path, query.shape.depth()).await
+            let (path, extent) = access.read(path, &query.shape)?;
+            plain(shared, access, connection, request, path, &extent).await
         }
     }
 }
@@ -69,7 +71,7 @@ pub(super) async fn many(
     request: &Parts,
 ) -> Answer {
     let follower = access.follow()?;
-    let mut query = Query::parse(request.uri.query(), Target::Many)?;
+    let mut query = Query::parse(request.uri.query(), &shared.limits, Target::Many)?;
     let format = match accept(&request.headers)? {
         Representation::Stream(format) => format,
         Representation::Json => Format::Ndjson,
@@ -80,21 +82,23 @@ pub(super) async fn many(
             Problem::new(Kind::BadParameter, "no path is given").hint("/_streams?path=/a&path=/b")
         );
     }
-    let since = since(&request.headers, &query);
+    query.shape.since = since(&request.headers, &query);
+    let mut paths: Vec<Path> = Vec::with_capacity(spelled.len());
     let mut watches: Vec<Allowed<Watch>> = Vec::with_capacity(spelled.len());
     for text in &spelled {
         let path = Path::parse(text, &shared.limits)
             .map_err(|e| Problem::new(Kind::BadPath, format!("the parameter path={text}: {e}")))?;
-        if watches.iter().any(|watch| watch.path == path) {
+        if paths.contains(&path) {
             return Err(Problem::new(
                 Kind::BadParameter,
                 format!("the path {path} is given twice"),
             ));
         }
-        watches.push(follower.watch(query.watch(path, since))?);
+        paths.push(path.clone());
+        watches.push(follower.watch(path, &query.shape)?);
     }
     let paths = Some(spelled.into_iter().map(Into::into).collect());
-    let asked = Asked { follower, watches: &watches, since, paths };
+    let asked = Asked { follower, watches: &watches, paths };
     stream(shared, connection, request, query, format, asked).await
 }
 
@@ -109,16 +113,16 @@ pub(super) async fn session(
     upgrade: Option<OnUpgrade>,
 ) -> Answer {
     let follower = access.follow()?;
-    let query = Query::parse(request.uri.query(), Target::Session)?;
-    let watch = query.watch.then(|| query.watch(path.clone(), since(&request.headers, &query)));
-    let watch = watch.map(|watch| follower.watch(watch)).transpose()?;
+    let mut query = Query::parse(request.uri.query(), &shared.limits, Target::Session)?;
+    query.shape.since = since(&request.headers, &query);
+    let watch = query.watch.then(|| follower.watch(path.clone(), &query.shape)).transpose()?;
     if watch.is_none() {
-        if let Some(name) = query.of_streams {
+        if let Some(name) = query.of_shape {
             return Err(Problem::new(
                 Kind::NotAStream,
                 format!("'{name}' shapes a link, and none is asked for"),
             )
-            .hint("add ?watch"));
+            .hint("add ?watch, or send it with the command 'watch'"));
         }
         if !path.is_root() {
             return Err(Problem::new(Kind::BadPath, format!("a session begins at /, not at {path}")).hint(
@@ -126,8 +130,8 @@ pub(super) async fn session(
             ));
         }
     }
-    if watch.is_some() {
-        shared.refresh(&path).await;
+    if let Some(watch) = &watch {
+        shared.refresh(&watch.path).await;
     }
     session::open(shared, follower, connection, upgrade, handshake, watch.as_ref())
 }
@@ -141,7 +145,7 @@ pub(super) async fn once(
     body: &mut Body,
 ) -> Answer {
     let follower = access.follow()?;
-    let query = Query::parse(request.uri.query(), Target::Nothing)?;
+    let query = Query::parse(request.uri.query(), &shared.limits, Target::Nothing)?;
     let format = match accept(&request.headers)? {
         Representation::Stream(format) => format,
         Representation::Json => Format::Sse,
@@ -182,7 +186,6 @@ fn sent_away(shared: &Shared, format: Format) -> Option<Answer> {
 struct Asked<'a> {
     follower: Follower,
     watches: &'a [Allowed<Watch>],
-    since: Option<Cursor>,
     /// The paths as the client spells them, where there may be several.
     paths: Option<Box<[Box<str>]>>,
 }
@@ -193,7 +196,7 @@ async fn stream(
     request: &Parts,
     query: Query,
     format: Format,
-    Asked { follower, watches, since, paths }: Asked<'_>,
+    Asked { follower, watches, paths }: Asked<'_>,
 ) -> Answer {
     if let Some(answer) = sent_away(shared, format) {
         return answer;
@@ -207,7 +210,8 @@ async fn stream(
     let subscription =
         Subscription::new(shared, &follower, connection, format.transport(), watches)?;
     let style = Style { format, whole: query.shape.whole, envelope: query.envelope, paths };
-    Ok(held(shared, connection, request, streaming(Stream::of_frames(subscription, style, since))))
+    let stream = Stream::of_frames(subscription, style, query.shape.since);
+    Ok(held(shared, connection, request, streaming(stream)))
 }
 
 /// Answers a plain `GET` or `HEAD`. A value is read only if it is sent: the engine waits while it
@@ -218,7 +222,7 @@ async fn plain(
     connection: &Arc<Connection>,
     request: &mut Parts,
     path: Allowed<Path>,
-    depth: u32,
+    extent: &Extent,
 ) -> Answer {
     let known = condition(&request.headers)?;
     let is_known = |now: &Metadata| match &known.is_not {
@@ -248,9 +252,9 @@ async fn plain(
     let found = if is_known(&now) {
         Some(StatusCode::NOT_MODIFIED.into_response())
     } else if request.method == Method::HEAD {
-        without_value(shared, &now, depth)?
+        without_value(shared, &now, extent)?
     } else {
-        let (reading, room) = room::read(shared, connection, &path, depth, now.len).await?;
+        let (reading, room) = room::read(shared, connection, &path, extent, now.len).await?;
         // It may have changed since.
         now.revision = reading.revision;
         let json = HeaderValue::from_static("application/json");
@@ -275,13 +279,17 @@ async fn plain(
     Ok(response)
 }
 
-/// The answer to a `HEAD`; `None` when nothing is there. With a cut the length would have to be
+/// The answer to a `HEAD`; `None` when nothing is there. The length of a part would have to be
 /// worked out, so it is omitted.
-fn without_value(shared: &Shared, now: &Metadata, depth: u32) -> Result<Option<Response>, Refusal> {
+fn without_value(
+    shared: &Shared,
+    now: &Metadata,
+    extent: &Extent,
+) -> Result<Option<Response>, Refusal> {
     let Some(len) = now.len else { return Ok(None) };
     let json = HeaderValue::from_static("application/json");
     let mut response = ([(header::CONTENT_TYPE, json)], Body::empty()).into_response();
-    if depth == u32::MAX {
+    if extent.is_all() {
         if len > shared.limits.value_bytes {
             return Err(Refusal::value_too_large(&shared.limits));
         }
@@ -300,8 +308,8 @@ async fn wait_for_change(
     known: Cursor,
     patience: Duration,
 ) -> Result<(), Problem> {
-    // Whatever the depth: the cursor changes with what is below the cut as well.
-    let watch = follower.watch(Watch { from_now: true, ..Watch::new(Path::clone(path)) })?;
+    // Whatever the extent: the cursor changes with what is beyond it as well.
+    let watch = follower.hear(path);
     let subscription = Subscription::new(shared, follower, connection, Transport::Poll, &[watch])?;
     let change = poll_fn(|cx| {
         // Draining is looked at last: it wakes those who wait by then.

@@ -1,15 +1,19 @@
 //! `PUT`, `PATCH`, `POST` and `DELETE`.
 
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use axum::body::Body;
 use axum::extract::OriginalUri;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use bytes::{Bytes, BytesMut};
 use halfping_engine::{Action, Condition, Json, Limits, Patch};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use tokio::time::timeout_at;
 
@@ -24,6 +28,8 @@ use crate::patience::Patience;
 use crate::problem::{Kind, Problem};
 use crate::room::{Room, Wanted};
 
+/// The usual type of a body.
+const JSON: &str = "application/json";
 /// The condition that nothing is there, as a request spells it.
 const CREATES: &str = "If-None-Match: *";
 
@@ -35,25 +41,16 @@ pub(super) async fn one(
     body: &mut Body,
     path: Writable,
 ) -> Answer {
-    Query::parse(request.uri.query(), Target::Nothing)?;
+    Query::parse(request.uri.query(), &shared.limits, Target::Nothing)?;
     connection.write()?;
     let method = request.method.clone();
     let condition = condition(&request.headers)?;
     let media = media_type(&request.headers)?;
-    // A server below a prefix has a path of its own; `Location` is about the client's.
-    let target =
-        request.extensions.get::<OriginalUri>().map_or(&request.uri, |o| &o.0).path().to_owned();
-    let write =
-        |action| commit(shared, connection, path.clone().write(action, condition.clone()), CREATES);
-    match method {
-        Method::DELETE => {
-            let revision = write(Action::Delete).await?.1;
-            Ok((StatusCode::NO_CONTENT, [(header::ETAG, etag(shared.cursor(revision)))])
-                .into_response())
-        }
+    let (action, _room) = match method {
+        Method::DELETE => (Action::Delete, None),
         Method::PATCH => {
             let media = media.unwrap_or_default();
-            let (action, _room) = match media.as_str() {
+            match &*media {
                 "application/merge-patch+json" => {
                     let (patch, room) =
                         read(shared, connection, request, body, Json::parse).await?;
@@ -76,27 +73,34 @@ pub(super) async fn one(
                         HeaderValue::from_static(ACCEPT_PATCH),
                     ));
                 }
-            };
-            answer(shared, write(action).await?)
+            }
         }
         _ => {
             check_json(media)?;
-            let (value, _room) = read(shared, connection, request, body, Json::parse).await?;
+            let (value, room) = read(shared, connection, request, body, Json::parse).await?;
             let value = value?;
-            if method == Method::PUT {
-                return answer(shared, write(Action::Put(value)).await?);
+            if method == Method::POST {
+                return post(shared, connection, request, &path, condition, value).await;
             }
-            post(shared, connection, &path, &target, condition, value).await
+            (Action::Put(value), room)
         }
-    }
+    };
+    let write = path.write(action, condition);
+    let (created, revision) = commit(shared, connection, write, CREATES).await?;
+    let status = match (method, created) {
+        (Method::DELETE, _) => StatusCode::NO_CONTENT,
+        (_, true) => StatusCode::CREATED,
+        (_, false) => StatusCode::OK,
+    };
+    Ok((status, [(header::ETAG, etag(shared.cursor(revision)))]).into_response())
 }
 
 /// Creates a member under a new name.
 async fn post(
     shared: &Arc<Shared>,
     connection: &Connection,
+    request: &Parts,
     path: &Writable,
-    target: &str,
     condition: Condition,
     value: Json,
 ) -> Answer {
@@ -107,7 +111,11 @@ async fn post(
         ));
     }
     let (name, write) = creation(shared, path, value);
-    let mut response = answer(shared, commit(shared, connection, write, CREATES).await?)?;
+    let (_, revision) = commit(shared, connection, write, CREATES).await?;
+    let mut response =
+        (StatusCode::CREATED, [(header::ETAG, etag(shared.cursor(revision)))]).into_response();
+    // A server below a prefix has a path of its own; `Location` is about the client's.
+    let target = request.extensions.get::<OriginalUri>().map_or(&request.uri, |o| &o.0).path();
     let location = format!("{}/{name}", target.trim_end_matches('/'));
     let location = HeaderValue::from_str(&location)
         .map_err(|e| Problem::new(Kind::Internal, e.to_string()))?;
@@ -115,17 +123,10 @@ async fn post(
     Ok(response)
 }
 
-fn answer(shared: &Shared, (created, revision): (bool, halfping_engine::Revision)) -> Answer {
-    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    let etag = etag(shared.cursor(revision));
-    let response: Response = (status, [(header::ETAG, etag)]).into_response();
-    Ok(response)
-}
-
 /// Checks that a body is JSON, or does not say what it is.
-fn check_json(media: Option<String>) -> Result<(), Problem> {
+fn check_json(media: Option<Cow<'_, str>>) -> Result<(), Problem> {
     match media {
-        Some(media) if media != "application/json" && !media.ends_with("+json") => {
+        Some(media) if media != JSON && !media.ends_with("+json") => {
             let detail = format!("the body must be JSON; this one is {}", named(&media));
             Err(Problem::new(Kind::UnsupportedMediaType, detail).hint(
                 "send Content-Type: application/json (curl: --json, or -H 'Content-Type: application/json')",
@@ -149,7 +150,7 @@ pub(super) async fn read_json<T: Send + 'static>(
 }
 
 /// The type of the body, in lower case and without parameters.
-fn media_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+fn media_type(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, Problem> {
     if let Some(coding) = headers.get(header::CONTENT_ENCODING)
         && coding != "identity"
     {
@@ -160,10 +161,13 @@ fn media_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         .hint("send it uncompressed"));
     }
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
+    if value == JSON {
+        return Ok(Some(JSON.into()));
+    }
     let text = value
         .to_str()
         .map_err(|_| Problem::new(Kind::BadHeader, "Content-Type is not ASCII text"))?;
-    Ok(Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()))
+    Ok(Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().into()))
 }
 
 fn named(media: &str) -> &str {
@@ -187,6 +191,8 @@ async fn read<T: Send + 'static>(
 
 /// A body on its way.
 struct Arriving<'a> {
+    /// A part of it that has been taken already.
+    first: Option<Frame<Bytes>>,
     body: &'a mut Body,
     patience: Patience,
     wanted: Wanted,
@@ -201,11 +207,12 @@ impl Arriving<'_> {
         shared: &Shared,
         connection: &Connection,
     ) -> Result<Option<Frame<Bytes>>, Problem> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
         loop {
             if let Ok(frame) = timeout_at(self.patience.next_look(), self.body.frame()).await {
-                let frame = frame.transpose();
-                return frame
-                    .map_err(|e| Problem::new(Kind::BadBody, format!("the body broke off: {e}")));
+                return frame.transpose().map_err(broken_off);
             }
             let wanted = self.wanted.look(shared, connection);
             let is_wanted =
@@ -225,22 +232,49 @@ async fn read_body(
     body: &mut Body,
 ) -> Result<(Bytes, Option<Room>), Problem> {
     let max = shared.limits.body_bytes;
-    let too_large =
-        || Problem::limit(Kind::BodyTooLarge, "body_bytes", max, "too many bytes of one body");
     let declared = request
         .headers
         .get(header::CONTENT_LENGTH)
         .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|len| len > max) {
-        return Err(too_large());
+        return Err(too_large(max));
     }
+    // A small body often comes together with its head: then nobody waits for it, and it is not
+    // copied.
+    let here = poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await;
+    let first = match here {
+        Poll::Ready(None) => return Ok((Bytes::new(), None)),
+        Poll::Ready(Some(frame)) => Some(frame.map_err(broken_off)?),
+        Poll::Pending => None,
+    };
+    if let Some(data) = first.as_ref().and_then(Frame::data_ref)
+        && body.is_end_stream()
+        && data.len() <= max
+    {
+        let room = Room::try_reserve(shared, connection, data.len(), data.len())?;
+        shared.metrics.bytes_in.inc_by(data.len() as u64);
+        return Ok((data.clone(), Some(room)));
+    }
+    // Boxed: a body that is here needs no room for it.
+    Box::pin(arrive(shared, connection, body, first, declared)).await
+}
+
+/// A body that is still on its way. `first`: the part of it that has been taken already.
+async fn arrive(
+    shared: &Shared,
+    connection: &Connection,
+    body: &mut Body,
+    first: Option<Frame<Bytes>>,
+    declared: Option<usize>,
+) -> Result<(Bytes, Option<Room>), Problem> {
+    let max = shared.limits.body_bytes;
     let patience = Patience::for_body(&shared.limits);
-    let mut arriving = Arriving { body, patience, wanted: Wanted::default(), room: None };
+    let mut arriving = Arriving { first, body, patience, wanted: Wanted::default(), room: None };
     let mut bytes = BytesMut::new();
     while let Some(frame) = arriving.next(shared, connection).await? {
         if let Some(data) = frame.data_ref() {
             if bytes.len() + data.len() > max {
-                return Err(too_large());
+                return Err(too_large(max));
             }
             let before = bytes.capacity();
             bytes.extend_from_slice(data);
@@ -257,6 +291,14 @@ async fn read_body(
     }
     shared.metrics.bytes_in.inc_by(bytes.len() as u64);
     Ok((bytes.freeze(), arriving.room))
+}
+
+fn too_large(max: usize) -> Problem {
+    Problem::limit(Kind::BodyTooLarge, "body_bytes", max, "too many bytes of one body")
+}
+
+fn broken_off(error: axum::Error) -> Problem {
+    Problem::new(Kind::BadBody, format!("the body broke off: {error}"))
 }
 
 fn too_slow(limits: &Limits) -> Problem {

@@ -112,7 +112,7 @@ pub(crate) trait OwnState: Send + Sync {
 }
 
 /// Makes the server's own state, for a server that started then.
-pub(crate) type MakeOwn = fn(RootId, Timestamp) -> Box<dyn OwnState>;
+pub(crate) type MakeOwn = Box<dyn FnOnce(RootId, Timestamp) -> Box<dyn OwnState>>;
 
 impl Shared {
     /// The server's own state, if it is kept and the path leads there.
@@ -209,8 +209,20 @@ impl Shared {
         client: &Turns,
         writes: Vec<Allowed<Write>>,
     ) -> Result<Vec<Written>, Failure> {
-        let writes: Arc<Vec<Write>> =
-            Arc::new(writes.into_iter().map(Allowed::into_inner).collect());
+        let writes: Vec<Write> = writes.into_iter().map(Allowed::into_inner).collect();
+        if !self.is_durable() && self.members_of(&writes) < LARGE_COMMIT {
+            return self.commit_in_memory(&writes);
+        }
+        // Boxed: what is done at once needs no room for it.
+        Box::pin(self.commit_in_line(client, Arc::new(writes))).await
+    }
+
+    /// Does the same for a commit that may have to wait.
+    async fn commit_in_line(
+        &self,
+        client: &Turns,
+        writes: Arc<Vec<Write>>,
+    ) -> Result<Vec<Written>, Failure> {
         let Some(writer) = self.writer.get() else {
             return self.in_turn(client, writes, Shared::commit_in_memory).await.0;
         };
@@ -246,13 +258,18 @@ impl Shared {
         writes: Arc<Vec<Write>>,
         work: fn(&Shared, &[Write]) -> T,
     ) -> (T, Option<Room>) {
-        let members = Write::members_up_to(&writes, self.limits.members_per_commit);
+        let members = self.members_of(&writes);
         // Outside of any runtime there is no thread to do it on; then the caller does it.
         let shared =
             self.me.upgrade().filter(|_| members >= LARGE_COMMIT && Handle::try_current().is_ok());
         let Some(shared) = shared else { return (work(self, &writes), None) };
         let (done, room) = one_by_one(client, members, move || work(&shared, &writes)).await;
         (done, Some(room))
+    }
+
+    /// Members that a commit writes, or a few more than it may.
+    fn members_of(&self, writes: &[Write]) -> usize {
+        Write::members_up_to(writes, self.limits.members_per_commit)
     }
 
     fn commit_in_memory(&self, writes: &[Write]) -> Result<Vec<Written>, Failure> {
@@ -453,7 +470,7 @@ impl State {
 /// A random epoch, which tells a history from all others.
 ///
 /// # Panics
-/// When the operating system has no random numbers. Without them, cursors of two runs could be
+/// Panics if the operating system has no random numbers. Without them, cursors of two runs could be
 /// mistaken for each other.
 fn new_epoch() -> Epoch {
     Epoch::from_random(getrandom::u64().expect("the operating system gives random numbers"))

@@ -10,6 +10,7 @@ use parking_lot::MutexGuard;
 use super::Shared;
 use crate::access::Allowed;
 use crate::aside::{Turns, aside};
+use crate::shape::Extent;
 
 /// Bytes that the engine reads at once.
 const AT_ONCE_BYTES: usize = 256 << 10;
@@ -25,12 +26,11 @@ impl Shared {
     pub(crate) fn read_small(
         &self,
         path: &Allowed<Path>,
-        depth: u32,
+        extent: &Extent,
         bytes: usize,
     ) -> Option<Result<Reading, Refusal>> {
-        let engine = &self.lock().engine;
-        let is_small = engine.value_bytes(path).min(self.limits.value_bytes) <= bytes;
-        is_small.then(|| engine.read(path, depth))
+        let is_small = self.with_engine(|engine| engine.value_bytes(path)) <= bytes;
+        is_small.then(|| self.read_at_once(path, extent)).flatten()
     }
 
     /// Reads the value at a path, if it is not more than so many bytes; else returns an upper bound
@@ -39,36 +39,44 @@ impl Shared {
         self: &Arc<Self>,
         client: &Turns,
         path: &Allowed<Path>,
-        depth: u32,
+        extent: &Extent,
         bytes: usize,
     ) -> Result<Result<Reading, Refusal>, usize> {
         let len = self.with_engine(|engine| engine.value_bytes(path)).min(self.limits.value_bytes);
         if len > bytes {
             return Err(len);
         }
-        // With a cut it may be short.
-        if (len <= AT_ONCE_BYTES || depth != u32::MAX)
-            && let Some(reading) = self.read_at_once(path, depth)
+        // A part of it may be short.
+        if (len <= AT_ONCE_BYTES || !extent.is_all())
+            && let Some(reading) = self.read_at_once(path, extent)
         {
             return Ok(reading);
         }
-        let (shared, path) = (self.clone(), path.clone());
-        Ok(aside(client, len, move || shared.copy(&path, depth)).await)
+        let (shared, path, extent) = (self.clone(), path.clone(), extent.clone());
+        Ok(aside(client, len, move || shared.copy(&path, &extent)).await)
     }
 
     /// Reads the value at a path on a program's own thread, which waits for it.
-    pub(crate) fn read_here(&self, path: &Allowed<Path>, depth: u32) -> Result<Reading, Refusal> {
+    pub(crate) fn read_here(
+        &self,
+        path: &Allowed<Path>,
+        extent: &Extent,
+    ) -> Result<Reading, Refusal> {
         self.refresh_here(path);
-        self.copy(path, depth)
+        self.copy(path, extent)
     }
 
     /// Reads the value at a path, if no copy has to be made of it.
-    fn read_at_once(&self, path: &Allowed<Path>, depth: u32) -> Option<Result<Reading, Refusal>> {
-        self.begin_to_read(path, depth).map(Result::ok).transpose()
+    fn read_at_once(
+        &self,
+        path: &Allowed<Path>,
+        extent: &Extent,
+    ) -> Option<Result<Reading, Refusal>> {
+        self.begin_to_read(path, extent).map(Result::ok).transpose()
     }
 
-    fn copy(&self, path: &Allowed<Path>, depth: u32) -> Result<Reading, Refusal> {
-        let mut copy = match self.begin_to_read(path, depth)? {
+    fn copy(&self, path: &Allowed<Path>, extent: &Extent) -> Result<Reading, Refusal> {
+        let mut copy = match self.begin_to_read(path, extent)? {
             Ok(reading) => return Ok(reading),
             Err(copy) => copy,
         };
@@ -84,9 +92,9 @@ impl Shared {
     fn begin_to_read(
         &self,
         path: &Allowed<Path>,
-        depth: u32,
+        Extent { depth, view }: &Extent,
     ) -> Result<Result<Reading, Copy<'_>>, Refusal> {
-        match self.with_state(|state| state.engine.read_in_steps(path, depth))? {
+        match self.with_state(|state| state.engine.read_in_steps(path, *depth, view.as_ref()))? {
             Read::Now(reading) => Ok(Ok(reading)),
             Read::InSteps(copying) => Ok(Err(Copy { shared: self, copying: Some(copying) })),
         }

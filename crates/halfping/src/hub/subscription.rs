@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
-use halfping_engine::{Cursor, Engine, Path, Revision, SessionId, Tick, Update, Watch};
+use halfping_engine::{Charge, Cursor, Engine, Path, Revision, Tick, Update, Watch};
 use parking_lot::MutexGuard;
 
 use super::{Shared, Slot};
@@ -31,10 +31,8 @@ pub(crate) struct Pulled {
 /// A session of the engine that ends with its owner.
 pub(crate) struct Subscription {
     shared: Arc<Shared>,
-    session: SessionId,
     seen: Arc<Seen>,
-    links: u32,
-    places_bytes: usize,
+    charge: Charge,
 }
 
 impl Subscription {
@@ -46,14 +44,14 @@ impl Subscription {
         transport: Transport,
         watches: &[Allowed<Watch>],
     ) -> Result<Subscription, Problem> {
-        let places_bytes = watches.iter().map(|watch| Engine::link_bytes(&watch.path)).sum();
-        connection.add_links(watches.len(), places_bytes)?;
+        let charge = watches.iter().map(|watch| Engine::charge(watch)).sum();
+        connection.add_links(charge)?;
         let has_own = watches.iter().any(|watch| is_own(&watch.path));
         let since = shared.clock.now();
         let mut state = shared.state.lock();
         let session = state.engine.open();
         let opened = watches.iter().zip(0..).try_for_each(|(watch, tag)| {
-            has_room_for(&state.engine, &watch.path)?;
+            make_room_for(&mut state.engine, watch)?;
             state.engine.watch(session, tag, watch);
             Ok(())
         });
@@ -61,7 +59,7 @@ impl Subscription {
         state.engine.take_woken();
         if let Err(problem) = opened {
             state.engine.close(session);
-            connection.remove_links(watches.len(), places_bytes);
+            connection.remove_links(charge);
             return Err(problem);
         }
         let place = session.0 as usize;
@@ -69,29 +67,30 @@ impl Subscription {
             state.slots.resize_with(place + 1, Slot::default);
         }
         state.opened += 1;
-        let seen = Arc::new(Seen::new(state.opened, since, connection.clone(), transport));
+        let seen =
+            Arc::new(Seen::new((state.opened, session), since, connection.clone(), transport));
         state.slots[place] = Slot { waiter: Waiter::Nobody, seen: Some(seen.clone()) };
         drop(state);
         if has_own {
             shared.follow_own();
         }
-        let links = watches.len() as u32;
-        Ok(Subscription { shared: shared.clone(), session, seen, links, places_bytes })
+        Ok(Subscription { shared: shared.clone(), seen, charge })
     }
 
     /// Has news delivered from now on by the task that makes it, with no task woken.
     pub(crate) fn deliver_to(&self, reader: Weak<dyn Deliver>) {
-        self.shared.state.lock().slots[self.session.0 as usize].waiter = Waiter::Reader(reader);
+        self.shared.state.lock().slots[self.seen.session.0 as usize].waiter =
+            Waiter::Reader(reader);
     }
 
     /// Adds a link. Its state comes with the next pull.
     pub(crate) fn watch(&mut self, tag: u32, watch: &Allowed<Watch>) -> Result<(), Problem> {
-        let bytes = Engine::link_bytes(&watch.path);
-        self.seen.connection.add_links(1, bytes)?;
+        let charge = Engine::charge(watch);
+        self.seen.connection.add_links(charge)?;
         let has_own = is_own(&watch.path);
         let mut state = self.shared.state.lock();
-        let opened = has_room_for(&state.engine, &watch.path)
-            .map(|()| state.engine.watch(self.session, tag, watch));
+        let opened = make_room_for(&mut state.engine, watch)
+            .map(|()| state.engine.watch(self.seen.session, tag, watch));
         state.engine.take_woken();
         drop(state);
         if has_own {
@@ -100,8 +99,7 @@ impl Subscription {
         self.seen.news.store(true, Ordering::Release);
         let problem = match opened {
             Ok(true) => {
-                self.links += 1;
-                self.places_bytes += bytes;
+                self.charge += charge;
                 return Ok(());
             }
             Ok(false) => Problem::new(
@@ -111,37 +109,36 @@ impl Subscription {
             .hint("unwatch it first, or take another number"),
             Err(problem) => problem,
         };
-        self.seen.connection.remove_links(1, bytes);
+        self.seen.connection.remove_links(charge);
         Err(problem)
     }
 
     /// Ends a link. False when there is none of that number.
     pub(crate) fn unwatch(&mut self, tag: u32) -> bool {
         let mut state = self.shared.state.lock();
-        let bytes = state.engine.bytes_of_link(self.session, tag);
-        let ended = state.engine.unwatch(self.session, tag);
+        let charge = state.engine.charge_of_link(self.seen.session, tag);
+        let ended = state.engine.unwatch(self.seen.session, tag);
         drop(state);
         if ended {
-            self.links -= 1;
-            self.places_bytes -= bytes;
-            self.seen.connection.remove_links(1, bytes);
+            self.charge -= charge;
+            self.seen.connection.remove_links(charge);
         }
         ended
     }
 
     /// True if there is a link of this number.
     pub(crate) fn has_link(&self, tag: u32) -> bool {
-        self.shared.with_engine(|engine| engine.has_link(self.session, tag))
+        self.shared.with_engine(|engine| engine.has_link(self.seen.session, tag))
     }
 
     /// Bytes of the places of its links, and of all on the way there.
     pub(crate) fn places_bytes(&self) -> usize {
-        self.places_bytes
+        self.charge.bytes
     }
 
     /// True if there is a link that could be told something.
     pub(crate) fn has_links(&self) -> bool {
-        self.links > 0
+        self.charge.links > 0
     }
 
     /// Takes frames as long as `take` wants more, all from one state of the tree. When there are
@@ -150,22 +147,22 @@ impl Subscription {
     pub(crate) fn pull(&self, waker: &Waker, mut take: impl FnMut(Update) -> bool) -> Pulled {
         let mut state = self.shared.state.lock();
         let now = self.shared.clock.tick();
-        while let Some(update) = state.engine.next(self.session, now) {
+        while let Some(update) = state.engine.next(self.seen.session, now) {
             if !take(update) {
                 break;
             }
         }
-        let synced = state.engine.is_synced(self.session);
+        let synced = state.engine.is_synced(self.seen.session);
         self.seen.news.store(false, Ordering::Release);
-        match &mut state.slots[self.session.0 as usize].waiter {
+        match &mut state.slots[self.seen.session.0 as usize].waiter {
             Waiter::Reader(_) => {}
             Waiter::Task(known) if known.will_wake(waker) => {}
             waiter => *waiter = Waiter::Task(waker.clone()),
         }
         let pulled = Pulled {
             revision: state.engine.revision(),
-            synced: synced.then(|| state.engine.resume_point(self.session)),
-            due: state.engine.due(self.session),
+            synced: synced.then(|| state.engine.resume_point(self.seen.session)),
+            due: state.engine.due(self.seen.session),
         };
         // Its turn may be over before it has been told everything. Then it goes on when others have
         // had theirs.
@@ -216,27 +213,34 @@ impl Subscription {
     }
 }
 
-/// Checks that the server has room for one more link.
-fn has_room_for(engine: &Engine, path: &Path) -> Result<(), Problem> {
-    engine.has_room_for(path).map_err(|(limit, max)| {
-        Problem::limit(
-            Kind::TooManyLinks,
-            limit,
-            max,
-            "the server has too many links, or their paths too many names",
-        )
+/// Makes room for one more link.
+fn make_room_for(engine: &mut Engine, watch: &Watch) -> Result<(), Problem> {
+    engine.make_room_for(watch).map_err(|(limit, max)| match limit {
+        "views" => {
+            let what = "the server has too many different views";
+            Problem::limit(Kind::TooManyViews, limit, max, what)
+        }
+        "unindexed_lenses" => {
+            let what = "the resource has too many conditions and orders that each change is held against";
+            Problem::limit(Kind::TooManyViews, limit, max, what)
+                .hint("add an equality that has to hold, such as line == \"U4\", or read it with a plain GET")
+        }
+        _ => {
+            let what = "the server has too many links, or their paths too many names";
+            Problem::limit(Kind::TooManyLinks, limit, max, what)
+        }
     })
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
-        while !state.engine.end_links(self.session, LINKS_AT_ONCE) {
+        while !state.engine.end_links(self.seen.session, LINKS_AT_ONCE) {
             MutexGuard::bump(&mut state);
         }
-        state.engine.close(self.session);
-        state.slots[self.session.0 as usize] = Slot::default();
+        state.engine.close(self.seen.session);
+        state.slots[self.seen.session.0 as usize] = Slot::default();
         drop(state);
-        self.seen.connection.remove_links(self.links as usize, self.places_bytes);
+        self.seen.connection.remove_links(self.charge);
     }
 }

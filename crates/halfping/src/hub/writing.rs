@@ -23,16 +23,16 @@ pub(crate) async fn commit(
     write: Allowed<Write>,
     creates: &str,
 ) -> Result<(bool, Revision), Problem> {
-    let path = write.path.clone();
     match shared.commit(connection.commits(), vec![write]).await {
         Ok(written) => {
             let first = written.first().expect("one write has one result");
             Ok((first.created, first.revision))
         }
-        Err(Failure::Refused(refusal @ Refusal::Precondition(_))) => {
+        Err(Failure::Refused(Refusal::Precondition(path))) => {
             // A client that may write may know the state that the condition was compared with.
             let now = shared.with_engine(|engine| engine.metadata(&path));
-            let mut problem = Problem::from(refusal).header(header::ETAG, etag(now.cursor()));
+            let problem = Problem::from(Refusal::Precondition(path));
+            let mut problem = problem.header(header::ETAG, etag(now.cursor()));
             if now.len.is_none() {
                 problem = problem.hint(format!("nothing is there; to create it, send {creates}"));
             }

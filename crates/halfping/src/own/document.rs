@@ -25,6 +25,7 @@ pub(super) struct Document<'a> {
     pub(super) rates: Totals<f64>,
     pub(super) age_ms: AgeMs,
     pub(super) limits: &'a Limits,
+    pub(super) views: &'a BTreeMap<String, String>,
     pub(super) sessions: BTreeMap<u64, Session>,
 }
 
@@ -44,6 +45,8 @@ pub(super) struct Counts {
     links: usize,
     places: usize,
     places_bytes: usize,
+    views: usize,
+    views_unindexed: usize,
     buffered_bytes: usize,
 }
 
@@ -92,6 +95,8 @@ pub(super) struct SessionRates {
 struct Link {
     path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    view: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     depth: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rate: Option<f64>,
@@ -125,6 +130,8 @@ impl Counts {
             links: stats.links,
             places: stats.places,
             places_bytes: stats.places_bytes,
+            views: stats.views,
+            views_unindexed: stats.unindexed_lenses,
             buffered_bytes,
         }
     }
@@ -202,6 +209,7 @@ impl Link {
     fn new(link: LinkStanding) -> Link {
         Link {
             path: link.path,
+            view: link.view,
             depth: link.depth,
             rate: (link.interval_ms > 0).then(|| rate(1000, link.interval_ms as f64)),
             priority: Some(link.priority).filter(|priority| *priority > 0),

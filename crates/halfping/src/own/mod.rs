@@ -18,7 +18,8 @@ use parking_lot::Mutex;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use self::document::{AgeMs, Counts, Document, Session, SessionRates, Totals, Tree, rate};
-use crate::hub::{OwnState, Shared};
+use crate::access::NamedViews;
+use crate::hub::{MakeOwn, OwnState, Shared};
 use crate::metrics::Ages;
 use crate::process;
 use crate::seen::Seen;
@@ -44,6 +45,8 @@ struct Inner {
     /// The root at which the engine has it.
     root: RootId,
     started: Timestamp,
+    /// Views with URLs of their own: what each is of, and shows of that.
+    views: BTreeMap<String, String>,
     /// Time at which it was last looked up.
     looked: Mutex<Option<Instant>>,
     /// Lock of the one that has it looked up; others wait for that without a thread.
@@ -79,7 +82,7 @@ struct Shown {
 }
 
 impl Own {
-    pub(crate) fn new(root: RootId, started: Timestamp) -> Own {
+    fn new(root: RootId, started: Timestamp, views: BTreeMap<String, String>) -> Own {
         let since = Since {
             at: Instant::now(),
             totals: Totals::default(),
@@ -95,12 +98,14 @@ impl Own {
             session_rates: HashMap::new(),
         };
         let (looked, turn) = (Mutex::new(None), tokio::sync::Mutex::new(()));
-        Own(Arc::new(Inner { root, started, looked, turn, sampler: Mutex::new(sampler) }))
+        let sampler = Mutex::new(sampler);
+        Own(Arc::new(Inner { root, started, views, looked, turn, sampler }))
     }
 
-    /// The server's own state, boxed for the hub.
-    pub(crate) fn boxed(root: RootId, started: Timestamp) -> Box<dyn OwnState> {
-        Box::new(Own::new(root, started))
+    /// The maker of the state of a server that has these views, for the hub.
+    pub(crate) fn maker(views: &NamedViews) -> MakeOwn {
+        let views = views.told();
+        Box::new(move |root, started| Box::new(Own::new(root, started, views)))
     }
 
     fn is_fresh(&self) -> bool {
@@ -239,6 +244,7 @@ fn look(shared: &Shared, own: &Inner, sampler: &mut Sampler) -> Json {
         rates: sampler.rates,
         age_ms: sampler.age_ms,
         limits: &shared.limits,
+        views: &own.views,
         sessions,
     };
     *own.looked.lock() = Some(Instant::now());
@@ -282,10 +288,10 @@ mod tests {
     /// One thread serves all; while this test has the sampler, whoever looks it up waits.
     #[tokio::test]
     async fn others_are_served_while_it_is_looked_up() {
-        let shared = Shared::new(Limits::default(), Some(Own::boxed));
+        let shared = Shared::new(Limits::default(), Some(Own::maker(&NamedViews::default())));
         let epoch = halfping_engine::Epoch::from_random(1);
         let root = shared.lock().engine.add_root("_other", epoch, Timestamp(0));
-        let own = Own::new(root, Timestamp(0));
+        let own = Own::new(root, Timestamp(0), BTreeMap::new());
         let path = Path::parse("/_other/now", &shared.limits).expect("a path");
         let ask = || {
             let (shared, own) = (shared.clone(), own.clone());

@@ -51,12 +51,12 @@ impl Pulls {
         self.subscription.deliver_to(reader);
     }
 
-    /// When there will be more to tell even without news.
+    /// Time at which there is more to tell even without news.
     pub(super) fn due(&self) -> Option<Tick> {
         self.due
     }
 
-    /// Whether there is nothing to tell before there is news.
+    /// True if there is nothing to tell before there is news.
     pub(super) fn is_at_rest(&self) -> bool {
         self.at_rest && !self.subscription.has_news()
     }
@@ -126,7 +126,7 @@ impl Pull {
         self.first.as_ref().filter(|_| self.rest.is_empty())
     }
 
-    /// Whether there is nothing to write.
+    /// True if there is nothing to write.
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_none() && !self.tells_synced
     }

@@ -356,7 +356,7 @@ pub(crate) struct Stream {
     event: Vec<String>,
     sse: bool,
     enveloped: bool,
-    /// Whether the stream carries messages of a session, not frames.
+    /// True if the stream carries messages of a session, not frames.
     messages: bool,
     cut: bool,
     pub(crate) headers: Vec<(String, String)>,
@@ -455,7 +455,7 @@ impl Stream {
         }
     }
 
-    /// Whether the body had the end that HTTP requires, not just the connection.
+    /// True if the body had the end that HTTP requires, not just the connection.
     pub(crate) fn ended_well(&self) -> bool {
         self.chunks.ended
     }

@@ -198,7 +198,7 @@ pub(crate) struct View {
     pub(crate) value: Option<Value>,
     /// The state that is being made by a change in parts.
     partial: Option<Option<Value>>,
-    /// Whether [`Mirrors::synced`] resumes it.
+    /// True if [`Mirrors::synced`] resumes it.
     pub(crate) known: bool,
     pub(crate) phase: Phase,
 }
@@ -221,7 +221,7 @@ pub(crate) struct Mirrors {
     pub(crate) views: HashMap<u64, View>,
     /// The `rev` of the newest message that was synced.
     pub(crate) synced: Option<String>,
-    /// Whether links have rates: `rev` may then be older than that of the message before (PROTOCOL
+    /// True if links have rates: `rev` may then be older than that of the message before (PROTOCOL
     /// L6).
     pub(crate) rated: bool,
     newest: u64,

@@ -40,7 +40,7 @@ impl World {
         let count = self.known.len().max(1);
         let Some(known) = self.known.get(cursor % count).cloned() else { return Ok(()) };
         let later = self.known.get(value % count).filter(|later| {
-            (&later.path, later.depth) == (&known.path, known.depth)
+            (&later.path, later.depth, later.view) == (&known.path, known.depth, known.view)
                 && later.cursor.epoch == known.cursor.epoch
                 && later.cursor.revision > known.cursor.revision
         });
@@ -49,6 +49,7 @@ impl World {
         let has = later.map_or(known.value.clone(), |later| later.value.clone());
         let mut link = Link {
             depth: known.depth,
+            view: known.view,
             value: Some(has.clone()),
             cursor: Some(known.cursor),
             is_lenient: is_later,
@@ -133,8 +134,9 @@ impl World {
                 stats.sessions, stats.links
             )
         })?;
-        ensure(links > 0 || stats.places == 0, || {
-            format!("{} places without a link", stats.places)
+        let is_kept = stats.places == 0 || self.has_rankings;
+        ensure(links > 0 || stats.views == 0 && is_kept, || {
+            format!("{} places and {} views without a link", stats.places, stats.views)
         })?;
         ensure(stats.revision.0 == self.tree.revision, || {
             format!("the tree is at {:?}, not {}", stats.revision, self.tree.revision)

@@ -229,20 +229,26 @@ impl World {
 
     pub(super) fn wake(&mut self) {
         let Some(server) = &mut self.server else { return };
-        for session in server.engine.take_woken() {
-            for connection in self.clients.iter_mut().filter_map(|c| c.connection.as_mut()) {
-                connection.is_awake |= connection.session == session;
-            }
+        let woken = server.engine.take_woken();
+        self.awaken(&woken);
+    }
+
+    /// Notes that sessions have something to send.
+    pub(super) fn awaken(&mut self, woken: &[SessionId]) {
+        for connection in self.clients.iter_mut().filter_map(|c| c.connection.as_mut()) {
+            connection.is_awake |= woken.contains(&connection.session);
         }
     }
 
     /// The next frame of a session whose reader takes turn after turn.
     pub(super) fn next(&mut self, session: SessionId) -> Option<Update> {
         let tick = self.tick();
-        let engine = &mut self.server().engine;
         loop {
+            let engine = &mut self.server().engine;
             let update = engine.next(session, tick);
-            if update.is_some() || engine.take_woken().is_empty() {
+            let woken = engine.take_woken();
+            self.awaken(&woken);
+            if update.is_some() || !woken.contains(&session) {
                 return update;
             }
         }

@@ -31,6 +31,9 @@ impl World {
                 None => {
                     link.value = None;
                     (link.cursor, link.is_lenient) = (None, false);
+                    // It may get a frame that others have, of an older state in which the view
+                    // was the same.
+                    link.newest = link.newest.filter(|_| link.view == 0);
                 }
                 Some(cursor) if cursor.epoch != Epoch::from_random(self.epoch) => {
                     self.report.count("resumed, other epoch");
@@ -57,12 +60,14 @@ impl World {
     ) -> Outcome {
         let watch = Watch {
             since,
+            view: model::view_of(link.view),
             depth: link.depth,
             whole: link.whole,
             interval_ms: link.interval_ms,
             priority: Priority::new(link.priority).unwrap_or_default(),
             ..Watch::new(path_of(&link.path))
         };
+        self.has_rankings |= model::is_ranked(link.view);
         if is_own(&link.path) {
             self.unsent.insert(link.generation);
         }
@@ -76,6 +81,7 @@ impl World {
         self.generations += 1;
         let mut link = Link {
             depth: watching.depth,
+            view: watching.view,
             whole: watching.whole,
             interval_ms: watching.interval_ms,
             priority: watching.priority,
@@ -84,6 +90,7 @@ impl World {
         let known = watching.since.and_then(|nth| self.known.get(nth % self.known.len().max(1)));
         if let Some(known) = known {
             (link.path, link.depth) = (known.path.clone(), known.depth);
+            link.view = known.view;
             (link.value, link.cursor) = (Some(known.value.clone()), Some(known.cursor));
             link.is_lenient = known.is_later;
         }
@@ -139,8 +146,7 @@ impl World {
         let mut is_done = false;
         while frames.len() < frames_max {
             let Some(update) = engine.next(connection.session, tick) else {
-                // Its turn is over; if it has not been told everything, it is woken.
-                is_done = engine.take_woken().is_empty();
+                is_done = true;
                 break;
             };
             let Some(link) = client.links.get(&update.tag) else {
@@ -163,7 +169,9 @@ impl World {
                     newest = newest.max(revision.0);
                 }
                 if let Some(changed) = self.tree.changed.get(&model::key(&link.path)) {
-                    ensure(*changed == revision.0, || {
+                    // What a view hides may have changed since a frame was made that others have.
+                    let is_hidden = link.view > 0 && revision.0 < *changed;
+                    ensure(*changed == revision.0 || is_hidden, || {
                         format!(
                             "a frame of {} leads to {revision:?}; it changed at {changed}",
                             show(&link.path)
@@ -191,6 +199,9 @@ impl World {
             });
         }
         let mut synced = None;
+        let woken = engine.take_woken();
+        // Its turn is over; if it has not been told everything, it is woken.
+        is_done &= !woken.contains(&connection.session);
         if is_done {
             connection.is_awake = false;
         }
@@ -226,6 +237,7 @@ impl World {
         let left = 20 + frames.iter().map(|f| f.body.to_string().len() + 20).sum::<usize>();
         let seen = Seen { root: self.tree.root.clone(), own: self.own.clone() };
         connection.pipe.push_back(Message { frames, seen, synced, left });
+        self.awaken(&woken);
         self.report.steps += 1;
         Ok(true)
     }
@@ -297,7 +309,8 @@ impl World {
 
     pub(super) fn learn(&mut self, cursor: Cursor, link: &Link, is_later: bool) {
         let Some(value) = link.value.clone() else { return };
-        let known = Known { cursor, path: link.path.clone(), depth: link.depth, value, is_later };
+        let (path, depth, view) = (link.path.clone(), link.depth, link.view);
+        let known = Known { cursor, path, depth, view, value, is_later };
         if self.known.len() < CURSORS {
             self.known.push(known);
         } else {

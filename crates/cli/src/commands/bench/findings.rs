@@ -16,6 +16,9 @@ const GIB: f64 = (1u64 << 30) as f64;
 /// The least memory that a reader can take: its task, its socket and its link. A server that grows
 /// by less had memory left from earlier.
 const READER_BYTES_MIN: f64 = 1000.0;
+/// The fewest readers whose memory is told without a note. A server takes memory in large pieces:
+/// it grows by too much for a few readers.
+const MEASURED_READERS_MIN: u32 = 1000;
 /// The share of the requested writes below which the writer counts as too slow.
 const WRITES_SHARE_MIN: f64 = 0.9;
 
@@ -34,6 +37,8 @@ pub(super) struct Findings {
     pub(super) has_metrics: bool,
     /// Growth of the server's memory for each idle reader. `None`: the server does not tell.
     pub(super) growth_bytes: Option<f64>,
+    /// True if others wrote or connected while it grew.
+    pub(super) is_shared: bool,
     pub(super) load: Option<Load>,
     pub(super) is_interrupted: bool,
     /// The request that the server refused.
@@ -43,6 +48,8 @@ pub(super) struct Findings {
 /// The metrics of the server that this command uses.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Metrics {
+    connections: f64,
+    commits: Option<f64>,
     resident_bytes: Option<f64>,
     cpu_s: Option<f64>,
 }
@@ -54,16 +61,22 @@ impl Metrics {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
             line?.trim().parse::<f64>().ok()
         };
-        value("halfping_connections")?;
         Some(Metrics {
+            connections: value("halfping_connections")?,
+            commits: value("halfping_commits_total"),
             resident_bytes: value("process_resident_memory_bytes"),
             cpu_s: value("process_cpu_seconds_total"),
         })
     }
 
-    /// Growth of memory, in bytes.
-    pub(super) fn growth(before: Option<&Metrics>, after: Option<&Metrics>) -> Option<f64> {
-        Some(after?.resident_bytes? - before?.resident_bytes?)
+    /// Growth of memory since then, in bytes.
+    pub(super) fn growth_since(&self, before: &Metrics) -> Option<f64> {
+        Some(self.resident_bytes? - before.resident_bytes?)
+    }
+
+    /// True if others wrote, or opened connections, while so many readers were opened.
+    pub(super) fn are_shared_since(&self, before: &Metrics, readers: u32) -> bool {
+        self.commits != before.commits || self.connections > before.connections + f64::from(readers)
     }
 }
 
@@ -141,6 +154,19 @@ impl Findings {
                  all: some was left from earlier; use more --readers, or a fresh server"
             )),
         }
+        if self.reader_bytes().is_some() && self.is_shared {
+            notes.push(
+                "others used the server meanwhile: the memory is theirs too, not that of a reader"
+                    .to_owned(),
+            );
+        }
+        if self.reader_bytes().is_some() && self.readers < MEASURED_READERS_MIN {
+            notes.push(format!(
+                "a server takes memory in large pieces: what a reader takes shows with --readers \
+                 {MEASURED_READERS_MIN} or more, not with {}",
+                self.readers
+            ));
+        }
         if let Some(load) = &self.load {
             if self.has_metrics && load.cpu_s.is_none() {
                 notes.push("the CPU time is too short: try more --readers or --seconds".to_owned());
@@ -171,6 +197,7 @@ impl Findings {
         row("  1 GiB carries about, idle readers", a_gib)?;
         if let Some(load) = &self.load {
             let ms = |ms: Option<f64>| ms.map(|ms| format!("{ms:.2}"));
+            row("writes", Some(grouped(load.writes as f64)))?;
             row("writes a second", Some(format!("{:.1}", load.a_second(load.writes))))?;
             row("deliveries a second", Some(grouped(load.a_second(load.ages.total()))))?;
             row("age on delivery, p50, ms", ms(load.ages.percentile_ms(0.5)))?;
@@ -196,6 +223,7 @@ impl Findings {
             "readers_asked": args.readers,
             "readers": self.readers,
             "memory_bytes_per_reader": self.reader_bytes(),
+            "writes": load.map(|load| load.writes),
             "writes_per_s": load.map(|load| load.a_second(load.writes)),
             "deliveries": load.map(|load| load.ages.total()),
             "deliveries_per_s": load.map(|load| load.a_second(load.ages.total())),
@@ -236,6 +264,7 @@ mod tests {
                     process_cpu_seconds_total 1.25\nprocess_resident_memory_bytes 4096\n";
         let metrics = Metrics::read(text).unwrap();
         assert_eq!((metrics.cpu_s, metrics.resident_bytes), (Some(1.25), Some(4096.0)));
+        assert_eq!((metrics.connections, metrics.commits), (3.0, None));
         assert!(Metrics::read("<html>halfping_connections</html>").is_none());
     }
 
@@ -271,7 +300,39 @@ mod tests {
         let slow = Findings { load: Some(load), ..findings(Some(1500.0)) };
         assert!(slow.notes(&args).join("; ").starts_with("6.0 writes a second, not 10"));
         let few = Findings { readers: 12, ..findings(Some(1500.0)) };
-        assert_eq!(few.notes(&args), ["of 1000 readers, 12 are measured"]);
+        assert_eq!(few.notes(&args)[0], "of 1000 readers, 12 are measured");
+    }
+
+    #[test]
+    fn memory_of_few_readers_or_of_a_server_that_others_use_has_a_note() {
+        let notes = |readers: u32, is_shared, growth_bytes| {
+            let args = ["halfping", "bench", "--readers", &readers.to_string()];
+            let Command::Bench(args) = Args::parse_from(args).command else { panic!() };
+            let has_metrics = true;
+            let found =
+                Findings { readers, is_shared, growth_bytes, has_metrics, ..Findings::default() };
+            found.notes(&args).join("; ")
+        };
+        assert_eq!(notes(1000, false, Some(4000.0)), "");
+        assert!(notes(999, false, Some(4000.0)).ends_with("--readers 1000 or more, not with 999"));
+        assert!(notes(1000, true, Some(4000.0)).starts_with("others used the server meanwhile"));
+        // The figure that is left out needs no second remark.
+        assert_eq!(notes(10, true, None), "the server does not tell its memory");
+    }
+
+    #[test]
+    fn a_server_that_others_use_is_told_by_its_commits_or_connections() {
+        let metrics = |connections, commits| {
+            let (resident_bytes, cpu_s) = (None, None);
+            Metrics { connections, commits: Some(commits), resident_bytes, cpu_s }
+        };
+        let before = metrics(100.0, 7.0);
+        for (connections, commits, is_shared) in
+            [(1000.0, 7.0, false), (1000.0, 8.0, true), (1001.0, 7.0, true), (101.0, 7.0, false)]
+        {
+            let after = metrics(connections, commits);
+            assert_eq!(after.are_shared_since(&before, 900), is_shared, "{after:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use halfping_websocket::Violation;
 
+use crate::problem::Problem;
+
 /// A close code with its reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Close {
@@ -22,6 +24,11 @@ pub(super) enum Close {
 }
 
 impl Close {
+    /// The close of a session for whose message there is no room.
+    pub(super) fn without_room(problem: Problem) -> Close {
+        Close::NoRoom(problem.limit_name().unwrap_or("buffered_bytes"))
+    }
+
     pub(super) fn code(self) -> u16 {
         match self {
             Close::Draining => 4000,

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use futures_core::future::BoxFuture;
-use halfping_engine::{Action, Condition, Frame, Json, Path, Reading, Tick, Update, Watch};
+use halfping_engine::{Action, Condition, Frame, Json, Path, Reading, Tick, Update};
 use http::header::ETAG;
 
 use super::close::Close;
@@ -22,6 +22,7 @@ use crate::hub::writing::{commit, creation, etag};
 use crate::hub::{Shared, Subscription};
 use crate::problem::{Kind, Problem};
 use crate::room::{self, Room};
+use crate::shape::Shape;
 use crate::transports::pulls::Pulls;
 
 /// Steps that a session may do before it is the turn of others. One takes about a microsecond.
@@ -41,8 +42,10 @@ pub(super) struct Desk {
     work: Option<Box<Work>>,
     pace: Pace,
     credit: Option<Box<Credit>>,
-    /// The room of the last answer until it is sent, if it is a large one.
+    /// The room of the last message until most of it is sent, if it is a large one.
     room: Option<Box<Room>>,
+    /// True if its connection has other streams (HTTP/2), so that a message of state needs room.
+    is_one_of_many: bool,
     /// The client, which may follow.
     follower: Follower,
 }
@@ -109,7 +112,18 @@ impl Work {
 impl Desk {
     pub(super) fn new(subscription: Subscription, has_links: bool, follower: Follower) -> Desk {
         let pulls = Pulls::new(subscription, has_links);
-        Desk { pulls, work: None, pace: Pace::default(), credit: None, room: None, follower }
+        let (work, pace, credit, room) = (None, Pace::default(), None, None);
+        Desk { pulls, work, pace, credit, room, is_one_of_many: false, follower }
+    }
+
+    /// Has room held for large messages of state from now on.
+    pub(super) fn hold_room_for_state(&mut self) {
+        self.is_one_of_many = true;
+    }
+
+    /// True if its connection has other streams.
+    pub(super) fn is_one_of_many(&self) -> bool {
+        self.is_one_of_many
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -141,7 +155,7 @@ impl Desk {
         self.pulls.owe_synced();
     }
 
-    /// True if there is a large answer that is not sent yet.
+    /// True if there is a large message that is not sent yet.
     pub(super) fn has_room(&self) -> bool {
         self.room.is_some()
     }
@@ -227,7 +241,7 @@ impl Desk {
 
     fn step(&mut self, Step { number, act }: Step, out: &mut impl Outbox) {
         match act {
-            Act::Watch(link, watch) => match self.watch(link, *watch) {
+            Act::Watch(link, path, shape) => match self.watch(link, path, &shape) {
                 Ok(()) => self.pulls.owe_synced(),
                 Err(problem) => self.refuse_link(number, link, problem, out),
             },
@@ -244,14 +258,14 @@ impl Desk {
                 }
                 (number, _) => self.settle(number, Ok(Answer::done()), out),
             },
-            Act::Get(path, depth) => {
-                let path = match self.follower.read(path) {
-                    Ok(path) => path,
+            Act::Get(path, shape) => {
+                let (path, extent) = match self.follower.read(path, &shape) {
+                    Ok(read) => read,
                     Err(problem) => return self.settle(number, Err(problem), out),
                 };
                 let small = match is_own(&path) {
                     true => None,
-                    false => self.shared().read_small(&path, depth, budget::SMALL_BYTES),
+                    false => self.shared().read_small(&path, &extent, budget::SMALL_BYTES),
                 };
                 match small {
                     Some(read) => {
@@ -265,7 +279,7 @@ impl Desk {
                         let future = Box::pin(async move {
                             shared.refresh(&path).await;
                             let foreseen = shared.metadata(&path).len;
-                            let read = room::read(&shared, &connection, &path, depth, foreseen);
+                            let read = room::read(&shared, &connection, &path, &extent, foreseen);
                             let (reading, room) = read.await?;
                             Ok(Answer { room: Some(room), ..found(&path, reading)? })
                         });
@@ -288,8 +302,8 @@ impl Desk {
         }
     }
 
-    fn watch(&mut self, link: u32, watch: Watch) -> Result<(), Problem> {
-        let watch = self.follower.watch(watch)?;
+    fn watch(&mut self, link: u32, path: Path, shape: &Shape) -> Result<(), Problem> {
+        let watch = self.follower.watch(path, shape)?;
         self.shared().refresh_in_place(&watch.path);
         self.pulls.subscription.watch(link, &watch)
     }
@@ -400,19 +414,28 @@ impl Desk {
         self.call(Call { number, future });
     }
 
-    /// Sends what there is to send now, in one message read at one revision. Returns the steps that
-    /// this counts as: 0 if there is nothing; then `waker` is woken by news.
-    pub(super) fn tell(&mut self, waker: &Waker, out: &mut impl Outbox) -> usize {
-        let room = self.credit.as_ref().map_or(usize::MAX, |credit| credit.room());
-        if room == 0 {
-            return 0; // an `ack` will come
+    /// Sends what there is to send now, in one message read at one revision, when all before it
+    /// was sent. Returns the steps that this counts as: 0 if there is nothing; then `waker` is
+    /// woken by news.
+    pub(super) fn tell(&mut self, waker: &Waker, out: &mut impl Outbox) -> Result<usize, Close> {
+        let credit = self.credit.as_ref().map_or(usize::MAX, |credit| credit.room());
+        if credit == 0 {
+            return Ok(0); // an `ack` will come
         }
         let bytes_max =
-            room.min(self.shared().limits.ahead_bytes).saturating_sub(message::AROUND_MESSAGE);
+            credit.min(self.shared().limits.ahead_bytes).saturating_sub(message::AROUND_MESSAGE);
         let pull = match self.pulls.pull(waker, bytes_max, |_| message::AROUND_FRAME) {
             Some(pull) if !pull.is_empty() => pull,
-            _ => return 0,
+            _ => return Ok(0),
         };
+        let bytes = message::AROUND_MESSAGE + pull.bytes;
+        if self.is_one_of_many {
+            self.room = None;
+            let (shared, connection) = (self.shared(), self.connection());
+            let room = (bytes > budget::SMALL_BYTES)
+                .then(|| Room::try_reserve(shared, connection, bytes, bytes));
+            self.room = room.transpose().map_err(Close::without_room)?.map(Box::new);
+        }
         let shared = self.pulls.shared();
         let times = pull.updates().filter_map(|update| Some(update.frame.as_ref().ok()?.time));
         let revision = pull.synced.unwrap_or(pull.revision);
@@ -420,7 +443,7 @@ impl Desk {
         let time =
             times.max().unwrap_or_else(|| shared.with_engine(|engine| engine.time_of(cursor)));
         let state = State { cursor, time, pull: &pull };
-        let mut len = message::AROUND_MESSAGE + pull.bytes;
+        let mut len = bytes;
         let fill = |out: &mut Vec<u8>| {
             let before = out.len();
             message::state(&state, out);
@@ -444,7 +467,7 @@ impl Desk {
         for update in pull.updates().filter(|update| update.frame.is_err()) {
             self.pulls.subscription.unwatch(update.tag);
         }
-        1 + len / TOLD_BYTES_A_STEP
+        Ok(1 + len / TOLD_BYTES_A_STEP)
     }
 }
 

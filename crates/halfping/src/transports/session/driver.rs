@@ -6,7 +6,7 @@ use std::sync::Weak;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use halfping_engine::Frame;
+use halfping_engine::{Frame, Limits};
 use halfping_websocket::{Ended, Incoming, Socket, encode_text};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -47,7 +47,7 @@ pub(super) struct Driver<I> {
     is_ahead: bool,
     /// The message that is not whole yet.
     begun: Option<Box<Begun>>,
-    /// A large answer of which not all is sent.
+    /// A large message of which not all is sent.
     unsent: Option<Box<Unsent>>,
     phase: Phase,
 }
@@ -65,7 +65,7 @@ struct Begun {
     room: Option<Room>,
 }
 
-/// A large answer of which not all is sent.
+/// A large message of which not all is sent.
 struct Unsent {
     bytes: usize,
     taking: Taking,
@@ -141,6 +141,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
 
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let Driver { socket, desk, .. } = self;
+        let answers_max = answers_bytes_max(desk);
         let mut steps_left = STEPS_AT_ONCE;
         // Once the socket has nothing more to read, it wakes the task when it has.
         let mut has_input = true;
@@ -149,12 +150,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                 return Poll::Ready(End::Close(Close::Draining));
             }
             let mut idle = true;
-            let was_full = socket.unsent_bytes() >= ANSWERS_BYTES_MAX;
+            let was_full = socket.unsent_bytes() >= answers_max;
             if let (true, Some(begun)) = (was_full, &mut self.begun) {
                 // Nobody reads the rest of its message meanwhile.
                 begun.patience.renew();
             }
-            while steps_left > 0 && socket.unsent_bytes() < ANSWERS_BYTES_MAX {
+            while steps_left > 0 && socket.unsent_bytes() < answers_max {
                 match desk.poll_step(cx, socket) {
                     Poll::Ready(Ok(steps)) => {
                         (idle, steps_left) = (false, steps_left.saturating_sub(steps));
@@ -169,7 +170,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                 if socket.poll_left(cx).is_ready() {
                     return Poll::Ready(End::Gone);
                 }
-            } else if has_input && steps_left > 0 && socket.unsent_bytes() < ANSWERS_BYTES_MAX {
+            } else if has_input && steps_left > 0 && socket.unsent_bytes() < answers_max {
                 let next = socket.poll_next(cx);
                 has_input = next.is_ready();
                 if has_input {
@@ -228,17 +229,24 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             }
             match socket.poll_ready(cx) {
                 Poll::Ready(Err(_)) => return Poll::Ready(End::Gone),
-                // State is decided when the connection can take it, and not in the middle of a
-                // message that changes what is to be told.
-                Poll::Ready(Ok(())) if desk.is_free() => {
-                    let steps = desk.tell(cx.waker(), socket);
-                    idle &= steps == 0;
-                    steps_left = steps_left.saturating_sub(steps);
+                Poll::Ready(Ok(())) => {
+                    self.unsent = None;
+                    // State is decided when the connection can take it, and not in the middle of a
+                    // message that changes what is to be told.
+                    if desk.is_free() {
+                        match desk.tell(cx.waker(), socket) {
+                            Ok(steps) => {
+                                idle &= steps == 0;
+                                steps_left = steps_left.saturating_sub(steps);
+                            }
+                            Err(close) => return Poll::Ready(End::Close(close)),
+                        }
+                    }
                 }
-                Poll::Ready(Ok(())) | Poll::Pending => {}
+                Poll::Pending => {}
             }
             // Work that waited for room has it now.
-            idle &= !(was_full && socket.unsent_bytes() < ANSWERS_BYTES_MAX);
+            idle &= !(was_full && socket.unsent_bytes() < answers_max);
             if steps_left == 0 {
                 // Others have waited long enough. What is written by now is sent before.
                 if let Poll::Ready(Err(_)) = socket.poll_ready(cx) {
@@ -261,6 +269,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             let limits = &desk.shared().limits;
             let ping = Duration::from_millis(limits.ping_ms);
             let silence = self.heard + Duration::from_millis(limits.silence_ms);
+            let unsent = socket.unsent_bytes();
+            if !desk.has_room() || unsent == 0 {
+                self.unsent = None;
+            } else if self.unsent.is_none() {
+                self.unsent = Some(Box::new(Unsent::new(unsent, limits)));
+            }
             let whole = self.begun.as_ref().map(|begun| begun.patience.next_look());
             let taken = self.unsent.as_ref().map(|unsent| unsent.taking.next_look());
             let resumes =
@@ -289,11 +303,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             {
                 return Poll::Ready(End::Close(Close::MessageTimeout));
             }
-            let unsent = socket.unsent_bytes();
-            let is_large = desk.has_room() && unsent > 0;
-            if !is_large {
-                self.unsent = None;
-            } else if let Some(limit) = look_at(desk, unsent, &mut self.unsent) {
+            if let Some(limit) = self.unsent.as_mut().and_then(|large| large.look(desk, unsent)) {
                 desk.shared().metrics.limit_hit(limit);
                 return Poll::Ready(End::Gone);
             }
@@ -353,21 +363,29 @@ fn have_room(desk: &Desk, room: &mut Option<Room>, bytes: usize) -> Result<(), C
     }
     let (shared, connection) = (desk.shared(), desk.connection());
     let held = Room::try_hold(room, shared, connection, bytes, bytes);
-    held.map_err(|problem| Close::NoRoom(problem.limit_name().unwrap_or("buffered_bytes")))
+    held.map_err(Close::without_room)
 }
 
-/// Checks how fast a large answer is taken, of which `unsent` bytes are not sent. Returns the limit
-/// by which it is given up, if it is.
-fn look_at(desk: &Desk, unsent: usize, before: &mut Option<Box<Unsent>>) -> Option<&'static str> {
-    let limits = &desk.shared().limits;
-    let new = || Unsent { bytes: unsent, taking: Taking::new(limits), wanted: Wanted::default() };
-    let answer = before.get_or_insert_with(|| Box::new(new()));
-    let is_wanted = answer.wanted.look(desk.shared(), desk.connection());
-    if unsent < answer.bytes {
-        answer.taking.took(answer.bytes - unsent);
+/// Bytes of answers that may wait. Where a connection has many sessions, what is small has no room.
+fn answers_bytes_max(desk: &Desk) -> usize {
+    if desk.is_one_of_many() { SMALL_BYTES } else { ANSWERS_BYTES_MAX }
+}
+
+impl Unsent {
+    fn new(bytes: usize, limits: &Limits) -> Unsent {
+        Unsent { bytes, taking: Taking::new(limits), wanted: Wanted::default() }
     }
-    answer.bytes = unsent;
-    answer.taking.ended_by(limits, is_wanted[0])
+
+    /// Checks how fast it is taken, now that `bytes` are not sent. Returns the limit by which it is
+    /// given up, if it is.
+    fn look(&mut self, desk: &Desk, bytes: usize) -> Option<&'static str> {
+        let is_wanted = self.wanted.look(desk.shared(), desk.connection());
+        if bytes < self.bytes {
+            self.taking.took(self.bytes - bytes);
+        }
+        self.bytes = bytes;
+        self.taking.ended_by(&desk.shared().limits, is_wanted[0])
+    }
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drive for Driver<I> {
@@ -405,7 +423,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drive for Driver<I> {
     fn deliver(&mut self, cx: &mut Context<'_>) -> bool {
         let Driver { socket, desk, .. } = self;
         // With answers waiting for room, there may be commands that wait for the same.
-        let waits = !desk.is_free() || socket.unsent_bytes() >= ANSWERS_BYTES_MAX;
+        let waits = !desk.is_free() || socket.unsent_bytes() >= answers_bytes_max(desk);
         if self.phase != Phase::Open || desk.shared().is_draining() || waits {
             return false;
         }
@@ -415,12 +433,17 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drive for Driver<I> {
                 // A delivering task gives no more than a turn; the reader's own task goes on.
                 Poll::Ready(Ok(())) if steps_left == 0 && !desk.is_at_rest() => return false,
                 Poll::Ready(Ok(())) if desk.is_free() => {
-                    let steps = desk.tell(cx.waker(), socket);
-                    if steps == 0 {
+                    self.unsent = None;
+                    match desk.tell(cx.waker(), socket) {
                         // A link that waits for its rate needs the timer.
-                        return desk.due().is_none();
+                        Ok(0) => return desk.due().is_none(),
+                        Ok(steps) => steps_left = steps_left.saturating_sub(steps),
+                        // The reader's own task sends the close.
+                        Err(close) => {
+                            self.phase = self.end(End::Close(close)).unwrap_or(self.phase);
+                            return false;
+                        }
                     }
-                    steps_left = steps_left.saturating_sub(steps);
                 }
                 Poll::Ready(Ok(())) | Poll::Pending => return true,
                 Poll::Ready(Err(_)) => return false,
@@ -436,14 +459,15 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Waker;
 
-    use halfping_engine::{Action, Condition, Json, Limits, Path, Watch, Write};
+    use halfping_engine::{Action, Condition, Json, Path, Write};
     use tokio::io::ReadBuf;
 
     use super::super::desk::TOLD_BYTES_A_STEP;
     use super::*;
-    use crate::access::{Allowed, Follower};
+    use crate::access::{Access, NamedViews};
     use crate::hub::{Shared, Subscription};
     use crate::seen::Transport;
+    use crate::shape::Shape;
 
     /// A connection that says nothing, and takes all that it is given.
     #[derive(Clone, Default)]
@@ -501,8 +525,8 @@ mod tests {
         let shared = Shared::new(Limits::default(), None);
         let path = Path::parse("/place", &shared.limits).unwrap();
         put(&shared, &path, "1");
-        let watches = vec![Allowed::to_program(Watch::new(path.clone())); links];
-        let follower = Follower::program();
+        let follower = Access::of_program(NamedViews::default()).follow().unwrap();
+        let watches = vec![follower.watch(path.clone(), &Shape::default()).unwrap(); links];
         let transport = Transport::WebSocket;
         let subscription =
             Subscription::new(&shared, &follower, &shared.foreign, transport, &watches).unwrap();

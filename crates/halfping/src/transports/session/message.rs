@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use halfping_engine::{Cursor, Kind, Reading, Timestamp};
+use halfping_engine::{Cursor, Kind, Reading, Timestamp, write_decimal};
 
 use super::command::Ref;
 use crate::problem::Problem;
@@ -30,15 +30,20 @@ impl State<'_> {
 // Writing to a vector does not fail.
 
 pub(super) fn state(state: &State<'_>, out: &mut Vec<u8>) {
-    let _ = write!(out, "{{\"rev\":\"{}\",\"t\":{}", state.cursor, state.time.0);
+    out.extend_from_slice(b"{\"rev\":\"");
+    state.cursor.write(out);
+    out.extend_from_slice(b"\",\"t\":");
+    write_decimal(state.time.0, out);
     let mut before: &[u8] = b",\"set\":[[";
     for update in state.pull.updates() {
         out.extend_from_slice(before);
         before = b",[";
-        let _ = write!(out, "{}", update.tag);
+        write_decimal(u64::from(update.tag), out);
         match &update.frame {
             Ok(frame) => {
-                let _ = write!(out, ",\"{}\"", frame.kind.name());
+                out.extend_from_slice(b",\"");
+                out.extend_from_slice(frame.kind.name().as_bytes());
+                out.push(b'"');
                 if frame.kind != Kind::Gone {
                     out.push(b',');
                     out.extend_from_slice(&frame.body);

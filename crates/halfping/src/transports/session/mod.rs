@@ -29,6 +29,7 @@ use self::desk::Desk;
 use self::driver::Driver;
 pub(crate) use self::once::once;
 use crate::access::{Allowed, Follower};
+use crate::ahead::Pieces;
 use crate::connection::Connection;
 use crate::delivery::Reader;
 use crate::hub::{Shared, Subscription};
@@ -99,7 +100,11 @@ pub(crate) fn open(
     if let Some(watch) = watch {
         subscription.watch(0, watch)?;
     }
-    let desk = Desk::new(subscription, watch.is_some(), follower);
+    let mut desk = Desk::new(subscription, watch.is_some(), follower);
+    let over_http2 = handshake.is_over_http2();
+    if over_http2 {
+        desk.hold_room_for_state();
+    }
     let (message_bytes, deflate) = (shared.limits.message_bytes, handshake.deflate);
     tokio::spawn(async move {
         let upgraded = match upgrade.await {
@@ -113,6 +118,11 @@ pub(crate) fn open(
                     tracing::debug!(%error, "a socket could not be set up");
                 }
                 let socket = Socket::new(stream, &already, message_bytes, deflate);
+                tokio::spawn(reader(Driver::new(socket, desk)));
+            }
+            Err(upgraded) if over_http2 => {
+                let stream = Pieces::new(TokioIo::new(upgraded));
+                let socket = Socket::new(stream, &[], message_bytes, deflate);
                 tokio::spawn(reader(Driver::new(socket, desk)));
             }
             Err(upgraded) => {

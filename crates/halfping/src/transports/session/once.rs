@@ -140,7 +140,12 @@ impl Source for Once {
         }
         // As on a socket: not in the middle of a message that changes what is to be told. Without a
         // link, there is nothing to come.
-        if desk.is_free() && desk.tell(cx.waker(), &mut out) == 0 && !desk.has_links() {
+        let has_ended = match desk.is_free().then(|| desk.tell(cx.waker(), &mut out)) {
+            Some(Ok(steps)) => steps == 0 && !desk.has_links(),
+            Some(Err(_)) => true,
+            None => false,
+        };
+        if has_ended {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use halfping_engine::Limits;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -11,7 +12,7 @@ use super::table::{COMMANDS, Command};
 use super::{REF_MAX, Ref, bad};
 use crate::hint::{nearest, shorten};
 use crate::problem::{Kind, Problem};
-use crate::shape::{self, PARAMETERS, Parameter, Shape};
+use crate::shape::{self, PARAMETERS, Parameter, Shape, Wrong};
 
 /// Description of a path, for errors about a member.
 pub(super) const PATH: &str = "the path of a resource, a string";
@@ -117,13 +118,16 @@ impl<'t> Members<'t> {
     }
 
     /// The shape that its members describe.
-    pub(super) fn shape(&self) -> Result<Shape, Problem> {
+    pub(super) fn shape(&self, limits: &Limits) -> Result<Shape, Problem> {
         let mut shape = Shape::default();
         for parameter in &PARAMETERS {
             let Some(value) = self.option(parameter.name) else { continue };
             let wrong = || bad(format!("'{}' is {}", parameter.name, parameter.is));
             let text = json_text(parameter, value.get()).ok_or_else(wrong)?;
-            parameter.set(&mut shape, &text).ok_or_else(wrong)?;
+            parameter.set(&mut shape, &text, limits).map_err(|fault| match fault {
+                Wrong::Value => wrong(),
+                Wrong::View(problem) => problem,
+            })?;
         }
         Ok(shape)
     }

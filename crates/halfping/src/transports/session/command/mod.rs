@@ -8,8 +8,9 @@ mod read;
 mod table;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use halfping_engine::{Action, Condition, Cursor, Json, Limits, Path, Watch};
+use halfping_engine::{Action, Condition, Cursor, Json, Limits, Path};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -36,9 +37,9 @@ pub(super) struct Step {
 
 #[derive(Debug)]
 pub(super) enum Act {
-    Watch(u32, Box<Watch>),
+    Watch(u32, Path, Arc<Shape>),
     Unwatch(u32),
-    Get(Path, u32),
+    Get(Path, Box<Shape>),
     Write(Path, Action, Condition),
     Post(Path, Json),
     Credit(usize),
@@ -77,7 +78,7 @@ pub(crate) struct Commands {
 enum Steps {
     Few(std::vec::IntoIter<Act>),
     /// Links to open, alike in all but their paths.
-    Watches(std::vec::IntoIter<(u32, Box<str>)>, Box<Shape>),
+    Watches(std::vec::IntoIter<(u32, Box<str>)>, Arc<Shape>),
     Unwatches(std::vec::IntoIter<u32>),
 }
 
@@ -95,7 +96,7 @@ impl Steps {
             Steps::Few(acts) => acts.next(),
             Steps::Watches(pairs, shape) => {
                 let open = |(id, path): (u32, Box<str>)| match Path::parse(&path, limits) {
-                    Ok(path) => Act::Watch(id, Box::new(shape.watch(path))),
+                    Ok(path) => Act::Watch(id, path, shape.clone()),
                     // The others are opened all the same.
                     Err(error) => Act::Refuse(error.into(), Some(id)),
                 };
@@ -158,10 +159,7 @@ impl Commands {
     /// The next thing to do. A message that is not JSON is one step that says so.
     pub(super) fn next(&mut self, limits: &Limits) -> Option<Step> {
         loop {
-            if let Some(mut act) = self.steps.next(limits) {
-                if let Act::Watch(_, watch) = &mut act {
-                    watch.since = self.since.or(watch.since);
-                }
+            if let Some(act) = self.steps.next(limits) {
                 return Some(Step { number: self.number, act });
             }
             let Some(at) = self.at else {
@@ -190,7 +188,7 @@ impl Commands {
             // A command with a `ref` is known by that.
             let place = self.place.filter(|_| !is_alone && self.number.is_none());
             let steps = members.map_err(|problem| (problem, None));
-            let steps = steps.and_then(|members| steps_of(&members, self.once, limits));
+            let steps = steps.and_then(|members| self.steps_of(&members, limits));
             self.steps = steps.unwrap_or_else(|(problem, link)| {
                 let problem = match place {
                     Some(place) => problem.in_element(place),
@@ -203,6 +201,15 @@ impl Commands {
             });
             self.place = self.place.map(|place| place + 1);
         }
+    }
+
+    /// The steps of one command.
+    fn steps_of(&self, members: &Members<'_>, limits: &Limits) -> Result<Steps, Refused> {
+        let command = members.command().map_err(|problem| (problem, None))?;
+        if let Some(instead) = command.instead.filter(|_| self.once) {
+            return Err((only_links(command, instead), None));
+        }
+        steps(command, members, self.since, limits)
     }
 
     /// Checks that all of the message is JSON: else nothing of it is done.
@@ -281,15 +288,6 @@ fn command(text: &str) -> (Result<Members<'_>, Problem>, usize) {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     values.next();
     (Err(bad(error)), values.byte_offset())
-}
-
-/// The steps of one command.
-fn steps_of(members: &Members<'_>, once: bool, limits: &Limits) -> Result<Steps, Refused> {
-    let command = members.command().map_err(|problem| (problem, None))?;
-    if let Some(instead) = command.instead.filter(|_| once) {
-        return Err((only_links(command, instead), None));
-    }
-    steps(command, members, limits)
 }
 
 /// The refusal of a command that makes no sense of a client that is heard only once.
@@ -491,12 +489,14 @@ mod tests {
     fn many_links_share_their_options() {
         let acts =
             steps(r#"{"watch":[[1,"/a"],[2,"b"],[3,"/c"]],"rate":2,"delta":false,"priority":3}"#);
-        let [Act::Watch(1, a), Act::Refuse(_, Some(2)), Act::Watch(3, c), Act::Done] =
+        let [Act::Watch(1, _, a), Act::Refuse(_, Some(2)), Act::Watch(3, path, c), Act::Done] =
             acts.as_slice()
         else {
             panic!("{acts:?}");
         };
-        for watch in [a, c] {
+        assert_eq!(path.to_string(), "/c");
+        for shape in [a, c] {
+            let watch = shape.watch(Path::ROOT).unwrap();
             assert!(
                 watch.whole
                     && watch.interval_ms == 500

@@ -1,8 +1,9 @@
 //! Steps of each command.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use halfping_engine::{Action, Condition, Json, Limits, Patch, Path, States};
+use halfping_engine::{Action, Condition, Cursor, Json, Limits, Patch, Path, States};
 use serde_json::value::RawValue;
 
 use super::members::{Members, PATH};
@@ -18,17 +19,19 @@ const ID: &str = "an integer from 0 to 4294967295";
 /// The refusal of a command, and the link that it is about, if it is about one.
 pub(super) type Refused = (Problem, Option<u32>);
 
-/// The steps that a command comes to.
+/// The steps that a command comes to. `since`: the cursor from which links resume, whatever theirs
+/// says.
 pub(super) fn steps(
     command: &Command,
     members: &Members<'_>,
+    since: Option<Cursor>,
     limits: &Limits,
 ) -> Result<Steps, Refused> {
     let value = members.get("value");
     let write = |action: Result<Action, Problem>| write(command.name, members, limits, action);
     let done = match command.verb {
         // A fault of it may be about its link.
-        Verb::Watch => return watch(members, limits),
+        Verb::Watch => return watch(members, since, limits),
         Verb::Unwatch => unwatch(members),
         Verb::Get => get(members, limits),
         Verb::Put => write(json(value, limits).map(Action::Put)),
@@ -48,8 +51,13 @@ fn whole(problem: Problem) -> Refused {
     (problem, None)
 }
 
-fn watch(members: &Members<'_>, limits: &Limits) -> Result<Steps, Refused> {
-    let shape = members.shape();
+fn watch(members: &Members<'_>, since: Option<Cursor>, limits: &Limits) -> Result<Steps, Refused> {
+    let shape = members.shape(limits).and_then(|mut shape| {
+        shape.since = since.or(shape.since);
+        // Links of a list have no fault of their own in it.
+        shape.watch(Path::ROOT)?;
+        Ok(Arc::new(shape))
+    });
     let path = members.text("path", PATH);
     let text = members.get("watch").map_or("null", RawValue::get);
     let wrong = || whole(bad(format!("'watch' is {ID}, or an array of [ID, PATH]")));
@@ -59,14 +67,14 @@ fn watch(members: &Members<'_>, limits: &Limits) -> Result<Steps, Refused> {
             return Err(whole(bad("with an array, each link's path is in the array")));
         }
         let pairs = serde_json::from_str::<Vec<(u32, Box<str>)>>(text).map_err(|_| wrong())?;
-        return Ok(Steps::Watches(pairs.into_iter(), Box::new(shape)));
+        return Ok(Steps::Watches(pairs.into_iter(), shape));
     }
     let id = serde_json::from_str::<u32>(text).map_err(|_| wrong())?;
     let refused = |problem| (problem, Some(id));
     let shape = shape.map_err(refused)?;
     let path = path.map_err(refused)?.ok_or_else(|| refused(bad("there is no 'path'")))?;
     let path = Path::parse(&path, limits).map_err(|error| refused(error.into()))?;
-    Ok(Steps::of([Act::Watch(id, Box::new(shape.watch(path))), Act::Done]))
+    Ok(Steps::of([Act::Watch(id, path, shape), Act::Done]))
 }
 
 fn unwatch(members: &Members<'_>) -> Result<Steps, Problem> {
@@ -81,11 +89,11 @@ fn unwatch(members: &Members<'_>) -> Result<Steps, Problem> {
 
 fn get(members: &Members<'_>, limits: &Limits) -> Result<Steps, Problem> {
     let path = path("get", members)?;
-    let depth = members.shape()?.depth();
+    let shape = members.shape(limits)?;
     if members.reference().is_none() {
         return Err(bad("'get' needs a 'ref' for its answer to carry"));
     }
-    Ok(Steps::of([Act::Get(Path::parse(&path, limits)?, depth)]))
+    Ok(Steps::of([Act::Get(Path::parse(&path, limits)?, Box::new(shape))]))
 }
 
 /// A write of the command `name`.

@@ -1,0 +1,559 @@
+//! The oracle for views: for every pair of revisions r <= now, the frames of a link since r take
+//! what the view was at r (and at any revision in between) to what it is now. What it is, is said
+//! by a slow model of views ([`slow`]) on `serde_json` values.
+
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+
+mod reader;
+mod slow;
+
+use std::sync::Arc;
+
+use halfping_engine::*;
+use halfping_shape::{Bounds, Condition as Where};
+use proptest::prelude::*;
+use reader::{apply, cut};
+use serde_json::{Map, Value, json};
+use slow::{Asked, Spec, asked, names_in_order};
+
+const KEYS: [&str; 8] = ["k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A merge patch at the collection.
+    Merge(Value),
+    /// A new value of a member.
+    Put(usize, Value),
+    /// A new value of the collection.
+    Anew(Value),
+    Delete(usize),
+    /// The collection goes.
+    DeleteAll,
+    /// Another value changes.
+    Beside(i64),
+}
+
+fn field() -> impl Strategy<Value = (String, Value)> {
+    let word = prop_oneof![Just("a"), Just("b"), Just("c")];
+    prop_oneof![
+        3 => word.clone().prop_map(|owner| ("owner".into(), json!(owner))),
+        3 => (0i64..6).prop_map(|x| ("x".into(), json!(x))),
+        2 => (0i64..9).prop_map(|y| ("y".into(), json!(y))),
+        1 => (0i64..3).prop_map(|e| ("deep".into(), json!({ "e": e }))),
+        1 => (0i64..3).prop_map(|f| ("deep".into(), json!({ "f": f }))),
+        1 => Just(("deep".into(), json!(7))),
+        1 => proptest::collection::vec(word, 0..3).prop_map(|list| ("list".into(), json!(list))),
+        1 => Just(("x".into(), Value::Null)),
+        1 => odd().prop_map(|x| ("x".into(), x)),
+    ]
+}
+
+/// Values of other kinds, and numbers that are one double, for orders.
+fn odd() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(json!(true)),
+        Just(json!(false)),
+        Just(json!("b")),
+        Just(json!("a\u{0}")),
+        Just(json!([])),
+        Just(json!({ "e": 1 })),
+        Just(json!(-0.0)),
+        Just(json!(2.5)),
+        Just(json!(9_007_199_254_740_992u64)),
+        Just(json!(9_007_199_254_740_993u64)),
+    ]
+}
+
+fn member() -> impl Strategy<Value = Value> {
+    let object = || {
+        proptest::collection::vec(field(), 0..5)
+            .prop_map(|fields| Value::Object(fields.into_iter().collect()))
+    };
+    prop_oneof![9 => object(), 1 => Just(json!(3)), 1 => Just(Value::Null)]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let change = || {
+        let gone = prop_oneof![Just("owner"), Just("x"), Just("deep"), Just("y")]
+            .prop_map(|name| (name.to_owned(), Value::Null));
+        proptest::collection::vec(prop_oneof![3 => field().boxed(), 1 => gone.boxed()], 1..3)
+            .prop_map(|fields| Value::Object(fields.into_iter().collect()))
+    };
+    let members = |some| proptest::collection::vec((0..KEYS.len(), some), 1..3);
+    let object = |members: Vec<(usize, Value)>| -> Value {
+        members.into_iter().map(|(key, value)| (KEYS[key].to_owned(), value)).collect()
+    };
+    prop_oneof![
+        6 => members(change().boxed()).prop_map(object).prop_map(Step::Merge),
+        4 => (0..KEYS.len(), member()).prop_map(|(key, value)| Step::Put(key, value)),
+        3 => (0..KEYS.len()).prop_map(Step::Delete),
+        1 => proptest::collection::vec((0..KEYS.len(), member()), 0..4).prop_map(object).prop_map(Step::Anew),
+        1 => prop_oneof![2 => Just(Step::DeleteAll), 1 => Just(Step::Anew(json!(5)))],
+        1 => (0i64..9).prop_map(Step::Beside),
+    ]
+}
+
+struct World {
+    engine: Engine,
+    history: Vec<(Revision, Value)>,
+}
+
+impl World {
+    fn new(limits: Limits) -> World {
+        let engine = Engine::new(limits, Epoch::from_random(1), Timestamp(0));
+        let history = vec![(engine.revision(), json!({}))];
+        World { engine, history }
+    }
+
+    fn perform(&mut self, step: &Step) {
+        let path = Path::ROOT.child("c");
+        let json =
+            |value: &Value| Json::parse(value.to_string().as_bytes(), &Limits::default()).unwrap();
+        let (path, action) = match step {
+            Step::Merge(change) => (path, Action::Merge(json(change))),
+            Step::Put(key, value) => (path.child(KEYS[*key]), Action::Put(json(value))),
+            Step::Anew(value) => (path, Action::Put(json(value))),
+            Step::Delete(key) => (path.child(KEYS[*key]), Action::Delete),
+            Step::DeleteAll => (path, Action::Delete),
+            Step::Beside(n) => (Path::ROOT.child("beside"), Action::Put(json(&json!(n)))),
+        };
+        let now = Timestamp(self.history.len() as u64);
+        // What cannot be done is refused, and changes nothing.
+        let _ = self.engine.commit(&[Write { path, action, condition: Condition::default() }], now);
+        self.engine.take_woken();
+        if self.engine.revision() != self.history.last().unwrap().0 {
+            let root = self.engine.read(&Path::ROOT, u32::MAX).unwrap().value.unwrap();
+            self.history.push((self.engine.revision(), serde_json::from_slice(&root).unwrap()));
+        }
+    }
+
+    fn watch(&self, spec: &Spec, since: Option<Revision>) -> Watch {
+        Watch {
+            since: since.map(|revision| self.engine.cursor(revision)),
+            view: spec.view.clone(),
+            depth: spec.depth,
+            ..Watch::new(Path::ROOT.child("c"))
+        }
+    }
+
+    fn open(&mut self, watch: &Watch) -> SessionId {
+        let session = self.engine.open();
+        self.engine.watch(session, 0, watch);
+        self.engine.take_woken();
+        session
+    }
+
+    /// Takes the next frame of a session, if this turn gets so far.
+    fn turn(&mut self, session: SessionId, now: Tick) -> Option<Update> {
+        let update = self.engine.next(session, now);
+        self.engine.take_woken();
+        update
+    }
+
+    /// Commits until no view is kept for who comes back. Returns the views and places that are left.
+    fn outlast(&mut self) -> (usize, usize) {
+        self.perform(&Step::Anew(json!({})));
+        for n in 0..1000 {
+            let stats = self.engine.stats();
+            if (stats.views, stats.places) == (0, 0) {
+                return (0, 0);
+            }
+            // Each condition is true of one of these.
+            let x = [1, 5, 99][n % 3];
+            let member = json!({ "owner": "a", "x": x, "y": n, "deep": { "e": 1 }, "list": ["a"] });
+            self.perform(&Step::Put(n % KEYS.len(), member));
+        }
+        (self.engine.stats().views, self.engine.stats().places)
+    }
+
+    fn work(&mut self) {
+        drop(self.engine.work());
+        self.engine.take_woken();
+    }
+
+    /// Takes the next frame of a session, in as many turns as it needs.
+    fn pull(&mut self, session: SessionId, now: Tick) -> Option<Update> {
+        for _ in 0..100_000 {
+            let update = self.engine.next(session, now);
+            let is_woken = self.engine.take_woken().contains(&session);
+            if update.is_some() {
+                return update;
+            }
+            if !is_woken && !self.engine.has_work() {
+                return None;
+            }
+            if !is_woken {
+                self.work();
+            }
+        }
+        panic!("no end of turns");
+    }
+
+    /// Reads a view once, with something else before each further step.
+    fn copy(
+        &mut self,
+        spec: &Spec,
+        step_bytes: usize,
+        mut meanwhile: impl FnMut(&mut World),
+    ) -> Option<Vec<u8>> {
+        let path = Path::ROOT.child("c");
+        let Spec { view, depth, .. } = spec;
+        let read = self.engine.read_in_steps_of(&path, *depth, view.as_ref(), step_bytes);
+        let reading = match read.unwrap() {
+            Read::Now(reading) => reading,
+            Read::InSteps(mut copying) => loop {
+                if let Some(copied) = self.engine.copy_on(&mut copying).unwrap() {
+                    drop(self.engine.end_copy(copying));
+                    break copied.into_reading();
+                }
+                meanwhile(self);
+            },
+        };
+        reading.value.map(|body| body.to_vec())
+    }
+
+    fn told(&mut self, watch: &Watch) -> Vec<Arc<Frame>> {
+        let session = self.open(watch);
+        let mut frames = Vec::new();
+        while let Some(update) = self.pull(session, Tick(0)) {
+            frames.push(update.frame.unwrap());
+            assert!(frames.len() < 10_000, "no end of frames");
+        }
+        self.engine.close(session);
+        frames
+    }
+
+    /// Checks what is told since a revision, from its state and from all in between.
+    fn check(&mut self, spec: &Spec, since: usize) {
+        let now = &self.history.last().unwrap().1;
+        let (goal, names) = (spec.of(now), spec.names(now));
+        let watch = self.watch(spec, Some(self.history[since].0));
+        let frames = self.told(&watch);
+        let views: Vec<Option<Value>> =
+            self.history[since..].iter().map(|(_, root)| spec.of(root)).collect();
+        for (between, view) in views.iter().enumerate() {
+            let mut state = view.clone();
+            frames.iter().for_each(|frame| apply(&mut state, frame, between == 0));
+            let text = spec.text();
+            assert_eq!(state, goal, "{text}, since {since}, from {between} on: {frames:?}");
+        }
+        // A value that takes more than one frame comes in the order of the collection.
+        if let [frame] = &*frames
+            && (spec.is_ordered(), frame.kind) == (true, Kind::Snapshot)
+            && frame.body.starts_with(b"{")
+        {
+            assert_eq!(names_in_order(&frame.body), names, "{}: {frames:?}", spec.text());
+        }
+        // A member that was not shown since then is not named.
+        let is_shown = |name: &str| views.iter().flatten().any(|view| view.get(name).is_some());
+        for frame in frames.iter().filter(|_| spec.has_members()) {
+            for name in named(frame) {
+                assert!(is_shown(&name), "{name} is told and was never shown: {frames:?}");
+            }
+        }
+    }
+}
+
+/// A reader that is told what changes.
+struct Reader {
+    session: SessionId,
+    state: Option<Value>,
+    /// The last state that was complete.
+    complete: Option<(Revision, Option<Value>)>,
+}
+
+impl Reader {
+    fn new(session: SessionId) -> Reader {
+        Reader { session, state: None, complete: None }
+    }
+
+    fn resume(&mut self, session: SessionId) {
+        self.session = session;
+        self.state = self.complete.as_ref().and_then(|(_, state)| state.clone());
+    }
+
+    fn take(&mut self, update: Update, spec: &Spec, history: &[(Revision, Value)]) {
+        let frame = update.frame.unwrap();
+        apply(&mut self.state, &frame, true);
+        let Some(revision) = frame.revision else { return };
+        let (_, root) = history.iter().rfind(|(known, _)| *known <= revision).unwrap();
+        assert_eq!(self.state, spec.of(root), "{} at {revision:?}", spec.text());
+        self.complete = Some((revision, self.state.clone()));
+    }
+}
+
+/// The members that a change names.
+fn named(frame: &Frame) -> Vec<String> {
+    let body: Value = serde_json::from_slice(&frame.body).unwrap();
+    match (frame.kind, body) {
+        (Kind::Merge, Value::Object(members)) => members.keys().cloned().collect(),
+        (Kind::Patch, Value::Array(operations)) => {
+            let path = |operation: &Value| operation["path"].as_str().unwrap().to_owned();
+            let paths = operations.iter().map(path);
+            paths.filter_map(|path| path.split('/').nth(1).map(str::to_owned)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn a_member_that_takes_the_place_of_a_forgotten_one_is_told_whole() {
+    let limits = Limits::default().with(|limits| limits.tombstones_per_object = 1);
+    let mut world = World::new(limits);
+    let spec = Spec::new(Asked::plain(2), u32::MAX);
+    let filler = json!({ "x": 5, "filler": "x".repeat(300) });
+    world.perform(&Step::Anew(json!({ "k0": filler, "k1": { "x": 3, "y": 1 }, "k2": { "x": 0 } })));
+    // The lens is there while the member goes, and its tombstone is pushed out by one that the
+    // view does not show.
+    let watch = world.watch(&spec, None);
+    world.open(&watch);
+    let since = world.history.len() - 1;
+    world.perform(&Step::Delete(1));
+    world.perform(&Step::Delete(2));
+    world.perform(&Step::Put(1, json!({ "x": 4, "owner": "a" })));
+    world.check(&spec, since);
+    let watch = world.watch(&spec, Some(world.history[since].0));
+    let frames = world.told(&watch);
+    assert_eq!((frames.len(), frames[0].kind), (1, Kind::Patch), "{frames:?}");
+}
+
+#[test]
+fn a_view_that_takes_long_to_look_through_is_cut_as_others_are() {
+    let mut world = World::new(Limits::default());
+    let members: Value = (0..2000).map(|i| (format!("m{i}"), json!({ "x": { "y": i } }))).collect();
+    world.perform(&Step::Anew(members));
+    // So long that the view is copied in steps.
+    let parts = (0..20).map(|i| format!("key() != 'a member that is not there {i}'"));
+    let condition = parts.collect::<Vec<_>>().join(" && ");
+    let condition = Where::parse(&condition, &Bounds::default()).unwrap();
+    let view =
+        Arc::new(View::new(Wanted { condition: Some(condition), ..Wanted::default() }).unwrap());
+    let path = Path::ROOT.child("c");
+    for (depth, members) in [(0, 0), (1, 2000), (2, 2000)] {
+        let reading = match world.engine.read_in_steps(&path, depth, Some(&view)).unwrap() {
+            Read::Now(reading) => reading,
+            Read::InSteps(mut copying) => loop {
+                if let Some(copied) = world.engine.copy_on(&mut copying).unwrap() {
+                    drop(world.engine.end_copy(copying));
+                    break copied.into_reading();
+                }
+            },
+        };
+        let value: Value = serde_json::from_slice(&reading.value.unwrap()).unwrap();
+        assert_eq!(value.as_object().map(Map::len), Some(members), "depth {depth}");
+        assert!(members == 0 || value["m7"] == cut(&json!({ "x": { "y": 7 } }), depth - 1));
+    }
+}
+
+#[test]
+fn a_member_that_leaves_before_its_turn_in_a_walk_and_comes_back_is_told_whole() {
+    // In the second round, k0 is out of the window when its turn comes. What it lost before that
+    // round began is told when it is back.
+    let limits = Limits::default().with(|limits| limits.slice_bytes = 24);
+    let mut world = World::new(limits);
+    let spec =
+        Spec::new(Asked { view: 12, order: 6, limit: Some(3), ..Asked::plain(12) }, u32::MAX);
+    let watch = world.watch(&spec, None);
+    let twin = world.open(&watch);
+    world.perform(&Step::Merge(json!({ "k5": { "owner": "a" } })));
+    world.perform(&Step::Merge(json!({ "k1": { "owner": "a" } })));
+    world.perform(&Step::Merge(json!({ "k0": { "deep": { "e": 0 } } })));
+    world.perform(&Step::Merge(json!({ "k0": { "x": true } })));
+    let mut reader = Reader::new(world.open(&watch));
+    let mut turns = |world: &mut World, turns: usize| {
+        for _ in 0..turns {
+            if let Some(update) = world.turn(reader.session, Tick(0)) {
+                reader.take(update, &spec, &world.history);
+            }
+        }
+    };
+    turns(&mut world, 2);
+    world.perform(&Step::Merge(json!({ "k0": { "owner": "a" } })));
+    world.perform(&Step::Merge(json!({ "k2": { "owner": "b" } })));
+    world.perform(&Step::Put(0, json!({ "owner": "a" })));
+    world.perform(&Step::Merge(json!({ "k4": { "owner": "b" } })));
+    world.perform(&Step::Delete(4));
+    while world.engine.has_work() {
+        world.work();
+    }
+    turns(&mut world, 2);
+    world.perform(&Step::Merge(json!({ "k1": { "list": [] } })));
+    world.perform(&Step::Merge(json!({ "k4": { "owner": "b" } })));
+    while world.engine.has_work() {
+        world.work();
+    }
+    turns(&mut world, 1);
+    world.perform(&Step::Put(0, json!({ "owner": "b" })));
+    while let Some(update) = world.pull(reader.session, Tick(1000)) {
+        reader.take(update, &spec, &world.history);
+    }
+    world.engine.close(twin);
+}
+
+/// Cases: 10,000 in all in CI; `HALFPING_VIEW_CASES` for more.
+fn cases(usual: u32) -> u32 {
+    let asked = std::env::var("HALFPING_VIEW_CASES").ok().and_then(|text| text.parse().ok());
+    asked.unwrap_or(usual)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(10_000), max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_delta_takes_any_earlier_state_of_a_view_to_the_state_now(
+        steps in proptest::collection::vec((step(), 0u8..12), 1..25),
+        asked in asked(),
+        others in proptest::collection::vec(1usize..6, 0..3),
+        depth in prop_oneof![4 => Just(u32::MAX), 1 => 0u32..4],
+        slice_bytes in prop_oneof![2 => Just(1usize << 16), 1 => Just(48), 1 => Just(8)],
+        tombstones_per_object in prop_oneof![Just(1024usize), Just(2), Just(1), Just(0)],
+        looks in prop_oneof![2 => Just(1usize << 16), 1 => 1usize..50],
+    ) {
+        let limits = Limits::default().with(|limits| {
+            limits.slice_bytes = slice_bytes;
+            limits.tombstones_per_object = tombstones_per_object;
+        });
+        let mut world = World::new(limits);
+        world.engine.set_pace(8192, 4096, looks);
+        let spec = Spec::new(asked, depth);
+        // Windows of the same order with other limits are looked through all the time.
+        let other = world.engine.open();
+        for limit in others.iter().filter(|_| asked.limit.is_some()) {
+            let spec = Spec::new(Asked { limit: Some(*limit), ..asked }, depth);
+            let watch = world.watch(&spec, None);
+            world.engine.watch(other, *limit as u32, &watch);
+            world.engine.take_woken();
+        }
+        // Somebody looks through the view now and then, so that its lens comes and goes.
+        let mut looker: Option<SessionId> = None;
+        for (step, look) in &steps {
+            match (look, looker) {
+                (0..=3, None) => {
+                    let watch = world.watch(&spec, None);
+                    looker = Some(world.open(&watch));
+                }
+                (3, Some(session)) => {
+                    world.engine.close(session);
+                    looker = None;
+                }
+                (4..=6, Some(session)) => while world.turn(session, Tick(0)).is_some() {},
+                (7, Some(session)) => while world.pull(session, Tick(0)).is_some() {},
+                (8, _) => while world.turn(other, Tick(0)).is_some() {},
+                _ => {}
+            }
+            world.perform(step);
+        }
+        for since in 0..world.history.len() {
+            world.check(&spec, since);
+        }
+        looker.into_iter().for_each(|session| world.engine.close(session));
+        world.engine.close(other);
+        prop_assert_eq!(world.engine.stats().views, 0);
+        prop_assert_eq!(world.outlast(), (0, 0));
+    }
+
+    #[test]
+    fn live_readers_of_views_of_any_speed_hold_states_that_were(
+        steps in proptest::collection::vec((step(), 0u8..4, 0usize..8, 0u8..16), 1..40),
+        asked in proptest::collection::vec(asked(), 4),
+        is_one_order in any::<bool>(),
+        slice_bytes in prop_oneof![2 => Just(1usize << 16), 1 => Just(24)],
+        tombstones_per_object in prop_oneof![Just(1024usize), Just(2), Just(0)],
+        marks in prop_oneof![2 => Just(8192usize), 1 => Just(1)],
+        looks in prop_oneof![1 => Just(1usize << 16), 1 => 1usize..50],
+        interval_ms in prop_oneof![2 => Just(0u64), 1 => 1u64..4],
+    ) {
+        let limits = Limits::default().with(|limits| {
+            limits.slice_bytes = slice_bytes;
+            limits.tombstones_per_object = tombstones_per_object;
+        });
+        let mut world = World::new(limits);
+        world.engine.set_pace(marks, 4096, looks);
+        // Two of each view, which share encodings; odd ones of the last two take whole values.
+        let asked = |view: usize| match is_one_order && asked[0].limit.is_some() {
+            true => Asked { limit: Some(view + 1), ..asked[0] },
+            false => asked[view],
+        };
+        let specs: Vec<Spec> = (0..8).map(|i| Spec::new(asked(i / 2), u32::MAX)).collect();
+        let watch = |world: &World, i: usize, since| Watch {
+            whole: i >= 4 && i % 2 == 1,
+            interval_ms: if i == 0 { interval_ms } else { 0 },
+            ..world.watch(&specs[i], since)
+        };
+        let mut readers: Vec<Reader> = Vec::new();
+        for i in 0..8 {
+            let watch = watch(&world, i, None);
+            readers.push(Reader::new(world.open(&watch)));
+        }
+        for (now, (step, pulls, i, other)) in steps.iter().enumerate() {
+            let now = Tick(now as u64);
+            world.perform(step);
+            match other {
+                // Cut off, and back with the state that was complete.
+                0 => {
+                    let reader = &mut readers[*i];
+                    world.engine.close(reader.session);
+                    let watch = watch(&world, *i, reader.complete.as_ref().map(|(at, _)| *at));
+                    reader.resume(world.open(&watch));
+                }
+                1 => while world.engine.has_work() {
+                    world.work();
+                },
+                _ => {}
+            }
+            for _ in 0..*pulls {
+                if let Some(update) = world.turn(readers[*i].session, now) {
+                    readers[*i].take(update, &specs[*i], &world.history);
+                }
+            }
+        }
+        let end = Tick(1000);
+        for (reader, spec) in readers.iter_mut().zip(&specs) {
+            while let Some(update) = world.pull(reader.session, end) {
+                reader.take(update, spec, &world.history);
+            }
+        }
+        for (reader, spec) in readers.iter_mut().zip(&specs) {
+            let now = &world.history.last().unwrap().1;
+            prop_assert!(world.engine.is_synced(reader.session));
+            prop_assert_eq!(&reader.state, &spec.of(now), "{}", spec.text());
+            world.engine.close(reader.session);
+        }
+        prop_assert_eq!(world.engine.stats().views, 0);
+        prop_assert_eq!(world.outlast(), (0, 0));
+        prop_assert_eq!(world.engine.stats().places_bytes, 0);
+    }
+
+    #[test]
+    fn a_copy_of_a_view_is_what_it_is_when_it_is_done(
+        before in proptest::collection::vec(step(), 0..20),
+        meanwhile in proptest::collection::vec(step(), 0..20),
+        asked in asked(),
+        is_looked_through in any::<bool>(),
+        depth in prop_oneof![3 => Just(u32::MAX), 1 => 0u32..3],
+        step_bytes in prop_oneof![Just(100usize), Just(200)],
+        tombstones_per_object in prop_oneof![Just(0usize), Just(1024)],
+    ) {
+        let mut world = World::new(Limits::default().with(|limits| {
+            limits.tombstones_per_object = tombstones_per_object;
+        }));
+        let spec = Spec::new(asked, depth);
+        if is_looked_through {
+            let watch = world.watch(&spec, None);
+            world.open(&watch);
+        }
+        before.iter().for_each(|step| world.perform(step));
+        let mut meanwhile = meanwhile.iter();
+        let reading = world.copy(&spec, step_bytes, |world| {
+            if let Some(step) = meanwhile.next() {
+                world.perform(step);
+            }
+        });
+        let value = reading.as_ref().map(|body| serde_json::from_slice(body).unwrap());
+        let now = &world.history.last().unwrap().1;
+        prop_assert_eq!(value, spec.of(now), "{}", spec.text());
+        if let Some(body) = reading.filter(|_| spec.is_ordered()) {
+            prop_assert_eq!(names_in_order(&body), spec.names(now), "{}", spec.text());
+        }
+    }
+}
