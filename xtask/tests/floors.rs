@@ -34,6 +34,18 @@ const FLOORS: &[(&str, Floors)] = &[
         &[&["journal"], &["backend", "committer", "faulty", "memory"], &["store"], &["open"]],
     ),
     (
+        "credentials",
+        &[
+            &["algorithm", "encoding", "reason", "secret"],
+            &["identity"],
+            // Tokens and keys, and what is kept of and for them.
+            &["api_key", "cache", "claims", "jwk", "jws", "key", "key_set", "revoked", "ticket"],
+            // What the server deals with: settings, heads of requests, fetches.
+            &["config", "refresh", "shown"],
+            &["verifier"],
+        ],
+    ),
+    (
         "halfping",
         &[
             // Tools, each of use alone.
