@@ -12,6 +12,9 @@ impl Revision {
     /// The revision before everything.
     pub const NONE: Revision = Revision(0);
 
+    /// A revision that is never reached.
+    pub(crate) const NEVER: Revision = Revision(u64::MAX);
+
     /// The revision after this one.
     #[must_use]
     pub fn next(self) -> Revision {

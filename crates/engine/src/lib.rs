@@ -36,6 +36,7 @@ pub use limits::Limits;
 pub use path::{Path, PathError};
 pub use read::frame::{ENCODINGS, Frame, Kind, Update};
 pub use read::link::{Charge, Priority, Watch};
+pub use read::scope::{Others, Scope, Within};
 pub use read::session::SessionId;
 pub use read::view::{View, Wanted};
 pub use refusal::Refusal;

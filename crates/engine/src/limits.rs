@@ -115,6 +115,9 @@ pub struct Limits {
     /// Milliseconds without a word from a session's client, also not to pings, after which it is
     /// closed.
     pub silence_ms: u64,
+    /// Milliseconds in which the client of a session has to say who it is, where nobody gets in
+    /// without a credential.
+    pub auth_timeout_ms: u64,
     /// Seconds that a long poll may wait.
     pub wait_seconds: u64,
     /// Bytes that a stream may make ahead of its connection.
@@ -187,6 +190,7 @@ impl Default for Limits {
             commands_per_second: 250_000,
             ping_ms: 25_000,
             silence_ms: 120_000,
+            auth_timeout_ms: 10_000,
             wait_seconds: 60,
             ahead_bytes: 16 << 10,
             buffered_bytes: 1 << 30,
@@ -263,6 +267,7 @@ impl Limits {
             ("commands_per_second", self.commands_per_second as usize),
             ("ping_ms", self.ping_ms as usize),
             ("silence_ms", self.silence_ms as usize),
+            ("auth_timeout_ms", self.auth_timeout_ms as usize),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("limits.{name} must be at least 1"));

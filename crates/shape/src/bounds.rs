@@ -37,3 +37,7 @@ impl Default for Bounds {
 /// and one for each byte of text that is gone through. A condition that would take more has no
 /// value there. It is some tenths of a millisecond.
 pub(crate) const WORK_MAX: usize = 1 << 18;
+
+/// Parts of a template that is filled in, where it is not worked out: constants of lists count, so
+/// this bounds the list that a condition takes from a thing.
+pub(crate) const FILLED_PARTS_MAX: usize = 4096;

@@ -7,7 +7,7 @@ use crate::bounds::Bounds;
 use crate::equality::{self, Equality};
 use crate::error::ShapeError;
 use crate::evaluate::Evaluation;
-use crate::expr::{Expr, Path};
+use crate::expr::{Expr, Path, Relation, Scalar};
 use crate::node::Node;
 use crate::normal;
 use crate::parse;
@@ -32,7 +32,7 @@ use crate::parse;
 /// assert_eq!(same.to_string(), r#"speed > 50 && line in ["U4", "U6"]"#);
 /// # Ok::<(), halfping_shape::ShapeError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Condition<K = Box<str>> {
     pub(crate) expr: Expr<K>,
 }
@@ -46,7 +46,29 @@ impl Condition {
     /// assert_eq!(error.to_string(), "column 7: one `=` means nothing here: write `==`");
     /// ```
     pub fn parse(text: &str, bounds: &Bounds) -> Result<Condition, ShapeError> {
-        Ok(Condition { expr: normal::condition(parse::parse_condition(text, bounds)?) })
+        Ok(Condition::from(parse::parse_condition(text, bounds, None)?))
+    }
+
+    /// The condition that a member has this name.
+    ///
+    /// ```
+    /// # use halfping_shape::{Bounds, Condition};
+    /// assert_eq!(Condition::of_key("42").to_string(), r#"key() == "42""#);
+    /// ```
+    pub fn of_key(name: &str) -> Condition {
+        let two = (Expr::Key, Expr::Constant(Scalar::String(name.into())));
+        Condition { expr: Expr::Compare(Relation::Equal, Box::new(two)) }
+    }
+
+    /// The condition that a member has another name than this.
+    pub fn of_other_key(name: &str) -> Condition {
+        let two = (Expr::Key, Expr::Constant(Scalar::String(name.into())));
+        Condition { expr: Expr::Compare(Relation::NotEqual, Box::new(two)) }
+    }
+
+    /// The condition that is true of everything.
+    pub fn always() -> Condition {
+        Condition { expr: Expr::Constant(Scalar::Bool(true)) }
     }
 
     /// A condition that is true where both are.
@@ -57,7 +79,25 @@ impl Condition {
     /// assert_eq!(parse("a && c").and(parse("b")), parse("a && b && c"));
     /// ```
     pub fn and(self, other: Condition) -> Condition {
-        Condition { expr: normal::condition(Expr::And(vec![self.expr, other.expr])) }
+        Condition::from(Expr::And(vec![self.expr, other.expr]))
+    }
+
+    /// A condition that is true where one of both is.
+    ///
+    /// ```
+    /// # use halfping_shape::{Bounds, Condition};
+    /// # let parse = |text| Condition::parse(text, &Bounds::default()).unwrap();
+    /// assert_eq!(parse("line == 'U4'").or(parse("line == 'U6'")), parse("line in ['U4', 'U6']"));
+    /// ```
+    pub fn or(self, other: Condition) -> Condition {
+        Condition::from(Expr::Or(vec![self.expr, other.expr]))
+    }
+}
+
+impl From<Expr> for Condition {
+    /// The condition of an expression, in its normal form.
+    fn from(expr: Expr) -> Condition {
+        Condition { expr: normal::condition(expr) }
     }
 }
 

@@ -24,6 +24,22 @@ pub(crate) enum Datum<'v, N> {
     Object(N),
     /// A list in the condition.
     Elements(Vec<Datum<'v, N>>),
+    /// An object in the condition.
+    Members(Vec<(&'v str, Datum<'v, N>)>),
+}
+
+impl<'v, N: Node<'v>> Datum<'v, N> {
+    /// The value of a node.
+    pub(crate) fn of(node: N) -> Datum<'v, N> {
+        match node.value() {
+            Value::Null => Datum::Null,
+            Value::Bool(bool) => Datum::Bool(bool),
+            Value::Number(number) => Datum::Number(number),
+            Value::String(string) => Datum::String(string),
+            Value::List => Datum::List(node),
+            Value::Object => Datum::Object(node),
+        }
+    }
 }
 
 /// One evaluation.
@@ -74,7 +90,7 @@ impl<'v, N: Node<'v>> Evaluation<'v, N> {
         self.charge(1)?;
         match expr {
             Expr::Key => Some(Datum::String(Str::plain(self.key))),
-            Expr::Path(path) => self.follow(path.names()).map(of_node),
+            Expr::Path(path) => self.follow(path.names()).map(Datum::of),
             Expr::Size(of) => {
                 let of = self.value(of)?;
                 let size = match of {
@@ -87,6 +103,7 @@ impl<'v, N: Node<'v>> Evaluation<'v, N> {
                         node.size()
                     }
                     Datum::Elements(elements) => elements.len(),
+                    Datum::Members(members) => members.len(),
                     _ => return None,
                 };
                 Some(Datum::Number(Number::Int(size as i64)))
@@ -94,6 +111,11 @@ impl<'v, N: Node<'v>> Evaluation<'v, N> {
             Expr::List(elements) => {
                 let values = elements.iter().map(|element| self.value(element));
                 values.collect::<Option<_>>().map(Datum::Elements)
+            }
+            Expr::Object(members) => {
+                let members =
+                    members.iter().map(|(name, value)| Some((&**name, self.value(value)?)));
+                members.collect::<Option<_>>().map(Datum::Members)
             }
             Expr::Constant(scalar) => Some(of_scalar(scalar)),
             truth => self.truth(truth).map(Datum::Bool),
@@ -178,7 +200,7 @@ impl<'v, N: Node<'v>> Evaluation<'v, N> {
                 self.charge(list.bytes())?;
                 for element in list.elements() {
                     self.charge(1)?;
-                    if self.equal(&one, &of_node(element))? {
+                    if self.equal(&one, &Datum::of(element))? {
                         return Some(true);
                     }
                 }
@@ -192,6 +214,12 @@ impl<'v, N: Node<'v>> Evaluation<'v, N> {
                 // Names are strings.
                 _ => Some(false),
             },
+            Datum::Members(members) => {
+                self.charge(members.len())?;
+                let is_name =
+                    |name: &str| matches!(one, Datum::String(one) if one.is(Str::plain(name)));
+                Some(members.iter().any(|(name, _)| is_name(name)))
+            }
             _ => None,
         }
     }
@@ -210,20 +238,33 @@ impl<'v, N: Node<'v>> Evaluation<'v, N> {
             }
             (Datum::List(one), Datum::List(other)) => {
                 self.charge(one.bytes() + other.bytes())?;
-                self.all_equal(one.elements().map(of_node), other.elements().map(of_node))
+                self.all_equal(one.elements().map(Datum::of), other.elements().map(Datum::of))
             }
             (Datum::List(one), Datum::Elements(other)) => {
                 self.charge(one.bytes())?;
-                self.all_equal(one.elements().map(of_node), other.iter().cloned())
+                self.all_equal(one.elements().map(Datum::of), other.iter().cloned())
             }
             (Datum::Elements(one), Datum::List(other)) => {
                 self.charge(other.bytes())?;
-                self.all_equal(one.iter().cloned(), other.elements().map(of_node))
+                self.all_equal(one.iter().cloned(), other.elements().map(Datum::of))
             }
             (Datum::Elements(one), Datum::Elements(other)) => {
                 self.all_equal(one.iter().cloned(), other.iter().cloned())
             }
             (Datum::Object(one), Datum::Object(other)) => self.objects_equal(*one, *other),
+            (Datum::Object(object), Datum::Members(members))
+            | (Datum::Members(members), Datum::Object(object)) => self.object_has(*object, members),
+            (Datum::Members(one), Datum::Members(other)) => {
+                // Both are in the order of their names.
+                let names = one.iter().zip(other).all(|(one, other)| one.0 == other.0);
+                let values = |members: &[(_, Datum<'v, N>)]| -> Vec<Datum<'v, N>> {
+                    members.iter().map(|(_, value)| value.clone()).collect()
+                };
+                match names {
+                    true => self.all_equal(values(one).into_iter(), values(other).into_iter()),
+                    false => Some(false),
+                }
+            }
             _ => Some(false),
         }
     }
@@ -242,6 +283,22 @@ impl<'v, N: Node<'v>> Evaluation<'v, N> {
         Some(other.next().is_none())
     }
 
+    /// Equality of an object in the tree with one in the condition.
+    fn object_has(&mut self, object: N, members: &[(&'v str, Datum<'v, N>)]) -> Option<bool> {
+        self.charge(object.bytes())?;
+        if object.size() != members.len() {
+            return Some(false);
+        }
+        for (name, value) in members {
+            self.charge(object.bytes() + name.len())?;
+            match object.named(Str::plain(name)) {
+                Some(counterpart) if self.equal(&Datum::of(counterpart), value)? => {}
+                _ => return Some(false),
+            }
+        }
+        Some(true)
+    }
+
     fn objects_equal(&mut self, one: N, other: N) -> Option<bool> {
         self.charge(2 * one.bytes() + other.bytes())?;
         if one.size() != other.size() {
@@ -250,22 +307,11 @@ impl<'v, N: Node<'v>> Evaluation<'v, N> {
         for (name, value) in one.members() {
             self.charge(other.bytes() + name.bytes())?;
             match other.named(name) {
-                Some(counterpart) if self.equal(&of_node(value), &of_node(counterpart))? => {}
+                Some(counterpart) if self.equal(&Datum::of(value), &Datum::of(counterpart))? => {}
                 _ => return Some(false),
             }
         }
         Some(true)
-    }
-}
-
-fn of_node<'v, N: Node<'v>>(node: N) -> Datum<'v, N> {
-    match node.value() {
-        Value::Null => Datum::Null,
-        Value::Bool(bool) => Datum::Bool(bool),
-        Value::Number(number) => Datum::Number(number),
-        Value::String(string) => Datum::String(string),
-        Value::List => Datum::List(node),
-        Value::Object => Datum::Object(node),
     }
 }
 

@@ -130,6 +130,9 @@ pub(crate) enum Expr<K = Box<str>> {
     And(Vec<Expr<K>>),
     Or(Vec<Expr<K>>),
     List(Vec<Expr<K>>),
+    /// An object that is known, in the order of its names. No text is read as one: it comes of a
+    /// template's things.
+    Object(Vec<(Box<str>, Expr<K>)>),
     Constant(Scalar),
 }
 
@@ -147,7 +150,7 @@ pub(crate) enum Kind {
 impl<K> Expr<K> {
     pub(crate) fn kind(&self) -> Kind {
         match self {
-            Expr::Path(_) => Kind::Any,
+            Expr::Path(_) | Expr::Object(_) => Kind::Any,
             Expr::Key | Expr::Constant(Scalar::String(_)) => Kind::String,
             Expr::Size(_) | Expr::Constant(Scalar::Number(_)) => Kind::Number,
             Expr::List(_) => Kind::List,
@@ -163,6 +166,7 @@ impl<K> Expr<K> {
             Expr::Size(one) | Expr::Not(one) => vec![&**one],
             Expr::Compare(_, two) | Expr::In(two) | Expr::Test(_, two) => vec![&two.0, &two.1],
             Expr::And(parts) | Expr::Or(parts) | Expr::List(parts) => parts.iter().collect(),
+            Expr::Object(members) => members.iter().map(|(_, value)| value).collect(),
         }
     }
 
@@ -206,6 +210,10 @@ impl<K> Expr<K> {
             Expr::And(parts) => Expr::And(many(parts, name)),
             Expr::Or(parts) => Expr::Or(many(parts, name)),
             Expr::List(elements) => Expr::List(many(elements, name)),
+            Expr::Object(members) => {
+                let members = members.iter().map(|(key, value)| (key.clone(), value.map(name)));
+                Expr::Object(members.collect())
+            }
             Expr::Constant(scalar) => Expr::Constant(scalar.clone()),
         }
     }

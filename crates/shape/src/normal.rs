@@ -34,6 +34,10 @@ pub(crate) fn value(expr: Expr) -> Expr {
         Expr::Test(test, two) => Expr::Test(test, Box::new((value(two.0), value(two.1)))),
         Expr::Size(of) => Expr::Size(Box::new(value(*of))),
         Expr::List(elements) => Expr::List(elements.into_iter().map(value).collect()),
+        Expr::Object(members) => {
+            let members = members.into_iter().map(|(name, member)| (name, value(member)));
+            Expr::Object(members.collect())
+        }
         Expr::Constant(Scalar::Number(number)) => Expr::Constant(Scalar::Number(number.normal())),
         other => other,
     };
@@ -140,6 +144,8 @@ fn is_constant(expr: &Expr) -> bool {
     match expr {
         Expr::Constant(_) => true,
         Expr::List(elements) => elements.iter().all(is_constant),
+        // What is known.
+        Expr::Object(_) => true,
         _ => false,
     }
 }
@@ -165,7 +171,8 @@ fn is_in(one: Expr, other: Expr) -> Expr {
 
 /// The value of an expression that reads nothing and has one; else the expression.
 fn folded(expr: Expr) -> Expr {
-    if matches!(expr, Expr::Constant(_) | Expr::List(_)) || !reads_nothing(&expr) {
+    let is_as_it_is = matches!(expr, Expr::Constant(_) | Expr::List(_) | Expr::Object(_));
+    if is_as_it_is || !reads_nothing(&expr) {
         return expr;
     }
     let scalar = match Evaluation::new(&Json::Null, "").value(&expr) {
@@ -178,7 +185,8 @@ fn folded(expr: Expr) -> Expr {
     Expr::Constant(scalar)
 }
 
-fn reads_nothing(expr: &Expr) -> bool {
+/// True if the expression has the same value for every resource, or for every one none.
+pub(crate) fn reads_nothing(expr: &Expr) -> bool {
     !matches!(expr, Expr::Key | Expr::Path(_) | Expr::Has(_))
         && expr.parts().into_iter().all(reads_nothing)
 }

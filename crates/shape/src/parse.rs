@@ -6,23 +6,41 @@ use crate::expr::{Expr, Kind, Path, Relation, Scalar, StringTest};
 use crate::names::is_reserved;
 use crate::number::Number;
 use crate::scan::{Scanner, Token};
+use crate::things::Things;
 
 const FUNCTIONS: &str = "has(a.b), size(a), key(), a.size(), a.startsWith(b), a.endsWith(b) or \
                          a.contains(b)";
 const OPERAND: &str = "a name, a value, `!` or `(`";
 
-/// Reads an expression of any kind.
-pub(crate) fn parse(text: &str, bounds: &Bounds) -> Result<Expr, ShapeError> {
+/// Reads an expression of any kind. With things, the first name of each path is one of them.
+pub(crate) fn parse(
+    text: &str,
+    bounds: &Bounds,
+    things: Option<Things<'_>>,
+) -> Result<Expr, ShapeError> {
     if text.len() > bounds.text_bytes {
         return Err(ShapeError::at(text, 0, ShapeErrorKind::TooLong(bounds.text_bytes)));
     }
     let mut scanner = Scanner::new(text);
     let (at, token) = scanner.next()?;
-    let mut parser =
-        Parser { scanner, at, token, depth: 0, indexed: false, nodes: 0, elements: 0, bounds };
+    let mut parser = Parser {
+        scanner,
+        at,
+        token,
+        depth: 0,
+        indexed: false,
+        nodes: 0,
+        elements: 0,
+        bounds,
+        things,
+        whole: Vec::new(),
+    };
     let expr = parser.or()?;
     if parser.token != Token::End {
         return Err(parser.expected_operator());
+    }
+    if let Some(at) = parser.whole.first() {
+        return Err(parser.unsupported(*at, Things::NOT_WHOLE));
     }
     if parser.nodes > bounds.nodes {
         return Err(parser.error(parser.at, ShapeErrorKind::TooManyNodes(bounds.nodes)));
@@ -34,8 +52,12 @@ pub(crate) fn parse(text: &str, bounds: &Bounds) -> Result<Expr, ShapeError> {
 }
 
 /// Reads a condition: an expression that may be true.
-pub(crate) fn parse_condition(text: &str, bounds: &Bounds) -> Result<Expr, ShapeError> {
-    let expr = parse(text, bounds)?;
+pub(crate) fn parse_condition(
+    text: &str,
+    bounds: &Bounds,
+    things: Option<Things<'_>>,
+) -> Result<Expr, ShapeError> {
+    let expr = parse(text, bounds, things)?;
     let start = text.len() - text.trim_start().len();
     must_be_bool(text, start, &expr).map(|()| expr)
 }
@@ -65,6 +87,9 @@ struct Parser<'t, 'b> {
     nodes: usize,
     elements: usize,
     bounds: &'b Bounds,
+    things: Option<Things<'b>>,
+    /// Places of things that must not stand alone, and do so far.
+    whole: Vec<usize>,
 }
 
 impl<'t> Parser<'t, '_> {
@@ -168,10 +193,47 @@ impl<'t> Parser<'t, '_> {
             self.advance()?;
             let two = Box::new((left, self.unary()?));
             left = match relation {
-                Some(relation) => Expr::Compare(relation, two),
+                Some(relation) => self.compared(relation, two),
                 None => Expr::In(two),
             };
         }
+    }
+
+    /// A comparison. That of a thing with `null` asks whether it is there.
+    fn compared(&mut self, relation: Relation, two: Box<(Expr, Expr)>) -> Expr {
+        if let (Expr::Path(path), Expr::Constant(Scalar::Null))
+        | (Expr::Constant(Scalar::Null), Expr::Path(path)) = &*two
+            && self.must_not_stand_alone(path)
+        {
+            let has = Expr::Has(path.clone());
+            let is_there = match relation {
+                Relation::Equal => Some(Expr::Not(Box::new(has))),
+                Relation::NotEqual => Some(has),
+                _ => None,
+            };
+            if let Some(is_there) = is_there {
+                self.whole.pop();
+                return is_there;
+            }
+        }
+        Expr::Compare(relation, two)
+    }
+
+    fn must_not_stand_alone(&self, path: &Path) -> bool {
+        let by_member = |things: Things<'_>| things.by_member.contains(&&*path.names()[0]);
+        path.names().len() == 1 && self.things.is_some_and(by_member)
+    }
+
+    /// A path that begins with this name.
+    fn first(&mut self, name: Box<str>, at: usize) -> Result<Expr, ShapeError> {
+        if let Some(things) = self.things {
+            things.check(&name).map_err(|why| self.unsupported(at, &why))?;
+        }
+        let path = Path::new(vec![name]);
+        if self.must_not_stand_alone(&path) {
+            self.whole.push(at);
+        }
+        Ok(Expr::Path(path))
     }
 
     fn unary(&mut self) -> Result<Expr, ShapeError> {
@@ -243,6 +305,9 @@ impl<'t> Parser<'t, '_> {
     }
 
     fn child(&mut self, path: Path, name: Box<str>, at: usize) -> Result<Path, ShapeError> {
+        if self.must_not_stand_alone(&path) {
+            self.whole.pop();
+        }
         match path.names().len() < self.bounds.depth {
             true => Ok(path.child(name)),
             false => Err(self.error(at, ShapeErrorKind::TooDeep(self.bounds.depth))),
@@ -303,10 +368,10 @@ impl<'t> Parser<'t, '_> {
                 return self.word(word, at);
             }
             Token::Quoted(name) => {
-                let path = Path::new(vec![name.clone()]);
+                let name = name.clone();
                 self.count_node(at)?;
                 self.advance()?;
-                return Ok(Expr::Path(path));
+                return self.first(name, at);
             }
             _ => return Err(self.expected(OPERAND)),
         };
@@ -333,9 +398,13 @@ impl<'t> Parser<'t, '_> {
                     format!("`{word}` is a reserved word of CEL: write the name in backticks");
                 return Err(self.unsupported(at, &what));
             }
-            return Ok(Expr::Path(Path::new(vec![word.into()])));
+            return self.first(word.into(), at);
         }
         match word {
+            "key" if self.things.is_some() => {
+                let what = "there is no `key()` here: a variable of the pattern is the name";
+                Err(self.unsupported(at, what))
+            }
             "key" => {
                 self.open("(")?;
                 self.close(")")?;
@@ -354,6 +423,10 @@ impl<'t> Parser<'t, '_> {
                 let Expr::Path(path) = of else {
                     return Err(self.unsupported(start, "`has` asks for a member: `has(a.b)`"));
                 };
+                if self.things.is_some() && path.names().len() == 1 {
+                    let what = format!("`has` asks for a member of `{path}`: `has({path}.a)`");
+                    return Err(self.unsupported(start, &what));
+                }
                 if self.indexed {
                     let what = format!("`has` takes no brackets: write `has({path})`");
                     return Err(self.unsupported(start, &what));

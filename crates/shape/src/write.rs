@@ -57,6 +57,15 @@ impl fmt::Display for Expr {
                 joined(elements, ", ", Level::Or, f)?;
                 f.write_str("]")
             }
+            Expr::Object(members) => {
+                f.write_str("{")?;
+                for (number, (name, value)) in members.iter().enumerate() {
+                    f.write_str(if number > 0 { ", " } else { "" })?;
+                    names::write_string(name, f)?;
+                    write!(f, ": {value}")?;
+                }
+                f.write_str("}")
+            }
             Expr::Constant(Scalar::Null) => f.write_str("null"),
             Expr::Constant(Scalar::Bool(bool)) => write!(f, "{bool}"),
             Expr::Constant(Scalar::Number(number)) => write!(f, "{number}"),

@@ -136,6 +136,7 @@ impl Parsed {
             limit: (limit > 0).then_some(limit),
             count,
             list,
+            ..Wanted::default()
         })
         .map(Arc::new);
         let order = order.unwrap_or_else(Order::by_name);

@@ -188,6 +188,13 @@ impl Engine {
         self.read(path, depth).map(Some)
     }
 
+    /// The value that a view is of.
+    fn find_once(&self, path: &Path, once: &Once) -> Found<'_> {
+        let found = self.find(path);
+        let (value, changed) = once.found(&self.keys, found.value, found.changed);
+        Found { value, changed, ..found }
+    }
+
     /// Reads a view, if that is little enough for one step.
     fn read_small_view(
         &self,
@@ -196,7 +203,8 @@ impl Engine {
         view: &View,
         step_bytes: usize,
     ) -> Result<Option<Reading>, Refusal> {
-        let (found, once) = (self.find(path), Once::new(view, &self.keys));
+        let once = Once::new(view, &self.keys);
+        let found = self.find_once(path, &once);
         let is_of_all = view.is_of_all();
         let max = match is_of_all {
             true => self.limits.whole_frame_bytes,
@@ -224,14 +232,22 @@ impl Engine {
             let reading = self.read_view(copying, place)?;
             return Ok(reading.map(|reading| Copied(Whole::Reading(reading))));
         }
-        let found = self.find(&copying.path);
+        let once = copying.view.as_ref().map(|view| Once::new(view, &self.keys));
+        let found = match &once {
+            Some(once) => self.find_once(&copying.path, once),
+            None => self.find(&copying.path),
+        };
         let Found { changed, root: Root { epoch, revision: now, .. }, .. } = found;
         let (epoch, now, time) = (*epoch, *now, found.time());
-        let Some(Value::Object(object)) = found.value else {
+        let Some(value @ Value::Object(object)) = found.value else {
             // Another value is in its place now, or none.
-            if copying.view.is_some() {
-                let body = found.value.map(|_| Bytes::from_static(b"{}"));
-                return Ok(Some(Copied(Whole::Reading(found.reading(body)))));
+            if let Some(once) = &once {
+                let max = self.limits.value_bytes;
+                let body =
+                    found.value.map(|value| once.write(max, &self.keys, value, copying.depth));
+                let too_large = || Refusal::value_too_large(&self.limits);
+                let body = body.map(|body| body.ok_or_else(too_large)).transpose()?;
+                return Ok(Some(Copied(Whole::Reading(found.reading(body.map(Bytes::from))))));
             }
             let value = found.value.map(|value| self.write(value, copying.depth)).transpose()?;
             return Ok(Some(Copied(Whole::Reading(found.reading(value.map(Bytes::from))))));
@@ -242,8 +258,9 @@ impl Engine {
             copying.read = self.notes.end();
         }
         let root = copying.root.get_or_insert_with(|| Copy::of(object, now));
-        let names: Vec<_> =
-            copying.path.segments().iter().filter_map(|name| self.keys.find(name)).collect();
+        let beneath = copying.view.iter().flat_map(|view| view.of());
+        let names = copying.path.segments().iter().chain(beneath);
+        let names: Vec<_> = names.filter_map(|name| self.keys.find(name)).collect();
         let mut looks = LOOKS_MAX;
         while let Some(note) = self.notes.at(copying.read) {
             if looks == 0 {
@@ -263,12 +280,12 @@ impl Engine {
             bytes: copying.bytes,
             scratch: Vec::new(),
         };
-        let is_whole = match &copying.view {
-            None => step.copy(object, root, copying.depth, All),
-            Some(view) => {
-                let once = Once::new(view, &self.keys);
+        let is_whole = match (&once, once.as_ref().and_then(|once| once.in_scope(value))) {
+            (_, Some(sight)) => step.copy(object, root, copying.depth, sight),
+            (Some(once), None) if !once.is_of_another() => {
                 step.copy(object, root, copying.depth, once.part())
             }
+            _ => step.copy(object, root, copying.depth, All),
         };
         copying.bytes = step.bytes;
         copying.late_steps += u32::from(root.next >= object.slots().len());
@@ -313,7 +330,8 @@ impl Engine {
             return Ok(None);
         }
         let found = self.find(&copying.path);
-        let shows = found.value.and_then(|value| self.views.shows(place, (value, found.changed)));
+        let state = found.value.map(|value| (value, found.changed));
+        let shows = state.and_then(|state| self.views.shows(&self.keys, place, state));
         let body = match (found.value, shows) {
             (_, Some(Shows::TooLarge)) => return Err(self.too_many_rows()),
             (_, Some(Shows::Number(number, _))) => Some(self.write(number, copying.depth)?),

@@ -8,7 +8,7 @@ use crate::path::Path;
 use crate::read::interest::{self, NIL, PointId};
 use crate::read::link::{Charge, Link, LinkId, Rate, State, Watch};
 use crate::read::session::{Session, SessionId};
-use crate::read::view::View;
+use crate::read::view::{View, Wanted};
 use crate::times::Tick;
 
 impl Engine {
@@ -97,12 +97,21 @@ impl Engine {
             return if self.views.resume(place) { place } else { self.interest.join(place) };
         }
         let place = self.interest.add_view(base, view.text());
+        let lenses = self.stand_in_gates(view, path, from);
         let names: Vec<_> = path.segments().iter().map(|name| self.keys.find(name)).collect();
         let Engine { views, keys, tree, beside, .. } = self;
         let found = follow(tree, beside, names.into_iter());
         let since = from.unwrap_or(Revision::NONE);
         views.add(keys, (base, place), view, (found.value, found.changed), since);
+        views.give_lenses(place, lenses);
         self.interest.join(place)
+    }
+
+    /// Takes the places of views of the members that a scope shows by conditions, whose lenses know
+    /// what left.
+    fn stand_in_gates(&mut self, view: &View, path: &Path, from: Option<Revision>) -> Vec<PointId> {
+        let gates = gates(view, path);
+        gates.iter().map(|(path, gate)| self.stand_in(gate, path, from)).collect()
     }
 
     /// The revision that the reader of a new link has, if known. A root beside the tree is sent
@@ -140,7 +149,14 @@ impl Engine {
                 if self.views.len() >= views {
                     return Err(("views", views));
                 }
-                if self.views.is_too_much(&self.keys, base, view, unindexed_lenses) {
+                let is_too_much = |base, view: &View| {
+                    self.views.is_too_much(&self.keys, base, view, unindexed_lenses)
+                };
+                let is_gate_too_much = |(path, gate): &(Path, View)| {
+                    is_too_much(self.interest.find(&self.keys, path), gate)
+                };
+                if is_too_much(base, view) || gates(view, &watch.path).iter().any(is_gate_too_much)
+                {
                     return Err(("unindexed_lenses", unindexed_lenses));
                 }
             }
@@ -197,11 +213,17 @@ impl Engine {
             if self.views.linger(point) {
                 return; // its place stays taken
             }
-            let text = self.views.remove(&mut self.keys, point);
-            text.iter().for_each(|text| self.interest.forget_view(text));
+            self.remove_view(point);
         }
         self.interest.leave(&mut self.keys, point);
         self.set_husks_aside();
+    }
+
+    /// Removes the view at a place, and leaves the views that it used.
+    fn remove_view(&mut self, point: PointId) {
+        let Some((text, used)) = self.views.remove(&mut self.keys, point) else { return };
+        self.interest.forget_view(&text);
+        used.into_iter().for_each(|point| self.leave(point));
     }
 
     /// Sets the memory of rankings aside that are no longer needed.
@@ -214,8 +236,7 @@ impl Engine {
     pub(crate) fn end_lingering(&mut self, all: bool) {
         for point in self.views.overdue(all) {
             self.views.resume(point);
-            let text = self.views.remove(&mut self.keys, point);
-            text.iter().for_each(|text| self.interest.forget_view(text));
+            self.remove_view(point);
             self.interest.leave(&mut self.keys, point);
         }
         self.set_husks_aside();
@@ -254,4 +275,17 @@ impl Engine {
     fn session(&self, id: SessionId) -> &Session {
         self.sessions[id.0 as usize].as_ref().expect("the session is open")
     }
+}
+
+/// The views of the members that the scope of a view shows by conditions, with their paths.
+fn gates(view: &View, path: &Path) -> Vec<(Path, View)> {
+    let mut gates = Vec::new();
+    let Some(scope) = view.scope() else { return gates };
+    let top = view.of().iter().fold(path.clone(), |path, name| path.child(name));
+    scope.each_gate(&mut |names, condition| {
+        let path = names.iter().fold(top.clone(), |path, name| path.child(name));
+        let wanted = Wanted { condition: Some(condition), ..Wanted::default() };
+        gates.extend(View::new(wanted).map(|view| (path, view)));
+    });
+    gates
 }

@@ -6,10 +6,12 @@ use crate::cursor::Revision;
 use crate::engine::mark::{LINK_LOOKS, PROMOTED_AT_ONCE};
 use crate::engine::{Engine, Found, follow};
 use crate::mutants;
+use crate::read::beneath::Beneath;
 use crate::read::delta::{Form, LOOKS_MAX, Reader, delta, removal};
 use crate::read::frame::{Frame, Kind, Update};
 use crate::read::interest::PointId;
 use crate::read::link::{LinkId, State};
+use crate::read::outlook::{InScope, Outlook};
 use crate::read::session::SessionId;
 use crate::read::sharing::{Quiet, Wish};
 use crate::read::views::Shows;
@@ -165,15 +167,25 @@ impl Engine {
         let point = self.links[id].point;
         let found = self.find_point(point, names);
         let shows = match found.value.filter(|_| self.interest.is_view(point)) {
-            Some(value) => self.views.shows(point, (value, found.changed)),
+            Some(value) => self.views.shows(&self.keys, point, (value, found.changed)),
             None => None,
         };
         let (cursor, made) = match shows {
-            None => self.make_on(id, &mut walk, names, found, All),
-            Some(Shows::Part(part)) => self.make_on(id, &mut walk, names, found, part),
+            None => self.make_on(id, &mut walk, names, found, All, Revision::NONE),
+            Some(Shows::Part(part)) => {
+                self.make_on(id, &mut walk, names, found, part, Revision::NONE)
+            }
+            Some(Shows::Scope(outlook)) => {
+                self.make_in_scope(id, &mut walk, names, found, (outlook, Revision::NONE))
+            }
+            Some(Shows::Beneath(outlook, of, Beneath { value, changed, came })) => {
+                names.extend(of);
+                let found = Found { value, changed, ..found };
+                self.make_in_scope(id, &mut walk, names, found, (outlook, came))
+            }
             Some(Shows::Number(number, changed)) => {
                 let found = Found { value: Some(number), changed, ..found };
-                self.make_on(id, &mut walk, names, found, All)
+                self.make_on(id, &mut walk, names, found, All, Revision::NONE)
             }
             Some(Shows::TooLarge) => (Some(found.changed), Some(Err(self.too_many_rows()))),
         };
@@ -193,7 +205,25 @@ impl Engine {
         }
     }
 
+    /// The same for what a reader may see of a value, which may have come in sight at `came`.
+    fn make_in_scope(
+        &self,
+        id: LinkId,
+        walking: &mut Option<Box<Walk>>,
+        names: &[KeyId],
+        found: Found<'_>,
+        (outlook, came): (&Outlook, Revision),
+    ) -> (Option<Revision>, Option<Result<Arc<Frame>, Refusal>>) {
+        let (Some(value), Outlook::Part(_)) = (found.value, outlook) else {
+            return self.make_on(id, walking, names, found, All, came);
+        };
+        let lenses = self.views.lenses(self.views.lenses_of(self.links[id].point));
+        let sight = InScope::new(outlook, value, &lenses);
+        self.make_on(id, walking, names, found, sight, came)
+    }
+
     /// Makes the next frame of a link. Returns its new cursor, if it has one, and the frame.
+    /// `came`: the last revision at which the value may have come in sight.
     fn make_on<S: Sight>(
         &self,
         id: LinkId,
@@ -201,6 +231,7 @@ impl Engine {
         names: &[KeyId],
         found: Found<'_>,
         sight: S,
+        came: Revision,
     ) -> (Option<Revision>, Option<Result<Arc<Frame>, Refusal>>) {
         let link = &self.links[id];
         let was_walking = walking.is_some();
@@ -210,19 +241,25 @@ impl Engine {
         let (epoch, now) = (root.epoch, root.revision);
         let budget = self.limits.slice_bytes;
         // If another value stands here now, the slices of the old one are no part of it.
-        let lost = walking.take_if(|walk| !walk.continues(value, &self.notes, sight)).is_some();
-        let since = if lost { Revision::NONE } else { link.cursor };
+        let continues = |walk: &mut Box<Walk>| {
+            came <= walk.begun() && walk.continues(value, &self.notes, &self.keys, sight)
+        };
+        let lost = walking.take_if(|walk| !continues(walk)).is_some();
+        // What has come in sight since is told from nothing.
+        let is_new = lost || link.cursor < came;
+        let since = if is_new { Revision::NONE } else { link.cursor };
         if walking.as_ref().is_none_or(|walk| walk.position.is_none()) {
             let reader = match walking {
-                Some(walk) => walk.reader(depth, sight),
+                Some(walk) => walk.reader(depth),
                 None => {
                     let exact = !was_walking && !link.resumed;
                     Reader { since, exact, told: false, walks: false, depth }
                 }
             };
             let gone = match (&mut *walking, value) {
-                (Some(walk), Some(Value::Object(object))) if S::IS_ALL => {
-                    walk.gone(&self.notes, &self.keys, object, names, depth, budget)
+                (Some(walk), Some(Value::Object(object))) => {
+                    let reader = (depth, sight);
+                    walk.gone(&self.notes, &self.keys, object, names, reader, budget)
                 }
                 _ => Gone::default(),
             };
@@ -308,7 +345,7 @@ impl Engine {
         let Some(value) = value else { return Telling::Frame(Kind::Gone, b"null".to_vec()) };
         let Value::Object(object) = value else {
             // What has no members shows none.
-            if !S::IS_ALL && !mutants::is("view-leaf-shown") {
+            if !sight.shows_leaf(true) && !mutants::is("view-leaf-shown") {
                 let nothing = if sight.is_list() { b"[]" } else { b"{}" };
                 return Telling::Frame(Kind::Snapshot, nothing.to_vec());
             }
@@ -317,10 +354,7 @@ impl Engine {
                 Err(refusal) => Telling::Refused(refusal),
             };
         };
-        let has_left_unseen = match sight.floor() {
-            None => reader.may_hold_more_of(object),
-            Some(floor) => since < floor,
-        };
+        let has_left_unseen = reader.may_see_more_of(&self.keys, object, sight);
         let unknown = since == Revision::NONE || since < object.born || has_left_unseen;
         if whole {
             // A change below the cut is no change for this reader.
@@ -381,6 +415,12 @@ impl Engine {
     pub(crate) fn learn(&mut self, point: PointId, names: &mut Vec<KeyId>) -> bool {
         if !self.interest.is_view(point) {
             return true;
+        }
+        for lens in 0..self.views.lenses_of(point).len() {
+            let lens = self.views.lenses_of(point)[lens];
+            if !self.learn(lens, names) {
+                return false;
+            }
         }
         self.interest.names(point, names);
         let found = follow(&self.tree, &self.beside, names.iter().map(|key| Some(*key)));

@@ -1,7 +1,7 @@
 //! Status of sessions and their links, for operators of a server.
 
 use crate::engine::Engine;
-use crate::path;
+use crate::path::{self, Path};
 use crate::read::link::{Link, State};
 use crate::read::session::SessionId;
 use crate::times::Timestamp;
@@ -55,6 +55,21 @@ impl Engine {
             frames: session.frames,
             conflated: session.conflated,
         })
+    }
+
+    /// The numbers of the links of a session.
+    pub fn tags_of(&self, id: SessionId) -> Vec<u32> {
+        let session = self.sessions.get(id.0 as usize).and_then(Option::as_ref);
+        session.map_or_else(Vec::new, |session| session.links.keys().copied().collect())
+    }
+
+    /// The path of the resource that a link of a session shows, if there is such a link.
+    pub fn path_of_link(&self, id: SessionId, tag: u32) -> Option<Path> {
+        let session = self.sessions.get(id.0 as usize)?.as_ref()?;
+        let link = &self.links[*session.links.get(&tag)?];
+        let mut names = Vec::new();
+        self.interest.names(link.point, &mut names);
+        Some(names.iter().fold(Path::ROOT, |path, key| path.child(self.keys.name(*key))))
     }
 
     /// Status of the links of a session, of `max` links at most, in no order.

@@ -78,6 +78,14 @@ impl Reader {
     pub(crate) fn may_hold_more_of(&self, object: &Object) -> bool {
         self.since < object.floor && (self.since < object.born || !self.told)
     }
+
+    /// The same of the members that a sight shows.
+    pub(crate) fn may_see_more_of(&self, keys: &Keys, object: &Object, sight: impl Sight) -> bool {
+        match sight.floor(keys, object, self.since) {
+            None => self.may_hold_more_of(object),
+            Some(floor) => self.since < floor,
+        }
+    }
 }
 
 /// Writes all that changed in an object since a revision, as a merge patch or else as a JSON Patch.
@@ -184,7 +192,8 @@ impl<'a, W: Writer> Changes<'a, W> {
                 if member.changed <= since && !matches!(seen, Seen::Anew { .. }) {
                     return true;
                 }
-                let goes_on = self.looks > 0 && self.member(member, depth - 1, None, seen);
+                let left = left.and_then(|left| left.beneath(member.key));
+                let goes_on = self.looks > 0 && self.member(member, depth - 1, left, seen);
                 goes_on && self.writer.len() <= self.max && !self.writer.failed()
             }),
         };
@@ -192,7 +201,7 @@ impl<'a, W: Writer> Changes<'a, W> {
         for (key, _) in gone.filter(|(key, _)| changed && object.find(*key).is_none()) {
             self.writer.remove(self.keys, key, false);
         }
-        for key in sight.left_since(since).filter(|_| changed) {
+        for key in sight.left_since(object, since).filter(|_| changed) {
             self.writer.remove(self.keys, key, false);
         }
         changed
@@ -220,6 +229,10 @@ impl<'a, W: Writer> Changes<'a, W> {
             Value::Absent { existed_since } => {
                 writer.remove(keys, member.key, *existed_since <= since);
             }
+            // It may have taken the place of an object.
+            Value::Leaf(_) if !nothing_yet && !sight.shows_leaf(false) => {
+                writer.replace(keys, member.key, &member.value, depth, sight);
+            }
             Value::Leaf(_) => writer.set(keys, member.key, &member.value, depth, sight),
             // At the cut an object reads as `{}`, whatever happens inside it.
             Value::Object(object) if depth == 0 => {
@@ -231,7 +244,8 @@ impl<'a, W: Writer> Changes<'a, W> {
                 writer.set(keys, member.key, &member.value, depth, sight);
             }
             Value::Object(object)
-                if reader.may_hold_more_of(object) || left.is_some_and(Left::was_another) =>
+                if reader.may_see_more_of(keys, object, sight)
+                    || left.is_some_and(Left::was_another) =>
             {
                 writer.replace(keys, member.key, &member.value, depth, sight);
             }
@@ -256,6 +270,9 @@ impl<'a, W: Writer> Changes<'a, W> {
         match &member.value {
             Value::Absent { .. } if member.changed <= reader.since => {}
             Value::Absent { .. } => writer.remove(keys, member.key, false),
+            Value::Leaf(_) if !sight.shows_leaf(false) => {
+                writer.replace(keys, member.key, &member.value, depth, sight);
+            }
             Value::Object(object) if depth > 0 => {
                 if replaces || reader.walks || reader.may_hold_more_of(object) {
                     writer.replace(keys, member.key, &member.value, depth, sight);

@@ -93,6 +93,11 @@ impl Leavers {
         self.left.as_ref().is_some_and(|left| left.at.contains_key(&key))
     }
 
+    /// The revision at which a member left that is not back, if that is remembered.
+    pub(crate) fn of(&self, key: KeyId) -> Option<Revision> {
+        self.left.as_ref()?.at.get(&key).copied()
+    }
+
     /// The members that left after a revision and are not back, the last first.
     pub(crate) fn since(&self, since: Revision) -> impl Iterator<Item = KeyId> {
         self.left.iter().flat_map(move |left| {

@@ -4,8 +4,11 @@ use std::cmp::Ordering;
 
 use halfping_shape::{Order, Selection};
 
+use crate::cursor::Revision;
 use crate::read::asked::Asked;
+use crate::read::beneath::Beneath;
 use crate::read::lens::Test;
+use crate::read::outlook::{InScope, Outlook};
 use crate::read::part::Part;
 use crate::read::rows::Row;
 use crate::read::view::View;
@@ -21,6 +24,10 @@ pub(crate) struct Once {
     first: Option<(Order<KeyId>, usize)>,
     is_count: bool,
     is_list: bool,
+    /// The part that the reader may see, if that is not all.
+    outlook: Option<Outlook>,
+    /// The names that lead to what is read.
+    of: Vec<KeyId>,
 }
 
 impl Once {
@@ -32,7 +39,41 @@ impl Once {
             first: view.limit().map(|limit| (view.order(known), limit)),
             is_count: view.is_count(),
             is_list: view.is_list(),
+            outlook: view.scope().map(|scope| Outlook::new(scope, known)),
+            of: view.of().iter().map(|name| known(name)).collect(),
         }
+    }
+
+    /// The value that is read of a resource, if it is there and in sight, and the revision at which
+    /// it, or that it is in sight, changed.
+    pub(crate) fn found<'t>(
+        &self,
+        keys: &Keys,
+        value: Option<&'t Value>,
+        changed: Revision,
+    ) -> (Option<&'t Value>, Revision) {
+        let Some(test) = self.test.as_ref().filter(|_| !self.of.is_empty()) else {
+            return (value, changed);
+        };
+        let Some(Value::Object(object)) = value else { return (None, changed) };
+        let Beneath { value, changed, .. } =
+            Beneath::find(keys, object, &self.of, test, || changed);
+        (value, changed)
+    }
+
+    /// The part that its reader may see, if that is not all.
+    pub(crate) fn in_scope(&self, value: &Value) -> Option<InScope<'_>> {
+        self.outlook.as_ref().map(|outlook| InScope::new(outlook, value, &[]))
+    }
+
+    /// True if it is not the resource itself that is read.
+    pub(crate) fn is_of_another(&self) -> bool {
+        !self.of.is_empty()
+    }
+
+    /// True if it is what a reader may see of something, with nothing else asked for.
+    fn is_scope(&self) -> bool {
+        self.outlook.is_some() || !self.of.is_empty()
     }
 
     /// The part that it shows, if that depends on nothing but each member.
@@ -47,8 +88,8 @@ impl Once {
     /// Looks that it costs to write an object at once.
     pub(crate) fn looks(&self, object: &Object) -> usize {
         match &self.test {
-            Some(test) => test.looks_at_all(object),
-            None => object.slots().len(),
+            Some(test) if self.of.is_empty() => test.looks_at_all(object),
+            _ => object.slots().len(),
         }
     }
 
@@ -69,8 +110,16 @@ impl Once {
         value: &Value,
         depth: u32,
     ) -> Option<Vec<u8>> {
-        let Value::Object(object) = value else { return Some(self.nothing().to_vec()) };
         let mut out = Vec::new();
+        if self.is_scope() {
+            let sight = self.in_scope(value);
+            match sight {
+                Some(sight) => value.write_seen(max, keys, depth, sight, &mut out)?,
+                None => value.write_up_to(max, keys, depth, &mut out)?,
+            };
+            return Some(out);
+        }
+        let Value::Object(object) = value else { return Some(self.nothing().to_vec()) };
         match (&self.test, &self.first) {
             (Some(test), _) if self.is_count => {
                 let met = object.slots().iter().filter(|member| test.is_met(keys, member));

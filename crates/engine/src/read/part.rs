@@ -8,7 +8,7 @@ use crate::read::lens::{Lens, Test};
 use crate::read::ranking::Shown;
 use crate::tree::key::{KeyId, Keys};
 use crate::tree::node::Member;
-use crate::tree::sight::{Seen, Sight};
+use crate::tree::sight::{Forgotten, Seen, Sight};
 use crate::tree::{Object, Value};
 
 /// The part of a value that a view shows: at first of the resource, then of what is beneath.
@@ -129,7 +129,7 @@ impl Sight for Part<'_> {
         }
     }
 
-    fn floor(self) -> Option<Revision> {
+    fn floor(self, _: &Keys, _: &Object, _: Revision) -> Option<Revision> {
         match self.gate? {
             Gate::Met { left, .. } => left.map(|left| left.floor),
             Gate::First { shown, .. } => Some(shown.floor()),
@@ -137,7 +137,7 @@ impl Sight for Part<'_> {
         }
     }
 
-    fn left_since(self, since: Revision) -> impl Iterator<Item = KeyId> {
+    fn left_since(self, _: &Object, since: Revision) -> impl Iterator<Item = KeyId> {
         let (left, shown) = match self.gate {
             Some(Gate::Met { left, .. }) => (left, None),
             Some(Gate::First { shown, .. }) => (None, Some(shown)),
@@ -161,5 +161,16 @@ impl Sight for Part<'_> {
             self.gate,
             Some(Gate::First { is_list: true, .. } | Gate::Chosen { is_list: true, .. })
         )
+    }
+
+    fn shows_leaf(self, is_top: bool) -> bool {
+        !is_top
+    }
+
+    fn forgotten_here(self, key: KeyId) -> Forgotten {
+        match (&self.gate, self.names.map(|names| names.name(&key))) {
+            (Some(_), _) | (None, Some(Selected::Nothing)) => Forgotten::Unseen,
+            (None, _) => Forgotten::Seen,
+        }
     }
 }

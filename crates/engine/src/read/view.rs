@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use halfping_shape::{Condition, Order, Selection};
 
 use crate::read::lens::Test;
+use crate::read::scope::Scope;
 use crate::tree::key::KeyId;
 
 /// The shape that a reader asks for. What is left out shows all.
@@ -22,6 +23,12 @@ pub struct Wanted {
     pub count: bool,
     /// True for an array of names and members, in order, instead of an object.
     pub list: bool,
+    /// The part that the reader may see: of the resource, or of what `of` leads to. One that is not
+    /// all goes with nothing else but `of` and a condition.
+    pub scope: Option<Scope>,
+    /// Instead of the resource, what stands at these names in it, as long as the condition is true
+    /// of the member that the first of them names.
+    pub of: Vec<Box<str>>,
 }
 
 /// A reader's wish of a resource, other than all of it. Views that mean the same are equal, and
@@ -38,8 +45,20 @@ impl View {
         // The reader sorts by the members that it asked to order by.
         let paths = wanted.order.iter().flat_map(Order::paths);
         wanted.selection = wanted.selection.map(|selection| paths.fold(selection, Selection::with));
-        let Wanted { condition, selection, order, limit, count, list } = &wanted;
+        if let Some(name) = wanted.of.first() {
+            let is_it = Condition::of_key(name);
+            let both = wanted.condition.take().map(|condition| condition.and(is_it.clone()));
+            wanted.condition = Some(both.unwrap_or(is_it));
+        }
+        if let (Some(scope), true) = (&wanted.scope, wanted.of.is_empty()) {
+            // Then nothing else concerns its readers.
+            wanted.condition = wanted.condition.or_else(|| scope.gate());
+        }
+        let Wanted { condition, selection, order, limit, count, list, scope, of } = &wanted;
+        let scope = scope.as_ref().filter(|scope| **scope != Scope::All);
         let parts = [
+            (!of.is_empty()).then(|| format!("of={of:?}")),
+            scope.map(|scope| format!("scope={scope}")),
             count.then(|| "count".to_owned()),
             list.then(|| "as=list".to_owned()),
             limit.map(|limit| format!("limit={limit}")),
@@ -66,9 +85,26 @@ impl View {
         self.wanted.condition.is_none() || self.asks_all()
     }
 
-    /// True if it selects parts of the resource itself, not of each of its members.
+    /// True if it shows parts of the resource itself, not of each of its members.
     pub(crate) fn is_of_resource(&self) -> bool {
-        self.wanted.selection.as_ref().is_some_and(Selection::is_of_resource)
+        let Wanted { selection, condition, .. } = &self.wanted;
+        let is_open = self.scope().is_some() && condition.is_none();
+        is_open || selection.as_ref().is_some_and(Selection::is_of_resource)
+    }
+
+    /// True if it is what a reader may see of something.
+    pub fn is_in_sight(&self) -> bool {
+        self.wanted.scope.is_some() || !self.wanted.of.is_empty()
+    }
+
+    /// The part that its reader may see, where that is not all.
+    pub(crate) fn scope(&self) -> Option<&Scope> {
+        self.wanted.scope.as_ref().filter(|scope| **scope != Scope::All)
+    }
+
+    /// The names that lead to what it shows, in the resource.
+    pub(crate) fn of(&self) -> &[Box<str>] {
+        &self.wanted.of
     }
 
     /// True if it is the number of members.

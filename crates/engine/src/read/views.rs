@@ -10,14 +10,17 @@ use hashbrown::HashMap;
 use crate::cursor::Revision;
 use crate::grow::Table;
 use crate::limits::Limits;
+use crate::read::beneath::Beneath;
 use crate::read::collection::{Collection, LensId};
 use crate::read::count::Count;
 use crate::read::interest::PointId;
 use crate::read::leavers::LeftMax;
+use crate::read::lens::Lens;
+use crate::read::outlook::Outlook;
 use crate::read::part::Part;
 use crate::read::ranking::Totals;
 use crate::read::rows::Rows;
-use crate::read::shared::Takes;
+use crate::read::shared::{Shared, Takes};
 use crate::read::view::View;
 use crate::tree::key::{KeyId, Keys};
 use crate::tree::text::Text;
@@ -30,6 +33,8 @@ const LINGERING_MAX: usize = 1024;
 pub(crate) struct Views {
     /// Views by their own places.
     views: HashMap<PointId, Box<Placed>>,
+    /// Those of them that show what a reader may see of something, by their own places.
+    scoped: HashMap<PointId, Box<Scoped>>,
     /// Their places, by the place of the resource and the view's text.
     places: Table,
     /// Resources that have views, by their places.
@@ -50,6 +55,16 @@ struct Placed {
 }
 
 const _: () = assert!(std::mem::size_of::<Placed>() == 56);
+
+/// A view of what a reader may see.
+struct Scoped {
+    outlook: Outlook,
+    /// The names that lead there in the resource. If there are any, the view's lens shows the
+    /// member that the first of them names.
+    of: Box<[KeyId]>,
+    /// The places of views through whose lenses it knows what left, by the numbers of these.
+    lenses: Vec<PointId>,
+}
 
 /// The place of a view's resource, and the view's text.
 fn key_of(views: &HashMap<PointId, Box<Placed>>, place: PointId) -> Option<(PointId, &str)> {
@@ -72,6 +87,10 @@ pub(crate) enum Shows<'v> {
     Part(Part<'v>),
     /// The number of its members, with the revision at which it became that.
     Number(&'v Value, Revision),
+    /// What a reader may see of the resource.
+    Scope(&'v Outlook),
+    /// What a reader may see of what stands at these names in the resource.
+    Beneath(&'v Outlook, &'v [KeyId], Beneath<'v>),
     /// Nothing: it would need more rows than there is room for.
     TooLarge,
 }
@@ -82,6 +101,7 @@ impl Views {
         let left_max = LeftMax { each, all };
         Views {
             views: HashMap::new(),
+            scoped: HashMap::new(),
             places: Table::default(),
             collections: HashMap::new(),
             totals: Totals { left_max, rows_max: view_rows, ..Totals::default() },
@@ -152,15 +172,52 @@ impl Views {
             }
             false => Some(collection.add(keys, place, view, (since, known), &mut self.totals)),
         };
+        if view.scope().is_some() || !view.of().is_empty() {
+            let mut hold = |name: &str| keys.hold(name);
+            let of = view.of().iter().map(|name| hold(name)).collect();
+            let outlook = view.scope().map_or(Outlook::All, |scope| Outlook::new(scope, hold));
+            self.scoped.insert(place, Box::new(Scoped { outlook, of, lenses: Vec::new() }));
+        }
         let (text, is_list) = (view.text().into(), view.is_list());
         self.views.insert(place, Box::new(Placed { base, text, takes, selection, is_list }));
         self.places.insert(place, |place| key_of(&self.views, place));
     }
 
-    /// Removes the view at a place. Returns its text.
-    pub(crate) fn remove(&mut self, keys: &mut Keys, place: PointId) -> Option<Box<str>> {
+    /// Gives a view the places of views through whose lenses it knows what left.
+    pub(crate) fn give_lenses(&mut self, place: PointId, lenses: Vec<PointId>) {
+        if let Some(scoped) = self.scoped.get_mut(&place) {
+            scoped.lenses = lenses;
+        }
+    }
+
+    /// The places of views through whose lenses the view at a place knows what left.
+    pub(crate) fn lenses_of(&self, place: PointId) -> &[PointId] {
+        self.scoped.get(&place).map_or(&[], |scoped| &scoped.lenses)
+    }
+
+    /// The lenses of the views at some places.
+    pub(crate) fn lenses(&self, places: &[PointId]) -> Vec<Option<&Lens>> {
+        let lens = |place: &PointId| -> Option<&Lens> {
+            let view = self.views.get(place)?;
+            let shared = self.collections.get(&view.base)?.lens(view.takes?.0)?;
+            Some(&shared.lens)
+        };
+        places.iter().map(lens).collect()
+    }
+
+    /// Removes the view at a place. Returns its text, and the places of the views that it used.
+    pub(crate) fn remove(
+        &mut self,
+        keys: &mut Keys,
+        place: PointId,
+    ) -> Option<(Box<str>, Vec<PointId>)> {
         self.places.remove(place, |place| key_of(&self.views, place));
         let view = *self.views.remove(&place)?;
+        let scoped = self.scoped.remove(&place);
+        if let Some(scoped) = &scoped {
+            scoped.outlook.release(keys);
+            scoped.of.iter().for_each(|name| keys.release(*name));
+        }
         view.selection.iter().for_each(|held| release(keys, held.top()));
         if let Some(collection) = self.collections.get_mut(&view.base) {
             collection.plain.retain(|other| *other != place);
@@ -171,7 +228,7 @@ impl Views {
                 self.collections.remove(&view.base);
             }
         }
-        Some(view.text)
+        Some((view.text, scoped.map(|scoped| scoped.lenses).unwrap_or_default()))
     }
 
     /// Goes on learning what a view needs to know of the members of its resource, in so many looks.
@@ -197,12 +254,29 @@ impl Views {
 
     /// The value that the view at a place shows of its resource, which changed at the revision
     /// `known`. `None` if it is no view.
-    pub(crate) fn shows(
-        &self,
+    pub(crate) fn shows<'v>(
+        &'v self,
+        keys: &Keys,
         place: PointId,
-        (value, known): (&Value, Revision),
-    ) -> Option<Shows<'_>> {
+        (value, known): (&'v Value, Revision),
+    ) -> Option<Shows<'v>> {
         let Placed { base, takes, selection, is_list, .. } = &**self.views.get(&place)?;
+        if let Some(Scoped { outlook, of, .. }) = self.scoped.get(&place).map(|scoped| &**scoped) {
+            let Some((lens, _)) = takes.filter(|_| !of.is_empty()) else {
+                return Some(Shows::Scope(outlook));
+            };
+            let shared = self.collections.get(base).and_then(|c| c.lens(lens));
+            let (Value::Object(object), Some(Shared { lens, .. })) = (value, shared) else {
+                let nothing = Beneath { value: None, changed: known, came: Revision::NONE };
+                return Some(Shows::Beneath(outlook, of, nothing));
+            };
+            let left = || {
+                let left = of.first().and_then(|name| lens.left.of(*name));
+                left.unwrap_or(lens.left.floor).max(object.born)
+            };
+            let beneath = Beneath::find(keys, object, of, &lens.test, left);
+            return Some(Shows::Beneath(outlook, of, beneath));
+        }
         let names = selection.as_deref().map(Selection::top);
         let nothing = || Shows::Part(Part::of_chosen(&[], names, *is_list));
         let (Some((lens, takes)), Some(collection)) = (*takes, self.collections.get(base)) else {

@@ -16,7 +16,7 @@ use crate::mutants;
 use crate::read::delta::{Changes, Form, Has, LOOKS_MAX, Merge, Patch, Reader, Writer};
 use crate::tree::key::{KeyId, Keys};
 use crate::tree::notes::{Bookmark, Gone, Note, Notes, Step};
-use crate::tree::sight::{Seen, Sight};
+use crate::tree::sight::{Forgotten, Seen, Sight};
 use crate::tree::{Object, Value};
 
 /// Number of times that the delta that completes a state may double: to sixteen slices in the end.
@@ -80,6 +80,11 @@ impl Walk {
         }
     }
 
+    /// The revision of which the reader has everything that it was told of, or nothing yet.
+    pub(crate) fn begun(&self) -> Revision {
+        if self.base == Revision::NONE { self.start } else { self.base }
+    }
+
     /// Bytes of the delta that completes the state. After some rounds it may be longer than a
     /// slice: where as much changes as the connection carries, no round would be the last.
     pub(crate) fn delta_bytes(&self, slice_bytes: usize) -> usize {
@@ -91,19 +96,20 @@ impl Walk {
         &self,
         value: Option<&Value>,
         notes: &Notes,
+        keys: &Keys,
         sight: impl Sight,
     ) -> bool {
         let Some(Value::Object(object)) = value else { return false };
-        let since = if self.base == Revision::NONE { self.start } else { self.base };
+        let since = self.begun();
         let is_spoilt = mutants::is("walk-begins-anew") && object.floor > since;
-        let is_seen = sight.floor().is_none_or(|floor| floor <= since);
+        let floor = sight.floor(keys, object, since);
+        let is_seen = floor.is_none_or(|floor| floor <= since);
         object.born <= since && notes.reaches_back_to(self.told) && !is_spoilt && is_seen
     }
 
     /// The reader, as a delta sees it.
-    pub(crate) fn reader<S: Sight>(&self, depth: u32, _: S) -> Reader {
-        // Notes name members that a view may not show.
-        let told = S::IS_ALL && self.base >= self.notes_since;
+    pub(crate) fn reader(&self, depth: u32) -> Reader {
+        let told = self.base >= self.notes_since;
         Reader { since: self.base, exact: false, told, walks: true, depth }
     }
 
@@ -143,9 +149,10 @@ impl Walk {
         keys: &Keys,
         object: &Object,
         point: &[KeyId],
-        depth: u32,
+        reader: (u32, impl Sight),
         budget: usize,
     ) -> Gone {
+        let (depth, sight) = reader;
         let mut gone = Gone { read_to: self.told, ..Gone::default() };
         while let Some(note) = notes.at(gone.read_to) {
             gone.looks += 1;
@@ -157,12 +164,19 @@ impl Walk {
             let path = path.filter(|path| is_same(object, path, note.born));
             while let (Some(path), Some(step)) = (path, note.steps.get(gone.read_to.steps())) {
                 gone.read_to.next_step();
-                if let Step::Forgotten { key, .. } = step
-                    && !mutants::is("notes-not-told")
-                {
-                    gone.bytes += keys.json_len(*key) + ":null,".len();
-                    gone.members.add(path, *key);
-                }
+                let Step::Forgotten { key, .. } = step else { continue };
+                let forgotten = match mutants::is("notes-not-told") {
+                    true => Forgotten::Unseen,
+                    false => sight.forgotten(keys, object, path, *key),
+                };
+                // Where its name may not be told, its object is told whole.
+                let (path, key) = match (forgotten, path.split_last()) {
+                    (Forgotten::Seen, _) => (path, key),
+                    (Forgotten::Unknown, Some((object, above))) => (above, object),
+                    _ => continue,
+                };
+                gone.bytes += keys.json_len(*key) + ":null,".len();
+                gone.members.add(path, *key);
                 if gone.bytes >= budget {
                     gone.is_full = true;
                     return gone;
@@ -201,7 +215,7 @@ impl Walk {
         sight: impl Sight,
         looked: &Cell<usize>,
     ) -> (Form, Vec<u8>, bool) {
-        let reader = self.reader(depth, sight);
+        let reader = self.reader(depth);
         // A reader that has nothing yet is sent the first slice as the value that it leads to.
         let is_value = self.first && self.base == Revision::NONE;
         self.first = false;
@@ -279,7 +293,7 @@ impl<'a, W: Writer> Slice<'a, W> {
         let here = self.position.0.first();
         let since = self.changes.reader.since;
         if here.is_none() && since != Revision::NONE && !mutants::is("view-slices-keep") {
-            for key in sight.left_since(since) {
+            for key in sight.left_since(object, since) {
                 self.changes.writer.remove(self.changes.keys, key, false);
             }
         }
@@ -360,11 +374,13 @@ impl<'a, W: Writer> Slice<'a, W> {
         let is_anew = matches!(seen, Seen::Anew { .. });
         let Some(sight) = seen.part() else { return true };
         let inside = self.position.0.get(level).filter(|s| s.key == key && s.born == child.born);
+        let is_begun = inside.is_none();
         let reader_has = match inside {
             Some(_) => Has::This,
             None => {
                 let reader = Reader { since, ..self.changes.reader };
-                let may_differ = is_anew || reader.may_hold_more_of(child);
+                let keys = self.changes.keys;
+                let may_differ = is_anew || reader.may_see_more_of(keys, child, sight);
                 let replaces = since != Revision::NONE && may_differ;
                 self.enter(child, key, level, if replaces { Revision::NONE } else { since });
                 match replaces {
@@ -375,6 +391,11 @@ impl<'a, W: Writer> Slice<'a, W> {
             }
         };
         self.changes.writer.enter(self.changes.keys, key, reader_has);
+        if is_begun && reader_has != Has::Another && since != Revision::NONE {
+            for key in sight.left_since(child, since) {
+                self.changes.writer.remove(self.changes.keys, key, false);
+            }
+        }
         let done = self.of(child, depth, level, sight);
         self.changes.writer.leave();
         done

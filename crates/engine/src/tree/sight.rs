@@ -19,6 +19,17 @@ pub(crate) enum Seen<S> {
     },
 }
 
+/// A member that its object has forgotten, as a reader may have been shown it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forgotten {
+    /// It was not shown, or what left is known otherwise.
+    Unseen,
+    /// It was shown, if it was there.
+    Seen,
+    /// It may have been shown, and its name may not be told if it was not.
+    Unknown,
+}
+
 /// The part of an object that a reader is shown. A sight that shows all costs nothing.
 pub(crate) trait Sight: Copy {
     /// True if it shows everything.
@@ -33,12 +44,27 @@ pub(crate) trait Sight: Copy {
     /// Looks that it costs to see which members of an object are shown.
     fn looks_at_all(self, object: &Object) -> usize;
 
-    /// The revision before which members may have left unseen, where it is not the object's floor.
-    fn floor(self) -> Option<Revision>;
+    /// The revision before which members of an object may have left unseen by a reader that has the
+    /// state of `since`, where it is not the object's floor.
+    fn floor(self, keys: &Keys, object: &Object, since: Revision) -> Option<Revision>;
 
-    /// The members that are no longer shown, and were at some time after a revision, apart from
-    /// those whose tombstones are shown.
-    fn left_since(self, since: Revision) -> impl Iterator<Item = KeyId>;
+    /// The members of an object that are no longer shown, and were at some time after a revision,
+    /// apart from those whose tombstones are shown.
+    fn left_since(self, object: &Object, since: Revision) -> impl Iterator<Item = KeyId>;
+
+    /// What is known of a member that an object has forgotten. `path` leads to that object.
+    fn forgotten(self, keys: &Keys, object: &Object, path: &[KeyId], key: KeyId) -> Forgotten {
+        let Some((name, rest)) = path.split_first() else { return self.forgotten_here(key) };
+        let Some(slot) = object.find(*name) else { return Forgotten::Unseen };
+        let member = object.slot(slot);
+        match (self.of(keys, member, Revision::NONE).part(), &member.value) {
+            (Some(part), Value::Object(object)) => part.forgotten(keys, object, rest, key),
+            _ => Forgotten::Unseen,
+        }
+    }
+
+    /// The same of a member of the object itself.
+    fn forgotten_here(self, key: KeyId) -> Forgotten;
 
     /// The members that are shown, in order, where that is known without asking each. Then members
     /// may come into sight that have not changed.
@@ -46,6 +72,10 @@ pub(crate) trait Sight: Copy {
 
     /// True if an object is told as an array of names and members.
     fn is_list(self) -> bool;
+
+    /// True if a value that has no members is shown as it is, and not as an object without any.
+    /// `is_top`: it is the resource itself.
+    fn shows_leaf(self, is_top: bool) -> bool;
 }
 
 impl<S> Seen<S> {
@@ -81,12 +111,12 @@ impl Sight for All {
     }
 
     #[inline(always)]
-    fn floor(self) -> Option<Revision> {
+    fn floor(self, _: &Keys, _: &Object, _: Revision) -> Option<Revision> {
         None
     }
 
     #[inline(always)]
-    fn left_since(self, _: Revision) -> impl Iterator<Item = KeyId> {
+    fn left_since(self, _: &Object, _: Revision) -> impl Iterator<Item = KeyId> {
         std::iter::empty()
     }
 
@@ -98,6 +128,21 @@ impl Sight for All {
     #[inline(always)]
     fn is_list(self) -> bool {
         false
+    }
+
+    #[inline(always)]
+    fn shows_leaf(self, _: bool) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn forgotten(self, _: &Keys, _: &Object, _: &[KeyId], _: KeyId) -> Forgotten {
+        Forgotten::Seen
+    }
+
+    #[inline(always)]
+    fn forgotten_here(self, _: KeyId) -> Forgotten {
+        Forgotten::Seen
     }
 }
 
@@ -126,6 +171,7 @@ impl Value {
         let mut nulls = false;
         match self {
             Value::Absent { .. } => {}
+            Value::Leaf(_) if !sight.shows_leaf(false) => out.extend_from_slice(b"{}"),
             Value::Leaf(text) => {
                 out.extend_from_slice(text.as_bytes());
                 nulls = text.is_null();
@@ -152,7 +198,8 @@ impl Value {
                     _ if depth == 0 => {}
                     Some(names) => {
                         let slots = names.filter_map(|name| object.find(name));
-                        slots.map(|slot| object.slot(slot)).try_for_each(write)?;
+                        let members = slots.map(|slot| object.slot(slot));
+                        members.filter(|member| member.value.is_live()).try_for_each(write)?;
                     }
                     None => {
                         let mut live = object.slots().iter().filter(|m| m.value.is_live());

@@ -59,13 +59,12 @@ impl Applying<'_> {
                 if !self.apply_to_members(keys, object, anew, members, point) {
                     return false;
                 }
-                if let (Some(views), Some(point)) = (&self.views, point)
-                    && !mutants::is("view-plain-untouched")
-                {
-                    views.touch_plain(point, self.touched);
-                }
+                self.touch_plain(point);
             }
-            (Value::Leaf(old), Change::Leaf(new)) => *old = new,
+            (Value::Leaf(old), Change::Leaf(new)) => {
+                *old = new;
+                self.touch_plain(point);
+            }
             (old, change) => {
                 // A leaf does not remember when it came; the slot knows that it was there before
                 // this revision.
@@ -85,6 +84,15 @@ impl Applying<'_> {
         }
         self.touched.extend(point);
         true
+    }
+
+    /// Touches the views of parts of what stands at a place.
+    fn touch_plain(&mut self, point: Option<PointId>) {
+        if let (Some(views), Some(point)) = (&self.views, point)
+            && !mutants::is("view-plain-untouched")
+        {
+            views.touch_plain(point, self.touched);
+        }
     }
 
     fn apply_to_members(

@@ -4,12 +4,13 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use halfping_engine::{View, Wanted};
+use halfping_engine::{Path, View, Wanted};
 use halfping_shape::{Bounds, Condition, Names, Order, Selected, Selection};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::reader::cut;
+use crate::world::Model;
 
 /// Conditions and selections.
 pub(crate) const VIEWS: [(Option<&str>, Option<&str>); 13] = [
@@ -126,29 +127,51 @@ impl Spec {
             limit,
             count: form == Form::Count,
             list: form == Form::List,
+            ..Wanted::default()
         });
         let with_order = |text: &str| [&[text.to_owned()], &paths[..]].concat().join(",");
         let selection = selection.map(|text| select(&with_order(text)));
         Spec { condition, selection, columns, limit, form, view: view.map(Arc::new), depth }
     }
 
-    pub(crate) fn text(&self) -> &str {
-        self.view.as_ref().map_or("everything", |view| view.text())
+    fn members<'v>(&self, value: &'v Value) -> Vec<(&'v String, &'v Value)> {
+        let is_shown = |(key, value): &(&String, &Value)| {
+            self.condition.as_ref().is_none_or(|condition| condition.matches(*value, key))
+        };
+        let mut shown: Vec<_> = value.as_object().into_iter().flatten().filter(is_shown).collect();
+        shown.sort_by(|(one, a), (other, b)| compare(self.columns, a, b).then(one.cmp(other)));
+        shown.truncate(self.limit.unwrap_or(usize::MAX));
+        shown
+    }
+}
+
+impl Model for Spec {
+    fn path(&self) -> Path {
+        Path::ROOT.child("c")
     }
 
-    /// True if the engine tells it member by member.
-    pub(crate) fn has_members(&self) -> bool {
+    fn view(&self) -> Option<Arc<View>> {
+        self.view.clone()
+    }
+
+    fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    fn text(&self) -> String {
+        self.view.as_ref().map_or("everything", |view| view.text()).to_owned()
+    }
+
+    fn has_members(&self) -> bool {
         let is_of_resource = self.selection.as_ref().is_some_and(Selection::is_of_resource);
         self.form == Form::Members && self.view.is_some() && !is_of_resource
     }
 
-    /// True if its text has the members in order.
-    pub(crate) fn is_ordered(&self) -> bool {
+    fn is_ordered(&self) -> bool {
         self.form == Form::Members && self.limit.is_some()
     }
 
-    /// The view of a root; `None` where nothing is.
-    pub(crate) fn of(&self, root: &Value) -> Option<Value> {
+    fn of(&self, root: &Value) -> Option<Value> {
         let value = root.get("c")?;
         let of_resource = self.selection.as_ref().filter(|s| s.is_of_resource());
         if let (Some(selection), Value::Object(_)) = (of_resource, value) {
@@ -175,21 +198,10 @@ impl Spec {
         })
     }
 
-    /// The names that it shows of a root, in order.
-    pub(crate) fn names(&self, root: &Value) -> Vec<String> {
+    fn names(&self, root: &Value) -> Vec<String> {
         let value = root.get("c").filter(|_| self.depth > 0);
         let members = value.map(|value| self.members(value)).unwrap_or_default();
         members.into_iter().map(|(name, _)| name.clone()).collect()
-    }
-
-    fn members<'v>(&self, value: &'v Value) -> Vec<(&'v String, &'v Value)> {
-        let is_shown = |(key, value): &(&String, &Value)| {
-            self.condition.as_ref().is_none_or(|condition| condition.matches(*value, key))
-        };
-        let mut shown: Vec<_> = value.as_object().into_iter().flatten().filter(is_shown).collect();
-        shown.sort_by(|(one, a), (other, b)| compare(self.columns, a, b).then(one.cmp(other)));
-        shown.truncate(self.limit.unwrap_or(usize::MAX));
-        shown
     }
 }
 
@@ -240,26 +252,4 @@ fn select(value: &Value, names: &Names) -> Value {
         Some((name.clone(), value))
     });
     Value::Object(shown.collect())
-}
-
-/// The names of an object's members as they come in its text.
-pub(crate) fn names_in_order(text: &[u8]) -> Vec<String> {
-    struct InOrder(Vec<String>);
-    impl<'de> serde::de::Visitor<'de> for InOrder {
-        type Value = Vec<String>;
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an object")
-        }
-        fn visit_map<A: serde::de::MapAccess<'de>>(
-            mut self,
-            mut members: A,
-        ) -> Result<Vec<String>, A::Error> {
-            while let Some((name, _)) = members.next_entry::<String, serde::de::IgnoredAny>()? {
-                self.0.push(name);
-            }
-            Ok(self.0)
-        }
-    }
-    let mut text = serde_json::Deserializer::from_slice(text);
-    serde::Deserializer::deserialize_map(&mut text, InOrder(Vec::new())).unwrap()
 }

@@ -8,6 +8,7 @@ mod normal;
 mod order;
 mod selection;
 mod splitter;
+mod template;
 
 use crate::Bounds;
 

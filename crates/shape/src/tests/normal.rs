@@ -139,7 +139,7 @@ proptest! {
     #[test]
     fn what_is_written_is_read_again(expr in condition()) {
         let text = expr.to_string();
-        let read = parse::parse_condition(&text, &WIDE);
+        let read = parse::parse_condition(&text, &WIDE, None);
         let read = read.map_err(|error| TestCaseError::fail(format!("{text}: {error}")))?;
         prop_assert_eq!(read.to_string(), text.clone());
         let condition = Condition::parse(&text, &WIDE).unwrap();
