@@ -14,14 +14,28 @@ const EDGES: &[(&str, &[&str])] = &[
     ("halfping-shape", &[]),
     // Who somebody is has nothing to do with what a tree is.
     ("halfping-credentials", &[]),
+    ("halfping-rules", &["halfping-shape"]),
     ("halfping-engine", &["halfping-shape"]),
     ("halfping-websocket", &[]),
     ("halfping-journal", &["halfping-engine"]),
     ("halfping-sim", &["halfping-engine", "halfping-journal", "halfping-shape"]),
-    ("halfping", &["halfping-engine", "halfping-journal", "halfping-shape", "halfping-websocket"]),
+    (
+        "halfping",
+        &[
+            "halfping-credentials",
+            "halfping-engine",
+            "halfping-journal",
+            "halfping-rules",
+            "halfping-shape",
+            "halfping-websocket",
+        ],
+    ),
     ("halfping-client", &["halfping-shape"]),
     ("halfping-pages", &[]),
-    ("halfping-cli", &["halfping", "halfping-client", "halfping-pages", "halfping-shape"]),
+    (
+        "halfping-cli",
+        &["halfping", "halfping-client", "halfping-pages", "halfping-rules", "halfping-shape"],
+    ),
     // The benchmark needs the limits, for servers of other versions that do not report theirs. It
     // measures from outside.
     ("halfping-bench", &["halfping-engine"]),
@@ -29,11 +43,12 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// Packages that do no IO.
-const WITHOUT_IO: &[&str] = &["halfping-credentials", "halfping-engine", "halfping-shape"];
+const WITHOUT_IO: &[&str] =
+    &["halfping-credentials", "halfping-engine", "halfping-rules", "halfping-shape"];
 
-/// All that they may use: bytes, tables, text of JSON and of paths, errors; for credentials, also
-/// heads of requests, hashes and signatures. None of these does IO, but for the random numbers of
-/// `ring`, which are among the names below.
+/// All that they may use: bytes, tables, text of JSON, of TOML and of paths, errors; for
+/// credentials, also heads of requests, hashes and signatures. None of these does IO, but for the
+/// random numbers of `ring`, which are among the names below.
 const MAY_BE_USED: &[&str] = &[
     "base64",
     "bytes",
@@ -47,6 +62,7 @@ const MAY_BE_USED: &[&str] = &[
     "serde_json",
     "subtle",
     "thiserror",
+    "toml",
 ];
 
 /// Names of clocks, threads, files, sockets and randomness, which they must not use: all of that is

@@ -51,8 +51,8 @@ const FLOORS: &[(&str, Floors)] = &[
             // Tools, each of use alone.
             &["answers", "aside", "clock", "delivery", "hint", "names", "patience", "preface"],
             &["error", "problem", "process", "socket", "tag"],
-            // What is asked for, and whether it may be.
-            &["access", "budget", "commit", "metrics", "shape"],
+            // What is asked for, by whom, and whether it may be.
+            &["access", "auth", "budget", "commit", "metrics", "shape"],
             &["connection", "direct", "seen"],
             // The engine behind its lock.
             &["hub"],

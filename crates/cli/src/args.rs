@@ -1,5 +1,6 @@
 //! The grammar of the command line. The module `commands` carries it out.
 
+mod rules;
 mod view;
 
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -9,6 +10,7 @@ use std::time::Duration;
 use clap::builder::{NonEmptyStringValueParser, Resettable, TypedValueParser};
 use clap::{Args as Group, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub(crate) use self::rules::{CheckRules, Rules, RulesCommand, TryRules};
 pub(crate) use self::view::{Form, View};
 use crate::config::{Asked, alone};
 use crate::log::Log;
@@ -25,7 +27,7 @@ Try it:
 
 Exit codes:
   0  done (also when the reader of the output went away)
-  1  the server refused (4xx)
+  1  the server refused (4xx); with `halfping rules`, the rules are not sound, or refuse
   2  the command line is wrong
   3  the server could not be reached, failed (5xx), or is no Halfping server; or the address to listen on is taken
   4  something here is wrong: a file, a configuration, a value that is not JSON
@@ -67,6 +69,7 @@ pub(crate) enum Command {
     Check(Check),
     Backup(Backup),
     Restore(Restore),
+    Rules(Rules),
     Bench(Bench),
 }
 

@@ -1,5 +1,6 @@
 //! The configuration file.
 
+mod auth;
 mod hints;
 #[cfg(test)]
 mod tests;
@@ -9,8 +10,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use halfping::{
-    Console, Cors, Hosts, Limits, NamedView, NamedViewError, NamedViews, Options, Pattern,
+    Auth, AuthConfig, Console, Cors, Hosts, Limits, NamedView, NamedViewError, NamedViews, Options,
+    Pattern,
 };
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, de};
 use toml::de::{DeTable, DeValue};
 
@@ -59,6 +62,13 @@ pub(crate) struct Config {
     console: ConsoleSection,
     /// Views with URLs of their own.
     view: Vec<NamedView>,
+    /// Who is told apart.
+    auth: Option<AuthConfig>,
+    /// Who may do what. The rules are read from the text, so that errors have their places.
+    rule: Vec<IgnoredAny>,
+    /// Both, as the server has them.
+    #[serde(skip)]
+    made: Auth,
 }
 
 #[derive(Default, Deserialize)]
@@ -97,7 +107,9 @@ impl Config {
             Some(file) => failure.at(file.display()),
             None => failure,
         };
-        let config = parse(&text).map_err(at)?;
+        let mut config = parse(&text).map_err(at)?;
+        let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
+        config.made = auth::made(config.auth.as_ref(), &text, directory).map_err(at)?;
         if limits.is_empty() {
             return Ok(config);
         }
@@ -168,7 +180,7 @@ impl Config {
 
     /// Options of a server that listens at `listen`. The command line wins over the file; for
     /// `read_only`, either one suffices.
-    pub(crate) fn options(&self, asked: Asked<'_>, listen: SocketAddr) -> Options {
+    pub(crate) fn options(&self, asked: Asked<'_>, listen: SocketAddr) -> Result<Options, Failure> {
         let origins = match asked.cors.is_empty() {
             true => self.cors.as_ref().map(|cors| cors.origins.as_slice()),
             false => Some(asked.cors),
@@ -177,15 +189,22 @@ impl Config {
             true => self.allowed_hosts.as_deref(),
             false => Some(asked.hosts),
         };
-        Options {
+        let cors = cors(origins, listen);
+        if self.made.has_cookie() && cors == Cors::Any {
+            let why = "auth.cookie: a cookie and CORS that is open to any page do not go together";
+            return Err(Failure::new(Blame::Input, why)
+                .hint("name the origins whose pages may use the API: [cors] origins, or --cors"));
+        }
+        Ok(Options {
             limits: self.limits.clone(),
             ephemeral: self.ephemeral(),
-            cors: cors(origins, listen),
+            cors,
             console: console(asked.console.or(self.console.enabled), listen),
             hosts: hosts(names),
             read_only: asked.read_only || self.read_only,
             views: self.views().expect("they are looked at with the limits that count"),
-        }
+            auth: self.made.clone(),
+        })
     }
 }
 
@@ -219,6 +238,11 @@ fn console(asked: Option<bool>, listen: SocketAddr) -> Console {
         None if listen.ip().to_canonical().is_loopback() => Console::Loopback,
         None => Console::Off,
     }
+}
+
+/// Checks a text that may hold rules, but for these.
+pub(crate) fn check_beside_rules(text: &str) -> Result<(), Failure> {
+    parse(text).map(|_| ())
 }
 
 fn parse(text: &str) -> Result<Config, Failure> {

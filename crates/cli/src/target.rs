@@ -15,9 +15,13 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// A client for the server that the URL names.
+    /// A client for the server that the URL names. It shows the token in `HALFPING_TOKEN`, which is
+    /// no option because others can read the options of a process.
     pub(crate) fn client(&self) -> Result<Client, BaseError> {
-        Client::new(&self.base)
+        match std::env::var("HALFPING_TOKEN") {
+            Ok(token) if !token.is_empty() => Client::with_token(&self.base, token.trim()),
+            _ => Client::new(&self.base),
+        }
     }
 
     /// The path of the value: without the query, and without a slash at its end.

@@ -57,7 +57,7 @@ fn help_has_examples_and_exit_codes() {
     check(&["--version"], "", 0, &["halfping 0."]);
     for command in [
         "serve", "demo", "get", "put", "merge", "delete", "watch", "replay", "check", "backup",
-        "restore",
+        "restore", "rules",
     ] {
         check(&[command, "--help"], "", 0, &["Examples:", &format!("halfping {command}")]);
     }

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MATCH, LOCATION,
+    RETRY_AFTER,
+};
 use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
@@ -57,6 +60,20 @@ impl Client {
     /// Makes a client of the API at `base`, such as `http://127.0.0.1:7070`; it may be mounted
     /// below a path. No connection is made yet.
     pub fn new(base: &str) -> Result<Client, BaseError> {
+        Client::with_headers(base, HeaderMap::new())
+    }
+
+    /// The same, for somebody who shows a token or an API key with each request, as
+    /// `Authorization: Bearer TOKEN` (RFC 6750).
+    pub fn with_token(base: &str, token: &str) -> Result<Client, BaseError> {
+        let value = HeaderValue::from_str(&format!("Bearer {token}"));
+        let mut value = value.map_err(|_| BaseError::BadToken)?;
+        // It is not in what is printed for debugging.
+        value.set_sensitive(true);
+        Client::with_headers(base, HeaderMap::from_iter([(AUTHORIZATION, value)]))
+    }
+
+    fn with_headers(base: &str, headers: HeaderMap) -> Result<Client, BaseError> {
         let url = Url::parse(base).map_err(|error| BaseError::NotAUrl {
             base: base.to_owned(),
             why: error.to_string(),
@@ -75,6 +92,7 @@ impl Client {
         }
         let http = http
             .tls_backend_preconfigured(tls::config(url.scheme()).map_err(|error| tls(&error))?)
+            .default_headers(headers)
             .user_agent(concat!("halfping-client/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_WAIT_MAX)
             .redirect(Policy::none())

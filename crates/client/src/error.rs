@@ -45,6 +45,9 @@ pub enum BaseError {
         /// The text that was given.
         base: String,
     },
+    /// A token with characters that no header can have.
+    #[error("the token has characters that cannot be sent in a header")]
+    BadToken,
     /// TLS cannot be set up on this machine.
     #[error("https cannot be used here: {why}")]
     Tls {

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::access::{Access, Console, Cors, Hosts, NamedViews, Rules};
+use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::commit::{Commit, Reading, Written};
 use crate::error::{Error, of_view, parse_path};
@@ -42,12 +43,15 @@ pub struct Options {
     pub read_only: bool,
     /// Views with URLs of their own.
     pub views: NamedViews,
+    /// Who is told apart, and who may do what. By default nobody is, and everybody may do all that
+    /// the other settings allow. This program may do everything, whatever the rules say.
+    pub auth: Auth,
 }
 
 impl Options {
     fn rules(&self) -> Arc<Rules> {
-        let Options { cors, console, hosts, read_only, views, .. } = self.clone();
-        Arc::new(Rules { cors, console, hosts, read_only, views }.canonical())
+        let Options { cors, console, hosts, read_only, views, auth, .. } = self.clone();
+        Arc::new(Rules { cors, console, hosts, read_only, views, auth }.canonical())
     }
 
     /// The maker of the server's own state, if anybody may see it.
@@ -244,7 +248,7 @@ impl Api {
         let (access, client) = (self.access(), self.shared.foreign.commits());
         let allowed = |Write { path, action, condition }| {
             let path = access.write(path).map_err(|problem| Error::ReadOnly(problem.in_words()))?;
-            Ok(path.write(action, condition))
+            Ok(path.write(action, condition).write)
         };
         let writes = commit.writes(&self.shared.limits)?.into_iter().map(allowed);
         let writes = writes.collect::<Result<_, Error>>()?;
@@ -467,9 +471,10 @@ mod tests {
         /// Posts something; its key.
         async fn post(&self) -> String {
             let shared = self.api.shared();
-            let path = self.api.access().write(self.api.path("/list").unwrap()).unwrap();
+            let parent = self.api.access().create(self.api.path("/list").unwrap()).unwrap();
             let one = Json::parse(b"1", &shared.limits);
-            let (name, write) = crate::hub::writing::creation(shared, &path, one.unwrap());
+            let made = crate::hub::writing::creation(shared, &parent, one.unwrap());
+            let (name, write) = made.unwrap();
             assert!(
                 crate::hub::writing::commit(shared, &shared.foreign, write, "").await.unwrap().0
             );

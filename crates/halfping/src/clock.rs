@@ -27,6 +27,11 @@ impl Clock {
         Tick(self.start.elapsed().as_millis() as u64)
     }
 
+    /// The tick after so much time from now.
+    pub(crate) fn tick_in(&self, time: Duration) -> Tick {
+        Tick(self.tick().0.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+    }
+
     pub(crate) fn instant(&self, tick: Tick) -> Instant {
         self.start + Duration::from_millis(tick.0)
     }

@@ -78,6 +78,10 @@ kinds! {
     BadHeader "bad-header" 400 "A header has no usable value";
     BadCommand "bad-command" 400 "The command cannot be understood";
     UnknownCommand "unknown-command" 400 "The command is not known";
+    Unauthorized "unauthorized" 401 "Who this is has to be shown";
+    TokenExpired "token-expired" 401 "The token has expired";
+    Revoked "revoked" 401 "The token has been revoked";
+    Forbidden "forbidden" 403 "This identity may not do this";
     ReservedPath "reserved-path" 403 "The name is the server's own";
     ForbiddenOrigin "forbidden-origin" 403 "Pages of this origin may not do this";
     NotFound "not-found" 404 "There is nothing here";
@@ -105,6 +109,7 @@ kinds! {
     CommandRate "command-rate" 429 "Too many commands";
     TooManyLinks "too-many-links" 429 "Too many links";
     TooManyViews "too-many-views" 429 "Too many views";
+    TooManyTickets "too-many-tickets" 429 "Too many tickets";
     Internal "internal" 500 "An error of the server's own";
     UnsupportedTransferCoding "unsupported-transfer-coding" 501 "The body is in a transfer coding that cannot be read here";
     TreeFull "tree-full" 507 "The tree has no room left";
@@ -129,6 +134,8 @@ impl Problem {
             headers: Vec::new(),
         }));
         match kind.status() {
+            // RFC 9110, section 11.6.1.
+            401 => problem.header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
             429 | 503 => problem.retry(),
             _ if kind == Kind::StorageFull => problem.retry(),
             _ => problem,

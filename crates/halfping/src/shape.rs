@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use halfping_engine::{Cursor, Limits, Path, Priority, View, Wanted, Watch};
+use halfping_engine::{Cursor, Limits, Path, Priority, Scope, View, Wanted, Watch};
 use halfping_shape::{Bounds, Condition, Order, Selection, ShapeError, ShapeErrorKind};
 
+use crate::auth::Sight;
 use crate::hint::shorten;
 use crate::problem::{Kind, Problem};
 use crate::tag;
@@ -36,6 +37,8 @@ pub(crate) struct Extent {
     /// Levels of objects to show.
     pub(crate) depth: u32,
     pub(crate) view: Option<Arc<View>>,
+    /// The path that was asked for, if what is read is a part of another.
+    pub(crate) asked: Option<Path>,
 }
 
 /// One parameter of a shape.
@@ -281,7 +284,7 @@ impl Shape {
     /// This shape of what a named view shows: members have to fulfil both conditions. The error is
     /// the parameter that the named view leaves no room for.
     pub(crate) fn of_named(&self, named: &Wanted) -> Result<Shape, &'static str> {
-        let Wanted { condition, selection, order, limit, count, list } = &self.wanted;
+        let Wanted { condition, selection, order, limit, count, .. } = &self.wanted;
         let others = [
             ("select", selection.is_some()),
             ("order", order.is_some()),
@@ -295,14 +298,46 @@ impl Shape {
             (Some(named), Some(own)) => Some(named.and(own)),
             (named, own) => named.or(own),
         };
-        let wanted = Wanted { condition, list: *list, ..named.clone() };
+        let wanted = Wanted { condition, list: self.wanted.list, ..named.clone() };
+        Ok(Shape { wanted, ..self.clone() })
+    }
+
+    /// This shape of what may be seen. The error is the parameter that cannot be asked of it.
+    pub(crate) fn in_sight(&self, sight: Sight) -> Result<Shape, &'static str> {
+        let own = &self.wanted;
+        let wanted = match sight.only_condition() {
+            // A view of the members that may be seen, as any other.
+            Some(seen) => {
+                // Also one that is always true: a value that has no members has none in sight.
+                let condition = match own.condition.clone() {
+                    Some(own) => Some(own.and(seen)),
+                    None => Some(seen),
+                };
+                Wanted { condition, scope: Some(Scope::All), ..own.clone() }
+            }
+            None => {
+                let given = [
+                    ("where", own.condition.is_some()),
+                    ("select", own.selection.is_some()),
+                    ("order", own.order.is_some()),
+                    ("limit", own.limit.is_some()),
+                    ("count", own.count),
+                    ("as", own.list),
+                ];
+                if let Some((name, _)) = given.iter().find(|(_, is_given)| *is_given) {
+                    return Err(name);
+                }
+                let Sight { of, condition, scope, .. } = sight;
+                Wanted { of, condition, scope: Some(scope), ..Wanted::default() }
+            }
+        };
         Ok(Shape { wanted, ..self.clone() })
     }
 
     /// Checks that its parts go with each other, in whatever order they came. `has_deltas`: it is
     /// told what changes.
     fn agree(&self, has_deltas: bool) -> Result<(), Problem> {
-        let Wanted { condition, selection, order, limit, count, list } = &self.wanted;
+        let Wanted { condition, selection, order, limit, count, list, .. } = &self.wanted;
         let is_of_resource = selection.as_ref().is_some_and(Selection::is_of_resource);
         let of_members = [
             ("where", condition.is_some()),
@@ -347,7 +382,7 @@ impl Shape {
     /// A link to a resource in this shape.
     pub(crate) fn watch(&self, path: Path) -> Result<Watch, Problem> {
         self.agree(!self.whole)?;
-        let Extent { depth, view } = self.part();
+        let Extent { depth, view, .. } = self.part();
         Ok(Watch {
             since: self.since,
             view,
@@ -361,16 +396,27 @@ impl Shape {
 
     fn part(&self) -> Extent {
         let view = View::new(self.wanted.clone()).map(Arc::new);
-        Extent { depth: self.depth.unwrap_or(u32::MAX), view }
+        Extent { depth: self.depth.unwrap_or(u32::MAX), view, asked: None }
     }
 }
 
 impl Extent {
     /// All of a value.
-    pub(crate) const ALL: Extent = Extent { depth: u32::MAX, view: None };
+    pub(crate) const ALL: Extent = Extent { depth: u32::MAX, view: None, asked: None };
 
     pub(crate) fn is_all(&self) -> bool {
         *self == Extent::ALL
+    }
+
+    /// True if it is the part of something that its reader may see: then what else is there is
+    /// nothing to the reader.
+    pub(crate) fn is_in_sight(&self) -> bool {
+        self.view.as_ref().is_some_and(|view| view.is_in_sight())
+    }
+
+    /// The path as it was asked for, where this is read.
+    pub(crate) fn asked<'p>(&'p self, path: &'p Path) -> &'p Path {
+        self.asked.as_ref().unwrap_or(path)
     }
 }
 

@@ -5,6 +5,7 @@ mod bench;
 mod demo;
 mod read;
 mod replay;
+mod rules;
 mod serve;
 mod watch;
 mod write;
@@ -18,6 +19,7 @@ use crate::report::{Blame, Failure};
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
     let command = match command {
         Command::Check(args) => return backup::check(args),
+        Command::Rules(args) => return rules::rules(args),
         command => command,
     };
     let serves = matches!(command, Command::Serve(_) | Command::Demo(_));
@@ -41,7 +43,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
             Command::Backup(args) => backup::backup(args).await,
             Command::Restore(args) => backup::restore(args).await,
             Command::Bench(args) => bench::bench(args).await,
-            Command::Check(_) => Ok(()), // above
+            Command::Check(_) | Command::Rules(_) => Ok(()), // above
         }
     });
     // A thread that reads stdin cannot be stopped, and must not keep the process alive.

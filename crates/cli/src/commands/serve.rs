@@ -23,10 +23,14 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
         stop::with_stdin();
     }
     let listen = at_port(args.listen.or(config.listen).unwrap_or(LISTEN), args.port);
-    let options = config.options(args.access.asked()?, listen);
+    let options = config.options(args.access.asked()?, listen)?;
     probe(listen)?;
     warn_of(&options, listen);
-    let console = options.console;
+    // Where there are rules, the server asks them before a page is served.
+    let console = match options.console {
+        Console::Loopback if options.auth.has_rules() => Console::On,
+        console => console,
+    };
     // One future for the whole run: with two, a request between them would be lost.
     let mut stop = pin!(stop::requested());
     let api = tokio::select! {
@@ -51,9 +55,10 @@ pub(crate) fn at_port(mut listen: SocketAddr, port: Option<u16>) -> SocketAddr {
 
 /// Warns at the start of settings that let others in or forbid writing.
 pub(crate) fn warn_of(options: &Options, listen: SocketAddr) {
-    if !options.read_only && !listen.ip().to_canonical().is_loopback() {
+    let is_for_all = !options.auth.refuses_anybody();
+    if is_for_all && !options.read_only && !listen.ip().to_canonical().is_loopback() {
         warn!(
-            "anybody who reaches {listen} may read and write: --read-only, or a proxy that asks who they are"
+            "anybody who reaches {listen} may read and write: --read-only, or a proxy that asks who they are; or [auth] and [[rule]] in the configuration"
         );
     }
     if options.cors == Cors::Any {

@@ -9,7 +9,7 @@ use crate::report::{Blame, Failure};
 use crate::units;
 
 /// The most names that an error lists.
-const NAMES_MAX: usize = 9;
+const NAMES_MAX: usize = 11;
 
 /// Refuses a section that is written as a value: `cors = ["*"]`; and one of which there may be
 /// several that is written as if it were the only one.
@@ -131,7 +131,7 @@ pub(super) fn at_setting(failure: Failure, text: &str) -> Failure {
 }
 
 /// The place of a setting's value in the text: `limits.links`, `view[0].order`.
-fn value_at(table: &DeTable<'_>, setting: &str) -> Option<usize> {
+pub(super) fn value_at(table: &DeTable<'_>, setting: &str) -> Option<usize> {
     let (name, rest) = match setting.split_once('.') {
         Some((name, rest)) => (name, Some(rest)),
         None => (setting, None),
@@ -291,7 +291,7 @@ fn default_of(name: &str) -> String {
 }
 
 /// All sections. The settings of `[limits]` are the members of [`Limits`].
-pub(super) const SECTIONS: [Section; 6] = [
+pub(super) const SECTIONS: [Section; 7] = [
     Section {
         name: "",
         is_many: false,
@@ -400,6 +400,17 @@ pub(super) const SECTIONS: [Section; 6] = [
                 example: "true",
             },
         ],
+    },
+    Section {
+        name: "rule",
+        is_many: true,
+        // `halfping rules` reports what is wrong within one.
+        settings: &[Setting {
+            name: "allow",
+            form: Form::Other,
+            expects: "a list of verbs",
+            example: "[\"read\"]",
+        }],
     },
 ];
 

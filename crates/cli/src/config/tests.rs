@@ -10,7 +10,7 @@ const EVERYWHERE: &str = "0.0.0.0:7070";
 fn check(text: &str, listen: &str, expect: &str) {
     let said = match parse(text) {
         Ok(config) => {
-            let options = config.options(Asked::default(), listen.parse().unwrap());
+            let options = config.options(Asked::default(), listen.parse().unwrap()).unwrap();
             format!(
                 "{:?} {:?} {:?} {}",
                 config.listen, options.cors, options.hosts, options.read_only
@@ -240,7 +240,7 @@ fn who_is_let_in_is_first_what_the_command_line_says() {
         let owned =
             |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let asked = Asked { cors: &owned(cors), hosts: &owned(hosts), console: None, read_only };
-        parse(text).ok().unwrap().options(asked, LOOPBACK.parse().unwrap())
+        parse(text).ok().unwrap().options(asked, LOOPBACK.parse().unwrap()).unwrap()
     };
     let Options { cors, hosts, read_only, .. } = options(file, &["*"], &["b"], true);
     assert_eq!((cors, hosts, read_only), (Cors::Any, Hosts::Named(vec!["b".to_owned()]), true));
@@ -255,7 +255,7 @@ fn who_is_let_in_is_first_what_the_command_line_says() {
 fn the_console_is_open_on_loopback_unless_somebody_says_otherwise() {
     let console = |text: &str, asked, listen: &str| {
         let asked = Asked { console: asked, ..Asked::default() };
-        parse(text).ok().unwrap().options(asked, listen.parse().unwrap()).console
+        parse(text).ok().unwrap().options(asked, listen.parse().unwrap()).unwrap().console
     };
     let (on, off) = ("[console]\nenabled = true", "[console]\nenabled = false");
     assert_eq!(console("", None, LOOPBACK), Console::Loopback);
@@ -425,6 +425,7 @@ fn what_a_hint_says_to_write_is_accepted() {
             let in_section = |line: &str| match section {
                 "" => line.to_owned(),
                 "view" => in_view(line),
+                "rule" => format!("[[rule]]\n{line}"),
                 section => format!("[{section}]\n{line}"),
             };
             let text = in_section(&format!("{name} = {value}"));
@@ -448,6 +449,7 @@ fn what_a_hint_says_to_write_is_accepted() {
             let Some(line) = suggestions(&said) else { continue };
             let again = match section.name {
                 "view" => parse(&in_view(line)),
+                "rule" => parse(&format!("[[rule]]\n{line}")),
                 name => parse(&format!("[{name}]\n{line}")),
             };
             assert!(again.is_ok(), "{text}: {said}; but {line}: {:?}", again.err());

@@ -3,11 +3,13 @@
 
 use std::ops::Deref;
 
-use halfping_engine::{Action, Condition, Path, Watch, Write};
+use halfping_engine::{Action, Condition, Path, States, Watch, Write};
+use halfping_rules::Verb;
 
 use super::Access;
-use crate::problem::Problem;
-use crate::shape::Shape;
+use crate::auth::{Only, Rights};
+use crate::problem::{Kind, Problem};
+use crate::shape::{Extent, Shape};
 
 /// A path to read at, a link to be opened, or a write, which is allowed to whoever asks for it.
 #[derive(Clone, Debug)]
@@ -36,8 +38,25 @@ impl<T> Deref for Allowed<T> {
 pub(crate) struct Follower(Access);
 
 impl Follower {
+    /// From here on its credential is that of a stream or session.
     pub(super) fn new(access: Access) -> Follower {
-        Follower(access)
+        Follower(Access { by_query: false, ..access })
+    }
+
+    /// Takes other rights from here on.
+    pub(crate) fn take_rights(&mut self, rights: Rights) {
+        self.0 = self.0.with_rights(rights);
+    }
+
+    /// Checks that a link at a path of the tree, opened earlier, may go on.
+    pub(crate) fn may_go_on(&self, path: &Path) -> Result<(), Problem> {
+        self.0.may_follow(path)
+    }
+
+    /// The problem of a link that shows what other rights let its reader see.
+    pub(crate) fn is_another_part(&self, path: &Path) -> Problem {
+        let detail = format!("what may be read of {path} has changed with the identity");
+        Problem::new(Kind::Forbidden, detail).hint("watch it again, to get what may be read now")
     }
 
     /// A link to be opened.
@@ -48,6 +67,12 @@ impl Follower {
     /// A link that hears of changes of what may be read, and is told no state.
     pub(crate) fn hear(&self, path: &Allowed<Path>) -> Allowed<Watch> {
         Allowed(Watch { from_now: true, ..Watch::new(Path::clone(path)) })
+    }
+
+    /// The same of the part that may be seen.
+    pub(crate) fn hear_part(&self, path: &Allowed<Path>, extent: &Extent) -> Allowed<Watch> {
+        let Extent { depth, view, .. } = extent.clone();
+        Allowed(Watch { from_now: true, depth, view, ..Watch::new(Path::clone(path)) })
     }
 }
 
@@ -61,22 +86,57 @@ impl Deref for Follower {
 
 /// A path to write at. A client that may write a resource may write all that is beneath it.
 #[derive(Clone, Debug)]
-pub(crate) struct Writable(Path);
+pub(crate) struct Writable {
+    path: Path,
+    only: Option<Box<Only>>,
+}
+
+/// A path to make something new beneath, and who may.
+#[derive(Clone, Debug)]
+pub(crate) struct Parent {
+    path: Path,
+    access: Access,
+}
+
+/// A write that is allowed, if what is there is what the client may change.
+#[derive(Debug)]
+pub(crate) struct Granted {
+    pub(crate) write: Allowed<Write>,
+    /// The refusal, if it is allowed only where something is, or only where nothing is. The engine
+    /// checks this together with the write.
+    pub(crate) only: Option<Box<Only>>,
+}
+
+impl Parent {
+    pub(super) fn new(path: Path, access: Access) -> Parent {
+        Parent { path, access }
+    }
+
+    /// The path of something new of this name.
+    pub(crate) fn child(&self, name: &str) -> Result<Writable, Problem> {
+        let path = self.path.child(name);
+        self.access.may(Verb::Create, &path)?;
+        Ok(Writable::new(path, None))
+    }
+}
 
 impl Writable {
-    pub(super) fn new(path: Path) -> Writable {
-        Writable(path)
+    pub(super) fn new(path: Path, only: Option<Box<Only>>) -> Writable {
+        Writable { path, only }
     }
 
     pub(crate) fn is_root(&self) -> bool {
-        self.0.is_root()
+        self.path.is_root()
     }
 
-    pub(crate) fn child(&self, name: &str) -> Writable {
-        Writable(self.0.child(name))
-    }
-
-    pub(crate) fn write(self, action: Action, condition: Condition) -> Allowed<Write> {
-        Allowed(Write { path: self.0, action, condition })
+    pub(crate) fn write(self, action: Action, mut condition: Condition) -> Granted {
+        match &self.only {
+            None => {}
+            Some(only) if only.creates => condition.is_not = Some(States::Any),
+            // Cursors match only what is there.
+            Some(_) => condition.is = condition.is.or(Some(States::Any)),
+        }
+        let write = Allowed(Write { path: self.path, action, condition });
+        Granted { write, only: self.only }
     }
 }

@@ -8,17 +8,24 @@ mod console;
 mod host;
 mod named;
 mod origin;
+mod rights;
+#[cfg(test)]
+mod tests;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use halfping_engine::{Path, Watch};
+use halfping_credentials::Shown;
+use halfping_engine::{Limits, Path, Watch};
+use halfping_rules::Verb;
 use http::{Method, Request, header};
 
+use crate::auth::{Auth, Begin, Rights};
 use crate::problem::{Kind, Problem};
 use crate::shape::{Extent, Shape};
 
-pub(crate) use allowed::{Allowed, Follower, Writable};
+pub(crate) use allowed::{Allowed, Follower, Granted, Parent, Writable};
 pub use console::Console;
 use host::Host;
 pub use host::{Hosts, NameError};
@@ -34,6 +41,7 @@ pub(crate) struct Rules {
     pub(crate) hosts: Hosts,
     pub(crate) read_only: bool,
     pub(crate) views: NamedViews,
+    pub(crate) auth: Auth,
 }
 
 impl Rules {
@@ -72,20 +80,44 @@ impl Rules {
 /// The rights of a request's sender. Cheap to clone, and small: every session has one.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
-    /// The page of another origin that sent it, if it was one and may not use the API.
-    stranger: Option<Arc<String>>,
+    /// All that is known of the sender, where it matters.
+    sender: Option<Arc<Sender>>,
     read_only: bool,
     sees_own: bool,
     console: Console,
     views: NamedViews,
     /// True for the program that has the API, which may do all that the engine can.
     is_program: bool,
+    /// True if the credential stood in the query: it is good for streams and sessions only.
+    by_query: bool,
+}
+
+/// The sender of a request.
+#[derive(Debug)]
+struct Sender {
+    /// The page of another origin that sent it, if it was one and may not use the API.
+    stranger: Option<String>,
+    /// Identity, and what the rules allow it; `None` where nobody is told apart.
+    rights: Option<Rights>,
+}
+
+impl Sender {
+    fn of(stranger: Option<&str>, rights: Option<Rights>) -> Option<Arc<Sender>> {
+        let matters = stranger.is_some() || rights.is_some();
+        matters.then(|| Arc::new(Sender { stranger: stranger.map(str::to_owned), rights }))
+    }
 }
 
 impl Access {
-    /// The access of a request. Refuses one that is not for this server, or does not say for which.
-    /// `/_health` is for all.
-    pub(crate) fn of<B>(rules: &Rules, request: &Request<B>) -> Result<Access, Problem> {
+    /// The access of a request. Refuses one that is not for this server, or does not say for which,
+    /// and one with a credential that is not good. `/_health` is for all. A credential in the query
+    /// is taken out of it.
+    pub(crate) fn of<B>(
+        rules: &Rules,
+        limits: &Limits,
+        request: &mut Request<B>,
+    ) -> Result<Access, Problem> {
+        let shown = rules.auth.take(request);
         let host = Host::of(request)?;
         if let Some(host) = host.filter(|_| !asks_for_health(request)) {
             rules.hosts.check(host)?;
@@ -94,24 +126,52 @@ impl Access {
         // RFC 8441 asks by `CONNECT`. Pages cannot set headers that begin with `Sec-`.
         let is_handshake =
             *request.method() == Method::CONNECT || headers.contains_key(header::SEC_WEBSOCKET_KEY);
-        let stranger = match Page::of(&rules.cors, headers, host, is_handshake)? {
+        let is_open = asks_for_health(request) || *request.method() == Method::OPTIONS;
+        let shown = if is_open { None } else { shown? };
+        let by_cookie = matches!(shown, Some(Shown::Cookie(_)));
+        // A browser adds a cookie to what any page sends, so only origins that are named count.
+        let cors = match &rules.cors {
+            Cors::Any | Cors::Loopback if by_cookie => &Cors::None,
+            cors => cors,
+        };
+        let stranger = match Page::of(cors, headers, host, is_handshake)? {
             Page::Friend => None,
-            Page::Stranger(origin) => Some(Arc::new(origin.unwrap_or("another origin").to_owned())),
+            Page::Stranger(origin) => Some(origin.unwrap_or("another origin")),
+        };
+        if by_cookie && (is_handshake || !request.method().is_safe()) {
+            origin::is_proven(headers)?;
+        }
+        let by_query = matches!(shown, Some(Shown::Query(_) | Shown::Ticket(_)));
+        let rights = match is_open {
+            true => rules.auth.nobody(),
+            false => {
+                let begins = is_handshake || begins_session(request);
+                let begin = if begins { Begin::Session } else { Begin::Request };
+                rules.auth.rights(shown, begin, limits.auth_timeout_ms)?
+            }
         };
         Ok(Access {
-            stranger,
+            sender: Sender::of(stranger, rights),
             read_only: rules.read_only,
             sees_own: rules.console.is_open_at(host, headers),
             console: rules.console,
             views: rules.views.clone(),
             is_program: false,
+            by_query,
         })
     }
 
     /// The access of the program that has the API.
     pub(crate) fn of_program(views: NamedViews) -> Access {
-        let (stranger, console) = (None, Console::default());
-        Access { stranger, read_only: false, sees_own: true, console, views, is_program: true }
+        Access {
+            sender: None,
+            read_only: false,
+            sees_own: true,
+            console: Console::default(),
+            views,
+            is_program: true,
+            by_query: false,
+        }
     }
 
     /// A path to read at, and the part to read there. A name of the server's own that is not there
@@ -121,19 +181,44 @@ impl Access {
         path: Path,
         shape: &Shape,
     ) -> Result<(Allowed<Path>, Extent), Problem> {
+        self.is_not_by_query()?;
         let (path, shape) = self.views.resolve(path, shape)?;
         match own_name(&path) {
             _ if self.is_program => {}
-            Some(OWN) => self.may_see_console()?,
+            Some(OWN) => self.may_see_own(&path)?,
             Some(_) => {
                 let detail = format!("there is nothing of the server's own to read at {path}");
                 let problem = Problem::new(Kind::NotFound, detail);
                 return Err(problem
                     .hint("it has /_server; /_health and /_metrics are read with a plain GET"));
             }
-            None => {}
+            None => return self.read_in_sight(path, &shape),
         }
         Ok((Allowed::new(path), shape.extent()?))
+    }
+
+    /// The part of a path of the tree that may be read.
+    fn read_in_sight(&self, path: Path, shape: &Shape) -> Result<(Allowed<Path>, Extent), Problem> {
+        let (at, shape) = self.in_sight(&path, shape)?;
+        let asked = (at != path).then_some(path);
+        Ok((Allowed::new(at), Extent { asked, ..shape.extent()? }))
+    }
+
+    /// The resource and the shape in which a reader is shown what it may see of a path.
+    fn in_sight<'s>(
+        &self,
+        path: &Path,
+        shape: &'s Shape,
+    ) -> Result<(Path, Cow<'s, Shape>), Problem> {
+        let sight = self.rights().map_or(Ok(None), |rights| rights.sight(path))?;
+        let Some(sight) = sight else { return Ok((path.clone(), Cow::Borrowed(shape))) };
+        let at = sight.path.clone();
+        let shape = shape.in_sight(sight).map_err(|name| {
+            let detail =
+                format!("'{name}' cannot be asked of {path}, of which only a part may be read");
+            Problem::new(Kind::Forbidden, detail).hint(format!("leave out '{name}'"))
+        })?;
+        Ok((at, Cow::Owned(shape)))
     }
 
     /// The right to follow. A page that is not let in could not read what it gets, but it could
@@ -146,40 +231,63 @@ impl Access {
     /// A link to be opened.
     fn watch(&self, path: Path, shape: &Shape) -> Result<Allowed<Watch>, Problem> {
         let (path, shape) = self.views.resolve(path, shape)?;
-        match own_name(&path) {
-            _ if self.is_program => {}
-            Some(OWN) => self.may_see_console()?,
-            Some(_) => return Err(reserved(&path)),
-            None => {}
+        if self.is_program || own_name(&path).is_some() {
+            self.may_follow(&path)?;
+            return Ok(Allowed::new(shape.watch(path)?));
         }
+        let (path, shape) = self.in_sight(&path, &shape)?;
         Ok(Allowed::new(shape.watch(path)?))
     }
 
-    /// A path to write at.
+    /// Checks that all of a path may be followed.
+    fn may_follow(&self, path: &Path) -> Result<(), Problem> {
+        match own_name(path) {
+            _ if self.is_program => Ok(()),
+            Some(OWN) => self.may_see_own(path),
+            Some(_) => Err(reserved(path)),
+            None => self.may(Verb::Read, path),
+        }
+    }
+
+    /// A path to change: to make what is there, or what is to be there.
     pub(crate) fn write(&self, path: Path) -> Result<Writable, Problem> {
-        self.writable(path, |_| Ok(()))
+        self.may_write(&path, |_| Ok(()))?;
+        let only = self.rights().map_or(Ok(None), |rights| rights.may_change(&path))?;
+        Ok(Writable::new(path, only))
     }
 
-    /// A path to make something new beneath.
-    pub(crate) fn create(&self, path: Path) -> Result<Writable, Problem> {
-        self.writable(path, is_no_streams)
+    /// A path to remove.
+    pub(crate) fn delete(&self, path: Path) -> Result<Writable, Problem> {
+        self.may_write(&path, |_| Ok(()))?;
+        self.may(Verb::Delete, &path)?;
+        Ok(Writable::new(path, None))
     }
 
-    fn writable(
+    /// A path to make something new beneath. Which names the rules allow is checked when there is
+    /// one: see [`Parent::child`].
+    pub(crate) fn create(&self, path: Path) -> Result<Parent, Problem> {
+        self.may_write(&path, is_no_streams)?;
+        self.rights().map_or(Ok(()), |rights| rights.may_somewhere(Verb::Create, &path))?;
+        Ok(Parent::new(path, self.clone()))
+    }
+
+    /// Checks all but the rules.
+    fn may_write(
         &self,
-        path: Path,
+        path: &Path,
         check: fn(&Path) -> Result<(), Problem>,
-    ) -> Result<Writable, Problem> {
+    ) -> Result<(), Problem> {
         self.is_no_stranger("write here")?;
-        check(&path)?;
+        self.is_not_by_query()?;
+        check(path)?;
         if self.read_only {
             return Err(Problem::new(Kind::ReadOnly, "nothing can be written here")
                 .hint("this server is read-only; ask whoever runs it"));
         }
-        self.views.may_write(&path)?;
-        match own_name(&path) {
-            Some(_) if !self.is_program => Err(reserved(&path)),
-            _ => Ok(Writable::new(path)),
+        self.views.may_write(path)?;
+        match own_name(path) {
+            Some(_) if !self.is_program => Err(reserved(path)),
+            _ => Ok(()),
         }
     }
 
@@ -188,14 +296,25 @@ impl Access {
         self.read_only || self.views.may_write(path).is_err()
     }
 
-    /// Checks that the server's own state, and pages about it, may be seen.
-    pub(crate) fn may_see_console(&self) -> Result<(), Problem> {
-        if self.sees_own { Ok(()) } else { Err(self.console.closed()) }
+    /// Checks that the server's own state, or a page about it, may be seen at a path. Where there
+    /// are rules they decide, and that a request comes from this machine counts for nothing.
+    pub(crate) fn may_see_own(&self, path: &Path) -> Result<(), Problem> {
+        match self.has_rules() {
+            true if self.console == Console::Off => Err(self.console.closed()),
+            true => self.may(Verb::Read, path),
+            false if self.sees_own => self.may(Verb::Read, path),
+            false => Err(self.console.closed()),
+        }
+    }
+
+    /// Checks that the sender may do something to all that is at a path and beneath it.
+    pub(crate) fn may(&self, verb: Verb, path: &Path) -> Result<(), Problem> {
+        self.rights().map_or(Ok(()), |rights| rights.may(verb, path))
     }
 
     /// The page of another origin that sent the request, if it was one and may not use the API.
     pub(crate) fn stranger(&self) -> Option<&str> {
-        self.stranger.as_ref().map(|origin| origin.as_str())
+        self.sender.as_ref().and_then(|sender| sender.stranger.as_deref())
     }
 
     pub(crate) fn is_read_only(&self) -> bool {
@@ -203,12 +322,17 @@ impl Access {
     }
 
     fn is_no_stranger(&self, what: &str) -> Result<(), Problem> {
-        let Some(origin) = &self.stranger else { return Ok(()) };
+        let Some(origin) = self.stranger() else { return Ok(()) };
         Err(Problem::new(Kind::ForbiddenOrigin, format!("pages of {origin} may not {what}")).hint(
             "name the page's origin in the server's [cors] origins (--cors ORIGIN); if it is the server's own, let the proxy in front pass on \
              Host",
         ))
     }
+}
+
+/// True if a request opens a session that may say later who speaks.
+fn begins_session<B>(request: &Request<B>) -> bool {
+    *request.method() == Method::POST && request.uri().path() == "/_streams"
 }
 
 /// True if a request asks for the server's health, which load balancers do by its address (PROTOCOL
@@ -242,92 +366,4 @@ fn is_no_streams(path: &Path) -> Result<(), Problem> {
 
 fn reserved(path: &Path) -> Problem {
     Problem::new(Kind::ReservedPath, format!("{path} is the server's own"))
-}
-
-#[cfg(test)]
-mod tests {
-    use halfping_engine::Limits;
-
-    use super::*;
-
-    fn names(problem: Result<(), Problem>) -> &'static str {
-        problem.map_or_else(|problem| problem.kind().name(), |()| "allowed")
-    }
-
-    #[test]
-    fn names_of_the_server_are_neither_read_nor_followed_nor_written() {
-        let client = Access { is_program: false, ..Access::of_program(NamedViews::default()) };
-        let access = Access { sees_own: false, ..client.clone() };
-        let follower = access.follow().unwrap();
-        for (text, read, followed, written, created) in [
-            ("/", "allowed", "allowed", "allowed", "allowed"),
-            ("/a/_b", "allowed", "allowed", "allowed", "allowed"),
-            ("/_x", "not-found", "reserved-path", "reserved-path", "reserved-path"),
-            ("/_streams", "not-found", "reserved-path", "reserved-path", "reserved-path"),
-            ("/a/_streams", "allowed", "allowed", "allowed", "reserved-path"),
-            ("/_server", "not-found", "not-found", "reserved-path", "reserved-path"),
-            ("/_server/a", "not-found", "not-found", "reserved-path", "reserved-path"),
-        ] {
-            let path = Path::parse(text, &Limits::default()).unwrap();
-            let all = Shape::default();
-            assert_eq!(names(access.read(path.clone(), &all).map(drop)), read, "read {text}");
-            let watch = follower.watch(path.clone(), &all);
-            assert_eq!(names(watch.map(drop)), followed, "follow {text}");
-            assert_eq!(names(access.write(path.clone()).map(drop)), written, "write {text}");
-            assert_eq!(names(access.create(path).map(drop)), created, "create beneath {text}");
-        }
-        let path = Path::parse("/_server", &Limits::default()).unwrap();
-        assert!(client.read(path, &Shape::default()).is_ok(), "it is let in");
-    }
-
-    #[test]
-    fn strangers_may_read_only_and_nobody_writes_where_all_is_read_only() {
-        let path = Path::parse("/a", &Limits::default()).unwrap();
-        let stranger = Some(Arc::new("http://evil.example".to_owned()));
-        let client = Access { is_program: false, ..Access::of_program(NamedViews::default()) };
-        let stranger = Access { stranger, ..client.clone() };
-        let read = stranger.read(path.clone(), &Shape::default());
-        assert_eq!(names(read.map(drop)), "allowed");
-        assert_eq!(names(stranger.follow().map(drop)), "forbidden-origin");
-        assert_eq!(names(stranger.write(path.clone()).map(drop)), "forbidden-origin");
-        assert_eq!(names(stranger.create(path.clone()).map(drop)), "forbidden-origin");
-        let streams = Path::parse("/a/_streams", &Limits::default()).unwrap();
-        assert_eq!(names(stranger.create(streams.clone()).map(drop)), "forbidden-origin");
-
-        let read_only = Access { read_only: true, ..client };
-        assert_eq!(names(read_only.follow().map(drop)), "allowed");
-        assert_eq!(names(read_only.write(path.clone()).map(drop)), "read-only");
-        assert_eq!(names(read_only.create(path).map(drop)), "read-only");
-        assert_eq!(names(read_only.create(streams).map(drop)), "reserved-path");
-    }
-
-    #[test]
-    fn what_a_view_is_of_is_checked_and_nothing_is_written_to_a_view() {
-        // PROTOCOL Q16
-        let path = |text: &str| Path::parse(text, &Limits::default()).unwrap();
-        let view = |path: &str, from: &str| NamedView {
-            path: path.to_owned(),
-            from: from.to_owned(),
-            ..NamedView::default()
-        };
-        let views = [view("/own", "/_server/sessions"), view("/top", "/v")];
-        let program = Access::of_program(NamedViews::new(&views, &Limits::default()).unwrap());
-        let client = Access { is_program: false, sees_own: false, ..program.clone() };
-        let all = Shape::default();
-        assert_eq!(names(client.read(path("/own"), &all).map(drop)), "not-found");
-        let follower = client.follow().unwrap();
-        assert_eq!(names(follower.watch(path("/own"), &all).map(drop)), "not-found");
-        assert_eq!(program.read(path("/own"), &all).unwrap().0.to_string(), "/_server/sessions");
-        for access in [client, program] {
-            assert_eq!(access.read(path("/top"), &all).unwrap().0.to_string(), "/v");
-            for text in ["/top", "/top/a"] {
-                assert_eq!(names(access.write(path(text)).map(drop)), "read-only");
-                assert_eq!(names(access.create(path(text)).map(drop)), "read-only");
-                assert!(access.is_only_read(&path(text)));
-            }
-            let beneath = access.read(path("/top/a/b"), &all).unwrap_err();
-            assert!(String::from_utf8(beneath.to_json()).unwrap().contains("read /v/a/b"));
-            assert!(!access.is_only_read(&path("/")));
-        }
-    }
 }

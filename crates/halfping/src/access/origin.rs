@@ -115,6 +115,18 @@ impl<'a> Page<'a> {
     }
 }
 
+/// Checks that a browser tells which page sent a request that has a cookie: any page can have one
+/// sent. The page itself is checked by [`Page::of`].
+pub(super) fn is_proven(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_ours = headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "same-origin");
+    if is_ours || headers.contains_key(header::ORIGIN) {
+        return Ok(());
+    }
+    let detail = "a cookie without Origin is not enough to write, or to open a session";
+    Err(Problem::new(Kind::ForbiddenOrigin, detail)
+        .hint("a program sends Authorization: Bearer TOKEN instead"))
+}
+
 /// An origin of the web, which serves pages.
 #[derive(Clone, Copy)]
 pub(super) struct Origin<'a> {

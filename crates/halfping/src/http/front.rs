@@ -1,7 +1,7 @@
 //! The API as one HTTP service, and what browsers are told of the pages that may use it.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, head
 use parking_lot::Mutex;
 use tower::Service;
 
-use super::answer;
+use super::{answer, identity};
 use crate::access::{Access, Cors, Rules};
 use crate::connection::Connection;
 use crate::hub::Shared;
@@ -27,12 +27,13 @@ const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
 );
 /// Headers that they may read.
 const EXPOSED_HEADERS: HeaderValue =
-    HeaderValue::from_static("etag,location,retry-after,allow,preference-applied");
+    HeaderValue::from_static("etag,location,retry-after,allow,preference-applied,halfping-subject");
 /// Seconds for which a browser may keep these answers.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 /// Origins of pages that the log names; of more, nothing is said.
 const NAMED_MAX: usize = 16;
 const ANY: HeaderValue = HeaderValue::from_static("*");
+const TRUE: HeaderValue = HeaderValue::from_static("true");
 /// Keeps an answer from pages of other origins that ask for it without CORS, as an image or a
 /// script: they could not read it, but learn whether it is there.
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -46,6 +47,8 @@ struct Inner {
     shared: Arc<Shared>,
     rules: Rules,
     beside: Option<Beside>,
+    /// Done once somebody asks: looking at revocations for those who are in already.
+    follows: Once,
     /// Pages that were turned away and that the log has named.
     named: Mutex<Vec<Box<str>>>,
 }
@@ -55,20 +58,30 @@ pub(crate) type Beside = Box<dyn Fn(&Request<Body>) -> Option<Response> + Send +
 
 impl Front {
     pub(crate) fn new(shared: Arc<Shared>, rules: Rules, beside: Option<Beside>) -> Front {
-        Front(Arc::new(Inner { shared, rules, beside, named: Mutex::default() }))
+        Front(Arc::new(Inner {
+            shared,
+            rules,
+            beside,
+            follows: Once::new(),
+            named: Mutex::default(),
+        }))
     }
 
     /// Answers a request. `connection`: the one that it came on, if it is our own server's.
     pub(crate) async fn answer(
         &self,
-        request: Request<Body>,
+        mut request: Request<Body>,
         connection: Option<&Arc<Connection>>,
     ) -> Response {
         let Inner { shared, rules, beside, .. } = &*self.0;
-        let access = Access::of(rules, &request);
+        shared.learn_of_revoked(&rules.auth);
+        self.0.follows.call_once(|| shared.follow_revoked(rules.auth.clone()));
+        let access = Access::of(rules, &shared.limits, &mut request);
         if let Some(origin) = access.as_ref().ok().and_then(Access::stranger) {
             self.name(origin);
         }
+        let told = identity::Told::of(&rules.auth, access.as_ref().ok());
+        let access = access.and_then(|access| identity::may_see_page(access, &request));
         let beside = beside.as_ref().filter(|_| access.is_ok());
         if let Some(response) = beside.and_then(|beside| beside(&request)) {
             shared.metrics.requests.of(request.method().as_str()).inc();
@@ -89,7 +102,8 @@ impl Front {
             }
             _ => answer(shared, access, connection, request).await,
         };
-        let_in(&rules.cors, allowed, is_friend, response.headers_mut());
+        told.tell(response.headers_mut());
+        let_in(rules, allowed, is_friend, response.headers_mut());
         response
     }
 
@@ -120,7 +134,12 @@ fn preflight(read_only: bool) -> Response {
 
 /// Sets the headers by which a page may read an answer: that of the `allowed` origin, if one asked.
 /// `is_friend`: its request was done.
-fn let_in(cors: &Cors, allowed: Option<HeaderValue>, mut is_friend: bool, headers: &mut HeaderMap) {
+fn let_in(
+    Rules { cors, auth, .. }: &Rules,
+    allowed: Option<HeaderValue>,
+    mut is_friend: bool,
+    headers: &mut HeaderMap,
+) {
     if *cors == Cors::Any {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
@@ -133,6 +152,10 @@ fn let_in(cors: &Cors, allowed: Option<HeaderValue>, mut is_friend: bool, header
         Some(origin) => {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+            // Only pages that somebody named may have a browser add its cookies.
+            if auth.has_cookie() && matches!(cors, Cors::Origins(_)) {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
+            }
         }
         None => is_friend = false,
     }

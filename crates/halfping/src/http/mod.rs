@@ -1,6 +1,8 @@
 //! HTTP: the meaning of each request.
 
 mod front;
+mod identity;
+mod in_sight;
 pub(crate) mod negotiate;
 mod read;
 pub(crate) mod write;
@@ -11,6 +13,7 @@ use axum::body::Body;
 use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
 use halfping_engine::{Path, PathError};
+use halfping_rules::Verb;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body::Body as _;
@@ -38,6 +41,8 @@ const ALLOW_ROOT: &str = "GET, HEAD, OPTIONS, PUT, PATCH, POST";
 const ALLOW_READ: &str = "GET, HEAD, OPTIONS";
 /// Methods of `/_streams`.
 const ALLOW_STREAMS: &str = "GET, HEAD, OPTIONS, POST";
+/// Methods of `/_auth/ticket`.
+const ALLOW_TICKET: &str = "OPTIONS, POST";
 /// Types that `PATCH` takes.
 const ACCEPT_PATCH: &str = "application/merge-patch+json, application/json-patch+json";
 
@@ -112,11 +117,14 @@ async fn route(
     let own = access::own_name(&path);
     let allow = match own {
         Some("_streams") if path.segments().len() == 1 => ALLOW_STREAMS,
+        Some("_auth") if identity::is_ticket(&path) && access.rights().is_some() => ALLOW_TICKET,
         Some(_) => ALLOW_READ,
         None if access.is_only_read(&path) => ALLOW_READ,
         None if path.is_root() => ALLOW_ROOT,
         None => ALLOW,
     };
+    let allow_header =
+        |problem: Problem| problem.header(header::ALLOW, HeaderValue::from_static(allow));
     if let Some(handshake) = session::handshake(request)? {
         if let Some(name) = own.filter(|name| *name != OWN) {
             return Err(Problem::new(
@@ -136,6 +144,8 @@ async fn route(
         }
         (&Method::GET | &Method::HEAD, Some("_metrics")) if path.segments().len() == 1 => {
             Query::parse(uri.query(), &shared.limits, Target::Nothing)?;
+            access.is_not_by_query()?;
+            access.may(Verb::Read, &path)?;
             Box::pin(metrics(shared, connection, request)).await
         }
         (&Method::GET | &Method::HEAD, Some("_streams")) if path.segments().len() == 1 => {
@@ -150,7 +160,7 @@ async fn route(
         (&Method::GET | &Method::HEAD, Some(name)) => {
             if name == "_console" {
                 // The server of the page asked whether it may be shown, and did not show it.
-                access.may_see_console()?;
+                access.may_see_own(&path)?;
             }
             Err(Problem::new(
                 Kind::NotFound,
@@ -159,15 +169,21 @@ async fn route(
             .hint(instead_of(name)))
         }
         (&Method::OPTIONS, _) => Ok(options(allow)),
-        (&Method::PUT | &Method::PATCH | &Method::POST | &Method::DELETE, _) => {
-            let path = match request.method {
-                Method::POST => access.create(path),
-                _ => access.write(path),
-            };
-            let allow_header =
-                |problem: Problem| problem.header(header::ALLOW, HeaderValue::from_static(allow));
+        (&Method::POST, Some("_auth"))
+            if identity::is_ticket(&path) && access.rights().is_some() =>
+        {
+            Query::parse(uri.query(), &shared.limits, Target::Nothing)?;
+            identity::ticket(access)
+        }
+        (&Method::POST, _) => {
+            let parent = access.create(path).map_err(allow_header)?;
+            write::post(shared, connection, request, body, &parent).await
+        }
+        (&Method::PUT | &Method::PATCH | &Method::DELETE, _) => {
+            let is_delete = request.method == Method::DELETE;
+            let path = if is_delete { access.delete(path) } else { access.write(path) };
             let path = path.map_err(allow_header)?;
-            if request.method == Method::DELETE && path.is_root() {
+            if is_delete && path.is_root() {
                 return Err(not_allowed(&request.method, allow).hint("PUT {} empties the tree"));
             }
             write::one(shared, connection, request, body, path).await

@@ -14,11 +14,13 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use hyper::upgrade::OnUpgrade;
 
+use super::negotiate::told;
 use super::negotiate::{Query, Representation, Target, accept, condition, since, wait};
-use super::{Answer, write};
+use super::{Answer, in_sight, write};
 use crate::access::{Access, Allowed, Follower};
 use crate::ahead;
 use crate::answer;
+use crate::auth::reason;
 use crate::connection::Connection;
 use crate::hub::writing::etag;
 use crate::hub::{Shared, Subscription};
@@ -58,6 +60,9 @@ pub(super) async fn one(
                 .hint("add ?watch, or Accept: text/event-stream"));
             }
             let (path, extent) = access.read(path, &query.shape)?;
+            if extent.is_in_sight() {
+                return in_sight::read(shared, access, connection, request, path, &extent).await;
+            }
             plain(shared, access, connection, request, path, &extent).await
         }
     }
@@ -210,8 +215,12 @@ async fn stream(
     let subscription =
         Subscription::new(shared, &follower, connection, format.transport(), watches)?;
     let style = Style { format, whole: query.shape.whole, envelope: query.envelope, paths };
-    let stream = Stream::of_frames(subscription, style, query.shape.since);
-    Ok(held(shared, connection, request, streaming(stream)))
+    let since = query.shape.since;
+    let stream = match follower.may_end() {
+        false => streaming(Stream::of_frames(subscription, style, since)),
+        true => streaming(Stream::until(subscription, style, since, follower, watches)),
+    };
+    Ok(held(shared, connection, request, stream))
 }
 
 /// Answers a plain `GET` or `HEAD`. A value is read only if it is sent: the engine waits while it
@@ -243,8 +252,12 @@ async fn plain(
         applied = Some(seconds);
         if !shared.is_draining() {
             let patience = Duration::from_secs(seconds);
+            let patience = follower.lasts().map_or(patience, |left| patience.min(left));
             HeadRoom::drop_headers(request);
             wait_for_change(shared, &follower, connection, &path, now.cursor(), patience).await?;
+            if let Some(why) = follower.ended() {
+                return Err(reason(why));
+            }
             shared.refresh(&path).await;
             now = shared.metadata(&path);
         }
@@ -263,20 +276,12 @@ async fn plain(
             ([(header::CONTENT_TYPE, json)], body).into_response()
         })
     };
-    let mut response = found.unwrap_or_else(|| {
+    let response = found.unwrap_or_else(|| {
         let problem = Problem::new(Kind::NotFound, format!("there is nothing at {}", *path));
         shared.metrics.refused(&problem);
         problem.into_response()
     });
-    let headers = response.headers_mut();
-    headers.insert(header::ETAG, etag(now.cursor()));
-    headers.insert(header::VARY, HeaderValue::from_static("Accept, Authorization"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if let Some(seconds) = applied {
-        let text = HeaderValue::from_str(&format!("wait={seconds}"));
-        headers.insert("preference-applied", text.expect("digits are visible ASCII"));
-    }
-    Ok(response)
+    Ok(told(response, etag(now.cursor()), applied))
 }
 
 /// The answer to a `HEAD`; `None` when nothing is there. The length of a part would have to be

@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::OriginalUri;
 use axum::response::IntoResponse;
 use bytes::{Bytes, BytesMut};
-use halfping_engine::{Action, Condition, Json, Limits, Patch};
+use halfping_engine::{Action, Json, Limits, Patch};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body::{Body as _, Frame};
@@ -19,7 +19,7 @@ use tokio::time::timeout_at;
 
 use super::negotiate::{Query, Target, condition};
 use super::{ACCEPT_PATCH, Answer};
-use crate::access::Writable;
+use crate::access::{Parent, Writable};
 use crate::aside::aside;
 use crate::connection::Connection;
 use crate::hub::Shared;
@@ -78,11 +78,7 @@ pub(super) async fn one(
         _ => {
             check_json(media)?;
             let (value, room) = read(shared, connection, request, body, Json::parse).await?;
-            let value = value?;
-            if method == Method::POST {
-                return post(shared, connection, request, &path, condition, value).await;
-            }
-            (Action::Put(value), room)
+            (Action::Put(value?), room)
         }
     };
     let write = path.write(action, condition);
@@ -96,21 +92,25 @@ pub(super) async fn one(
 }
 
 /// Creates a member under a new name.
-async fn post(
+pub(super) async fn post(
     shared: &Arc<Shared>,
     connection: &Connection,
     request: &Parts,
-    path: &Writable,
-    condition: Condition,
-    value: Json,
+    body: &mut Body,
+    parent: &Parent,
 ) -> Answer {
+    Query::parse(request.uri.query(), &shared.limits, Target::Nothing)?;
+    connection.write()?;
+    let condition = condition(&request.headers)?;
+    let (value, _room) = read_json(shared, connection, request, body, Json::parse).await?;
+    let value = value?;
     if condition.is.is_some() || condition.is_not.is_some() {
         return Err(Problem::new(
             Kind::BadHeader,
             "POST makes something new: there is nothing to compare with",
         ));
     }
-    let (name, write) = creation(shared, path, value);
+    let (name, write) = creation(shared, parent, value)?;
     let (_, revision) = commit(shared, connection, write, CREATES).await?;
     let mut response =
         (StatusCode::CREATED, [(header::ETAG, etag(shared.cursor(revision)))]).into_response();

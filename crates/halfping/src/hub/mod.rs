@@ -1,6 +1,7 @@
 //! The engine behind its lock, and the tasks that wait for it.
 
 mod reading;
+mod revocations;
 mod subscription;
 mod writer;
 pub(crate) mod writing;
@@ -423,6 +424,11 @@ impl Shared {
     /// Ends streams from now on, and sends new ones away.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
+        self.wake_all();
+    }
+
+    /// Wakes all readers, to look for themselves.
+    fn wake_all(&self) {
         let mut woken = Woken::default();
         self.state.lock().slots.iter_mut().for_each(|slot| woken.add(&mut slot.waiter));
         woken.wake();

@@ -92,7 +92,7 @@ impl Shared {
     fn begin_to_read(
         &self,
         path: &Allowed<Path>,
-        Extent { depth, view }: &Extent,
+        Extent { depth, view, .. }: &Extent,
     ) -> Result<Result<Reading, Copy<'_>>, Refusal> {
         match self.with_state(|state| state.engine.read_in_steps(path, *depth, view.as_ref()))? {
             Read::Now(reading) => Ok(Ok(reading)),

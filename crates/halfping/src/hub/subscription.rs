@@ -131,6 +131,16 @@ impl Subscription {
         self.shared.with_engine(|engine| engine.has_link(self.seen.session, tag))
     }
 
+    /// The numbers of its links.
+    pub(crate) fn tags(&self) -> Vec<u32> {
+        self.shared.with_engine(|engine| engine.tags_of(self.seen.session))
+    }
+
+    /// The path of the resource that a link shows, if there is such a link.
+    pub(crate) fn path_of(&self, tag: u32) -> Option<Path> {
+        self.shared.with_engine(|engine| engine.path_of_link(self.seen.session, tag))
+    }
+
     /// Bytes of the places of its links, and of all on the way there.
     pub(crate) fn places_bytes(&self) -> usize {
         self.charge.bytes

@@ -1,26 +1,30 @@
 //! Writes as requests and commands make them: one at a time, answered with a problem if refused.
 
-use halfping_engine::{Action, Condition, Cursor, Json, Refusal, Revision, States, Write};
+use halfping_engine::{Action, Condition, Cursor, Json, Refusal, Revision, States};
 use http::{HeaderValue, header};
 
 use super::{Failure, Shared};
-use crate::access::{Allowed, Writable};
+use crate::access::{Granted, Parent};
 use crate::connection::Connection;
 use crate::problem::Problem;
 
-/// The write that creates a member under a new name, and that name.
-pub(crate) fn creation(shared: &Shared, path: &Writable, value: Json) -> (String, Allowed<Write>) {
+/// The write that creates a member of a resource under a new name, and that name.
+pub(crate) fn creation(
+    shared: &Shared,
+    parent: &Parent,
+    value: Json,
+) -> Result<(String, Granted), Problem> {
     let name = shared.names.next(shared.clock.now());
     let condition = Condition { is_not: Some(States::Any), ..Condition::default() };
-    let write = path.child(&name).write(Action::Put(value), condition);
-    (name, write)
+    let write = parent.child(&name)?.write(Action::Put(value), condition);
+    Ok((name, write))
 }
 
 /// Makes a write. `creates`: the client's spelling of the condition that nothing is there.
 pub(crate) async fn commit(
     shared: &Shared,
     connection: &Connection,
-    write: Allowed<Write>,
+    Granted { write, only }: Granted,
     creates: &str,
 ) -> Result<(bool, Revision), Problem> {
     match shared.commit(connection.commits(), vec![write]).await {
@@ -31,6 +35,9 @@ pub(crate) async fn commit(
         Err(Failure::Refused(Refusal::Precondition(path))) => {
             // A client that may write may know the state that the condition was compared with.
             let now = shared.with_engine(|engine| engine.metadata(&path));
+            if let Some(only) = only.filter(|only| only.creates == now.len.is_some()) {
+                return Err(only.problem);
+            }
             let problem = Problem::from(Refusal::Precondition(path));
             let mut problem = problem.header(header::ETAG, etag(now.cursor()));
             if now.len.is_none() {

@@ -37,8 +37,7 @@ impl Stream<Frames> {
         since: Option<Cursor>,
     ) -> Self {
         let format = style.format;
-        let last = since.unwrap_or(subscription.shared().cursor(Revision::NONE));
-        Stream::new(Frames { pulls: Pulls::new(subscription, true), style, last }, format)
+        Stream::new(Frames::new(subscription, style, since), format)
     }
 }
 
@@ -75,9 +74,8 @@ impl Source for Frames {
             return ControlFlow::Continue(());
         };
         // A stream ends with the first of its links that cannot be served.
-        let refusal = pull
-            .updates()
-            .find_map(|Update { tag, frame, .. }| Some((*tag, frame.as_ref().err()?)));
+        let refusal =
+            pull.updates().find_map(|Update { tag, frame, .. }| Some((tag, frame.as_ref().err()?)));
         let shared = pulls.shared();
         let synced =
             pull.synced.filter(|_| refusal.is_none()).map(|revision| shared.cursor(revision));
@@ -93,11 +91,8 @@ impl Source for Frames {
         }
         let mut flow = ControlFlow::Continue(());
         if let Some((link, why)) = refusal {
-            let problem = Problem::from(why.clone()).to_json_in_stream(true);
-            match style.format {
-                Format::Sse => sse::error(style, style.path(link), &problem, chunk.buffer()),
-                Format::Ndjson => ndjson::error(style.path(link), &problem, chunk.buffer()),
-            }
+            let (link, problem) = (*link, Problem::from(why.clone()));
+            self.refuse(link, &problem, chunk);
             flow = ControlFlow::Break(());
         } else if let (Some(resume), true) = (synced, pull.tells_synced) {
             let at = if last.revision == Revision::NONE { resume } else { *last };
@@ -109,6 +104,20 @@ impl Source for Frames {
 }
 
 impl Frames {
+    pub(super) fn new(subscription: Subscription, style: Style, since: Option<Cursor>) -> Frames {
+        let last = since.unwrap_or(subscription.shared().cursor(Revision::NONE));
+        Frames { pulls: Pulls::new(subscription, true), style, last }
+    }
+
+    /// Writes the problem with which the stream ends, because of one of its links.
+    pub(super) fn refuse(&self, link: u32, problem: &Problem, chunk: &mut Chunk) {
+        let (style, problem) = (&self.style, problem.to_json_in_stream(true));
+        match style.format {
+            Format::Sse => sse::error(style, style.path(link), &problem, chunk.buffer()),
+            Format::Ndjson => ndjson::error(style.path(link), &problem, chunk.buffer()),
+        }
+    }
+
     fn write_synced(&self, at: Cursor, chunk: &mut Chunk) {
         let time = self.shared().with_engine(|engine| engine.time_of(at));
         match self.style.format {

@@ -8,6 +8,7 @@ mod ndjson;
 mod pulls;
 pub(crate) mod session;
 mod sse;
+mod until;
 
 use axum::response::{IntoResponse, Response};
 use http::header;

@@ -3,6 +3,7 @@
 // Each test file uses its own part; the helpers are tests too.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod identity;
 pub(crate) mod raw;
 pub(crate) mod session;
 
@@ -81,6 +82,12 @@ impl Running {
     #[track_caller]
     pub(crate) fn ndjson(&self, target: &str) -> Stream {
         self.stream(&format!("GET {target}\nAccept: application/x-ndjson"))
+    }
+
+    /// Opens a session at a target.
+    #[track_caller]
+    pub(crate) fn session(&self, target: &str) -> session::Session {
+        session::Session::open(self.address, target)
     }
 
     /// Makes writes that are expected to work, on a connection of their own: `PUT /a 1`, `MERGE /

@@ -17,6 +17,8 @@ pub(super) enum Close {
     MessageTimeout,
     /// There is no room for another message, by this limit. Come back later.
     NoRoom(&'static str),
+    /// The client did not say in time who it is.
+    Unidentified,
     /// The message was binary; messages are text here.
     Binary,
     /// RFC 6455 or a bound was broken.
@@ -36,6 +38,7 @@ impl Close {
             Close::CommandRate => 4100,
             Close::MessageTimeout => 4101,
             Close::NoRoom(_) => 4102,
+            Close::Unidentified => 4401,
             Close::Binary => 1003,
             Close::Violation(violation) => violation.code(),
         }
@@ -55,6 +58,10 @@ impl Close {
             Close::NoRoom(limit) => {
                 format!("there is no room for another message now ({limit}); come back later")
             }
+            Close::Unidentified => {
+                "nobody said in time who they are (auth_timeout_ms); send {\"auth\":TOKEN} first"
+                    .to_owned()
+            }
             Close::Binary => "messages are text here".to_owned(),
             Close::Violation(Violation::TooLong(max)) => {
                 format!("a message of more than {max} bytes (message_bytes)")
@@ -70,6 +77,7 @@ impl Close {
             Close::CommandRate => Some("commands_per_second"),
             Close::MessageTimeout => Some("body_timeout_ms"),
             Close::NoRoom(limit) => Some(limit),
+            Close::Unidentified => Some("auth_timeout_ms"),
             Close::Violation(Violation::TooLong(_)) => Some("message_bytes"),
             Close::Draining | Close::Binary | Close::Violation(_) => None,
         }

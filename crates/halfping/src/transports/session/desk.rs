@@ -1,6 +1,8 @@
 //! The desk of a session: it handles the client's commands and makes the messages. Knows nothing of
 //! sockets.
 
+mod identity;
+
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
@@ -9,11 +11,12 @@ use futures_core::future::BoxFuture;
 use halfping_engine::{Action, Condition, Frame, Json, Path, Reading, Tick, Update};
 use http::header::ETAG;
 
+use self::identity::Review;
 use super::close::Close;
 use super::command::{Act, Commands, Ref, Step};
 use super::credit::Credit;
 use super::message::{self, Answer, State};
-use crate::access::{Follower, Writable, is_own};
+use crate::access::{Follower, is_own};
 use crate::aside::{LARGE_BYTES, aside};
 use crate::budget;
 use crate::connection::{Connection, Pace};
@@ -31,6 +34,8 @@ pub(super) const STEPS_AT_ONCE: usize = 256;
 pub(super) const TOLD_BYTES_A_STEP: usize = 64;
 /// Bytes of places that a link needs, or leaves, which count as a step.
 const PLACES_BYTES_A_STEP: usize = 256;
+/// Steps that a token counts as: a signature takes a tenth of a millisecond.
+const AUTH_STEPS: usize = 128;
 /// The condition that nothing is there, as a command spells it.
 const CREATES: &str = "\"if\": null";
 
@@ -50,6 +55,7 @@ pub(super) struct Desk {
     follower: Follower,
 }
 
+#[derive(Default)]
 struct Work {
     /// The commands of the message; `None` while they are read aside.
     commands: Option<Commands>,
@@ -58,6 +64,9 @@ struct Work {
     call: Option<Call>,
     /// The first link that a command could not open or end, until its `ref` is answered.
     refused: Option<(Problem, u32)>,
+    /// Links that are looked at again, since the client has other rights; the steps after that
+    /// wait.
+    review: Option<Review>,
     /// Of the message, until all that it says is done.
     _room: Option<Room>,
 }
@@ -137,7 +146,8 @@ impl Desk {
 
     /// Time at which there will be more to tell even without news.
     pub(super) fn due(&self) -> Option<Tick> {
-        self.pulls.due()
+        let ends = self.follower.lasts().map(|left| self.shared().clock.tick_in(left));
+        self.pulls.due().into_iter().chain(ends).min()
     }
 
     /// Looks again, since a link's time has come.
@@ -183,14 +193,8 @@ impl Desk {
     /// Takes the commands of a message. They are done in steps.
     pub(super) fn begin(&mut self, commands: Commands, room: Option<Room>) {
         debug_assert!(self.is_free(), "a message is taken when the one before it is done");
-        let commands = Some(commands);
-        self.work = Some(Box::new(Work {
-            commands,
-            reading: None,
-            call: None,
-            refused: None,
-            _room: room,
-        }));
+        self.work =
+            Some(Box::new(Work { commands: Some(commands), _room: room, ..Work::default() }));
     }
 
     /// Does one step, if there is one and nothing is in its way. Returns the steps that it counts
@@ -203,6 +207,9 @@ impl Desk {
         // There is no next step before most of the last answer was sent.
         self.room = None;
         let Some(work) = &mut self.work else { return Poll::Pending };
+        if let Some(review) = work.review.take() {
+            return Poll::Ready(Ok(self.review(review, out)));
+        }
         if let Some(call) = &mut work.call {
             let done = ready!(call.future.as_mut().poll(cx));
             let number = call.number;
@@ -233,10 +240,14 @@ impl Desk {
                 return Poll::Ready(Err(Close::CommandRate));
             }
         }
+        if let Some(why) = self.follower.ended() {
+            self.lapse(why)?;
+        }
+        let auth_steps = if matches!(step.act, Act::Auth(Some(_))) { AUTH_STEPS } else { 0 };
         let before = self.pulls.subscription.places_bytes();
         self.step(step, out);
         let places_bytes = before.abs_diff(self.pulls.subscription.places_bytes());
-        Poll::Ready(Ok(1 + places_bytes / PLACES_BYTES_A_STEP))
+        Poll::Ready(Ok(1 + auth_steps + places_bytes / PLACES_BYTES_A_STEP))
     }
 
     fn step(&mut self, Step { number, act }: Step, out: &mut impl Outbox) {
@@ -270,7 +281,7 @@ impl Desk {
                 match small {
                     Some(read) => {
                         let read = read.map_err(Problem::from);
-                        let found = read.and_then(|reading| found(&path, reading));
+                        let found = read.and_then(|reading| found(extent.asked(&path), reading));
                         self.settle(number, found, out);
                     }
                     None => {
@@ -281,7 +292,7 @@ impl Desk {
                             let foreseen = shared.metadata(&path).len;
                             let read = room::read(&shared, &connection, &path, &extent, foreseen);
                             let (reading, room) = read.await?;
-                            Ok(Answer { room: Some(room), ..found(&path, reading)? })
+                            Ok(Answer { room: Some(room), ..found(extent.asked(&path), reading)? })
                         });
                         self.call(Call { number, future });
                     }
@@ -296,7 +307,10 @@ impl Desk {
                     credit.ack(cursor.revision);
                 }
             }
-            Act::Auth => {}
+            Act::Auth(token) => {
+                let done = self.identify(token.as_ref());
+                self.settle(number, done, out);
+            }
             Act::Refuse(problem, Some(link)) => self.refuse_link(number, link, problem, out),
             Act::Refuse(problem, None) => self.settle(number, Err(problem), out),
         }
@@ -367,7 +381,8 @@ impl Desk {
                 out,
             );
         }
-        let path = match self.may_write(self.follower.write(path)) {
+        let path = if is_delete { self.follower.delete(path) } else { self.follower.write(path) };
+        let path = match self.may_write(path) {
             Ok(path) => path,
             Err(problem) => return self.settle(number, Err(problem), out),
         };
@@ -386,10 +401,19 @@ impl Desk {
     }
 
     /// The same path, if the connection may make one more write now.
-    fn may_write(&self, path: Result<Writable, Problem>) -> Result<Writable, Problem> {
+    fn may_write<P>(&self, path: Result<P, Problem>) -> Result<P, Problem> {
         let path = path?;
         self.connection().write()?;
         Ok(path)
+    }
+
+    fn is_reviewing(&self) -> bool {
+        self.work.as_ref().is_some_and(|work| work.review.is_some())
+    }
+
+    /// Has links looked at before anything else is done or told.
+    fn begin_review(&mut self, review: Review) {
+        self.work.get_or_insert_default().review = Some(review);
     }
 
     fn call(&mut self, call: Call) {
@@ -399,14 +423,14 @@ impl Desk {
     }
 
     fn post(&mut self, number: Option<Ref>, path: Path, value: Json, out: &mut impl Outbox) {
-        let path = match self.may_write(self.follower.create(path)) {
-            Ok(path) => path,
+        let parent = match self.may_write(self.follower.create(path)) {
+            Ok(parent) => parent,
             Err(problem) => return self.settle(number, Err(problem), out),
         };
         let (shared, connection) = (self.shared().clone(), self.connection().clone());
         let future = Box::pin(async move {
-            let (_, write) = creation(&shared, &path, value);
-            let path = Some(write.path.to_string());
+            let (_, write) = creation(&shared, &parent, value)?;
+            let path = Some(write.write.path.to_string());
             let (_, revision) = commit(&shared, &connection, write, CREATES).await?;
             let cursor = Some(shared.cursor(revision));
             Ok(Answer { status: 201, cursor, path, ..Answer::default() })
@@ -418,6 +442,11 @@ impl Desk {
     /// was sent. Returns the steps that this counts as: 0 if there is nothing; then `waker` is
     /// woken by news.
     pub(super) fn tell(&mut self, waker: &Waker, out: &mut impl Outbox) -> Result<usize, Close> {
+        if let Some(why) = self.follower.ended() {
+            self.lapse(why)?;
+            waker.wake_by_ref();
+            return Ok(0);
+        }
         let credit = self.credit.as_ref().map_or(usize::MAX, |credit| credit.room());
         if credit == 0 {
             return Ok(0); // an `ack` will come

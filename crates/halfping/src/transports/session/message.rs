@@ -75,6 +75,8 @@ pub(super) struct Answer {
     pub(super) cursor: Option<Cursor>,
     pub(super) value: Option<bytes::Bytes>,
     pub(super) path: Option<String>,
+    /// The identity that the client has from here on, in JSON.
+    pub(super) identity: Option<String>,
     /// Its room until it is sent, if it is a large one.
     pub(super) room: Option<Room>,
 }
@@ -97,6 +99,10 @@ pub(super) fn answer(number: Ref, answer: &Answer, out: &mut Vec<u8>) {
     if let Some(path) = &answer.path {
         out.extend_from_slice(b",\"path\":");
         let _ = serde_json::to_writer(&mut *out, path);
+    }
+    if let Some(identity) = &answer.identity {
+        out.extend_from_slice(b",\"identity\":");
+        out.extend_from_slice(identity.as_bytes());
     }
     if let Some(value) = &answer.value {
         out.extend_from_slice(b",\"value\":");

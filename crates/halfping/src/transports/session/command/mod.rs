@@ -10,6 +10,7 @@ mod table;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use halfping_credentials::Secret;
 use halfping_engine::{Action, Condition, Cursor, Json, Limits, Path};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -44,8 +45,8 @@ pub(super) enum Act {
     Post(Path, Json),
     Credit(usize),
     Ack(Cursor),
-    /// A token that tells who speaks. Clients are not told apart yet, so it is not kept.
-    Auth,
+    /// A token that tells who speaks from here on; `None` for nobody. Answered by itself.
+    Auth(Option<Secret>),
     /// All steps of the command are done.
     Done,
     /// The command, or one link of it, cannot be understood.
@@ -470,7 +471,8 @@ mod tests {
             ["null".to_owned(), "\"\"".to_owned(), format!("{:?}", "x".repeat(TOKEN_BYTES_MAX))]
         {
             let acts = steps(&format!(r#"{{"auth":{token}}}"#));
-            assert!(matches!(acts.as_slice(), [Act::Auth, Act::Done]), "{acts:?}");
+            assert!(matches!(acts.as_slice(), [Act::Auth(_)]), "{acts:?}");
+            assert!(!format!("{acts:?}").contains("xxx"), "{acts:?}");
         }
         let long = format!("{:?}", "secret".repeat(TOKEN_BYTES_MAX / 6 + 1));
         for text in [

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use halfping_credentials::Secret;
 use halfping_engine::{Action, Condition, Cursor, Json, Limits, Patch, Path, States};
 use serde_json::value::RawValue;
 
@@ -131,10 +132,10 @@ fn auth(members: &Members<'_>) -> Result<Steps, Problem> {
     let token = members.get("auth").map_or("null", RawValue::get);
     let token = serde_json::from_str::<Option<Cow<'_, str>>>(token);
     let token = token.map_err(|_| bad("'auth' is a token, a string, or null for nobody"))?;
-    match token.is_none_or(|token| token.len() <= TOKEN_BYTES_MAX) {
-        true => Ok(Steps::of([Act::Auth, Act::Done])),
-        false => Err(bad(format!("'auth' is a token of at most {TOKEN_BYTES_MAX} bytes"))),
+    if token.as_ref().is_some_and(|token| token.len() > TOKEN_BYTES_MAX) {
+        return Err(bad(format!("'auth' is a token of at most {TOKEN_BYTES_MAX} bytes")));
     }
+    Ok(Steps::of([Act::Auth(token.map(|token| Secret::new(&*token)))]))
 }
 
 /// The path that is the value of the command itself.

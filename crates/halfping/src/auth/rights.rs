@@ -1,0 +1,205 @@
+//! Rights: an identity, what it may do, and until when.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use halfping_credentials::{Identity, Secret};
+use halfping_engine::Path;
+use halfping_rules::{Grant, Reads, Verb};
+use serde_json::json;
+
+use super::{Auth, Inner, Sight, now_ms, problems};
+use crate::problem::{Kind, Problem};
+
+/// Rights of one who is told apart, or of nobody. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Rights(Arc<Parts>);
+
+struct Parts {
+    auth: Arc<Inner>,
+    /// `None` for nobody.
+    identity: Option<Identity>,
+    power: Power,
+    /// The end, in milliseconds since 1970.
+    ends_ms: Option<u64>,
+}
+
+/// The part of the tree that somebody may use.
+#[derive(Clone, PartialEq)]
+enum Power {
+    All,
+    Nothing,
+    Granted(Arc<Grant>),
+}
+
+/// A bound on a write: it is allowed only where nothing is, or only where something is.
+#[derive(Clone, Debug)]
+pub(crate) struct Only {
+    /// True if it is allowed only where nothing is.
+    pub(crate) creates: bool,
+    /// The refusal elsewhere.
+    pub(crate) problem: Problem,
+}
+
+impl std::fmt::Debug for Rights {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Rights").field(&self.0.identity).finish()
+    }
+}
+
+impl Rights {
+    /// The rights of an identity, as long as its token is good.
+    pub(super) fn of(auth: &Arc<Inner>, identity: Identity) -> Rights {
+        let power = Power::of(auth, &identity);
+        let ends = |seconds: u64| seconds.saturating_mul(1000).saturating_add(auth.expiry_grace_ms);
+        let ends_ms = identity.expires().map(ends);
+        Rights(Arc::new(Parts { auth: auth.clone(), identity: Some(identity), power, ends_ms }))
+    }
+
+    /// The rights of everybody who shows nothing.
+    pub(super) fn of_anonymous(auth: &Arc<Inner>, anonymous: &Identity) -> Rights {
+        let power = Power::of(auth, anonymous);
+        Rights(Arc::new(Parts { auth: auth.clone(), identity: None, power, ends_ms: None }))
+    }
+
+    pub(super) fn to_nothing(auth: &Arc<Inner>) -> Rights {
+        Rights::nothing(auth, None)
+    }
+
+    /// Rights to nothing, of who has so long to say who they are.
+    pub(super) fn to_nothing_until(auth: &Arc<Inner>, ends_ms: u64) -> Rights {
+        Rights::nothing(auth, Some(ends_ms))
+    }
+
+    fn nothing(auth: &Arc<Inner>, ends_ms: Option<u64>) -> Rights {
+        let (auth, power) = (auth.clone(), Power::Nothing);
+        Rights(Arc::new(Parts { auth, identity: None, power, ends_ms }))
+    }
+
+    /// The rights of whoever shows this token from here on; of nobody, if it is none.
+    pub(crate) fn of_next(
+        &self,
+        token: Option<&Secret>,
+        timeout_ms: u64,
+    ) -> Result<Rights, Problem> {
+        self.0.auth.rights_by(token, timeout_ms)
+    }
+
+    pub(crate) fn auth(&self) -> Auth {
+        Auth(Some(self.0.auth.clone()))
+    }
+
+    /// True if these allow the same as others.
+    pub(crate) fn allow_same(&self, other: &Rights) -> bool {
+        self.0.power == other.0.power
+    }
+
+    /// True if rules say who may do what.
+    pub(crate) fn has_rules(&self) -> bool {
+        self.0.auth.grants.is_some()
+    }
+
+    /// The name of who has them.
+    pub(crate) fn subject(&self) -> Option<&str> {
+        self.0.identity.as_ref()?.subject()
+    }
+
+    /// The identity as a session is told of it, in JSON; `null` for nobody.
+    pub(crate) fn told(&self) -> String {
+        let Some(identity) = &self.0.identity else { return "null".to_owned() };
+        let mut told = json!({});
+        if let Some(sub) = identity.subject() {
+            told["sub"] = sub.into();
+        }
+        if let Some(left) = self.lasts() {
+            told["expires_ms"] = (left.as_millis() as u64).into();
+        }
+        told.to_string()
+    }
+
+    /// The time that is left, if they end.
+    pub(crate) fn lasts(&self) -> Option<Duration> {
+        self.0.ends_ms.map(|ends| Duration::from_millis(ends.saturating_sub(now_ms())))
+    }
+
+    /// True if they may end.
+    pub(crate) fn may_end(&self) -> bool {
+        let Parts { auth, identity, ends_ms, .. } = &*self.0;
+        ends_ms.is_some() || identity.is_some() && auth.revoked_at.is_some()
+    }
+
+    /// The reason why they are over, if they are: `token-expired`, `revoked`, or `unauthorized` for
+    /// one who had to say who they are and did not.
+    pub(crate) fn ended(&self) -> Option<Kind> {
+        let Parts { auth, identity, ends_ms, .. } = &*self.0;
+        let is_over = ends_ms.is_some_and(|ends| ends <= now_ms());
+        match identity {
+            Some(_) if is_over => Some(Kind::TokenExpired),
+            Some(identity) if auth.is_revoked(identity) => Some(Kind::Revoked),
+            None if is_over => Some(Kind::Unauthorized),
+            _ => None,
+        }
+    }
+
+    /// A ticket for the URL of a stream or session, good once.
+    pub(crate) fn ticket(&self) -> Result<Secret, Problem> {
+        let identity = self.0.identity.clone().ok_or_else(problems::not_shown)?;
+        self.0.auth.ticket(identity)
+    }
+
+    /// Checks that all at a path and beneath it may be used so.
+    pub(crate) fn may(&self, verb: Verb, path: &Path) -> Result<(), Problem> {
+        match self.reach(verb, path) {
+            Reads::All => Ok(()),
+            reach => Err(self.refusal(verb, path, &reach)),
+        }
+    }
+
+    /// What may be read of a path, if that is not all.
+    pub(crate) fn sight(&self, path: &Path) -> Result<Option<Sight>, Problem> {
+        let reach = self.reach(Verb::Read, path);
+        let sight = match &reach {
+            Reads::All => return Ok(None),
+            Reads::Nothing => None,
+            Reads::Part(part) => Sight::new(path, part),
+        };
+        sight.map(Some).ok_or_else(|| self.refusal(Verb::Read, path, &reach))
+    }
+
+    /// Checks that something at a path or beneath it may be used so.
+    pub(crate) fn may_somewhere(&self, verb: Verb, path: &Path) -> Result<(), Problem> {
+        match self.reach(verb, path) {
+            Reads::Nothing => Err(self.refusal(verb, path, &Reads::Nothing)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that all at a path may be changed, and returns the bound on that, if there is one.
+    pub(crate) fn may_change(&self, path: &Path) -> Result<Option<Box<Only>>, Problem> {
+        let (creates, updates) = (self.may(Verb::Create, path), self.may(Verb::Update, path));
+        match (creates, updates) {
+            (Ok(()), Ok(())) => Ok(None),
+            (Ok(()), Err(problem)) => Ok(Some(Box::new(Only { creates: true, problem }))),
+            (Err(problem), Ok(())) => Ok(Some(Box::new(Only { creates: false, problem }))),
+            (Err(_), Err(problem)) => Err(problem),
+        }
+    }
+
+    fn reach(&self, verb: Verb, path: &Path) -> Reads {
+        match &self.0.power {
+            Power::All => Reads::All,
+            Power::Nothing => Reads::Nothing,
+            Power::Granted(grant) => grant.at(verb, path.segments()),
+        }
+    }
+
+    fn refusal(&self, verb: Verb, path: &Path, reach: &Reads) -> Problem {
+        problems::not_allowed(self.0.identity.is_some(), verb, path, reach)
+    }
+}
+
+impl Power {
+    fn of(auth: &Inner, identity: &Identity) -> Power {
+        auth.grants.as_ref().map_or(Power::All, |grants| Power::Granted(grants.of(identity)))
+    }
+}

@@ -1,0 +1,176 @@
+//! Grants: what rules come to for one subject.
+
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, OnceLock};
+
+use serde_json::Value as Json;
+
+use crate::compiled::Compiled;
+use crate::decision::{Decision, Explanation, Question};
+use crate::fold::{self, Fault};
+use crate::part::Reads;
+use crate::scope::Scope;
+use crate::subject::Subject;
+use crate::verb::Verb;
+
+/// What rules come to for one subject.
+///
+/// For reading, all that is known of the subject is worked out: [`scope`](Grant::scope). Grants are
+/// equal if these are: subjects with equal grants read the same, and can share what is made for
+/// them. What they may write can differ, and is decided when it is asked.
+///
+/// ```
+/// use halfping_rules::{Reads, Rules, Subject, Verb};
+/// use serde_json::json;
+///
+/// let rules = Rules::parse(r#"
+///     [[rule]]
+///     allow = ["read"]
+///     path = "/orders/{order}"
+///     when = "resource.owner == claims.sub"
+///
+///     [[rule]]
+///     deny = ["read"]
+///     path = "/orders/{order}/margin"
+///     unless = "'finance' in claims.roles"
+/// "#).map_err(|refused| refused.to_string())?;
+/// let kim = Subject { claims: json!({"sub": "kim", "roles": []}), ..Subject::default() };
+/// let grant = rules.grant(&kim);
+/// let tree = json!({"orders": {
+///     "1": {"owner": "kim", "total": 5, "margin": 1},
+///     "2": {"owner": "lee", "total": 7, "margin": 2},
+/// }});
+/// let shown = json!({"orders": {"1": {"owner": "kim", "total": 5}}});
+/// assert_eq!(grant.view(&tree), Some(shown));
+/// assert_eq!(grant.read_at(&["customers"]), Reads::Nothing);
+/// assert_eq!(
+///     grant.scope().to_string(),
+///     "/orders/*/** allow when owner == \"kim\"\n/orders/*/margin/** deny\n"
+/// );
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Grant {
+    rules: Arc<[(usize, Compiled)]>,
+    subject: Arc<Subject>,
+    scope: Arc<Scope>,
+    faults: Arc<[Fault]>,
+    /// What may be created, updated and deleted, once that is asked.
+    writes: Arc<[OnceLock<Arc<Scope>>; 3]>,
+}
+
+impl Grant {
+    pub(crate) fn new(rules: &Arc<[(usize, Compiled)]>, subject: &Subject) -> Grant {
+        let (scope, faults) = fold::scope(rules, subject, Verb::Read);
+        Grant {
+            rules: Arc::clone(rules),
+            subject: Arc::new(subject.clone()),
+            scope: Arc::new(scope),
+            faults: faults.into(),
+            writes: Arc::default(),
+        }
+    }
+
+    /// What may be read, from the root.
+    pub fn scope(&self) -> &Arc<Scope> {
+        &self.scope
+    }
+
+    /// Rules that were too large for this subject, so that it may read less than they say.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// What may be read at a path.
+    pub fn read_at<S: AsRef<str>>(&self, path: &[S]) -> Reads {
+        Reads::at(&self.scope, path)
+    }
+
+    /// Where something may be done at a path, as [`read_at`](Grant::read_at) tells it of reading: all
+    /// that is there and beneath it, nothing, or a part. Conditions on what would be there (`new`)
+    /// are not looked at, and count as not fulfilled.
+    ///
+    /// ```
+    /// use halfping_rules::{Reads, Rules, Subject, Verb};
+    ///
+    /// let rules = Rules::parse(r#"
+    ///     [[rule]]
+    ///     allow = ["write"]
+    ///     path = "/orders"
+    ///
+    ///     [[rule]]
+    ///     deny = ["update"]
+    ///     path = "/orders/{order}/margin"
+    /// "#).map_err(|refused| refused.to_string())?;
+    /// let grant = rules.grant(&Subject::default());
+    /// assert_eq!(grant.at(Verb::Create, &["orders", "1"]), Reads::All);
+    /// assert!(matches!(grant.at(Verb::Update, &["orders", "1"]), Reads::Part(_)));
+    /// assert_eq!(grant.at(Verb::Update, &["orders", "1", "margin"]), Reads::Nothing);
+    /// assert_eq!(grant.at(Verb::Read, &["orders"]), Reads::Nothing);
+    /// # Ok::<(), String>(())
+    /// ```
+    pub fn at<S: AsRef<str>>(&self, verb: Verb, path: &[S]) -> Reads {
+        let place = match verb {
+            Verb::Read => return self.read_at(path),
+            Verb::Create => 0,
+            Verb::Update => 1,
+            Verb::Delete => 2,
+        };
+        let scope = || Arc::new(fold::scope(&self.rules, &self.subject, verb).0);
+        Reads::at(self.writes[place].get_or_init(scope), path)
+    }
+
+    /// The part of a whole tree that may be read; `None` if nothing of it. A value is shown if a
+    /// rule allows it and none denies it. An object above shown parts is shown as an object with
+    /// just these; one without a shown part is absent, unless a rule allows the object itself.
+    pub fn view(&self, tree: &Json) -> Option<Json> {
+        self.scope.shown(tree, "", false)
+    }
+
+    /// Decides about one thing that the subject wants to do. `before` gives what is at the first
+    /// levels of the path, and `after` what would be there: nothing, unless it is a write.
+    pub fn decide<'v, S: AsRef<str>>(
+        &self,
+        verb: Verb,
+        path: &[S],
+        before: &dyn Fn(usize) -> Option<&'v Json>,
+        after: &dyn Fn(usize) -> Option<&'v Json>,
+    ) -> Decision {
+        self.question(verb, path, before, after).decide(&self.rules)
+    }
+
+    /// Decides, with the reasons.
+    pub fn explain<'v, S: AsRef<str>>(
+        &self,
+        verb: Verb,
+        path: &[S],
+        before: &dyn Fn(usize) -> Option<&'v Json>,
+        after: &dyn Fn(usize) -> Option<&'v Json>,
+    ) -> Explanation {
+        self.question(verb, path, before, after).explain(&self.rules)
+    }
+
+    fn question<'a, 'v, S: AsRef<str>>(
+        &'a self,
+        verb: Verb,
+        path: &'a [S],
+        before: &'a dyn Fn(usize) -> Option<&'v Json>,
+        after: &'a dyn Fn(usize) -> Option<&'v Json>,
+    ) -> Question<'a, 'v, S> {
+        Question { subject: &self.subject, verb, path, before, after }
+    }
+}
+
+impl PartialEq for Grant {
+    fn eq(&self, other: &Grant) -> bool {
+        self.scope == other.scope
+    }
+}
+
+impl Eq for Grant {}
+
+impl Hash for Grant {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.scope.hash(state);
+    }
+}
