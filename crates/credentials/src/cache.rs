@@ -6,7 +6,7 @@ use crate::identity::{Identity, KeyId};
 use crate::secret::Digest;
 
 /// Verified tokens that are remembered, unless another number is wanted.
-pub const VERIFIED_MAX: usize = 65_536;
+pub const VERIFIED_MAX: usize = 8_192;
 
 /// Verified tokens by their hashes, each until it expires. The oldest makes room for the newest.
 ///

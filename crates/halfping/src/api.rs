@@ -247,8 +247,8 @@ impl Api {
     pub async fn commit(&self, commit: Commit) -> Result<Vec<Written>, Error> {
         let (access, client) = (self.access(), self.shared.foreign.commits());
         let allowed = |Write { path, action, condition }| {
-            let path = access.write(path).map_err(|problem| Error::ReadOnly(problem.in_words()))?;
-            Ok(path.write(action, condition).write)
+            let write = access.write(path).and_then(|path| path.write(action, condition));
+            Ok(write.map_err(|problem| Error::ReadOnly(problem.in_words()))?.write)
         };
         let writes = commit.writes(&self.shared.limits)?.into_iter().map(allowed);
         let writes = writes.collect::<Result<_, Error>>()?;

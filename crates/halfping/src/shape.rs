@@ -307,7 +307,7 @@ impl Shape {
         let own = &self.wanted;
         let wanted = match sight.only_condition() {
             // A view of the members that may be seen, as any other.
-            Some(seen) => {
+            Some(seen) if *own != Wanted::default() || !sight.shows_itself() => {
                 // Also one that is always true: a value that has no members has none in sight.
                 let condition = match own.condition.clone() {
                     Some(own) => Some(own.and(seen)),
@@ -315,7 +315,7 @@ impl Shape {
                 };
                 Wanted { condition, scope: Some(Scope::All), ..own.clone() }
             }
-            None => {
+            _ => {
                 let given = [
                     ("where", own.condition.is_some()),
                     ("select", own.selection.is_some()),

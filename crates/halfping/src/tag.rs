@@ -15,12 +15,17 @@ pub(crate) fn cursor(text: &str) -> Option<Cursor> {
         (text.len() >= 2 && text.starts_with('"') && text.ends_with('"')).then(|| text.len() - 1)
     };
     match inside(text) {
-        Some(end) => Cursor::parse(without_coding(&text[1..end])),
+        Some(end) => Cursor::parse(without_mark(without_coding(&text[1..end]))),
         None => {
             let text = without_coding(text);
-            Cursor::parse(inside(text).map_or(text, |end| &text[1..end]))
+            Cursor::parse(without_mark(inside(text).map_or(text, |end| &text[1..end])))
         }
     }
+}
+
+/// A tag without the mark of rights behind it (PROTOCOL I27).
+fn without_mark(tag: &str) -> &str {
+    tag.split_once('+').map_or(tag, |(bare, _)| bare)
 }
 
 fn without_coding(tag: &str) -> &str {

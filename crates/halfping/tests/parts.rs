@@ -134,7 +134,7 @@ fn what_is_hidden_is_answered_as_what_is_not_there() {
 
 #[test]
 fn a_stream_tells_what_comes_into_sight_and_what_goes_and_resumes() {
-    // PROTOCOL I23
+    // PROTOCOL I23, I27
     let server = serve(RULES);
     let mut stream = server.stream(&format!("GET /orders?watch\n{}", u1()));
     let mut above = server.stream(&format!("GET /?watch\n{}", u1()));
@@ -157,7 +157,10 @@ fn a_stream_tells_what_comes_into_sight_and_what_goes_and_resumes() {
     put(&server, "/orders/3/total", &json!(10));
     let cursor = gone.cursor().unwrap();
     let mut back = server.stream(&format!("GET /orders?watch&since={cursor}\n{}", u1()));
-    assert_eq!(back.next().show(), r#"merge {"3":{"total":10},"2":null}"#);
+    assert_eq!(
+        back.next().show(),
+        r#"snapshot {"3":{"owner":"u1","total":10,"lines":{"a":{"n":1}}}}"#
+    );
 }
 
 #[test]
@@ -218,6 +221,62 @@ fn members_that_may_be_seen_can_be_filtered_sorted_and_counted() {
     for target in ["/orders?where=margin%3E1", "/orders?order=margin&limit=1", "/?count"] {
         check(&server, &format!("GET {target}"), &u1(), "403 forbidden");
     }
+}
+
+#[test]
+fn a_cursor_of_other_rights_is_none() {
+    // PROTOCOL I27
+    let server = serve(RULES);
+    let with = |teams: Value| bearer(&token_for("u3", 3600, json!({ "teams": teams })));
+    let (red, both) = (with(json!(["red"])), with(json!(["red", "blue"])));
+    let tag = ask(&server, "GET /teams", &red).header("etag").unwrap().to_owned();
+    let again = format!("GET /teams\nIf-None-Match: {tag}");
+    check(&server, &again, &red, "304");
+    check(&server, &again, &both, "200\n\n{\"red\":{\"n\":1},\"blue\":{\"n\":2}}");
+    check(&server, &again, &admin(), "200");
+    let cursor = tag.trim_matches('"').split('+').next().unwrap();
+    let mut stream = server.stream(&format!("GET /teams?watch&since={cursor}\n{both}"));
+    assert_eq!(stream.next().show(), r#"snapshot {"red":{"n":1},"blue":{"n":2}}"#);
+    let absent = ask(&server, "GET /orders/9", &u1());
+    let tag = absent.header("etag").unwrap().to_owned();
+    check(&server, &format!("GET /orders/9\nIf-None-Match: {tag}"), &u1(), "304");
+}
+
+#[test]
+fn a_long_poll_of_a_part_ends_with_the_token() {
+    // PROTOCOL I17
+    let server = serve(RULES);
+    let short = bearer(&token_for("u1", 2, json!({})));
+    let tag = ask(&server, "GET /orders", &short).header("etag").unwrap().to_owned();
+    let poll = format!("GET /orders\nIf-None-Match: {tag}\nPrefer: wait=60");
+    check(&server, &poll, &short, "401 token-expired");
+}
+
+#[test]
+fn a_patch_does_not_tell_what_may_not_be_read() {
+    // PROTOCOL I12c
+    let rules = r#"
+        [[rule]]
+        allow = ["read", "write"]
+        path = "/orders"
+
+        [[rule]]
+        deny = ["read"]
+        path = "/orders/{order}/margin"
+    "#;
+    let server = serve(rules);
+    for operation in [
+        r#"{"op":"test","path":"/margin","value":1}"#,
+        r#"{"op":"copy","from":"/margin","path":"/seen"}"#,
+        r#"{"op":"move","from":"/margin","path":"/seen"}"#,
+    ] {
+        let patch =
+            format!("PATCH /orders/1\nContent-Type: application/json-patch+json\n\n[{operation}]");
+        check(&server, &patch, NOBODY, "401 unauthorized");
+    }
+    let patch = r#"[{"op":"add","path":"/total","value":6},{"op":"remove","path":"/margin"}]"#;
+    let patch = format!("PATCH /orders/1\nContent-Type: application/json-patch+json\n\n{patch}");
+    check(&server, &patch, NOBODY, "200");
 }
 
 #[test]

@@ -14,4 +14,4 @@ pub const CONDITION_BYTES_MAX: usize = 1024;
 pub const NAMES_MAX: usize = 4096;
 
 /// Scopes of a grant. A subject whose rules would come to more may read nothing.
-pub const SCOPES_MAX: usize = 65_536;
+pub const SCOPES_MAX: usize = 8_192;

@@ -46,6 +46,12 @@ impl Scope {
         self.names.get(name).or(self.rest.as_ref()).map_or(&SILENT, |scope| scope)
     }
 
+    /// The number of scopes, itself included: each takes some 250 bytes.
+    pub fn size(&self) -> usize {
+        let beneath = self.names.values().chain(&self.rest);
+        1 + beneath.map(|scope| scope.size()).sum::<usize>()
+    }
+
     /// The part of a value that may be read. `key` is its name, and `allowed` is true if a level
     /// above allows all of it.
     pub(crate) fn shown(&self, value: &Json, key: &str, allowed: bool) -> Option<Json> {

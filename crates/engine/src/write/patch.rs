@@ -57,6 +57,14 @@ pub enum PatchError {
 }
 
 impl Patch {
+    /// True if its outcome tells, or keeps elsewhere, what is there: if it tests, copies or moves.
+    pub fn reads(&self) -> bool {
+        let reads = |operation: &Operation| {
+            matches!(operation.action, Action::Test(_) | Action::Copy { .. } | Action::Move { .. })
+        };
+        self.0.iter().any(reads)
+    }
+
     /// Reads a patch document.
     pub fn parse(body: &[u8], limits: &Limits) -> Result<Patch, PatchError> {
         // The document is an array of objects around the values; these two levels are not the

@@ -89,6 +89,8 @@ impl Deref for Follower {
 pub(crate) struct Writable {
     path: Path,
     only: Option<Box<Only>>,
+    /// The refusal of a patch that reads, if not all of it may be read.
+    blind: Option<Box<Problem>>,
 }
 
 /// A path to make something new beneath, and who may.
@@ -122,14 +124,29 @@ impl Parent {
 
 impl Writable {
     pub(super) fn new(path: Path, only: Option<Box<Only>>) -> Writable {
-        Writable { path, only }
+        Writable { path, only, blind: None }
+    }
+
+    /// The same of a path of which not all may be read, for this reason.
+    pub(super) fn blind(self, problem: Problem) -> Writable {
+        Writable { blind: Some(Box::new(problem)), ..self }
     }
 
     pub(crate) fn is_root(&self) -> bool {
         self.path.is_root()
     }
 
-    pub(crate) fn write(self, action: Action, mut condition: Condition) -> Granted {
+    /// The write. A patch may not tell by `test`, `copy` or `move` what its client may not read.
+    pub(crate) fn write(
+        self,
+        action: Action,
+        mut condition: Condition,
+    ) -> Result<Granted, Problem> {
+        if let (Action::Patch(patch), Some(problem)) = (&action, self.blind)
+            && patch.reads()
+        {
+            return Err(*problem);
+        }
         match &self.only {
             None => {}
             Some(only) if only.creates => condition.is_not = Some(States::Any),
@@ -137,6 +154,6 @@ impl Writable {
             Some(_) => condition.is = condition.is.or(Some(States::Any)),
         }
         let write = Allowed(Write { path: self.path, action, condition });
-        Granted { write, only: self.only }
+        Ok(Granted { write, only: self.only })
     }
 }

@@ -236,7 +236,10 @@ impl Access {
             return Ok(Allowed::new(shape.watch(path)?));
         }
         let (path, shape) = self.in_sight(&path, &shape)?;
-        Ok(Allowed::new(shape.watch(path)?))
+        let watch = shape.watch(path)?;
+        // The cursor may have come to somebody who saw another part.
+        let since = watch.since.filter(|_| !self.has_rules());
+        Ok(Allowed::new(Watch { since, ..watch }))
     }
 
     /// Checks that all of a path may be followed.
@@ -253,7 +256,12 @@ impl Access {
     pub(crate) fn write(&self, path: Path) -> Result<Writable, Problem> {
         self.may_write(&path, |_| Ok(()))?;
         let only = self.rights().map_or(Ok(None), |rights| rights.may_change(&path))?;
-        Ok(Writable::new(path, only))
+        let may_read = self.may(Verb::Read, &path);
+        let writable = Writable::new(path, only);
+        Ok(match may_read {
+            Ok(()) => writable,
+            Err(problem) => writable.blind(problem),
+        })
     }
 
     /// A path to remove.

@@ -1,6 +1,7 @@
 //! Grants: what rules allow an identity, worked out once for all who have the same claims.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use halfping_credentials::{Digest, Identity};
@@ -8,13 +9,29 @@ use halfping_rules::{Grant, Rules, Subject};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-/// Grants that are remembered.
+/// Grants that are remembered, and the places that they speak of: some 32 MB for each verb.
 const GRANTS_MAX: usize = 4096;
+const PLACES_MAX: usize = 1 << 17;
 
 pub(super) struct Grants {
     rules: Rules,
     /// By the hashes of the claims, which may be long.
-    known: Mutex<HashMap<Digest, Arc<Grant>>>,
+    known: Mutex<Known>,
+}
+
+/// A grant, with its mark.
+#[derive(Clone, PartialEq)]
+pub(super) struct Granted {
+    pub(super) grant: Arc<Grant>,
+    /// A hash of what may be read: equal for equal grants.
+    pub(super) mark: u64,
+}
+
+#[derive(Default)]
+struct Known {
+    grants: HashMap<Digest, Granted>,
+    /// The places that they speak of, together.
+    places: usize,
 }
 
 impl Grants {
@@ -23,22 +40,27 @@ impl Grants {
     }
 
     /// What the rules allow an identity.
-    pub(super) fn of(&self, identity: &Identity) -> Arc<Grant> {
+    pub(super) fn of(&self, identity: &Identity) -> Granted {
         let claims = Value::Object(identity.claims().clone());
         let hash = Digest::of(claims.to_string().as_bytes());
-        if let Some(grant) = self.known.lock().get(&hash) {
+        if let Some(grant) = self.known.lock().grants.get(&hash) {
             return grant.clone();
         }
         let grant = Arc::new(self.rules.grant(&Subject { claims, me: Value::Null }));
         for fault in grant.faults() {
             tracing::warn!("of an identity that may do less than the rules say: {fault}");
         }
+        let mut hasher = DefaultHasher::new();
+        grant.hash(&mut hasher);
+        let granted = Granted { mark: hasher.finish(), grant };
+        let places = granted.grant.scope().size();
         let mut known = self.known.lock();
-        if known.len() >= GRANTS_MAX {
+        if known.grants.len() >= GRANTS_MAX || known.places + places > PLACES_MAX {
             // Those that are in use are soon there again.
-            known.clear();
+            *known = Known::default();
         }
-        known.insert(hash, grant.clone());
-        grant
+        known.places += places;
+        known.grants.insert(hash, granted.clone());
+        granted
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use halfping_credentials::{Identity, Secret};
 use halfping_engine::Path;
-use halfping_rules::{Grant, Reads, Verb};
+use halfping_rules::{Reads, Verb};
 use serde_json::json;
 
+use super::grants::Granted;
 use super::{Auth, Inner, Sight, now_ms, problems};
 use crate::problem::{Kind, Problem};
 
@@ -29,7 +30,7 @@ struct Parts {
 enum Power {
     All,
     Nothing,
-    Granted(Arc<Grant>),
+    Granted(Granted),
 }
 
 /// A bound on a write: it is allowed only where nothing is, or only where something is.
@@ -82,6 +83,10 @@ impl Rights {
         token: Option<&Secret>,
         timeout_ms: u64,
     ) -> Result<Rights, Problem> {
+        if token.is_none() && self.0.identity.is_none() {
+            // Who had so long to say who they are has no longer for saying nothing.
+            return Ok(self.clone());
+        }
         self.0.auth.rights_by(token, timeout_ms)
     }
 
@@ -97,6 +102,15 @@ impl Rights {
     /// True if rules say who may do what.
     pub(crate) fn has_rules(&self) -> bool {
         self.0.auth.grants.is_some()
+    }
+
+    /// A mark of what they let be read, where rules decide: equal for equal rights.
+    pub(crate) fn mark(&self) -> Option<u64> {
+        match &self.0.power {
+            Power::Granted(granted) => Some(granted.mark),
+            Power::Nothing => Some(0),
+            Power::All => None,
+        }
     }
 
     /// The name of who has them.
@@ -189,7 +203,7 @@ impl Rights {
         match &self.0.power {
             Power::All => Reads::All,
             Power::Nothing => Reads::Nothing,
-            Power::Granted(grant) => grant.at(verb, path.segments()),
+            Power::Granted(granted) => granted.grant.at(verb, path.segments()),
         }
     }
 

@@ -42,6 +42,11 @@ impl Sight {
         Some(Sight { path: top, of: names[collection..].to_vec(), condition, scope })
     }
 
+    /// True if a value that has no members is seen.
+    pub(crate) fn shows_itself(&self) -> bool {
+        matches!(&self.scope, Scope::Part(within) if within.itself)
+    }
+
     /// The condition on members, if it is all that the rules ask: of each member all is seen, or
     /// nothing. Then the reader may ask for more.
     pub(crate) fn only_condition(&self) -> Option<Condition> {

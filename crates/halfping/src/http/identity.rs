@@ -22,6 +22,8 @@ const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 /// The part of an answer that depends on who asked.
 pub(super) struct Told {
     subject: Option<HeaderValue>,
+    /// The mark of what the sender may read, where rules decide.
+    mark: Option<u64>,
     /// The fields of a request by which its sender is known; `None` where nobody is told apart.
     vary: Option<&'static str>,
 }
@@ -37,7 +39,8 @@ impl Told {
             true => Some("Authorization, Cookie"),
             false => Some("Authorization"),
         };
-        Told { subject, vary }
+        let mark = access.and_then(|access| access.rights()?.mark());
+        Told { subject, mark, vary }
     }
 
     pub(super) fn tell(self, headers: &mut HeaderMap) {
@@ -46,9 +49,29 @@ impl Told {
         if let Some(subject) = self.subject {
             headers.insert(SUBJECT, subject);
         }
+        if let (Some(mark), Some(tag)) = (self.mark, headers.get(header::ETAG)) {
+            let bare = tag.to_str().ok().and_then(|tag| tag.strip_suffix('"'));
+            let marked = bare.and_then(|tag| format!("{tag}+{mark:016x}\"").parse().ok());
+            marked.map(|tag: HeaderValue| headers.insert(header::ETAG, tag));
+        }
         if headers.get(header::CACHE_CONTROL) == Some(&NO_CACHE) {
             headers.insert(header::CACHE_CONTROL, PRIVATE);
         }
+    }
+}
+
+/// Leaves of the states that a client says it has those that were told to somebody who may read the
+/// same. What others may read of the same state is something else.
+pub(super) fn keep_marked(access: Option<&Access>, headers: &mut HeaderMap) {
+    let Some(mark) = access.and_then(|access| access.rights()?.mark()) else { return };
+    let mark = format!("+{mark:016x}");
+    let tags = headers.get_all(header::IF_NONE_MATCH).iter();
+    let tags = tags.filter_map(|tags| tags.to_str().ok()).flat_map(|tags| tags.split(','));
+    let kept: Vec<&str> = tags.filter(|tag| tag.trim() == "*" || tag.contains(&mark)).collect();
+    let kept = if kept.is_empty() { "\"\"".to_owned() } else { kept.join(",") };
+    if headers.contains_key(header::IF_NONE_MATCH) {
+        let kept = HeaderValue::from_str(&kept);
+        headers.insert(header::IF_NONE_MATCH, kept.unwrap_or(HeaderValue::from_static("\"\"")));
     }
 }
 

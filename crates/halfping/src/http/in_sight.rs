@@ -15,6 +15,7 @@ use super::Answer;
 use super::negotiate::{condition, told, wait};
 use crate::access::{Access, Allowed};
 use crate::answer;
+use crate::auth::reason;
 use crate::connection::Connection;
 use crate::hub::writing::etag;
 use crate::hub::{Shared, Subscription};
@@ -36,8 +37,7 @@ pub(super) async fn read(
     let known = condition(&request.headers)?;
     let is_known = |reading: &Reading| match &known.is_not {
         Some(States::These(cursors)) => {
-            reading.value.is_some()
-                && shared.with_engine(|engine| engine.is_among(cursors, reading.cursor()))
+            shared.with_engine(|engine| engine.is_among(cursors, reading.cursor()))
         }
         Some(States::Any) => reading.value.is_some(),
         None => false,
@@ -47,12 +47,15 @@ pub(super) async fn read(
     let change = asked.filter(|_| !shared.is_draining()).map(|_| {
         let follower = access.follow()?;
         let watch = follower.hear_part(&path, extent);
-        Subscription::new(shared, &follower, connection, Transport::Poll, &[watch])
+        let heard = Subscription::new(shared, &follower, connection, Transport::Poll, &[watch])?;
+        Ok::<_, Problem>((follower, heard))
     });
     let change = change.transpose()?;
     let (mut reading, mut room) = room::read(shared, connection, &path, extent, None).await?;
     let (mut applied, head) = (None, request.method == Method::HEAD);
-    if let (true, Some(subscription), Some(seconds)) = (is_known(&reading), change, asked) {
+    if let (true, Some((follower, subscription)), Some(seconds)) =
+        (is_known(&reading), change, asked)
+    {
         applied = Some(seconds);
         drop(room);
         HeadRoom::drop_headers(request);
@@ -62,9 +65,18 @@ pub(super) async fn read(
                 is_told = true;
                 false
             });
-            if is_told || shared.is_draining() { Poll::Ready(()) } else { Poll::Pending }
+            if is_told || shared.is_draining() || follower.ended().is_some() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         });
-        let _ = tokio::time::timeout(Duration::from_secs(seconds), news).await;
+        let patience = Duration::from_secs(seconds);
+        let patience = follower.lasts().map_or(patience, |left| patience.min(left));
+        let _ = tokio::time::timeout(patience, news).await;
+        if let Some(why) = follower.ended() {
+            return Err(reason(why));
+        }
         (reading, room) = room::read(shared, connection, &path, extent, None).await?;
     }
     let (tag, is_known) = (etag(reading.cursor()), is_known(&reading));

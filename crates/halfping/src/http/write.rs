@@ -81,7 +81,7 @@ pub(super) async fn one(
             (Action::Put(value?), room)
         }
     };
-    let write = path.write(action, condition);
+    let write = path.write(action, condition)?;
     let (created, revision) = commit(shared, connection, write, CREATES).await?;
     let status = match (method, created) {
         (Method::DELETE, _) => StatusCode::NO_CONTENT,

@@ -16,7 +16,7 @@ pub(crate) fn creation(
 ) -> Result<(String, Granted), Problem> {
     let name = shared.names.next(shared.clock.now());
     let condition = Condition { is_not: Some(States::Any), ..Condition::default() };
-    let write = parent.child(&name)?.write(Action::Put(value), condition);
+    let write = parent.child(&name)?.write(Action::Put(value), condition)?;
     Ok((name, write))
 }
 

@@ -388,7 +388,7 @@ impl Desk {
         };
         let (shared, connection) = (self.shared().clone(), self.connection().clone());
         let future = Box::pin(async move {
-            let write = path.write(action, condition);
+            let write = path.write(action, condition)?;
             let (created, revision) = commit(&shared, &connection, write, CREATES).await?;
             let status = match (is_delete, created) {
                 (true, _) => 204,
