@@ -202,5 +202,5 @@ fn a_rule_that_is_too_large_for_a_subject_shows_less_and_never_more() {
     let rules = Rules::new((0..17).map(rule).collect()).unwrap();
     let grant = rules.grant(&subject(json!({"list": some}), Json::Null));
     assert_eq!(grant.scope().to_string(), "nothing\n");
-    assert!(grant.faults()[0].to_string().contains("come to more than 65536 places"));
+    assert!(grant.faults()[0].to_string().contains("come to more than 8192 places"));
 }
