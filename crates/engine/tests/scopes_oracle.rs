@@ -306,28 +306,7 @@ proptest! {
         });
         let mut world = World::new(limits);
         world.engine.set_pace(8192, 4096, looks);
-        // Somebody looks now and then, so that lenses come and go.
-        let mut looker: Option<SessionId> = None;
-        for (step, look) in &steps {
-            match (look, looker) {
-                (0..=3, None) => {
-                    let watch = world.watch(&spec, None);
-                    looker = Some(world.open(&watch));
-                }
-                (3, Some(session)) => {
-                    world.engine.close(session);
-                    looker = None;
-                }
-                (4..=6, Some(session)) => while world.turn(session, Tick(0)).is_some() {},
-                (7, Some(session)) => while world.pull(session, Tick(0)).is_some() {},
-                _ => {}
-            }
-            world.perform(step);
-        }
-        for since in 0..world.history.len() {
-            world.check(&spec, since);
-        }
-        looker.into_iter().for_each(|session| world.engine.close(session));
+        tell_from_every_state(&mut world, &spec, &steps, |_| {});
         prop_assert_eq!(world.engine.stats().views, 0);
         prop_assert_eq!(world.outlast(), (0, 0));
     }
@@ -348,50 +327,11 @@ proptest! {
         let mut world = World::new(limits);
         world.engine.set_pace(marks, 4096, looks);
         // Two of each, which share encodings; the last takes whole values.
+        let specs: Vec<Spec> = (0..4).map(|i| specs[i / 2].clone()).collect();
         let watch = |world: &World, i: usize, since| {
-            Watch { whole: i == 3, ..world.watch(&specs[i / 2], since) }
+            Watch { whole: i == 3, ..world.watch(&specs[i], since) }
         };
-        let mut readers: Vec<Reader> = Vec::new();
-        for i in 0..4 {
-            let watch = watch(&world, i, None);
-            readers.push(Reader::new(world.open(&watch)));
-        }
-        for (now, (step, pulls, i, other)) in steps.iter().enumerate() {
-            let now = Tick(now as u64);
-            world.perform(step);
-            match other {
-                // Cut off, and back with the state that was complete.
-                0 => {
-                    let reader = &mut readers[*i];
-                    world.engine.close(reader.session);
-                    let watch = watch(&world, *i, reader.complete.as_ref().map(|(at, _)| *at));
-                    reader.resume(world.open(&watch));
-                }
-                1 => while world.engine.has_work() {
-                    world.work();
-                },
-                _ => {}
-            }
-            for _ in 0..*pulls {
-                if let Some(update) = world.turn(readers[*i].session, now) {
-                    readers[*i].take(update, &specs[*i / 2], &world.history);
-                }
-            }
-        }
-        for (i, reader) in readers.iter_mut().enumerate() {
-            while let Some(update) = world.pull(reader.session, Tick(1000)) {
-                reader.take(update, &specs[i / 2], &world.history);
-            }
-        }
-        for (i, reader) in readers.iter().enumerate() {
-            let now = &world.history.last().unwrap().1;
-            prop_assert!(world.engine.is_synced(reader.session));
-            prop_assert_eq!(&reader.state, &specs[i / 2].of(now), "{}", specs[i / 2].text());
-            world.engine.close(reader.session);
-        }
-        prop_assert_eq!(world.engine.stats().views, 0);
-        prop_assert_eq!(world.outlast(), (0, 0));
-        prop_assert_eq!(world.engine.stats().places_bytes, 0);
+        follow_live(&mut world, &specs, watch, &steps);
     }
 
     #[test]
@@ -405,15 +345,6 @@ proptest! {
         let mut world = World::new(Limits::default().with(|limits| {
             limits.tombstones_per_object = tombstones_per_object;
         }));
-        before.iter().for_each(|step| world.perform(step));
-        let mut meanwhile = meanwhile.iter();
-        let reading = world.copy(&spec, step_bytes, |world| {
-            if let Some(step) = meanwhile.next() {
-                world.perform(step);
-            }
-        });
-        let value = reading.as_ref().map(|body| serde_json::from_slice(body).unwrap());
-        let now = &world.history.last().unwrap().1;
-        prop_assert_eq!(value, spec.of(now), "{}", spec.text());
+        copy_meanwhile(&mut world, &spec, &before, &meanwhile, step_bytes);
     }
 }

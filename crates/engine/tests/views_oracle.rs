@@ -146,29 +146,9 @@ proptest! {
             world.engine.watch(other, *limit as u32, &watch);
             world.engine.take_woken();
         }
-        // Somebody looks through the view now and then, so that its lens comes and goes.
-        let mut looker: Option<SessionId> = None;
-        for (step, look) in &steps {
-            match (look, looker) {
-                (0..=3, None) => {
-                    let watch = world.watch(&spec, None);
-                    looker = Some(world.open(&watch));
-                }
-                (3, Some(session)) => {
-                    world.engine.close(session);
-                    looker = None;
-                }
-                (4..=6, Some(session)) => while world.turn(session, Tick(0)).is_some() {},
-                (7, Some(session)) => while world.pull(session, Tick(0)).is_some() {},
-                (8, _) => while world.turn(other, Tick(0)).is_some() {},
-                _ => {}
-            }
-            world.perform(step);
-        }
-        for since in 0..world.history.len() {
-            world.check(&spec, since);
-        }
-        looker.into_iter().for_each(|session| world.engine.close(session));
+        tell_from_every_state(&mut world, &spec, &steps, |world| {
+            while world.turn(other, Tick(0)).is_some() {}
+        });
         world.engine.close(other);
         prop_assert_eq!(world.engine.stats().views, 0);
         prop_assert_eq!(world.outlast(), (0, 0));
@@ -202,48 +182,7 @@ proptest! {
             interval_ms: if i == 0 { interval_ms } else { 0 },
             ..world.watch(&specs[i], since)
         };
-        let mut readers: Vec<Reader> = Vec::new();
-        for i in 0..8 {
-            let watch = watch(&world, i, None);
-            readers.push(Reader::new(world.open(&watch)));
-        }
-        for (now, (step, pulls, i, other)) in steps.iter().enumerate() {
-            let now = Tick(now as u64);
-            world.perform(step);
-            match other {
-                // Cut off, and back with the state that was complete.
-                0 => {
-                    let reader = &mut readers[*i];
-                    world.engine.close(reader.session);
-                    let watch = watch(&world, *i, reader.complete.as_ref().map(|(at, _)| *at));
-                    reader.resume(world.open(&watch));
-                }
-                1 => while world.engine.has_work() {
-                    world.work();
-                },
-                _ => {}
-            }
-            for _ in 0..*pulls {
-                if let Some(update) = world.turn(readers[*i].session, now) {
-                    readers[*i].take(update, &specs[*i], &world.history);
-                }
-            }
-        }
-        let end = Tick(1000);
-        for (reader, spec) in readers.iter_mut().zip(&specs) {
-            while let Some(update) = world.pull(reader.session, end) {
-                reader.take(update, spec, &world.history);
-            }
-        }
-        for (reader, spec) in readers.iter_mut().zip(&specs) {
-            let now = &world.history.last().unwrap().1;
-            prop_assert!(world.engine.is_synced(reader.session));
-            prop_assert_eq!(&reader.state, &spec.of(now), "{}", spec.text());
-            world.engine.close(reader.session);
-        }
-        prop_assert_eq!(world.engine.stats().views, 0);
-        prop_assert_eq!(world.outlast(), (0, 0));
-        prop_assert_eq!(world.engine.stats().places_bytes, 0);
+        follow_live(&mut world, &specs, watch, &steps);
     }
 
     #[test]
@@ -264,16 +203,8 @@ proptest! {
             let watch = world.watch(&spec, None);
             world.open(&watch);
         }
-        before.iter().for_each(|step| world.perform(step));
-        let mut meanwhile = meanwhile.iter();
-        let reading = world.copy(&spec, step_bytes, |world| {
-            if let Some(step) = meanwhile.next() {
-                world.perform(step);
-            }
-        });
-        let value = reading.as_ref().map(|body| serde_json::from_slice(body).unwrap());
+        let reading = copy_meanwhile(&mut world, &spec, &before, &meanwhile, step_bytes);
         let now = &world.history.last().unwrap().1;
-        prop_assert_eq!(value, spec.of(now), "{}", spec.text());
         if let Some(body) = reading.filter(|_| spec.is_ordered()) {
             prop_assert_eq!(names_in_order(&body), spec.names(now), "{}", spec.text());
         }

@@ -277,12 +277,17 @@ impl Engine {
     }
 }
 
-/// The views of the members that the scope of a view shows by conditions, with their paths.
+/// The views of the members that the scope of a view shows by conditions, with their paths, but for
+/// those that it shows itself.
 fn gates(view: &View, path: &Path) -> Vec<(Path, View)> {
     let mut gates = Vec::new();
     let Some(scope) = view.scope() else { return gates };
     let top = view.of().iter().fold(path.clone(), |path, name| path.child(name));
+    let has_own = view.of().is_empty() && scope.gate().is_some();
     scope.each_gate(&mut |names, condition| {
+        if names.is_empty() && has_own {
+            return;
+        }
         let path = names.iter().fold(top.clone(), |path, name| path.child(name));
         let wanted = Wanted { condition: Some(condition), ..Wanted::default() };
         gates.extend(View::new(wanted).map(|view| (path, view)));

@@ -217,7 +217,7 @@ impl Engine {
         let (Some(value), Outlook::Part(_)) = (found.value, outlook) else {
             return self.make_on(id, walking, names, found, All, came);
         };
-        let lenses = self.views.lenses(self.views.lenses_of(self.links[id].point));
+        let lenses = self.views.lenses(self.links[id].point);
         let sight = InScope::new(outlook, value, &lenses);
         self.make_on(id, walking, names, found, sight, came)
     }

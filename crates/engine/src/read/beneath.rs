@@ -1,4 +1,4 @@
-//! What stands beneath a member of a collection, for a reader who sees it as long as a condition is
+//! Values beneath a member of a collection, for a reader who sees it as long as a condition is
 //! true of the member.
 
 use crate::cursor::Revision;

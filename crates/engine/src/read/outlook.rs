@@ -187,16 +187,8 @@ impl Sight for InScope<'_> {
                 None => return Seen::Hidden,
             },
         };
-        let part = within(outlook);
-        // What came into a new slot may have another object before it, where the tombstone that
-        // would tell is forgotten.
-        let is_new = matches!(&member.value, Value::Object(object) if object.born > since);
-        match since {
-            Revision::NONE => Seen::Shown(part),
-            _ if is_new && self.floor > since => Seen::Anew { part, replaces: true },
-            _ if came > since => Seen::Anew { part, replaces: inside.may_have_shown_more(outlook) },
-            _ => Seen::Shown(part),
-        }
+        let replaces = inside.may_have_shown_more(outlook);
+        Seen::since(since, within(outlook), member, (came, self.floor), replaces)
     }
 
     fn looks(self, member: &Member) -> usize {

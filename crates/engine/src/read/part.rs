@@ -6,10 +6,10 @@ use crate::cursor::Revision;
 use crate::read::leavers::Leavers;
 use crate::read::lens::{Lens, Test};
 use crate::read::ranking::Shown;
+use crate::tree::Object;
 use crate::tree::key::{KeyId, Keys};
 use crate::tree::node::Member;
 use crate::tree::sight::{Forgotten, Seen, Sight};
-use crate::tree::{Object, Value};
 
 /// The part of a value that a view shows: at first of the resource, then of what is beneath.
 #[derive(Clone, Copy)]
@@ -102,15 +102,7 @@ impl Sight for Part<'_> {
             },
             Gate::Chosen { .. } => return Seen::Shown(part),
         };
-        // What came into a new slot may have another object before it, where the tombstone that
-        // would tell is forgotten.
-        let is_new = matches!(&member.value, Value::Object(object) if object.born > since);
-        match since {
-            Revision::NONE => Seen::Shown(part),
-            _ if is_new && floor > since => Seen::Anew { part, replaces: true },
-            _ if came > since => Seen::Anew { part, replaces: false },
-            _ => Seen::Shown(part),
-        }
+        Seen::since(since, part, member, (came, floor), false)
     }
 
     fn looks(self, member: &Member) -> usize {

@@ -62,7 +62,8 @@ struct Scoped {
     /// The names that lead there in the resource. If there are any, the view's lens shows the
     /// member that the first of them names.
     of: Box<[KeyId]>,
-    /// The places of views through whose lenses it knows what left, by the numbers of these.
+    /// The places of views through whose lenses it knows what left, besides its own, by the numbers
+    /// of these.
     lenses: Vec<PointId>,
 }
 
@@ -87,9 +88,9 @@ pub(crate) enum Shows<'v> {
     Part(Part<'v>),
     /// The number of its members, with the revision at which it became that.
     Number(&'v Value, Revision),
-    /// What a reader may see of the resource.
+    /// The part of the resource that a reader may see.
     Scope(&'v Outlook),
-    /// What a reader may see of what stands at these names in the resource.
+    /// The part that a reader may see of what stands at these names in the resource.
     Beneath(&'v Outlook, &'v [KeyId], Beneath<'v>),
     /// Nothing: it would need more rows than there is room for.
     TooLarge,
@@ -183,26 +184,32 @@ impl Views {
         self.places.insert(place, |place| key_of(&self.views, place));
     }
 
-    /// Gives a view the places of views through whose lenses it knows what left.
+    /// Gives a view the places of views whose lenses it uses besides its own.
     pub(crate) fn give_lenses(&mut self, place: PointId, lenses: Vec<PointId>) {
         if let Some(scoped) = self.scoped.get_mut(&place) {
             scoped.lenses = lenses;
         }
     }
 
-    /// The places of views through whose lenses the view at a place knows what left.
+    /// The places of views whose lenses the view at a place uses besides its own.
     pub(crate) fn lenses_of(&self, place: PointId) -> &[PointId] {
         self.scoped.get(&place).map_or(&[], |scoped| &scoped.lenses)
     }
 
-    /// The lenses of the views at some places.
-    pub(crate) fn lenses(&self, places: &[PointId]) -> Vec<Option<&Lens>> {
-        let lens = |place: &PointId| -> Option<&Lens> {
-            let view = self.views.get(place)?;
-            let shared = self.collections.get(&view.base)?.lens(view.takes?.0)?;
-            Some(&shared.lens)
-        };
-        places.iter().map(lens).collect()
+    /// The lenses through which the view at a place knows what left, by their numbers: its own, if
+    /// it has one and shows its members, then those of the views that it uses.
+    pub(crate) fn lenses(&self, place: PointId) -> Vec<Option<&Lens>> {
+        let Some(scoped) = self.scoped.get(&place) else { return Vec::new() };
+        let own = scoped.of.is_empty().then(|| self.lens_at(place)).flatten();
+        let used = scoped.lenses.iter().map(|place| self.lens_at(*place));
+        own.map(Some).into_iter().chain(used).collect()
+    }
+
+    /// The lens of the view at a place, if it has one.
+    fn lens_at(&self, place: PointId) -> Option<&Lens> {
+        let view = self.views.get(&place)?;
+        let shared = self.collections.get(&view.base)?.lens(view.takes?.0)?;
+        Some(&shared.lens)
     }
 
     /// Removes the view at a place. Returns its text, and the places of the views that it used.

@@ -52,7 +52,7 @@ pub(crate) trait Sight: Copy {
     /// apart from those whose tombstones are shown.
     fn left_since(self, object: &Object, since: Revision) -> impl Iterator<Item = KeyId>;
 
-    /// What is known of a member that an object has forgotten. `path` leads to that object.
+    /// Knowledge of a member that an object has forgotten. `path` leads to that object.
     fn forgotten(self, keys: &Keys, object: &Object, path: &[KeyId], key: KeyId) -> Forgotten {
         let Some((name, rest)) = path.split_first() else { return self.forgotten_here(key) };
         let Some(slot) = object.find(*name) else { return Forgotten::Unseen };
@@ -79,6 +79,28 @@ pub(crate) trait Sight: Copy {
 }
 
 impl<S> Seen<S> {
+    /// The part of a member that is shown to a reader that has the state of `since`. `came`: the
+    /// last revision at which it may have come into sight; `floor`: that before which its object
+    /// may have had members that it has forgotten; `replaces`: the reader may have been shown more
+    /// of it before it came.
+    pub(crate) fn since(
+        since: Revision,
+        part: S,
+        member: &Member,
+        (came, floor): (Revision, Revision),
+        replaces: bool,
+    ) -> Seen<S> {
+        // What came into a new slot may have another object before it, where the tombstone that
+        // would tell is forgotten.
+        let is_new = matches!(&member.value, Value::Object(object) if object.born > since);
+        match since {
+            Revision::NONE => Seen::Shown(part),
+            _ if is_new && floor > since => Seen::Anew { part, replaces: true },
+            _ if came > since => Seen::Anew { part, replaces },
+            _ => Seen::Shown(part),
+        }
+    }
+
     /// The part that is shown; `None` if there is none.
     pub(crate) fn part(self) -> Option<S> {
         match self {

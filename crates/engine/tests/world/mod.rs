@@ -1,5 +1,5 @@
-//! The world of the oracles for views: an engine, all states that its tree had, and readers, who are
-//! compared with a slow model of what they are to be shown.
+//! The world of the oracles for views: an engine, all states that its tree had, and readers, who
+//! are compared with a slow model of what they are to be shown.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(crate) trait Model {
     fn view(&self) -> Option<Arc<View>>;
     /// Levels of objects that it is shown.
     fn depth(&self) -> u32;
-    /// What it is shown of a root; `None` where nothing is.
+    /// The part of a root that it is shown; `None` where nothing is.
     fn of(&self, root: &Value) -> Option<Value>;
     /// The names that it is shown of a root, in order.
     fn names(&self, root: &Value) -> Vec<String>;
@@ -163,7 +163,8 @@ impl World {
         update
     }
 
-    /// Commits until no view is kept for who comes back. Returns the views and places that are left.
+    /// Commits until no view is kept for who comes back. Returns the views and places that are
+    /// left.
     pub(crate) fn outlast(&mut self) -> (usize, usize) {
         self.perform(&Step::Anew(json!({})));
         for n in 0..1000 {
@@ -311,6 +312,113 @@ pub(crate) fn named(frame: &Frame) -> Vec<String> {
         }
         _ => Vec::new(),
     }
+}
+
+/// Performs steps, while somebody looks now and then, so that lenses come and go; then checks what
+/// is told from each state that there was. `meanwhile`: something else that goes on.
+pub(crate) fn tell_from_every_state(
+    world: &mut World,
+    spec: &impl Model,
+    steps: &[(Step, u8)],
+    mut meanwhile: impl FnMut(&mut World),
+) {
+    let mut looker: Option<SessionId> = None;
+    for (step, look) in steps {
+        match (look, looker) {
+            (0..=3, None) => {
+                let watch = world.watch(spec, None);
+                looker = Some(world.open(&watch));
+            }
+            (3, Some(session)) => {
+                world.engine.close(session);
+                looker = None;
+            }
+            (4..=6, Some(session)) => while world.turn(session, Tick(0)).is_some() {},
+            (7, Some(session)) => while world.pull(session, Tick(0)).is_some() {},
+            (8, _) => meanwhile(world),
+            _ => {}
+        }
+        world.perform(step);
+    }
+    for since in 0..world.history.len() {
+        world.check(spec, since);
+    }
+    looker.into_iter().for_each(|session| world.engine.close(session));
+}
+
+/// Follows steps with one reader for each model, whose state is compared whenever it is complete.
+/// Each step says how often which reader is told something, and what else happens.
+pub(crate) fn follow_live(
+    world: &mut World,
+    specs: &[impl Model],
+    watch: impl Fn(&World, usize, Option<Revision>) -> Watch,
+    steps: &[(Step, u8, usize, u8)],
+) {
+    let mut readers: Vec<Reader> = Vec::new();
+    for i in 0..specs.len() {
+        let watch = watch(world, i, None);
+        readers.push(Reader::new(world.open(&watch)));
+    }
+    for (now, (step, pulls, i, other)) in steps.iter().enumerate() {
+        let now = Tick(now as u64);
+        world.perform(step);
+        match other {
+            // Cut off, and back with the state that was complete.
+            0 => {
+                let reader = &mut readers[*i];
+                world.engine.close(reader.session);
+                let watch = watch(world, *i, reader.complete.as_ref().map(|(at, _)| *at));
+                reader.resume(world.open(&watch));
+            }
+            1 => {
+                while world.engine.has_work() {
+                    world.work();
+                }
+            }
+            _ => {}
+        }
+        for _ in 0..*pulls {
+            if let Some(update) = world.turn(readers[*i].session, now) {
+                readers[*i].take(update, &specs[*i], &world.history);
+            }
+        }
+    }
+    for (reader, spec) in readers.iter_mut().zip(specs) {
+        while let Some(update) = world.pull(reader.session, Tick(1000)) {
+            reader.take(update, spec, &world.history);
+        }
+    }
+    for (reader, spec) in readers.iter().zip(specs) {
+        let now = &world.history.last().unwrap().1;
+        assert!(world.engine.is_synced(reader.session));
+        assert_eq!(reader.state, spec.of(now), "{}", spec.text());
+        world.engine.close(reader.session);
+    }
+    assert_eq!(world.engine.stats().views, 0);
+    assert_eq!(world.outlast(), (0, 0));
+    assert_eq!(world.engine.stats().places_bytes, 0);
+}
+
+/// Copies what a model asks for in steps, with one of these before each further step, and checks
+/// that it is what it is when it is done.
+pub(crate) fn copy_meanwhile(
+    world: &mut World,
+    spec: &impl Model,
+    before: &[Step],
+    meanwhile: &[Step],
+    step_bytes: usize,
+) -> Option<Vec<u8>> {
+    before.iter().for_each(|step| world.perform(step));
+    let mut meanwhile = meanwhile.iter();
+    let reading = world.copy(spec, step_bytes, |world| {
+        if let Some(step) = meanwhile.next() {
+            world.perform(step);
+        }
+    });
+    let value = reading.as_ref().map(|body| serde_json::from_slice(body).unwrap());
+    let now = &world.history.last().unwrap().1;
+    assert_eq!(value, spec.of(now), "{}", spec.text());
+    reading
 }
 
 /// The names of an object's members as they come in its text.
