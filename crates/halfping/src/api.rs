@@ -43,7 +43,7 @@ pub struct Options {
     pub read_only: bool,
     /// Views with URLs of their own.
     pub views: NamedViews,
-    /// Who is told apart, and who may do what. By default nobody is, and everybody may do all that
+    /// Settings of who is told apart, and who may do what. By default nobody is, and everybody may do all that
     /// the other settings allow. This program may do everything, whatever the rules say.
     pub auth: Auth,
 }

@@ -281,20 +281,31 @@ impl Shape {
         &self.wanted
     }
 
+    /// The parameters among these that are given, in this order.
+    fn given<const N: usize>(
+        &self,
+        names: [&'static str; N],
+    ) -> impl Iterator<Item = &'static str> + Clone {
+        let Wanted { condition, selection, order, limit, count, list, .. } = &self.wanted;
+        let is_given = move |name: &&str| match *name {
+            "where" => condition.is_some(),
+            "select" => selection.is_some(),
+            "order" => order.is_some(),
+            "limit" => limit.is_some(),
+            "count" => *count,
+            "as" => *list,
+            _ => false,
+        };
+        names.into_iter().filter(is_given)
+    }
+
     /// This shape of what a named view shows: members have to fulfil both conditions. The error is
     /// the parameter that the named view leaves no room for.
     pub(crate) fn of_named(&self, named: &Wanted) -> Result<Shape, &'static str> {
-        let Wanted { condition, selection, order, limit, count, .. } = &self.wanted;
-        let others = [
-            ("select", selection.is_some()),
-            ("order", order.is_some()),
-            ("limit", limit.is_some()),
-            ("count", *count),
-        ];
-        if let Some((name, _)) = others.iter().find(|(_, is_given)| *is_given) {
+        if let Some(name) = self.given(["select", "order", "limit", "count"]).next() {
             return Err(name);
         }
-        let condition = match (named.condition.clone(), condition.clone()) {
+        let condition = match (named.condition.clone(), self.wanted.condition.clone()) {
             (Some(named), Some(own)) => Some(named.and(own)),
             (named, own) => named.or(own),
         };
@@ -316,15 +327,9 @@ impl Shape {
                 Wanted { condition, scope: Some(Scope::All), ..own.clone() }
             }
             _ => {
-                let given = [
-                    ("where", own.condition.is_some()),
-                    ("select", own.selection.is_some()),
-                    ("order", own.order.is_some()),
-                    ("limit", own.limit.is_some()),
-                    ("count", own.count),
-                    ("as", own.list),
-                ];
-                if let Some((name, _)) = given.iter().find(|(_, is_given)| *is_given) {
+                if let Some(name) =
+                    self.given(["where", "select", "order", "limit", "count", "as"]).next()
+                {
                     return Err(name);
                 }
                 let Sight { of, condition, scope, .. } = sight;
@@ -337,17 +342,9 @@ impl Shape {
     /// Checks that its parts go with each other, in whatever order they came. `has_deltas`: it is
     /// told what changes.
     fn agree(&self, has_deltas: bool) -> Result<(), Problem> {
-        let Wanted { condition, selection, order, limit, count, list, .. } = &self.wanted;
+        let Wanted { selection, order, limit, count, list, .. } = &self.wanted;
         let is_of_resource = selection.as_ref().is_some_and(Selection::is_of_resource);
-        let of_members = [
-            ("where", condition.is_some()),
-            ("count", *count),
-            ("order", order.is_some()),
-            ("limit", limit.is_some()),
-            ("as", *list),
-        ];
-        let mut of_members =
-            of_members.into_iter().filter_map(|(name, given)| given.then_some(name));
+        let mut of_members = self.given(["where", "count", "order", "limit", "as"]);
         if is_of_resource && let Some(name) = of_members.clone().next() {
             let detail = format!(
                 "'{name}' is about members of the resource, 'select' with slashes about itself"

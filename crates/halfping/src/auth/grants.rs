@@ -39,7 +39,7 @@ impl Grants {
         Grants { rules, known: Mutex::default() }
     }
 
-    /// What the rules allow an identity.
+    /// The grant of an identity.
     pub(super) fn of(&self, identity: &Identity) -> Granted {
         let claims = Value::Object(identity.claims().clone());
         let hash = Digest::of(claims.to_string().as_bytes());

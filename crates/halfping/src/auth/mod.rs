@@ -30,7 +30,7 @@ pub use self::setup::AuthError;
 pub(crate) use self::sight::Sight;
 use crate::problem::{Kind, Problem};
 
-/// Who is told apart, and who may do what. The default tells nobody apart, and allows everybody
+/// Settings of who is told apart, and who may do what. The default tells nobody apart, and allows everybody
 /// everything.
 ///
 /// ```
@@ -72,7 +72,7 @@ pub(crate) struct Inner {
     revoked: RwLock<Revocations>,
     verified: Mutex<Verified>,
     tickets: Mutex<Tickets>,
-    /// What rules allow; `None` where there are no rules.
+    /// Grants by the rules; `None` where there are no rules.
     grants: Option<Grants>,
 }
 

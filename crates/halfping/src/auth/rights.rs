@@ -169,7 +169,7 @@ impl Rights {
         }
     }
 
-    /// What may be read of a path, if that is not all.
+    /// The part of a path that may be read, if that is not all.
     pub(crate) fn sight(&self, path: &Path) -> Result<Option<Sight>, Problem> {
         let reach = self.reach(Verb::Read, path);
         let sight = match &reach {

@@ -8,7 +8,7 @@ use halfping_engine::{Others, Path, Scope, Within};
 use halfping_rules::{Access, Part, Scope as Rule};
 use halfping_shape::{Condition, Filled};
 
-/// What is read in place of a path of which only a part may be seen.
+/// A read in place of that of a path of which only a part may be seen.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Sight {
     /// The path of the resource: that which was asked for, or a collection above it.
@@ -21,11 +21,11 @@ pub(crate) struct Sight {
     pub(crate) scope: Scope,
 }
 
-/// What may be seen under a condition; without one, always.
+/// A part that may be seen under a condition; without one, always.
 type Case = (Option<Condition>, Scope);
 
 impl Sight {
-    /// What a part leaves of a path. `None` if it depends on values at more than one level above,
+    /// The sight that a part leaves of a path. `None` if it depends on values at more than one level above,
     /// which is not worked out here.
     pub(crate) fn new(path: &Path, part: &Part) -> Option<Sight> {
         let names = path.segments();
@@ -132,7 +132,7 @@ fn is_own(rule: &Rule, allowed: bool) -> bool {
     is_allowed && rule.own.spared == Filled::Always
 }
 
-/// What may be seen of a value, case by case: the first whose condition is true counts.
+/// The parts of a value that may be seen, case by case: the first whose condition is true counts.
 fn cases(rule: &Rule, all: &Access, allowed: bool) -> Vec<Case> {
     let spared = match &all.spared {
         Filled::Never => return Vec::new(),
@@ -147,13 +147,11 @@ fn cases(rule: &Rule, all: &Access, allowed: bool) -> Vec<Case> {
         within(rule, allowed).map(|scope| (condition, scope))
     };
     match &all.allowed {
-        _ if allowed => with(spared, true).into_iter().collect(),
-        Filled::Always => with(spared, true).into_iter().collect(),
-        Filled::Never => with(spared, false).into_iter().collect(),
-        Filled::Where(allows) => {
+        Filled::Where(allows) if !allowed => {
             let allows = Some(both(allows));
             with(allows, true).into_iter().chain(with(spared.clone(), false)).collect()
         }
+        all => with(spared, allowed || *all == Filled::Always).into_iter().collect(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What answers tell of who asked, and tickets for URLs.
+//! Headers that tell who asked, and tickets for URLs.
 
 use axum::body::Body;
 use axum::response::IntoResponse;

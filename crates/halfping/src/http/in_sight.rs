@@ -11,8 +11,8 @@ use halfping_engine::{Path, Reading, States};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
 
-use super::Answer;
-use super::negotiate::{condition, told, wait};
+use super::negotiate::{condition, wait};
+use super::{Answer, told};
 use crate::access::{Access, Allowed};
 use crate::answer;
 use crate::auth::reason;

@@ -229,6 +229,20 @@ fn mounted_whole(request: &Parts) -> Result<(), Problem> {
     }
 }
 
+/// An answer with the headers of a resource. `applied`: the seconds that the client may have
+/// waited.
+fn told(mut response: Response, tag: HeaderValue, applied: Option<u64>) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, tag);
+    headers.insert(header::VARY, HeaderValue::from_static("Accept, Authorization"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Some(seconds) = applied {
+        let text = HeaderValue::from_str(&format!("wait={seconds}"));
+        headers.insert("preference-applied", text.expect("digits are visible ASCII"));
+    }
+    response
+}
+
 fn options(allow: &'static str) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));

@@ -1,8 +1,7 @@
 //! Negotiation: the representation, query parameters, preferences and conditions of a request.
 
-use axum::response::Response;
 use halfping_engine::{Condition, Cursor, Limits, States};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, header};
 use percent_encoding::percent_decode_str;
 
 use crate::hint::{nearest, shorten};
@@ -294,20 +293,6 @@ fn text<'a>(name: &HeaderName, value: &'a http::HeaderValue) -> Result<&'a str, 
     value
         .to_str()
         .map_err(|_| Problem::new(Kind::BadHeader, format!("the header {name} is not ASCII text")))
-}
-
-/// An answer with the headers of a resource. `applied`: the seconds that the client may have
-/// waited.
-pub(super) fn told(mut response: Response, tag: HeaderValue, applied: Option<u64>) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(header::ETAG, tag);
-    headers.insert(header::VARY, HeaderValue::from_static("Accept, Authorization"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if let Some(seconds) = applied {
-        let text = HeaderValue::from_str(&format!("wait={seconds}"));
-        headers.insert("preference-applied", text.expect("digits are visible ASCII"));
-    }
-    response
 }
 
 #[cfg(test)]

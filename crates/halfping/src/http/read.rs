@@ -14,9 +14,8 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use hyper::upgrade::OnUpgrade;
 
-use super::negotiate::told;
 use super::negotiate::{Query, Representation, Target, accept, condition, since, wait};
-use super::{Answer, in_sight, write};
+use super::{Answer, in_sight, told, write};
 use crate::access::{Access, Allowed, Follower};
 use crate::ahead;
 use crate::answer;
