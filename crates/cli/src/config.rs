@@ -62,9 +62,9 @@ pub(crate) struct Config {
     console: ConsoleSection,
     /// Views with URLs of their own.
     view: Vec<NamedView>,
-    /// Who is told apart.
+    /// Settings of who is told apart.
     auth: Option<AuthConfig>,
-    /// Who may do what. The rules are read from the text, so that errors have their places.
+    /// Rules of who may do what. They are read from the text, so that errors have their places.
     rule: Vec<IgnoredAny>,
     /// Both, as the server has them.
     #[serde(skip)]

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 
-/// What a run of `halfping` said: its exit code, stdout and stderr.
+/// Outcome of a run of `halfping`: its exit code, stdout and stderr.
 fn run(args: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_halfping"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HALFPING_")) {

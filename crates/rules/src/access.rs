@@ -5,9 +5,9 @@ use halfping_shape::Filled;
 /// The conditions, on one member, under which something is seen.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Access {
-    /// Where rules allow it.
+    /// The condition under which rules allow it.
     pub allowed: Filled,
-    /// Where no rule denies it.
+    /// The condition under which no rule denies it.
     pub spared: Filled,
 }
 

@@ -1,4 +1,4 @@
-//! What rules are beside each other: those that show names by accident, decide nothing, or cost
+//! Rules beside each other: those that show names by accident, decide nothing, or cost
 //! more than they need to.
 
 use halfping_shape::Template;
@@ -9,7 +9,7 @@ use crate::pattern::Segment;
 use crate::rule::Effect;
 use crate::verb::Verb;
 
-/// What is found of a rule, at this place among the rules.
+/// Findings of a rule, at this place among the rules.
 pub(crate) fn findings(rules: &[(usize, Compiled)], place: usize) -> Vec<Finding> {
     let (number, rule) = &rules[place];
     let mut found = Vec::new();

@@ -52,7 +52,7 @@ pub struct Explanation {
     pub rules: Vec<Considered>,
 }
 
-/// What is asked of rules.
+/// A question to rules.
 #[derive(Clone, Copy)]
 pub(crate) struct Question<'a, 'v, S> {
     pub(crate) subject: &'a Subject,

@@ -86,7 +86,7 @@ pub(crate) struct Spot {
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[error("{}", joined(.findings))]
 pub struct Refused {
-    /// What was found. At least one is an error.
+    /// The findings. At least one is an error.
     pub findings: Vec<Finding>,
 }
 

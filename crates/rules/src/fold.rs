@@ -48,7 +48,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Where a subject may do something by these rules, and the rules that were too large.
+/// The places at which a subject may do something by these rules, and the rules that were too large.
 pub(crate) fn scope(
     rules: &[(usize, Compiled)],
     subject: &Subject,
@@ -132,7 +132,7 @@ impl Folding<'_> {
         Some((all, when))
     }
 
-    /// Where an allow allows; where a deny does not deny.
+    /// The condition under which an allow allows, or a deny does not deny.
     fn filled(
         &self,
         rule: &Compiled,

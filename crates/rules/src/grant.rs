@@ -13,7 +13,7 @@ use crate::scope::Scope;
 use crate::subject::Subject;
 use crate::verb::Verb;
 
-/// What rules come to for one subject.
+/// The outcome of rules for one subject.
 ///
 /// For reading, all that is known of the subject is worked out: [`scope`](Grant::scope). Grants are
 /// equal if these are: subjects with equal grants read the same, and can share what is made for
@@ -55,7 +55,7 @@ pub struct Grant {
     subject: Arc<Subject>,
     scope: Arc<Scope>,
     faults: Arc<[Fault]>,
-    /// What may be created, updated and deleted, once that is asked.
+    /// Scopes of what may be created, updated and deleted, once that is asked.
     writes: Arc<[OnceLock<Arc<Scope>>; 3]>,
 }
 
@@ -71,7 +71,7 @@ impl Grant {
         }
     }
 
-    /// What may be read, from the root.
+    /// The scope of what may be read, from the root.
     pub fn scope(&self) -> &Arc<Scope> {
         &self.scope
     }
@@ -81,12 +81,12 @@ impl Grant {
         &self.faults
     }
 
-    /// What may be read at a path.
+    /// The reach of reading at a path.
     pub fn read_at<S: AsRef<str>>(&self, path: &[S]) -> Reads {
         Reads::at(&self.scope, path)
     }
 
-    /// Where something may be done at a path, as [`read_at`](Grant::read_at) tells it of reading: all
+    /// The reach of a verb at a path, as [`read_at`](Grant::read_at) tells it of reading: all
     /// that is there and beneath it, nothing, or a part. Conditions on what would be there (`new`)
     /// are not looked at, and count as not fulfilled.
     ///

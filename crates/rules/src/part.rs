@@ -1,4 +1,4 @@
-//! What of one path may be read.
+//! Parts of one path that may be read.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use crate::access::Access;
 use crate::scope::{SILENT, Scope};
 
-/// What may be read at a path. It depends on names and rules only, never on what is there.
+/// The reach of reading at a path. It depends on names and rules only, never on what is there.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Reads {
     /// All that is there, and beneath.
@@ -28,12 +28,12 @@ pub struct Part {
     /// Conditions on the values above, by their levels: 0 is the root. All of them have to spare
     /// it, and one that allows it is enough.
     pub above: Vec<(usize, Access)>,
-    /// What is decided from here on.
+    /// The scope from here on.
     pub scope: Arc<Scope>,
 }
 
 impl Reads {
-    /// What a scope, that of the root, leaves of a path.
+    /// The reach that a scope, that of the root, leaves of a path.
     pub(crate) fn at<S: AsRef<str>>(root: &Arc<Scope>, path: &[S]) -> Reads {
         let silent = || Arc::new(SILENT.clone());
         let (mut allowed, mut above, mut scope) = (false, Vec::new(), Arc::clone(root));

@@ -50,7 +50,7 @@ fn yes() -> bool {
     true
 }
 
-/// What a rule does where it applies.
+/// The effect of a rule where it applies.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Effect {
     /// It allows.

@@ -87,21 +87,23 @@ impl Rules {
     /// The number of the first rule, from 1, whose condition speaks of one of these things, such as
     /// `resource`. For those who cannot tell what these are.
     pub fn speaks_of(&self, things: &[&str]) -> Option<usize> {
-        let speaks = |(_, rule): &&(usize, Compiled)| {
-            let when = rule.when.as_ref();
-            when.is_some_and(|when| things.iter().any(|thing| when.speaks_of(thing)))
-        };
-        self.rules.iter().find(speaks).map(|(number, _)| *number)
+        self.first(things, |_| true)
     }
 
     /// The number, from 1, of the first rule about writes that speaks of one of these things.
     pub fn judges_writes_by(&self, things: &[&str]) -> Option<usize> {
-        let judges = |(_, rule): &&(usize, Compiled)| {
+        self.first(things, |rule| rule.verbs.iter().any(|verb| *verb != Verb::Read))
+    }
+
+    /// The number of the first of some rules that speaks of one of these things.
+    fn first(&self, things: &[&str], is_meant: impl Fn(&Compiled) -> bool) -> Option<usize> {
+        let speaks = |rule: &Compiled| {
             let when = rule.when.as_ref();
-            rule.verbs.iter().any(|verb| *verb != Verb::Read)
-                && when.is_some_and(|when| things.iter().any(|thing| when.speaks_of(thing)))
+            when.is_some_and(|when| things.iter().any(|thing| when.speaks_of(thing)))
         };
-        self.rules.iter().find(judges).map(|(number, _)| *number)
+        let mut rules = self.rules.iter();
+        let found = rules.find(|(_, rule)| is_meant(rule) && speaks(rule));
+        found.map(|(number, _)| *number)
     }
 
     /// The number of rules.
@@ -114,12 +116,12 @@ impl Rules {
         self.rules.is_empty()
     }
 
-    /// What was found that is no error.
+    /// The findings that are no errors.
     pub fn warnings(&self) -> &[Finding] {
         &self.warnings
     }
 
-    /// What they come to for a subject.
+    /// The grant that they come to for a subject.
     pub fn grant(&self, subject: &Subject) -> Grant {
         Grant::new(&self.rules, subject)
     }

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use crate::access::Access;
 
-/// What may be read of a value and of all beneath it.
+/// The part of a value, and of all beneath it, that may be read.
 ///
 /// Going down from the root by the names of a path, a value is seen if `all` of one of the scopes
 /// on the way, or `own` of the last, allows it, and `all` of none of them, nor `own` of the last,

@@ -12,7 +12,7 @@ use crate::scope::{SILENT, Scope};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct TooManyScopes;
 
-/// What the levels above have allowed.
+/// The decision of the levels above.
 #[derive(Clone, Copy, PartialEq)]
 enum Above {
     Nothing,

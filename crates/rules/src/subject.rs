@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-/// Who asks: what is known of them.
+/// The one who asks: all that is known of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Subject {
     /// The claims of their credential; those of who shows none, if they show none.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// What somebody may do with a resource.
+/// A deed that somebody may do with a resource.
 ///
 /// ```
 /// use halfping_rules::Verb;

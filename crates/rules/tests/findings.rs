@@ -1,4 +1,4 @@
-//! What is found of rules, and where.
+//! Findings of rules, with their places.
 
 use halfping_rules::{Finding, RULES_MAX, Rule, Rules, Severity};
 

@@ -1,4 +1,4 @@
-//! What rules come to for a subject.
+//! The outcome of rules for a subject.
 
 use halfping_rules::{NAMES_MAX, Reads, Rule, Rules, Subject, Verb};
 use serde_json::{Value as Json, json};

@@ -8,8 +8,8 @@ use halfping_rules::Verb;
 /// Check and try rules about who may see and write what
 ///
 /// `halfping serve` obeys the rules of its configuration: all that decide by claims and paths, and
-/// those to read that decide by `resource`. It refuses to start with other conditions on `resource`,
-/// `new` or `me`, which these commands can read and try out already.
+/// those to read that decide by `resource`. It refuses to start with other conditions on
+/// `resource`, `new` or `me`, which these commands can read and try out already.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:
@@ -18,7 +18,7 @@ Examples:
 
 A file may hold rules such as these, and the settings of `halfping serve`:
   [[rule]]
-  allow = [\"read\", \"update\"]           # read, create, update, delete; \"write\" is the last three
+  allow = [\"read\"]                     # read, create, update, delete; \"write\" is the last three
   path = \"/orders/{order}\"              # and all beneath, unless beneath = false
   when = \"resource.owner == claims.sub || 'support' in claims.roles\"
   [[rule]]
@@ -74,7 +74,7 @@ pub(crate) struct TryRules {
     #[arg(long, value_name = "FILE")]
     pub(crate) me: Option<PathBuf>,
 
-    /// What they want to do: read, create, update or delete
+    /// The deed: read, create, update or delete
     #[arg(long, value_name = "VERB", default_value = "read", value_parser = str::parse::<Verb>)]
     pub(crate) verb: Verb,
 
@@ -82,11 +82,11 @@ pub(crate) struct TryRules {
     #[arg(long, value_name = "PATH")]
     pub(crate) path: String,
 
-    /// What is there, as JSON [default: nothing]
+    /// Value that is there, as JSON [default: nothing]
     #[arg(long, value_name = "JSON")]
     pub(crate) resource: Option<String>,
 
-    /// What would be there, as JSON [default: nothing]
+    /// Value that would be there, as JSON [default: nothing]
     #[arg(long, value_name = "JSON")]
     pub(crate) new: Option<String>,
 

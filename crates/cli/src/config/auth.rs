@@ -9,7 +9,7 @@ use super::at_line;
 use super::hints::value_at;
 use crate::report::{Blame, Failure};
 
-/// Who is told apart, and who may do what. Files are named relative to `directory`, where the
+/// The settings of who is told apart, and who may do what. Files are named relative to `directory`, where the
 /// configuration is.
 pub(super) fn made(
     auth: Option<&AuthConfig>,
