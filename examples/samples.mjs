@@ -26,9 +26,12 @@ const sources = ['halfping/examples/axum.rs', 'halfping/src/lib.rs', 'halfping/s
 
 const python = [`${root}.tools/docs/bin/python`, 'python3'].find((program) => !program.includes('/') || existsSync(program));
 
-/** Every block of code, but for those of files (`title="FOLDER/FILE"`), which are run by themselves. */
+/** The pages whose server has a configuration of its own. A test of the binary runs them: `crates/cli/tests/who_may_see_what.rs`. */
+const CONFIGURED = ['guides/who-may-see-what.md'];
+
+/** Every block of code of the other pages, but for those of files (`title="FOLDER/FILE"`), which are run by themselves. */
 const all = readdirSync(`${root}docs`, { recursive: true })
-  .filter((name) => name.endsWith('.md') && !name.startsWith('adr'))
+  .filter((name) => name.endsWith('.md') && !name.startsWith('adr') && !CONFIGURED.includes(name))
   .sort()
   .flatMap((file) => [...blocks(readFileSync(`${root}docs/${file}`, 'utf8'))].map((block) => ({ ...block, name: `docs/${file}:${block.line}` })));
 
