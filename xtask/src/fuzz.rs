@@ -23,8 +23,8 @@ const TARGETS: &[(&str, &str)] = &[
     ("websocket_frames", "websocket_frames"),
 ];
 
-/// New inputs that a target makes in CI, the same each time: a change is judged by what it does, not
-/// by what a search finds by chance. Searching is `cargo xtask fuzz`.
+/// New inputs that a target makes in CI, the same each time: a change is judged by what it does,
+/// not by what a search finds by chance. Searching is `cargo xtask fuzz`.
 pub(crate) const RUNS_IN_CI: &str = "100000";
 /// Seconds after which a search of CI ends, also where fewer inputs were made.
 const RUNS_SECONDS_MAX: u64 = 6;
@@ -49,7 +49,8 @@ enum Search {
     Runs(u64),
 }
 
-/// Runs `cargo xtask fuzz [TARGET]... [--seconds N | --runs N]`, or says what is wrong with the arguments.
+/// Runs `cargo xtask fuzz [TARGET]... [--seconds N | --runs N]`, or says what is wrong with the
+/// arguments.
 pub(crate) fn run(words: &[&str]) -> Result<ExitCode, String> {
     let order = order(words)?;
     let world = World::new();

@@ -36,7 +36,7 @@ impl Claims {
         Ok(Claims { all, times, not_before })
     }
 
-    /// Who made the token, as it says.
+    /// Issuer of the token, as it says.
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.all.get("iss").and_then(Value::as_str)
     }

@@ -10,8 +10,8 @@
 //! algorithm, and nothing in a token brings a key along. Nothing here does IO or has a clock: time
 //! is an argument, in seconds since 1970, and so are random bytes.
 //!
-//! Tokens are taken apart here, and signatures verified by `ring`, which is in the build already for
-//! TLS. The crate `jsonwebtoken` (12.0) is not used. Its cryptography is one setting of a whole
+//! Tokens are taken apart here, and signatures verified by `ring`, which is in the build already
+//! for TLS. The crate `jsonwebtoken` (12.0) is not used. Its cryptography is one setting of a whole
 //! process, which a library must not take from its user, and it reads the system's clock. It parses
 //! the `jwk` of a header, accepts lists as `iss`, and overlooks most members that stand twice, so
 //! that all of a token would have to be read here once more.

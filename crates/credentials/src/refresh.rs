@@ -1,4 +1,4 @@
-//! When to fetch the keys of an issuer. The fetching is the caller's: this says when, and is told
+//! Times at which the keys of an issuer are fetched. The fetching is the caller's: this says when, and is told
 //! how it went.
 
 use crate::key_set::{KeySet, KeySetError};

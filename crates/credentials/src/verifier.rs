@@ -1,4 +1,4 @@
-//! Who shows a credential: one answer from the configuration and the keys of the moment.
+//! The owner of a credential: one answer from the configuration and the keys of the moment.
 
 use std::fmt;
 use std::sync::Arc;

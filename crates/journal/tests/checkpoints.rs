@@ -1,4 +1,4 @@
-//! When checkpoints are made: often enough that none of them makes commits wait for long.
+//! Times at which checkpoints are made: often enough that none of them makes commits wait for long.
 
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 

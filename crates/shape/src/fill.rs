@@ -41,7 +41,7 @@ pub enum Filled {
     Never,
     /// Everywhere.
     Always,
-    /// Where this is true of a member.
+    /// Under this condition on a member.
     Where(Condition),
 }
 

@@ -1,4 +1,4 @@
-//! When keys are fetched.
+//! Times at which keys are fetched.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! What is remembered: verified tokens, tickets, and who is revoked.
+//! Things that are remembered: verified tokens, tickets, and who is revoked.
 
 use serde_json::{Value, json};
 
