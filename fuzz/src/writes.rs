@@ -240,11 +240,11 @@ impl World {
         Ok(match input.arbitrary()? {
             true => {
                 *holds &= is_among;
-                Condition { is: Some(states), is_not: None }
+                Condition { is: Some(states), ..Condition::default() }
             }
             false => {
                 *holds &= !is_among;
-                Condition { is: None, is_not: Some(states) }
+                Condition { is_not: Some(states), ..Condition::default() }
             }
         })
     }

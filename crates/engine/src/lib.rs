@@ -46,6 +46,7 @@ pub use times::{Tick, Timestamp};
 pub use tree::garbage::Husks;
 pub use tree::key::{escape_breaks, write_json_string};
 pub use write::action::{Action, Condition, States, Write, Written};
+pub use write::judge::{Effect, Held, Judge, State};
 pub use write::json::{Json, JsonError, JsonErrorKind};
 pub use write::patch::{Patch, PatchError};
 pub use write::pending::Batch;

@@ -32,6 +32,9 @@ pub enum Refusal {
     /// `If-Match` or `If-None-Match` does not hold.
     #[error("{0} is not in the state that the request names")]
     Precondition(Path),
+    /// The judge of the write does not agree (see [`Judge`](crate::Judge)).
+    #[error("the write to {0} changes what its client may not change so")]
+    Forbidden(Path),
     /// An operation of a JSON Patch could not be applied.
     #[error("operation {index} of the patch failed: {why}")]
     PatchFailed {

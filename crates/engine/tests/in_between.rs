@@ -111,7 +111,7 @@ fn what_a_patch_copied_or_compared_with_stays_until_it_is_applied() {
 #[test]
 fn a_condition_still_holds_when_its_write_is_applied() {
     let tree = json!({ "v": { "x": { "q": 0 } } });
-    let condition = Condition { is: Some(States::Any), is_not: None };
+    let condition = Condition { is: Some(States::Any), ..Condition::default() };
     let first = Write { condition, ..write("/v/x", Action::Merge(body(&json!({ "q": 1 })))) };
     follows(tree, first, put("/v/x/p", json!(7)), json!({ "v": { "x": { "q": 1, "p": 7 } } }));
 }

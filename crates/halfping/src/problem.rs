@@ -321,11 +321,14 @@ impl From<Refusal> for Problem {
             Refusal::Reserved(_) => Problem::new(Kind::ReservedPath, detail),
             Refusal::Precondition(_) => Problem::new(Kind::PreconditionFailed, detail)
                 .hint("read it again, and send the change with its new cursor (ETag, rev)"),
+            Refusal::Forbidden(_) => Problem::new(Kind::Forbidden, detail),
             Refusal::PatchFailed { .. } => Problem::new(Kind::PatchFailed, detail),
             Refusal::Limit { limit, max, what } => {
                 let name = match limit {
                     "json_depth" | "tree_depth" => Kind::TooDeep,
-                    "members_per_object" | "members_per_commit" => Kind::TooManyMembers,
+                    "members_per_object" | "members_per_commit" | "judged_values" => {
+                        Kind::TooManyMembers
+                    },
                     "tree_bytes" => Kind::TreeFull,
                     "views" | "unindexed_lenses" | "view_rows" => Kind::TooManyViews,
                     _ => Kind::ValueTooLarge,

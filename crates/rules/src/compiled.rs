@@ -14,7 +14,11 @@ use crate::verb::{Verb, verbs_of};
 pub(crate) const KNOWN: [&str; 2] = ["claims", "me"];
 
 /// Things of which a condition may read named members.
-pub(crate) const BY_MEMBER: [&str; 2] = ["resource", "new"];
+pub(crate) const BY_MEMBER: [&str; 2] = [RESOURCE, NEW];
+/// The value at which a pattern ends, as it is.
+pub(crate) const RESOURCE: &str = "resource";
+/// That value as a write would leave it.
+pub(crate) const NEW: &str = "new";
 
 /// A rule, understood.
 #[derive(Clone, Debug)]
@@ -84,7 +88,7 @@ impl Compiled {
             }
         }
         if let (Some(when), Some(verbs)) = (&when, &verbs)
-            && when.speaks_of("new")
+            && when.speaks_of(NEW)
             && (verbs.contains(&Verb::Read) || verbs.iter().all(|verb| *verb == Verb::Delete))
         {
             let what = "`new` is what a write would leave: there is none in a rule for `read`, \
@@ -104,6 +108,12 @@ impl Compiled {
     /// True if it is about a path that its pattern covers.
     pub(crate) fn reaches(&self, length: usize) -> bool {
         self.beneath || length == self.pattern.segments().len()
+    }
+
+    /// True if its condition speaks of the value at which its pattern ends.
+    pub(crate) fn speaks_of_values(&self) -> bool {
+        let when = self.when.as_ref();
+        when.is_some_and(|when| BY_MEMBER.into_iter().any(|thing| when.speaks_of(thing)))
     }
 
     /// True if it is about all that another rule is about, and has no condition.

@@ -1,10 +1,12 @@
 //! Decisions: what rules say of one thing that somebody wants to do, and why.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use halfping_shape::Template;
 use serde_json::Value as Json;
 
-use crate::compiled::Compiled;
+use crate::compiled::{BY_MEMBER, Compiled, NEW};
 use crate::rule::Effect;
 use crate::subject::Subject;
 use crate::verb::Verb;
@@ -52,17 +54,79 @@ pub struct Explanation {
     pub rules: Vec<Considered>,
 }
 
-/// A question to rules.
-#[derive(Clone, Copy)]
-pub(crate) struct Question<'a, 'v, S> {
-    pub(crate) subject: &'a Subject,
+/// One of the two states of a write: what is at the first levels of a path, before it or after it.
+/// Level 0 is the root.
+pub trait Side {
+    /// True if something is there.
+    fn is_there(&self, level: usize) -> bool;
+
+    /// The value, of which at least these members are needed, each by its names. `None` if nothing
+    /// is there, or if it cannot be told: then no condition on it has a value.
+    fn value(&self, level: usize, members: &mut dyn Iterator<Item = &[Box<str>]>) -> Option<Json>;
+}
+
+/// The facts of one thing that somebody wants to do.
+pub(crate) trait Facts {
+    /// The verb, as this rule sees it.
+    fn verb(&self, rule: &Compiled) -> Verb;
+
+    /// The value of `resource` or `new` for such a rule, with what its condition reads.
+    fn thing(&self, thing: &str, level: usize, when: &Template) -> Option<Cow<'_, Json>>;
+}
+
+/// Facts that are all known: a verb, and whole values.
+pub(crate) struct Known<'a, 'v> {
     pub(crate) verb: Verb,
-    pub(crate) path: &'a [S],
     pub(crate) before: At<'a, 'v>,
     pub(crate) after: At<'a, 'v>,
 }
 
-impl<S: AsRef<str>> Question<'_, '_, S> {
+impl Facts for Known<'_, '_> {
+    fn verb(&self, _: &Compiled) -> Verb {
+        self.verb
+    }
+
+    fn thing(&self, thing: &str, level: usize, _: &Template) -> Option<Cow<'_, Json>> {
+        let at = if thing == NEW { self.after } else { self.before };
+        at(level).map(Cow::Borrowed)
+    }
+}
+
+/// Facts of a write to a resource at level `at`.
+pub(crate) struct OfWrite<'a> {
+    pub(crate) at: usize,
+    pub(crate) before: &'a dyn Side,
+    pub(crate) after: &'a dyn Side,
+}
+
+impl Facts for OfWrite<'_> {
+    /// A rule is about the value at which its pattern ends; or about the resource that is written,
+    /// if that is further down and the rule speaks of no values.
+    fn verb(&self, rule: &Compiled) -> Verb {
+        let level = rule.pattern.segments().len();
+        let level = if rule.speaks_of_values() { level } else { level.max(self.at) };
+        match (self.before.is_there(level), self.after.is_there(level)) {
+            (false, true) => Verb::Create,
+            (true, false) => Verb::Delete,
+            _ => Verb::Update,
+        }
+    }
+
+    fn thing(&self, thing: &str, level: usize, when: &Template) -> Option<Cow<'_, Json>> {
+        let side = if thing == NEW { self.after } else { self.before };
+        side.value(level, &mut when.members_of(thing)).map(Cow::Owned)
+    }
+}
+
+/// A question to rules.
+#[derive(Clone, Copy)]
+pub(crate) struct Question<'a, S> {
+    pub(crate) subject: &'a Subject,
+    pub(crate) path: &'a [S],
+    pub(crate) facts: &'a dyn Facts,
+}
+
+impl<S: AsRef<str>> Question<'_, S> {
     /// The decision of these rules.
     pub(crate) fn decide(&self, rules: &[(usize, Compiled)]) -> Decision {
         let mut allowed_by = None;
@@ -78,7 +142,7 @@ impl<S: AsRef<str>> Question<'_, '_, S> {
         Decision { allowed: allowed_by.is_some(), by: allowed_by }
     }
 
-    pub(crate) fn explain(&self, rules: &[(usize, Compiled)]) -> Explanation {
+    pub(crate) fn explain(&self, verb: Verb, rules: &[(usize, Compiled)]) -> Explanation {
         let considered = rules.iter().filter_map(|(number, rule)| {
             let (value, applies) = self.applies(rule)?;
             let written = rule.written.as_ref();
@@ -93,24 +157,26 @@ impl<S: AsRef<str>> Question<'_, '_, S> {
                 applies,
             })
         });
-        Explanation { verb: self.verb, decision: self.decide(rules), rules: considered.collect() }
+        Explanation { verb, decision: self.decide(rules), rules: considered.collect() }
     }
 
     /// The value of a rule's condition, and whether the rule applies. `None` if it is about other
     /// paths or verbs.
     fn applies(&self, rule: &Compiled) -> Option<(Option<bool>, bool)> {
-        if !rule.verbs.contains(&self.verb) || !rule.reaches(self.path.len()) {
+        let bound = rule.pattern.bind(self.path)?;
+        let level = rule.pattern.segments().len();
+        if !rule.reaches(self.path.len()) || !rule.verbs.contains(&self.facts.verb(rule)) {
             return None;
         }
-        let bound = rule.pattern.bind(self.path)?;
         let Some(when) = &rule.when else { return Some((Some(true), true)) };
         let names = bound.iter().map(|(_, name)| Json::String((*name).to_owned()));
         let names: Vec<Json> = names.collect();
         let mut things: Vec<(&str, &Json)> = self.subject.things().into();
         things.extend(bound.iter().map(|(variable, _)| *variable).zip(&names));
-        let level = rule.pattern.segments().len();
-        things.extend((self.before)(level).map(|value| ("resource", value)));
-        things.extend((self.after)(level).map(|value| ("new", value)));
+        let spoken_of = BY_MEMBER.into_iter().filter(|thing| when.speaks_of(thing));
+        let values = spoken_of.map(|thing| (thing, self.facts.thing(thing, level, when)));
+        let values: Vec<_> = values.collect();
+        things.extend(values.iter().filter_map(|(thing, value)| Some((*thing, value.as_deref()?))));
         let value = when.evaluate(&things);
         Some((
             value,

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use halfping_shape::{Binding, Filled, Template, Thing, TooManyParts};
+use halfping_shape::{Binding, Bounds, Condition, Filled, Template, Thing, TooManyParts};
 use serde_json::Value as Json;
 
 use crate::access::Access;
 use crate::bounds::{NAMES_MAX, SCOPES_MAX};
-use crate::compiled::Compiled;
+use crate::compiled::{Compiled, RESOURCE};
 use crate::pattern::Segment;
 use crate::rule::Effect;
 use crate::scope::Scope;
@@ -54,9 +54,10 @@ pub(crate) fn scope(
     subject: &Subject,
     verb: Verb,
 ) -> (Scope, Vec<Fault>) {
-    let mut folding = Folding { draft: Draft::default(), faults: Vec::new(), subject };
+    let mut folding = Folding { draft: Draft::default(), faults: Vec::new(), subject, verb };
     for (number, rule) in rules {
-        if rule.verbs.contains(&verb) && folding.add(*number, rule).is_err() {
+        let is_meant = rule.verbs.contains(&verb) || may_be_about(rule, verb);
+        if is_meant && folding.add(*number, rule).is_err() {
             folding.faults.push(Fault { rule: *number, kind: FaultKind::Scopes });
             return (Scope::default(), folding.faults);
         }
@@ -70,10 +71,17 @@ pub(crate) fn scope(
     (scope, faults)
 }
 
+/// True if a rule about other verbs may be about this one beneath the value at which its pattern
+/// ends: what is an `update` of that may create and delete what is in it.
+fn may_be_about(rule: &Compiled, verb: Verb) -> bool {
+    verb != Verb::Read && rule.speaks_of_values() && rule.verbs.iter().any(|of| *of != Verb::Read)
+}
+
 struct Folding<'s> {
     draft: Draft,
     faults: Vec<Fault>,
     subject: &'s Subject,
+    verb: Verb,
 }
 
 /// Names of a rule's variables: those that are bound.
@@ -145,7 +153,10 @@ impl Folding<'_> {
                 Effect::Deny => Filled::Never,
             });
         };
-        let mut things = vec![("resource", Thing::Member)];
+        if self.verb != Verb::Read && rule.speaks_of_values() {
+            return Ok(unknown());
+        }
+        let mut things = vec![(RESOURCE, Thing::Member)];
         things.extend(self.subject.things().map(|(name, value)| (name, Thing::Known(value))));
         things.extend(names.iter().map(|(name, value)| (*name, Thing::Known(value))));
         // The name at which the pattern ends is that of the member. Any other that is not bound is
@@ -191,4 +202,10 @@ impl Folding<'_> {
         access.merge(&added);
         Ok(())
     }
+}
+
+/// A condition that is decided together with the write.
+fn unknown() -> Filled {
+    let condition = Condition::parse("has(decided.by.the.write)", &Bounds::default());
+    condition.map_or(Filled::Never, Filled::Where)
 }

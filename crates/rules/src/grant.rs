@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value as Json;
 
 use crate::compiled::Compiled;
-use crate::decision::{Decision, Explanation, Question};
+use crate::decision::{Decision, Explanation, Facts, Known, OfWrite, Question, Side};
 use crate::fold::{self, Fault};
 use crate::part::Reads;
 use crate::scope::Scope;
@@ -87,8 +87,8 @@ impl Grant {
     }
 
     /// The reach of a verb at a path, as [`read_at`](Grant::read_at) tells it of reading: all
-    /// that is there and beneath it, nothing, or a part. Conditions on what would be there (`new`)
-    /// are not looked at, and count as not fulfilled.
+    /// that is there and beneath it, nothing, or a part. Of a part,
+    /// [`decide_write`](Grant::decide_write) decides.
     ///
     /// ```
     /// use halfping_rules::{Reads, Rules, Subject, Verb};
@@ -136,7 +136,65 @@ impl Grant {
         before: &dyn Fn(usize) -> Option<&'v Json>,
         after: &dyn Fn(usize) -> Option<&'v Json>,
     ) -> Decision {
-        self.question(verb, path, before, after).decide(&self.rules)
+        self.question(path, &Known { verb, before, after }).decide(&self.rules)
+    }
+
+    /// Decides about one value that a write changes: that comes, goes, or becomes another. `path`
+    /// leads there, and its first `at` names to the resource that is written, which is this value
+    /// or above it. The write is allowed if this is so for all that it changes.
+    ///
+    /// A rule sees a write as that of the value at which its pattern ends: as `create` where that
+    /// was not there before, as `delete` where it is not there after, else as `update`. If its
+    /// pattern ends above the resource that is written, and its condition speaks of neither
+    /// `resource` nor `new`, it sees the write as that of the resource.
+    ///
+    /// ```
+    /// use halfping_rules::{Rules, Side, Subject};
+    /// use serde_json::{Value, json};
+    ///
+    /// struct Tree(Value);
+    ///
+    /// impl Tree {
+    ///     /// The value at the first levels of `/orders/7/note`.
+    ///     fn at(&self, level: usize) -> Option<&Value> {
+    ///         ["orders", "7", "note"][..level].iter().try_fold(&self.0, |at, name| at.get(name))
+    ///     }
+    /// }
+    ///
+    /// impl Side for Tree {
+    ///     fn is_there(&self, level: usize) -> bool {
+    ///         self.at(level).is_some()
+    ///     }
+    ///     fn value(
+    ///         &self,
+    ///         level: usize,
+    ///         _: &mut dyn Iterator<Item = &[Box<str>]>,
+    ///     ) -> Option<Value> {
+    ///         self.at(level).cloned()
+    ///     }
+    /// }
+    ///
+    /// let rules = Rules::parse(r#"
+    ///     [[rule]]
+    ///     allow = ["update"]
+    ///     path = "/orders/{order}"
+    ///     when = "resource.owner == claims.sub && new.owner == resource.owner"
+    /// "#).map_err(|refused| refused.to_string())?;
+    /// let kim = rules.grant(&Subject { claims: json!({"sub": "kim"}), ..Subject::default() });
+    /// let before = Tree(json!({"orders": {"7": {"owner": "kim"}}}));
+    /// let after = Tree(json!({"orders": {"7": {"owner": "kim", "note": "x"}}}));
+    /// // A patch of /orders/7 that adds the note.
+    /// assert!(kim.decide_write(2, &["orders", "7", "note"], &before, &after).allowed);
+    /// # Ok::<(), String>(())
+    /// ```
+    pub fn decide_write<S: AsRef<str>>(
+        &self,
+        at: usize,
+        path: &[S],
+        before: &dyn Side,
+        after: &dyn Side,
+    ) -> Decision {
+        self.question(path, &OfWrite { at, before, after }).decide(&self.rules)
     }
 
     /// Decides, with the reasons.
@@ -147,17 +205,15 @@ impl Grant {
         before: &dyn Fn(usize) -> Option<&'v Json>,
         after: &dyn Fn(usize) -> Option<&'v Json>,
     ) -> Explanation {
-        self.question(verb, path, before, after).explain(&self.rules)
+        self.question(path, &Known { verb, before, after }).explain(verb, &self.rules)
     }
 
-    fn question<'a, 'v, S: AsRef<str>>(
+    fn question<'a, S: AsRef<str>>(
         &'a self,
-        verb: Verb,
         path: &'a [S],
-        before: &'a dyn Fn(usize) -> Option<&'v Json>,
-        after: &'a dyn Fn(usize) -> Option<&'v Json>,
-    ) -> Question<'a, 'v, S> {
-        Question { subject: &self.subject, verb, path, before, after }
+        facts: &'a dyn Facts,
+    ) -> Question<'a, S> {
+        Question { subject: &self.subject, path, facts }
     }
 }
 

@@ -29,7 +29,7 @@ mod verb;
 
 pub use access::Access;
 pub use bounds::{CONDITION_BYTES_MAX, NAMES_MAX, PATTERN_DEPTH_MAX, RULES_MAX, SCOPES_MAX};
-pub use decision::{Considered, Decision, Explanation};
+pub use decision::{Considered, Decision, Explanation, Side};
 pub use finding::{Finding, Refused, Severity};
 pub use fold::{Fault, FaultKind};
 pub use grant::Grant;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use halfping_shape::Template;
+
 use crate::bounds::RULES_MAX;
 use crate::check;
 use crate::compiled::{Compiled, Spots};
@@ -10,7 +12,6 @@ use crate::grant::Grant;
 use crate::rule::Rule;
 use crate::source;
 use crate::subject::Subject;
-use crate::verb::Verb;
 
 /// Rules without errors.
 ///
@@ -85,25 +86,11 @@ impl Rules {
     }
 
     /// The number of the first rule, from 1, whose condition speaks of one of these things, such as
-    /// `resource`. For those who cannot tell what these are.
+    /// `me`. For those who cannot tell what these are.
     pub fn speaks_of(&self, things: &[&str]) -> Option<usize> {
-        self.first(things, |_| true)
-    }
-
-    /// The number, from 1, of the first rule about writes that speaks of one of these things.
-    pub fn judges_writes_by(&self, things: &[&str]) -> Option<usize> {
-        self.first(things, |rule| rule.verbs.iter().any(|verb| *verb != Verb::Read))
-    }
-
-    /// The number of the first of some rules that speaks of one of these things.
-    fn first(&self, things: &[&str], is_meant: impl Fn(&Compiled) -> bool) -> Option<usize> {
-        let speaks = |rule: &Compiled| {
-            let when = rule.when.as_ref();
-            when.is_some_and(|when| things.iter().any(|thing| when.speaks_of(thing)))
-        };
+        let speaks = |when: &Template| things.iter().any(|thing| when.speaks_of(thing));
         let mut rules = self.rules.iter();
-        let found = rules.find(|(_, rule)| is_meant(rule) && speaks(rule));
-        found.map(|(number, _)| *number)
+        rules.find(|(_, rule)| rule.when.as_ref().is_some_and(speaks)).map(|(number, _)| *number)
     }
 
     /// The number of rules.

@@ -92,6 +92,29 @@ impl Template {
         mentions
     }
 
+    /// The members of a thing that it reads, each by its names from there on; none of them is the
+    /// thing itself.
+    ///
+    /// ```
+    /// # use halfping_shape::{Bounds, Template, Things};
+    /// let things = Things { whole: &[], by_member: &["new", "resource"] };
+    /// let text = "new.owner.id == resource.owner.id && new.open";
+    /// let template = Template::parse(text, &Bounds::default(), things)?;
+    /// let of_new: Vec<String> = template.members_of("new").map(|names| names.join(".")).collect();
+    /// assert_eq!(of_new, ["open", "owner.id"]);
+    /// # Ok::<(), halfping_shape::ShapeError>(())
+    /// ```
+    pub fn members_of(&self, thing: &str) -> impl Iterator<Item = &[Box<str>]> {
+        let mut members = Vec::new();
+        self.expr.each_path(&mut |path| match path.names() {
+            [of, names @ ..] if **of == *thing && !names.is_empty() => members.push(names),
+            _ => {}
+        });
+        members.sort_unstable();
+        members.dedup();
+        members.into_iter()
+    }
+
     /// The parts of which each has to be true: the operands of its `&&`, or itself.
     pub fn conjuncts(&self) -> Vec<Template> {
         let parts = conjuncts(&self.expr).iter();

@@ -36,6 +36,7 @@ use crate::write::action::{Action, Write, Written, check};
 use crate::write::apply::Applying;
 use crate::write::base::Base;
 use crate::write::change::{Change, REMOVALS_MAX};
+use crate::write::judge::Effect;
 use crate::write::overlay::Overlay;
 use crate::write::pending::Pending;
 use crate::write::region::Regions;
@@ -336,6 +337,10 @@ impl Engine {
             }
         }
         overlay.check(self.tree.value.json_len() + self.pending.laid.added_bytes)?;
+        let judged = writes.iter().filter_map(|w| Some((&w.path, w.condition.judge.as_ref()?)));
+        for (path, judge) in judged {
+            judge.judge(&Effect::new(path, &overlay.change, base, &self.keys, &self.limits))?;
+        }
         Ok((overlay.change, created))
     }
 

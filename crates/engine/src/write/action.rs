@@ -1,10 +1,13 @@
 //! Writes: the actions that a commit is asked to do.
 
+use std::sync::Arc;
+
 use crate::cursor::{Cursor, Revision};
 use crate::limits::Limits;
 use crate::path::Path;
 use crate::refusal::Refusal;
 use crate::write::json::Json;
+use crate::write::judge::Judge;
 use crate::write::patch::Patch;
 
 /// One write of a commit.
@@ -31,14 +34,16 @@ pub enum Action {
     Delete,
 }
 
-/// A comparison that has to hold, as HTTP's `If-Match` and `If-None-Match` (RFC 9110, section
-/// 13.1).
+/// Comparisons that have to hold, as HTTP's `If-Match` and `If-None-Match` (RFC 9110, section
+/// 13.1), and a judge who has to agree.
 #[derive(Clone, Debug, Default)]
 pub struct Condition {
     /// The state must be one of these.
     pub is: Option<States>,
     /// The state must be none of these.
     pub is_not: Option<States>,
+    /// Who decides by what the write changes.
+    pub judge: Option<Arc<dyn Judge>>,
 }
 
 /// States of a resource, as a condition names them.

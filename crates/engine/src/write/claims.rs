@@ -161,7 +161,7 @@ mod tests {
             &[&["v", "x"], &["v", "x", "q"], &["v", "x", "r", "s"], &["v", "y", "z"]],
             &[&["v", "x", "p"], &["v", "z"]],
         );
-        let exists = Condition { is: Some(crate::States::Any), is_not: None };
+        let exists = Condition { is: Some(crate::States::Any), ..Condition::default() };
         check(&claims("/v", merge(), exists), &[&["v", "x", "p"], &["v", "z"]], &[&["w"]]);
         let document =
             br#"[{"op":"test","path":"/a","value":1},{"op":"copy","from":"/b/c","path":"/d"}]"#;

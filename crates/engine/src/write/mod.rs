@@ -7,6 +7,7 @@ pub(crate) mod by_name;
 pub(crate) mod change;
 pub(crate) mod claims;
 pub(crate) mod json;
+pub(crate) mod judge;
 pub(crate) mod operate;
 pub(crate) mod overlay;
 pub(crate) mod patch;

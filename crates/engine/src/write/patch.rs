@@ -105,7 +105,7 @@ impl Patch {
 
     /// True if the patch can make something out of nothing: its first operation sets the whole
     /// document.
-    pub(crate) fn starts_afresh(&self) -> bool {
+    pub fn starts_afresh(&self) -> bool {
         self.0.first().is_some_and(|o| o.path.is_empty() && matches!(o.action, Action::Add(_)))
     }
 }

@@ -2,12 +2,13 @@
 //! nothing else.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
-use halfping_engine::{Action, Condition, Path, States, Watch, Write};
+use halfping_engine::{Action, Condition, Path, Refusal, States, Watch, Write};
 use halfping_rules::Verb;
 
 use super::Access;
-use crate::auth::{Only, Rights};
+use crate::auth::{Bound, Only, Rights};
 use crate::problem::{Kind, Problem};
 use crate::shape::{Extent, Shape};
 
@@ -88,7 +89,9 @@ impl Deref for Follower {
 #[derive(Clone, Debug)]
 pub(crate) struct Writable {
     path: Path,
-    only: Option<Box<Only>>,
+    bound: Bound,
+    /// The resource as far as its client is shown it, if the write is judged.
+    shown: Option<(Allowed<Path>, Extent)>,
     /// The refusal of a patch that reads, if not all of it may be read.
     blind: Option<Box<Problem>>,
 }
@@ -100,13 +103,27 @@ pub(crate) struct Parent {
     access: Access,
 }
 
-/// A write that is allowed, if what is there is what the client may change.
+/// A write that is allowed, if what is there is what the client may change. The engine checks this
+/// together with the write.
 #[derive(Debug)]
 pub(crate) struct Granted {
     pub(crate) write: Allowed<Write>,
-    /// The refusal, if it is allowed only where something is, or only where nothing is. The engine
-    /// checks this together with the write.
+    /// The refusal, if it is allowed only where something is, or only where nothing is.
     pub(crate) only: Option<Box<Only>>,
+    /// The refusals, if rules judge it by what it changes.
+    pub(crate) judged: Option<Box<Judged>>,
+}
+
+/// The refusals of a write that rules judge by what it changes. A client that is not shown what is
+/// there gets the one that it would get if nothing were there.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    /// The resource, as far as the client is shown it.
+    pub(crate) shown: Option<(Allowed<Path>, Extent)>,
+    /// The refusal by the rules.
+    pub(crate) forbidden: Problem,
+    /// The refusal where nothing is.
+    pub(crate) absent: Problem,
 }
 
 impl Parent {
@@ -117,14 +134,18 @@ impl Parent {
     /// The path of something new of this name.
     pub(crate) fn child(&self, name: &str) -> Result<Writable, Problem> {
         let path = self.path.child(name);
-        self.access.may(Verb::Create, &path)?;
-        Ok(Writable::new(path, None))
+        let bound = self.access.bound(|rights| rights.may_only(Verb::Create, &path))?;
+        Ok(self.access.writable(path, bound))
     }
 }
 
 impl Writable {
-    pub(super) fn new(path: Path, only: Option<Box<Only>>) -> Writable {
-        Writable { path, only, blind: None }
+    pub(super) fn new(
+        path: Path,
+        bound: Bound,
+        shown: Option<(Allowed<Path>, Extent)>,
+    ) -> Writable {
+        Writable { path, bound, shown, blind: None }
     }
 
     /// The same of a path of which not all may be read, for this reason.
@@ -147,13 +168,46 @@ impl Writable {
         {
             return Err(*problem);
         }
-        match &self.only {
-            None => {}
-            Some(only) if only.creates => condition.is_not = Some(States::Any),
-            // Cursors match only what is there.
-            Some(_) => condition.is = condition.is.or(Some(States::Any)),
+        let (mut only, mut judged) = (None, None);
+        match self.bound {
+            Bound::None => {}
+            Bound::Only(bound) => {
+                match bound.creates {
+                    true => condition.is_not = Some(States::Any),
+                    // Cursors match only what is there.
+                    false => condition.is = condition.is.or(Some(States::Any)),
+                }
+                only = Some(bound);
+            }
+            Bound::Judged(rights) => {
+                judged = Some(Box::new(Judged::new(&self.path, self.shown, &action, &condition, &rights)));
+                condition.judge = Some(Arc::new(rights));
+            }
         }
         let write = Allowed(Write { path: self.path, action, condition });
-        Ok(Granted { write, only: self.only })
+        Ok(Granted { write, only, judged })
+    }
+}
+
+impl Judged {
+    fn new(
+        path: &Path,
+        shown: Option<(Allowed<Path>, Extent)>,
+        action: &Action,
+        condition: &Condition,
+        rights: &Rights,
+    ) -> Judged {
+        let forbidden = rights.not_so(path);
+        let needs_something = match action {
+            Action::Delete => true,
+            Action::Patch(patch) => !patch.starts_afresh(),
+            Action::Put(_) | Action::Merge(_) => false,
+        };
+        let absent = match needs_something {
+            _ if condition.is.is_some() => Refusal::Precondition(path.clone()).into(),
+            true => Refusal::NotFound(path.clone()).into(),
+            false => forbidden.clone(),
+        };
+        Judged { shown, forbidden, absent }
     }
 }

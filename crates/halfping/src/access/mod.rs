@@ -21,11 +21,11 @@ use halfping_engine::{Limits, Path, Watch};
 use halfping_rules::Verb;
 use http::{Method, Request, header};
 
-use crate::auth::{Auth, Begin, Rights};
+use crate::auth::{Auth, Begin, Bound, Rights};
 use crate::problem::{Kind, Problem};
 use crate::shape::{Extent, Shape};
 
-pub(crate) use allowed::{Allowed, Follower, Granted, Parent, Writable};
+pub(crate) use allowed::{Allowed, Follower, Granted, Judged, Parent, Writable};
 pub use console::Console;
 use host::Host;
 pub use host::{Hosts, NameError};
@@ -255,9 +255,9 @@ impl Access {
     /// A path to change: to make what is there, or what is to be there.
     pub(crate) fn write(&self, path: Path) -> Result<Writable, Problem> {
         self.may_write(&path, |_| Ok(()))?;
-        let only = self.rights().map_or(Ok(None), |rights| rights.may_change(&path))?;
+        let bound = self.bound(|rights| rights.may_change(&path))?;
         let may_read = self.may(Verb::Read, &path);
-        let writable = Writable::new(path, only);
+        let writable = self.writable(path, bound);
         Ok(match may_read {
             Ok(()) => writable,
             Err(problem) => writable.blind(problem),
@@ -267,8 +267,23 @@ impl Access {
     /// A path to remove.
     pub(crate) fn delete(&self, path: Path) -> Result<Writable, Problem> {
         self.may_write(&path, |_| Ok(()))?;
-        self.may(Verb::Delete, &path)?;
-        Ok(Writable::new(path, None))
+        let bound = self.bound(|rights| rights.may_only(Verb::Delete, &path))?;
+        Ok(self.writable(path, bound))
+    }
+
+    /// The bound on a write, by the sender's rights.
+    fn bound(&self, of: impl FnOnce(&Rights) -> Result<Bound, Problem>) -> Result<Bound, Problem> {
+        self.rights().map_or(Ok(Bound::None), of)
+    }
+
+    /// A path to write at. Who is judged is not told by a refusal what it is not shown.
+    fn writable(&self, path: Path, bound: Bound) -> Writable {
+        let shown = match bound {
+            Bound::Judged(_) => self.read(path.clone(), &Shape::default()).ok(),
+            Bound::None | Bound::Only(_) => None,
+        };
+        let at_all = |(path, extent): (_, Extent)| (path, Extent { depth: 0, ..extent });
+        Writable::new(path, bound, shown.map(at_all))
     }
 
     /// A path to make something new beneath. Which names the rules allow is checked when there is

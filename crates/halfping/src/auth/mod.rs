@@ -5,6 +5,7 @@
 //! any lock, and what was verified is remembered.
 
 mod grants;
+mod judge;
 mod problems;
 mod rights;
 mod setup;
@@ -25,7 +26,7 @@ use parking_lot::{Mutex, RwLock};
 use self::grants::Grants;
 pub(crate) use self::problems::reason;
 use self::problems::{not_good, not_shown, revoked};
-pub(crate) use self::rights::{Only, Rights};
+pub(crate) use self::rights::{Bound, Only, Rights};
 pub use self::setup::AuthError;
 pub(crate) use self::sight::Sight;
 use crate::problem::{Kind, Problem};

@@ -87,3 +87,15 @@ pub(super) fn not_allowed(is_known: bool, verb: Verb, path: &Path, reach: &Reads
         (false, true) => problem.hint(SEND),
     }
 }
+
+/// The problem of a write that rules do not allow for what it changes.
+pub(super) fn not_so(is_known: bool, path: &Path) -> Problem {
+    let (kind, who) = match is_known {
+        true => (Kind::Forbidden, "this identity may not change"),
+        false => (Kind::Unauthorized, "without a credential one may not change"),
+    };
+    Problem::new(kind, format!("{who} {path} in this way")).hint(
+        "rules decide by what is there and by what would be there; `halfping rules try` tells \
+         whoever runs the server which",
+    )
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use halfping_credentials::{Identity, Secret};
 use halfping_engine::Path;
-use halfping_rules::{Reads, Verb};
+use halfping_rules::{Grant, Reads, Verb};
 use serde_json::json;
 
 use super::grants::Granted;
@@ -31,6 +31,17 @@ enum Power {
     All,
     Nothing,
     Granted(Granted),
+}
+
+/// The bound on a write that is allowed.
+#[derive(Clone, Debug)]
+pub(crate) enum Bound {
+    /// There is none.
+    None,
+    /// Names and rules decide alone, by whether something is there.
+    Only(Box<Only>),
+    /// It is allowed as far as these rights allow what it changes.
+    Judged(Rights),
 }
 
 /// A bound on a write: it is allowed only where nothing is, or only where something is.
@@ -188,15 +199,43 @@ impl Rights {
         }
     }
 
-    /// Checks that all at a path may be changed, and returns the bound on that, if there is one.
-    pub(crate) fn may_change(&self, path: &Path) -> Result<Option<Box<Only>>, Problem> {
-        let (creates, updates) = (self.may(Verb::Create, path), self.may(Verb::Update, path));
-        match (creates, updates) {
-            (Ok(()), Ok(())) => Ok(None),
-            (Ok(()), Err(problem)) => Ok(Some(Box::new(Only { creates: true, problem }))),
-            (Err(problem), Ok(())) => Ok(Some(Box::new(Only { creates: false, problem }))),
-            (Err(_), Err(problem)) => Err(problem),
+    /// The bound on changes of what is at a path: to make it, or to make it another.
+    pub(crate) fn may_change(&self, path: &Path) -> Result<Bound, Problem> {
+        let reach = |verb| self.reach(verb, path);
+        let refusal = |verb| self.refusal(verb, path, &Reads::Nothing);
+        match (reach(Verb::Create), reach(Verb::Update)) {
+            (Reads::All, Reads::All) => Ok(Bound::None),
+            (Reads::All, Reads::Nothing) => {
+                Ok(Bound::Only(Box::new(Only { creates: true, problem: refusal(Verb::Update) })))
+            }
+            (Reads::Nothing, Reads::All) => {
+                Ok(Bound::Only(Box::new(Only { creates: false, problem: refusal(Verb::Create) })))
+            }
+            (Reads::Nothing, Reads::Nothing) => Err(refusal(Verb::Update)),
+            _ => Ok(Bound::Judged(self.clone())),
         }
+    }
+
+    /// The bound on a write that only creates, or only removes, what is at a path.
+    pub(crate) fn may_only(&self, verb: Verb, path: &Path) -> Result<Bound, Problem> {
+        match self.reach(verb, path) {
+            Reads::All => Ok(Bound::None),
+            Reads::Nothing => Err(self.refusal(verb, path, &Reads::Nothing)),
+            Reads::Part(_) => Ok(Bound::Judged(self.clone())),
+        }
+    }
+
+    /// The grant by which writes are judged, if rules decide.
+    pub(super) fn grant(&self) -> Option<&Grant> {
+        match &self.0.power {
+            Power::Granted(granted) => Some(&granted.grant),
+            Power::All | Power::Nothing => None,
+        }
+    }
+
+    /// The problem of a write that changes what these rights do not let it change so.
+    pub(crate) fn not_so(&self, path: &Path) -> Problem {
+        problems::not_so(self.0.identity.is_some(), path)
     }
 
     fn reach(&self, verb: Verb, path: &Path) -> Reads {

@@ -268,6 +268,7 @@ pub(super) fn condition(headers: &HeaderMap) -> Result<Condition, Problem> {
     Ok(Condition {
         is: states(headers, &header::IF_MATCH)?,
         is_not: states(headers, &header::IF_NONE_MATCH)?,
+        judge: None,
     })
 }
 

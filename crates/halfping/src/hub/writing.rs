@@ -4,7 +4,7 @@ use halfping_engine::{Action, Condition, Cursor, Json, Refusal, Revision, States
 use http::{HeaderValue, header};
 
 use super::{Failure, Shared};
-use crate::access::{Granted, Parent};
+use crate::access::{Granted, Judged, Parent};
 use crate::connection::Connection;
 use crate::problem::Problem;
 
@@ -24,29 +24,54 @@ pub(crate) fn creation(
 pub(crate) async fn commit(
     shared: &Shared,
     connection: &Connection,
-    Granted { write, only }: Granted,
+    Granted { write, only, judged }: Granted,
     creates: &str,
 ) -> Result<(bool, Revision), Problem> {
-    match shared.commit(connection.commits(), vec![write]).await {
+    let refusal = match shared.commit(connection.commits(), vec![write]).await {
         Ok(written) => {
             let first = written.first().expect("one write has one result");
-            Ok((first.created, first.revision))
+            return Ok((first.created, first.revision));
         }
-        Err(Failure::Refused(Refusal::Precondition(path))) => {
-            // A client that may write may know the state that the condition was compared with.
-            let now = shared.with_engine(|engine| engine.metadata(&path));
-            if let Some(only) = only.filter(|only| only.creates == now.len.is_some()) {
-                return Err(only.problem);
-            }
-            let problem = Problem::from(Refusal::Precondition(path));
-            let mut problem = problem.header(header::ETAG, etag(now.cursor()));
-            if now.len.is_none() {
-                problem = problem.hint(format!("nothing is there; to create it, send {creates}"));
-            }
-            Err(problem)
-        }
-        Err(Failure::Refused(refusal)) => Err(refusal.into()),
-        Err(Failure::Storage(fault)) => Err(fault.into()),
+        Err(Failure::Refused(refusal)) => refusal,
+        Err(Failure::Storage(fault)) => return Err(fault.into()),
+    };
+    if let Some(problem) = judged.and_then(|judged| told(shared, *judged, &refusal)) {
+        return Err(problem);
+    }
+    let Refusal::Precondition(path) = refusal else { return Err(refusal.into()) };
+    // A client that may write may know the state that the condition was compared with.
+    let now = shared.with_engine(|engine| engine.metadata(&path));
+    if let Some(only) = only.filter(|only| only.creates == now.len.is_some()) {
+        return Err(only.problem);
+    }
+    let problem = Problem::from(Refusal::Precondition(path));
+    let mut problem = problem.header(header::ETAG, etag(now.cursor()));
+    if now.len.is_none() {
+        problem = problem.hint(format!("nothing is there; to create it, send {creates}"));
+    }
+    Err(problem)
+}
+
+/// The problem of a write that rules judge: the refusal, unless it would tell of something that its
+/// client is not shown. `None` if the refusal is as for everybody.
+fn told(shared: &Shared, judged: Judged, refusal: &Refusal) -> Option<Problem> {
+    use Refusal::{Forbidden, NotAnObject, NotFound, PatchFailed, Precondition};
+    let tells = matches!(
+        refusal,
+        Forbidden(_) | NotAnObject { .. } | NotFound(_) | PatchFailed { .. } | Precondition(_)
+    );
+    if !tells {
+        return None;
+    }
+    // What is too large to be read at once is there.
+    let is_shown = judged.shown.is_some_and(|(path, extent)| {
+        let read = shared.read_small(&path, &extent, usize::MAX);
+        read.is_none_or(|read| read.is_ok_and(|reading| reading.value.is_some()))
+    });
+    match refusal {
+        _ if !is_shown => Some(judged.absent),
+        Forbidden(_) => Some(judged.forbidden),
+        _ => None,
     }
 }
 

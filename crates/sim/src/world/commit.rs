@@ -142,7 +142,7 @@ impl World {
                 (these(cursor.unwrap_or(self.cursor(now))), None)
             }
         };
-        Condition { is, is_not }
+        Condition { is, is_not, ..Condition::default() }
     }
 
     pub(super) fn action(&self, act: &Act) -> Result<Action, No> {
