@@ -50,7 +50,12 @@ impl Judge for Witness {
 }
 
 /// The names of all that differs between two values: what is in one of them, or is another leaf.
-fn differences(before: Option<&Value>, after: Option<&Value>, at: &Names, out: &mut BTreeSet<Names>) {
+fn differences(
+    before: Option<&Value>,
+    after: Option<&Value>,
+    at: &Names,
+    out: &mut BTreeSet<Names>,
+) {
     let members = |value: Option<&Value>| value.and_then(Value::as_object).cloned();
     let (old, new) = (members(before), members(after));
     if (old.is_none() || new.is_none()) && before != after {

@@ -328,7 +328,7 @@ impl From<Refusal> for Problem {
                     "json_depth" | "tree_depth" => Kind::TooDeep,
                     "members_per_object" | "members_per_commit" | "judged_values" => {
                         Kind::TooManyMembers
-                    },
+                    }
                     "tree_bytes" => Kind::TreeFull,
                     "views" | "unindexed_lenses" | "view_rows" => Kind::TooManyViews,
                     _ => Kind::ValueTooLarge,

@@ -262,7 +262,8 @@ fn a_write_too_large_to_be_judged_is_refused_with_the_limit() {
     let members: Vec<String> = (0..5000).map(|n| format!("\"{n}\":1")).collect();
     let mine =
         format!("{{\"owner\":\"kim\",\"state\":\"open\",\"lines\":{{{}}}}}", members.join(","));
-    let answer = check(&server, &format!("PUT /orders/4\n\n{mine}"), &kim(), "413 too-many-members");
+    let answer =
+        check(&server, &format!("PUT /orders/4\n\n{mine}"), &kim(), "413 too-many-members");
     assert!(answer.text().contains("judged_values"), "{}", answer.text());
     check(&server, &format!("PUT /orders/4\n\n{mine}"), &admin(), "201");
 }

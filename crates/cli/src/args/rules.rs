@@ -7,9 +7,8 @@ use halfping_rules::Verb;
 
 /// Check and try rules about who may see and write what
 ///
-/// `halfping serve` obeys the rules of its configuration: all that decide by claims and paths, and
-/// those to read that decide by `resource`. It refuses to start with other conditions on
-/// `resource`, `new` or `me`, which these commands can read and try out already.
+/// `halfping serve` obeys the rules of its configuration. It refuses to start with conditions on
+/// profiles (`me`), which these commands can read and try out already.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:

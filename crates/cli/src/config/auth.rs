@@ -102,13 +102,9 @@ mod tests {
             (&format!("{rule}wen = \"true\""), "unknown setting `wen`"),
             (&format!("{rule}when = \"b ==\""), "line 4: rule 1"),
             (
-                &format!(
-                    "{rule}\n{}when = \"resource.a == claims.sub\"",
-                    rule.replace("read", "update")
-                ),
-                "line 5 (`[[rule]]`): [[rule]] 2: conditions of writes",
+                &format!("{rule}\n{rule}when = \"b in me.teams\""),
+                "line 5 (`[[rule]]`): [[rule]] 2: profiles (me) are not read",
             ),
-            (&format!("{rule}when = \"b in me.teams\""), "not enforced by this version"),
         ] {
             let said = said(text);
             assert!(said.contains(expect), "{text}: {said}");

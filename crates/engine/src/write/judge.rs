@@ -122,7 +122,6 @@ impl<'c> Effect<'c> {
         let root = Seen::new(change, self.base);
         names.iter().fold(root, |seen, name| seen.child(self.keys, name.as_ref()))
     }
-
 }
 
 /// A walk over what a write changes.

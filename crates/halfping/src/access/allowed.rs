@@ -180,7 +180,9 @@ impl Writable {
                 only = Some(bound);
             }
             Bound::Judged(rights) => {
-                judged = Some(Box::new(Judged::new(&self.path, self.shown, &action, &condition, &rights)));
+                judged = Some(Box::new(Judged::new(
+                    &self.path, self.shown, &action, &condition, &rights,
+                )));
                 condition.judge = Some(Arc::new(rights));
             }
         }

@@ -44,11 +44,7 @@ impl Side for Seen<'_> {
         !matches!(self.effect.at(self.state, &self.names[..level]), Held::Nothing)
     }
 
-    fn value(
-        &self,
-        level: usize,
-        members: &mut dyn Iterator<Item = &[Box<str>]>,
-    ) -> Option<Value> {
+    fn value(&self, level: usize, members: &mut dyn Iterator<Item = &[Box<str>]>) -> Option<Value> {
         let names = &self.names[..level];
         match self.effect.at(self.state, names) {
             Held::Nothing => None,

@@ -57,7 +57,7 @@ pub(crate) fn auth(settings: &str, rules: &str) -> Auth {
         audience = [\"halfping\"]
         secret_file = \"secret\"
         algorithms = [\"HS256\"]
-        claims = [\"roles\", \"teams\"]
+        claims = [\"roles\", \"teams\", \"tenant\"]
         [[key]]
         sha256 = \"{hash}\"
         claims = {{ sub = \"importer\", roles = [\"writer\"] }}"
