@@ -23,7 +23,7 @@ const TOKEN_MS_MAX = 8_000;
 
 /** Options of {@link connect}. */
 export interface Options {
-  /** A bearer token, or a function that returns one. Asked for at every connection. */
+  /** A bearer token, or a function that returns one. It is asked at every connection, before the token ends, and when the server refuses it. */
   readonly token?: string | (() => string | undefined | Promise<string | undefined>) | undefined;
   /**
    * `websocket`, or `events` (a stream of server-sent events, and plain requests). `auto`, the default, prefers the former, and takes the
@@ -99,6 +99,7 @@ export class Api<S = any> {
   /** The listener of the present connection. */
   #listener: Listener | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #renewal: ReturnType<typeof setTimeout> | undefined;
   #flushing = false;
   /** Actions to be done, in this order. */
   readonly #actions: Action[] = [];
@@ -126,6 +127,7 @@ export class Api<S = any> {
       transports,
       credit,
       linger: 'process' in globalThis ? LINGER_MS_IN_PROCESS : LINGER_MS,
+      renews: typeof options.token === 'function',
       random: Math.random,
     });
     this.#shown = this.#currentStatus();
@@ -383,6 +385,19 @@ export class Api<S = any> {
       clearTimeout(this.#timer);
       if (ms !== undefined) this.#timer = setTimeout(() => this.#dispatch({ type: 'timer' }), ms);
     },
+    renew: ({ ms }) => {
+      const listener = this.#listener!;
+      clearTimeout(this.#renewal);
+      this.#renewal = setTimeout(() => {
+        // A stream is told nothing any more: another one takes its place, with a token of its own.
+        if (this.#machine.transport === 'events') return this.reconnect();
+        this.#http.token().then(
+          (token) => listener({ type: 'opened', token }),
+          // The one that is there may be good for a while.
+          (error) => ms || listener({ type: 'lost', problem: problemOf(error), retryAfter: 0 }),
+        );
+      }, Math.min(ms, TIMER_MS_MAX));
+    },
     told: ({ link, told }) => {
       const change = newChange(link.path, told);
       for (const subscriber of [...(link as Feed).entries]) this.#tell(link as Feed, subscriber, change);
@@ -400,6 +415,7 @@ export class Api<S = any> {
   /** Of this connection nothing more is heard. */
   #drop(): void {
     this.#listener = undefined;
+    clearTimeout(this.#renewal);
     this.#wire?.drop();
   }
 

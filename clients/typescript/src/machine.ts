@@ -9,7 +9,7 @@
 import type { Problem } from './errors.js';
 import type { Answer, Command, Entry, Message, Shape } from './protocol.js';
 import { comeBack } from './protocol.js';
-import { type Action, answerMs, ATTEMPTS_BEFORE_OTHER, BLOCKED_MS, type Call, CALLS_OPEN_MS_MAX, CLOSED, type Event, type Link, MESSAGE_LENGTH_MAX, OPEN_MS_MAX, PACKED_LENGTH_MAX, PAUSE_MS_MAX, PAUSE_MS_MIN, type Phase, RETRY_AFTER_MS_MAX, type Settings, SILENCE_MS, SPREAD_MS, STABLE_MS, type Told, type Transport } from './terms.js';
+import { type Action, answerMs, ATTEMPTS_BEFORE_OTHER, BLOCKED_MS, type Call, CALLS_OPEN_MS_MAX, CLOSED, type Event, type Link, MESSAGE_LENGTH_MAX, OPEN_MS_MAX, PACKED_LENGTH_MAX, PAUSE_MS_MAX, PAUSE_MS_MIN, type Phase, RENEWED_AT, RENEWED_MS_MIN, RETRY_AFTER_MS_MAX, type Settings, SILENCE_MS, SPREAD_MS, STABLE_MS, type Told, type Transport } from './terms.js';
 import { applied } from './value.js';
 
 type Of<T extends Event['type']> = Extract<Event, { type: T }>;
@@ -54,6 +54,12 @@ export class Machine {
   readonly #asked = new Map<number, Link[]>();
   /** Links that the server has opened, of which it has not said `synced`. */
   readonly #fresh = new Set<Link>();
+  /** All wishes wait for another token. */
+  #held = false;
+  /** The `ref` of the newest token. */
+  #auth = 0;
+  /** The newest token was refused. */
+  #refused = false;
   #uncovered = 0;
   #ref = 0;
   #pause = PAUSE_MS_MIN;
@@ -114,8 +120,18 @@ export class Machine {
     } else call.late = true; // it is on its way
   }
 
+  /** The server has ended the link, or did not open it. Where another token may help, it is asked for again, once. */
   #fail(link: Link, problem: Problem): void {
-    if (this.#forget(link)) this.#act({ do: 'failed', link, problem });
+    const { status } = problem;
+    // One that was open may be open to the rights that there are by now (I24).
+    if (this.#settings.renews && !link.again && this.links.has(link.id) && (status === 401 || (status === 403 && link.covered))) {
+      link.again = true;
+      link.parts = undefined;
+      this.#uncover(link);
+      this.#fresh.delete(link);
+      this.#outgoing.push(link);
+      this.#renew();
+    } else if (this.#forget(link)) this.#act({ do: 'failed', link, problem });
   }
 
   reject({ call }: { readonly call: Call }): void {
@@ -165,7 +181,7 @@ export class Machine {
     this.#outgoing = [];
     this.#asked.clear();
     this.#fresh.clear();
-    this.#greeted = this.#probed = this.#unneeded = false;
+    this.#held = this.#greeted = this.#probed = this.#unneeded = false;
     this.#unacknowledged = 0;
     for (const link of this.links.values()) link.parts = undefined;
     for (const call of this.#sent.values()) {
@@ -178,6 +194,14 @@ export class Machine {
 
   /** The connection stands, as far as we know: everything is asked for, in as few messages as can be. */
   greet({ token }: Of<'opened'>): void {
+    const auth: Command[] = [];
+    if (token !== undefined) auth.push({ auth: token, ...(this.#settings.renews && { ref: (this.#auth = ++this.#ref) }) });
+    if (this.#greeted) {
+      // It lives already, and this is another token.
+      this.#held = false;
+      this.#act({ do: 'send', commands: auth });
+      return this.flush();
+    }
     const isSocket = this.transport === 'websocket';
     // Nothing is wanted of the stream any more.
     if (!isSocket && this.links.size === 0) return this.restart();
@@ -189,8 +213,7 @@ export class Machine {
     // Without a question there is no answer.
     if (isSocket && commands.length === 0) commands.push(this.#question());
     else if (isSocket && this.#settings.credit > 0) commands.unshift({ credit: this.#settings.credit });
-    if (token !== undefined) commands.unshift({ auth: token });
-    this.#act({ do: 'send', commands });
+    this.#act({ do: 'send', commands: [...auth, ...commands] });
   }
 
   /** The wishes that have gathered, as commands in the same order; links of one kind that follow each other are opened by one. */
@@ -233,6 +256,7 @@ export class Machine {
 
   /** Sends what has gathered. */
   flush(): void {
+    if (this.#held) return;
     const outgoing = this.#outgoing;
     this.#outgoing = [];
     if (this.transport === 'events') {
@@ -408,6 +432,7 @@ export class Machine {
   #answer(answer: Answer): void {
     const links = this.#asked.get(answer.ref);
     const call = this.#sent.get(answer.ref);
+    if (answer.ref === this.#auth) this.#identify(answer);
     this.#asked.delete(answer.ref);
     this.#sent.delete(answer.ref);
     if (call) {
@@ -422,6 +447,21 @@ export class Machine {
     this.#inStep();
     if (call) this.flush();
     this.#linger();
+  }
+
+  /** The token is asked for again in time, and once if it is refused. */
+  #identify({ status, identity }: Answer): void {
+    if (status < 400) {
+      const ms = identity?.expires_ms;
+      if (ms !== undefined) this.#act({ do: 'renew', ms: Math.max(ms * RENEWED_AT, RENEWED_MS_MIN) });
+    } else if (!this.#refused) this.#renew();
+    this.#refused = status >= 400;
+  }
+
+  /** Another token, now. */
+  #renew(): void {
+    if (!this.#held) this.#act({ do: 'renew', ms: 0 });
+    this.#held = true;
   }
 
   #complain({ error, link: id }: Extract<Message, { error: Problem }>): void {
@@ -448,6 +488,7 @@ export class Machine {
       this.cursor = rev;
       for (const link of this.#fresh) {
         link.covered = true;
+        link.again = false;
         this.#uncovered--;
       }
       this.#fresh.clear();

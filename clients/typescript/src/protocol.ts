@@ -68,6 +68,8 @@ export interface Answer extends Problem {
   readonly rev?: string;
   readonly value?: unknown;
   readonly path?: string;
+  /** Who one is from now on, as `auth` tells it. */
+  readonly identity?: { readonly expires_ms?: number } | null;
   /** The first link that the command could not open. */
   readonly link?: number;
 }

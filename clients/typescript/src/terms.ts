@@ -37,6 +37,11 @@ export const UNITS_PER_MS = 25;
 /** The same for one of a length: whole milliseconds. */
 export const answerMs = (length: number): number => ANSWER_MS_MAX + Math.ceil(length / UNITS_PER_MS);
 
+/** The part of a token's lifetime after which another is asked for. */
+export const RENEWED_AT = 0.8;
+/** The least time between two tokens that are both taken. */
+export const RENEWED_MS_MIN = 1_000;
+
 export const CLOSED = 'closed here';
 
 export type Phase =
@@ -69,6 +74,8 @@ export interface Link {
   t: number;
   /** The cursor speaks for it: it may be resumed. */
   covered: boolean;
+  /** The server has ended it for want of rights, and it is being asked for again. */
+  again?: boolean;
   /** The value that is being built of a change that comes in parts. */
   parts?: { value: unknown } | undefined;
 }
@@ -129,6 +136,8 @@ export type Action =
   | { readonly do: 'drop' }
   /** There is one timer: this replaces it. */
   | { readonly do: 'timer'; readonly ms: number | undefined }
+  /** After this time, or at once, another token is asked for. */
+  | { readonly do: 'renew'; readonly ms: number }
   | { readonly do: 'told'; readonly link: Link; readonly told: Told }
   | { readonly do: 'failed'; readonly link: Link; readonly problem: Problem }
   /** Over HTTP, since this transport cannot carry it. */
@@ -143,6 +152,8 @@ export interface Settings {
   readonly credit: number;
   /** Time that a connection is kept that nobody needs. */
   readonly linger: number;
+  /** The token can be asked for again. */
+  readonly renews?: boolean;
   /** A number in 0..1. */
   readonly random: () => number;
 }

@@ -988,7 +988,7 @@ describe('the connection', () => {
     await settled();
     expect(FakeSocket.all).toMatchObject([{ closed: 1000 }, { closed: undefined }]);
     await socket().open();
-    expect(socket().commands[0]).toEqual({ auth: 'new' });
+    expect(socket().commands[0]).toMatchObject({ auth: 'new' });
   });
 
   test('for which there is no token for a while is no reason to blame the way', async () => {
@@ -1007,7 +1007,7 @@ describe('the connection', () => {
     await vi.advanceTimersByTimeAsync(10_000);
     await socket().open();
     socket().serve({ '/a': 1 });
-    socket().say({ ref: 2, status: 200, value: 1, rev: 'e.1' });
+    socket().say({ ref: 3, status: 200, value: 1, rev: 'e.1' });
     expect(await call).toEqual({ value: 1, rev: 'e.1' });
     expect(api.status).toMatchObject({ state: 'live', transport: 'websocket', hint: undefined });
     expect(warn).not.toHaveBeenCalled();
@@ -1019,13 +1019,13 @@ describe('the connection', () => {
     api.on('/a', () => {});
     await settled();
     await socket().open();
-    expect(socket().commands[0]).toEqual({ auth: 'token 1' });
+    expect(socket().commands[0]).toEqual({ auth: 'token 1', ref: 1 });
     socket().serve({ '/a': 1 });
     await vi.advanceTimersByTimeAsync(3_000);
     socket().onclose?.({ code: 4001 });
     await vi.advanceTimersByTimeAsync(1);
     await socket().open();
-    expect(socket().commands).toEqual([{ auth: 'token 2' }, { watch: 1, path: '/a', since: 'e.1', ref: 2 }]);
+    expect(socket().commands).toEqual([{ auth: 'token 2', ref: 3 }, { watch: 1, path: '/a', since: 'e.1', ref: 4 }]);
     expect(FakeSocket.all).toHaveLength(2);
   });
 
