@@ -89,7 +89,8 @@ impl Digest {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    pub(crate) fn bytes(&self) -> &[u8; 32] {
+    /// The hash itself.
+    pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }

@@ -45,6 +45,13 @@ impl Epoch {
     pub fn from_random(bits: u64) -> Epoch {
         Epoch(bits & ((1 << Self::BITS) - 1))
     }
+
+    /// Reads an epoch's text.
+    pub fn parse(text: &str) -> Option<Epoch> {
+        let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        let is_one = text.len() == Self::BITS as usize / 4 && text.bytes().all(is_hex);
+        is_one.then(|| u64::from_str_radix(text, 16).ok().map(Epoch))?
+    }
 }
 
 impl fmt::Display for Epoch {
@@ -67,18 +74,11 @@ impl Cursor {
     /// Reads a cursor's text; `None` for anything that this server could not have written.
     pub fn parse(text: &str) -> Option<Cursor> {
         let (epoch, revision) = text.split_once('.')?;
-        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if epoch.len() != 12 || !epoch.bytes().all(hex) {
-            return None;
-        }
         // `u64::from_str` would also take a sign and leading zeros: two texts for one state.
         if !revision.bytes().all(|b| b.is_ascii_digit()) || revision.starts_with('0') {
             return None;
         }
-        Some(Cursor {
-            epoch: Epoch(u64::from_str_radix(epoch, 16).ok()?),
-            revision: Revision(revision.parse().ok()?),
-        })
+        Some(Cursor { epoch: Epoch::parse(epoch)?, revision: Revision(revision.parse().ok()?) })
     }
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::access::{Access, Console, Cors, Hosts, NamedViews, Rules};
-use crate::auth::Auth;
+use crate::auth::{Auth, new_key};
 use crate::clock::Clock;
 use crate::commit::{Commit, Reading, Written};
 use crate::error::{Error, of_view, parse_path};
@@ -171,7 +171,15 @@ impl Api {
         let (rules, own) = (options.rules(), options.own());
         let epoch =
             getrandom::u64().map_err(|error| Fault::new(FaultKind::Io, error.to_string()))?;
-        let store = Store::open(directory, epoch)?;
+        let mut store = Store::open(directory, epoch)?;
+        if rules.auth.has_rules() {
+            let new = new_key();
+            let key = store.secret(new).unwrap_or_else(|error| {
+                tracing::warn!(%error, "cursors of this run will be good for nothing in the next");
+                new
+            });
+            rules.auth.seal_with(key);
+        }
         match close_to_others(directory) {
             Ok(None) => {}
             Ok(Some(mode)) => {

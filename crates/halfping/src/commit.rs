@@ -4,7 +4,7 @@ use halfping_engine::{Action, Condition, Json, JsonError, Limits, Patch, States,
 use serde::Serialize;
 
 use crate::error::{Error, parse_path};
-use crate::tag;
+use crate::tag::{self, Given};
 
 /// Several writes that happen together or not at all.
 ///
@@ -180,7 +180,7 @@ impl Draft {
 fn name_state(states: &mut Option<States>, cursor: &str) {
     match states.get_or_insert(States::These(Vec::new())) {
         named if cursor == "*" => *named = States::Any,
-        States::These(cursors) => cursors.extend(tag::cursor(cursor)),
+        States::These(cursors) => cursors.extend(tag::cursor(cursor).and_then(Given::open)),
         States::Any => {}
     }
 }

@@ -195,6 +195,20 @@ impl Problem {
         etag.and_then(|(_, cursor)| cursor.to_str().ok())
     }
 
+    /// Gives the state that the resource is in another name, if it has another.
+    pub(crate) fn with_tag(
+        mut self,
+        other: impl Fn(&HeaderValue) -> Option<HeaderValue>,
+    ) -> Problem {
+        let tags = self.0.headers.iter_mut().filter(|(name, _)| *name == header::ETAG);
+        for (_, tag) in tags {
+            if let Some(other) = other(tag) {
+                *tag = other;
+            }
+        }
+        self
+    }
+
     /// Adds the element of an array that it is about.
     pub(crate) fn in_element(mut self, place: usize) -> Problem {
         self.0.detail = format!("element {place} of the array: {}", self.0.detail);

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use halfping_engine::{Cursor, Limits, Path, Priority, Scope, View, Wanted, Watch};
+use halfping_engine::{Limits, Path, Priority, Scope, View, Wanted, Watch};
 use halfping_shape::{Bounds, Condition, Order, Selection, ShapeError, ShapeErrorKind};
 
 use crate::auth::Sight;
 use crate::hint::shorten;
 use crate::problem::{Kind, Problem};
-use crate::tag;
+use crate::tag::{self, Given};
 
 /// Milliseconds beyond which a pause makes no difference: a year.
 const INTERVAL_MS_MAX: f64 = 365.0 * 24.0 * 3_600_000.0;
@@ -23,7 +23,7 @@ pub(crate) struct Shape {
     depth: Option<u32>,
     wanted: Wanted,
     /// The cursor that the reader has. One that cannot be read is as good as none (PROTOCOL C4).
-    pub(crate) since: Option<Cursor>,
+    pub(crate) since: Option<Given>,
     /// The least time between two frames of a link; 0 for none.
     interval_ms: u64,
     /// True for whole values only.
@@ -376,12 +376,11 @@ impl Shape {
         Ok(self.part())
     }
 
-    /// A link to a resource in this shape.
+    /// A link to a resource in this shape, which begins anew.
     pub(crate) fn watch(&self, path: Path) -> Result<Watch, Problem> {
         self.agree(!self.whole)?;
         let Extent { depth, view, .. } = self.part();
         Ok(Watch {
-            since: self.since,
             view,
             depth,
             whole: self.whole,

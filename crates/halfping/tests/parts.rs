@@ -157,9 +157,7 @@ fn a_stream_tells_what_comes_into_sight_and_what_goes_and_resumes() {
     put(&server, "/orders/3/total", &json!(10));
     let cursor = gone.cursor().unwrap();
     let mut back = server.stream(&format!("GET /orders?watch&since={cursor}\n{}", u1()));
-    let whole = json!({ "3": { "owner": "u1", "total": 10, "lines": { "a": { "n": 1 } } } });
-    let first = back.next().value.unwrap();
-    assert_eq!(serde_json::from_str::<Value>(&first).unwrap(), whole);
+    assert_eq!(back.next().show(), r#"merge {"3":{"total":10},"2":null}"#);
 }
 
 #[test]
@@ -235,7 +233,7 @@ fn a_cursor_of_other_rights_is_none() {
     let all = json!({ "red": { "n": 1 }, "blue": { "n": 2 } });
     assert_eq!((answer.status, answer.json()), (200, all.clone()));
     check(&server, &again, &admin(), "200");
-    let cursor = tag.trim_matches('"').split('+').next().unwrap();
+    let cursor = tag.trim_matches('"');
     let mut stream = server.stream(&format!("GET /teams?watch&since={cursor}\n{both}"));
     let first = stream.next().value.unwrap();
     assert_eq!(serde_json::from_str::<Value>(&first).unwrap(), all);

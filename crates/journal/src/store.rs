@@ -117,6 +117,28 @@ impl<B: Backend> Store<B> {
         Store { backend, database: None, epoch, writer: 0, own, unsynced }
     }
 
+    /// The secret of the store, by which nobody else can read what only its server is to know. If
+    /// there is none, it is this one from here on.
+    pub fn secret(&mut self, new: [u8; 16]) -> Result<[u8; 16], Fault> {
+        let known = guarded(|| {
+            let read = self.database()?.begin_read().map_err(fault)?;
+            bytes(&read.open_table(META).map_err(fault)?, "secret")
+        });
+        if let Ok(known) = known?.try_into() {
+            return Ok(known);
+        }
+        let kept = guarded(|| {
+            let write = self.database()?.begin_write().map_err(fault)?;
+            write.open_table(META).map_err(fault)?.insert("secret", &new[..]).map_err(fault)?;
+            write.commit().map_err(fault)
+        });
+        if kept.is_err() {
+            // The database may hold another state than the disk.
+            self.open_database()?;
+        }
+        kept.map(|()| new)
+    }
+
     /// Closes the bytes, as a fault does. [`Journal::recover`] opens them again.
     pub fn close(&mut self) {
         self.database = None;

@@ -4,7 +4,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use halfping_engine::{Action, Condition, Path, Refusal, States, Watch, Write};
+use halfping_engine::{Action, Condition, Cursor, Path, Refusal, States, Watch, Write};
 use halfping_rules::Verb;
 
 use super::Access;
@@ -70,10 +70,15 @@ impl Follower {
         Allowed(Watch { from_now: true, ..Watch::new(Path::clone(path)) })
     }
 
-    /// The same of the part that may be seen.
-    pub(crate) fn hear_part(&self, path: &Allowed<Path>, extent: &Extent) -> Allowed<Watch> {
-        let Extent { depth, view, .. } = extent.clone();
-        Allowed(Watch { from_now: true, depth, view, ..Watch::new(Path::clone(path)) })
+    /// The same of the part that may be seen; with a cursor, of changes since.
+    pub(crate) fn hear_part(
+        &self,
+        path: &Allowed<Path>,
+        extent: &Extent,
+        since: Option<Cursor>,
+    ) -> Allowed<Watch> {
+        let (Extent { depth, view, .. }, from_now) = (extent.clone(), since.is_none());
+        Allowed(Watch { since, from_now, depth, view, ..Watch::new(Path::clone(path)) })
     }
 }
 

@@ -231,14 +231,17 @@ impl Access {
     /// A link to be opened.
     fn watch(&self, path: Path, shape: &Shape) -> Result<Allowed<Watch>, Problem> {
         let (path, shape) = self.views.resolve(path, shape)?;
-        if self.is_program || own_name(&path).is_some() {
-            self.may_follow(&path)?;
-            return Ok(Allowed::new(shape.watch(path)?));
-        }
-        let (path, shape) = self.in_sight(&path, &shape)?;
-        let watch = shape.watch(path)?;
-        // The cursor may have come to somebody who saw another part.
-        let since = watch.since.filter(|_| !self.has_rules());
+        let since = shape.since.and_then(|given| self.take(given));
+        let watch = match self.is_program || own_name(&path).is_some() {
+            true => {
+                self.may_follow(&path)?;
+                shape.watch(path)?
+            }
+            false => {
+                let (path, shape) = self.in_sight(&path, &shape)?;
+                shape.watch(path)?
+            }
+        };
         Ok(Allowed::new(Watch { since, ..watch }))
     }
 

@@ -3,9 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use halfping_engine::{Cursor, Path};
+use http::HeaderValue;
+
 use super::{Access, Sender};
 use crate::auth::Rights;
 use crate::problem::{Kind, Problem};
+use crate::shape::Extent;
+use crate::tag::{self, Given};
 
 impl Access {
     /// Identity, and what the rules allow it; `None` where nobody is told apart.
@@ -16,6 +21,53 @@ impl Access {
     /// True if rules say who may do what.
     pub(super) fn has_rules(&self) -> bool {
         self.rights().is_some_and(Rights::has_rules)
+    }
+
+    /// True if the sender may not see all, so that its cursors are sealed.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.rights().is_some_and(Rights::are_partial)
+    }
+
+    /// The sender's rights, if they do not let it see all.
+    pub(crate) fn partial(&self) -> Option<Rights> {
+        self.rights().filter(|rights| rights.are_partial()).cloned()
+    }
+
+    /// A cursor as it is given to the sender.
+    pub(crate) fn give(&self, cursor: Cursor) -> Given {
+        self.rights().map_or(Given::Open(cursor), |rights| rights.give(cursor))
+    }
+
+    /// The cursor that the sender was given, if it was with the same rights.
+    pub(crate) fn take(&self, given: Given) -> Option<Cursor> {
+        self.rights().map_or_else(|| given.open(), |rights| rights.take(given))
+    }
+
+    /// The cursor of what the sender is shown of a resource. What it is not shown makes no
+    /// difference: the cursor of a part, or of nothing, is one of the answer's content.
+    pub(crate) fn give_shown(
+        &self,
+        path: &Path,
+        extent: &Extent,
+        cursor: Cursor,
+        value: Option<&[u8]>,
+    ) -> Given {
+        let Some(rights) = self.rights().filter(|rights| rights.are_partial()) else {
+            return Given::Open(cursor);
+        };
+        if value.is_some() && !extent.is_in_sight() {
+            return rights.give(cursor);
+        }
+        // Nothing is the same wherever it is: hidden, or not there.
+        let what =
+            value.map(|_| (path, extent.depth, extent.view.as_ref().map(|view| view.text())));
+        rights.give_content(cursor.epoch, &format!("{what:?}"), value)
+    }
+
+    /// An `ETag` as it is given to the sender; `None` if it is one already.
+    pub(crate) fn give_tag(&self, tag: &HeaderValue) -> Option<HeaderValue> {
+        let given = tag.to_str().ok().and_then(tag::cursor).filter(|_| self.is_partial())?;
+        HeaderValue::from_str(&format!("\"{}\"", self.give(given.open()?))).ok()
     }
 
     /// The same access for whom these rights are.

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use halfping_credentials::{Digest, Identity};
-use halfping_rules::{Grant, Rules, Subject};
+use halfping_rules::{Grant, Reads, Rules, Subject};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -23,8 +23,8 @@ pub(super) struct Grants {
 #[derive(Clone, PartialEq)]
 pub(super) struct Granted {
     pub(super) grant: Arc<Grant>,
-    /// A hash of what may be read: equal for equal grants.
-    pub(super) mark: u64,
+    /// A hash of what may be read, if that is not all: equal for equal grants.
+    pub(super) mark: Option<u64>,
 }
 
 #[derive(Default)]
@@ -52,7 +52,8 @@ impl Grants {
         }
         let mut hasher = DefaultHasher::new();
         grant.hash(&mut hasher);
-        let granted = Granted { mark: hasher.finish(), grant };
+        let sees_all = matches!(grant.read_at::<&str>(&[]), Reads::All);
+        let granted = Granted { mark: (!sees_all).then(|| hasher.finish()), grant };
         let places = granted.grant.scope().size();
         let mut known = self.known.lock();
         if known.grants.len() >= GRANTS_MAX || known.places + places > PLACES_MAX {

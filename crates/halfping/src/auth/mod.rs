@@ -8,12 +8,13 @@ mod grants;
 mod judge;
 mod problems;
 mod rights;
+mod seal;
 mod setup;
 mod sight;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::OriginalUri;
@@ -27,6 +28,7 @@ use self::grants::Grants;
 pub(crate) use self::problems::reason;
 use self::problems::{not_good, not_shown, revoked};
 pub(crate) use self::rights::{Bound, Only, Rights};
+use self::seal::Seal;
 pub use self::setup::AuthError;
 pub(crate) use self::sight::Sight;
 use crate::problem::{Kind, Problem};
@@ -75,6 +77,7 @@ pub(crate) struct Inner {
     tickets: Mutex<Tickets>,
     /// Grants by the rules; `None` where there are no rules.
     grants: Option<Grants>,
+    seal: OnceLock<Seal>,
 }
 
 /// Revocations, as they were read from the tree in the state that a cursor names.
@@ -165,6 +168,13 @@ impl Auth {
         self.0.as_ref().map(Rights::to_nothing)
     }
 
+    /// Seals cursors with a key that lasts. Without one, it is good for this run only.
+    pub(crate) fn seal_with(&self, key: [u8; 16]) {
+        if let Some(inner) = &self.0 {
+            inner.seal.get_or_init(|| Seal::new(key));
+        }
+    }
+
     /// The path of the revocations in the tree.
     pub(crate) fn revoked_at(&self) -> Option<&Path> {
         self.0.as_ref()?.revoked_at.as_ref()
@@ -226,6 +236,10 @@ impl Inner {
         self.revoked_at.is_some() && self.revoked.read().revoked.has(identity)
     }
 
+    fn seal(&self) -> &Seal {
+        self.seal.get_or_init(|| Seal::new(new_key()))
+    }
+
     /// A ticket for the URL of a stream or session.
     fn ticket(&self, identity: Identity) -> Result<Secret, Problem> {
         let mut random = [0; 32];
@@ -234,6 +248,16 @@ impl Inner {
         let ticket = self.tickets.lock().issue(&random, identity, now_ms() / 1000);
         ticket.ok_or_else(problems::too_many_tickets)
     }
+}
+
+/// A random key.
+///
+/// # Panics
+/// Panics if the operating system has no random numbers: without them, cursors could be read.
+pub(crate) fn new_key() -> [u8; 16] {
+    let mut key = [0; 16];
+    getrandom::fill(&mut key).expect("the operating system gives random numbers");
+    key
 }
 
 /// Milliseconds since 1970.

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use halfping_credentials::{Identity, Secret};
-use halfping_engine::Path;
+use halfping_engine::{Cursor, Epoch, Path};
 use halfping_rules::{Grant, Reads, Verb};
 use serde_json::json;
 
 use super::grants::Granted;
 use super::{Auth, Inner, Sight, now_ms, problems};
 use crate::problem::{Kind, Problem};
+use crate::tag::Given;
 
 /// Rights of one who is told apart, or of nobody. Cheap to clone.
 #[derive(Clone)]
@@ -115,12 +116,46 @@ impl Rights {
         self.0.auth.grants.is_some()
     }
 
-    /// A mark of what they let be read, where rules decide: equal for equal rights.
-    pub(crate) fn mark(&self) -> Option<u64> {
+    /// A mark of what they let be read, if that is not all: equal for equal rights.
+    fn mark(&self) -> Option<u64> {
         match &self.0.power {
-            Power::Granted(granted) => Some(granted.mark),
+            Power::Granted(granted) => granted.mark,
             Power::Nothing => Some(0),
             Power::All => None,
+        }
+    }
+
+    /// True if cursors are sealed for who has them, since they do not let all be read.
+    pub(crate) fn are_partial(&self) -> bool {
+        self.mark().is_some()
+    }
+
+    /// A cursor as it is given to who has them.
+    pub(crate) fn give(&self, cursor: Cursor) -> Given {
+        match self.mark() {
+            None => Given::Open(cursor),
+            Some(mark) => {
+                Given::Sealed(cursor.epoch, self.0.auth.seal().close(cursor.revision, mark))
+            }
+        }
+    }
+
+    /// The cursor of an answer that shows a part of something, or nothing: it tells of nothing
+    /// else. `what`: that which is shown, and how.
+    pub(crate) fn give_content(&self, epoch: Epoch, what: &str, content: Option<&[u8]>) -> Given {
+        let mark = self.mark().unwrap_or_default();
+        Given::Sealed(epoch, self.0.auth.seal().of_content(what, content, mark))
+    }
+
+    /// The cursor that was given to somebody with the same rights. `None` for any other.
+    pub(crate) fn take(&self, given: Given) -> Option<Cursor> {
+        match (given, self.mark()) {
+            (Given::Open(cursor), None) => Some(cursor),
+            (Given::Sealed(epoch, block), Some(mark)) => {
+                let revision = self.0.auth.seal().open(block, mark)?;
+                Some(Cursor { epoch, revision })
+            }
+            _ => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Auth, as it is made from its settings.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use halfping_credentials::{
     Anonymous, AuthConfig, AuthConfigError, Issuer, KeySet, Source, Verifier,
@@ -80,6 +80,7 @@ impl Auth {
             verified: Mutex::default(),
             tickets: Mutex::default(),
             grants,
+            seal: OnceLock::new(),
         }))))
     }
 }

@@ -81,7 +81,7 @@ impl Front {
             self.name(origin);
         }
         let told = identity::Told::of(&rules.auth, access.as_ref().ok());
-        identity::keep_marked(access.as_ref().ok(), request.headers_mut());
+        identity::open_cursors(access.as_ref().ok(), request.headers_mut());
         let access = access.and_then(|access| identity::may_see_page(access, &request));
         let beside = beside.as_ref().filter(|_| access.is_ok());
         if let Some(response) = beside.and_then(|beside| beside(&request)) {

@@ -11,6 +11,7 @@ use super::Answer;
 use crate::access::Access;
 use crate::auth::Auth;
 use crate::problem::{Kind, Problem};
+use crate::tag;
 
 /// Names whom an answer is for, so that a client notices that it is taken for nobody.
 const SUBJECT: HeaderName = HeaderName::from_static("halfping-subject");
@@ -22,8 +23,8 @@ const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 /// The part of an answer that depends on who asked.
 pub(super) struct Told {
     subject: Option<HeaderValue>,
-    /// The mark of what the sender may read, where rules decide.
-    mark: Option<u64>,
+    /// The sender, if cursors are sealed for it.
+    partial: Option<Access>,
     /// The fields of a request by which its sender is known; `None` where nobody is told apart.
     vary: Option<&'static str>,
 }
@@ -39,8 +40,8 @@ impl Told {
             true => Some("Authorization, Cookie"),
             false => Some("Authorization"),
         };
-        let mark = access.and_then(|access| access.rights()?.mark());
-        Told { subject, mark, vary }
+        let partial = access.filter(|access| access.is_partial()).cloned();
+        Told { subject, partial, vary }
     }
 
     pub(super) fn tell(self, headers: &mut HeaderMap) {
@@ -49,10 +50,9 @@ impl Told {
         if let Some(subject) = self.subject {
             headers.insert(SUBJECT, subject);
         }
-        if let (Some(mark), Some(tag)) = (self.mark, headers.get(header::ETAG)) {
-            let bare = tag.to_str().ok().and_then(|tag| tag.strip_suffix('"'));
-            let marked = bare.and_then(|tag| format!("{tag}+{mark:016x}\"").parse().ok());
-            marked.map(|tag: HeaderValue| headers.insert(header::ETAG, tag));
+        if let (Some(sender), Some(tag)) = (self.partial, headers.get(header::ETAG)) {
+            let sealed = sender.give_tag(tag);
+            sealed.map(|tag| headers.insert(header::ETAG, tag));
         }
         if headers.get(header::CACHE_CONTROL) == Some(&NO_CACHE) {
             headers.insert(header::CACHE_CONTROL, PRIVATE);
@@ -60,18 +60,28 @@ impl Told {
     }
 }
 
-/// Leaves of the states that a client says it has those that were told to somebody who may read the
-/// same. What others may read of the same state is something else.
-pub(super) fn keep_marked(access: Option<&Access>, headers: &mut HeaderMap) {
-    let Some(mark) = access.and_then(|access| access.rights()?.mark()) else { return };
-    let mark = format!("+{mark:016x}");
-    let tags = headers.get_all(header::IF_NONE_MATCH).iter();
-    let tags = tags.filter_map(|tags| tags.to_str().ok()).flat_map(|tags| tags.split(','));
-    let kept: Vec<&str> = tags.filter(|tag| tag.trim() == "*" || tag.contains(&mark)).collect();
-    let kept = if kept.is_empty() { "\"\"".to_owned() } else { kept.join(",") };
-    if headers.contains_key(header::IF_NONE_MATCH) {
-        let kept = HeaderValue::from_str(&kept);
-        headers.insert(header::IF_NONE_MATCH, kept.unwrap_or(HeaderValue::from_static("\"\"")));
+/// Opens the cursors in the conditions of a client for whom cursors are sealed. One that came with
+/// other rights is left out: what others may read of the same state is something else.
+pub(super) fn open_cursors(access: Option<&Access>, headers: &mut HeaderMap) {
+    let Some(sender) = access.filter(|access| access.is_partial()) else { return };
+    for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
+        let fields = headers.get_all(&name).iter().filter_map(|tags| tags.to_str().ok());
+        let fields: Vec<&str> = fields.flat_map(|tags| tags.split(',')).map(str::trim).collect();
+        if fields.is_empty() {
+            continue;
+        }
+        let opened = |tag: &&str| match tag::cursor(tag) {
+            Some(given) => match sender.take(given) {
+                Some(cursor) => Some(format!("\"{cursor}\"")),
+                // It may be of what the client was shown.
+                None => given.open().is_none().then(|| tag.to_string()),
+            },
+            None => Some(tag.to_string()),
+        };
+        let opened: Vec<String> = fields.iter().filter_map(opened).collect();
+        let none = HeaderValue::from_static("\"\"");
+        let opened = HeaderValue::from_str(&opened.join(",")).ok();
+        headers.insert(name, opened.filter(|tags| !tags.is_empty()).unwrap_or(none));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,7 +11,7 @@ use halfping_engine::{Path, Reading, States};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
 
-use super::negotiate::{condition, wait};
+use super::negotiate::{condition, shown, wait};
 use super::{Answer, told};
 use crate::access::{Access, Allowed};
 use crate::answer;
@@ -34,37 +34,45 @@ pub(super) async fn read(
     path: Allowed<Path>,
     extent: &Extent,
 ) -> Answer {
-    let known = condition(&request.headers)?;
-    let is_known = |reading: &Reading| match &known.is_not {
-        Some(States::These(cursors)) => {
-            shared.with_engine(|engine| engine.is_among(cursors, reading.cursor()))
-        }
-        Some(States::Any) => reading.value.is_some(),
-        None => false,
+    let (known, shown) = (condition(&request.headers)?, shown(&request.headers));
+    // A state that the client knows. If none of several is the newest, none before it is.
+    let since = match &known.is_not {
+        Some(States::These(cursors)) => cursors.iter().max_by_key(|cursor| cursor.revision),
+        _ => None,
     };
     let asked = wait(&request.headers).map(|seconds| seconds.min(shared.limits.wait_seconds));
-    // It hears of what comes from here on, so nothing is missed between two readings.
-    let change = asked.filter(|_| !shared.is_draining()).map(|_| {
+    // It hears of what comes since that state, or from here on, so nothing is missed between two
+    // readings.
+    let is_followed = since.is_some() || asked.is_some() && !shared.is_draining();
+    let change = is_followed.then(|| {
         let follower = access.follow()?;
-        let watch = follower.hear_part(&path, extent);
+        let watch = follower.hear_part(&path, extent, since.copied());
         let heard = Subscription::new(shared, &follower, connection, Transport::Poll, &[watch])?;
         Ok::<_, Problem>((follower, heard))
     });
     let change = change.transpose()?;
+    let is_same = since.is_some()
+        && change
+            .as_ref()
+            .is_some_and(|(_, heard)| heard.has_news_to_tell(Waker::noop()) == Some(false));
     let (mut reading, mut room) = room::read(shared, connection, &path, extent, None).await?;
+    let tag = |reading: &Reading| {
+        access.give_shown(&path, extent, reading.cursor(), reading.value.as_deref())
+    };
+    let is_shown = |reading: &Reading| match &known.is_not {
+        Some(States::These(_)) => shown.contains(&tag(reading)),
+        Some(States::Any) => reading.value.is_some(),
+        None => false,
+    };
     let (mut applied, head) = (None, request.method == Method::HEAD);
-    if let (true, Some((follower, subscription)), Some(seconds)) =
-        (is_known(&reading), change, asked)
-    {
+    let mut is_known = is_same || is_shown(&reading);
+    if let (true, Some((follower, subscription)), Some(seconds)) = (is_known, change, asked) {
         applied = Some(seconds);
         drop(room);
         HeadRoom::drop_headers(request);
+        let mut is_told = false;
         let news = poll_fn(|cx| {
-            let mut is_told = false;
-            subscription.pull(cx.waker(), |_| {
-                is_told = true;
-                false
-            });
+            is_told |= subscription.has_news_to_tell(cx.waker()) == Some(true);
             if is_told || shared.is_draining() || follower.ended().is_some() {
                 Poll::Ready(())
             } else {
@@ -78,8 +86,9 @@ pub(super) async fn read(
             return Err(reason(why));
         }
         (reading, room) = room::read(shared, connection, &path, extent, None).await?;
+        is_known = is_same && !is_told || is_shown(&reading);
     }
-    let (tag, is_known) = (etag(reading.cursor()), is_known(&reading));
+    let tag = etag(tag(&reading));
     let json = HeaderValue::from_static("application/json");
     let response = match reading.value {
         _ if is_known => StatusCode::NOT_MODIFIED.into_response(),

@@ -1,13 +1,13 @@
 //! Negotiation: the representation, query parameters, preferences and conditions of a request.
 
-use halfping_engine::{Condition, Cursor, Limits, States};
+use halfping_engine::{Condition, Limits, States};
 use http::{HeaderMap, HeaderName, header};
 use percent_encoding::percent_decode_str;
 
 use crate::hint::{nearest, shorten};
 use crate::problem::{Kind, Problem};
 use crate::shape::{PARAMETERS, Parameter, Shape, Wrong, flag};
-use crate::tag;
+use crate::tag::{self, Given};
 use crate::transports::Format;
 
 /// Representation of a resource.
@@ -223,7 +223,7 @@ fn unknown(name: &str, known: &[&'static str]) -> Problem {
 }
 
 /// The cursor to resume from: `Last-Event-ID`, else `since`.
-pub(super) fn since(headers: &HeaderMap, query: &Query) -> Option<Cursor> {
+pub(super) fn since(headers: &HeaderMap, query: &Query) -> Option<Given> {
     let header = headers.get("last-event-id").and_then(|v| v.to_str().ok());
     match header.filter(|header| !header.is_empty()) {
         Some(header) => tag::cursor(header),
@@ -272,6 +272,16 @@ pub(super) fn condition(headers: &HeaderMap) -> Result<Condition, Problem> {
     })
 }
 
+/// Sealed cursors in `If-None-Match`. Those of states are open by now (see `identity.rs`); these
+/// are of what a client was shown.
+pub(super) fn shown(headers: &HeaderMap) -> Vec<Given> {
+    let fields =
+        headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+    let tags = fields.flat_map(|tags| tags.split(','));
+    let given = tags.filter_map(|tag| tag::cursor(tag.trim()));
+    given.filter(|given| given.open().is_none()).collect()
+}
+
 fn states(headers: &HeaderMap, name: &HeaderName) -> Result<Option<States>, Problem> {
     let mut values = headers.get_all(name).iter().peekable();
     if values.peek().is_none() {
@@ -284,7 +294,7 @@ fn states(headers: &HeaderMap, name: &HeaderName) -> Result<Option<States>, Prob
                 return Ok(Some(States::Any));
             }
             // Foreign tags match nothing.
-            cursors.extend(tag::cursor(tag));
+            cursors.extend(tag::cursor(tag).and_then(Given::open));
         }
     }
     Ok(Some(States::These(cursors)))

@@ -16,7 +16,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::negotiate::{Query, Representation, Target, accept, condition, since, wait};
 use super::{Answer, in_sight, told, write};
-use crate::access::{Access, Allowed, Follower};
+use crate::access::{Access, Allowed, Follower, is_own};
 use crate::ahead;
 use crate::answer;
 use crate::auth::reason;
@@ -59,7 +59,9 @@ pub(super) async fn one(
                 .hint("add ?watch, or Accept: text/event-stream"));
             }
             let (path, extent) = access.read(path, &query.shape)?;
-            if extent.is_in_sight() {
+            let is_hidden =
+                || access.is_partial() && !is_own(&path) && shared.metadata(&path).len.is_none();
+            if extent.is_in_sight() || is_hidden() {
                 return in_sight::read(shared, access, connection, request, path, &extent).await;
             }
             plain(shared, access, connection, request, path, &extent).await
@@ -214,9 +216,9 @@ async fn stream(
     let subscription =
         Subscription::new(shared, &follower, connection, format.transport(), watches)?;
     let style = Style { format, whole: query.shape.whole, envelope: query.envelope, paths };
-    let since = query.shape.since;
+    let since = watches.first().and_then(|watch| watch.since);
     let stream = match follower.may_end() {
-        false => streaming(Stream::of_frames(subscription, style, since)),
+        false => streaming(Stream::of_frames(subscription, style, since, follower.partial())),
         true => streaming(Stream::until(subscription, style, since, follower, watches)),
     };
     Ok(held(shared, connection, request, stream))
@@ -280,7 +282,11 @@ async fn plain(
         shared.metrics.refused(&problem);
         problem.into_response()
     });
-    Ok(told(response, etag(now.cursor()), applied))
+    let tag = match now.len {
+        None => etag(access.give_shown(&path, extent, now.cursor(), None)),
+        Some(_) => etag(access.give(now.cursor())),
+    };
+    Ok(told(response, tag, applied))
 }
 
 /// The answer to a `HEAD`; `None` when nothing is there. The length of a part would have to be

@@ -188,12 +188,18 @@ impl Subscription {
         if self.shared.metadata(path).cursor() != known {
             return true;
         }
-        let mut changed = false;
-        self.pull(waker, |_| {
-            changed = true;
+        self.has_news_to_tell(waker) == Some(true)
+    }
+
+    /// True if there is something to tell, which is taken for told; false if nothing is left, and
+    /// `waker` is woken by news. `None` if that is not known yet, and `waker` is woken to ask again.
+    pub(crate) fn has_news_to_tell(&self, waker: &Waker) -> Option<bool> {
+        let mut is_told = false;
+        let pulled = self.pull(waker, |_| {
+            is_told = true;
             false
         });
-        changed
+        (is_told || pulled.synced.is_some()).then_some(is_told)
     }
 
     /// True if a commit has given the session something to send since it was pulled. If not, and it

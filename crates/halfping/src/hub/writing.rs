@@ -1,6 +1,8 @@
 //! Writes as requests and commands make them: one at a time, answered with a problem if refused.
 
-use halfping_engine::{Action, Condition, Cursor, Json, Refusal, Revision, States};
+use std::fmt;
+
+use halfping_engine::{Action, Condition, Json, Refusal, Revision, States};
 use http::{HeaderValue, header};
 
 use super::{Failure, Shared};
@@ -76,6 +78,6 @@ fn told(shared: &Shared, judged: Judged, refusal: &Refusal) -> Option<Problem> {
 }
 
 /// A cursor as an `ETag`.
-pub(crate) fn etag(cursor: Cursor) -> HeaderValue {
+pub(crate) fn etag(cursor: impl fmt::Display) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{cursor}\"")).expect("a cursor is visible ASCII")
 }

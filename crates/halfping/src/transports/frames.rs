@@ -8,11 +8,14 @@ use halfping_engine::{Cursor, Frame, Revision, Tick, Update};
 
 use super::body::{Chunk, Source, Stream};
 use super::encoding::{Format, Style};
+use super::ndjson::Told;
 use super::pulls::Pulls;
 use super::{ndjson, sse};
+use crate::auth::Rights;
 use crate::delivery::Deliver;
 use crate::hub::{Shared, Subscription};
 use crate::problem::Problem;
+use crate::tag::Given;
 
 /// Bytes around a frame, without its path, about.
 const AROUND_FRAME: usize = 96;
@@ -35,9 +38,10 @@ impl Stream<Frames> {
         subscription: Subscription,
         style: Style,
         since: Option<Cursor>,
+        partial: Option<Rights>,
     ) -> Self {
         let format = style.format;
-        Stream::new(Frames::new(subscription, style, since), format)
+        Stream::new(Frames::new(subscription, style, since, partial), format)
     }
 }
 
@@ -60,7 +64,7 @@ impl Source for Frames {
 
     fn repeat_synced(&mut self, _: &mut Context<'_>, chunk: &mut Chunk) {
         let at = match self.last.revision {
-            Revision::NONE => self.shared().with_engine(|engine| engine.cursor(engine.revision())),
+            Revision::NONE => self.shared().cursor(self.pulls.newest()),
             _ => self.last,
         };
         self.write_synced(at, chunk);
@@ -84,7 +88,9 @@ impl Source for Frames {
             *last = frame.cursor().unwrap_or(*last);
             // The last one says that there is nothing more (PROTOCOL M2).
             let resume = synced.filter(|_| updates.peek().is_none());
-            write_frame(style, chunk, frame, *tag, resume);
+            let give = |cursor| pulls.give(cursor);
+            let told = Told { cursor: frame.cursor().map(give), resume: resume.map(give) };
+            write_frame(style, chunk, frame, *tag, told);
         }
         if style.paths.is_some() {
             *last = synced.unwrap_or(shared.cursor(Revision::NONE));
@@ -104,9 +110,17 @@ impl Source for Frames {
 }
 
 impl Frames {
-    pub(super) fn new(subscription: Subscription, style: Style, since: Option<Cursor>) -> Frames {
+    pub(super) fn new(
+        subscription: Subscription,
+        style: Style,
+        since: Option<Cursor>,
+        partial: Option<Rights>,
+    ) -> Frames {
         let last = since.unwrap_or(subscription.shared().cursor(Revision::NONE));
-        Frames { pulls: Pulls::new(subscription, true), style, last }
+        let mut pulls = Pulls::new(subscription, true);
+        pulls.take_rights(partial);
+        pulls.note(last.revision);
+        Frames { pulls, style, last }
     }
 
     /// Writes the problem with which the stream ends, because of one of its links.
@@ -120,6 +134,7 @@ impl Frames {
 
     fn write_synced(&self, at: Cursor, chunk: &mut Chunk) {
         let time = self.shared().with_engine(|engine| engine.time_of(at));
+        let at = self.pulls.give(at);
         match self.style.format {
             Format::Sse => sse::synced(&self.style, at, time, chunk.buffer()),
             Format::Ndjson => ndjson::synced(at, time, chunk.buffer()),
@@ -127,14 +142,18 @@ impl Frames {
     }
 }
 
-fn write_frame(style: &Style, chunk: &mut Chunk, frame: &Frame, link: u32, resume: Option<Cursor>) {
+fn write_frame(style: &Style, chunk: &mut Chunk, frame: &Frame, link: u32, told: Told) {
     let path = style.path(link);
     let write = |out: &mut Vec<u8>| match style.format {
-        Format::Sse => sse::frame(style, path, frame, resume, out),
-        Format::Ndjson => ndjson::frame(path, frame, resume.filter(|_| path.is_some()), out),
+        Format::Sse => sse::frame(style, path, frame, told, out),
+        Format::Ndjson => {
+            let resume = told.resume.filter(|_| path.is_some());
+            ndjson::frame(path, frame, Told { resume, ..told }, out);
+        }
     };
+    let key = told.cursor.map_or(0, Given::key);
     match style.encoding() {
-        Some(encoding) => chunk.push(encoding.of(frame, 0, || {
+        Some(encoding) => chunk.push(encoding.of(frame, key, || {
             let mut out = Vec::with_capacity(frame.body.len() + AROUND_FRAME);
             write(&mut out);
             out

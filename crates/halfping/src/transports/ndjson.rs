@@ -2,23 +2,28 @@
 
 use std::io::Write;
 
-use halfping_engine::{Cursor, Frame, Kind, Timestamp, write_json_string};
+use halfping_engine::{Frame, Kind, Timestamp, write_json_string};
+
+use crate::tag::Given;
+
+/// The cursors that are told with a frame: its own, and one for all paths of the stream.
+#[derive(Clone, Copy)]
+pub(super) struct Told {
+    pub(super) cursor: Option<Given>,
+    pub(super) resume: Option<Given>,
+}
 
 /// The members around a frame's value, where they are not implied.
 pub(super) struct Envelope<'a> {
     pub(super) kind: &'a str,
     pub(super) path: Option<&'a str>,
-    pub(super) cursor: Option<Cursor>,
+    pub(super) cursor: Option<Given>,
     /// A cursor for all paths of the stream.
-    pub(super) resume: Option<Cursor>,
+    pub(super) resume: Option<Given>,
 }
 
-pub(super) fn envelope<'a>(
-    frame: &Frame,
-    path: Option<&'a str>,
-    resume: Option<Cursor>,
-) -> Envelope<'a> {
-    Envelope { kind: frame.kind.name(), path, cursor: frame.cursor(), resume }
+pub(super) fn envelope<'a>(frame: &Frame, path: Option<&'a str>, told: Told) -> Envelope<'a> {
+    Envelope { kind: frame.kind.name(), path, cursor: told.cursor, resume: told.resume }
 }
 
 fn path_member(path: Option<&str>, out: &mut Vec<u8>) {
@@ -52,13 +57,13 @@ pub(super) fn object(
     out.push(b'}');
 }
 
-pub(super) fn frame(path: Option<&str>, frame: &Frame, resume: Option<Cursor>, out: &mut Vec<u8>) {
+pub(super) fn frame(path: Option<&str>, frame: &Frame, told: Told, out: &mut Vec<u8>) {
     let value = (frame.kind != Kind::Gone).then_some(&frame.body[..]);
-    object(&envelope(frame, path, resume), frame.time, value, out);
+    object(&envelope(frame, path, told), frame.time, value, out);
     out.push(b'\n');
 }
 
-pub(super) fn synced(at: Cursor, time: Timestamp, out: &mut Vec<u8>) {
+pub(super) fn synced(at: Given, time: Timestamp, out: &mut Vec<u8>) {
     object(
         &Envelope { kind: "synced", path: None, cursor: Some(at), resume: None },
         time,

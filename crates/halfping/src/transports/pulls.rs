@@ -3,10 +3,15 @@
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
-use halfping_engine::{Revision, Tick, Update};
+use halfping_engine::{Cursor, Engine, Revision, Tick, Update};
 
+use crate::auth::Rights;
 use crate::delivery::Deliver;
 use crate::hub::{Shared, Subscription};
+use crate::tag::Given;
+
+/// A time that does not come. The size of a stream counts, and an `Option` would take more.
+const NEVER: Tick = Tick(u64::MAX);
 
 /// A reader's subscription, with what is left to be told of it.
 pub(super) struct Pulls {
@@ -15,8 +20,18 @@ pub(super) struct Pulls {
     at_rest: bool,
     /// A link was opened since the reader was last told that it is synced.
     owes_synced: bool,
-    /// Time at which there is more to tell even without news.
-    due: Option<Tick>,
+    /// Time at which there is more to tell even without news, or [`NEVER`].
+    due: Tick,
+    /// Of a reader who may not see all.
+    partial: Option<Box<Partial>>,
+}
+
+/// What decides about the cursors of a reader who may not see all.
+struct Partial {
+    rights: Rights,
+    /// The newest state of which the reader has been told something. Commits that tell it nothing
+    /// make no difference to its cursors.
+    told: Revision,
 }
 
 /// The frames of one pull, all made from one state of the tree.
@@ -39,7 +54,7 @@ impl Pulls {
     pub(super) fn new(subscription: Subscription, has_links: bool) -> Pulls {
         let transport = subscription.transport().name();
         subscription.shared().metrics.streams.get_or_create(&[("transport", transport)]).inc();
-        Pulls { subscription, at_rest: false, owes_synced: has_links, due: None }
+        Pulls { subscription, at_rest: false, owes_synced: has_links, due: NEVER, partial: None }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -53,7 +68,7 @@ impl Pulls {
 
     /// Time at which there is more to tell even without news.
     pub(super) fn due(&self) -> Option<Tick> {
-        self.due
+        (self.due != NEVER).then_some(self.due)
     }
 
     /// True if there is nothing to tell before there is news.
@@ -63,13 +78,40 @@ impl Pulls {
 
     /// Pulls again, even without news: a link's time has come, or another task asks than before.
     pub(super) fn look_again(&mut self) {
-        (self.at_rest, self.due) = (false, None);
+        (self.at_rest, self.due) = (false, NEVER);
     }
 
     /// Tells the reader (again) that it is synced, as soon as it is.
     pub(super) fn owe_synced(&mut self) {
         self.look_again();
         self.owes_synced = true;
+    }
+
+    /// Takes the rights of its reader, which may not be to see all. Then cursors are sealed, and
+    /// name no state but those of which the reader is told something.
+    pub(super) fn take_rights(&mut self, rights: Option<Rights>) {
+        let told = self.partial.take().map_or(Revision::NONE, |partial| partial.told);
+        self.partial = rights.map(|rights| Box::new(Partial { rights, told }));
+    }
+
+    /// Notes a state that its reader has been told.
+    pub(super) fn note(&mut self, seen: Revision) {
+        if let Some(partial) = &mut self.partial {
+            partial.told = partial.told.max(seen);
+        }
+    }
+
+    /// The newest state that its reader may know of.
+    pub(super) fn newest(&self) -> Revision {
+        match &self.partial {
+            Some(partial) => partial.told,
+            None => self.shared().with_engine(Engine::revision),
+        }
+    }
+
+    /// A cursor as it is given to its reader.
+    pub(super) fn give(&self, cursor: Cursor) -> Given {
+        self.partial.as_ref().map_or(Given::Open(cursor), |partial| partial.rights.give(cursor))
     }
 
     /// Takes the frames that come next, until they have `bytes_max` bytes, each with as many around
@@ -93,9 +135,19 @@ impl Pulls {
             }
             bytes < bytes_max
         });
-        (self.at_rest, self.due) = (pulled.synced.is_some(), pulled.due);
+        (self.at_rest, self.due) = (pulled.synced.is_some(), pulled.due.unwrap_or(NEVER));
         let tells_synced = self.at_rest && self.owes_synced;
-        let (revision, synced) = (pulled.revision, pulled.synced);
+        let (mut revision, mut synced) = (pulled.revision, pulled.synced);
+        if let Some(Partial { told, .. }) = self.partial.as_deref_mut() {
+            let shared = self.subscription.shared();
+            let updates = first.iter().chain(&rest);
+            let cursors =
+                updates.filter_map(|update: &Update| update.frame.as_ref().ok()?.cursor());
+            let of_tree = cursors.filter(|cursor| shared.cursor(cursor.revision) == *cursor);
+            *told = of_tree.map(|cursor| cursor.revision).fold(*told, Revision::max);
+            // Whoever waits for its rate was told less.
+            (revision, synced) = (*told, synced.map(|at| at.min(*told)));
+        }
         let pull = Pull { first, rest, bytes, revision, synced, tells_synced };
         self.count_frames(&pull);
         self.owes_synced &= !self.at_rest;

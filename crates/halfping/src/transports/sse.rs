@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use halfping_engine::{Cursor, Frame, Kind, Timestamp};
+use halfping_engine::{Frame, Kind, Timestamp};
 
 use super::encoding::Style;
-use super::ndjson::{self, Envelope};
+use super::ndjson::{self, Envelope, Told};
+use crate::tag::Given;
 
 /// Milliseconds that a reader waits before it reconnects after a cut.
 const RETRY_MS: u64 = 1000;
@@ -32,7 +33,7 @@ pub(super) fn farewell(out: &mut Vec<u8>) {
 
 /// The cursor in an event.
 pub(super) enum Id {
-    Cursor(Cursor),
+    Cursor(Given),
     /// None: the cursor before stays valid.
     None,
     /// An empty one: the cursor before is of a state that the reader has let go of (PROTOCOL S5).
@@ -67,21 +68,21 @@ pub(super) fn frame(
     style: &Style,
     path: Option<&str>,
     frame: &Frame,
-    resume: Option<Cursor>,
+    told: Told,
     out: &mut Vec<u8>,
 ) {
     let named = !style.whole;
     // A stream of many paths can be resumed only from where all of them are.
     let many = style.paths.is_some();
-    let id = match if many { resume } else { frame.cursor() } {
+    let id = match if many { told.resume } else { told.cursor } {
         Some(cursor) => Id::Cursor(cursor),
         None if frame.kind == Kind::Snapshot && frame.revision.is_none() => Id::Forget,
         None => Id::None,
     };
     event(named.then(|| frame.kind.name()), id, out, |out| {
         if style.envelope || many {
-            let resume = resume.filter(|_| many);
-            ndjson::object(&ndjson::envelope(frame, path, resume), frame.time, value(frame), out);
+            let told = Told { resume: told.resume.filter(|_| many), ..told };
+            ndjson::object(&ndjson::envelope(frame, path, told), frame.time, value(frame), out);
         } else {
             out.extend_from_slice(&frame.body);
         }
@@ -92,7 +93,7 @@ fn value(frame: &Frame) -> Option<&[u8]> {
     (frame.kind != Kind::Gone).then_some(&frame.body[..])
 }
 
-pub(super) fn synced(style: &Style, at: Cursor, time: Timestamp, out: &mut Vec<u8>) {
+pub(super) fn synced(style: &Style, at: Given, time: Timestamp, out: &mut Vec<u8>) {
     event(Some("synced"), Id::Cursor(at), out, |out| {
         if style.envelope || style.paths.is_some() {
             let envelope = Envelope { kind: "synced", path: None, cursor: Some(at), resume: None };

@@ -37,7 +37,8 @@ impl Stream<Until> {
             |watch: &Watch| watch.view.as_ref().is_some_and(|view| view.is_in_sight());
         let whole = |watch: &Allowed<Watch>| (!is_in_sight(watch)).then(|| watch.path.clone());
         let paths = watches.iter().map(whole).collect();
-        let frames = Frames::new(subscription, style, since);
+        let partial = follower.partial();
+        let frames = Frames::new(subscription, style, since, partial);
         Stream::new(Until { frames, follower, paths }, format)
     }
 }

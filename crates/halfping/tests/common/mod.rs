@@ -42,7 +42,11 @@ pub(crate) fn serve_with(options: Options) -> Running {
 
 /// Starts a server with exactly these options.
 pub(crate) fn serve_exactly(options: Options) -> Running {
-    let api = Api::new(options);
+    serve_api(Api::new(options))
+}
+
+/// Starts a server of this API.
+pub(crate) fn serve_api(api: Api) -> Running {
     let (stop, stopped) = oneshot::channel::<()>();
     let (tell, told) = std::sync::mpsc::channel();
     let of_server = api.clone();

@@ -8,12 +8,14 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use futures_core::future::BoxFuture;
-use halfping_engine::{Action, Condition, Frame, Json, Path, Reading, Tick, Update};
+use halfping_engine::{
+    Action, Condition, Frame, Json, Path, Reading, Revision, States, Tick, Update,
+};
 use http::header::ETAG;
 
 use self::identity::Review;
 use super::close::Close;
-use super::command::{Act, Commands, Ref, Step};
+use super::command::{Act, Commands, If, Ref, Step};
 use super::credit::Credit;
 use super::message::{self, Answer, State};
 use crate::access::{Follower, is_own};
@@ -25,7 +27,7 @@ use crate::hub::writing::{commit, creation, etag};
 use crate::hub::{Shared, Subscription};
 use crate::problem::{Kind, Problem};
 use crate::room::{self, Room};
-use crate::shape::Shape;
+use crate::shape::{Extent, Shape};
 use crate::transports::pulls::Pulls;
 
 /// Steps that a session may do before it is the turn of others. One takes about a microsecond.
@@ -120,8 +122,9 @@ impl Work {
 
 impl Desk {
     pub(super) fn new(subscription: Subscription, has_links: bool, follower: Follower) -> Desk {
-        let pulls = Pulls::new(subscription, has_links);
+        let mut pulls = Pulls::new(subscription, has_links);
         let (work, pace, credit, room) = (None, Pace::default(), None, None);
+        pulls.take_rights(follower.partial());
         Desk { pulls, work, pace, credit, room, is_one_of_many: false, follower }
     }
 
@@ -281,29 +284,37 @@ impl Desk {
                 match small {
                     Some(read) => {
                         let read = read.map_err(Problem::from);
-                        let found = read.and_then(|reading| found(extent.asked(&path), reading));
+                        let follower = &self.follower;
+                        let found = read.and_then(|read| found(follower, &path, &extent, read));
                         self.settle(number, found, out);
                     }
                     None => {
                         let (shared, connection) =
                             (self.shared().clone(), self.connection().clone());
+                        let follower = self.follower.clone();
                         let future = Box::pin(async move {
                             shared.refresh(&path).await;
                             let foreseen = shared.metadata(&path).len;
                             let read = room::read(&shared, &connection, &path, &extent, foreseen);
                             let (reading, room) = read.await?;
-                            Ok(Answer { room: Some(room), ..found(extent.asked(&path), reading)? })
+                            let found = found(&follower, &path, &extent, reading)?;
+                            Ok(Answer { room: Some(room), ..found })
                         });
                         self.call(Call { number, future });
                     }
                 }
             }
-            Act::Write(path, action, condition) => self.write(number, path, action, condition, out),
+            Act::Write(path, action, condition) => {
+                let condition = self.condition(condition);
+                self.write(number, path, action, condition, out);
+            }
             Act::Post(path, value) => self.post(number, path, value, out),
             Act::Credit(window) => self.credit = Credit::new(window),
-            Act::Ack(cursor) => {
-                let is_ours = self.shared().cursor(cursor.revision) == cursor;
-                if let (true, Some(credit)) = (is_ours, &mut self.credit) {
+            Act::Ack(given) => {
+                let cursor = self.follower.take(given);
+                let shared = self.pulls.shared();
+                let ours = cursor.filter(|cursor| shared.cursor(cursor.revision) == *cursor);
+                if let (Some(cursor), Some(credit)) = (ours, &mut self.credit) {
                     credit.ack(cursor.revision);
                 }
             }
@@ -319,7 +330,23 @@ impl Desk {
     fn watch(&mut self, link: u32, path: Path, shape: &Shape) -> Result<(), Problem> {
         let watch = self.follower.watch(path, shape)?;
         self.shared().refresh_in_place(&watch.path);
-        self.pulls.subscription.watch(link, &watch)
+        self.pulls.subscription.watch(link, &watch)?;
+        self.pulls.note(watch.since.map_or(Revision::NONE, |since| since.revision));
+        Ok(())
+    }
+
+    /// The condition of a write that the client says.
+    fn condition(&self, condition: If) -> Condition {
+        let states = match condition {
+            If::Always => return Condition::default(),
+            If::Nothing => return Condition { is_not: Some(States::Any), ..Condition::default() },
+            If::Something => States::Any,
+            If::State(given) => {
+                let cursor = given.and_then(|given| self.follower.take(given));
+                States::These(cursor.into_iter().collect())
+            }
+        };
+        Condition { is: Some(states), ..Condition::default() }
     }
 
     /// Refuses to open or end a link. A command's `ref` has one answer, which tells of the first
@@ -355,6 +382,7 @@ impl Desk {
             }
             (None, Ok(_)) => {}
             (number, Err(problem)) => {
+                let problem = problem.with_tag(|tag| self.follower.give_tag(tag));
                 shared.metrics.refused(&problem);
                 out.put(|out| match number {
                     Some(number) => message::refusal(number, &problem, None, out),
@@ -387,6 +415,7 @@ impl Desk {
             Err(problem) => return self.settle(number, Err(problem), out),
         };
         let (shared, connection) = (self.shared().clone(), self.connection().clone());
+        let follower = self.follower.clone();
         let future = Box::pin(async move {
             let write = path.write(action, condition)?;
             let (created, revision) = commit(&shared, &connection, write, CREATES).await?;
@@ -395,7 +424,8 @@ impl Desk {
                 (false, true) => 201,
                 (false, false) => 200,
             };
-            Ok(Answer { status, cursor: Some(shared.cursor(revision)), ..Answer::default() })
+            let cursor = Some(follower.give(shared.cursor(revision)));
+            Ok(Answer { status, cursor, ..Answer::default() })
         });
         self.call(Call { number, future });
     }
@@ -428,11 +458,12 @@ impl Desk {
             Err(problem) => return self.settle(number, Err(problem), out),
         };
         let (shared, connection) = (self.shared().clone(), self.connection().clone());
+        let follower = self.follower.clone();
         let future = Box::pin(async move {
             let (_, write) = creation(&shared, &parent, value)?;
             let path = Some(write.write.path.to_string());
             let (_, revision) = commit(&shared, &connection, write, CREATES).await?;
-            let cursor = Some(shared.cursor(revision));
+            let cursor = Some(follower.give(shared.cursor(revision)));
             Ok(Answer { status: 201, cursor, path, ..Answer::default() })
         });
         self.call(Call { number, future });
@@ -471,6 +502,7 @@ impl Desk {
         let cursor = shared.cursor(revision);
         let time =
             times.max().unwrap_or_else(|| shared.with_engine(|engine| engine.time_of(cursor)));
+        let cursor = self.pulls.give(cursor);
         let state = State { cursor, time, pull: &pull };
         let mut len = bytes;
         let fill = |out: &mut Vec<u8>| {
@@ -483,7 +515,7 @@ impl Desk {
             // same number.
             Some(Update { tag, frame: Ok(frame), .. }) if Arc::strong_count(frame) > 1 => {
                 let synced = u128::from(state.is_synced());
-                let key = (u128::from(revision.0) << 33) | (u128::from(*tag) << 1) | synced;
+                let key = cursor.key() ^ (u128::from(*tag) << 1) ^ synced;
                 Some((&**frame, key))
             }
             _ => None,
@@ -501,10 +533,16 @@ impl Desk {
 }
 
 /// The answer to a `get`.
-fn found(path: &Path, reading: Reading) -> Result<Answer, Problem> {
+fn found(
+    follower: &Follower,
+    path: &Path,
+    extent: &Extent,
+    reading: Reading,
+) -> Result<Answer, Problem> {
+    let cursor = follower.give_shown(path, extent, reading.cursor(), reading.value.as_deref());
     if reading.value.is_some() {
-        return Ok(Answer::reading(reading));
+        return Ok(Answer::reading(cursor, reading));
     }
-    let etag = etag(reading.cursor());
-    Err(Problem::new(Kind::NotFound, format!("there is nothing at {path}")).header(ETAG, etag))
+    let detail = format!("there is nothing at {}", extent.asked(path));
+    Err(Problem::new(Kind::NotFound, detail).header(ETAG, etag(cursor)))
 }

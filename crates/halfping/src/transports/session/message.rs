@@ -2,11 +2,12 @@
 
 use std::io::Write;
 
-use halfping_engine::{Cursor, Kind, Reading, Timestamp, write_decimal};
+use halfping_engine::{Kind, Reading, Timestamp, write_decimal};
 
 use super::command::Ref;
 use crate::problem::Problem;
 use crate::room::Room;
+use crate::tag::Given;
 use crate::transports::pulls::Pull;
 
 /// Approximate bytes around the frames of a message, and around each of them.
@@ -16,7 +17,7 @@ pub(super) const AROUND_FRAME: usize = 24;
 /// A message that tells of the frames of one pull.
 pub(super) struct State<'a> {
     /// The cursor that resumes the session, if it is synced: a state of the tree.
-    pub(super) cursor: Cursor,
+    pub(super) cursor: Given,
     pub(super) time: Timestamp,
     pub(super) pull: &'a Pull,
 }
@@ -72,7 +73,7 @@ pub(super) fn state(state: &State<'_>, out: &mut Vec<u8>) {
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    pub(super) cursor: Option<Cursor>,
+    pub(super) cursor: Option<Given>,
     pub(super) value: Option<bytes::Bytes>,
     pub(super) path: Option<String>,
     /// The identity that the client has from here on, in JSON.
@@ -86,8 +87,8 @@ impl Answer {
         Answer { status: 200, ..Answer::default() }
     }
 
-    pub(super) fn reading(reading: Reading) -> Answer {
-        Answer { cursor: Some(reading.cursor()), value: reading.value, ..Answer::done() }
+    pub(super) fn reading(cursor: Given, reading: Reading) -> Answer {
+        Answer { cursor: Some(cursor), value: reading.value, ..Answer::done() }
     }
 }
 

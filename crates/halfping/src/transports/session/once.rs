@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-use halfping_engine::{Cursor, Frame, Kind, Tick};
+use halfping_engine::{Frame, Kind, Tick};
 
 use super::command::Commands;
 use super::desk::{Desk, Outbox, STEPS_AT_ONCE};
@@ -17,6 +17,7 @@ use crate::hub::{Shared, Subscription};
 use crate::problem::Problem;
 use crate::room::Room;
 use crate::seen::Transport;
+use crate::tag::Given;
 use crate::transports::body::{Chunk, Source, Stream};
 use crate::transports::encoding::{Encoding, Format};
 use crate::transports::sse::{self, Id};
@@ -32,7 +33,7 @@ pub(crate) fn once(
     connection: &Arc<Connection>,
     format: Format,
     (mut commands, room): (Commands, Option<Room>),
-    since: Option<Cursor>,
+    since: Option<Given>,
 ) -> Result<Stream<Once>, Problem> {
     let subscription = Subscription::new(shared, &follower, connection, Transport::Events, &[])?;
     let mut desk = Desk::new(subscription, false, follower);

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use halfping_credentials::Secret;
-use halfping_engine::{Action, Condition, Cursor, Json, Limits, Path};
+use halfping_engine::{Action, Json, Limits, Path};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -22,6 +22,7 @@ use self::table::Command;
 use crate::aside::LARGE_BYTES;
 use crate::problem::{Kind, Problem};
 use crate::shape::Shape;
+use crate::tag::Given;
 
 /// The number that a client gave a command, to know its answer by.
 pub(super) type Ref = u64;
@@ -41,16 +42,27 @@ pub(super) enum Act {
     Watch(u32, Path, Arc<Shape>),
     Unwatch(u32),
     Get(Path, Box<Shape>),
-    Write(Path, Action, Condition),
+    Write(Path, Action, If),
     Post(Path, Json),
     Credit(usize),
-    Ack(Cursor),
+    Ack(Given),
     /// A token that tells who speaks from here on; `None` for nobody. Answered by itself.
     Auth(Option<Secret>),
     /// All steps of the command are done.
     Done,
     /// The command, or one link of it, cannot be understood.
     Refuse(Problem, Option<u32>),
+}
+
+/// The condition of a write, as its client says it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum If {
+    Always,
+    /// Something is there.
+    Something,
+    Nothing,
+    /// What is there is as it was in the state that a cursor names; `None` for what is no cursor.
+    State(Option<Given>),
 }
 
 /// The commands of one message. It is taken apart as it is handled: as a list of steps it could
@@ -61,7 +73,7 @@ pub(crate) struct Commands {
     /// True if the client will send no others (PROTOCOL M4).
     once: bool,
     /// The cursor from which all links resume, whatever their `since` says.
-    since: Option<Cursor>,
+    since: Option<Given>,
     /// The place in the text where the next command begins, or where the text before it does;
     /// `None` before the message was looked at as a whole.
     at: Option<usize>,
@@ -141,7 +153,7 @@ impl Commands {
     }
 
     /// Sets the cursor from which all links resume, if there is one.
-    pub(super) fn resume(&mut self, since: Option<Cursor>) {
+    pub(super) fn resume(&mut self, since: Option<Given>) {
         self.since = since;
     }
 

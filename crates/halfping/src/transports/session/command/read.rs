@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use halfping_credentials::Secret;
-use halfping_engine::{Action, Condition, Cursor, Json, Limits, Patch, Path, States};
+use halfping_engine::{Action, Json, Limits, Patch, Path};
 use serde_json::value::RawValue;
 
 use super::members::{Members, PATH};
 use super::table::{Command, Verb};
-use super::{Act, Steps, bad};
+use super::{Act, If, Steps, bad};
 use crate::problem::Problem;
-use crate::tag;
+use crate::tag::{self, Given};
 
 /// Bytes of a token that says who speaks.
 pub(super) const TOKEN_BYTES_MAX: usize = 8 << 10;
@@ -25,7 +25,7 @@ pub(super) type Refused = (Problem, Option<u32>);
 pub(super) fn steps(
     command: &Command,
     members: &Members<'_>,
-    since: Option<Cursor>,
+    since: Option<Given>,
     limits: &Limits,
 ) -> Result<Steps, Refused> {
     let value = members.get("value");
@@ -52,7 +52,7 @@ fn whole(problem: Problem) -> Refused {
     (problem, None)
 }
 
-fn watch(members: &Members<'_>, since: Option<Cursor>, limits: &Limits) -> Result<Steps, Refused> {
+fn watch(members: &Members<'_>, since: Option<Given>, limits: &Limits) -> Result<Steps, Refused> {
     let shape = members.shape(limits).and_then(|mut shape| {
         shape.since = since.or(shape.since);
         // Links of a list have no fault of their own in it.
@@ -156,17 +156,14 @@ fn patch(value: Option<&RawValue>, limits: &Limits) -> Result<Patch, Problem> {
 }
 
 /// The condition in `if`: a cursor, `"*"`, or `null` for nothing.
-fn condition(members: &Members<'_>) -> Result<Condition, Problem> {
-    let Some(text) = members.get("if") else { return Ok(Condition::default()) };
+fn condition(members: &Members<'_>) -> Result<If, Problem> {
+    let Some(text) = members.get("if") else { return Ok(If::Always) };
     let text = serde_json::from_str::<Option<Cow<'_, str>>>(text.get());
     let text =
         text.map_err(|_| bad("'if' is a cursor, \"*\" (something is there) or null (nothing is)"))?;
     Ok(match text.as_deref() {
-        None => Condition { is_not: Some(States::Any), ..Condition::default() },
-        Some("*") => Condition { is: Some(States::Any), ..Condition::default() },
-        Some(cursor) => {
-            let cursors = tag::cursor(cursor).into_iter().collect();
-            Condition { is: Some(States::These(cursors)), ..Condition::default() }
-        }
+        None => If::Nothing,
+        Some("*") => If::Something,
+        Some(cursor) => If::State(tag::cursor(cursor)),
     })
 }

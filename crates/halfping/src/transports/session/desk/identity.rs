@@ -49,6 +49,7 @@ impl Desk {
         let before = self.follower.rights().cloned();
         let allow_same = before.as_ref().is_some_and(|rights| rights.allow_same(&next));
         self.follower.take_rights(next);
+        self.pulls.take_rights(self.follower.partial());
         // A review that is under way looks at all links with these rights.
         if !allow_same {
             let tags = self.pulls.subscription.tags().into_iter();
