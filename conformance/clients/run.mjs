@@ -6,11 +6,11 @@
 // server <- cutting proxy (one per client) <- client, which prints {"id", "value"} for each state that it reaches
 //        <- writer, which knows what the value was at each cursor
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
 import { FRAMINGS, startProxy } from '../lib/proxy.mjs';
+import { python } from '../lib/python.mjs';
 import { randomness, seed } from '../lib/random.mjs';
 import { startServer } from '../lib/server.mjs';
 import { revisionOf, Writer } from './writer.mjs';
@@ -93,13 +93,6 @@ async function start({ name, script, target = ONE, framing = FRAMINGS.sse, nullI
   child.once('error', (error) => (run.ended = error.message));
   child.once('close', (code, signal) => (run.ended = signal ?? code));
   return run;
-}
-
-/** The Python that `cargo xtask test` set up; else the system's, which may do. */
-function python() {
-  const tools = fileURLToPath(new URL('../../.tools/', import.meta.url));
-  const environment = `${tools}venv/bin/python`;
-  return existsSync(environment) ? [environment, {}] : ['python3', { PYTHONPATH: `${tools}python` }];
 }
 
 /** Writes in bursts until every client was cut often enough. */

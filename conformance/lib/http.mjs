@@ -8,11 +8,12 @@ export const JSON_TYPE = 'application/json';
 export const MERGE_PATCH = 'application/merge-patch+json';
 export const JSON_PATCH = 'application/json-patch+json';
 
-/** Sends a request; `body` is text or bytes, `type` its Content-Type. Resolves to `{status, etag, type, text}`. */
-export function send(method, url, { body, type } = {}) {
+/** Sends a request; `body` is text or bytes, `type` its Content-Type, `token` a credential. Resolves to `{status, etag, type, subject, text}`. */
+export function send(method, url, { body, type, token } = {}) {
   return new Promise((resolve, reject) => {
     const headers = {};
     if (type) headers['content-type'] = type;
+    if (token !== undefined) headers.authorization = `Bearer ${token}`;
     if (body !== undefined) headers['content-length'] = Buffer.byteLength(body);
     const sent = request(url, { method, headers, agent, timeout: ANSWER_MS_MAX }, (answer) => {
       const parts = [];
@@ -23,6 +24,7 @@ export function send(method, url, { body, type } = {}) {
           status: answer.statusCode,
           etag: answer.headers.etag?.replace(/^"|"$/g, ''),
           type: answer.headers['content-type'],
+          subject: answer.headers['halfping-subject'],
           text: Buffer.concat(parts).toString(),
         }),
       );

@@ -117,8 +117,8 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "suites",
-        about: "JSON Patch, merge patch, JSON parsing and SQLite against the binary",
-        prepare: setup::node,
+        about: "JSON Patch, merge patch, JSON parsing, SQLite and JWTs against the binary",
+        prepare: |world| setup::node(world).and_then(|()| setup::python(world)),
         command: |world| world.node("conformance/suites/run.mjs"),
         needs_binary: true,
     },

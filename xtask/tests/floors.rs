@@ -56,7 +56,7 @@ const FLOORS: &[(&str, Floors)] = &[
             &["connection", "direct", "seen"],
             // The engine behind its lock.
             &["hub"],
-            &["ahead", "answer", "own", "room", "transports"],
+            &["ahead", "answer", "own", "room", "shown", "transports"],
             &["http"],
             &["api"],
             &["server", "view"],

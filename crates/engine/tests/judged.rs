@@ -64,7 +64,7 @@ fn differences(
     let both: BTreeSet<String> =
         [&old, &new].into_iter().flatten().flat_map(Map::keys).cloned().collect();
     for name in both {
-        let inner = [at.as_slice(), &[name.clone()]].concat();
+        let inner = [at.as_slice(), std::slice::from_ref(&name)].concat();
         let of = |members: &Option<Map<String, Value>>| members.as_ref()?.get(&name).cloned();
         differences(of(&old).as_ref(), of(&new).as_ref(), &inner, out);
     }

@@ -55,6 +55,7 @@ mod room;
 mod seen;
 mod server;
 mod shape;
+mod shown;
 mod socket;
 mod tag;
 mod transports;

@@ -197,6 +197,42 @@ fn a_refusal_does_not_tell_that_something_hidden_is_there() {
 }
 
 #[test]
+fn the_tag_of_what_is_shown_is_a_condition_of_a_write() {
+    // PROTOCOL I28b
+    let server = serve();
+    let kim = kim();
+    let tag = |path: &str, who: &str| {
+        ask(&server, &format!("GET {path}"), who).header("etag").unwrap().to_owned()
+    };
+    let sets = |tag: &str, note: u8, who: &str| {
+        let body = format!("{MERGE}{{\"note\":{note}}}").replacen(
+            '\n',
+            &format!("\nIf-Match: {tag}\n"),
+            1,
+        );
+        ask(&server, &format!("PATCH /orders/1{body}"), who).status
+    };
+    let seen = tag("/orders/1", &kim);
+    assert_eq!(sets(&seen, 1, &kim), 200);
+    assert_eq!(sets(&seen, 2, &kim), 412, "it is another by now");
+    assert_eq!(sets(&tag("/orders/3", &kim), 2, &kim), 412, "that of another resource");
+    assert_eq!(sets(&tag("/orders/1", &admin()), 2, &kim), 412, "that of other rights");
+    let seen = tag("/orders/1", &kim);
+    put(&server, "/orders/2/note", &json!(5));
+    assert_eq!(sets(&format!("\"0.1\", W/{seen}"), 2, &kim), 200, "as one of several");
+    holds(&server, "/orders/1/note", &json!(2));
+
+    let mut session = server.session("/");
+    session.ask(json!({ "auth": token("kim") }));
+    let rev = session.ask(json!({ "get": "/orders/1" }))["rev"].clone();
+    let mut status = |command| session.ask(command)["status"].as_u64().unwrap();
+    let merge = json!({ "merge": "/orders/1", "value": { "note": 3 }, "if": rev });
+    assert_eq!(status(merge.clone()), 200);
+    assert_eq!(status(merge), 412);
+    holds(&server, "/orders/1/note", &json!(3));
+}
+
+#[test]
 fn a_session_writes_by_the_same_rules() {
     let server = serve();
     let mut session = server.session("/");

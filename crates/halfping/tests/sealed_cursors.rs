@@ -114,7 +114,7 @@ fn a_stream_resumes_with_what_changed_in_its_part() {
         let last = frames.last().unwrap();
         let resume = last.id.as_deref().or(last.rev.as_deref()).unwrap();
         is_sealed(resume);
-        let shown: String = frames.iter().map(|frame| frame.show()).collect();
+        let shown: String = frames.iter().map(common::raw::Frame::show).collect();
         assert!(!shown.contains("snapshot") && shown.contains("11"), "{request}: {shown}");
         assert!(shown.contains("/2") && shown.contains("/3"), "{request}: {shown}");
         assert!(!shown.contains("margin"), "{request}: {shown}");

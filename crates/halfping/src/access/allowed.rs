@@ -95,6 +95,8 @@ impl Deref for Follower {
 pub(crate) struct Writable {
     path: Path,
     bound: Bound,
+    /// The client, if it may not see all.
+    reader: Option<Access>,
     /// The resource as far as its client is shown it, if the write is judged.
     shown: Option<(Allowed<Path>, Extent)>,
     /// The refusal of a patch that reads, if not all of it may be read.
@@ -148,9 +150,19 @@ impl Writable {
     pub(super) fn new(
         path: Path,
         bound: Bound,
+        reader: Option<Access>,
         shown: Option<(Allowed<Path>, Extent)>,
     ) -> Writable {
-        Writable { path, bound, shown, blind: None }
+        Writable { path, bound, reader, shown, blind: None }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The client, if it may not see all.
+    pub(crate) fn partial_reader(&self) -> Option<&Access> {
+        self.reader.as_ref()
     }
 
     /// The same of a path of which not all may be read, for this reason.

@@ -286,7 +286,8 @@ impl Access {
             Bound::None | Bound::Only(_) => None,
         };
         let at_all = |(path, extent): (_, Extent)| (path, Extent { depth: 0, ..extent });
-        Writable::new(path, bound, shown.map(at_all))
+        let reader = self.is_partial().then(|| self.clone());
+        Writable::new(path, bound, reader, shown.map(at_all))
     }
 
     /// A path to make something new beneath. Which names the rules allow is checked when there is

@@ -34,7 +34,8 @@ pub(super) async fn read(
     path: Allowed<Path>,
     extent: &Extent,
 ) -> Answer {
-    let (known, shown) = (condition(&request.headers)?, shown(&request.headers));
+    let known = condition(&request.headers)?;
+    let shown = shown(&request.headers, &header::IF_NONE_MATCH);
     // A state that the client knows. If none of several is the newest, none before it is.
     let since = match &known.is_not {
         Some(States::These(cursors)) => cursors.iter().max_by_key(|cursor| cursor.revision),

@@ -272,11 +272,10 @@ pub(super) fn condition(headers: &HeaderMap) -> Result<Condition, Problem> {
     })
 }
 
-/// Sealed cursors in `If-None-Match`. Those of states are open by now (see `identity.rs`); these
-/// are of what a client was shown.
-pub(super) fn shown(headers: &HeaderMap) -> Vec<Given> {
-    let fields =
-        headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+/// Sealed cursors in `If-Match` or `If-None-Match`. Those of states are open by now (see
+/// `identity.rs`); these are of what a client was shown.
+pub(super) fn shown(headers: &HeaderMap, name: &HeaderName) -> Vec<Given> {
+    let fields = headers.get_all(name).iter().filter_map(|tags| tags.to_str().ok());
     let tags = fields.flat_map(|tags| tags.split(','));
     let given = tags.filter_map(|tag| tag::cursor(tag.trim()));
     given.filter(|given| given.open().is_none()).collect()

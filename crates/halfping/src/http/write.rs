@@ -17,7 +17,7 @@ use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use tokio::time::timeout_at;
 
-use super::negotiate::{Query, Target, condition};
+use super::negotiate::{Query, Target, condition, shown};
 use super::{ACCEPT_PATCH, Answer};
 use crate::access::{Parent, Writable};
 use crate::aside::aside;
@@ -27,6 +27,7 @@ use crate::hub::writing::{commit, creation, etag};
 use crate::patience::Patience;
 use crate::problem::{Kind, Problem};
 use crate::room::{Room, Wanted};
+use crate::shown::meant;
 
 /// The usual type of a body.
 const JSON: &str = "application/json";
@@ -81,6 +82,8 @@ pub(super) async fn one(
             (Action::Put(value?), room)
         }
     };
+    let tags = shown(&request.headers, &header::IF_MATCH);
+    let condition = meant(shared, connection, &path, condition, &tags).await?;
     let write = path.write(action, condition)?;
     let (created, revision) = commit(shared, connection, write, CREATES).await?;
     let status = match (method, created) {

@@ -28,6 +28,8 @@ use crate::hub::{Shared, Subscription};
 use crate::problem::{Kind, Problem};
 use crate::room::{self, Room};
 use crate::shape::{Extent, Shape};
+use crate::shown::meant;
+use crate::tag::Given;
 use crate::transports::pulls::Pulls;
 
 /// Steps that a session may do before it is the turn of others. One takes about a microsecond.
@@ -305,7 +307,6 @@ impl Desk {
                 }
             }
             Act::Write(path, action, condition) => {
-                let condition = self.condition(condition);
                 self.write(number, path, action, condition, out);
             }
             Act::Post(path, value) => self.post(number, path, value, out),
@@ -335,18 +336,22 @@ impl Desk {
         Ok(())
     }
 
-    /// The condition of a write that the client says.
-    fn condition(&self, condition: If) -> Condition {
-        let states = match condition {
-            If::Always => return Condition::default(),
-            If::Nothing => return Condition { is_not: Some(States::Any), ..Condition::default() },
-            If::Something => States::Any,
+    /// The condition of a write that the client says, and the tag that may be of what it was shown.
+    fn condition(&self, condition: If) -> (Condition, Option<Given>) {
+        let (states, tag) = match condition {
+            If::Always => return Default::default(),
+            If::Nothing => {
+                let is_not = Some(States::Any);
+                return (Condition { is_not, ..Condition::default() }, None);
+            }
+            If::Something => (States::Any, None),
             If::State(given) => {
                 let cursor = given.and_then(|given| self.follower.take(given));
-                States::These(cursor.into_iter().collect())
+                let tag = given.filter(|given| cursor.is_none() && given.open().is_none());
+                (States::These(cursor.into_iter().collect()), tag)
             }
         };
-        Condition { is: Some(states), ..Condition::default() }
+        (Condition { is: Some(states), ..Condition::default() }, tag)
     }
 
     /// Refuses to open or end a link. A command's `ref` has one answer, which tells of the first
@@ -397,7 +402,7 @@ impl Desk {
         number: Option<Ref>,
         path: Path,
         action: Action,
-        condition: Condition,
+        condition: If,
         out: &mut impl Outbox,
     ) {
         let is_delete = matches!(action, Action::Delete);
@@ -415,8 +420,10 @@ impl Desk {
             Err(problem) => return self.settle(number, Err(problem), out),
         };
         let (shared, connection) = (self.shared().clone(), self.connection().clone());
+        let (condition, tag) = self.condition(condition);
         let follower = self.follower.clone();
         let future = Box::pin(async move {
+            let condition = meant(&shared, &connection, &path, condition, tag.as_slice()).await?;
             let write = path.write(action, condition)?;
             let (created, revision) = commit(&shared, &connection, write, CREATES).await?;
             let status = match (is_delete, created) {
