@@ -70,6 +70,9 @@ pub fn config(data: &[u8]) {
                 "limits",
                 "cors",
                 "console",
+                "view",
+                "auth",
+                "rule",
             ];
             assert!(table.keys().all(|key| known.contains(&key.as_str())), "{table:?}");
             let debug = format!("{:?}", config.limits);
