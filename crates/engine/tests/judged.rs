@@ -15,6 +15,7 @@ type Names = Vec<String>;
 #[derive(Debug, Default)]
 struct Witness {
     shown: Mutex<BTreeSet<Names>>,
+    unchanged: Mutex<BTreeSet<Names>>,
     states: Mutex<Vec<[Value; 2]>>,
     refuses: bool,
 }
@@ -25,7 +26,7 @@ impl Judge for Witness {
             let text = effect.text(state, &[] as &[&str]).unwrap();
             serde_json::from_str(&text).unwrap()
         });
-        effect.each(&mut |names| {
+        effect.each(&mut |names, changes| {
             for (state, value) in [State::Before, State::After].into_iter().zip(&states) {
                 let expect = names.iter().try_fold(value, |at, name| at.get(name));
                 let is_alike = match (effect.at(state, names), expect) {
@@ -38,7 +39,8 @@ impl Judge for Witness {
                 assert!(is_alike, "{state:?} {names:?}: {expect:?}");
             }
             let names = names.iter().map(ToString::to_string).collect();
-            self.shown.lock().unwrap().insert(names);
+            let list = if changes { &self.shown } else { &self.unchanged };
+            list.lock().unwrap().insert(names);
             Ok(())
         })?;
         self.states.lock().unwrap().push(states);
@@ -147,6 +149,9 @@ proptest! {
         let mut expect = BTreeSet::new();
         differences(at(before), at(after), &names, &mut expect);
         prop_assert_eq!(&*judge.shown.lock().unwrap(), &expect);
+        let unchanged = judge.unchanged.lock().unwrap();
+        prop_assert!(!expect.is_empty() || !unchanged.is_empty(), "no write is judged by nothing");
+        prop_assert!(unchanged.is_disjoint(&expect));
     }
 }
 

@@ -105,7 +105,8 @@ fn each_verb_is_judged_where_it_writes() {
     check(&server, "PUT /orders/secret\n\n2", &admin(), "201");
     check(&server, "PUT /orders/secret\n\n3", &admin(), "403 forbidden");
     check(&server, "PUT /orders\n\n{\"1\":3,\"secret\":3}", &u1, "403 forbidden");
-    check(&server, "PUT /orders\n\n{\"1\":3,\"secret\":2}", &u1, "200");
+    // Who may not read it is not told that it stays as it was.
+    check(&server, "PUT /orders\n\n{\"1\":3,\"secret\":2}", &u1, "403 forbidden");
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn a_refusal_does_not_tell_that_something_hidden_is_there() {
     let kim = kim();
     let state = ask(&server, "GET /orders/2", &admin()).header("etag").unwrap().to_owned();
     let state = state.split('+').next().unwrap().trim_end_matches('"').to_owned() + "\"";
-    let theirs = r#"{"owner":"lee","state":"open"}"#;
+    let theirs = r#"{"owner":"lee","state":"open","price":7}"#;
     let op = r#"[{"op":"test","path":"/owner","value":"lee"}]"#;
     let add = r#"[{"op":"add","path":"/note","value":1}]"#;
     for request in [
@@ -173,6 +173,9 @@ fn a_refusal_does_not_tell_that_something_hidden_is_there() {
         format!("PUT /orders/ID\nIf-Match: \"0.1\"\n\n{theirs}"),
         format!("PUT /orders/ID\nIf-None-Match: *\n\n{theirs}"),
         format!("PATCH /orders/ID{MERGE}{{\"note\":1}}"),
+        format!("PATCH /orders/ID{MERGE}{{}}"),
+        format!("PATCH /orders/ID{MERGE}{{\"price\":7}}"),
+        format!("PATCH /orders/ID{MERGE}{{\"none\":null}}"),
         format!("PATCH /orders/ID{PATCH}{op}"),
         format!("PATCH /orders/ID{PATCH}{add}"),
         "PUT /orders/ID/note\n\n1".to_owned(),
@@ -230,6 +233,85 @@ fn the_tag_of_what_is_shown_is_a_condition_of_a_write() {
     assert_eq!(status(merge.clone()), 200);
     assert_eq!(status(merge), 412);
     holds(&server, "/orders/1/note", &json!(3));
+}
+
+#[test]
+fn a_member_that_is_masked_cannot_be_guessed_by_writing_it() {
+    let rules = format!(
+        "{RULES}\n[[rule]]\ndeny = [\"read\"]\npath = \"/orders/{{order}}/price\"\nunless = \"'admin' in claims.roles\""
+    );
+    let server = serve_auth("", &rules);
+    put(&server, "/orders/1", &json!({ "owner": "kim", "state": "open", "price": [5] }));
+    put(&server, "/orders/2", &json!({ "owner": "kim", "state": "open" }));
+    let kim = kim();
+    for body in [r#"{"price":[5]}"#, r#"{"price":[6]}"#, r#"{"price":null}"#, r#"{"price":{}}"#] {
+        for order in [1, 2] {
+            let request = format!("PATCH /orders/{order}{MERGE}{body}");
+            check(&server, &request, &kim, "403 forbidden");
+        }
+    }
+    for op in [r#""remove","path":"/price""#, r#""remove","path":"/price/0""#] {
+        for order in [1, 2] {
+            let request = format!("PATCH /orders/{order}{PATCH}[{{\"op\":{op}}}]");
+            check(&server, &request, &kim, "403 forbidden");
+        }
+    }
+    check(&server, &format!("PATCH /orders/1{MERGE}{{\"note\":1}}"), &kim, "200");
+}
+
+#[test]
+fn what_a_rule_denies_of_one_verb_is_denied_from_above_as_well() {
+    // PROTOCOL I12d
+    let rules = r#"
+        [[rule]]
+        allow = ["read", "write"]
+        path = "/"
+        [[rule]]
+        deny = ["delete"]
+        path = "/orders/{order}"
+        [[rule]]
+        deny = ["create"]
+        path = "/closed/{name}"
+    "#;
+    let server = serve_auth("", rules);
+    put(&server, "/", &json!({ "orders": { "1": { "a": 1 } }, "closed": { "1": 1 } }));
+    let remove = r#"[{"op":"remove","path":"/1"}]"#;
+    for request in [
+        "DELETE /orders/1".to_owned(),
+        "DELETE /orders".to_owned(),
+        format!("PATCH /orders{MERGE}{{\"1\":null}}"),
+        format!("PATCH /{MERGE}{{\"orders\":null}}"),
+        format!("PATCH /orders{PATCH}{remove}"),
+        "PUT /orders\n\n{}".to_owned(),
+        "PUT /\n\n{}".to_owned(),
+        "PUT /closed/2\n\n1".to_owned(),
+        format!("PATCH /closed{MERGE}{{\"2\":1}}"),
+        "POST /closed\n\n1".to_owned(),
+    ] {
+        check(&server, &request, NOBODY, "401 unauthorized");
+    }
+    check(&server, &format!("PATCH /orders{MERGE}{{\"1\":{{\"a\":2}}}}"), NOBODY, "200");
+    check(&server, "PUT /orders/2\n\n1", NOBODY, "201");
+    check(&server, "PUT /closed/1\n\n2", NOBODY, "200");
+    check(&server, "DELETE /closed/1", NOBODY, "204");
+}
+
+#[test]
+fn values_too_large_to_be_looked_at_again_and_again_end_the_judging() {
+    let rules = r#"
+        [[rule]]
+        allow = ["write"]
+        path = "/docs/{doc}"
+        when = "'a' in resource.tags || !has(resource.tags)"
+    "#;
+    let server = serve_auth("", rules);
+    let tags: Vec<Value> =
+        std::iter::once(json!("a")).chain((0..20_000).map(Value::from)).collect();
+    put(&server, "/docs/1", &json!({ "tags": tags }));
+    let members: Vec<String> = (0..1000).map(|n| format!("\"{n}\":1")).collect();
+    let request = format!("PATCH /docs/1{MERGE}{{{}}}", members.join(","));
+    check(&server, &request, &kim(), "413 too-many-members");
+    check(&server, &format!("PATCH /docs/1{MERGE}{{\"n\":1}}"), &kim(), "200");
 }
 
 #[test]

@@ -92,6 +92,21 @@ impl Facts for Known<'_, '_> {
     }
 }
 
+/// Facts of reading in one state.
+pub(crate) struct OfRead<'a> {
+    pub(crate) state: &'a dyn Side,
+}
+
+impl Facts for OfRead<'_> {
+    fn verb(&self, _: &Compiled) -> Verb {
+        Verb::Read
+    }
+
+    fn thing(&self, thing: &str, level: usize, when: &Template) -> Option<Cow<'_, Json>> {
+        self.state.value(level, &mut when.members_of(thing)).map(Cow::Owned)
+    }
+}
+
 /// Facts of a write to a resource at level `at`.
 pub(crate) struct OfWrite<'a> {
     pub(crate) at: usize,

@@ -6,9 +6,10 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value as Json;
 
 use crate::compiled::Compiled;
-use crate::decision::{Decision, Explanation, Facts, Known, OfWrite, Question, Side};
+use crate::decision::{Decision, Explanation, Facts, Known, OfRead, OfWrite, Question, Side};
 use crate::fold::{self, Fault};
 use crate::part::Reads;
+use crate::rule::Effect;
 use crate::scope::Scope;
 use crate::subject::Subject;
 use crate::verb::Verb;
@@ -206,6 +207,25 @@ impl Grant {
         after: &dyn Fn(usize) -> Option<&'v Json>,
     ) -> Explanation {
         self.question(path, &Known { verb, before, after }).explain(verb, &self.rules)
+    }
+
+    /// Decides about reading one value in a state of the tree.
+    pub fn decide_read<S: AsRef<str>>(&self, path: &[S], state: &dyn Side) -> Decision {
+        self.question(path, &OfRead { state }).decide(&self.rules)
+    }
+
+    /// True if a rule may deny a write of something at a path or beneath it, whatever the verb.
+    pub fn may_deny_writes<S: AsRef<str>>(&self, path: &[S]) -> bool {
+        self.rules.iter().any(|(_, rule)| {
+            rule.effect == Effect::Deny
+                && rule.verbs.iter().any(|verb| *verb != Verb::Read)
+                && rule.pattern.meets(path)
+        })
+    }
+
+    /// The number of rules, each of which a decision looks at.
+    pub fn rules(&self) -> usize {
+        self.rules.len()
     }
 
     fn question<'a, S: AsRef<str>>(

@@ -141,6 +141,14 @@ impl Pattern {
         Some(bound)
     }
 
+    /// True if it covers this path, or something beneath it.
+    pub(crate) fn meets<S: AsRef<str>>(&self, path: &[S]) -> bool {
+        self.segments.iter().zip(path).all(|(segment, name)| match segment {
+            Segment::Variable(_) => true,
+            Segment::Name(literal) => **literal == *name.as_ref(),
+        })
+    }
+
     /// True if each path that another pattern covers is covered by this one.
     pub(crate) fn contains(&self, other: &[Segment]) -> bool {
         let contains = |(one, other): (&Segment, &Segment)| match one {

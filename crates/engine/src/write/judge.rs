@@ -47,8 +47,8 @@ pub enum Held<'c> {
     Object,
 }
 
-/// Called with the names of a value that changes, from the root.
-type Look<'l> = dyn FnMut(&[&str]) -> Result<(), Refusal> + 'l;
+/// Called with the names of a value, from the root, and whether it changes.
+type Look<'l> = dyn FnMut(&[&str], bool) -> Result<(), Refusal> + 'l;
 
 impl<'c> Effect<'c> {
     /// The effect of a commit's change, over what was there before, at the path of a write.
@@ -92,7 +92,8 @@ impl<'c> Effect<'c> {
 
     /// Calls `look` with the names, from the root, of each value at the path and beneath that the
     /// write changes: that comes, goes or becomes another, and of all that is in one which comes or
-    /// goes. Ends with the first refusal.
+    /// goes; and, with `false`, of each that the write names and leaves as it is. Ends with the
+    /// first refusal.
     ///
     /// # Errors
     /// Those of `look`, and a limit: these may be as many as one commit may write
@@ -104,12 +105,12 @@ impl<'c> Effect<'c> {
             names.push(&**name);
             base = base.child(self.keys, name);
             change = match change {
-                Change::Keep => return Ok(()),
                 Change::Object { members, anew, .. } => match members.get(name) {
                     Some(member) => member,
                     None if *anew => &Change::Remove,
-                    None => return Ok(()),
+                    None => &Change::Keep,
                 },
+                Change::Keep => &Change::Keep,
                 Change::Leaf(_) | Change::Remove => &Change::Remove,
             };
         }
@@ -138,9 +139,13 @@ struct Walk<'c, 'l> {
 impl<'c> Walk<'c, '_> {
     fn changed(&mut self, change: &'c Change, base: Base<'c>) -> Result<(), Refusal> {
         match (change, base.view()) {
-            (Change::Keep, _) | (Change::Remove, View::Nothing) => Ok(()),
-            (Change::Leaf(new), View::Leaf(old)) if new == old => Ok(()),
+            (Change::Keep, _) | (Change::Remove, View::Nothing) => self.look(false),
+            (Change::Leaf(new), View::Leaf(old)) if new == old => self.look(false),
             (Change::Object { anew, members, .. }, View::Object) => {
+                if members.is_empty() {
+                    // Even that an object is there may not be told.
+                    self.look(false)?;
+                }
                 let stays = |member: &Change| !matches!(member, Change::Keep | Change::Remove);
                 for (name, member) in members.iter().filter(|(_, m)| !*anew || stays(m)) {
                     self.member(name, base, |walk, base| walk.changed(member, base))?;
@@ -159,7 +164,7 @@ impl<'c> Walk<'c, '_> {
         if !base.exists() {
             return Ok(());
         }
-        self.look()?;
+        self.look(true)?;
         self.members_go(base, |_| true)
     }
 
@@ -176,9 +181,9 @@ impl<'c> Walk<'c, '_> {
     fn comes(&mut self, change: &'c Change) -> Result<(), Refusal> {
         match change {
             Change::Keep | Change::Remove => Ok(()),
-            Change::Leaf(_) => self.look(),
+            Change::Leaf(_) => self.look(true),
             Change::Object { members, .. } => {
-                self.look()?;
+                self.look(true)?;
                 let base = Base::NOTHING;
                 members.iter().try_for_each(|(name, member)| {
                     self.member(name, base, |walk, _| walk.comes(member))
@@ -199,9 +204,9 @@ impl<'c> Walk<'c, '_> {
         seen
     }
 
-    fn look(&mut self) -> Result<(), Refusal> {
+    fn look(&mut self, changes: bool) -> Result<(), Refusal> {
         self.room = self.room.checked_sub(1).ok_or_else(|| self.too_many())?;
-        (self.look)(&self.names)
+        (self.look)(&self.names, changes)
     }
 
     fn too_many(&self) -> Refusal {

@@ -238,7 +238,14 @@ impl Rights {
     pub(crate) fn may_change(&self, path: &Path) -> Result<Bound, Problem> {
         let reach = |verb| self.reach(verb, path);
         let refusal = |verb| self.refusal(verb, path, &Reads::Nothing);
-        match (reach(Verb::Create), reach(Verb::Update)) {
+        let (creates, updates) = (reach(Verb::Create), reach(Verb::Update));
+        let is_free = [&creates, &updates, &reach(Verb::Delete)].map(|reach| *reach == Reads::All);
+        // What a write makes or removes beneath may be denied by rules about that alone.
+        let may_be_denied = is_free != [true; 3]
+            && self.grant().is_some_and(|grant| grant.may_deny_writes(path.segments()));
+        match (creates, updates) {
+            (Reads::Nothing, Reads::Nothing) => Err(refusal(Verb::Update)),
+            _ if may_be_denied => Ok(Bound::Judged(self.clone())),
             (Reads::All, Reads::All) => Ok(Bound::None),
             (Reads::All, Reads::Nothing) => {
                 Ok(Bound::Only(Box::new(Only { creates: true, problem: refusal(Verb::Update) })))
@@ -246,7 +253,6 @@ impl Rights {
             (Reads::Nothing, Reads::All) => {
                 Ok(Bound::Only(Box::new(Only { creates: false, problem: refusal(Verb::Create) })))
             }
-            (Reads::Nothing, Reads::Nothing) => Err(refusal(Verb::Update)),
             _ => Ok(Bound::Judged(self.clone())),
         }
     }

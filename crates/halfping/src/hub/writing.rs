@@ -72,7 +72,8 @@ fn told(shared: &Shared, judged: Judged, refusal: &Refusal) -> Option<Problem> {
     });
     match refusal {
         _ if !is_shown => Some(judged.absent),
-        Forbidden(_) => Some(judged.forbidden),
+        // Why a patch fails may tell of members that are not shown.
+        Forbidden(_) | PatchFailed { .. } => Some(judged.forbidden),
         _ => None,
     }
 }
