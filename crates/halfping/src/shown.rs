@@ -12,7 +12,6 @@ use crate::connection::Connection;
 use crate::hub::Shared;
 use crate::problem::Problem;
 use crate::room;
-use crate::shape::Shape;
 use crate::tag::Given;
 
 /// The condition of a write, with the state that the client means by one of these tags. The engine
@@ -25,12 +24,10 @@ pub(crate) async fn meant(
     tags: &[Given],
 ) -> Result<Condition, Problem> {
     let Some(States::These(cursors)) = &mut condition.is else { return Ok(condition) };
-    let Some(reader) = path.partial_reader().filter(|_| !tags.is_empty()) else {
+    if tags.is_empty() {
         return Ok(condition);
-    };
-    let Ok((path, extent)) = reader.read(path.path().clone(), &Shape::default()) else {
-        return Ok(condition);
-    };
+    }
+    let Some((reader, path, extent)) = path.shown_in_part() else { return Ok(condition) };
     let (reading, _room) = room::read(shared, connection, &path, &extent, None).await?;
     let value = reading.value.as_deref();
     if tags.contains(&reader.give_shown(&path, &extent, reading.cursor(), value)) {

@@ -110,6 +110,11 @@ impl Compiled {
         self.beneath || length == self.pattern.segments().len()
     }
 
+    /// True if it is about another verb than `read`.
+    pub(crate) fn is_about_writes(&self) -> bool {
+        self.verbs.iter().any(|verb| *verb != Verb::Read)
+    }
+
     /// True if its condition speaks of the value at which its pattern ends.
     pub(crate) fn speaks_of_values(&self) -> bool {
         let when = self.when.as_ref();

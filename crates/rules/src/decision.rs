@@ -178,9 +178,11 @@ impl<S: AsRef<str>> Question<'_, S> {
     /// The value of a rule's condition, and whether the rule applies. `None` if it is about other
     /// paths or verbs.
     fn applies(&self, rule: &Compiled) -> Option<(Option<bool>, bool)> {
+        if !rule.reaches(self.path.len()) {
+            return None;
+        }
         let bound = rule.pattern.bind(self.path)?;
-        let level = rule.pattern.segments().len();
-        if !rule.reaches(self.path.len()) || !rule.verbs.contains(&self.facts.verb(rule)) {
+        if !rule.verbs.contains(&self.facts.verb(rule)) {
             return None;
         }
         let Some(when) = &rule.when else { return Some((Some(true), true)) };
@@ -188,6 +190,7 @@ impl<S: AsRef<str>> Question<'_, S> {
         let names: Vec<Json> = names.collect();
         let mut things: Vec<(&str, &Json)> = self.subject.things().into();
         things.extend(bound.iter().map(|(variable, _)| *variable).zip(&names));
+        let level = rule.pattern.segments().len();
         let spoken_of = BY_MEMBER.into_iter().filter(|thing| when.speaks_of(thing));
         let values = spoken_of.map(|thing| (thing, self.facts.thing(thing, level, when)));
         let values: Vec<_> = values.collect();

@@ -74,7 +74,7 @@ pub(crate) fn scope(
 /// True if a rule about other verbs may be about this one beneath the value at which its pattern
 /// ends: what is an `update` of that may create and delete what is in it.
 fn may_be_about(rule: &Compiled, verb: Verb) -> bool {
-    verb != Verb::Read && rule.speaks_of_values() && rule.verbs.iter().any(|of| *of != Verb::Read)
+    verb != Verb::Read && rule.speaks_of_values() && rule.is_about_writes()
 }
 
 struct Folding<'s> {

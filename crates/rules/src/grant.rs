@@ -217,9 +217,7 @@ impl Grant {
     /// True if a rule may deny a write of something at a path or beneath it, whatever the verb.
     pub fn may_deny_writes<S: AsRef<str>>(&self, path: &[S]) -> bool {
         self.rules.iter().any(|(_, rule)| {
-            rule.effect == Effect::Deny
-                && rule.verbs.iter().any(|verb| *verb != Verb::Read)
-                && rule.pattern.meets(path)
+            rule.effect == Effect::Deny && rule.is_about_writes() && rule.pattern.meets(path)
         })
     }
 

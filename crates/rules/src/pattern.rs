@@ -127,18 +127,11 @@ impl Pattern {
     /// The variables and their names at a path that is covered by the pattern: at the end of the
     /// pattern or beneath. `None` if it is not.
     pub fn bind<'s, S: AsRef<str>>(&'s self, path: &'s [S]) -> Option<Vec<(&'s str, &'s str)>> {
-        let mut bound = Vec::new();
-        if path.len() < self.segments.len() {
+        if path.len() < self.segments.len() || !self.meets(path) {
             return None;
         }
-        for (segment, name) in self.segments.iter().zip(path) {
-            match segment {
-                Segment::Variable(variable) => bound.push((&**variable, name.as_ref())),
-                Segment::Name(literal) if **literal == *name.as_ref() => {}
-                Segment::Name(_) => return None,
-            }
-        }
-        Some(bound)
+        let bound = self.segments.iter().zip(path);
+        Some(bound.filter_map(|(of, name)| Some((of.variable()?, name.as_ref()))).collect())
     }
 
     /// True if it covers this path, or something beneath it.

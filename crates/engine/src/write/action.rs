@@ -42,7 +42,7 @@ pub struct Condition {
     pub is: Option<States>,
     /// The state must be none of these.
     pub is_not: Option<States>,
-    /// Who decides by what the write changes.
+    /// A judge, who decides by what the write changes.
     pub judge: Option<Arc<dyn Judge>>,
 }
 

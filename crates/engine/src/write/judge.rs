@@ -173,8 +173,8 @@ impl<'c> Walk<'c, '_> {
         if base.members_at_most() > self.room {
             return Err(self.too_many());
         }
-        let going = base.names(self.keys).into_iter().filter(|name| go(name));
-        going.into_iter().try_for_each(|name| self.member(name, base, Walk::goes))
+        let mut going = base.names(self.keys).into_iter().filter(|name| go(name));
+        going.try_for_each(|name| self.member(name, base, Walk::goes))
     }
 
     /// Looks at a value that comes, and at all that is in it.

@@ -95,10 +95,8 @@ impl Deref for Follower {
 pub(crate) struct Writable {
     path: Path,
     bound: Bound,
-    /// The client, if it may not see all.
+    /// The client, if it may not see all, or if the write is judged.
     reader: Option<Access>,
-    /// The resource as far as its client is shown it, if the write is judged.
-    shown: Option<(Allowed<Path>, Extent)>,
     /// The refusal of a patch that reads, if not all of it may be read.
     blind: Option<Box<Problem>>,
 }
@@ -125,8 +123,9 @@ pub(crate) struct Granted {
 /// there gets the one that it would get if nothing were there.
 #[derive(Debug)]
 pub(crate) struct Judged {
-    /// The resource, as far as the client is shown it.
-    pub(crate) shown: Option<(Allowed<Path>, Extent)>,
+    path: Path,
+    /// The client.
+    reader: Option<Access>,
     /// The refusal by the rules.
     pub(crate) forbidden: Problem,
     /// The refusal where nothing is.
@@ -147,22 +146,15 @@ impl Parent {
 }
 
 impl Writable {
-    pub(super) fn new(
-        path: Path,
-        bound: Bound,
-        reader: Option<Access>,
-        shown: Option<(Allowed<Path>, Extent)>,
-    ) -> Writable {
-        Writable { path, bound, reader, shown, blind: None }
+    pub(super) fn new(path: Path, bound: Bound, reader: Option<Access>) -> Writable {
+        Writable { path, bound, reader, blind: None }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The client, if it may not see all.
-    pub(crate) fn partial_reader(&self) -> Option<&Access> {
-        self.reader.as_ref()
+    /// The client, if it may not see all, and the resource as far as it is shown it.
+    pub(crate) fn shown_in_part(&self) -> Option<(&Access, Allowed<Path>, Extent)> {
+        let reader = self.reader.as_ref().filter(|reader| reader.is_partial())?;
+        let (path, extent) = reader.shown(&self.path)?;
+        Some((reader, path, extent))
     }
 
     /// The same of a path of which not all may be read, for this reason.
@@ -198,7 +190,11 @@ impl Writable {
             }
             Bound::Judged(rights) => {
                 judged = Some(Box::new(Judged::new(
-                    &self.path, self.shown, &action, &condition, &rights,
+                    &self.path,
+                    self.reader,
+                    &action,
+                    &condition,
+                    &rights,
                 )));
                 condition.judge = Some(Arc::new(rights));
             }
@@ -209,9 +205,14 @@ impl Writable {
 }
 
 impl Judged {
+    /// The resource, as far as the client is shown it.
+    pub(crate) fn shown(&self) -> Option<(Allowed<Path>, Extent)> {
+        self.reader.as_ref()?.shown(&self.path)
+    }
+
     fn new(
         path: &Path,
-        shown: Option<(Allowed<Path>, Extent)>,
+        reader: Option<Access>,
         action: &Action,
         condition: &Condition,
         rights: &Rights,
@@ -227,6 +228,6 @@ impl Judged {
             true => Refusal::NotFound(path.clone()).into(),
             false => forbidden.clone(),
         };
-        Judged { shown, forbidden, absent }
+        Judged { path: path.clone(), reader, forbidden, absent }
     }
 }

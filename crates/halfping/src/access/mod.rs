@@ -279,15 +279,16 @@ impl Access {
         self.rights().map_or(Ok(Bound::None), of)
     }
 
+    /// A resource as far as the sender is shown it, if it may be shown anything of it.
+    pub(crate) fn shown(&self, path: &Path) -> Option<(Allowed<Path>, Extent)> {
+        self.read(path.clone(), &Shape::default()).ok()
+    }
+
     /// A path to write at. Who is judged is not told by a refusal what it is not shown.
     fn writable(&self, path: Path, bound: Bound) -> Writable {
-        let shown = match bound {
-            Bound::Judged(_) => self.read(path.clone(), &Shape::default()).ok(),
-            Bound::None | Bound::Only(_) => None,
-        };
-        let at_all = |(path, extent): (_, Extent)| (path, Extent { depth: 0, ..extent });
-        let reader = self.is_partial().then(|| self.clone());
-        Writable::new(path, bound, reader, shown.map(at_all))
+        let needs_reader = self.is_partial() || matches!(bound, Bound::Judged(_));
+        let reader = needs_reader.then(|| self.clone());
+        Writable::new(path, bound, reader)
     }
 
     /// A path to make something new beneath. Which names the rules allow is checked when there is

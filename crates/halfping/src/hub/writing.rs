@@ -9,6 +9,7 @@ use super::{Failure, Shared};
 use crate::access::{Granted, Judged, Parent};
 use crate::connection::Connection;
 use crate::problem::Problem;
+use crate::shape::Extent;
 
 /// The write that creates a member of a resource under a new name, and that name.
 pub(crate) fn creation(
@@ -66,7 +67,8 @@ fn told(shared: &Shared, judged: Judged, refusal: &Refusal) -> Option<Problem> {
         return None;
     }
     // What is too large to be read at once is there.
-    let is_shown = judged.shown.is_some_and(|(path, extent)| {
+    let is_shown = judged.shown().is_some_and(|(path, extent)| {
+        let extent = Extent { depth: 0, ..extent };
         let read = shared.read_small(&path, &extent, usize::MAX);
         read.is_none_or(|read| read.is_ok_and(|reading| reading.value.is_some()))
     });

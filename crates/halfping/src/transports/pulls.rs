@@ -26,7 +26,7 @@ pub(super) struct Pulls {
     partial: Option<Box<Partial>>,
 }
 
-/// What decides about the cursors of a reader who may not see all.
+/// The rights and the state by which cursors are given to a reader who may not see all.
 struct Partial {
     rights: Rights,
     /// The newest state of which the reader has been told something. Commits that tell it nothing

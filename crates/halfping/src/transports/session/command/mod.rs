@@ -61,7 +61,7 @@ pub(super) enum If {
     /// Something is there.
     Something,
     Nothing,
-    /// What is there is as it was in the state that a cursor names; `None` for what is no cursor.
+    /// The resource is as it was in the state that a cursor names; `None` for what is no cursor.
     State(Option<Given>),
 }
 
