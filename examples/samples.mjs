@@ -26,7 +26,7 @@ const sources = ['halfping/examples/axum.rs', 'halfping/src/lib.rs', 'halfping/s
 
 const python = [`${root}.tools/docs/bin/python`, 'python3'].find((program) => !program.includes('/') || existsSync(program));
 
-/** The pages whose server has a configuration of its own. A test of the binary runs them: `crates/cli/tests/who_may_see_what.rs`. */
+/** The pages whose server has a configuration of its own. A test of the binary runs them: `crates/cli/tests/binary/who_may_see_what.rs`. */
 const CONFIGURED = ['guides/who-may-see-what.md'];
 
 /** Every block of code of the other pages, but for those of files (`title="FOLDER/FILE"`), which are run by themselves. */

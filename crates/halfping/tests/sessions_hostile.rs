@@ -6,6 +6,7 @@
 // The helpers here are tests too; clippy sees only functions marked so.
 #![allow(clippy::unwrap_used)]
 
+#[path = "server/common/mod.rs"]
 mod common;
 
 use std::io::{ErrorKind, Write};

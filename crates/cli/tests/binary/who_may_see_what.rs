@@ -1,0 +1,214 @@
+//! Identity and rules in the binary: the guide's example, and credentials that nothing repeats.
+
+use crate::common::halfping;
+use crate::disk;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const GUIDE: &str = include_str!("../../../../docs/guides/who-may-see-what.md");
+
+/// A server with the configuration in a directory, and all that it logs.
+struct Server {
+    child: std::process::Child,
+    address: SocketAddr,
+    said: Arc<Mutex<String>>,
+}
+
+impl Server {
+    fn start(directory: &Path, options: &[&str]) -> Server {
+        let mut command = halfping();
+        command.args(["serve", "--memory", "--listen", "127.0.0.1:0", "--config"]);
+        command.arg(directory.join("halfping.toml")).args(options);
+        let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let said = Arc::new(Mutex::new(String::new()));
+        let listens = |line: String| line.split_once("listening on http://")?.1.trim().parse().ok();
+        let address = lines.by_ref().find_map(listens).expect("it says where it listens");
+        let log = said.clone();
+        std::thread::spawn(move || {
+            for line in lines {
+                let mut log = log.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        Server { child, address, said }
+    }
+
+    /// The answer to a request that is the last of its connection.
+    fn ask(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
+        let head = head.replace('\n', "\r\n");
+        let (line, rest) = head.split_once("\r\n").unwrap_or((&head, "X-None: 1"));
+        let length = body.len();
+        let text = format!(
+            "{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n{rest}\r\n\r\n{body}"
+        );
+        stream.write_all(text.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The blocks of a page, each with its language.
+fn blocks(page: &str) -> Vec<(&str, String)> {
+    let mut blocks = Vec::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        let Some(info) = line.strip_prefix("```") else { continue };
+        let language = info.split(' ').next().unwrap();
+        let text: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+        blocks.push((language, text.join("\n")));
+    }
+    blocks
+}
+
+/// Runs a block of the guide where its files are.
+#[track_caller]
+fn run(directory: &Path, script: &str) -> String {
+    let output = Command::new("sh").arg("-c").arg(script).current_dir(directory).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{script}\n{said}{errors}");
+    said
+}
+
+#[test]
+fn the_guide_tells_what_happens() {
+    let directory = disk::directory("who-may-see-what");
+    let blocks = blocks(GUIDE);
+    let of = |wanted: &'static str| blocks.iter().filter(move |(language, _)| *language == wanted);
+    let (_, config) = of("toml").next().expect("a configuration");
+    std::fs::write(directory.join("halfping.toml"), config).unwrap();
+    let (_, secret) = of("sh").next().expect("the secret is made");
+    run(&directory, secret);
+    let server = Server::start(&directory, &[]);
+    let mut compared = 0;
+    let after_secret = blocks.iter().position(|(_, text)| text == secret).unwrap() + 1;
+    for (place, (language, script)) in blocks.iter().enumerate().skip(after_secret) {
+        if *language != "sh" {
+            continue;
+        }
+        let script = script.replace("127.0.0.1:7070", &server.address.to_string());
+        let said = run(&directory, &script);
+        if let Some(("text", expect)) = blocks.get(place + 1).map(|(l, t)| (*l, t)) {
+            assert_eq!(said.trim(), expect.trim(), "{script}");
+            compared += 1;
+        }
+    }
+    assert!(compared >= 4, "{compared} blocks have an output");
+}
+
+#[test]
+fn no_log_no_metric_and_no_error_repeats_a_credential() {
+    // PROTOCOL I5, L14
+    let directory = disk::directory("secrets");
+    let (key, junk) = ("hpk_sesame_of_the_importer", "sesame-eyJhbGciOiJIUzI1NiJ9.sesame.sesame");
+    let hash = run(&directory, &format!("printf %s {key} | sha256sum"));
+    let hash = hash.split(' ').next().unwrap();
+    let config = format!(
+        "[auth]\ncookie = \"hp\"\nquery_token = true\n[[auth.key]]\nsha256 = \"{hash}\"\nclaims = {{ sub = \"importer\" }}\n"
+    );
+    std::fs::write(directory.join("halfping.toml"), config).unwrap();
+    let server = Server::start(&directory, &["--log", "trace"]);
+    let mut answers = String::new();
+    let upgrade = "Connection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==";
+    for round in 0..60 {
+        for secret in [key, junk, "hpk_sesame_of_nobody"] {
+            for header in [
+                format!("Authorization: Bearer {secret}"),
+                format!("Authorization: {secret}"),
+                format!("Authorization: Basic {secret}"),
+                format!("Cookie: hp={secret}"),
+                format!("Cookie: hp={secret}\nOrigin: http://localhost"),
+                format!("Cookie: hp={secret}\nAuthorization: Bearer {secret}"),
+                "X-None: 1".to_owned(),
+            ] {
+                for line in
+                    ["GET /a", "PUT /a", "POST /b", "GET /_metrics", "OPTIONS /a", "POST /_streams"]
+                {
+                    answers += &server.ask(&format!("{line}\n{header}\n\n[]"));
+                }
+            }
+            for target in [
+                format!("/a?access_token={secret}"),
+                format!("/a?watch&access_token={secret}&nonsense"),
+                format!("/a?watch&%61ccess_token={secret}&depth=x"),
+                format!("/_streams?path=/a&access_token={secret}&ticket={secret}"),
+                format!("/a?watch&ticket={secret}"),
+            ] {
+                answers += &server.ask(&format!("GET {target}"));
+                let limited = if target.contains("nonsense") { "HEAD" } else { "GET" };
+                answers +=
+                    &server.ask(&format!("{limited} {target}\nAuthorization: Bearer {secret}"));
+            }
+            answers += &server.ask(&format!("GET /x?access_token={secret}\n{upgrade}"));
+            let commands =
+                format!("[{{\"auth\":\"{secret}\",\"ref\":1}},{{\"auth\":[\"{secret}\"]}}]");
+            answers += &server.ask(&format!("POST /_streams\n\n{commands}"));
+        }
+        if round % 20 == 0 {
+            answers += &server.ask("GET /_server");
+            answers += &server.ask("GET /_metrics");
+        }
+    }
+    assert!(answers.contains("halfping_problems") && answers.contains("unauthorized"));
+    assert!(
+        answers.contains("Halfping-Subject: importer")
+            || answers.contains("halfping-subject: importer")
+    );
+    let log = server.said.lock().unwrap().clone();
+    assert!(log.lines().count() > 1000, "it logs: {} lines", log.lines().count());
+    for (what, text) in [("the answers", &answers), ("the log", &log)] {
+        let found = text.lines().find(|line| line.contains("sesame"));
+        assert_eq!(found, None, "in {what}");
+    }
+}
+
+#[test]
+fn a_configuration_that_cannot_be_kept_is_refused_at_the_start() {
+    let directory = disk::directory("refused");
+    let rule = "[[rule]]\nallow = [\"read\"]\npath = \"/a/{b}\"\n";
+    for (config, options, says) in [
+        (format!("{rule}when = \"b in me.teams\"\n"), &[][..], "are not read by this version"),
+        (format!("{rule}wen = \"true\"\n"), &[], "unknown setting `wen`"),
+        ("[auth]\ncookie = \"hp\"\n".to_owned(), &["--cors", "any"], "do not go together"),
+        (
+            "[[auth.issuer]]\nissuer = \"i\"\naudience = [\"a\"]\nalgorithms = [\"ES256\"]\nfile = \"none.json\"\n".to_owned(),
+            &[],
+            "none.json cannot be read",
+        ),
+        (
+            "[[auth.issuer]]\nissuer = \"i\"\naudience = [\"a\"]\nalgorithms = [\"HS256\"]\nsecret_file = \"halfping.toml\"\n".to_owned(),
+            &["--port", "0"],
+            "",
+        ),
+    ] {
+        std::fs::write(directory.join("halfping.toml"), &config).unwrap();
+        if says.is_empty() {
+            // Files are found beside the configuration, wherever the server is started.
+            drop(Server::start(&directory, options));
+            continue;
+        }
+        let mut command = halfping();
+        command.args(["serve", "--memory", "--listen", "127.0.0.1:0", "--config"]);
+        let output = command.arg(directory.join("halfping.toml")).args(options).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(4), "{config}: {said}");
+        assert!(said.contains(says), "{config}: {said}");
+    }
+}
