@@ -12,11 +12,11 @@ export class Fault extends Error {
 
 const MARKS = ['>', '<', '<?', '<*'];
 const WORDS = ['write', 'there', 'open', 'cut', 'passes', 'drain', 'until', 'quiet', 'do', 'mirror', 'told'];
-const SETTINGS = ['limits', 'cors', 'for', 'over'];
+const SETTINGS = ['limits', 'cors', 'token', 'rule', 'revocations', 'for', 'over'];
 
-/** The content of a file: `{limits, cors, side, carriers, steps}`; a step is `{at, line, speaker, word, rest, more}`. */
+/** The content of a file: `{limits, cors, tokens, rules, revocations, side, carriers, steps}`; a step is `{at, line, speaker, word, rest, more}`. */
 export function parse(file) {
-  const conversation = { limits: {}, cors: undefined, side: 'both', over: undefined, steps: [] };
+  const conversation = { limits: {}, cors: undefined, tokens: new Map(), rules: [], revocations: undefined, side: 'both', over: undefined, steps: [] };
   const lines = readFileSync(file, 'utf8').split('\n');
   for (const [index, whole] of lines.entries()) {
     const line = unroll(whole);
@@ -29,7 +29,7 @@ export function parse(file) {
       continue;
     }
     const [, speaker = 'client', word, rest = ''] = /^(?:([a-z]+): )?(\S+)(?: (.*))?$/.exec(line) ?? [];
-    if (SETTINGS.includes(word) && conversation.steps.length === 0) set(conversation, word, rest);
+    if (SETTINGS.includes(word) && conversation.steps.length === 0) set(conversation, word, rest, { at, line: whole });
     else if (MARKS.includes(word) || WORDS.includes(word)) {
       conversation.steps.push({ at, line: whole, speaker, word, rest, more: [] });
     } else throw new Fault({ at, line: whole }, `a line cannot begin with \`${word}\``);
@@ -37,12 +37,22 @@ export function parse(file) {
   return conversation;
 }
 
-function set(conversation, word, rest) {
+function set(conversation, word, rest, place) {
   const words = rest.split(' ');
   if (word === 'limits') for (const limit of words) conversation.limits[limit.split('=')[0]] = Number(limit.split('=')[1]);
   if (word === 'cors') conversation.cors = words.filter((origin) => origin !== 'none');
+  if (word === 'token') conversation.tokens.set(words[0], JSON.parse(rest.slice(words[0].length)));
+  if (word === 'rule') conversation.rules.push(rule(rest, place));
+  if (word === 'revocations') conversation.revocations = rest;
   if (word === 'for') conversation.side = rest;
   if (word === 'over') conversation.over = rest;
+}
+
+/** `allow read,update /orders/{order} when CONDITION`. */
+function rule(text, place) {
+  const [, effect, verbs, path, sense, condition] = /^(allow|deny) (\S+) (\S+)(?: (when|unless) (.+))?$/.exec(text) ?? [];
+  if (effect === undefined) throw new Fault(place, 'a rule is: rule allow read,update /a/{b} when CONDITION');
+  return { [effect]: verbs.split(','), path, ...(sense && { [sense]: condition }) };
 }
 
 /** `{{x*3}}` stands for `xxx`, so that long things fit a line. */

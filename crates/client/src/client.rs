@@ -1,6 +1,9 @@
 //! Single requests: read and write one resource.
 
+use std::error::Error;
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +19,7 @@ use crate::error::{
 };
 use crate::frame::{Cursor, Problem};
 use crate::tls;
+use crate::token::{self, Tokens};
 
 /// The longest body that [`Client::get`] accepts.
 pub const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -30,10 +34,12 @@ const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
 const REQUEST_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Client of one Halfping API. Clones share their connections and cost nothing.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     base: Url,
+    /// Where tokens are asked for, if one may be followed by another.
+    tokens: Option<Arc<Tokens>>,
 }
 
 /// Result of [`Client::get`].
@@ -66,11 +72,34 @@ impl Client {
     /// The same, for somebody who shows a token or an API key with each request, as
     /// `Authorization: Bearer TOKEN` (RFC 6750).
     pub fn with_token(base: &str, token: &str) -> Result<Client, BaseError> {
-        let value = HeaderValue::from_str(&format!("Bearer {token}"));
-        let mut value = value.map_err(|_| BaseError::BadToken)?;
-        // It is not in what is printed for debugging.
-        value.set_sensitive(true);
+        let value = token::bearer(token).ok_or(BaseError::BadToken)?;
         Client::with_headers(base, HeaderMap::from_iter([(AUTHORIZATION, value)]))
+    }
+
+    /// The same, for tokens that end: `ask` gives one. It is asked at the first request, and again
+    /// when the server refuses the last one (401) or ends a stream since it has expired. All clones
+    /// and their watches share what it gave. It has 8 s.
+    ///
+    /// ```no_run
+    /// # async fn of_the_issuer() -> Result<String, std::io::Error> { Ok(String::new()) }
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use halfping_client::{Client, WatchOptions};
+    ///
+    /// let client = Client::with_tokens("https://api.example.org", || async {
+    ///     of_the_issuer().await
+    /// })?;
+    /// let orders = client.watch("/orders", WatchOptions::default())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_tokens<F, T, E>(base: &str, ask: F) -> Result<Client, BaseError>
+    where
+        F: Fn() -> T + Send + Sync + 'static,
+        T: Future<Output = Result<String, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let client = Client::new(base)?;
+        Ok(Client { tokens: Some(Arc::new(Tokens::new(ask))), ..client })
     }
 
     fn with_headers(base: &str, headers: HeaderMap) -> Result<Client, BaseError> {
@@ -84,7 +113,7 @@ impl Client {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(BaseError::HasQuery { base: base.to_owned() });
         }
-        let tls = |error: &dyn std::error::Error| BaseError::Tls { why: error.to_string() };
+        let tls = |error: &dyn Error| BaseError::Tls { why: error.to_string() };
         let mut http = reqwest::Client::builder();
         if is_loopback(&url) {
             // A proxy would connect to the loopback of another machine.
@@ -101,7 +130,7 @@ impl Client {
             .tcp_nodelay(true)
             .build()
             .map_err(|error| tls(&error))?;
-        Ok(Client { http, base: url })
+        Ok(Client { http, base: url, tokens: None })
     }
 
     /// Reads the resource at `path`, which is written as in a URL and may have a query
@@ -112,7 +141,7 @@ impl Client {
             .get(self.url(path)?)
             .header(ACCEPT, "application/json")
             .timeout(REQUEST_WAIT_MAX);
-        let answer = send(request).await?;
+        let answer = self.send(request).await?;
         let content_type = content_type(answer.headers());
         if content_type != "application/json" {
             return Err(PeerFault::NotJson { content_type: content_type.to_owned() }.into());
@@ -135,7 +164,7 @@ impl Client {
     /// ```
     pub async fn metrics(&self) -> Result<String, RequestError> {
         let request = self.http.get(self.url("/_metrics")?).timeout(REQUEST_WAIT_MAX);
-        let text = body(send(request).await?, METRICS_BYTES_MAX).await?;
+        let text = body(self.send(request).await?, METRICS_BYTES_MAX).await?;
         Ok(String::from_utf8(text).map_err(|_| PeerFault::NotText)?)
     }
 
@@ -179,7 +208,7 @@ impl Client {
         if let Some((content_type, bytes)) = body {
             request = request.header(CONTENT_TYPE, content_type).body(bytes);
         }
-        let answer = send(request).await?;
+        let answer = self.send(request).await?;
         let written = Written {
             created: answer.status() == StatusCode::CREATED,
             cursor: cursor(answer.headers()),
@@ -224,6 +253,43 @@ impl Client {
     pub(crate) fn http(&self) -> &reqwest::Client {
         &self.http
     }
+
+    /// True if there may be another token when one has ended.
+    pub(crate) fn renews(&self) -> bool {
+        self.tokens.is_some()
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, NoAnswer> {
+        self.send_showing(request, &mut None).await
+    }
+
+    /// Sends a request, with a token if one was promised. A refused token is replaced once: nothing
+    /// was done for it. `token` is one that is known to have ended, and becomes the one that was
+    /// shown.
+    pub(crate) async fn send_showing(
+        &self,
+        request: RequestBuilder,
+        token: &mut Option<HeaderValue>,
+    ) -> Result<Response, NoAnswer> {
+        let Some(tokens) = &self.tokens else { return answer(request).await };
+        let again = request.try_clone();
+        let first = tokens.header(token.as_ref()).await?;
+        *token = Some(first.clone());
+        match (answer(request.header(AUTHORIZATION, first)).await, again) {
+            (Err(NoAnswer::Refused(refusal)), Some(again)) if refusal.status == 401 => {
+                let second = tokens.header(token.as_ref()).await?;
+                *token = Some(second.clone());
+                answer(again.header(AUTHORIZATION, second)).await
+            }
+            (answer, _) => answer,
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("base", &self.base.as_str()).finish_non_exhaustive()
+    }
 }
 
 /// True if a URL leads to this machine; then proxies from the environment are not used.
@@ -241,8 +307,8 @@ fn is_dots(segment: &str) -> bool {
     matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
 }
 
-/// Sends a request. Returns a successful answer, or the reason why there is none.
-pub(crate) async fn send(request: RequestBuilder) -> Result<Response, NoAnswer> {
+/// Sends a request as it is. Returns a successful answer, or the reason why there is none.
+async fn answer(request: RequestBuilder) -> Result<Response, NoAnswer> {
     let answer = request.send().await.map_err(|error| NoAnswer::Network(error.into()))?;
     let status = answer.status();
     if status.is_success() {

@@ -17,7 +17,7 @@ pub enum Family {
     Refused,
     /// The other side does not follow the protocol.
     PeerFault,
-    /// The network failed, or the server is at fault. Trying again may help.
+    /// The network failed, the server is at fault, or there is no token. Trying again may help.
     Network,
 }
 
@@ -81,6 +81,21 @@ pub enum PathError {
     },
 }
 
+/// A token that there is not.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenFault {
+    /// The function that gives tokens failed.
+    #[error("no token: {0}")]
+    Failed(#[source] Box<dyn Error + Send + Sync>),
+    /// It took too long.
+    #[error("no token within {} s", .0.as_secs())]
+    Late(Duration),
+    /// It gave characters that no header can have.
+    #[error("the token has characters that cannot be sent in a header")]
+    BadToken,
+}
+
 /// Error of a single request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -97,6 +112,9 @@ pub enum RequestError {
     /// The network failed, before or after the request was sent: a write may have happened.
     #[error(transparent)]
     Network(#[from] NetworkFault),
+    /// There is no token to show. Nothing was sent.
+    #[error(transparent)]
+    Token(#[from] TokenFault),
 }
 
 impl RequestError {
@@ -106,7 +124,7 @@ impl RequestError {
             RequestError::Path(_) => Family::Misuse,
             RequestError::Refused(refusal) => refusal.family(),
             RequestError::PeerFault(_) => Family::PeerFault,
-            RequestError::Network(_) => Family::Network,
+            RequestError::Network(_) | RequestError::Token(_) => Family::Network,
         }
     }
 }
@@ -143,6 +161,13 @@ pub(crate) enum NoAnswer {
     Refused(Refusal),
     PeerFault(PeerFault),
     Network(NetworkFault),
+    Token(TokenFault),
+}
+
+impl From<TokenFault> for NoAnswer {
+    fn from(fault: TokenFault) -> NoAnswer {
+        NoAnswer::Token(fault)
+    }
 }
 
 impl From<NoAnswer> for RequestError {
@@ -151,6 +176,7 @@ impl From<NoAnswer> for RequestError {
             NoAnswer::Refused(refusal) => RequestError::Refused(refusal),
             NoAnswer::PeerFault(fault) => RequestError::PeerFault(fault),
             NoAnswer::Network(fault) => RequestError::Network(fault),
+            NoAnswer::Token(fault) => RequestError::Token(fault),
         }
     }
 }

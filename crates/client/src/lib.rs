@@ -64,11 +64,13 @@ mod machine;
 mod mirror;
 mod sorted;
 mod tls;
+mod token;
 
 pub use client::{BODY_BYTES_MAX, Client, Reading, Written};
 pub use driver::{Event, Lost, Watch, WatchOptions};
 pub use error::{
-    BaseError, Family, NetworkFault, PathError, PeerFault, Refusal, RequestError, WatchError,
+    BaseError, Family, NetworkFault, PathError, PeerFault, Refusal, RequestError, TokenFault,
+    WatchError,
 };
 pub use frame::{Cursor, Frame, Kind, Problem};
 pub use machine::{FrameError, LINE_BYTES_MAX, Machine};
