@@ -4,6 +4,7 @@
 //! checksums, and one header, written last, says which of them count. After a crash redb looks
 //! through the whole file; all of it is read then anyway.
 
+use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -12,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use halfping_engine::{Checkpoint, Key, Revision, Timestamp};
+use halfping_engine::{Checkpoint, Key, Revision, Row, Timestamp};
 use redb::{
     Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
 };
@@ -228,7 +229,9 @@ impl<B: Backend> Store<B> {
                 let mut meta = write.open_table(META).map_err(fault)?;
                 let mut rows = write.open_table(ROWS).map_err(fault)?;
                 let next_place = number_or(&meta, "next place", 0)?;
-                put(&mut meta, "next place", put_rows(&mut rows, checkpoint, next_place)?)?;
+                let is_again = number_or(&meta, "through", 0)? > checkpoint.since.0;
+                let next_place = put_rows(&mut rows, checkpoint, is_again, next_place)?;
+                put(&mut meta, "next place", next_place)?;
                 put(&mut meta, "through", checkpoint.through.0)?;
                 meta.insert("times", &checkpoint.times[..]).map_err(fault)?;
                 let mut log = write.open_table(LOG).map_err(fault)?;
@@ -251,13 +254,21 @@ impl<B: Backend> Store<B> {
     }
 }
 
-/// Applies a checkpoint to the rows. Returns the place of the next new row.
+/// Applies a checkpoint to the rows. Returns the place of the next new row. `is_again`: one before
+/// it, whose changes it has too, is there although its failure was reported.
 fn put_rows(
     rows: &mut Table<'_, &[u8], &[u8]>,
     checkpoint: &Checkpoint,
+    is_again: bool,
     mut next_place: u64,
 ) -> Result<u64, Fault> {
+    let written = checkpoint.rows.iter().filter(|_| is_again).map(|row| row.key.as_bytes());
+    let written: HashSet<&[u8]> = written.collect();
     for key in &checkpoint.forgotten {
+        // A new member of that name keeps the place that it was given then.
+        if written.contains(key.as_bytes()) && is_since(rows, key.as_bytes(), checkpoint.since)? {
+            continue;
+        }
         rows.remove(key.as_bytes()).map_err(fault)?;
         remove_beneath(rows, key.as_bytes())?;
     }
@@ -281,6 +292,13 @@ fn put_rows(
         rows.insert(key, &value[..]).map_err(fault)?;
     }
     Ok(next_place)
+}
+
+/// True if a row is of a later state.
+fn is_since(rows: &Table<'_, &[u8], &[u8]>, key: &[u8], since: Revision) -> Result<bool, Fault> {
+    let Some(value) = rows.get(key).map_err(fault)? else { return Ok(false) };
+    let (_, _, body) = split(value.value())?;
+    Ok(Row::changed(body).is_some_and(|changed| changed > since))
 }
 
 fn remove_beneath(rows: &mut Table<'_, &[u8], &[u8]>, key: &[u8]) -> Result<(), Fault> {

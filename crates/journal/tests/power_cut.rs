@@ -464,6 +464,66 @@ fn after_a_power_cut_there_is_a_state_that_was_promised_or_in_doubt() {
 }
 
 #[test]
+fn a_checkpoint_that_failed_and_is_there_all_the_same_keeps_the_order_of_members() {
+    // PROTOCOL V4. A member that was forgotten and has come again has its place by when it came.
+    let troubles = (0..12).map(Trouble::Write).chain((0..3).map(Trouble::Sync));
+    let mut is_there = 0;
+    for trouble in troubles {
+        let disk = Recorded::default();
+        let backend = disk.clone();
+        let store = Store::with_backend(move || backend.clone(), EPOCH).unwrap();
+        let opened = open(store, limits(), Regions::default(), Timestamp(0), &mut |_| {}).unwrap();
+        let (mut engine, mut store) = (opened.engine, opened.committer.into_journal());
+        let mut write = |engine: &mut Engine, writes: &[Write], has_checkpoint: bool| {
+            for write in writes {
+                engine.submit(std::slice::from_ref(write), Timestamp(1000));
+            }
+            let transaction = Transaction {
+                batch: engine.take_batch(),
+                checkpoint: has_checkpoint.then(|| engine.checkpoint()),
+                ..Transaction::default()
+            };
+            let newest = engine.revision();
+            if store.write(&transaction).is_ok() {
+                engine.settle();
+                if let Some(checkpoint) = &transaction.checkpoint {
+                    engine.complete_checkpoint(checkpoint);
+                }
+                return;
+            }
+            engine.abandon();
+            while store.recover(newest).is_err() {
+                disk.0.lock().unwrap().trouble = None;
+            }
+            disk.0.lock().unwrap().trouble = None;
+        };
+        let long = format!("\"{}\"", "x".repeat(300));
+        let member = |number: usize| format!("/c/{number}");
+        let all: Vec<Write> = (0..20).map(|number| put(&member(number), &long)).collect();
+        write(&mut engine, &all, false);
+        write(&mut engine, &[put("/d", "0")], true);
+        // More leave than are remembered, so the first is forgotten.
+        let gone: Vec<Write> =
+            (5..13).map(|number| self::write(&member(number), Action::Delete)).collect();
+        write(&mut engine, &gone, false);
+        write(
+            &mut engine,
+            &[put(&member(5), "1"), put(&member(30), "1"), put(&member(31), "1")],
+            false,
+        );
+        disk.0.lock().unwrap().trouble = Some(trouble);
+        write(&mut engine, &[put("/d", "1")], true);
+        disk.0.lock().unwrap().trouble = None;
+        let through = engine.stored();
+        write(&mut engine, &[put(&member(5), "2")], true);
+        is_there += usize::from(through < engine.stored());
+        let image = disk.0.lock().unwrap().now.clone();
+        assert_eq!(look(image, true).unwrap(), (engine.revision(), json(&engine)), "{trouble:?}");
+    }
+    assert!(is_there > 0, "no checkpoint failed");
+}
+
+#[test]
 fn what_a_disk_lacks_is_what_it_says() {
     // The kind of a fault decides what clients are told.
     let disk = Recorded::default();

@@ -43,7 +43,7 @@ impl Engine {
         if mutants::is("checkpoint-marks-all") {
             self.stored.through = self.tree.revision;
         }
-        Checkpoint { through: self.tree.revision, forgotten, rows: walk.rows, times }
+        Checkpoint { since, through: self.tree.revision, forgotten, rows: walk.rows, times }
     }
 
     /// Notes that the store has the last checkpoint that was made.

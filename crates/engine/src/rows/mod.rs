@@ -105,9 +105,19 @@ pub struct Row {
     pub body: Vec<u8>,
 }
 
+impl Row {
+    /// The state in which the value of a row was changed last, by the row's bytes.
+    pub fn changed(body: &[u8]) -> Option<Revision> {
+        codec::Input::new(body).number().ok().map(Revision)
+    }
+}
+
 /// Changes from the rows of one state to those of another.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Checkpoint {
+    /// The state that they start from. The store may have a later one: that of a checkpoint whose
+    /// failure was reported, and that is there all the same.
+    pub since: Revision,
     /// The state that they lead to.
     pub through: Revision,
     /// Rows that are removed.
