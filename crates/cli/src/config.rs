@@ -17,6 +17,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, de};
 use toml::de::{DeTable, DeValue};
 
+pub(crate) use self::auth::key_files;
 pub(crate) use self::hints::nearest;
 use self::hints::{
     at_setting, is_limit, meant_host, meant_origin, sections_are_tables, unknown_name, unreadable,
@@ -69,6 +70,16 @@ pub(crate) struct Config {
     /// Both, as the server has them.
     #[serde(skip)]
     made: Auth,
+    /// The text of all.
+    #[serde(skip)]
+    text: String,
+}
+
+/// Numbers of what is read again while the server runs.
+pub(crate) struct Counts {
+    pub(crate) rules: usize,
+    pub(crate) issuers: usize,
+    pub(crate) keys: usize,
 }
 
 #[derive(Default, Deserialize)]
@@ -110,6 +121,7 @@ impl Config {
         let mut config = parse(&text).map_err(at)?;
         let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
         config.made = auth::made(config.auth.as_ref(), &text, directory).map_err(at)?;
+        config.text = text;
         if limits.is_empty() {
             return Ok(config);
         }
@@ -132,6 +144,18 @@ impl Config {
         self.limits = serde_json::from_value(all).map_err(wrong)?;
         self.check(Blame::Usage)?;
         Ok(self)
+    }
+
+    /// The text that it was read from.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let auth = self.auth.as_ref();
+        let issuers = auth.map_or(0, |auth| auth.issuer.len());
+        let keys = auth.map_or(0, |auth| auth.key.len());
+        Counts { rules: self.rule.len(), issuers, keys }
     }
 
     /// Patterns of paths that are kept in memory only.

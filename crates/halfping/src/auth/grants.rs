@@ -39,6 +39,11 @@ impl Grants {
         Grants { rules, known: Mutex::default() }
     }
 
+    /// True if others would be the same: then these, which are worked out, can stay.
+    pub(super) fn are_by_rules_of(&self, other: &Grants) -> bool {
+        self.rules.say_the_same(&other.rules)
+    }
+
     /// The grant of an identity.
     pub(super) fn of(&self, identity: &Identity) -> Granted {
         let claims = Value::Object(identity.claims().clone());

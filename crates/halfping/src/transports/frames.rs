@@ -38,10 +38,9 @@ impl Stream<Frames> {
         subscription: Subscription,
         style: Style,
         since: Option<Cursor>,
-        partial: Option<Rights>,
     ) -> Self {
         let format = style.format;
-        Stream::new(Frames::new(subscription, style, since, partial), format)
+        Stream::new(Frames::new(subscription, style, since, None), format)
     }
 }
 
@@ -121,6 +120,11 @@ impl Frames {
         pulls.take_rights(partial);
         pulls.note(last.revision);
         Frames { pulls, style, last }
+    }
+
+    /// Takes the rights of its reader, if they are not to see all.
+    pub(super) fn take_rights(&mut self, partial: Option<Rights>) {
+        self.pulls.take_rights(partial);
     }
 
     /// Writes the problem with which the stream ends, because of one of its links.
