@@ -8,6 +8,7 @@ mod tests;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use halfping::{
     Auth, AuthConfig, Console, Cors, Hosts, Limits, NamedView, NamedViewError, NamedViews, Options,
@@ -73,6 +74,9 @@ pub(crate) struct Config {
     /// The text of all.
     #[serde(skip)]
     text: String,
+    /// The time before it was read.
+    #[serde(skip)]
+    read_at: Option<SystemTime>,
 }
 
 /// Numbers of what is read again while the server runs.
@@ -108,6 +112,7 @@ impl Config {
         file: Option<&Path>,
         limits: &[(String, String)],
     ) -> Result<Config, Failure> {
+        let read_at = Some(SystemTime::now());
         let text = match file {
             Some(file) => std::fs::read_to_string(file).map_err(|error| {
                 Failure::new(Blame::Input, format!("cannot read {}: {error}", file.display()))
@@ -121,7 +126,7 @@ impl Config {
         let mut config = parse(&text).map_err(at)?;
         let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
         config.made = auth::made(config.auth.as_ref(), &text, directory).map_err(at)?;
-        config.text = text;
+        (config.text, config.read_at) = (text, read_at);
         if limits.is_empty() {
             return Ok(config);
         }
@@ -149,6 +154,11 @@ impl Config {
     /// The text that it was read from.
     pub(crate) fn text(&self) -> &str {
         &self.text
+    }
+
+    /// A time before it was read, and the files that it names.
+    pub(crate) fn read_at(&self) -> SystemTime {
+        self.read_at.unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     pub(crate) fn counts(&self) -> Counts {

@@ -16,6 +16,8 @@ use crate::report::{Blame, Failure};
 /// Time between two looks at the files. One that has changed is read when it has stayed the same
 /// for so long, since it may still be written.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// A step of the clock that files get their times from.
+const CLOCK_STEP: Duration = Duration::from_millis(10);
 /// Files that are looked at. Changes of more are seen by SIGHUP.
 const FILES_MAX: usize = 256;
 
@@ -36,9 +38,8 @@ struct Reload {
 /// on a disk that does not answer. Without a configuration file there is nothing to read.
 pub(crate) fn follow(api: &Api, args: Serve, config: &Config, listen: std::net::SocketAddr) {
     let Some(file) = args.config.clone() else { return };
-    // If it has changed since it was read, the first look sees that.
     let text = config.text().to_owned();
-    let files = Files::new(&file, &text);
+    let files = Files::new(&file, &text, config.read_at());
     let reload =
         Reload { api: api.clone(), args, file, listen, counts: config.counts(), text, files };
     let (tell, told) = channel();
@@ -163,10 +164,15 @@ struct Files {
 type Stamp = Option<(SystemTime, u64, u64)>;
 
 impl Files {
-    fn new(file: &Path, text: &str) -> Files {
+    /// Files that were read at a time. Those that have changed since then count as not read:
+    /// opening a store takes a while.
+    fn new(file: &Path, text: &str, read_at: SystemTime) -> Files {
         let mut files = Files { paths: Vec::new(), read: Vec::new(), changing: None };
         files.watch(file, text);
         files.note();
+        let has_changed =
+            |stamp: &Stamp| stamp.is_some_and(|(modified, ..)| modified + CLOCK_STEP >= read_at);
+        files.read.iter_mut().filter(|stamp| has_changed(stamp)).for_each(|stamp| *stamp = None);
         files
     }
 
@@ -238,7 +244,8 @@ mod tests {
         let (file, keys) = (directory.join("halfping.toml"), directory.join("keys.json"));
         let text = "[[auth.issuer]]\nfile = \"keys.json\"";
         fs::write(&file, text).unwrap();
-        let mut files = Files::new(&file, text);
+        let later = SystemTime::now() + Duration::from_secs(60);
+        let mut files = Files::new(&file, text, later);
         assert_eq!(files.paths, [file.clone(), keys.clone()]);
         assert_eq!(files.changed(), None);
         fs::write(&keys, "{").unwrap();
@@ -250,6 +257,9 @@ mod tests {
         fs::remove_file(&keys).unwrap();
         assert_eq!(files.changed(), None);
         assert_eq!(files.changed(), Some(keys));
+        let mut files = Files::new(&file, text, SystemTime::UNIX_EPOCH);
+        assert_eq!(files.changed(), None);
+        assert_eq!(files.changed(), Some(file), "it has changed before it was looked at");
         fs::remove_dir_all(&directory).unwrap();
     }
 }

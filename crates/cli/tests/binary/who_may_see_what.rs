@@ -24,18 +24,17 @@ impl Server {
         command.args(["serve", "--memory", "--listen", "127.0.0.1:0", "--config"]);
         command.arg(directory.join("halfping.toml")).args(options);
         let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let said = Arc::new(Mutex::new(String::new()));
+        let log = said.clone();
+        let mut lines = lines.inspect(move |line| {
+            let mut log = log.lock().unwrap();
+            log.push_str(line);
+            log.push('\n');
+        });
         let listens = |line: String| line.split_once("listening on http://")?.1.trim().parse().ok();
         let address = lines.by_ref().find_map(listens).expect("it says where it listens");
-        let log = said.clone();
-        std::thread::spawn(move || {
-            for line in lines {
-                let mut log = log.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
+        std::thread::spawn(move || lines.for_each(drop));
         Server { child, address, said }
     }
 

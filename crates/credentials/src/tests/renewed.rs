@@ -9,11 +9,11 @@ use crate::{ApiKey, AuthConfig, Digest, Identity, Issuer, Tickets, Verifier};
 
 #[test]
 fn an_identity_lasts_as_long_as_its_key_and_what_its_issuer_may_say() {
-    let (one, two) = (Signer::new(EdDSA).named("one"), Signer::new(EdDSA).named("two"));
-    let former = verifier(&[EdDSA], &[one.key.clone(), two.key.clone()]);
+    let (one, two) = (Signer::new(ES256).named("one"), Signer::new(ES256).named("two"));
+    let former = verifier(&[ES256], &[one.key.clone(), two.key.clone()]);
     let identity = former.verify(&one.token(&claims()), NOW).unwrap();
     let with = |change: fn(&mut Issuer), keys: &[&Signer]| {
-        let mut issuer = issuer(&[EdDSA]);
+        let mut issuer = issuer(&[ES256]);
         change(&mut issuer);
         let config = AuthConfig { issuer: vec![issuer], ..AuthConfig::default() };
         let mut verifier = Verifier::new(&config).unwrap();
@@ -28,7 +28,7 @@ fn an_identity_lasts_as_long_as_its_key_and_what_its_issuer_may_say() {
     assert_eq!(with(|_| (), &[&two]), None, "its key is gone");
     assert_eq!(with(|issuer| issuer.claims.clear(), &[&one]), None);
     assert_eq!(with(|issuer| issuer.audience.push("b".into()), &[&one]), None);
-    assert_eq!(with(|issuer| issuer.algorithms.push(ES256), &[&one]), None);
+    assert_eq!(with(|issuer| issuer.algorithms.push(EdDSA), &[&one]), None);
     let nobody = Verifier::new(&AuthConfig::default()).unwrap();
     assert_eq!(nobody.renew(&identity, &former), None, "its issuer is gone");
     // Those whom no key let in stay who they are.

@@ -72,7 +72,7 @@ struct Work {
     /// wait.
     review: Option<Review>,
     /// An `auth` that waits for keys; the steps after it wait.
-    unproven: Option<Unproven>,
+    unproven: Option<Box<Unproven>>,
     /// Of the message, until all that it says is done.
     _room: Option<Room>,
 }

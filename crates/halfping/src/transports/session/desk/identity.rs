@@ -47,7 +47,7 @@ impl Desk {
         let keys = auth.zip(token.as_ref()).and_then(|(auth, token)| auth.key_to_wait_for(token));
         match (keys, token, &mut self.work) {
             (Some(keys), Some(token), Some(work)) => {
-                work.unproven = Some(Unproven { keys, number, token });
+                work.unproven = Some(Box::new(Unproven { keys, number, token }));
             }
             _ => self.settle(number, done, out),
         }
@@ -60,11 +60,10 @@ impl Desk {
         out: &mut impl Outbox,
     ) -> Poll<Option<()>> {
         let Some(work) = &mut self.work else { return Poll::Ready(None) };
-        let Some(Unproven { keys, .. }) = &mut work.unproven else { return Poll::Ready(None) };
-        ready!(keys.as_mut().poll(cx));
-        let Some(Unproven { number, token, .. }) = work.unproven.take() else {
-            return Poll::Ready(None);
-        };
+        let Some(unproven) = &mut work.unproven else { return Poll::Ready(None) };
+        ready!(unproven.keys.as_mut().poll(cx));
+        let Some(unproven) = work.unproven.take() else { return Poll::Ready(None) };
+        let Unproven { number, token, .. } = *unproven;
         let done = self.identify(Some(&token));
         self.settle(number, done, out);
         Poll::Ready(Some(()))
