@@ -142,6 +142,7 @@ impl Api {
         }
         let (rules, own) = (options.rules(), options.own());
         let shared = Shared::new(options.limits, own);
+        shared.follow_profiles(&rules.auth);
         shared.follow_revoked(&rules.auth);
         Api { shared, rules }
     }
@@ -227,6 +228,7 @@ impl Api {
                 tracing::warn!("there is a view at {path}: what the tree has there cannot be read");
             }
         }
+        shared.follow_profiles(&rules.auth);
         shared.follow_revoked(&rules.auth);
         Ok((Api { shared, rules }, restored))
     }

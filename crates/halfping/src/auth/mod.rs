@@ -8,6 +8,7 @@ mod grants;
 mod judge;
 mod keys;
 mod problems;
+mod profiles;
 mod rights;
 mod seal;
 mod settings;
@@ -33,6 +34,8 @@ pub(crate) use self::keys::Took;
 pub use self::keys::{KeysFetched, KeysWanted};
 pub(crate) use self::problems::reason;
 use self::problems::{not_good, not_shown, revoked};
+use self::profiles::Me;
+pub(crate) use self::profiles::{Profile, Profiles};
 pub(crate) use self::rights::{Bound, Only, Rights, Standing};
 use self::seal::Seal;
 use self::settings::{Revocations, Settings};
@@ -78,6 +81,8 @@ pub(crate) struct Inner {
     verified: Mutex<Verified>,
     tickets: Mutex<Tickets>,
     seal: OnceLock<Seal>,
+    /// The reader of profiles.
+    profiles: OnceLock<Arc<dyn Profiles>>,
     /// Locked before all others, these from the top down.
     sources: Mutex<Sources>,
     /// Told when keys may have to be fetched earlier than was known.
@@ -209,6 +214,13 @@ impl Auth {
         }
     }
 
+    /// Has profiles read by the reader that `make` makes, from now on.
+    pub(crate) fn read_profiles_by(&self, make: impl FnOnce() -> Arc<dyn Profiles>) {
+        if let Some(inner) = &self.0 {
+            inner.profiles.get_or_init(make);
+        }
+    }
+
     /// The path of the revocations in the tree.
     pub(crate) fn revoked_at(&self) -> Option<Path> {
         self.0.as_ref()?.settings.read().revoked_at.clone()
@@ -239,6 +251,7 @@ impl Inner {
             verified: Mutex::default(),
             tickets: Mutex::default(),
             seal: OnceLock::new(),
+            profiles: OnceLock::new(),
             sources: Mutex::new(sources),
             wanted: Notify::new(),
             fetched: Notify::new(),
@@ -303,6 +316,11 @@ impl Inner {
             true => Err(revoked()),
             false => Ok(Rights::of(self, settings, identity)),
         }
+    }
+
+    /// A profile, as it is now. `None` where nobody reads profiles.
+    fn me(&self, path: &Path) -> Option<Me> {
+        Some(Me::new(self.profiles.get()?.clone().profile(path)))
     }
 
     fn seal(&self) -> &Seal {

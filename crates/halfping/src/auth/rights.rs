@@ -6,9 +6,10 @@ use std::time::Duration;
 use halfping_credentials::{Identity, Secret};
 use halfping_engine::{Cursor, Epoch, Path};
 use halfping_rules::{Grant, Reads, Verb};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::grants::Granted;
+use super::profiles::{Me, Profile};
 use super::settings::Settings;
 use super::{Auth, Inner, Sight, now_ms, problems};
 use crate::problem::{Kind, Problem};
@@ -24,6 +25,8 @@ struct Parts {
     settings: Arc<Settings>,
     /// `None` for nobody.
     identity: Option<Identity>,
+    /// Their profile, if rules speak of it.
+    me: Option<Me>,
     power: Power,
     /// The end, in milliseconds since 1970.
     ends_ms: Option<u64>,
@@ -41,7 +44,7 @@ enum Power {
 pub(crate) enum Standing {
     /// They are what they were.
     Same,
-    /// They are these now: the settings have changed. They may allow the same.
+    /// They are these now: the settings have changed, or the profile. They may allow the same.
     Other(Rights),
     /// They are over, for this reason: `token-expired`, `revoked`, or `unauthorized` for one who had
     /// to say who they are and did not.
@@ -80,8 +83,8 @@ impl Rights {
         let grace_ms = settings.expiry_grace_ms;
         let ends = |seconds: u64| seconds.saturating_mul(1000).saturating_add(grace_ms);
         let ends_ms = identity.expires().map(ends);
-        let power = Power::of(settings, &identity);
-        Rights::new(auth, settings, Some(identity), power, ends_ms)
+        let (me, power) = Power::of(auth, settings, &identity);
+        Rights::new(auth, settings, Some(identity), me, power, ends_ms)
     }
 
     /// The rights of everybody who shows nothing.
@@ -90,11 +93,12 @@ impl Rights {
         settings: &Arc<Settings>,
         anonymous: &Identity,
     ) -> Rights {
-        Rights::new(auth, settings, None, Power::of(settings, anonymous), None)
+        let (me, power) = Power::of(auth, settings, anonymous);
+        Rights::new(auth, settings, None, me, power, None)
     }
 
     pub(super) fn to_nothing(auth: &Arc<Inner>) -> Rights {
-        Rights::new(auth, &auth.settings(), None, Power::Nothing, None)
+        Rights::new(auth, &auth.settings(), None, None, Power::Nothing, None)
     }
 
     /// Rights to nothing, of who has so long to say who they are.
@@ -103,18 +107,19 @@ impl Rights {
         settings: &Arc<Settings>,
         ends_ms: u64,
     ) -> Rights {
-        Rights::new(auth, settings, None, Power::Nothing, Some(ends_ms))
+        Rights::new(auth, settings, None, None, Power::Nothing, Some(ends_ms))
     }
 
     fn new(
         auth: &Arc<Inner>,
         settings: &Arc<Settings>,
         identity: Option<Identity>,
+        me: Option<Me>,
         power: Power,
         ends_ms: Option<u64>,
     ) -> Rights {
         let (auth, settings) = (auth.clone(), settings.clone());
-        Rights(Arc::new(Parts { auth, settings, identity, power, ends_ms }))
+        Rights(Arc::new(Parts { auth, settings, identity, me, power, ends_ms }))
     }
 
     /// The rights of whoever shows this token from here on; of nobody, if it is none.
@@ -192,6 +197,11 @@ impl Rights {
         }
     }
 
+    /// The profile that they depend on, if they do.
+    pub(crate) fn profile(&self) -> Option<&Profile> {
+        self.0.me.as_ref().map(|me| &*me.profile)
+    }
+
     /// The name of who has them.
     pub(crate) fn subject(&self) -> Option<&str> {
         self.0.identity.as_ref()?.subject()
@@ -218,26 +228,27 @@ impl Rights {
     /// What has become of them. `timeout_ms`: the time that is left to say who one is, where
     /// somebody is wanted now.
     pub(crate) fn standing(&self, timeout_ms: u64) -> Standing {
-        let Parts { auth, settings, identity, ends_ms, .. } = &*self.0;
+        let Parts { auth, settings, identity, me, ends_ms, .. } = &*self.0;
         let is_over = ends_ms.is_some_and(|ends| ends <= now_ms());
-        let is_former = auth.has_other_than(settings);
+        let is_former = auth.has_other_than(settings) || me.as_ref().is_some_and(Me::is_former);
         match identity {
             Some(_) if is_over => Standing::Over(Kind::TokenExpired),
             None if is_over => Standing::Over(Kind::Unauthorized),
-            _ if is_former => self.by_other_settings(timeout_ms),
+            _ if is_former => self.worked_out_again(timeout_ms),
             Some(identity) if settings.is_revoked(identity) => Standing::Over(Kind::Revoked),
             _ => Standing::Same,
         }
     }
 
-    fn by_other_settings(&self, timeout_ms: u64) -> Standing {
+    /// These by the settings and the profile of this moment.
+    fn worked_out_again(&self, timeout_ms: u64) -> Standing {
         let Parts { auth, settings: former, identity, ends_ms, .. } = &*self.0;
         let now = auth.settings();
         let identity = match identity {
             None if ends_ms.is_some() && now.verifier.anonymous().is_none() => {
                 // Who had so long to say who they are has no longer.
                 let (identity, power) = (None, Power::Nothing);
-                return Standing::Other(Rights::new(auth, &now, identity, power, *ends_ms));
+                return Standing::Other(Rights::new(auth, &now, identity, None, power, *ends_ms));
             }
             None => return Standing::Other(auth.rights_of_nobody(&now, timeout_ms)),
             Some(identity) => now.verifier.renew(identity, &former.verifier),
@@ -340,7 +351,12 @@ impl Rights {
 }
 
 impl Power {
-    fn of(settings: &Settings, identity: &Identity) -> Power {
-        settings.grants.as_ref().map_or(Power::All, |grants| Power::Granted(grants.of(identity)))
+    /// The part of somebody, and their profile if that matters.
+    fn of(auth: &Inner, settings: &Settings, identity: &Identity) -> (Option<Me>, Power) {
+        let Some(grants) = &settings.grants else { return (None, Power::All) };
+        let path = settings.profile.as_ref().and_then(|path| path.of(identity.claims()));
+        let me = path.and_then(|path| auth.me(&path));
+        let granted = grants.of(identity, me.as_ref().map_or(&Value::Null, |me| &*me.value));
+        (me, Power::Granted(granted))
     }
 }

@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 
 use super::Inner;
 use super::grants::Grants;
+use super::profiles::ProfilePath;
 
 /// Settings, and the keys and grants that go with them.
 #[derive(Clone)]
@@ -24,6 +25,8 @@ pub(super) struct Settings {
     /// The path of the revocations.
     pub(super) revoked_at: Option<Path>,
     pub(super) revoked: Arc<RwLock<Revocations>>,
+    /// The path of profiles, if rules speak of them.
+    pub(super) profile: Option<ProfilePath>,
     /// Grants by the rules; `None` where there are no rules.
     pub(super) grants: Option<Arc<Grants>>,
 }

@@ -11,6 +11,7 @@ use halfping_rules::Rules;
 use thiserror::Error;
 
 use super::grants::Grants;
+use super::profiles::ProfilePath;
 use super::settings::Settings;
 use super::sources::{Sources, warn_of_left_out};
 use super::{Auth, Inner};
@@ -43,17 +44,13 @@ impl Auth {
     /// fetched here: see [`Api::keys_wanted`](crate::Api::keys_wanted).
     ///
     /// # Errors
-    /// Names the setting, or the rule. Profiles are not in this version.
+    /// Names the setting, or the rule.
     pub fn new(
         config: &AuthConfig,
         rules: Rules,
         read: impl Fn(&str) -> io::Result<Vec<u8>>,
     ) -> Result<Auth, AuthError> {
         let mut verifier = Verifier::new(config)?;
-        if config.profile.is_some() {
-            let why = "profiles are not read by this version; put what rules need into claims";
-            return Err(AuthError::new("[auth] profile", why));
-        }
         for (place, issuer) in config.issuer.iter().enumerate() {
             let keys = keys(issuer, &read).map_err(|(setting, why)| {
                 AuthError::new(format!("[[auth.issuer]] {}: {setting}", place + 1), why)
@@ -66,7 +63,7 @@ impl Auth {
         let revoked_at = config.revoked.as_ref().map(at).transpose();
         let revoked_at =
             revoked_at.map_err(|error| AuthError::new("[auth] revoked", error.to_string()))?;
-        kept(&rules)?;
+        let profile = profile(config, &rules)?;
         let grants = (!rules.is_empty()).then(|| Arc::new(Grants::new(rules)));
         let settings = Settings {
             generation: 0,
@@ -77,6 +74,7 @@ impl Auth {
             expiry_grace_ms: config.expiry_grace_ms,
             revoked_at,
             revoked: Arc::default(),
+            profile,
             grants,
         };
         Ok(Auth(Some(Arc::new(Inner::new(settings, Sources::of(&config.issuer))))))
@@ -107,9 +105,17 @@ fn keys(
     }
 }
 
-/// Checks that rules decide by nothing that is not looked at here.
-fn kept(rules: &Rules) -> Result<(), AuthError> {
-    let Some(number) = rules.speaks_of(&["me"]) else { return Ok(()) };
-    let why = "profiles (me) are not read by this version; put what rules need into claims";
-    Err(AuthError::new(format!("[[rule]] {number}"), why))
+/// The path of profiles, if rules speak of them.
+fn profile(config: &AuthConfig, rules: &Rules) -> Result<Option<ProfilePath>, AuthError> {
+    let path = config.profile.as_ref().map(|text| ProfilePath::parse(text));
+    let path = path.transpose().map_err(|why| AuthError::new("[auth] profile", why))?;
+    match (rules.speaks_of(&["me"]), path) {
+        (None, _) => Ok(None),
+        (Some(_), Some(path)) => Ok(Some(path)),
+        (Some(number), None) => {
+            let why = "`me` is the profile of whoever asks, and nothing says where profiles are: \
+                       [auth] profile = \"/people/{claims.sub}\"";
+            Err(AuthError::new(format!("[[rule]] {number}"), why))
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The engine behind its lock, and the tasks that wait for it.
 
+mod profiles;
 mod reading;
 mod revocations;
 mod subscription;
@@ -14,7 +15,7 @@ use std::thread;
 use futures_core::future::BoxFuture;
 use halfping_engine::{
     Cursor, Engine, Epoch, Limits, Metadata, Path, Refusal, Revision, RootId, SessionId, Submitted,
-    Timestamp, Write, Written,
+    Timestamp, Watch, Write, Written,
 };
 use halfping_journal::{Committer, Fault, FaultKind, Status, Store};
 use parking_lot::{Mutex, MutexGuard};
@@ -29,7 +30,7 @@ use crate::aside::{Room, Turns, one_by_one};
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::connection::Connection;
-use crate::delivery::{Waiter, Woken};
+use crate::delivery::{Deliver, Waiter, Woken};
 use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::seen::Seen;
@@ -462,12 +463,44 @@ impl Shared {
         }
     }
 
+    /// Wakes the readers of some sessions, to look for themselves.
+    fn wake_sessions(&self, sessions: &[SessionId]) {
+        if sessions.is_empty() {
+            return;
+        }
+        let mut woken = Woken::default();
+        let mut state = self.state.lock();
+        for session in sessions {
+            if let Some(slot) = state.slots.get_mut(session.0 as usize) {
+                slot.wake(&mut woken);
+            }
+        }
+        drop(state);
+        woken.wake();
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
     }
 }
 
 impl State {
+    /// Opens a session of the server's own. It is none of a client, so it is not seen.
+    fn open_unseen(&mut self, reader: Weak<dyn Deliver>) -> SessionId {
+        let session = self.engine.open();
+        let place = session.0 as usize;
+        if self.slots.len() <= place {
+            self.slots.resize_with(place + 1, Slot::default);
+        }
+        self.slots[place] = Slot { waiter: Waiter::Reader(reader), seen: None };
+        session
+    }
+
+    /// Opens a link that hears of changes, and is told no first state.
+    fn listen(&mut self, session: SessionId, tag: u32, path: &Path) {
+        self.engine.watch(session, tag, &Watch { from_now: true, ..Watch::new(path.clone()) });
+    }
+
     /// Puts a ticket in line for the commit that was just submitted, and returns where its outcome
     /// is told.
     fn ticket(&mut self) -> oneshot::Receiver<Answer> {

@@ -3,13 +3,13 @@
 use std::sync::{Arc, Weak};
 
 use halfping_credentials::Revoked;
-use halfping_engine::{Cursor, Engine, Path, SessionId, Watch};
+use halfping_engine::{Cursor, Path, SessionId};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::{Shared, Slot};
+use super::Shared;
 use crate::auth::Auth;
-use crate::delivery::{Deliver, Waiter};
+use crate::delivery::Deliver;
 
 /// The number of the one link.
 const TAG: u32 = 0;
@@ -61,7 +61,7 @@ impl Shared {
         true
     }
 
-    fn state_of(&self, path: &Path) -> Cursor {
+    pub(super) fn state_of(&self, path: &Path) -> Cursor {
         self.with_engine(|engine| engine.metadata(path)).cursor()
     }
 
@@ -97,20 +97,13 @@ impl RevokedReader {
         let mut link = self.link.lock();
         let mut state = shared.state.lock();
         let (session, at) = link.get_or_insert_with(|| {
-            let session = state.engine.open();
-            let place = session.0 as usize;
-            if state.slots.len() <= place {
-                state.slots.resize_with(place + 1, Slot::default);
-            }
             let reader: Weak<RevokedReader> = Arc::downgrade(self);
-            // It is no session of a client, so it is not seen.
-            state.slots[place] = Slot { waiter: Waiter::Reader(reader), seen: None };
-            (session, None)
+            (state.open_unseen(reader), None)
         });
         if *at != path {
             state.engine.unwatch(*session, TAG);
             if let Some(path) = &path {
-                watch(&mut state.engine, *session, path);
+                state.listen(*session, TAG, path);
             }
             *at = path;
         }
@@ -129,7 +122,7 @@ impl Deliver for RevokedReader {
             while let Some(update) = state.engine.next(*session, now) {
                 if update.frame.is_err() {
                     state.engine.unwatch(*session, TAG);
-                    watch(&mut state.engine, *session, path);
+                    state.listen(*session, TAG, path);
                 }
             }
             state.take_woken()
@@ -145,9 +138,4 @@ impl Deliver for RevokedReader {
     fn wake(&self) {
         self.deliver();
     }
-}
-
-/// Opens the link: it hears of changes, and is told no first state.
-fn watch(engine: &mut Engine, session: SessionId, path: &Path) {
-    engine.watch(session, TAG, &Watch { from_now: true, ..Watch::new(path.clone()) });
 }

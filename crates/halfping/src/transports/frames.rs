@@ -11,6 +11,7 @@ use super::encoding::{Format, Style};
 use super::ndjson::Told;
 use super::pulls::Pulls;
 use super::{ndjson, sse};
+use crate::access::Follower;
 use crate::auth::Rights;
 use crate::delivery::Deliver;
 use crate::hub::{Shared, Subscription};
@@ -122,9 +123,10 @@ impl Frames {
         Frames { pulls, style, last }
     }
 
-    /// Takes the rights of its reader, if they are not to see all.
-    pub(super) fn take_rights(&mut self, partial: Option<Rights>) {
-        self.pulls.take_rights(partial);
+    /// Takes the rights of its reader.
+    pub(super) fn take_rights(&mut self, follower: &Follower) {
+        self.pulls.subscription.is_of(follower);
+        self.pulls.take_rights(follower.partial());
     }
 
     /// Writes the problem with which the stream ends, because of one of its links.

@@ -55,7 +55,7 @@ impl Until {
         };
         if let Some(next) = next {
             self.follower.take_rights(next);
-            self.frames.take_rights(self.follower.partial());
+            self.frames.take_rights(&self.follower);
         }
         let refusal = |path: &Path| self.follower.may_go_on(path, &before).err();
         let mut refused =

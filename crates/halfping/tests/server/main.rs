@@ -26,6 +26,7 @@ mod ordered_views;
 mod own_state;
 mod parts;
 mod paths_and_values;
+mod profiles;
 mod reading;
 mod reload;
 mod rules_by_example;

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use crate::common::identity::{
-    NOBODY, RULES, admin, ask, auth, bearer, check, put, serve_auth, token,
+    NOBODY, RULES, admin, ask, auth, bearer, check, ends, put, serve_auth, session_of, stream_of,
+    token, until_set,
 };
 use crate::common::raw::Stream;
-use crate::common::session::{Session, Told};
+use crate::common::session::Told;
 use crate::common::{self, Running, runtime, serve_with};
 use axum::Router;
 use halfping::{Api, ApiKey, Auth, AuthConfig, Limits, Options, Rules, new_api_key};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Rules as in [`RULES`], without those of which one has this path.
 fn without(path: &str) -> String {
@@ -27,47 +28,6 @@ fn serve_public() -> Running {
 
 fn reload(server: &Running, rules: &str) {
     server.api.reload_auth(&auth("", rules)).unwrap();
-}
-
-/// A session of u1 with these links, each synced.
-#[track_caller]
-fn session_of(server: &Running, token: &str, links: &[(u32, &str)]) -> Session {
-    let mut session = server.session("/");
-    assert_eq!(session.ask(json!({ "auth": token }))["status"], 200);
-    for (link, path) in links {
-        let answer = session.ask(json!({ "watch": link, "path": path }));
-        assert_eq!(answer["status"], 200, "{answer}");
-    }
-    until_set(&mut session, links.last().unwrap().0);
-    session
-}
-
-/// Waits until a link is told something.
-#[track_caller]
-fn until_set(session: &mut Session, link: u32) -> Value {
-    loop {
-        let state = session.state();
-        let found = state["set"].as_array().and_then(|set| set.iter().find(|it| it[0] == link));
-        if let Some(found) = found {
-            return found.clone();
-        }
-    }
-}
-
-/// The next message is the end of a link, for this reason.
-#[track_caller]
-fn ends(session: &mut Session, link: u32, kind: &str) {
-    let message = session.next();
-    assert_eq!((&message["link"], &message["error"]["ends"]), (&json!(link), &json!(true)));
-    let told = message["error"]["type"].as_str().unwrap();
-    assert!(told.ends_with(&format!(":{kind}")), "{message}");
-}
-
-fn stream_of(server: &Running, path: &str, header: &str) -> Stream {
-    let accept = "Accept: application/x-ndjson";
-    let mut stream = server.stream(&format!("GET {path}?watch\n{accept}\n{header}"));
-    stream.until_synced();
-    stream
 }
 
 #[test]

@@ -109,6 +109,7 @@ impl Desk {
         let Some(before) = self.follower.rights().cloned() else { return };
         let allow_same = before.allow_same(&next);
         self.follower.take_rights(next);
+        self.pulls.subscription.is_of(&self.follower);
         self.pulls.take_rights(self.follower.partial());
         if !allow_same {
             let tags = self.pulls.subscription.tags().into_iter();
