@@ -91,7 +91,7 @@ mod tests {
             ("", "on: false"),
             ("[auth]", "on: true, rules: false"),
             (rule, "on: true, rules: true"),
-            ("[auth]\nprofile = \"/people/{claims.sub}\"", "line 2 (`profile = "),
+            ("[auth]\nprofile = \"/people/me\"", "line 2 (`profile = "),
             ("[auth]\nrevoked = \"a\"", "[auth] revoked: a path begins with '/'"),
             ("[auth]\ncookie = \"a b\"", "line 2"),
             ("[[auth.key]]\nsha256 = \"12\"", "line 2 (`sha256 = \"12\"`): [[auth.key]] 1: sha256"),
@@ -119,7 +119,7 @@ mod tests {
             (&format!("{rule}when = \"b ==\""), "line 4: rule 1"),
             (
                 &format!("{rule}\n{rule}when = \"b in me.teams\""),
-                "line 5 (`[[rule]]`): [[rule]] 2: profiles (me) are not read",
+                "line 5 (`[[rule]]`): [[rule]] 2: `me` is the profile of whoever asks",
             ),
         ] {
             let said = said(text);

@@ -92,7 +92,11 @@ impl Slot {
         if let Some(seen) = &self.seen {
             seen.news.store(true, Ordering::Release);
         }
-        woken.add(&mut self.waiter);
+        match &self.seen {
+            Some(_) => woken.add(&mut self.waiter),
+            // Who may see what is known before anybody is told anything.
+            None => woken.add_first(&self.waiter),
+        }
     }
 }
 

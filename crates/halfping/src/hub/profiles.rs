@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use halfping_engine::{Path, SessionId};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 
 use super::Shared;
@@ -77,14 +77,17 @@ impl Profiles for ProfileReader {
         let mut followed = self.followed.lock();
         let tag = followed.tags.get(path).copied();
         let known = tag.and_then(|tag| followed.profiles.get(&tag)?.upgrade());
-        let profile = known.unwrap_or_else(|| {
-            followed.sweep(&shared);
-            followed.follow(&shared, &self, path)
-        });
-        // It may have changed since it was told of a change.
-        let concerned = shared.read_profile(&profile);
-        drop(followed);
-        shared.wake_sessions(&concerned);
+        if let Some(profile) = known {
+            // It may have changed since it was told of a change.
+            let concerned = shared.read_profile(&profile);
+            drop(followed);
+            shared.wake_sessions(&concerned);
+            return profile;
+        }
+        followed.sweep(&shared);
+        let profile = followed.follow(&shared, &self, path);
+        shared.read_profile(&profile);
+        self.hear(&shared, followed);
         profile
     }
 }
@@ -134,10 +137,9 @@ impl Followed {
     }
 }
 
-impl Deliver for ProfileReader {
-    fn deliver(&self) {
-        let Some(shared) = self.shared.upgrade() else { return };
-        let followed = self.followed.lock();
+impl ProfileReader {
+    /// Hears of changes, and has those woken who have rights by a profile that is another one now.
+    fn hear(&self, shared: &Shared, followed: MutexGuard<'_, Followed>) {
         let Some(session) = followed.session else { return };
         let mut told = Vec::new();
         let woken = {
@@ -158,6 +160,14 @@ impl Deliver for ProfileReader {
         drop(followed);
         woken.wake();
         shared.wake_sessions(&concerned);
+    }
+}
+
+impl Deliver for ProfileReader {
+    fn deliver(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            self.hear(&shared, self.followed.lock());
+        }
     }
 
     fn wake(&self) {

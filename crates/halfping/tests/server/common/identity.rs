@@ -172,7 +172,11 @@ pub(crate) fn until_set(session: &mut Session, link: u32) -> Value {
 #[track_caller]
 pub(crate) fn ends(session: &mut Session, link: u32, kind: &str) {
     let message = session.next();
-    assert_eq!((&message["link"], &message["error"]["ends"]), (&json!(link), &json!(true)));
+    assert_eq!(
+        (&message["link"], &message["error"]["ends"]),
+        (&json!(link), &json!(true)),
+        "{message}"
+    );
     let told = message["error"]["type"].as_str().unwrap();
     assert!(told.ends_with(&format!(":{kind}")), "{message}");
 }
