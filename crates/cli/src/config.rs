@@ -8,6 +8,7 @@ mod tests;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use halfping::{
     Auth, AuthConfig, Console, Cors, Hosts, Limits, NamedView, NamedViewError, NamedViews, Options,
@@ -17,6 +18,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, de};
 use toml::de::{DeTable, DeValue};
 
+pub(crate) use self::auth::key_files;
 pub(crate) use self::hints::nearest;
 use self::hints::{
     at_setting, is_limit, meant_host, meant_origin, sections_are_tables, unknown_name, unreadable,
@@ -69,6 +71,19 @@ pub(crate) struct Config {
     /// Both, as the server has them.
     #[serde(skip)]
     made: Auth,
+    /// The text of all.
+    #[serde(skip)]
+    text: String,
+    /// The time before it was read.
+    #[serde(skip)]
+    read_at: Option<SystemTime>,
+}
+
+/// Numbers of what is read again while the server runs.
+pub(crate) struct Counts {
+    pub(crate) rules: usize,
+    pub(crate) issuers: usize,
+    pub(crate) keys: usize,
 }
 
 #[derive(Default, Deserialize)]
@@ -97,6 +112,7 @@ impl Config {
         file: Option<&Path>,
         limits: &[(String, String)],
     ) -> Result<Config, Failure> {
+        let read_at = Some(SystemTime::now());
         let text = match file {
             Some(file) => std::fs::read_to_string(file).map_err(|error| {
                 Failure::new(Blame::Input, format!("cannot read {}: {error}", file.display()))
@@ -110,6 +126,7 @@ impl Config {
         let mut config = parse(&text).map_err(at)?;
         let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
         config.made = auth::made(config.auth.as_ref(), &text, directory).map_err(at)?;
+        (config.text, config.read_at) = (text, read_at);
         if limits.is_empty() {
             return Ok(config);
         }
@@ -132,6 +149,23 @@ impl Config {
         self.limits = serde_json::from_value(all).map_err(wrong)?;
         self.check(Blame::Usage)?;
         Ok(self)
+    }
+
+    /// The text that it was read from.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// A time before it was read, and the files that it names.
+    pub(crate) fn read_at(&self) -> SystemTime {
+        self.read_at.unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let auth = self.auth.as_ref();
+        let issuers = auth.map_or(0, |auth| auth.issuer.len());
+        let keys = auth.map_or(0, |auth| auth.key.len());
+        Counts { rules: self.rule.len(), issuers, keys }
     }
 
     /// Patterns of paths that are kept in memory only.

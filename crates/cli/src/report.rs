@@ -53,6 +53,11 @@ impl Failure {
         &self.message
     }
 
+    /// The hint, if there is one.
+    pub(crate) fn advice(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// Makes a failure of a request about `target`.
     pub(crate) fn request(target: &Target, error: RequestError) -> Failure {
         let blame = blame(error.family());

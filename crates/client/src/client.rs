@@ -113,24 +113,7 @@ impl Client {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(BaseError::HasQuery { base: base.to_owned() });
         }
-        let tls = |error: &dyn Error| BaseError::Tls { why: error.to_string() };
-        let mut http = reqwest::Client::builder();
-        if is_loopback(&url) {
-            // A proxy would connect to the loopback of another machine.
-            http = http.no_proxy();
-        }
-        let http = http
-            .tls_backend_preconfigured(tls::config(url.scheme()).map_err(|error| tls(&error))?)
-            .default_headers(headers)
-            .user_agent(concat!("halfping-client/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_WAIT_MAX)
-            .redirect(Policy::none())
-            // An update is one small segment: it must not wait for the acknowledgement of the one
-            // before.
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|error| tls(&error))?;
-        Ok(Client { http, base: url, tokens: None })
+        Ok(Client { http: http(&url, headers)?, base: url, tokens: None })
     }
 
     /// Reads the resource at `path`, which is written as in a URL and may have a query
@@ -290,6 +273,26 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("base", &self.base.as_str()).finish_non_exhaustive()
     }
+}
+
+/// A client for the HTTP of one server. It follows no redirects.
+pub(crate) fn http(url: &Url, headers: HeaderMap) -> Result<reqwest::Client, BaseError> {
+    let tls = |error: &dyn Error| BaseError::Tls { why: error.to_string() };
+    let mut http = reqwest::Client::builder();
+    if is_loopback(url) {
+        // A proxy would connect to the loopback of another machine.
+        http = http.no_proxy();
+    }
+    http.tls_backend_preconfigured(tls::config(url.scheme()).map_err(|error| tls(&error))?)
+        .default_headers(headers)
+        .user_agent(concat!("halfping-client/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_WAIT_MAX)
+        .redirect(Policy::none())
+        // An update is one small segment: it must not wait for the acknowledgement of the one
+        // before.
+        .tcp_nodelay(true)
+        .build()
+        .map_err(|error| tls(&error))
 }
 
 /// True if a URL leads to this machine; then proxies from the environment are not used.

@@ -59,6 +59,7 @@
 mod client;
 mod driver;
 mod error;
+mod fetch;
 mod frame;
 mod machine;
 mod mirror;
@@ -72,6 +73,8 @@ pub use error::{
     BaseError, Family, NetworkFault, PathError, PeerFault, Refusal, RequestError, TokenFault,
     WatchError,
 };
+#[doc(hidden)]
+pub use fetch::{FetchError, Fetched, fetch};
 pub use frame::{Cursor, Frame, Kind, Problem};
 pub use machine::{FrameError, LINE_BYTES_MAX, Machine};
 pub use mirror::{Mirror, MirrorError};

@@ -8,6 +8,8 @@ use crate::secret::{Digest, Secret};
 
 /// Beginning of the keys that are made here, by which scanners for secrets know them.
 pub const API_KEY_PREFIX: &str = "hpk_";
+/// Beginning of the names of keys.
+const ID_PREFIX: &str = "api-key#";
 
 /// Makes an API key of random bytes. Its hash goes into the configuration, the key to whoever is to
 /// use it, and nowhere else.
@@ -40,6 +42,11 @@ impl ApiKeys {
         self.0.get(hash)
     }
 
+    /// The identity of whoever shows the key of this name.
+    pub(crate) fn of(&self, key: &KeyId) -> Option<&Identity> {
+        self.get(&Digest::parse(key.as_str().strip_prefix(ID_PREFIX)?)?)
+    }
+
     pub(crate) fn ids(&self) -> impl Iterator<Item = &KeyId> {
         self.0.values().filter_map(Identity::key)
     }
@@ -47,5 +54,5 @@ impl ApiKeys {
 
 /// The name of an API key.
 pub(crate) fn id(hash: &Digest) -> KeyId {
-    KeyId::new(format!("api-key#{}", hash.hex()))
+    KeyId::new(format!("{ID_PREFIX}{}", hash.hex()))
 }

@@ -18,6 +18,10 @@ impl KeyId {
     pub(crate) fn new(text: String) -> KeyId {
         KeyId(text.into())
     }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Display for KeyId {

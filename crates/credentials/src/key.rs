@@ -50,6 +50,10 @@ impl Key {
         (!algorithms.is_empty()).then_some(Key { id, kid, algorithms, material })
     }
 
+    pub(crate) fn is_same(&self, other: &Key) -> bool {
+        (&self.id, &self.kid, &self.algorithms) == (&other.id, &other.kid, &other.algorithms)
+    }
+
     pub(crate) fn is_for(&self, algorithm: Algorithm) -> bool {
         self.algorithms.contains(&algorithm)
     }

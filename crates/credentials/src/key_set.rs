@@ -140,6 +140,12 @@ impl KeySet {
         self.keys.iter().map(|key| &key.id)
     }
 
+    /// True if another set has the same keys, by the same names and in the same order.
+    pub fn is_same(&self, other: &KeySet) -> bool {
+        let is_same = |(one, other): (&Key, &Key)| one.is_same(other);
+        self.keys.len() == other.keys.len() && self.keys.iter().zip(&other.keys).all(is_same)
+    }
+
     /// The keys that a newer set does not have any more. A key that stands there under another
     /// `kid` is the same key; another key under the same `kid` is not.
     pub fn gone(&self, newer: &KeySet) -> Vec<KeyId> {

@@ -155,12 +155,13 @@ impl Refresh {
         self.failures = (self.failures + 1).min(16);
     }
 
+    /// True while a fetch has begun and may still end.
+    pub fn is_under_way(&self, now: u64) -> bool {
+        self.asked.is_some_and(|asked| now < asked.saturating_add(FETCH_SECONDS_MAX))
+    }
+
     #[cfg(test)]
     pub(crate) fn unknown_kids(&self) -> usize {
         self.unknown.len()
-    }
-
-    fn is_under_way(&self, now: u64) -> bool {
-        self.asked.is_some_and(|asked| now < asked.saturating_add(FETCH_SECONDS_MAX))
     }
 }

@@ -67,6 +67,18 @@ impl Tickets {
         Some(ticket)
     }
 
+    /// Gives the tickets the identities that `renew` makes of theirs. Tickets of whom it makes none
+    /// of are good no longer.
+    pub fn renew(&mut self, renew: impl Fn(&Identity) -> Option<Identity>) {
+        self.good.retain(|_, (identity, _)| match renew(identity) {
+            Some(renewed) => {
+                *identity = renewed;
+                true
+            }
+            None => false,
+        });
+    }
+
     /// The identity that a ticket was issued for, once, if neither the ticket nor the identity has
     /// expired. The caller checks that it is not revoked.
     pub fn redeem(&mut self, ticket: &str, now: u64) -> Option<Identity> {

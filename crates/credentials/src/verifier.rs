@@ -94,6 +94,59 @@ impl Verifier {
         of_issuers.chain(self.api_keys.ids())
     }
 
+    /// The place of the issuer of a name, among those of the configuration.
+    pub fn place(&self, issuer: &str) -> Option<usize> {
+        self.issuers.iter().position(|trusted| trusted.config.issuer == issuer)
+    }
+
+    /// True if the issuer of a place has these keys already.
+    pub fn has_keys(&self, issuer: usize, keys: &KeySet) -> bool {
+        self.issuers.get(issuer).is_some_and(|trusted| trusted.keys.is_same(keys))
+    }
+
+    /// Gives the issuer of a name the keys that it had in a former verifier.
+    pub fn keep_keys(&mut self, issuer: &str, former: &Verifier) {
+        if let (Some(place), Some(former)) = (self.place(issuer), former.trusted(issuer)) {
+            self.issuers[place].keys = former.keys.clone();
+        }
+    }
+
+    /// The identity of somebody whom a verifier of former settings let in, as this one lets them
+    /// in. `None` if it might not: their key is gone, or what their issuer may say is another
+    /// thing now, so that they have to show their token again.
+    pub fn renew(&self, identity: &Identity, former: &Verifier) -> Option<Identity> {
+        let Some(key) = identity.key() else { return Some(identity.clone()) };
+        if let Some(identity) = self.api_keys.of(key) {
+            return Some(identity.clone());
+        }
+        let has_key = |trusted: &&Trusted| trusted.keys.ids().any(|id| id == key);
+        let now = self.issuers.iter().find(has_key)?;
+        let before = former.trusted(&now.config.issuer)?;
+        let says = |it: &Trusted| {
+            let Issuer { audience, algorithms, claims, .. } = &*it.config;
+            (audience.clone(), algorithms.clone(), claims.clone())
+        };
+        (says(now) == says(before)).then(|| identity.clone())
+    }
+
+    /// The issuer of a token, and the name that the token gives of its key, if that issuer has no
+    /// such key. The signature is not looked at. The name is empty where there is none.
+    pub fn unknown_key(&self, credential: &str) -> Option<(&str, Box<str>)> {
+        if credential.len() > TOKEN_BYTES_MAX || credential.starts_with(api_key::API_KEY_PREFIX) {
+            return None;
+        }
+        let token = Jws::read(credential).ok()?;
+        let claims = Claims::read(&token.payload).ok()?;
+        let (trusted, kid) = (self.trusted(claims.issuer()?)?, token.kid.as_deref());
+        let may_be_new =
+            trusted.config.algorithms.contains(&token.algorithm) && !trusted.keys.has(kid);
+        may_be_new.then(|| (&*trusted.config.issuer, kid.unwrap_or_default().into()))
+    }
+
+    fn trusted(&self, issuer: &str) -> Option<&Trusted> {
+        self.issuers.iter().find(|trusted| trusted.config.issuer == issuer)
+    }
+
     /// The identity of who shows a token or an API key at a time, in seconds since 1970. The caller
     /// checks that it is not [revoked](crate::Revoked).
     pub fn verify(&self, credential: &str, now: u64) -> Result<Identity, Refusal> {
@@ -109,8 +162,7 @@ impl Verifier {
         let token = Jws::read(credential)?;
         let claims = Claims::read(&token.payload)?;
         let issuer = claims.issuer().ok_or(Reason::Issuer)?;
-        let is_it = |trusted: &Trusted| trusted.config.issuer == issuer;
-        let place = self.issuers.iter().position(is_it).ok_or(Reason::Issuer)?;
+        let place = self.place(issuer).ok_or(Reason::Issuer)?;
         self.issuers[place].verify(place, &token, claims, now)
     }
 }

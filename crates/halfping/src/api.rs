@@ -1,5 +1,7 @@
 //! The API as a Rust program sees it.
 
+mod identity;
+
 use std::future::{IntoFuture, poll_fn};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -139,7 +141,10 @@ impl Api {
             panic!("{why}");
         }
         let (rules, own) = (options.rules(), options.own());
-        Api { shared: Shared::new(options.limits, own), rules }
+        let shared = Shared::new(options.limits, own);
+        shared.follow_profiles(&rules.auth);
+        shared.follow_revoked(&rules.auth);
+        Api { shared, rules }
     }
 
     /// Opens the store in a directory, or makes one. A write is durable when it is answered, and is
@@ -172,7 +177,7 @@ impl Api {
         let epoch =
             getrandom::u64().map_err(|error| Fault::new(FaultKind::Io, error.to_string()))?;
         let mut store = Store::open(directory, epoch)?;
-        if rules.auth.has_rules() {
+        if rules.auth.is_on() {
             let new = new_key();
             let key = store.secret(new).unwrap_or_else(|error| {
                 tracing::warn!(%error, "cursors of this run will be good for nothing in the next");
@@ -223,6 +228,8 @@ impl Api {
                 tracing::warn!("there is a view at {path}: what the tree has there cannot be read");
             }
         }
+        shared.follow_profiles(&rules.auth);
+        shared.follow_revoked(&rules.auth);
         Ok((Api { shared, rules }, restored))
     }
 

@@ -116,6 +116,13 @@ impl Woken {
         }
     }
 
+    /// Adds a reader of the server's own, which is told before all others.
+    pub(crate) fn add_first(&mut self, waiter: &Waiter) {
+        if let Waiter::Reader(reader) = waiter {
+            self.readers.splice(0..0, reader.upgrade());
+        }
+    }
+
     /// Tells all of them. Not to be called with the engine's lock held.
     pub(crate) fn tell(self) {
         self.tasks.into_iter().for_each(Waker::wake);

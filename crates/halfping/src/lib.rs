@@ -63,7 +63,7 @@ mod view;
 
 pub use access::{Console, Cors, Hosts, NameError, NamedView, NamedViewError, NamedViews};
 pub use api::{Api, Options, Restored, Watch, Writing, check};
-pub use auth::{Auth, AuthError};
+pub use auth::{Auth, AuthError, KeysFetched, KeysWanted};
 pub use commit::{Commit, Reading, Written};
 pub use error::Error;
 pub use halfping_credentials::{Algorithm, Anonymous, ApiKey, AuthConfig, Issuer, new_api_key};

@@ -98,7 +98,12 @@ pub(crate) struct Metrics {
     storage_faults: Family<Label, Counter>,
     problems: Family<Label, Counter>,
     limits_hit: Family<Label, Counter>,
+    pub(crate) reloads: ByLabel<2>,
+    pub(crate) key_fetches: ByLabel<2>,
 }
+
+/// Label values of what works and what does not.
+const OUTCOMES: [&str; 2] = ["ok", "failed"];
 
 impl Default for Metrics {
     fn default() -> Metrics {
@@ -123,6 +128,8 @@ impl Default for Metrics {
             storage_faults: Family::default(),
             problems: Family::default(),
             limits_hit: Family::default(),
+            reloads: ByLabel::new("outcome", OUTCOMES),
+            key_fetches: ByLabel::new("outcome", OUTCOMES),
             registry: Registry::default(),
         };
         registry.register("commits", "Commits that were accepted", metrics.commits.clone());
@@ -176,6 +183,16 @@ impl Default for Metrics {
             "limits_hit",
             "Times that a limit was reached",
             metrics.limits_hit.clone(),
+        );
+        registry.register(
+            "reloads",
+            "Times that rules and keys were read again; those that failed changed nothing",
+            metrics.reloads.family.clone(),
+        );
+        registry.register(
+            "key_fetches",
+            "Times that keys of issuers were fetched",
+            metrics.key_fetches.family.clone(),
         );
         Metrics { registry, ..metrics }
     }

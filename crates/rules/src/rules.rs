@@ -93,6 +93,16 @@ impl Rules {
         rules.find(|(_, rule)| rule.when.as_ref().is_some_and(speaks)).map(|(number, _)| *number)
     }
 
+    /// True if these are the same rules in the same order, wherever they stand in their texts.
+    pub fn say_the_same(&self, other: &Rules) -> bool {
+        let said = |(_, rule): &(usize, Compiled)| {
+            let Compiled { effect, verbs, pattern, beneath, written, .. } = rule.clone();
+            (effect, verbs, pattern, beneath, written)
+        };
+        self.len() == other.len()
+            && self.rules.iter().zip(&*other.rules).all(|(one, other)| said(one) == said(other))
+    }
+
     /// The number of rules.
     pub fn len(&self) -> usize {
         self.rules.len()

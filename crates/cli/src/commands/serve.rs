@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::log;
 use crate::log::LogFormat;
 use crate::report::{Blame, Failure, tell};
-use crate::{open_files, stop, storage};
+use crate::{keys, open_files, reload, stop, storage};
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7070);
 
@@ -39,9 +39,12 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
         () = &mut stop => return Ok(()),
     };
     let server = with_pages(bind(listen, api.clone()).await?, console, false);
-    let url = announce(&server, args.log.log_format);
+    let log_format = args.log.log_format;
+    keys::fetch_for(&api);
+    reload::follow(&api, args, &config, listen);
+    let url = announce(&server, log_format);
     open_files::raise_for_connections(config.limits.connections);
-    if args.log.log_format == LogFormat::Text {
+    if log_format == LogFormat::Text {
         tell(format_args!("try: curl -N '{url}/?watch'"));
     }
     run(server, &api, stop).await

@@ -33,6 +33,16 @@ pub(super) fn made(
     Auth::new(auth.unwrap_or(&nobody), rules, read).map_err(|error| failure(&error, text))
 }
 
+/// The files of keys that a text names, relative to where it is. What cannot be read is left out.
+pub(crate) fn key_files(text: &str) -> impl Iterator<Item = String> {
+    let table: toml::Table = toml::from_str(text).unwrap_or_default();
+    let issuers = table.get("auth").and_then(|auth| auth.get("issuer")?.as_array().cloned());
+    issuers.unwrap_or_default().into_iter().filter_map(|issuer| {
+        let file = issuer.get("file").or_else(|| issuer.get("secret_file"))?;
+        file.as_str().map(str::to_owned)
+    })
+}
+
 /// The failure of a setting, with its line.
 fn failure(error: &AuthError, text: &str) -> Failure {
     let failure = Failure::new(Blame::Input, error.to_string());
@@ -81,7 +91,7 @@ mod tests {
             ("", "on: false"),
             ("[auth]", "on: true, rules: false"),
             (rule, "on: true, rules: true"),
-            ("[auth]\nprofile = \"/people/{claims.sub}\"", "line 2 (`profile = "),
+            ("[auth]\nprofile = \"/people/me\"", "line 2 (`profile = "),
             ("[auth]\nrevoked = \"a\"", "[auth] revoked: a path begins with '/'"),
             ("[auth]\ncookie = \"a b\"", "line 2"),
             ("[[auth.key]]\nsha256 = \"12\"", "line 2 (`sha256 = \"12\"`): [[auth.key]] 1: sha256"),
@@ -95,15 +105,21 @@ mod tests {
             ),
             (
                 &format!(
+                    "[[auth.issuer]]\n{issuer}jwks = \"http://id/\"\nalgorithms = [\"ES256\"]"
+                ),
+                "line 4 (`jwks = \"http://id/\"`): [[auth.issuer]] 1: jwks: \"http://id/\" has to begin with https://",
+            ),
+            (
+                &format!(
                     "[[auth.issuer]]\n{issuer}jwks = \"https://id/\"\nalgorithms = [\"ES256\"]"
                 ),
-                "not fetched by this version",
+                "on: true, rules: false",
             ),
             (&format!("{rule}wen = \"true\""), "unknown setting `wen`"),
             (&format!("{rule}when = \"b ==\""), "line 4: rule 1"),
             (
                 &format!("{rule}\n{rule}when = \"b in me.teams\""),
-                "line 5 (`[[rule]]`): [[rule]] 2: profiles (me) are not read",
+                "line 5 (`[[rule]]`): [[rule]] 2: `me` is the profile of whoever asks",
             ),
         ] {
             let said = said(text);

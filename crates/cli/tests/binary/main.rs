@@ -23,6 +23,7 @@ mod eight_watchers;
 mod kill_and_restart;
 mod mirror_through_cuts;
 mod paused;
+mod reload;
 mod rules;
 mod session_churn;
 mod storage_faults;

@@ -12,35 +12,34 @@ use std::time::Duration;
 const GUIDE: &str = include_str!("../../../../docs/guides/who-may-see-what.md");
 
 /// A server with the configuration in a directory, and all that it logs.
-struct Server {
-    child: std::process::Child,
-    address: SocketAddr,
-    said: Arc<Mutex<String>>,
+pub(crate) struct Server {
+    pub(crate) child: std::process::Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) said: Arc<Mutex<String>>,
 }
 
 impl Server {
-    fn start(directory: &Path, options: &[&str]) -> Server {
+    pub(crate) fn start(directory: &Path, options: &[&str]) -> Server {
         let mut command = halfping();
         command.args(["serve", "--memory", "--listen", "127.0.0.1:0", "--config"]);
         command.arg(directory.join("halfping.toml")).args(options);
         let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let said = Arc::new(Mutex::new(String::new()));
+        let log = said.clone();
+        let mut lines = lines.inspect(move |line| {
+            let mut log = log.lock().unwrap();
+            log.push_str(line);
+            log.push('\n');
+        });
         let listens = |line: String| line.split_once("listening on http://")?.1.trim().parse().ok();
         let address = lines.by_ref().find_map(listens).expect("it says where it listens");
-        let log = said.clone();
-        std::thread::spawn(move || {
-            for line in lines {
-                let mut log = log.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
+        std::thread::spawn(move || lines.for_each(drop));
         Server { child, address, said }
     }
 
     /// The answer to a request that is the last of its connection.
-    fn ask(&self, request: &str) -> String {
+    pub(crate) fn ask(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));

@@ -5,6 +5,7 @@ mod forgeries;
 mod keys;
 mod refresh;
 mod remembered;
+mod renewed;
 mod rfc;
 mod shown;
 mod signers;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use halfping_engine::{Action, Condition, Cursor, Path, Refusal, States, Watch, Write};
 use halfping_rules::Verb;
 
-use super::Access;
-use crate::auth::{Bound, Only, Rights};
+use super::{Access, is_own};
+use crate::auth::{Bound, Only, Rights, Standing, reason};
 use crate::problem::{Kind, Problem};
 use crate::shape::{Extent, Shape};
 
@@ -49,15 +49,29 @@ impl Follower {
         self.0 = self.0.with_rights(rights);
     }
 
-    /// Checks that a link at a path of the tree, opened earlier, may go on.
-    pub(crate) fn may_go_on(&self, path: &Path) -> Result<(), Problem> {
-        self.0.may_follow(path)
+    /// Checks that a link at a path, opened with the rights that its reader had `before`, may go on
+    /// with those that it has now.
+    pub(crate) fn may_go_on(&self, path: &Path, before: &Rights) -> Result<(), Problem> {
+        let reads_same = self.rights().is_some_and(|now| now.read_same(before, path));
+        match before.may(Verb::Read, path) {
+            _ if reads_same && !is_own(path) => Ok(()),
+            Ok(()) => self.0.may_follow(path),
+            // Who was shown a part may see another now, or all.
+            Err(_) => Err(is_another_part(path)),
+        }
     }
 
-    /// The problem of a link that shows what other rights let its reader see.
-    pub(crate) fn is_another_part(&self, path: &Path) -> Problem {
-        let detail = format!("what may be read of {path} has changed with the identity");
-        Problem::new(Kind::Forbidden, detail).hint("watch it again, to get what may be read now")
+    /// Checks that its rights, with which it began to wait for a change at a path, are not over, and
+    /// let the same be read there.
+    pub(crate) fn may_wait(&self, path: &Path, timeout_ms: u64) -> Result<(), Problem> {
+        match self.standing(timeout_ms) {
+            Standing::Same => Ok(()),
+            Standing::Over(why) => Err(reason(why)),
+            Standing::Other(now) => {
+                let is_same = self.rights().is_some_and(|before| now.read_same(before, path));
+                if is_same { Ok(()) } else { Err(is_another_part(path)) }
+            }
+        }
     }
 
     /// A link to be opened.
@@ -80,6 +94,12 @@ impl Follower {
         let (Extent { depth, view, .. }, from_now) = (extent.clone(), since.is_none());
         Allowed(Watch { since, from_now, depth, view, ..Watch::new(Path::clone(path)) })
     }
+}
+
+/// The problem of a link that shows what other rights let its reader see.
+fn is_another_part(path: &Path) -> Problem {
+    let detail = format!("what may be read of {path} has changed with the identity, or the rules");
+    Problem::new(Kind::Forbidden, detail).hint("watch it again, to get what may be read now")
 }
 
 impl Deref for Follower {

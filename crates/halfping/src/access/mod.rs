@@ -110,14 +110,14 @@ impl Sender {
 
 impl Access {
     /// The access of a request. Refuses one that is not for this server, or does not say for which,
-    /// and one with a credential that is not good. `/_health` is for all. A credential in the query
-    /// is taken out of it.
+    /// and one with a credential that is not good. `/_health` is for all. `shown`: the credential
+    /// that was taken out of the request.
     pub(crate) fn of<B>(
         rules: &Rules,
         limits: &Limits,
-        request: &mut Request<B>,
+        request: &Request<B>,
+        shown: &Result<Option<Shown>, Problem>,
     ) -> Result<Access, Problem> {
-        let shown = rules.auth.take(request);
         let host = Host::of(request)?;
         if let Some(host) = host.filter(|_| !asks_for_health(request)) {
             rules.hosts.check(host)?;
@@ -127,7 +127,11 @@ impl Access {
         let is_handshake =
             *request.method() == Method::CONNECT || headers.contains_key(header::SEC_WEBSOCKET_KEY);
         let is_open = asks_for_health(request) || *request.method() == Method::OPTIONS;
-        let shown = if is_open { None } else { shown? };
+        let shown = match shown {
+            _ if is_open => None,
+            Ok(shown) => shown.as_ref(),
+            Err(problem) => return Err(problem.clone()),
+        };
         let by_cookie = matches!(shown, Some(Shown::Cookie(_)));
         // A browser adds a cookie to what any page sends, so only origins that are named count.
         let cors = match &rules.cors {

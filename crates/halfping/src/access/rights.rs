@@ -7,7 +7,7 @@ use halfping_engine::{Cursor, Path};
 use http::HeaderValue;
 
 use super::{Access, Sender};
-use crate::auth::Rights;
+use crate::auth::{Rights, Standing};
 use crate::problem::{Kind, Problem};
 use crate::shape::Extent;
 use crate::tag::{self, Given};
@@ -81,14 +81,14 @@ impl Access {
         self.rights().and_then(Rights::lasts)
     }
 
-    /// True if the sender's identity may end before what it follows does.
-    pub(crate) fn may_end(&self) -> bool {
-        self.rights().is_some_and(Rights::may_end)
+    /// True if the sender's rights are what they were.
+    pub(crate) fn stands(&self) -> bool {
+        matches!(self.standing(0), Standing::Same)
     }
 
-    /// The reason why the sender's identity is over, if it is.
-    pub(crate) fn ended(&self) -> Option<Kind> {
-        self.rights()?.ended()
+    /// What has become of the sender's rights.
+    pub(crate) fn standing(&self, timeout_ms: u64) -> Standing {
+        self.rights().map_or(Standing::Same, |rights| rights.standing(timeout_ms))
     }
 
     /// Refuses a credential in the query where it could be in a header.

@@ -15,7 +15,7 @@ const PLACES_MAX: usize = 1 << 17;
 
 pub(super) struct Grants {
     rules: Rules,
-    /// By the hashes of the claims, which may be long.
+    /// By the hashes of claims and profiles, which may be long.
     known: Mutex<Known>,
 }
 
@@ -39,14 +39,23 @@ impl Grants {
         Grants { rules, known: Mutex::default() }
     }
 
-    /// The grant of an identity.
-    pub(super) fn of(&self, identity: &Identity) -> Granted {
+    /// True if others would be the same: then these, which are worked out, can stay.
+    pub(super) fn are_by_rules_of(&self, other: &Grants) -> bool {
+        self.rules.say_the_same(&other.rules)
+    }
+
+    /// The grant of an identity whose profile this is.
+    pub(super) fn of(&self, identity: &Identity, me: &Value) -> Granted {
         let claims = Value::Object(identity.claims().clone());
-        let hash = Digest::of(claims.to_string().as_bytes());
+        let mut text = claims.to_string();
+        if !me.is_null() {
+            text.push_str(&me.to_string());
+        }
+        let hash = Digest::of(text.as_bytes());
         if let Some(grant) = self.known.lock().grants.get(&hash) {
             return grant.clone();
         }
-        let grant = Arc::new(self.rules.grant(&Subject { claims, me: Value::Null }));
+        let grant = Arc::new(self.rules.grant(&Subject { claims, me: me.clone() }));
         for fault in grant.faults() {
             tracing::warn!("of an identity that may do less than the rules say: {fault}");
         }

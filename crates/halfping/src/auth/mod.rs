@@ -6,31 +6,42 @@
 
 mod grants;
 mod judge;
+mod keys;
 mod problems;
+mod profiles;
 mod rights;
 mod seal;
+mod settings;
 mod setup;
 mod sight;
+mod sources;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::OriginalUri;
-use halfping_credentials::{Identity, Places, Revoked, Secret, Shown, Tickets, Verified, Verifier};
+use halfping_credentials::{Identity, Places, Revoked, Secret, Shown, Tickets, Verified};
 use halfping_engine::{Cursor, Path};
 use http::uri::PathAndQuery;
 use http::{Request, Uri};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, Semaphore};
 
-use self::grants::Grants;
+pub(crate) use self::keys::Took;
+pub use self::keys::{KeysFetched, KeysWanted};
 pub(crate) use self::problems::reason;
 use self::problems::{not_good, not_shown, revoked};
-pub(crate) use self::rights::{Bound, Only, Rights};
+use self::profiles::Me;
+pub(crate) use self::profiles::{Profile, Profiles};
+pub(crate) use self::rights::{Bound, Only, Rights, Standing};
 use self::seal::Seal;
+use self::settings::{Revocations, Settings};
 pub use self::setup::AuthError;
 pub(crate) use self::sight::Sight;
+use self::sources::Sources;
 use crate::problem::{Kind, Problem};
 
 /// Settings of who is told apart, and who may do what. The default tells nobody apart, and allows everybody
@@ -64,27 +75,22 @@ use crate::problem::{Kind, Problem};
 pub struct Auth(Option<Arc<Inner>>);
 
 pub(crate) struct Inner {
-    verifier: Verifier,
-    /// True if nobody gets in without a credential.
-    refuses_anonymous: bool,
-    cookie: Option<String>,
-    query_token: bool,
-    expiry_grace_ms: u64,
-    /// The path of the revocations.
-    revoked_at: Option<Path>,
-    revoked: RwLock<Revocations>,
+    settings: RwLock<Arc<Settings>>,
+    /// That of the settings, for a look without a lock.
+    generation: AtomicU64,
     verified: Mutex<Verified>,
     tickets: Mutex<Tickets>,
-    /// Grants by the rules; `None` where there are no rules.
-    grants: Option<Grants>,
     seal: OnceLock<Seal>,
-}
-
-/// Revocations, as they were read from the tree in the state that a cursor names.
-#[derive(Default)]
-struct Revocations {
-    revoked: Revoked,
-    read: Option<Cursor>,
+    /// The reader of profiles.
+    profiles: OnceLock<Arc<dyn Profiles>>,
+    /// Locked before all others, these from the top down.
+    sources: Mutex<Sources>,
+    /// Told when keys may have to be fetched earlier than was known.
+    wanted: Notify,
+    /// Told when a fetch has ended, well or not.
+    fetched: Notify,
+    /// Places of those who wait for that.
+    waiters: Arc<Semaphore>,
 }
 
 /// The beginning of what a credential is shown for.
@@ -99,7 +105,8 @@ pub(crate) enum Begin {
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(inner) = &self.0 else { return f.write_str("Auth(nobody)") };
-        f.debug_struct("Auth").field("verifier", &inner.verifier).finish_non_exhaustive()
+        let settings = inner.settings();
+        f.debug_struct("Auth").field("verifier", &settings.verifier).finish_non_exhaustive()
     }
 }
 
@@ -111,24 +118,54 @@ impl Auth {
 
     /// True if tokens may be in a cookie.
     pub fn has_cookie(&self) -> bool {
-        self.0.as_ref().is_some_and(|inner| inner.cookie.is_some())
+        self.is_so(|settings| settings.cookie.is_some())
     }
 
     /// True if rules say who may do what.
     pub fn has_rules(&self) -> bool {
-        self.0.as_ref().is_some_and(|inner| inner.grants.is_some())
+        self.is_so(|settings| settings.grants.is_some())
     }
 
     /// True if there is something that not everybody may do.
     pub fn refuses_anybody(&self) -> bool {
-        self.0.as_ref().is_some_and(|inner| inner.refuses_anonymous || inner.grants.is_some())
+        self.is_so(|settings| settings.refuses_anonymous || settings.grants.is_some())
+    }
+
+    fn is_so(&self, is_so: impl FnOnce(&Settings) -> bool) -> bool {
+        self.0.as_ref().is_some_and(|inner| is_so(&inner.settings.read()))
+    }
+
+    /// Takes other settings, rules and keys, from one moment to the next. What is not a setting
+    /// stays: tickets, and the key that seals cursors.
+    ///
+    /// # Errors
+    /// Whether anybody is told apart at all cannot change.
+    pub(crate) fn replace(&self, new: &Auth) -> Result<(), AuthError> {
+        match (&self.0, &new.0) {
+            (Some(inner), Some(new)) if Arc::ptr_eq(inner, new) => Ok(()),
+            (Some(inner), Some(new)) => {
+                inner.take_settings(new);
+                Ok(())
+            }
+            (None, None) => Ok(()),
+            (None, Some(_)) => Err(AuthError::new(
+                "[auth]",
+                "the server was started without [auth] and [[rule]]; restart it to tell clients apart",
+            )),
+            (Some(_), None) => Err(AuthError::new(
+                "[auth]",
+                "there is neither [auth] nor [[rule]] any more; restart the server to let everybody in",
+            )),
+        }
     }
 
     /// Takes the credential out of a request's head. A query is left without it, so that nothing
     /// else ever sees it, not even an error.
     pub(crate) fn take<B>(&self, request: &mut Request<B>) -> Result<Option<Shown>, Problem> {
         let Some(inner) = &self.0 else { return Ok(None) };
-        let places = Places { cookie: inner.cookie.as_deref(), query_token: inner.query_token };
+        let settings = inner.settings();
+        let (cookie, query_token) = (settings.cookie.as_deref(), settings.query_token);
+        let places = Places { cookie, query_token };
         let query = request.uri().query();
         let (shown, rest) = match Shown::find(request.headers(), query, places) {
             Ok((shown, rest)) => (Ok(shown), rest.map(Cow::into_owned)),
@@ -146,19 +183,21 @@ impl Auth {
     /// The rights of who shows this credential, or none. `None` if nobody is told apart here.
     pub(crate) fn rights(
         &self,
-        shown: Option<Shown>,
+        shown: Option<&Shown>,
         begin: Begin,
         timeout_ms: u64,
     ) -> Result<Option<Rights>, Problem> {
         let Some(inner) = &self.0 else { return Ok(None) };
         let rights = match shown {
-            None if inner.refuses_anonymous && begin == Begin::Request => return Err(not_shown()),
-            None => inner.rights_of_nobody(timeout_ms),
-            Some(Shown::Ticket(ticket)) => {
-                let identity = inner.tickets.lock().redeem(ticket.reveal(), now_ms() / 1000);
-                Rights::of(inner, inner.not_revoked(identity.ok_or_else(not_good)?)?)
+            None => {
+                let settings = inner.settings();
+                if settings.refuses_anonymous && begin == Begin::Request {
+                    return Err(not_shown());
+                }
+                inner.rights_of_nobody(&settings, timeout_ms)
             }
-            Some(shown) => Rights::of(inner, inner.verify(shown.secret())?),
+            Some(Shown::Ticket(ticket)) => inner.redeem(ticket)?,
+            Some(shown) => inner.verify(shown.secret())?,
         };
         Ok(Some(rights))
     }
@@ -175,25 +214,51 @@ impl Auth {
         }
     }
 
-    /// The path of the revocations in the tree.
-    pub(crate) fn revoked_at(&self) -> Option<&Path> {
-        self.0.as_ref()?.revoked_at.as_ref()
-    }
-
-    /// True if the revocations are known as they are in the state that a cursor names.
-    pub(crate) fn knows_revoked(&self, at: Cursor) -> bool {
-        self.0.as_ref().is_none_or(|inner| inner.revoked.read().read == Some(at))
-    }
-
-    /// Takes the revocations as they are in that state.
-    pub(crate) fn set_revoked(&self, revoked: Revoked, at: Cursor) {
+    /// Has profiles read by the reader that `make` makes, from now on.
+    pub(crate) fn read_profiles_by(&self, make: impl FnOnce() -> Arc<dyn Profiles>) {
         if let Some(inner) = &self.0 {
-            *inner.revoked.write() = Revocations { revoked, read: Some(at) };
+            inner.profiles.get_or_init(make);
+        }
+    }
+
+    /// The path of the revocations in the tree.
+    pub(crate) fn revoked_at(&self) -> Option<Path> {
+        self.0.as_ref()?.settings.read().revoked_at.clone()
+    }
+
+    /// True if the revocations at a path are known as they are in the state that a cursor names.
+    pub(crate) fn knows_revoked(&self, path: &Path, at: Cursor) -> bool {
+        !self.is_so(|settings| {
+            settings.revoked_at.as_ref() == Some(path) && settings.revoked.read().read != Some(at)
+        })
+    }
+
+    /// Takes the revocations at a path as they are in that state.
+    pub(crate) fn set_revoked(&self, path: &Path, revoked: Revoked, at: Cursor) {
+        let Some(inner) = &self.0 else { return };
+        let settings = inner.settings();
+        if settings.revoked_at.as_ref() == Some(path) {
+            *settings.revoked.write() = Revocations { revoked, read: Some(at) };
         }
     }
 }
 
 impl Inner {
+    fn new(settings: Settings, sources: Sources) -> Inner {
+        Inner {
+            generation: AtomicU64::new(settings.generation),
+            settings: RwLock::new(Arc::new(settings)),
+            verified: Mutex::default(),
+            tickets: Mutex::default(),
+            seal: OnceLock::new(),
+            profiles: OnceLock::new(),
+            sources: Mutex::new(sources),
+            wanted: Notify::new(),
+            fetched: Notify::new(),
+            waiters: Arc::new(Semaphore::new(keys::WAITERS_MAX)),
+        }
+    }
+
     /// The rights of whoever shows this, as a session names itself; of nobody, if it is none.
     fn rights_by(
         self: &Arc<Self>,
@@ -201,51 +266,76 @@ impl Inner {
         timeout_ms: u64,
     ) -> Result<Rights, Problem> {
         match token {
-            Some(token) => Ok(Rights::of(self, self.verify(token)?)),
-            None => Ok(self.rights_of_nobody(timeout_ms)),
+            Some(token) => self.verify(token),
+            None => Ok(self.rights_of_nobody(&self.settings(), timeout_ms)),
         }
     }
 
-    fn rights_of_nobody(self: &Arc<Self>, timeout_ms: u64) -> Rights {
-        match self.verifier.anonymous() {
-            Some(anonymous) => Rights::of_anonymous(self, anonymous),
-            None => Rights::to_nothing_until(self, now_ms().saturating_add(timeout_ms)),
+    fn rights_of_nobody(self: &Arc<Self>, settings: &Arc<Settings>, timeout_ms: u64) -> Rights {
+        match settings.verifier.anonymous() {
+            Some(anonymous) => Rights::of_anonymous(self, settings, anonymous),
+            None => Rights::to_nothing_until(self, settings, now_ms().saturating_add(timeout_ms)),
         }
     }
 
-    fn verify(&self, credential: &Secret) -> Result<Identity, Problem> {
+    /// The rights of whom a token or an API key is of, by the settings that it is verified with.
+    fn verify(self: &Arc<Self>, credential: &Secret) -> Result<Rights, Problem> {
         let now = now_ms() / 1000;
-        let known = self.verified.lock().get(credential.reveal(), now);
+        let (known, settings) = {
+            let mut verified = self.verified.lock();
+            (verified.get(credential.reveal(), now), self.settings())
+        };
         let identity = match known {
             Ok(identity) => identity,
             Err(miss) => {
-                let verified = self.verifier.verify(credential.reveal(), now);
+                let verified = settings.verifier.verify(credential.reveal(), now);
                 let identity = verified.map_err(|refusal| problems::refused(&refusal))?;
                 self.verified.lock().insert(miss, identity.clone());
                 identity
             }
         };
-        self.not_revoked(identity)
+        self.let_in(&settings, identity)
     }
 
-    fn not_revoked(&self, identity: Identity) -> Result<Identity, Problem> {
-        if self.is_revoked(&identity) { Err(revoked()) } else { Ok(identity) }
+    /// The rights of whom a ticket is of. It is good no longer.
+    fn redeem(self: &Arc<Self>, ticket: &Secret) -> Result<Rights, Problem> {
+        let (identity, settings) = {
+            let mut tickets = self.tickets.lock();
+            (tickets.redeem(ticket.reveal(), now_ms() / 1000), self.settings())
+        };
+        self.let_in(&settings, identity.ok_or_else(not_good)?)
     }
 
-    fn is_revoked(&self, identity: &Identity) -> bool {
-        self.revoked_at.is_some() && self.revoked.read().revoked.has(identity)
+    /// The rights of an identity, unless it is revoked.
+    fn let_in(
+        self: &Arc<Self>,
+        settings: &Arc<Settings>,
+        identity: Identity,
+    ) -> Result<Rights, Problem> {
+        match settings.is_revoked(&identity) {
+            true => Err(revoked()),
+            false => Ok(Rights::of(self, settings, identity)),
+        }
+    }
+
+    /// A profile, as it is now. `None` where nobody reads profiles.
+    fn me(&self, path: &Path) -> Option<Me> {
+        Some(Me::new(self.profiles.get()?.clone().profile(path)))
     }
 
     fn seal(&self) -> &Seal {
         self.seal.get_or_init(|| Seal::new(new_key()))
     }
 
-    /// A ticket for the URL of a stream or session.
-    fn ticket(&self, identity: Identity) -> Result<Secret, Problem> {
+    /// A ticket for the URL of a stream or session, of an identity that was let in by these
+    /// settings.
+    fn ticket(&self, by: &Settings, identity: &Identity) -> Result<Secret, Problem> {
         let mut random = [0; 32];
         getrandom::fill(&mut random)
             .map_err(|error| Problem::new(Kind::Internal, error.to_string()))?;
-        let ticket = self.tickets.lock().issue(&random, identity, now_ms() / 1000);
+        let mut tickets = self.tickets.lock();
+        let identity = self.settings().verifier.renew(identity, &by.verifier);
+        let ticket = tickets.issue(&random, identity.ok_or_else(revoked)?, now_ms() / 1000);
         ticket.ok_or_else(problems::too_many_tickets)
     }
 }

@@ -6,9 +6,11 @@ use std::time::Duration;
 use halfping_credentials::{Identity, Secret};
 use halfping_engine::{Cursor, Epoch, Path};
 use halfping_rules::{Grant, Reads, Verb};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::grants::Granted;
+use super::profiles::{Me, Profile};
+use super::settings::Settings;
 use super::{Auth, Inner, Sight, now_ms, problems};
 use crate::problem::{Kind, Problem};
 use crate::tag::Given;
@@ -19,8 +21,12 @@ pub(crate) struct Rights(Arc<Parts>);
 
 struct Parts {
     auth: Arc<Inner>,
+    /// The settings by which they were given.
+    settings: Arc<Settings>,
     /// `None` for nobody.
     identity: Option<Identity>,
+    /// Their profile, if rules speak of it.
+    me: Option<Me>,
     power: Power,
     /// The end, in milliseconds since 1970.
     ends_ms: Option<u64>,
@@ -32,6 +38,17 @@ enum Power {
     All,
     Nothing,
     Granted(Granted),
+}
+
+/// What has become of rights since they were given.
+pub(crate) enum Standing {
+    /// They are what they were.
+    Same,
+    /// They are these now: the settings have changed, or the profile. They may allow the same.
+    Other(Rights),
+    /// They are over, for this reason: `token-expired`, `revoked`, or `unauthorized` for one who had
+    /// to say who they are and did not.
+    Over(Kind),
 }
 
 /// The bound on a write that is allowed.
@@ -62,31 +79,47 @@ impl std::fmt::Debug for Rights {
 
 impl Rights {
     /// The rights of an identity, as long as its token is good.
-    pub(super) fn of(auth: &Arc<Inner>, identity: Identity) -> Rights {
-        let power = Power::of(auth, &identity);
-        let ends = |seconds: u64| seconds.saturating_mul(1000).saturating_add(auth.expiry_grace_ms);
+    pub(super) fn of(auth: &Arc<Inner>, settings: &Arc<Settings>, identity: Identity) -> Rights {
+        let grace_ms = settings.expiry_grace_ms;
+        let ends = |seconds: u64| seconds.saturating_mul(1000).saturating_add(grace_ms);
         let ends_ms = identity.expires().map(ends);
-        Rights(Arc::new(Parts { auth: auth.clone(), identity: Some(identity), power, ends_ms }))
+        let (me, power) = Power::of(auth, settings, &identity);
+        Rights::new(auth, settings, Some(identity), me, power, ends_ms)
     }
 
     /// The rights of everybody who shows nothing.
-    pub(super) fn of_anonymous(auth: &Arc<Inner>, anonymous: &Identity) -> Rights {
-        let power = Power::of(auth, anonymous);
-        Rights(Arc::new(Parts { auth: auth.clone(), identity: None, power, ends_ms: None }))
+    pub(super) fn of_anonymous(
+        auth: &Arc<Inner>,
+        settings: &Arc<Settings>,
+        anonymous: &Identity,
+    ) -> Rights {
+        let (me, power) = Power::of(auth, settings, anonymous);
+        Rights::new(auth, settings, None, me, power, None)
     }
 
     pub(super) fn to_nothing(auth: &Arc<Inner>) -> Rights {
-        Rights::nothing(auth, None)
+        Rights::new(auth, &auth.settings(), None, None, Power::Nothing, None)
     }
 
     /// Rights to nothing, of who has so long to say who they are.
-    pub(super) fn to_nothing_until(auth: &Arc<Inner>, ends_ms: u64) -> Rights {
-        Rights::nothing(auth, Some(ends_ms))
+    pub(super) fn to_nothing_until(
+        auth: &Arc<Inner>,
+        settings: &Arc<Settings>,
+        ends_ms: u64,
+    ) -> Rights {
+        Rights::new(auth, settings, None, None, Power::Nothing, Some(ends_ms))
     }
 
-    fn nothing(auth: &Arc<Inner>, ends_ms: Option<u64>) -> Rights {
-        let (auth, power) = (auth.clone(), Power::Nothing);
-        Rights(Arc::new(Parts { auth, identity: None, power, ends_ms }))
+    fn new(
+        auth: &Arc<Inner>,
+        settings: &Arc<Settings>,
+        identity: Option<Identity>,
+        me: Option<Me>,
+        power: Power,
+        ends_ms: Option<u64>,
+    ) -> Rights {
+        let (auth, settings) = (auth.clone(), settings.clone());
+        Rights(Arc::new(Parts { auth, settings, identity, me, power, ends_ms }))
     }
 
     /// The rights of whoever shows this token from here on; of nobody, if it is none.
@@ -111,9 +144,14 @@ impl Rights {
         self.0.power == other.0.power
     }
 
+    /// True if these let the same be read at a path as others.
+    pub(crate) fn read_same(&self, other: &Rights, path: &Path) -> bool {
+        self.reach(Verb::Read, path) == other.reach(Verb::Read, path)
+    }
+
     /// True if rules say who may do what.
     pub(crate) fn has_rules(&self) -> bool {
-        self.0.auth.grants.is_some()
+        self.0.settings.grants.is_some()
     }
 
     /// A mark of what they let be read, if that is not all: equal for equal rights.
@@ -159,6 +197,11 @@ impl Rights {
         }
     }
 
+    /// The profile that they depend on, if they do.
+    pub(crate) fn profile(&self) -> Option<&Profile> {
+        self.0.me.as_ref().map(|me| &*me.profile)
+    }
+
     /// The name of who has them.
     pub(crate) fn subject(&self) -> Option<&str> {
         self.0.identity.as_ref()?.subject()
@@ -182,29 +225,44 @@ impl Rights {
         self.0.ends_ms.map(|ends| Duration::from_millis(ends.saturating_sub(now_ms())))
     }
 
-    /// True if they may end.
-    pub(crate) fn may_end(&self) -> bool {
-        let Parts { auth, identity, ends_ms, .. } = &*self.0;
-        ends_ms.is_some() || identity.is_some() && auth.revoked_at.is_some()
+    /// What has become of them. `timeout_ms`: the time that is left to say who one is, where
+    /// somebody is wanted now.
+    pub(crate) fn standing(&self, timeout_ms: u64) -> Standing {
+        let Parts { auth, settings, identity, me, ends_ms, .. } = &*self.0;
+        let is_over = ends_ms.is_some_and(|ends| ends <= now_ms());
+        let is_former = auth.has_other_than(settings) || me.as_ref().is_some_and(Me::is_former);
+        match identity {
+            Some(_) if is_over => Standing::Over(Kind::TokenExpired),
+            None if is_over => Standing::Over(Kind::Unauthorized),
+            _ if is_former => self.worked_out_again(timeout_ms),
+            Some(identity) if settings.is_revoked(identity) => Standing::Over(Kind::Revoked),
+            _ => Standing::Same,
+        }
     }
 
-    /// The reason why they are over, if they are: `token-expired`, `revoked`, or `unauthorized` for
-    /// one who had to say who they are and did not.
-    pub(crate) fn ended(&self) -> Option<Kind> {
-        let Parts { auth, identity, ends_ms, .. } = &*self.0;
-        let is_over = ends_ms.is_some_and(|ends| ends <= now_ms());
-        match identity {
-            Some(_) if is_over => Some(Kind::TokenExpired),
-            Some(identity) if auth.is_revoked(identity) => Some(Kind::Revoked),
-            None if is_over => Some(Kind::Unauthorized),
-            _ => None,
+    /// These by the settings and the profile of this moment.
+    fn worked_out_again(&self, timeout_ms: u64) -> Standing {
+        let Parts { auth, settings: former, identity, ends_ms, .. } = &*self.0;
+        let now = auth.settings();
+        let identity = match identity {
+            None if ends_ms.is_some() && now.verifier.anonymous().is_none() => {
+                // Who had so long to say who they are has no longer.
+                let (identity, power) = (None, Power::Nothing);
+                return Standing::Other(Rights::new(auth, &now, identity, None, power, *ends_ms));
+            }
+            None => return Standing::Other(auth.rights_of_nobody(&now, timeout_ms)),
+            Some(identity) => now.verifier.renew(identity, &former.verifier),
+        };
+        match identity.filter(|identity| !now.is_revoked(identity)) {
+            Some(identity) => Standing::Other(Rights::of(auth, &now, identity)),
+            None => Standing::Over(Kind::Revoked),
         }
     }
 
     /// A ticket for the URL of a stream or session, good once.
     pub(crate) fn ticket(&self) -> Result<Secret, Problem> {
-        let identity = self.0.identity.clone().ok_or_else(problems::not_shown)?;
-        self.0.auth.ticket(identity)
+        let identity = self.0.identity.as_ref().ok_or_else(problems::not_shown)?;
+        self.0.auth.ticket(&self.0.settings, identity)
     }
 
     /// Checks that all at a path and beneath it may be used so.
@@ -293,7 +351,12 @@ impl Rights {
 }
 
 impl Power {
-    fn of(auth: &Inner, identity: &Identity) -> Power {
-        auth.grants.as_ref().map_or(Power::All, |grants| Power::Granted(grants.of(identity)))
+    /// The part of somebody, and their profile if that matters.
+    fn of(auth: &Inner, settings: &Settings, identity: &Identity) -> (Option<Me>, Power) {
+        let Some(grants) = &settings.grants else { return (None, Power::All) };
+        let path = settings.profile.as_ref().and_then(|path| path.of(identity.claims()));
+        let me = path.and_then(|path| auth.me(&path));
+        let granted = grants.of(identity, me.as_ref().map_or(&Value::Null, |me| &*me.value));
+        (me, Power::Granted(granted))
     }
 }

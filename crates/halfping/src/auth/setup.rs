@@ -1,18 +1,20 @@
 //! Auth, as it is made from its settings.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use halfping_credentials::{
     Anonymous, AuthConfig, AuthConfigError, Issuer, KeySet, Source, Verifier,
 };
 use halfping_engine::{Limits, Path};
 use halfping_rules::Rules;
-use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
 use super::grants::Grants;
-use super::{Auth, Inner, Revocations};
+use super::profiles::ProfilePath;
+use super::settings::Settings;
+use super::sources::{Sources, warn_of_left_out};
+use super::{Auth, Inner};
 
 /// Error of settings that [`Auth`] cannot be made from.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -25,7 +27,7 @@ pub struct AuthError {
 }
 
 impl AuthError {
-    fn new(setting: impl Into<String>, why: impl Into<String>) -> AuthError {
+    pub(super) fn new(setting: impl Into<String>, why: impl Into<String>) -> AuthError {
         AuthError { setting: setting.into(), why: why.into() }
     }
 }
@@ -38,58 +40,52 @@ impl From<AuthConfigError> for AuthError {
 
 impl Auth {
     /// Checks settings and rules. `read` reads the files that the settings name. Where there are
-    /// no rules, everybody who gets in may do everything.
+    /// no rules, everybody who gets in may do everything. Keys that issuers publish at URLs are not
+    /// fetched here: see [`Api::keys_wanted`](crate::Api::keys_wanted).
     ///
     /// # Errors
-    /// Names the setting, or the rule. Some settings are not in this version: keys from a URL, and
-    /// profiles.
+    /// Names the setting, or the rule.
     pub fn new(
         config: &AuthConfig,
         rules: Rules,
         read: impl Fn(&str) -> io::Result<Vec<u8>>,
     ) -> Result<Auth, AuthError> {
         let mut verifier = Verifier::new(config)?;
-        if config.profile.is_some() {
-            let why = "profiles are not read by this version; put what rules need into claims";
-            return Err(AuthError::new("[auth] profile", why));
-        }
         for (place, issuer) in config.issuer.iter().enumerate() {
             let keys = keys(issuer, &read).map_err(|(setting, why)| {
                 AuthError::new(format!("[[auth.issuer]] {}: {setting}", place + 1), why)
             })?;
-            for left_out in keys.left_out() {
-                let (issuer, why) = (&issuer.issuer, &left_out.why);
-                tracing::warn!(issuer, place = left_out.place, "a key is left out: {why}");
-            }
+            let Some(keys) = keys else { continue };
+            warn_of_left_out(&issuer.issuer, &keys);
             verifier.set_keys(place, keys);
         }
         let at = |text: &String| Path::parse(text, &Limits::default());
         let revoked_at = config.revoked.as_ref().map(at).transpose();
         let revoked_at =
             revoked_at.map_err(|error| AuthError::new("[auth] revoked", error.to_string()))?;
-        kept(&rules)?;
-        let grants = (!rules.is_empty()).then(|| Grants::new(rules));
-        Ok(Auth(Some(Arc::new(Inner {
+        let profile = profile(config, &rules)?;
+        let grants = (!rules.is_empty()).then(|| Arc::new(Grants::new(rules)));
+        let settings = Settings {
+            generation: 0,
             verifier,
             refuses_anonymous: config.anonymous == Anonymous::Refused,
             cookie: config.cookie.clone(),
             query_token: config.query_token,
             expiry_grace_ms: config.expiry_grace_ms,
             revoked_at,
-            revoked: RwLock::new(Revocations::default()),
-            verified: Mutex::default(),
-            tickets: Mutex::default(),
+            revoked: Arc::default(),
+            profile,
             grants,
-            seal: OnceLock::new(),
-        }))))
+        };
+        Ok(Auth(Some(Arc::new(Inner::new(settings, Sources::of(&config.issuer))))))
     }
 }
 
-/// The keys of an issuer. The error names the setting.
+/// The keys of an issuer, but for those at a URL. The error names the setting.
 fn keys(
     issuer: &Issuer,
     read: impl Fn(&str) -> io::Result<Vec<u8>>,
-) -> Result<KeySet, (&'static str, String)> {
+) -> Result<Option<KeySet>, (&'static str, String)> {
     let read = |setting, name| {
         read(name).map_err(|error| (setting, format!("{name} cannot be read: {error}")))
     };
@@ -98,24 +94,28 @@ fn keys(
             let text = String::from_utf8(read("file", name)?)
                 .map_err(|_| ("file", format!("{name} is not UTF-8")))?;
             let keys = KeySet::parse(&issuer.issuer, &text);
-            keys.map_err(|error| ("file", format!("{name}: {error}")))
+            keys.map(Some).map_err(|error| ("file", format!("{name}: {error}")))
         }
         Some(Source::Secret(name)) => {
             let secret = read("secret_file", name)?;
             let keys = KeySet::of_secret(&issuer.issuer, &secret, &issuer.algorithms);
-            keys.map_err(|error| ("secret_file", format!("{name}: {error}")))
+            keys.map(Some).map_err(|error| ("secret_file", format!("{name}: {error}")))
         }
-        _ => Err((
-            "jwks",
-            "keys are not fetched by this version; save them, and name the file: file = \"jwks.json\""
-                .to_owned(),
-        )),
+        Some(Source::Url(_)) | None => Ok(None),
     }
 }
 
-/// Checks that rules decide by nothing that is not looked at here.
-fn kept(rules: &Rules) -> Result<(), AuthError> {
-    let Some(number) = rules.speaks_of(&["me"]) else { return Ok(()) };
-    let why = "profiles (me) are not read by this version; put what rules need into claims";
-    Err(AuthError::new(format!("[[rule]] {number}"), why))
+/// The path of profiles, if rules speak of them.
+fn profile(config: &AuthConfig, rules: &Rules) -> Result<Option<ProfilePath>, AuthError> {
+    let path = config.profile.as_ref().map(|text| ProfilePath::parse(text));
+    let path = path.transpose().map_err(|why| AuthError::new("[auth] profile", why))?;
+    match (rules.speaks_of(&["me"]), path) {
+        (None, _) => Ok(None),
+        (Some(_), Some(path)) => Ok(Some(path)),
+        (Some(number), None) => {
+            let why = "`me` is the profile of whoever asks, and nothing says where profiles are: \
+                       [auth] profile = \"/people/{claims.sub}\"";
+            Err(AuthError::new(format!("[[rule]] {number}"), why))
+        }
+    }
 }

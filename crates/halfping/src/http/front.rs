@@ -1,7 +1,7 @@
 //! The API as one HTTP service, and what browsers are told of the pages that may use it.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
@@ -15,6 +15,7 @@ use super::{answer, identity};
 use crate::access::{Access, Cors, Rules};
 use crate::connection::Connection;
 use crate::hub::Shared;
+use crate::problem::{Kind, Problem};
 
 /// Methods that pages of other origins may use.
 const METHODS: HeaderValue = HeaderValue::from_static("GET,HEAD,PUT,PATCH,POST,DELETE");
@@ -47,8 +48,6 @@ struct Inner {
     shared: Arc<Shared>,
     rules: Rules,
     beside: Option<Beside>,
-    /// Done once somebody asks: looking at revocations for those who are in already.
-    follows: Once,
     /// Pages that were turned away and that the log has named.
     named: Mutex<Vec<Box<str>>>,
 }
@@ -58,13 +57,7 @@ pub(crate) type Beside = Box<dyn Fn(&Request<Body>) -> Option<Response> + Send +
 
 impl Front {
     pub(crate) fn new(shared: Arc<Shared>, rules: Rules, beside: Option<Beside>) -> Front {
-        Front(Arc::new(Inner {
-            shared,
-            rules,
-            beside,
-            follows: Once::new(),
-            named: Mutex::default(),
-        }))
+        Front(Arc::new(Inner { shared, rules, beside, named: Mutex::default() }))
     }
 
     /// Answers a request. `connection`: the one that it came on, if it is our own server's.
@@ -75,8 +68,20 @@ impl Front {
     ) -> Response {
         let Inner { shared, rules, beside, .. } = &*self.0;
         shared.learn_of_revoked(&rules.auth);
-        self.0.follows.call_once(|| shared.follow_revoked(rules.auth.clone()));
-        let access = Access::of(rules, &shared.limits, &mut request);
+        let access = {
+            let shown = rules.auth.take(&mut request);
+            let access = Access::of(rules, &shared.limits, &request, &shown);
+            let is_no_good = |problem: &Problem| problem.kind() == Kind::Unauthorized;
+            let token = shown.as_ref().ok().and_then(|shown| Some(shown.as_ref()?.secret()));
+            let token = token.filter(|_| access.as_ref().is_err_and(is_no_good));
+            match token.and_then(|token| rules.auth.key_to_wait_for(token)) {
+                None => access,
+                Some(key) => {
+                    key.await;
+                    Access::of(rules, &shared.limits, &request, &shown)
+                }
+            }
+        };
         if let Some(origin) = access.as_ref().ok().and_then(Access::stranger) {
             self.name(origin);
         }

@@ -15,7 +15,6 @@ use super::negotiate::{condition, shown, wait};
 use super::{Answer, told};
 use crate::access::{Access, Allowed};
 use crate::answer;
-use crate::auth::reason;
 use crate::connection::Connection;
 use crate::hub::writing::etag;
 use crate::hub::{Shared, Subscription};
@@ -72,9 +71,10 @@ pub(super) async fn read(
         drop(room);
         HeadRoom::drop_headers(request);
         let mut is_told = false;
+        let may_wait = || follower.may_wait(&path, shared.limits.auth_timeout_ms);
         let news = poll_fn(|cx| {
             is_told |= subscription.has_news_to_tell(cx.waker()) == Some(true);
-            if is_told || shared.is_draining() || follower.ended().is_some() {
+            if is_told || shared.is_draining() || may_wait().is_err() {
                 Poll::Ready(())
             } else {
                 Poll::Pending
@@ -83,9 +83,7 @@ pub(super) async fn read(
         let patience = Duration::from_secs(seconds);
         let patience = follower.lasts().map_or(patience, |left| patience.min(left));
         let _ = tokio::time::timeout(patience, news).await;
-        if let Some(why) = follower.ended() {
-            return Err(reason(why));
-        }
+        may_wait()?;
         (reading, room) = room::read(shared, connection, &path, extent, None).await?;
         is_known = is_same && !is_told || is_shown(&reading);
     }

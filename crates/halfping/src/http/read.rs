@@ -19,7 +19,6 @@ use super::{Answer, in_sight, told, write};
 use crate::access::{Access, Allowed, Follower, is_own};
 use crate::ahead;
 use crate::answer;
-use crate::auth::reason;
 use crate::connection::Connection;
 use crate::hub::writing::etag;
 use crate::hub::{Shared, Subscription};
@@ -217,8 +216,8 @@ async fn stream(
         Subscription::new(shared, &follower, connection, format.transport(), watches)?;
     let style = Style { format, whole: query.shape.whole, envelope: query.envelope, paths };
     let since = watches.first().and_then(|watch| watch.since);
-    let stream = match follower.may_end() {
-        false => streaming(Stream::of_frames(subscription, style, since, follower.partial())),
+    let stream = match follower.rights().is_some() {
+        false => streaming(Stream::of_frames(subscription, style, since)),
         true => streaming(Stream::until(subscription, style, since, follower, watches)),
     };
     Ok(held(shared, connection, request, stream))
@@ -256,9 +255,7 @@ async fn plain(
             let patience = follower.lasts().map_or(patience, |left| patience.min(left));
             HeadRoom::drop_headers(request);
             wait_for_change(shared, &follower, connection, &path, now.cursor(), patience).await?;
-            if let Some(why) = follower.ended() {
-                return Err(reason(why));
-            }
+            follower.may_wait(&path, shared.limits.auth_timeout_ms)?;
             shared.refresh(&path).await;
             now = shared.metadata(&path);
         }
@@ -324,7 +321,11 @@ async fn wait_for_change(
     let change = poll_fn(|cx| {
         // Draining is looked at last: it wakes those who wait by then.
         let changed = subscription.has_changed(cx.waker(), path, known);
-        if changed || shared.is_draining() { Poll::Ready(()) } else { Poll::Pending }
+        let may_wait = || follower.may_wait(path, shared.limits.auth_timeout_ms).is_ok();
+        match changed || shared.is_draining() || !may_wait() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
     });
     // In either case the answer tells what is there now.
     let _ = tokio::time::timeout(patience, change).await;

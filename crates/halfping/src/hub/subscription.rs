@@ -9,6 +9,7 @@ use parking_lot::MutexGuard;
 
 use super::{Shared, Slot};
 use crate::access::{Allowed, Follower, is_own};
+use crate::auth::Rights;
 use crate::connection::Connection;
 use crate::delivery::{Deliver, Waiter};
 use crate::problem::{Kind, Problem};
@@ -39,7 +40,7 @@ impl Subscription {
     /// Opens a session for somebody, with the given links, numbered in order.
     pub(crate) fn new(
         shared: &Arc<Shared>,
-        _follower: &Follower,
+        follower: &Follower,
         connection: &Arc<Connection>,
         transport: Transport,
         watches: &[Allowed<Watch>],
@@ -74,7 +75,16 @@ impl Subscription {
         if has_own {
             shared.follow_own();
         }
-        Ok(Subscription { shared: shared.clone(), seen, charge })
+        let subscription = Subscription { shared: shared.clone(), seen, charge };
+        subscription.is_of(follower);
+        Ok(subscription)
+    }
+
+    /// Has it woken when the rights of its reader may have become others.
+    pub(crate) fn is_of(&self, follower: &Follower) {
+        if let Some(profile) = follower.rights().and_then(Rights::profile) {
+            profile.note(self.seen.session);
+        }
     }
 
     /// Has news delivered from now on by the task that makes it, with no task woken.

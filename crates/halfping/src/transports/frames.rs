@@ -11,6 +11,7 @@ use super::encoding::{Format, Style};
 use super::ndjson::Told;
 use super::pulls::Pulls;
 use super::{ndjson, sse};
+use crate::access::Follower;
 use crate::auth::Rights;
 use crate::delivery::Deliver;
 use crate::hub::{Shared, Subscription};
@@ -38,10 +39,9 @@ impl Stream<Frames> {
         subscription: Subscription,
         style: Style,
         since: Option<Cursor>,
-        partial: Option<Rights>,
     ) -> Self {
         let format = style.format;
-        Stream::new(Frames::new(subscription, style, since, partial), format)
+        Stream::new(Frames::new(subscription, style, since, None), format)
     }
 }
 
@@ -121,6 +121,12 @@ impl Frames {
         pulls.take_rights(partial);
         pulls.note(last.revision);
         Frames { pulls, style, last }
+    }
+
+    /// Takes the rights of its reader.
+    pub(super) fn take_rights(&mut self, follower: &Follower) {
+        self.pulls.subscription.is_of(follower);
+        self.pulls.take_rights(follower.partial());
     }
 
     /// Writes the problem with which the stream ends, because of one of its links.

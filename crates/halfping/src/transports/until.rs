@@ -10,7 +10,7 @@ use super::body::{Chunk, Source, Stream};
 use super::encoding::Style;
 use super::frames::Frames;
 use crate::access::{Allowed, Follower};
-use crate::auth::reason;
+use crate::auth::{Standing, reason};
 use crate::delivery::Deliver;
 use crate::hub::{Shared, Subscription};
 
@@ -19,12 +19,12 @@ use crate::hub::{Shared, Subscription};
 pub(crate) struct Until {
     frames: Frames,
     follower: Follower,
-    /// The paths of its links, in order; `None` of one that shows only what its reader may see.
-    paths: Vec<Option<Path>>,
+    /// The paths of its links, in order.
+    paths: Box<[Path]>,
 }
 
 impl Stream<Until> {
-    /// A stream of frames for a reader whose identity may end.
+    /// A stream of frames for a reader whose identity may end, or have other rights one day.
     pub(crate) fn until(
         subscription: Subscription,
         style: Style,
@@ -33,10 +33,7 @@ impl Stream<Until> {
         watches: &[Allowed<Watch>],
     ) -> Self {
         let format = style.format;
-        let is_in_sight =
-            |watch: &Watch| watch.view.as_ref().is_some_and(|view| view.is_in_sight());
-        let whole = |watch: &Allowed<Watch>| (!is_in_sight(watch)).then(|| watch.path.clone());
-        let paths = watches.iter().map(whole).collect();
+        let paths = watches.iter().map(|watch| watch.path.clone()).collect();
         let partial = follower.partial();
         let frames = Frames::new(subscription, style, since, partial);
         Stream::new(Until { frames, follower, paths }, format)
@@ -44,27 +41,30 @@ impl Stream<Until> {
 }
 
 impl Until {
-    /// Writes the problem with which the stream ends, if its reader's identity is over and nobody
-    /// may have all that it shows.
+    /// Writes the problem with which the stream ends, if its reader may not have all that it shows
+    /// any more.
     fn end(&mut self, chunk: &mut Chunk) -> ControlFlow<()> {
-        let Some(why) = self.follower.ended() else { return ControlFlow::Continue(()) };
         let auth_timeout_ms = self.shared().limits.auth_timeout_ms;
-        let rights =
-            self.follower.rights().and_then(|rights| rights.of_next(None, auth_timeout_ms).ok());
-        if let Some(rights) = rights {
-            self.follower.take_rights(rights);
+        let Some(before) = self.follower.rights().cloned() else {
+            return ControlFlow::Continue(());
+        };
+        let (next, why) = match self.follower.standing(auth_timeout_ms) {
+            Standing::Same => return ControlFlow::Continue(()),
+            Standing::Other(next) => (Some(next), None),
+            Standing::Over(why) => (before.of_next(None, auth_timeout_ms).ok(), Some(why)),
+        };
+        if let Some(next) = next {
+            self.follower.take_rights(next);
+            self.frames.take_rights(&self.follower);
         }
-        let mut paths = self.paths.iter().zip(0..);
-        let may_go_on = |path: &Path| self.follower.may_go_on(path).is_ok();
-        match paths.find(|(path, _)| !path.as_ref().is_some_and(may_go_on)) {
-            None => ControlFlow::Continue(()),
-            Some((_, link)) => {
-                let problem = reason(why);
-                self.shared().metrics.refused(&problem);
-                self.frames.refuse(link, &problem, chunk);
-                ControlFlow::Break(())
-            }
-        }
+        let refusal = |path: &Path| self.follower.may_go_on(path, &before).err();
+        let mut refused =
+            self.paths.iter().zip(0..).filter_map(|(path, link)| Some((link, refusal(path)?)));
+        let Some((link, problem)) = refused.next() else { return ControlFlow::Continue(()) };
+        let problem = why.map_or(problem, reason);
+        self.shared().metrics.refused(&problem);
+        self.frames.refuse(link, &problem, chunk);
+        ControlFlow::Break(())
     }
 }
 
@@ -79,7 +79,12 @@ impl Source for Until {
 
     fn fill(&mut self, cx: &mut Context<'_>, chunk: &mut Chunk) -> ControlFlow<()> {
         self.end(chunk)?;
-        self.frames.fill(cx, chunk)
+        self.frames.fill(cx, chunk)?;
+        // They may have changed since, and before there was anybody to wake.
+        if !self.follower.stands() {
+            cx.waker().wake_by_ref();
+        }
+        ControlFlow::Continue(())
     }
 
     fn due(&self) -> Option<Tick> {

@@ -13,7 +13,7 @@ use halfping_engine::{
 };
 use http::header::ETAG;
 
-use self::identity::Review;
+use self::identity::{Review, Unproven};
 use super::close::Close;
 use super::command::{Act, Commands, If, Ref, Step};
 use super::credit::Credit;
@@ -71,6 +71,8 @@ struct Work {
     /// Links that are looked at again, since the client has other rights; the steps after that
     /// wait.
     review: Option<Review>,
+    /// An `auth` that waits for keys; the steps after it wait.
+    unproven: Option<Box<Unproven>>,
     /// Of the message, until all that it says is done.
     _room: Option<Room>,
 }
@@ -222,11 +224,17 @@ impl Desk {
             self.settle(number, done, out);
             return Poll::Ready(Ok(1));
         }
-        let Some(step) = ready!(work.poll_next(
-            cx,
-            self.pulls.subscription.shared(),
-            self.pulls.subscription.connection()
-        )) else {
+        if ready!(self.poll_unproven(cx, out)).is_some() {
+            return Poll::Ready(Ok(AUTH_STEPS));
+        }
+        // Every command is judged by the rights of its moment.
+        if self.look_at_rights()? {
+            return Poll::Ready(Ok(1));
+        }
+        let Some(work) = &mut self.work else { return Poll::Pending };
+        let (shared, connection) =
+            (self.pulls.subscription.shared(), self.pulls.subscription.connection());
+        let Some(step) = ready!(work.poll_next(cx, shared, connection)) else {
             self.work = None;
             return Poll::Ready(Ok(1));
         };
@@ -244,9 +252,6 @@ impl Desk {
                 out.put(|out| message::error(&problem, None, false, out));
                 return Poll::Ready(Err(Close::CommandRate));
             }
-        }
-        if let Some(why) = self.follower.ended() {
-            self.lapse(why)?;
         }
         let auth_steps = if matches!(step.act, Act::Auth(Some(_))) { AUTH_STEPS } else { 0 };
         let before = self.pulls.subscription.places_bytes();
@@ -319,10 +324,7 @@ impl Desk {
                     credit.ack(cursor.revision);
                 }
             }
-            Act::Auth(token) => {
-                let done = self.identify(token.as_ref());
-                self.settle(number, done, out);
-            }
+            Act::Auth(token) => self.auth(number, token, out),
             Act::Refuse(problem, Some(link)) => self.refuse_link(number, link, problem, out),
             Act::Refuse(problem, None) => self.settle(number, Err(problem), out),
         }
@@ -480,8 +482,7 @@ impl Desk {
     /// was sent. Returns the steps that this counts as: 0 if there is nothing; then `waker` is
     /// woken by news.
     pub(super) fn tell(&mut self, waker: &Waker, out: &mut impl Outbox) -> Result<usize, Close> {
-        if let Some(why) = self.follower.ended() {
-            self.lapse(why)?;
+        if self.look_at_rights()? {
             waker.wake_by_ref();
             return Ok(0);
         }
@@ -493,7 +494,13 @@ impl Desk {
             credit.min(self.shared().limits.ahead_bytes).saturating_sub(message::AROUND_MESSAGE);
         let pull = match self.pulls.pull(waker, bytes_max, |_| message::AROUND_FRAME) {
             Some(pull) if !pull.is_empty() => pull,
-            _ => return Ok(0),
+            _ => {
+                // Rights may have changed since, and before there was anybody to wake.
+                if !self.follower.stands() {
+                    waker.wake_by_ref();
+                }
+                return Ok(0);
+            }
         };
         let bytes = message::AROUND_MESSAGE + pull.bytes;
         if self.is_one_of_many {

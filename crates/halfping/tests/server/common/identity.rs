@@ -7,7 +7,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use halfping::{Auth, AuthConfig, Options, Rules};
 use serde_json::{Value, json};
 
-use super::raw::Answer;
+use super::raw::{Answer, Stream};
+use super::session::Session;
 use super::{Running, compare, runtime, serve_with};
 
 /// The secret that the issuer shares with the server.
@@ -140,4 +141,49 @@ pub(crate) fn admin() -> String {
 #[track_caller]
 pub(crate) fn put(server: &Running, path: &str, value: &Value) {
     runtime().block_on(async { server.api.put(path, value).await }).unwrap();
+}
+
+/// A session of whose token this is, with these links, each synced.
+#[track_caller]
+pub(crate) fn session_of(server: &Running, token: &str, links: &[(u32, &str)]) -> Session {
+    let mut session = server.session("/");
+    assert_eq!(session.ask(json!({ "auth": token }))["status"], 200);
+    for (link, path) in links {
+        let answer = session.ask(json!({ "watch": link, "path": path }));
+        assert_eq!(answer["status"], 200, "{answer}");
+    }
+    until_set(&mut session, links.last().unwrap().0);
+    session
+}
+
+/// Waits until a link is told something.
+#[track_caller]
+pub(crate) fn until_set(session: &mut Session, link: u32) -> Value {
+    loop {
+        let state = session.state();
+        let found = state["set"].as_array().and_then(|set| set.iter().find(|it| it[0] == link));
+        if let Some(found) = found {
+            return found.clone();
+        }
+    }
+}
+
+/// The next message is the end of a link, for this reason.
+#[track_caller]
+pub(crate) fn ends(session: &mut Session, link: u32, kind: &str) {
+    let message = session.next();
+    assert_eq!(
+        (&message["link"], &message["error"]["ends"]),
+        (&json!(link), &json!(true)),
+        "{message}"
+    );
+    let told = message["error"]["type"].as_str().unwrap();
+    assert!(told.ends_with(&format!(":{kind}")), "{message}");
+}
+
+pub(crate) fn stream_of(server: &Running, path: &str, header: &str) -> Stream {
+    let accept = "Accept: application/x-ndjson";
+    let mut stream = server.stream(&format!("GET {path}?watch\n{accept}\n{header}"));
+    stream.until_synced();
+    stream
 }

@@ -1,12 +1,15 @@
 //! The identity of a session's client, which may change, and end (PROTOCOL I14 to I18).
 
+use std::task::{Context, Poll, ready};
+
+use futures_core::future::BoxFuture;
 use halfping_credentials::Secret;
-use halfping_rules::Verb;
 
 use super::{Desk, Outbox};
-use crate::auth::{Rights, reason};
+use crate::auth::{Rights, Standing, reason};
 use crate::problem::{Kind, Problem};
 use crate::transports::session::close::Close;
+use crate::transports::session::command::Ref;
 use crate::transports::session::message::{self, Answer};
 
 /// Links that are looked at in one step.
@@ -17,13 +20,57 @@ pub(super) struct Review {
     tags: std::vec::IntoIter<u32>,
     /// The end of the identity that opened them, if it is over.
     why: Option<Kind>,
-    /// The rights that opened them; `None` if these were not always the same.
-    before: Option<Rights>,
+    /// The rights that opened them.
+    before: Rights,
+}
+
+/// A token that is verified again when the keys of its issuer were fetched: it names one that is
+/// not known.
+pub(super) struct Unproven {
+    keys: BoxFuture<'static, ()>,
+    number: Option<Ref>,
+    token: Secret,
 }
 
 impl Desk {
+    /// Does an `auth`, or has it wait for the key that its token names.
+    pub(super) fn auth(
+        &mut self,
+        number: Option<Ref>,
+        token: Option<Secret>,
+        out: &mut impl Outbox,
+    ) {
+        let done = self.identify(token.as_ref());
+        let is_no_good = |problem: &Problem| problem.kind() == Kind::Unauthorized;
+        let rights = self.follower.rights().filter(|_| done.as_ref().is_err_and(is_no_good));
+        let auth = rights.map(Rights::auth);
+        let keys = auth.zip(token.as_ref()).and_then(|(auth, token)| auth.key_to_wait_for(token));
+        match (keys, token, &mut self.work) {
+            (Some(keys), Some(token), Some(work)) => {
+                work.unproven = Some(Box::new(Unproven { keys, number, token }));
+            }
+            _ => self.settle(number, done, out),
+        }
+    }
+
+    /// Does the `auth` that waits, once its keys are there. Ready with nothing if none waits.
+    pub(super) fn poll_unproven(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut impl Outbox,
+    ) -> Poll<Option<()>> {
+        let Some(work) = &mut self.work else { return Poll::Ready(None) };
+        let Some(unproven) = &mut work.unproven else { return Poll::Ready(None) };
+        ready!(unproven.keys.as_mut().poll(cx));
+        let Some(unproven) = work.unproven.take() else { return Poll::Ready(None) };
+        let Unproven { number, token, .. } = *unproven;
+        let done = self.identify(Some(&token));
+        self.settle(number, done, out);
+        Poll::Ready(Some(()))
+    }
+
     /// Takes the identity that a client shows, from here on. One that is no good changes nothing.
-    pub(super) fn identify(&mut self, token: Option<&Secret>) -> Result<Answer, Problem> {
+    fn identify(&mut self, token: Option<&Secret>) -> Result<Answer, Problem> {
         let Some(rights) = self.follower.rights() else { return Ok(Answer::done()) };
         let shared = self.shared();
         shared.learn_of_revoked(&rights.auth());
@@ -33,8 +80,20 @@ impl Desk {
         Ok(Answer { identity, ..Answer::done() })
     }
 
+    /// Looks whether the client's rights are what they were, and takes those that it has now. True
+    /// if links have to be looked at again before anything is told.
+    pub(super) fn look_at_rights(&mut self) -> Result<bool, Close> {
+        let auth_timeout_ms = self.shared().limits.auth_timeout_ms;
+        match self.follower.standing(auth_timeout_ms) {
+            Standing::Same => return Ok(false),
+            Standing::Other(next) => self.take(next, None),
+            Standing::Over(why) => self.lapse(why)?,
+        }
+        Ok(self.is_reviewing())
+    }
+
     /// Takes an identity away that is over. The links go on that anybody may have.
-    pub(super) fn lapse(&mut self, why: Kind) -> Result<(), Close> {
+    fn lapse(&mut self, why: Kind) -> Result<(), Close> {
         let next = match self.follower.rights() {
             Some(rights) if why != Kind::Unauthorized => {
                 rights.of_next(None, self.shared().limits.auth_timeout_ms)
@@ -46,14 +105,14 @@ impl Desk {
     }
 
     fn take(&mut self, next: Rights, why: Option<Kind>) {
-        let before = self.follower.rights().cloned();
-        let allow_same = before.as_ref().is_some_and(|rights| rights.allow_same(&next));
+        debug_assert!(!self.is_reviewing(), "nothing is done before a review has ended");
+        let Some(before) = self.follower.rights().cloned() else { return };
+        let allow_same = before.allow_same(&next);
         self.follower.take_rights(next);
+        self.pulls.subscription.is_of(&self.follower);
         self.pulls.take_rights(self.follower.partial());
-        // A review that is under way looks at all links with these rights.
         if !allow_same {
             let tags = self.pulls.subscription.tags().into_iter();
-            let before = before.filter(|_| !self.is_reviewing());
             self.begin_review(Review { tags, why, before });
         }
     }
@@ -64,12 +123,7 @@ impl Desk {
         for tag in review.tags.by_ref().take(LINKS_AT_ONCE) {
             let subscription = &mut self.pulls.subscription;
             let Some(path) = subscription.path_of(tag) else { continue };
-            // Who was shown a part may see another now, or all.
-            let has_all = |before: &Rights| before.may(Verb::Read, &path).is_ok();
-            let may_go_on = match review.before.as_ref().is_some_and(has_all) {
-                true => self.follower.may_go_on(&path),
-                false => Err(self.follower.is_another_part(&path)),
-            };
+            let may_go_on = self.follower.may_go_on(&path, &review.before);
             let Err(problem) = may_go_on else { continue };
             let problem = review.why.map_or(problem, reason);
             subscription.unwatch(tag);
