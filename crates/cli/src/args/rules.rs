@@ -7,8 +7,8 @@ use halfping_rules::Verb;
 
 /// Check and try rules about who may see and write what
 ///
-/// `halfping serve` obeys the rules of its configuration. It refuses to start with conditions on
-/// profiles (`me`), which these commands can read and try out already.
+/// `halfping serve` obeys the rules of its configuration. Conditions on profiles (`me`) need the
+/// setting [auth] profile, which says where these are.
 #[derive(Debug, Group)]
 #[command(after_help = "\
 Examples:

@@ -183,7 +183,7 @@ fn a_configuration_that_cannot_be_kept_is_refused_at_the_start() {
     let directory = disk::directory("refused");
     let rule = "[[rule]]\nallow = [\"read\"]\npath = \"/a/{b}\"\n";
     for (config, options, says) in [
-        (format!("{rule}when = \"b in me.teams\"\n"), &[][..], "are not read by this version"),
+        (format!("{rule}when = \"b in me.teams\"\n"), &[][..], "[auth] profile = "),
         (format!("{rule}wen = \"true\"\n"), &[], "unknown setting `wen`"),
         ("[auth]\ncookie = \"hp\"\n".to_owned(), &["--cors", "any"], "do not go together"),
         (

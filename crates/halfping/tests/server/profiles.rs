@@ -1,4 +1,4 @@
-//! Profiles: what rules call `me` is a document of the tree, and counts as it is now (PROTOCOL I31).
+//! Profiles: what rules call `me` is a document of the tree, and counts as it is now (PROTOCOL I32).
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ fn sorted(set: &Value) -> Vec<Value> {
 
 #[test]
 fn a_request_is_judged_by_the_profile_as_it_is() {
-    // PROTOCOL I31
+    // PROTOCOL I32
     let server = serve();
     let u1 = bearer(&token("u1"));
     check(&server, "GET /teams", &u1, "200\n\n{\"red\":1}");
@@ -68,7 +68,7 @@ fn a_request_is_judged_by_the_profile_as_it_is() {
 
 #[test]
 fn who_has_no_profile_has_none_of_what_it_would_allow() {
-    // PROTOCOL I31
+    // PROTOCOL I32
     let server = serve();
     for header in [bearer(&token("nobody's")), NOBODY.to_owned()] {
         let answer = ask(&server, "GET /teams/red", &header);
@@ -84,7 +84,7 @@ fn who_has_no_profile_has_none_of_what_it_would_allow() {
 
 #[test]
 fn another_profile_ends_just_the_links_that_it_does_not_allow() {
-    // PROTOCOL I31
+    // PROTOCOL I32
     let server = serve();
     let links = [(1, "/teams/red"), (2, "/news"), (3, "/people/u1")];
     let mut session = session_of(&server, &token("u1"), &links);
@@ -121,7 +121,7 @@ fn another_profile_ends_just_the_links_that_it_does_not_allow() {
 
 #[test]
 fn a_profile_that_allows_the_same_ends_nothing() {
-    // PROTOCOL I31
+    // PROTOCOL I32
     let server = serve();
     let mut session = session_of(&server, &token("u1"), &[(1, "/teams"), (2, "/news")]);
     put(&server, "/people/u1", &json!({ "teams": ["red"], "name": "Ada" }));
