@@ -186,7 +186,7 @@ export async function strangers() {
   async function withServer(address, settings, use) {
     const config = join(made, 'settings.toml');
     writeFileSync(config, settings);
-    const server = await startProgram(binary, ['serve', '--memory', '--listen', `${address}:0`, '--config', config], address);
+    const server = await startProgram(binary, ['serve', '--memory', '--open', '--listen', `${address}:0`, '--config', config], address);
     const url = `http://${address}:${server.port}`;
     try {
       await send('PUT', `${url}/`, { body: JSON.stringify({ secret: SECRET, doomed: 1 }), type: 'application/json' });

@@ -66,6 +66,7 @@ pub fn config(data: &[u8]) {
                 "data",
                 "allowed_hosts",
                 "read_only",
+                "open",
                 "regions",
                 "limits",
                 "cors",

@@ -68,6 +68,7 @@ export type ErrorType =
   | 'not-a-stream'
   | 'unknown-link'
   | 'read-only'
+  | 'not-open'
   | 'not-acceptable'
   | 'body-timeout'
   | 'link-in-use'

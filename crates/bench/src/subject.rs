@@ -151,6 +151,11 @@ impl Subject {
         ] {
             command.env_remove(name);
         }
+        if setup.link_kbits.is_some() {
+            // It listens on all addresses of its namespace, and is written to. Older servers do not
+            // know the flag.
+            command.env("HALFPING_OPEN", "1");
+        }
         if setup.counts_memory {
             // A huge page is counted as a whole, however little of it is used; and freed memory is
             // kept for a while.

@@ -81,11 +81,12 @@ pub(crate) enum Command {
 #[command(after_help = "\
 Examples:
   halfping serve
-  halfping serve --listen 0.0.0.0:8080 --data /var/lib/halfping --log-format json
+  halfping serve --listen 0.0.0.0:8080 --config /etc/halfping.toml --log-format json
   halfping serve --memory
   halfping serve --config halfping.toml
   halfping serve --port 7071
   halfping serve --read-only --cors https://app.example.org
+  halfping serve --listen 0.0.0.0:8080 --open     # everybody may write
   halfping serve --limit body_bytes=1MB --limit connections=100
 
 A configuration file may hold:
@@ -93,6 +94,7 @@ A configuration file may hold:
   data = \"/var/lib/halfping\"
   allowed_hosts = [\"api.example.org\"]  # or [\"*\"]; without it: loopback names on a loopback address, any elsewhere
   read_only = true
+  open = false                          # true: without rules, everybody may write who reaches it from elsewhere
   [regions]
   ephemeral = [\"/vehicles/*/position\"] # kept in memory only: not there any more after a restart
   [limits]                              # a refusal names the one it met
@@ -124,6 +126,11 @@ pub(crate) struct Serve {
 
     #[command(flatten)]
     pub(crate) access: Access,
+
+    /// Let everybody write who reaches the server, also from other machines. Without this, and
+    /// without rules, a server that listens elsewhere than on a loopback address refuses writes
+    #[arg(long, env = "HALFPING_OPEN", value_parser = switch)]
+    pub(crate) open: bool,
 
     /// Set a limit, as in the configuration file's [limits]; wins over it. Sizes and times may have
     /// units (5MB, 64KiB, 30s). Can be given many times
@@ -205,6 +212,11 @@ pub(crate) struct Demo {
     #[arg(long)]
     pub(crate) open: bool,
 
+    /// Let everybody write who reaches the demo, also from other machines; what `serve` calls
+    /// --open. Without this, a demo that listens elsewhere than on a loopback address refuses writes
+    #[arg(long, env = "HALFPING_OPEN", value_parser = switch)]
+    pub(crate) open_to_all: bool,
+
     #[command(flatten)]
     pub(crate) storage: Storage,
 
@@ -248,7 +260,8 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    pub(crate) fn asked(&self) -> Result<Asked<'_>, Failure> {
+    /// What was asked for. `open`: that everybody may write.
+    pub(crate) fn asked(&self, open: bool) -> Result<Asked<'_>, Failure> {
         let Access { cors, allowed_host: hosts, console, read_only } = self;
         let contradicts = [
             ("--cors", alone(cors, "*", "any").and_then(|()| alone(cors, "none", "none"))),
@@ -257,7 +270,7 @@ impl Access {
         for (flag, checked) in contradicts {
             checked.map_err(|why| Failure::new(Blame::Usage, format!("{flag}: {why}")))?;
         }
-        Ok(Asked { cors, hosts, console: *console, read_only: *read_only })
+        Ok(Asked { cors, hosts, console: *console, read_only: *read_only, open })
     }
 }
 

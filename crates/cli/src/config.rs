@@ -39,6 +39,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) hosts: &'a [String],
     pub(crate) console: Option<bool>,
     pub(crate) read_only: bool,
+    /// True if everybody may write who reaches the server from elsewhere.
+    pub(crate) open: bool,
 }
 
 /// The content of a configuration file. Settings that it leaves out keep their defaults.
@@ -54,6 +56,8 @@ pub(crate) struct Config {
     allowed_hosts: Option<Vec<String>>,
     /// True if nothing can be written through HTTP.
     read_only: bool,
+    /// True if everybody may write, from wherever they reach the server.
+    open: bool,
     /// Regions of paths with another way of storage.
     regions: RegionsSection,
     /// All limits.
@@ -213,7 +217,7 @@ impl Config {
     }
 
     /// Options of a server that listens at `listen`. The command line wins over the file; for
-    /// `read_only`, either one suffices.
+    /// `read_only` and `open`, either one suffices.
     pub(crate) fn options(&self, asked: Asked<'_>, listen: SocketAddr) -> Result<Options, Failure> {
         let origins = match asked.cors.is_empty() {
             true => self.cors.as_ref().map(|cors| cors.origins.as_slice()),
@@ -229,7 +233,8 @@ impl Config {
             return Err(Failure::new(Blame::Input, why)
                 .hint("name the origins whose pages may use the API: [cors] origins, or --cors"));
         }
-        Ok(Options {
+        let is_open = asked.open || self.open;
+        let options = Options {
             limits: self.limits.clone(),
             ephemeral: self.ephemeral(),
             cors,
@@ -238,7 +243,10 @@ impl Config {
             read_only: asked.read_only || self.read_only,
             views: self.views().expect("they are looked at with the limits that count"),
             auth: self.made.clone(),
-        })
+            closed: false,
+        };
+        let closed = !is_open && !options.read_only && options.is_for_everybody(listen);
+        Ok(Options { closed, ..options })
     }
 }
 

@@ -4,6 +4,7 @@ mod identity;
 
 use std::future::{IntoFuture, poll_fn};
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -43,6 +44,10 @@ pub struct Options {
     pub hosts: Hosts,
     /// True if nothing can be written through HTTP. This program still can write.
     pub read_only: bool,
+    /// True if nothing can be written through HTTP, since everybody could: the server can be reached
+    /// from elsewhere, and nobody is told apart. Refusals say what to do about it (`--open`,
+    /// `[[rule]]`). [`Options::is_for_everybody`] helps to decide.
+    pub closed: bool,
     /// Views with URLs of their own.
     pub views: NamedViews,
     /// Settings of who is told apart, and who may do what. By default nobody is, and everybody may do all that
@@ -52,8 +57,16 @@ pub struct Options {
 
 impl Options {
     fn rules(&self) -> Arc<Rules> {
-        let Options { cors, console, hosts, read_only, views, auth, .. } = self.clone();
-        Arc::new(Rules { cors, console, hosts, read_only, views, auth }.canonical())
+        let Options { cors, console, hosts, read_only, closed, views, auth, .. } = self.clone();
+        let closed = closed && !read_only;
+        let read_only = read_only || closed;
+        Arc::new(Rules { cors, console, hosts, read_only, closed, views, auth }.canonical())
+    }
+
+    /// True if a server at this address lets everybody do everything, whoever reaches it from
+    /// elsewhere: nobody is refused, and the address is not one of this machine alone.
+    pub fn is_for_everybody(&self, listen: SocketAddr) -> bool {
+        !self.auth.refuses_anybody() && !listen.ip().to_canonical().is_loopback()
     }
 
     /// The maker of the server's own state, if anybody may see it.

@@ -84,6 +84,7 @@ kinds! {
     Forbidden "forbidden" 403 "This identity may not do this";
     ReservedPath "reserved-path" 403 "The name is the server's own";
     ForbiddenOrigin "forbidden-origin" 403 "Pages of this origin may not do this";
+    NotOpen "not-open" 403 "Nobody said who may write here";
     NotFound "not-found" 404 "There is nothing here";
     UnknownLink "unknown-link" 404 "The session has no such link";
     MethodNotAllowed "method-not-allowed" 405 "The method is not allowed here";

@@ -61,11 +61,11 @@ const FLEET_MEMBERS: usize = 1 << 20;
 pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     log::start(&args.log);
     let listen = at_port(args.listen, args.port);
-    let mut options = Config::default().options(args.access.asked()?, listen)?;
+    let mut options = Config::default().options(args.access.asked(args.open_to_all)?, listen)?;
     probe(listen)?;
     // A whole fleet moves in one commit.
     options.limits.members_per_commit = FLEET_MEMBERS;
-    warn_of(&options, listen);
+    warn_of(&options, listen, "--open-to-all");
     let console = options.console;
     let mut stop = pin!(stop::requested());
     let mut source = tokio::select! {

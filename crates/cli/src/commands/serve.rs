@@ -23,9 +23,9 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
         stop::with_stdin();
     }
     let listen = at_port(args.listen.or(config.listen).unwrap_or(LISTEN), args.port);
-    let options = config.options(args.access.asked()?, listen)?;
+    let options = config.options(args.access.asked(args.open)?, listen)?;
     probe(listen)?;
-    warn_of(&options, listen);
+    warn_of(&options, listen, "--open");
     // Where there are rules, the server asks them before a page is served.
     let console = match options.console {
         Console::Loopback if options.auth.has_rules() => Console::On,
@@ -56,16 +56,26 @@ pub(crate) fn at_port(mut listen: SocketAddr, port: Option<u16>) -> SocketAddr {
     listen
 }
 
-/// Warns at the start of settings that let others in or forbid writing.
-pub(crate) fn warn_of(options: &Options, listen: SocketAddr) {
-    let is_for_all = !options.auth.refuses_anybody();
-    if is_for_all && !options.read_only && !listen.ip().to_canonical().is_loopback() {
+/// Warns at the start of settings that let others in or forbid writing. `open`: the flag that lets
+/// everybody write.
+pub(crate) fn warn_of(options: &Options, listen: SocketAddr, open: &str) {
+    if options.closed {
         warn!(
-            "anybody who reaches {listen} may read and write: --read-only, or a proxy that asks who they are; or [auth] and [[rule]] in the configuration"
+            "nobody can write: {listen} can be reached from elsewhere, and there are no rules. Say who may write, by [auth] and [[rule]] in the configuration; or \
+             listen on 127.0.0.1, behind a proxy that asks who they are; or {open} lets everybody write (open = true, HALFPING_OPEN=1)"
+        );
+        warn!("anybody who reaches {listen} may read everything");
+    } else if options.is_for_everybody(listen) && !options.read_only {
+        warn!("anybody who reaches {listen} may read and write everything, as {open} says");
+    }
+    if options.auth.is_on() && !options.auth.has_rules() {
+        warn!(
+            "there is [auth] and no [[rule]]: everybody who gets in may {} everything",
+            if options.read_only || options.closed { "read" } else { "read and write" }
         );
     }
     if options.cors == Cors::Any {
-        let what = if options.read_only { "read" } else { "read and write" };
+        let what = if options.read_only || options.closed { "read" } else { "read and write" };
         warn!("CORS is open: any page that somebody opens in a browser may {what} here");
     }
     if options.read_only {

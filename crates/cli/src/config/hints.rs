@@ -320,6 +320,12 @@ pub(super) const SECTIONS: [Section; 7] = [
                 expects: "true or false, without quotes",
                 example: "true",
             },
+            Setting {
+                name: "open",
+                form: Form::Switch,
+                expects: "true or false, without quotes",
+                example: "true",
+            },
         ],
     },
     Section {

@@ -38,7 +38,7 @@ fn the_example_lists_every_setting_with_its_default() {
     let debug = format!("{:?}", Limits::default());
     assert_eq!(
         names,
-        debug.matches(": ").count() + ["listen", "data", "read_only", "ephemeral"].len()
+        debug.matches(": ").count() + ["listen", "data", "read_only", "open", "ephemeral"].len()
     );
     // A default that depends on the address is commented out in the example.
     for commented in ["# origins = [", "# enabled = false", "# allowed_hosts = ["] {
@@ -239,7 +239,13 @@ fn who_is_let_in_is_first_what_the_command_line_says() {
     let options = |text: &str, cors: &[&str], hosts: &[&str], read_only| {
         let owned =
             |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let asked = Asked { cors: &owned(cors), hosts: &owned(hosts), console: None, read_only };
+        let asked = Asked {
+            cors: &owned(cors),
+            hosts: &owned(hosts),
+            console: None,
+            read_only,
+            open: false,
+        };
         parse(text).ok().unwrap().options(asked, LOOPBACK.parse().unwrap()).unwrap()
     };
     let Options { cors, hosts, read_only, .. } = options(file, &["*"], &["b"], true);

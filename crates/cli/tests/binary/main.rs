@@ -22,6 +22,7 @@ mod eight_views;
 mod eight_watchers;
 mod kill_and_restart;
 mod mirror_through_cuts;
+mod open;
 mod paused;
 mod reload;
 mod rules;

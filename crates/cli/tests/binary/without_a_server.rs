@@ -162,6 +162,7 @@ fn an_empty_variable_is_as_good_as_none() {
         "HALFPING_ALLOWED_HOSTS",
         "HALFPING_CONSOLE",
         "HALFPING_READ_ONLY",
+        "HALFPING_OPEN",
         "HALFPING_LOG",
         "HALFPING_LOG_FORMAT",
     ];

@@ -40,6 +40,8 @@ pub(crate) struct Rules {
     pub(crate) console: Console,
     pub(crate) hosts: Hosts,
     pub(crate) read_only: bool,
+    /// True if it is read-only because nobody said who may write.
+    pub(crate) closed: bool,
     pub(crate) views: NamedViews,
     pub(crate) auth: Auth,
 }
@@ -83,6 +85,7 @@ pub(crate) struct Access {
     /// All that is known of the sender, where it matters.
     sender: Option<Arc<Sender>>,
     read_only: bool,
+    closed: bool,
     sees_own: bool,
     console: Console,
     views: NamedViews,
@@ -157,6 +160,7 @@ impl Access {
         Ok(Access {
             sender: Sender::of(stranger, rights),
             read_only: rules.read_only,
+            closed: rules.closed,
             sees_own: rules.console.is_open_at(host, headers),
             console: rules.console,
             views: rules.views.clone(),
@@ -170,6 +174,7 @@ impl Access {
         Access {
             sender: None,
             read_only: false,
+            closed: false,
             sees_own: true,
             console: Console::default(),
             views,
@@ -313,13 +318,28 @@ impl Access {
         self.is_not_by_query()?;
         check(path)?;
         if self.read_only {
-            return Err(Problem::new(Kind::ReadOnly, "nothing can be written here")
-                .hint("this server is read-only; ask whoever runs it"));
+            return Err(self.why_read_only());
         }
         self.views.may_write(path)?;
         match own_name(path) {
             Some(_) if !self.is_program => Err(reserved(path)),
             _ => Ok(()),
+        }
+    }
+
+    /// The problem of a write where nothing can be written.
+    fn why_read_only(&self) -> Problem {
+        match self.closed {
+            true => Problem::new(
+                Kind::NotOpen,
+                "nobody may write here: anybody who reaches this server could, since it tells nobody apart",
+            )
+            .hint(
+                "whoever runs it says who may write, by [auth] and [[rule]] in its configuration; or with --open (HALFPING_OPEN=1) that \
+                 everybody may",
+            ),
+            false => Problem::new(Kind::ReadOnly, "nothing can be written here")
+                .hint("this server is read-only; ask whoever runs it"),
         }
     }
 

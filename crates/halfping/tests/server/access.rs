@@ -548,6 +548,29 @@ fn where_nothing_can_be_written_nothing_is() {
 }
 
 #[test]
+fn a_server_that_nobody_said_is_open_is_read_and_not_written() {
+    // PROTOCOL W16
+    let server = serve_exactly(Options { closed: true, ..Options::default() });
+    runtime().block_on(server.api.put("/a", &1).into_future()).unwrap();
+    check_as(&server, "localhost", "GET /a", "200\n\n1");
+    for write in ["PUT /a\n\n2", "POST /a\n\n2", "DELETE /a", "PATCH /\n\n{}"] {
+        let expect = "403 not-open\nAllow: GET, HEAD, OPTIONS\n\n--open\n[[rule]]";
+        check_as(&server, "localhost", write, expect);
+    }
+    check_as(&server, "localhost", "OPTIONS /a", "204\nAllow: GET, HEAD, OPTIONS");
+    let address = format!("localhost:{}", server.address.port());
+    let stream = std::net::TcpStream::connect(server.address).unwrap();
+    let mut session = Session::named(stream, &address, "/");
+    let answer = session.ask(json!({ "put": "/a", "value": 2 }));
+    assert_eq!(answer["status"], 403, "{answer}");
+    assert_eq!(answer["type"], "urn:halfping:problem:not-open");
+    assert_eq!(session.ask(json!({ "get": "/a" }))["value"], 1);
+    // That nothing can be written at all is the stronger reason.
+    let options = Options { closed: true, read_only: true, ..Options::default() };
+    check_as(&serve_exactly(options), "localhost", "PUT /a\n\n2", "405 read-only");
+}
+
+#[test]
 fn options_of_the_server_as_a_whole() {
     // PROTOCOL R8
     let server = with_cors(Cors::None);
