@@ -110,8 +110,8 @@ impl Sender {
 
 impl Access {
     /// The access of a request. Refuses one that is not for this server, or does not say for which,
-    /// and one with a credential that is not good. `/_health` is for all. A credential in the query
-    /// is taken out of it.
+    /// and one with a credential that is not good. `/_health` and pages are for all. A credential in
+    /// the query is taken out of it.
     pub(crate) fn of<B>(
         rules: &Rules,
         limits: &Limits,
@@ -126,7 +126,9 @@ impl Access {
         // RFC 8441 asks by `CONNECT`. Pages cannot set headers that begin with `Sec-`.
         let is_handshake =
             *request.method() == Method::CONNECT || headers.contains_key(header::SEC_WEBSOCKET_KEY);
-        let is_open = asks_for_health(request) || *request.method() == Method::OPTIONS;
+        let is_open = asks_for_health(request)
+            || asks_for_page(request)
+            || *request.method() == Method::OPTIONS;
         let shown = if is_open { None } else { shown? };
         let by_cookie = matches!(shown, Some(Shown::Cookie(_)));
         // A browser adds a cookie to what any page sends, so only origins that are named count.
@@ -324,13 +326,22 @@ impl Access {
         self.read_only || self.views.may_write(path).is_err()
     }
 
-    /// Checks that the server's own state, or a page about it, may be seen at a path. Where there
-    /// are rules they decide, and that a request comes from this machine counts for nothing.
+    /// Checks that the server's own state may be seen at a path. Where there are rules they decide;
+    /// that a request comes from this machine counts only for who shows no credential, and only
+    /// where the state is for this machine alone.
     pub(crate) fn may_see_own(&self, path: &Path) -> Result<(), Problem> {
-        match self.has_rules() {
-            true if self.console == Console::Off => Err(self.console.closed()),
+        let is_known = self.rights().is_some_and(|rights| !rights.are_of_nobody());
+        match (self.has_rules() && is_known && self.console != Console::Off) || self.sees_own {
             true => self.may(Verb::Read, path),
-            false if self.sees_own => self.may(Verb::Read, path),
+            false => Err(self.console.closed()),
+        }
+    }
+
+    /// Checks that a page about the server's own state may be shown. It has no data: what it shows
+    /// it asks for, in the name of whoever looks at it.
+    pub(crate) fn may_show_console(&self) -> Result<(), Problem> {
+        match (self.has_rules() && self.console != Console::Off) || self.sees_own {
+            true => Ok(()),
             false => Err(self.console.closed()),
         }
     }
@@ -367,6 +378,14 @@ fn begins_session<B>(request: &Request<B>) -> bool {
 /// O15).
 fn asks_for_health<B>(request: &Request<B>) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD) && request.uri().path() == "/_health"
+}
+
+/// True if a request asks for a page that may stand beside the API, or a part of one. Browsers show
+/// no token when they open one, and who has to log in there has none yet (PROTOCOL I13b).
+fn asks_for_page<B>(request: &Request<B>) -> bool {
+    let name = request.uri().path().get(1..).and_then(|path| path.split('/').next());
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && matches!(name, Some("_console" | "_demo" | "_assets"))
 }
 
 /// The name at the root beneath which the server's own state is read.

@@ -116,6 +116,11 @@ impl Rights {
         self.0.auth.grants.is_some()
     }
 
+    /// True if nobody in particular has them.
+    pub(crate) fn are_of_nobody(&self) -> bool {
+        self.0.identity.is_none()
+    }
+
     /// A mark of what they let be read, if that is not all: equal for equal rights.
     fn mark(&self) -> Option<u64> {
         match &self.0.power {

@@ -1,10 +1,9 @@
 //! Headers that tell who asked, and tickets for URLs.
 
-use axum::body::Body;
 use axum::response::IntoResponse;
 use halfping_credentials::TICKET_SECONDS;
 use halfping_engine::Path;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::Answer;
@@ -83,17 +82,6 @@ pub(super) fn open_cursors(access: Option<&Access>, headers: &mut HeaderMap) {
         let opened = HeaderValue::from_str(&opened.join(",")).ok();
         headers.insert(name, opened.filter(|tags| !tags.is_empty()).unwrap_or(none));
     }
-}
-
-/// Checks that a page about the server's own state may be shown to whoever is told apart. Where
-/// nobody is, whoever serves the page decides.
-pub(super) fn may_see_page(access: Access, request: &Request<Body>) -> Result<Access, Problem> {
-    let path = request.uri().path();
-    let name = path.get(1..).and_then(|path| path.split('/').next());
-    if access.rights().is_some() && name == Some("_console") {
-        access.may_see_own(&Path::ROOT.child("_console"))?;
-    }
-    Ok(access)
 }
 
 /// True for the path at which tickets are made.

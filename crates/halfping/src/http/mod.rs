@@ -160,7 +160,7 @@ async fn route(
         (&Method::GET | &Method::HEAD, Some(name)) => {
             if name == "_console" {
                 // The server of the page asked whether it may be shown, and did not show it.
-                access.may_see_own(&path)?;
+                access.may_show_console()?;
             }
             Err(Problem::new(
                 Kind::NotFound,
