@@ -24,6 +24,7 @@ mod kill_and_restart;
 mod mirror_through_cuts;
 mod paused;
 mod rules;
+mod secrets;
 mod session_churn;
 mod storage_faults;
 mod terminal;
