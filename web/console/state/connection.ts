@@ -2,10 +2,10 @@ import { computed, signal } from '@preact/signals';
 import { connect, type HalfpingError, type Status } from 'halfping';
 import { clock } from '../lib/format';
 import { now } from './clock';
-import { root, token } from './token';
+import { credential, root } from './token';
 
 export { root };
-export const api = connect(root, { token });
+export const api = connect(root, { token: () => credential(true) });
 export type Api = typeof api;
 
 export const status = signal<Status>(api.status);

@@ -4,7 +4,7 @@ import { computed, signal } from '@preact/signals';
 import { HalfpingError } from 'halfping';
 import { api, denied, status } from './connection';
 import { request } from './request';
-import { become, root, token } from './token';
+import { become, begin, root, token } from './token';
 
 /** True where the server tells its clients apart (PROTOCOL I9). */
 export const tellsApart = signal(token() !== undefined);
@@ -32,7 +32,7 @@ export const reason = computed<string | undefined>(() => {
   const { error } = status.value;
   if (error?.status === 401) return `The server does not take the token: ${error.detail}. Log in again.`;
   if (denied.value?.status !== 401) return undefined;
-  return token() === undefined ? 'This server shows nothing to who has not logged in.' : `The server does not take the token: ${denied.value.detail}. Log in again.`;
+  return token() === undefined ? 'This server shows nothing to who has not logged in.' : 'The server does not take the token any more. Log in again.';
 });
 
 /** Logs in, if the server takes the token. Rejects with its reason if it does not. */
@@ -47,3 +47,13 @@ export async function logIn(token: string): Promise<void> {
 }
 
 export const logOut = (): void => become(undefined);
+
+/** Looks as somebody with these claims, if the server lets one. Rejects with its reason if it does not. */
+export async function lookAs(claims: string): Promise<void> {
+  const mine = token();
+  if (mine === undefined) return;
+  await begin(mine, claims);
+  become(mine, claims);
+}
+
+export const lookAsOneself = (): void => become(token());

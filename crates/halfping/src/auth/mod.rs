@@ -6,6 +6,7 @@
 
 mod grants;
 mod judge;
+mod looks;
 mod problems;
 mod rights;
 mod seal;
@@ -25,7 +26,8 @@ use http::{Request, Uri};
 use parking_lot::{Mutex, RwLock};
 
 use self::grants::Grants;
-pub(crate) use self::problems::reason;
+use self::looks::{Look, Looks};
+pub(crate) use self::problems::{no_claims, reason};
 use self::problems::{not_good, not_shown, revoked};
 pub(crate) use self::rights::{Bound, Only, Rights};
 use self::seal::Seal;
@@ -75,6 +77,7 @@ pub(crate) struct Inner {
     revoked: RwLock<Revocations>,
     verified: Mutex<Verified>,
     tickets: Mutex<Tickets>,
+    looks: Mutex<Looks>,
     /// Grants by the rules; `None` where there are no rules.
     grants: Option<Grants>,
     seal: OnceLock<Seal>,
@@ -158,7 +161,7 @@ impl Auth {
                 let identity = inner.tickets.lock().redeem(ticket.reveal(), now_ms() / 1000);
                 Rights::of(inner, inner.not_revoked(identity.ok_or_else(not_good)?)?)
             }
-            Some(shown) => Rights::of(inner, inner.verify(shown.secret())?),
+            Some(shown) => inner.rights_of(shown.secret())?,
         };
         Ok(Some(rights))
     }
@@ -201,9 +204,19 @@ impl Inner {
         timeout_ms: u64,
     ) -> Result<Rights, Problem> {
         match token {
-            Some(token) => Ok(Rights::of(self, self.verify(token)?)),
+            Some(token) => self.rights_of(token),
             None => Ok(self.rights_of_nobody(timeout_ms)),
         }
+    }
+
+    fn rights_of(self: &Arc<Self>, credential: &Secret) -> Result<Rights, Problem> {
+        if !looks::is_look(credential.reveal()) {
+            return Ok(Rights::of(self, self.verify(credential)?));
+        }
+        let look = self.looks.lock().get(credential.reveal(), now_ms() / 1000);
+        let look = look.ok_or_else(not_good)?;
+        self.not_revoked(look.by.clone())?;
+        Ok(Rights::of_look(self, look))
     }
 
     fn rights_of_nobody(self: &Arc<Self>, timeout_ms: u64) -> Rights {
@@ -240,14 +253,26 @@ impl Inner {
         self.seal.get_or_init(|| Seal::new(new_key()))
     }
 
+    /// A token to look as somebody with these claims, and the look.
+    fn look(&self, by: Identity, claims: Identity) -> Result<(Secret, Look), Problem> {
+        let look = self.looks.lock().begin(&random()?, by, claims, now_ms() / 1000);
+        look.ok_or_else(problems::too_many_looks)
+    }
+
     /// A ticket for the URL of a stream or session.
     fn ticket(&self, identity: Identity) -> Result<Secret, Problem> {
-        let mut random = [0; 32];
-        getrandom::fill(&mut random)
-            .map_err(|error| Problem::new(Kind::Internal, error.to_string()))?;
+        let random = random()?;
         let ticket = self.tickets.lock().issue(&random, identity, now_ms() / 1000);
         ticket.ok_or_else(problems::too_many_tickets)
     }
+}
+
+/// Random bytes, of which somebody's secret is made.
+fn random() -> Result<[u8; 32], Problem> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random)
+        .map_err(|error| Problem::new(Kind::Internal, error.to_string()))?;
+    Ok(random)
 }
 
 /// A random key.

@@ -6,9 +6,10 @@ use std::time::Duration;
 use halfping_credentials::{Identity, Secret};
 use halfping_engine::{Cursor, Epoch, Path};
 use halfping_rules::{Grant, Reads, Verb};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::grants::Granted;
+use super::looks::Look;
 use super::{Auth, Inner, Sight, now_ms, problems};
 use crate::problem::{Kind, Problem};
 use crate::tag::Given;
@@ -24,6 +25,9 @@ struct Parts {
     power: Power,
     /// The end, in milliseconds since 1970.
     ends_ms: Option<u64>,
+    /// The one whose claims these rights are by, if the identity looks as somebody else: it only
+    /// reads.
+    looks_as: Option<Identity>,
 }
 
 /// The part of the tree that somebody may use.
@@ -66,13 +70,25 @@ impl Rights {
         let power = Power::of(auth, &identity);
         let ends = |seconds: u64| seconds.saturating_mul(1000).saturating_add(auth.expiry_grace_ms);
         let ends_ms = identity.expires().map(ends);
-        Rights(Arc::new(Parts { auth: auth.clone(), identity: Some(identity), power, ends_ms }))
+        Rights::new(auth, Some(identity), power, ends_ms)
+    }
+
+    /// The rights of who looks as somebody else, as long as its own token is good.
+    pub(super) fn of_look(auth: &Arc<Inner>, look: Look) -> Rights {
+        let power = Power::of(auth, &look.claims);
+        Rights(Arc::new(Parts {
+            auth: auth.clone(),
+            identity: Some(look.by),
+            power,
+            ends_ms: Some(look.until.saturating_mul(1000)),
+            looks_as: Some(look.claims),
+        }))
     }
 
     /// The rights of everybody who shows nothing.
     pub(super) fn of_anonymous(auth: &Arc<Inner>, anonymous: &Identity) -> Rights {
         let power = Power::of(auth, anonymous);
-        Rights(Arc::new(Parts { auth: auth.clone(), identity: None, power, ends_ms: None }))
+        Rights::new(auth, None, power, None)
     }
 
     pub(super) fn to_nothing(auth: &Arc<Inner>) -> Rights {
@@ -85,8 +101,16 @@ impl Rights {
     }
 
     fn nothing(auth: &Arc<Inner>, ends_ms: Option<u64>) -> Rights {
-        let (auth, power) = (auth.clone(), Power::Nothing);
-        Rights(Arc::new(Parts { auth, identity: None, power, ends_ms }))
+        Rights::new(auth, None, Power::Nothing, ends_ms)
+    }
+
+    fn new(
+        auth: &Arc<Inner>,
+        identity: Option<Identity>,
+        power: Power,
+        ends_ms: Option<u64>,
+    ) -> Rights {
+        Rights(Arc::new(Parts { auth: auth.clone(), identity, power, ends_ms, looks_as: None }))
     }
 
     /// The rights of whoever shows this token from here on; of nobody, if it is none.
@@ -179,6 +203,9 @@ impl Rights {
         if let Some(left) = self.lasts() {
             told["expires_ms"] = (left.as_millis() as u64).into();
         }
+        if let Some(looks_as) = &self.0.looks_as {
+            told["as"] = Value::Object(looks_as.claims().clone());
+        }
         told.to_string()
     }
 
@@ -209,7 +236,33 @@ impl Rights {
     /// A ticket for the URL of a stream or session, good once.
     pub(crate) fn ticket(&self) -> Result<Secret, Problem> {
         let identity = self.0.identity.clone().ok_or_else(problems::not_shown)?;
-        self.0.auth.ticket(identity)
+        match &self.0.looks_as {
+            // It would be one of whoever looks.
+            Some(_) => Err(problems::only_looks(&Path::ROOT)),
+            None => self.0.auth.ticket(identity),
+        }
+    }
+
+    /// Checks that who has them may look as somebody else. What others are shown is nothing that
+    /// they are not shown themselves.
+    pub(crate) fn may_look(&self) -> Result<Identity, Problem> {
+        let identity = self.0.identity.clone().ok_or_else(problems::not_shown)?;
+        if !self.has_rules() {
+            let detail = "there are no rules here: everybody is shown everything";
+            return Err(Problem::new(Kind::NotFound, detail));
+        }
+        let sees_all = !self.are_partial() && self.0.looks_as.is_none();
+        sees_all.then_some(identity).ok_or_else(problems::no_look)
+    }
+
+    /// A token to look as somebody with these claims, and the time for which it is good.
+    pub(crate) fn look(&self, claims: Map<String, Value>) -> Result<(Secret, Duration), Problem> {
+        let by = self.may_look()?;
+        let claims =
+            Identity::new(claims).map_err(|error| problems::no_claims(error.to_string()))?;
+        let (token, look) = self.0.auth.look(by, claims)?;
+        let left = look.until.saturating_mul(1000).saturating_sub(now_ms());
+        Ok((token, Duration::from_millis(left)))
     }
 
     /// Checks that all at a path and beneath it may be used so.
@@ -286,6 +339,7 @@ impl Rights {
 
     fn reach(&self, verb: Verb, path: &Path) -> Reads {
         match &self.0.power {
+            _ if self.0.looks_as.is_some() && verb != Verb::Read => Reads::Nothing,
             Power::All => Reads::All,
             Power::Nothing => Reads::Nothing,
             Power::Granted(granted) => granted.grant.at(verb, path.segments()),
@@ -293,7 +347,10 @@ impl Rights {
     }
 
     fn refusal(&self, verb: Verb, path: &Path, reach: &Reads) -> Problem {
-        problems::not_allowed(self.0.identity.is_some(), verb, path, reach)
+        match self.0.looks_as.is_some() && verb != Verb::Read {
+            true => problems::only_looks(path),
+            false => problems::not_allowed(self.0.identity.is_some(), verb, path, reach),
+        }
     }
 }
 

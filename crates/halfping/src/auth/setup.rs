@@ -79,6 +79,7 @@ impl Auth {
             revoked: RwLock::new(Revocations::default()),
             verified: Mutex::default(),
             tickets: Mutex::default(),
+            looks: Mutex::default(),
             grants,
             seal: OnceLock::new(),
         }))))

@@ -20,6 +20,7 @@ mod identity;
 mod identity_in_sessions;
 mod large_messages;
 mod lines;
+mod looks;
 mod named_views;
 mod ordered_views;
 mod own_state;
