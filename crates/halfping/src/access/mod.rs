@@ -7,6 +7,7 @@ mod allowed;
 mod console;
 mod host;
 mod named;
+mod open;
 mod origin;
 mod rights;
 #[cfg(test)]
@@ -119,15 +120,15 @@ impl Access {
     ) -> Result<Access, Problem> {
         let shown = rules.auth.take(request);
         let host = Host::of(request)?;
-        if let Some(host) = host.filter(|_| !asks_for_health(request)) {
+        if let Some(host) = host.filter(|_| !open::asks_for_health(request)) {
             rules.hosts.check(host)?;
         }
         let headers = request.headers();
         // RFC 8441 asks by `CONNECT`. Pages cannot set headers that begin with `Sec-`.
         let is_handshake =
             *request.method() == Method::CONNECT || headers.contains_key(header::SEC_WEBSOCKET_KEY);
-        let is_open = asks_for_health(request)
-            || asks_for_page(request)
+        let is_open = open::asks_for_health(request)
+            || open::asks_for_page(request)
             || *request.method() == Method::OPTIONS;
         let shown = if is_open { None } else { shown? };
         let by_cookie = matches!(shown, Some(Shown::Cookie(_)));
@@ -372,20 +373,6 @@ impl Access {
 /// True if a request opens a session that may say later who speaks.
 fn begins_session<B>(request: &Request<B>) -> bool {
     *request.method() == Method::POST && request.uri().path() == "/_streams"
-}
-
-/// True if a request asks for the server's health, which load balancers do by its address (PROTOCOL
-/// O15).
-fn asks_for_health<B>(request: &Request<B>) -> bool {
-    matches!(*request.method(), Method::GET | Method::HEAD) && request.uri().path() == "/_health"
-}
-
-/// True if a request asks for a page that may stand beside the API, or a part of one. Browsers show
-/// no token when they open one, and who has to log in there has none yet (PROTOCOL I13b).
-fn asks_for_page<B>(request: &Request<B>) -> bool {
-    let name = request.uri().path().get(1..).and_then(|path| path.split('/').next());
-    matches!(*request.method(), Method::GET | Method::HEAD)
-        && matches!(name, Some("_console" | "_demo" | "_assets"))
 }
 
 /// The name at the root beneath which the server's own state is read.

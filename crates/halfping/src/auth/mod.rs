@@ -215,7 +215,8 @@ impl Inner {
         }
         let look = self.looks.lock().get(credential.reveal(), now_ms() / 1000);
         let look = look.ok_or_else(not_good)?;
-        self.not_revoked(look.by.clone())?;
+        // Who looks still has to be somebody who may.
+        Rights::of(self, self.not_revoked(look.by.clone())?).may_look()?;
         Ok(Rights::of_look(self, look))
     }
 
