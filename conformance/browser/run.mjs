@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { send } from '../lib/http.mjs';
 import { startServer } from '../lib/server.mjs';
 import { deletion, digits, mistakes, namedViews, narrow, unaddressed, views, windows } from './console.mjs';
+import { eventSources, login, operators } from './identity.mjs';
 import { browser, inPage, until, withDemo } from './page.mjs';
 import { strangers } from './strangers.mjs';
 
@@ -267,6 +268,10 @@ const tests = {
   'console, names without an address': () => unaddressed({ name: 'console-unaddressed' }),
   'console, narrow': () => narrow({ name: 'console-narrow', viewport: { width: 400, height: 800 } }),
   'console, 10,000 members': () => manyMembers({ name: 'console-many' }),
+  'demo, operators': () => operators({ name: 'demo-operators' }),
+  'console, login': () => login({ name: 'console-login' }, made),
+  'console, login, dark and narrow': () => login({ name: 'console-login-dark', colorScheme: 'dark', viewport: { width: 400, height: 800 } }, made),
+  'identity, EventSource': () => eventSources({ name: 'event-sources' }, made),
   strangers,
 };
 

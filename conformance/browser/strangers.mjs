@@ -1,6 +1,8 @@
 // Pages of other origins, in a real browser: whatever such a page tries, it neither writes nor reads nor follows anything. The same tries by a page
-// that may use the API do all of that, so that it is the server that makes the difference.
+// that may use the API do all of that, so that it is the server that makes the difference. The same once more where the browser has somebody's cookie,
+// and sends it with all that any page asks (PROTOCOL I7).
 import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { networkInterfaces, tmpdir } from 'node:os';
@@ -8,14 +10,22 @@ import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { send } from '../lib/http.mjs';
 import { binary, startProgram } from '../lib/server.mjs';
+import { setCookie, withCookies } from './cookies.mjs';
 
 const MS_MAX = 20_000;
 const SECRET = 's3cret';
 const PAGE = '<!doctype html><title>a page</title><body>';
+/** The cookie in which the server finds tokens. */
+const COOKIE = 'halfping';
 const NAMES = ['evil.example', 'app.example', 'rebind.example'];
+/** Every request gets to the server: none is left out because of where its page is. */
+const ARGS = [
+  `--host-resolver-rules=${NAMES.map((name) => `MAP ${name} 127.0.0.1`).join(', ')}`,
+  '--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests,PrivateNetworkAccessSendPreflights',
+];
 
 /** Everything that a page can try, in the page: what it could read of it, and which ways did something visible. */
-async function tries({ base, MS_MAX }) {
+async function tries({ base, MS_MAX, credentials }) {
   const seen = [];
   const open = [];
   const inTime = (what) => Promise.race([what, new Promise((resolve) => setTimeout(resolve, MS_MAX, 'nothing came of it'))]);
@@ -40,7 +50,7 @@ async function tries({ base, MS_MAX }) {
   // fetch: what it reads is in `seen`. A stream is read up to its first piece.
   const ask = async (name, path, options) => {
     try {
-      const answer = await fetch(base + path, { ...options, signal: AbortSignal.timeout(MS_MAX) });
+      const answer = await fetch(base + path, { credentials, ...options, signal: AbortSignal.timeout(MS_MAX) });
       const reader = answer.body?.getReader();
       const piece = reader && (await reader.read());
       await reader?.cancel();
@@ -80,6 +90,7 @@ async function tries({ base, MS_MAX }) {
   await new Promise((resolve) => {
     const request = new XMLHttpRequest();
     request.open('POST', `${base}/inbox`);
+    request.withCredentials = credentials === 'include';
     request.onloadend = () => (seen.push(`XMLHttpRequest: ${request.status} ${request.responseText}`), resolve());
     request.send(new Blob([json]));
   });
@@ -123,7 +134,7 @@ async function tries({ base, MS_MAX }) {
   for (const path of ['/secret?delta=false', '/_streams?path=/secret']) {
     await inTime(
       new Promise((resolve) => {
-        const source = new EventSource(base + path);
+        const source = new EventSource(base + path, { withCredentials: credentials === 'include' });
         for (const kind of ['message', 'snapshot']) source.addEventListener(kind, (event) => (seen.push(`EventSource ${path}: ${event.data}`), resolve()));
         source.onerror = () => (seen.push(`EventSource ${path}: failed`), source.close(), resolve());
         open.push(() => source.close());
@@ -149,8 +160,8 @@ async function tries({ base, MS_MAX }) {
 }
 
 /** The number of a metric, added up over its labels; 0 when it is not there. */
-async function metric(url, name) {
-  const { text } = await send('GET', `${url}/_metrics`);
+async function metric(url, name, token) {
+  const { text } = await send('GET', `${url}/_metrics`, { token });
   const lines = text.split('\n').filter((line) => line.startsWith(name) && /[{ ]/.test(line[name.length]));
   return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
 }
@@ -172,24 +183,19 @@ export async function strangers() {
   await new Promise((resolve) => pages.listen(0, '127.0.0.1', resolve));
   const { port } = pages.address();
   const outside = elsewhere();
-  // Every request gets to the server: none is left out because of where its page is.
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: [
-      ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
-      `--host-resolver-rules=${NAMES.map((name) => `MAP ${name} 127.0.0.1`).join(', ')}`,
-      '--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests,PrivateNetworkAccessSendPreflights',
-    ],
+    args: [...(process.getuid?.() === 0 ? ['--no-sandbox'] : []), ...ARGS],
   });
 
-  /** A server that has a secret; `use` is given pages that try it. */
-  async function withServer(address, settings, use) {
+  /** A server that has a secret; `use` is given pages that try it. `token`: of whom the server lets in. */
+  async function withServer(address, settings, use, token) {
     const config = join(made, 'settings.toml');
     writeFileSync(config, settings);
     const server = await startProgram(binary, ['serve', '--memory', '--open', '--listen', `${address}:0`, '--config', config], address);
     const url = `http://${address}:${server.port}`;
     try {
-      await send('PUT', `${url}/`, { body: JSON.stringify({ secret: SECRET, doomed: 1 }), type: 'application/json' });
+      await send('PUT', `${url}/`, { body: JSON.stringify({ secret: SECRET, doomed: 1 }), type: 'application/json', token });
       await use(url);
       assert.equal(server.complaint(), undefined);
     } finally {
@@ -197,9 +203,11 @@ export async function strangers() {
     }
   }
 
-  /** Opens a page of an origin, perhaps in a sandbox, and has it try. */
-  async function attack(origin, url, { sandboxed = false, base = url } = {}) {
-    const context = await browser.newContext();
+  /** Opens a page of an origin, perhaps in a sandbox, and has it try. `token`: of somebody who is logged in at the server, by a cookie for all pages. */
+  async function attack(origin, url, { sandboxed = false, base = url, token } = {}) {
+    const { context, close } = token ? await withCookies(ARGS) : { context: await browser.newContext() };
+    if (token) await setCookie(context, url, COOKIE, token);
+    const leave = close ?? (() => context.close());
     const page = await context.newPage();
     page.setDefaultTimeout(MS_MAX);
     try {
@@ -217,13 +225,13 @@ export async function strangers() {
         frame = await (await page.waitForSelector('iframe')).contentFrame();
         await frame.waitForLoadState();
       }
-      const requests = () => metric(url, 'halfping_requests_total');
+      const requests = () => metric(url, 'halfping_requests_total', token);
       const before = await requests();
-      const { seen, loads } = await frame.evaluate(tries, { base, MS_MAX: 3_000 });
+      const { seen, loads } = await frame.evaluate(tries, { base, MS_MAX: 3_000, credentials: token && 'include' });
       const asked = (await requests()) - before;
-      return { seen, loads, asked, leave: () => context.close() };
+      return { seen, loads, asked, leave };
     } catch (error) {
-      await context.close();
+      await leave();
       throw error;
     }
   }
@@ -231,7 +239,8 @@ export async function strangers() {
   /** A page that may not: nothing has happened, and it knows nothing. */
   async function isKeptOut(origin, url, options) {
     const what = `${origin}${options?.sandboxed ? ' (sandboxed)' : ''} at ${url}`;
-    const before = await send('GET', `${url}/`);
+    const token = options?.token;
+    const before = await send('GET', `${url}/`, { token });
     const { seen, loads, asked, leave } = await attack(origin, url, options);
     try {
       assert.ok(asked > 60, `${what}: the server was asked ${asked} times`);
@@ -240,28 +249,29 @@ export async function strangers() {
       assert.deepEqual(loads['/secret'], loads['/none'], `${what}: it learned what is there`);
       // In the browser's eyes a server elsewhere, without TLS, is not worth the header that tells of pages: a stream may begin then, and end
       // unread.
-      if (url.includes('127.0.0.1')) assert.equal(await metric(url, 'halfping_frames_total'), 0, `${what}: it was sent a frame`);
+      if (url.includes('127.0.0.1')) assert.equal(await metric(url, 'halfping_frames_total', token), 0, `${what}: it was sent a frame`);
     } finally {
       await leave();
     }
-    await becomes(`${what}: nothing is open`, async () => (await metric(url, 'halfping_links')) === 0 && (await metric(url, 'halfping_streams')) === 0);
-    const after = await send('GET', `${url}/`);
+    await becomes(`${what}: nothing is open`, async () => (await metric(url, 'halfping_links', token)) === 0 && (await metric(url, 'halfping_streams', token)) === 0);
+    const after = await send('GET', `${url}/`, { token });
     assert.equal(after.text, before.text, `${what}: it wrote`);
     assert.equal(after.etag, before.etag, `${what}: it wrote`);
-    assert.equal(await metric(url, 'halfping_commits_total'), 1, `${what}: it wrote`);
+    assert.equal(await metric(url, 'halfping_commits_total', token), 1, `${what}: it wrote`);
   }
 
   /** A page that may: all of it works. */
-  async function isLetIn(origin, url) {
-    const { seen, leave } = await attack(origin, url);
+  async function isLetIn(origin, url, options) {
+    const token = options?.token;
+    const { seen, leave } = await attack(origin, url, options);
     await leave();
     for (const way of ['GET /secret cors', 'GET /secret?watch cors', 'session of JSON cors', 'EventSource /secret', 'WebSocket /']) {
       assert.ok(seen.some((line) => line.startsWith(way) && line.includes(SECRET)), `${origin} reads by ${way}: ${seen.join('\n')}`);
     }
-    assert.equal((await send('GET', `${url}/doomed`)).status, 404, `${origin} deletes`);
-    assert.equal((await send('GET', `${url}/put`)).status, 200, `${origin} puts`);
+    assert.equal((await send('GET', `${url}/doomed`, { token })).status, 404, `${origin} deletes`);
+    assert.equal((await send('GET', `${url}/put`, { token })).status, 200, `${origin} puts`);
     // By POST alone: with CORS and without it, beacons, a form, XMLHttpRequest, the session.
-    const { text } = await send('GET', `${url}/inbox?depth=1`);
+    const { text } = await send('GET', `${url}/inbox?depth=1`, { token });
     assert.ok(Object.keys(JSON.parse(text)).length > 10, `${origin} writes: ${text}`);
   }
 
@@ -287,6 +297,21 @@ export async function strangers() {
       await isKeptOut(rebound, url, { base: rebound });
       await isLetIn(neighbour, url);
     });
+    // Somebody is logged in: whoever shows nothing is refused, and the browser shows it for any page.
+    const token = `hpk_${randomBytes(24).toString('hex')}`;
+    const logged = `[auth]\nanonymous = false\ncookie = "${COOKIE}"\n[[auth.key]]\nsha256 = "${createHash('sha256').update(token).digest('hex')}"\nclaims = { sub = "victim" }\n`;
+    await withServer(
+      '127.0.0.1',
+      `${logged}${one}`,
+      async (url) => {
+        for (const origin of [evil, neighbour]) await isKeptOut(origin, url, { token });
+        await isKeptOut(app, url, { token, sandboxed: true });
+        await isLetIn(app, url, { token });
+      },
+      token,
+    );
+    // That pages of loopback origins may use a server on a loopback address does not count for cookies.
+    await withServer('127.0.0.1', logged, (url) => isKeptOut(neighbour, url, { token }), token);
     if (outside) {
       for (const settings of ['', closed]) await withServer(outside, settings, (url) => isKeptOut(evil, url));
       await withServer(outside, one, async (url) => {

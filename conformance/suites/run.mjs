@@ -2,7 +2,7 @@
 import { send } from '../lib/http.mjs';
 import { startServer } from '../lib/server.mjs';
 
-const suites = ['json-patch', 'merge-patch', 'json', 'sqlite', 'tokens'];
+const suites = ['json-patch', 'merge-patch', 'json', 'sqlite', 'tokens', 'issuer'];
 const FAILURES_SHOWN_MAX = 20;
 
 const wanted = process.argv.slice(2);

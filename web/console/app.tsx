@@ -10,6 +10,7 @@ import { FilterBox } from './tree/filter-box';
 import type { Tree } from './tree/tree';
 import { TreeView } from './tree/tree-view';
 import { Header } from './ui/header';
+import { Looking } from './ui/login';
 import { StatusHint } from './ui/status';
 
 export function App({ tree }: { tree: Tree }) {
@@ -24,6 +25,7 @@ export function App({ tree }: { tree: Tree }) {
     <>
       <Header />
       <StatusHint />
+      <Looking />
       {view === 'tree' && <Browser tree={tree} />}
       {view === 'server' && (
         <main class="page" tabIndex={0}>

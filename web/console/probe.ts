@@ -1,6 +1,7 @@
 import { current } from './resource/current';
 import { route } from './state/route';
 import { status } from './state/connection';
+import { who } from './state/identity';
 import type { Tree } from './tree/tree';
 
 /** The answers that tests ask of the page. */
@@ -13,6 +14,8 @@ export interface Probe {
     /** Links of the tree: one of each open node. */
     links: number;
     status: { state: string; synced: boolean; transport: string | undefined };
+    /** Who the server says that one is. */
+    who: string | undefined;
     history: number;
     value: unknown;
   };
@@ -36,6 +39,7 @@ export function probe(tree: Tree): Probe {
         rows: tree.rows.peek().length,
         links: tree.links,
         status: { state, synced, transport },
+        who: who.peek()?.sub,
         history: resource?.history.ring.length ?? 0,
         value: resource?.value,
       };

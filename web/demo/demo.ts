@@ -2,7 +2,7 @@
 
 import { batch, signal } from '@preact/signals';
 import { connect, type Change, type Status } from 'halfping';
-import { fastest, follow } from './fastest';
+import { fastest, follow, unfollow } from './fastest';
 import { Fleet, type Entity } from './fleet';
 import type { Streets } from './ground';
 import { LiveMap } from './map';
@@ -10,6 +10,15 @@ import { Meter, SAMPLE_MS } from './meter';
 import { Network, type Report } from './network';
 import { Projection, type Bounds } from './projection';
 import { count, duration } from './text';
+
+/** One in whose name the page can look. */
+export interface Operator {
+  readonly sub: string;
+  readonly name: string;
+  /** The things that it has at first, in words. */
+  readonly runs: string;
+  readonly token: string;
+}
 
 /** The value of `/demo`. */
 export interface Description {
@@ -24,6 +33,7 @@ export interface Description {
   readonly interval_ms: number;
   readonly bounds?: Bounds;
   readonly streets?: Streets;
+  readonly operators?: readonly Operator[];
 }
 
 /** Wherever the API is mounted, this page is one below. */
@@ -36,7 +46,10 @@ export const SLOW_S = 5;
 const WORLD: Bounds = { south: -60, west: -180, north: 75, east: 180 };
 
 export const network = new Network(CREDIT_BYTES);
-export const api = connect(ROOT, { WebSocket: network.Socket, credit: CREDIT_BYTES });
+/** The operator in whose name the page looks; undefined for everybody. */
+export const operator = signal<Operator | undefined>(undefined);
+const token = () => operator.peek()?.token;
+export const api = connect(ROOT, { WebSocket: network.Socket, credit: CREDIT_BYTES, token });
 export const meter = new Meter();
 
 /** The state of things, a few times a second. */
@@ -155,7 +168,7 @@ function sample(): void {
   batch(() => {
     now.value = { state, inStep, behindMs, ageMs, entities: fleet?.entities.size ?? 0, links: links(), frozenMs, hint };
   });
-  if (fleet && inStep && !busy.peek()) void meter.poll(new URL(`.${fleet.collection}`, ROOT), fleet.entities.size);
+  if (fleet && inStep && !busy.peek()) void meter.poll(new URL(`.${fleet.collection}`, ROOT), fleet.entities.size, token());
 }
 
 /** The number of values that the server has written, asked for beside the session: nothing that is frozen or cut is in the way. */
@@ -212,6 +225,32 @@ export function setSlow(on: boolean): void {
   said.value = on ? `Each entity is told at most once in ${SLOW_S} s.` : 'Each entity is told as it changes.';
 }
 
+/**
+ * Looks in the name of an operator, or of everybody, on the same connection. What was shown to the one before goes at once; what this one may see comes,
+ * and nothing else.
+ */
+export function lookAs(one: Operator | undefined): void {
+  if (one === operator.peek()) return;
+  operator.value = one;
+  select(undefined);
+  hovered.value = undefined;
+  unfollow();
+  fleet?.restart();
+  map?.forget();
+  api.renew();
+  said.value = one ? `Now ${one.name} is looking: nothing but ${one.runs} is sent to this page.` : 'Now everybody is looking, and sees all.';
+}
+
+/** Gives an entity to an operator. */
+export async function handOver(entity: Entity, to: Operator): Promise<void> {
+  try {
+    await api.put(`${entity.path}/operator` as '/', to.sub);
+    said.value = `${entity.id} belongs to ${to.name} now.`;
+  } catch (error) {
+    said.value = `That did not work: ${(error as Error).message}`;
+  }
+}
+
 /** Of the entity with this name; false if there is none. */
 export function select(id: string | undefined): boolean {
   if (id !== undefined && !fleet?.entities.has(id)) return false;
@@ -246,6 +285,10 @@ const halfpingDemo = {
     selected: selected.value?.id,
     fastest: fastest.value,
     said: said.value,
+    operator: operator.value?.sub,
+    identity: api.status.identity?.sub,
+    /** To whom those belong that are shown. */
+    owners: [...new Set([...(fleet?.entities.values() ?? [])].flatMap(({ value }) => ((value as { operator?: string } | undefined)?.operator ?? [])))].sort(),
   }),
   value: (id: string) => fleet?.entities.get(id)?.value,
   place: (id: string) => map?.placeOf(id),

@@ -45,3 +45,9 @@ export function follow(api: Api, collection: string, { member }: Unit, like: unk
   );
   before();
 }
+
+/** Ends that. */
+export function unfollow(): void {
+  stop();
+  [stop, asked, fastest.value] = [() => {}, '', undefined];
+}

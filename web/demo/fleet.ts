@@ -62,6 +62,7 @@ export class Fleet {
   still = false;
   #rate: number | undefined;
   #stop = () => {};
+  #restart: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     readonly api: Api,
@@ -89,8 +90,14 @@ export class Fleet {
     );
   }
 
-  stop(): void {
+  /** Forgets all that it was told, and begins anew. */
+  restart(): void {
     this.#stop();
+    for (const id of [...this.entities.keys()]) this.#remove(id);
+    this.newest = 0;
+    // Links that are over are ended first: else one would be taken for the same.
+    clearTimeout(this.#restart);
+    this.#restart = setTimeout(() => this.start());
   }
 
   /** Asks for at most so many updates a second of each entity, or for all of them. */

@@ -108,6 +108,11 @@ export class LiveMap {
     return { x: this.view.x(at.x), y: this.view.y(at.y) };
   }
 
+  /** Clears the trails that are drawn. */
+  forget(): void {
+    this.#stale = true;
+  }
+
   reset(): void {
     this.view.fit(this.projection);
     this.#viewed();

@@ -78,10 +78,10 @@ export class Meter {
   }
 
   /**
-   * Tries what one poll weighs, unless that is known well enough. `count` is how many things it has. Of nothing there is nothing to compare, and
+   * Tries what one poll of whom a token is for weighs, unless that is known well enough. `count` is how many things it has. Of nothing there is nothing to compare, and
    * browsers log the 404 as an error.
    */
-  async poll(url: URL, count: number): Promise<void> {
+  async poll(url: URL, count: number, token: string | undefined): Promise<void> {
     if (count === 0) {
       [this.poll_bytes, this.#polledCount] = [undefined, 0];
       return;
@@ -91,7 +91,7 @@ export class Meter {
     if (now - this.#polledAt < (isOther ? 1000 : POLL_TRIED_EVERY_MS)) return;
     [this.#polledAt, this.#polledCount] = [now, count];
     try {
-      const response = await fetch(url, { cache: 'no-store', headers: { accept: 'application/json' } });
+      const response = await fetch(url, { cache: 'no-store', headers: { accept: 'application/json', ...(token && { authorization: `Bearer ${token}` }) } });
       if (response.ok) this.poll_bytes = (await response.arrayBuffer()).byteLength + HEADS_BYTES;
     } catch {
       // The server is away; what was known stays.

@@ -4,6 +4,7 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import * as demo from './demo';
 import { fastest } from './fastest';
+import type { Entity } from './fleet';
 import { Json } from './json';
 import type { Report } from './network';
 import { Spark } from './spark';
@@ -13,6 +14,7 @@ export function Panel() {
   return (
     <aside class="panel" aria-label="Figures and controls">
       <Head />
+      <Eyes />
       <Freshness />
       <Costs />
       <Controls />
@@ -41,6 +43,32 @@ function Head() {
         </p>
       )}
     </header>
+  );
+}
+
+/** The operators, in whose name one can look. */
+function Eyes() {
+  const { description, operator } = demo;
+  const operators = description.value?.operators ?? [];
+  if (operators.length === 0) return null;
+  const all = [undefined, ...operators];
+  return (
+    <section aria-labelledby="eyes-title">
+      <h2 id="eyes-title">Who is looking?</h2>
+      <div id="eyes" class="eyes" role="group" aria-labelledby="eyes-title">
+        {all.map((one) => (
+          <button key={one?.sub} data-sub={one?.sub ?? ''} aria-pressed={operator.value?.sub === one?.sub} onClick={() => demo.lookAs(one)}>
+            <b>{one?.name ?? 'Everybody'}</b>
+            <span>{one?.runs ?? 'sees all'}</span>
+          </button>
+        ))}
+      </div>
+      {operator.value && (
+        <p class="note">
+          The same connection, another key: a rule shows {operator.value.name} what has <code>operator: {JSON.stringify(operator.value.sub)}</code>. Nothing else is sent.
+        </p>
+      )}
+    </section>
   );
 }
 
@@ -274,6 +302,21 @@ function Told<R extends Report>({ report, id, title, children }: { report: R | u
   );
 }
 
+/** Gives what is selected to the other operator. */
+function HandOver({ entity, value }: { entity: Entity; value: unknown }) {
+  const owner = (value as { operator?: unknown } | undefined)?.operator;
+  const others = demo.description.value?.operators?.filter(({ sub }) => sub !== owner) ?? [];
+  return (
+    <>
+      {others.map((other) => (
+        <button key={other.sub} class="hand-over" onClick={() => void demo.handOver(entity, other)}>
+          Hand over to {other.name}
+        </button>
+      ))}
+    </>
+  );
+}
+
 /** The entity that is selected, as it is now. */
 export function Selected() {
   const found = demo.selected.value;
@@ -306,6 +349,7 @@ export function Selected() {
       </form>
       {found && entity && (
         <>
+          <HandOver entity={entity} value={found.value} />
           <Json value={found.value} news={new Set(change?.kind === 'snapshot' ? [] : (change?.keys ?? []))} stamp={change?.t ?? 0} />
           <p class="note">
             <a href={`..${entity.path}`} target="_blank" rel="noopener">

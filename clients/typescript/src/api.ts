@@ -341,6 +341,11 @@ export class Api<S = any> {
     this.#dispatch({ type: 'reconnect' });
   }
 
+  /** Asks for the token again, now, as when somebody logs in or out. Without one, the connection is nobody's from then on. What is wanted meanwhile waits. */
+  renew(): void {
+    this.#dispatch({ type: 'renew' });
+  }
+
   /** Ends everything. Iterators end, calls that were not answered are rejected. */
   close(): void {
     this.#dispatch({ type: 'close' });
@@ -507,7 +512,7 @@ export class Api<S = any> {
 
   #currentStatus(): Status {
     const machine = this.#machine;
-    const { phase: state, transport, problem, blocked } = machine;
+    const { phase: state, transport, problem, blocked, identity } = machine;
     const hint = transport === 'events' && blocked
       ? "WebSockets do not get through: let the proxy pass upgrades (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade), or say { transport: 'events' }"
       : problem?.hint;
@@ -522,13 +527,14 @@ export class Api<S = any> {
       },
       error,
       hint,
+      identity,
     };
   }
 
   #showStatus(): void {
     const shown = this.#shown;
     const status = this.#currentStatus();
-    const worthTelling = ({ state, synced, transport, hint, error }: Status) => `${[state, synced, transport, hint, error?.detail]}`;
+    const worthTelling = ({ state, synced, transport, hint, error, identity }: Status) => `${[state, synced, transport, hint, error?.detail, identity?.sub, identity?.expires_ms]}`;
     if (worthTelling(status) === worthTelling(shown)) return;
     this.#shown = status;
     const { state, hint, error } = status;

@@ -19,7 +19,7 @@ export { Live } from './live.js';
 export type { Phase, Transport } from './terms.js';
 export { path } from './paths.js';
 export type { At, Name, PathOf, Shown } from './paths.js';
-export type { ReadOptions, Shape } from './protocol.js';
+export type { Identity, ReadOptions, Shape } from './protocol.js';
 export type { Handler, Status, WatchOptions } from './reader.js';
 export { sorted } from './sorted.js';
 export type { Json, Operation } from './value.js';

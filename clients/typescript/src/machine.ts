@@ -60,6 +60,8 @@ export class Machine {
   #auth = 0;
   /** The newest token was refused. */
   #refused = false;
+  /** Who one is by the newest token. */
+  declare identity: Answer['identity'];
   #uncovered = 0;
   #ref = 0;
   #pause = PAUSE_MS_MIN;
@@ -122,9 +124,9 @@ export class Machine {
 
   /** The server has ended the link, or did not open it. Where another token may help, it is asked for again, once. */
   #fail(link: Link, problem: Problem): void {
-    const { status } = problem;
+    const { status, ends } = problem;
     // One that was open may be open to the rights that there are by now (I24).
-    if (this.#settings.renews && !link.again && this.links.has(link.id) && (status === 401 || (status === 403 && link.covered))) {
+    if (this.#settings.renews && !link.again && this.links.has(link.id) && (status === 401 || (status === 403 && (link.covered || ends)))) {
       link.again = true;
       link.parts = undefined;
       this.#uncover(link);
@@ -178,6 +180,7 @@ export class Machine {
   /** Everything that was of one connection only. */
   #reset(): void {
     this.synced = false;
+    this.identity = undefined;
     this.#outgoing = [];
     this.#asked.clear();
     this.#fresh.clear();
@@ -195,7 +198,8 @@ export class Machine {
   /** The connection stands, as far as we know: everything is asked for, in as few messages as can be. */
   greet({ token }: Of<'opened'>): void {
     const auth: Command[] = [];
-    if (token !== undefined) auth.push({ auth: token, ...(this.#settings.renews && { ref: (this.#auth = ++this.#ref) }) });
+    // Who was somebody and has no token any more is nobody.
+    if (token !== undefined || this.#greeted) auth.push({ auth: token ?? null, ...(this.#settings.renews && { ref: (this.#auth = ++this.#ref) }) });
     if (this.#greeted) {
       // It lives already, and this is another token.
       this.#held = false;
@@ -450,11 +454,15 @@ export class Machine {
   }
 
   /** The token is asked for again in time, and once if it is refused. */
-  #identify({ status, identity }: Answer): void {
+  #identify(answer: Answer): void {
+    const { status, identity } = answer;
+    this.identity = identity;
     if (status < 400) {
+      if (this.#refused) this.problem = undefined;
       const ms = identity?.expires_ms;
       if (ms !== undefined) this.#act({ do: 'renew', ms: Math.max(ms * RENEWED_AT, RENEWED_MS_MIN) });
-    } else if (!this.#refused) this.#renew();
+    } else if (this.#refused) this.problem = answer;
+    else this.#renew();
     this.#refused = status >= 400;
   }
 
@@ -462,6 +470,13 @@ export class Machine {
   #renew(): void {
     if (!this.#held) this.#act({ do: 'renew', ms: 0 });
     this.#held = true;
+  }
+
+  /** The application has another one. Links that end with it are asked for again, once. */
+  renew(): void {
+    this.#held = false;
+    this.#renew();
+    for (const link of this.links.values()) link.again = false;
   }
 
   #complain({ error, link: id }: Extract<Message, { error: Problem }>): void {
@@ -581,7 +596,7 @@ const kindOf = ({ covered, kind }: Link): string => covered + kind;
 /** Wishes are noted, and asked for when there is a connection. */
 const noting = { watch: 'add', unwatch: 'remove', call: 'queue', expire: 'expire' } satisfies Partial<Row>;
 /** No connection of which anything could be heard, and nothing to wait for. */
-const still = { flush: 'nothing', opened: 'nothing', message: 'nothing', lost: 'nothing', timer: 'nothing', nudge: 'nothing' } satisfies Partial<Row>;
+const still = { flush: 'nothing', opened: 'nothing', message: 'nothing', lost: 'nothing', timer: 'nothing', nudge: 'nothing', renew: 'nothing' } satisfies Partial<Row>;
 
 const atRest = { ...noting, ...still, disconnect: 'leave', reconnect: 'connect', close: 'close' } satisfies Row;
 const connected = { ...atRest, reconnect: 'restart', opened: 'greet', lost: 'lose' } satisfies Row;
@@ -591,8 +606,8 @@ const away: Row = { ...atRest, call: 'reject' };
 /** The meaning of each event in each phase. */
 export const TABLE: { readonly [P in Phase]: Row } = {
   idle: { ...atRest, flush: 'connect' },
-  opening: { ...connected, message: 'begin', timer: 'giveUp' },
-  live: { ...connected, flush: 'flush', message: 'receive', timer: 'look', nudge: 'probe' },
+  opening: { ...connected, message: 'begin', timer: 'giveUp', renew: 'restart' },
+  live: { ...connected, flush: 'flush', message: 'receive', timer: 'look', nudge: 'probe', renew: 'renew' },
   waiting: { ...atRest, timer: 'connect', nudge: 'connect' },
   off: away,
   refused: away,

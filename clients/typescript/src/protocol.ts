@@ -61,6 +61,13 @@ export type Command = { readonly ref?: number; readonly [member: string]: unknow
 /** One element of `set`: a link's number, the kind of the frame, its body, and whether more of this change follows. */
 export type Entry = readonly [number, string, unknown?, 'more'?];
 
+/** Who one is, as the server tells it. */
+export interface Identity {
+  readonly sub?: string;
+  /** Time that was left of the token when it was shown, if it ends. */
+  readonly expires_ms?: number;
+}
+
 /** The answer to a command. */
 export interface Answer extends Problem {
   readonly ref: number;
@@ -69,7 +76,7 @@ export interface Answer extends Problem {
   readonly value?: unknown;
   readonly path?: string;
   /** Who one is from now on, as `auth` tells it. */
-  readonly identity?: { readonly expires_ms?: number } | null;
+  readonly identity?: Identity | null;
   /** The first link that the command could not open. */
   readonly link?: number;
 }

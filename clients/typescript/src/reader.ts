@@ -2,7 +2,7 @@
 
 import type { Change } from './change.js';
 import type { HalfpingError } from './errors.js';
-import type { Shape } from './protocol.js';
+import type { Identity, Shape } from './protocol.js';
 import type { Link, Phase, Transport } from './terms.js';
 
 /** Called with the first state (`undefined` when nothing is there), and whenever it has changed. */
@@ -30,6 +30,8 @@ export interface Status {
   readonly error: HalfpingError | undefined;
   /** The remedy, in one sentence. */
   readonly hint: string | undefined;
+  /** Who one is, as the server said of the newest token. `null` or `undefined`: nobody, or nobody is told apart. */
+  readonly identity?: Identity | null | undefined;
 }
 
 /** Told of a resource, or that it cannot be told. */

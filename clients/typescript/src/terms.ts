@@ -125,6 +125,8 @@ export type Event =
   | { readonly type: 'timer' }
   /** Something happened that makes a look worth while: the network came back, the page is shown. */
   | { readonly type: 'nudge' }
+  /** Another token is there. */
+  | { readonly type: 'renew' }
   | { readonly type: 'disconnect' }
   | { readonly type: 'reconnect' }
   | { readonly type: 'close' };

@@ -113,6 +113,7 @@ const EVENTS: { [T in Event['type']]: Extract<Event, { type: T }> } = {
   lost: { type: 'lost', code: 1006 },
   timer: { type: 'timer' },
   nudge: { type: 'nudge' },
+  renew: { type: 'renew' },
   disconnect: { type: 'disconnect' },
   reconnect: { type: 'reconnect' },
   close: { type: 'close' },
@@ -122,31 +123,31 @@ const EVENTS: { [T in Event['type']]: Extract<Event, { type: T }> } = {
 const EXPECTED: { [P in Phase]: { [T in Event['type']]: string } } = {
   idle: {
     watch: 'idle', unwatch: 'idle', call: 'idle', expire: 'idle', flush: 'idle timer', opened: 'idle', message: 'idle', lost: 'idle', timer: 'idle',
-    nudge: 'idle', disconnect: 'off drop timer', reconnect: 'idle timer', close: 'closed drop timer',
+    nudge: 'idle', renew: 'idle', disconnect: 'off drop timer', reconnect: 'idle timer', close: 'closed drop timer',
   },
   opening: {
     watch: 'opening', unwatch: 'opening', call: 'opening', expire: 'opening', flush: 'opening', opened: 'opening send', message: 'live timer',
-    lost: 'waiting timer', timer: 'waiting drop timer', nudge: 'opening', disconnect: 'off drop timer', reconnect: 'opening drop connect timer', close: 'closed drop timer',
+    lost: 'waiting timer', timer: 'waiting drop timer', nudge: 'opening', renew: 'opening drop connect timer', disconnect: 'off drop timer', reconnect: 'opening drop connect timer', close: 'closed drop timer',
   },
   live: {
     watch: 'live', unwatch: 'live', call: 'live', expire: 'live', flush: 'live', opened: 'live send', message: 'live', lost: 'waiting timer', timer: 'live timer',
-    nudge: 'live send timer', disconnect: 'off drop timer', reconnect: 'opening drop connect timer', close: 'closed drop timer',
+    nudge: 'live send timer', renew: 'live renew', disconnect: 'off drop timer', reconnect: 'opening drop connect timer', close: 'closed drop timer',
   },
   waiting: {
     watch: 'waiting', unwatch: 'waiting', call: 'waiting', expire: 'waiting', flush: 'waiting', opened: 'waiting', message: 'waiting', lost: 'waiting',
-    timer: 'opening connect timer', nudge: 'opening connect timer', disconnect: 'off drop timer', reconnect: 'opening connect timer', close: 'closed drop timer',
+    timer: 'opening connect timer', nudge: 'opening connect timer', renew: 'waiting', disconnect: 'off drop timer', reconnect: 'opening connect timer', close: 'closed drop timer',
   },
   off: {
     watch: 'off', unwatch: 'off', call: 'off broken', expire: 'off', flush: 'off', opened: 'off', message: 'off', lost: 'off', timer: 'off', nudge: 'off',
-    disconnect: 'off drop timer', reconnect: 'opening connect timer', close: 'closed drop timer',
+    renew: 'off', disconnect: 'off drop timer', reconnect: 'opening connect timer', close: 'closed drop timer',
   },
   refused: {
     watch: 'refused', unwatch: 'refused', call: 'refused broken', expire: 'refused', flush: 'refused', opened: 'refused', message: 'refused', lost: 'refused',
-    timer: 'refused', nudge: 'refused', disconnect: 'off drop timer', reconnect: 'opening connect timer', close: 'closed drop timer',
+    timer: 'refused', nudge: 'refused', renew: 'refused', disconnect: 'off drop timer', reconnect: 'opening connect timer', close: 'closed drop timer',
   },
   closed: {
     watch: 'closed failed', unwatch: 'closed', call: 'closed broken', expire: 'closed', flush: 'closed', opened: 'closed', message: 'closed', lost: 'closed',
-    timer: 'closed', nudge: 'closed', disconnect: 'closed', reconnect: 'closed', close: 'closed',
+    timer: 'closed', nudge: 'closed', renew: 'closed', disconnect: 'closed', reconnect: 'closed', close: 'closed',
   },
 };
 

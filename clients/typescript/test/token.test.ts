@@ -169,3 +169,70 @@ test('a token that is a text is not shown again', async () => {
   expect(failed).toHaveBeenCalledOnce();
   expect(socket().commands).toHaveLength(2);
 });
+
+test('who logs in, changes and logs out does so on one connection, which says who it is', async () => {
+  let mine: string | undefined = 'of Ada';
+  const { api, socket } = await open({ token: () => mine });
+  const errors: unknown[] = [];
+  api.on('/a', () => {}, { onError: (error) => errors.push(error) });
+  await settled();
+  await socket().open();
+  const answer = (identity: unknown) => socket().say({ ref: socket().commands.filter(({ auth }) => auth !== undefined).at(-1).ref, status: 200, identity });
+  answer({ sub: 'ada' });
+  socket().serve({ '/a': 1 });
+  expect(api.status.identity).toEqual({ sub: 'ada' });
+
+  mine = 'of Grace';
+  api.renew();
+  const put = api.put('/b', 1).catch(() => 'late');
+  await settled();
+  expect(socket().commands.slice(-2)).toMatchObject([{ auth: 'of Grace' }, { put: '/b' }]);
+  answer({ sub: 'grace', expires_ms: 60_000 });
+  expect(api.status.identity).toEqual({ sub: 'grace', expires_ms: 60_000 });
+
+  mine = undefined;
+  api.renew();
+  await settled();
+  expect(socket().commands.at(-1)).toMatchObject({ auth: null });
+  answer(null);
+  expect([api.status.identity, FakeSocket.all.length, errors]).toEqual([null, 1, []]);
+  api.close();
+  await put;
+});
+
+test('links that end with an identity come back with the next, however fast one follows the other', async () => {
+  const { api, socket, errors } = await known(tokens());
+  for (let n = 0; n < 3; n++) {
+    api.renew();
+    socket().say({ link: 1, error: { ...FORBIDDEN, ends: true } });
+    await settled();
+    expect(socket().commands.slice(-2)).toMatchObject([{ auth: `token ${n + 2}` }, { watch: 1, path: '/a' }]);
+  }
+  expect(errors).toEqual([]);
+});
+
+test('a token that is refused twice is an error of the connection, until one is taken', async () => {
+  const { api, socket } = await known(tokens());
+  api.renew();
+  for (let n = 0; n < 2; n++) {
+    await settled();
+    socket().say({ ref: socket().commands.at(-1).ref, ...EXPIRED });
+  }
+  expect(api.status).toMatchObject({ state: 'live', error: { type: 'token-expired', status: 401 }, identity: undefined });
+  api.renew();
+  await settled();
+  socket().say({ ref: socket().commands.at(-1).ref, status: 200, identity: { sub: 'kim' } });
+  expect(api.status).toMatchObject({ error: undefined, identity: { sub: 'kim' } });
+});
+
+test('who names itself before the connection stands is who it says then', async () => {
+  let mine = 'first';
+  const { api, socket } = await open({ token: () => mine });
+  api.on('/a', () => {});
+  await settled();
+  mine = 'second';
+  api.renew();
+  await settled();
+  await socket().open();
+  expect(socket().commands[0]).toMatchObject({ auth: 'second' });
+});

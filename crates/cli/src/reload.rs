@@ -130,7 +130,11 @@ impl Reload {
             self.text = text;
         }
         let config = read.inspect_err(|_| self.api.reload_failed())?;
-        let options = self.args.access.asked().and_then(|asked| config.options(asked, self.listen));
+        let options = self
+            .args
+            .access
+            .asked(self.args.open)
+            .and_then(|asked| config.options(asked, self.listen));
         let options = options.inspect_err(|_| self.api.reload_failed())?;
         self.api.reload_auth(&options.auth).map_err(|error| {
             Failure::new(Blame::Input, error.to_string()).at(self.file.display())

@@ -1,12 +1,11 @@
 import { computed, signal } from '@preact/signals';
-import { connect, type Status } from 'halfping';
+import { connect, type HalfpingError, type Status } from 'halfping';
 import { clock } from '../lib/format';
 import { now } from './clock';
+import { credential, root } from './token';
 
-/** The page stands at `…/_console/`: the API is one level up, wherever that is mounted. */
-export const root: string = new URL('..', location.href.replace(/[?#].*$/, '')).href;
-
-export const api = connect(root);
+export { root };
+export const api = connect(root, { token: () => credential(true) });
 export type Api = typeof api;
 
 export const status = signal<Status>(api.status);
@@ -14,8 +13,11 @@ api.onStatus((next) => {
   status.value = { ...next };
 });
 
+/** The refusal of everything. */
+export const denied = signal<HalfpingError | undefined>(undefined);
+
 // A link to next to nothing, so that whether all is in step is known also where nothing else is watched.
-api.on('/', () => {}, { depth: 0, onError: () => {} });
+api.on('/', () => (denied.value = undefined), { depth: 0, onError: (error) => (denied.value = error) });
 
 /** Shorter than this is a frame on its way, not somebody behind. */
 const BEHIND_MS = 500;

@@ -1,6 +1,6 @@
 import { HalfpingError, type Problem } from 'halfping';
 import type { Path } from '../lib/paths';
-import { root } from './connection';
+import { credential, root } from './token';
 
 const ANSWER_MS_MAX = 30_000;
 
@@ -17,7 +17,9 @@ export interface Reply {
  */
 export async function request(method: string, path: Path, headers: Record<string, string> = {}, body?: string): Promise<Reply> {
   const url = root + path.slice(1);
-  const { response, text } = await answer(url, { method, headers: { accept: 'application/json', ...headers }, body: body ?? null });
+  const shown = headers['authorization'] ? undefined : await credential();
+  const own = { accept: 'application/json', ...(shown !== undefined && { authorization: `Bearer ${shown}` }) };
+  const { response, text } = await answer(url, { method, headers: { ...own, ...headers }, body: body ?? null });
   const rev = response.headers.get('etag')?.replace(/^(W\/)?"|"$/g, '');
   // A success without a cursor is somebody else's, such as a proxy's.
   if (!response.ok || !rev) throw refusal(response, text, rev);

@@ -1,4 +1,5 @@
 import { hrefOf, route, type View } from '../state/route';
+import { Login } from './login';
 import { StatusLine } from './status';
 
 const VIEWS: readonly { view: View; name: string }[] = [
@@ -22,6 +23,7 @@ export function Header() {
         ))}
       </nav>
       <StatusLine />
+      <Login />
     </header>
   );
 }

@@ -26,6 +26,8 @@ export function StatusLine() {
 
 export function StatusHint() {
   const { hint, error, state } = status.value;
+  // Who has to log in is told so where that is done.
+  if (error?.status === 401) return null;
   const text = hint ?? ((state === 'waiting' || state === 'refused') && error ? [error.detail, error.hint].filter(Boolean).join(' ') : undefined);
   return text ? (
     <p class="status-hint" role="note">

@@ -2,9 +2,11 @@
 //! that shows it.
 //!
 //! `/demo` holds the settings that the page needs. One of them is `vehicles`, the wished number:
-//! anybody may write another number there.
+//! anybody may write another number there. Of the city, two operators see a part each
+//! (`operators.rs`).
 
 mod city;
+mod operators;
 mod player;
 
 use std::path::PathBuf;
@@ -25,6 +27,7 @@ use crate::report::{Blame, Failure, tell};
 use crate::{open_files, stop, storage};
 
 use self::city::City;
+use self::operators::Operator;
 use self::player::Player;
 
 /// The value of `/demo`.
@@ -50,6 +53,9 @@ struct Description {
     bounds: Option<Bounds>,
     #[serde(skip_serializing_if = "Option::is_none")]
     streets: Option<Streets>,
+    /// Operators in whose name the page can look. A recording has none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    operators: Vec<Operator>,
     /// Values written so far.
     updates: u64,
 }
@@ -67,9 +73,14 @@ pub(crate) async fn demo(args: Demo) -> Result<(), Failure> {
     options.limits.members_per_commit = FLEET_MEMBERS;
     warn_of(&options, listen, "--open-to-all");
     let console = options.console;
+    let mut operators = Vec::new();
+    if args.data_file.is_none() {
+        (operators, options.auth) = operators::operators()?;
+        operators::make_room(&mut options.limits);
+    }
     let mut stop = pin!(stop::requested());
     let mut source = tokio::select! {
-        begun = Source::begin(&args) => begun?,
+        begun = Source::begin(&args, operators) => begun?,
         () = &mut stop => return Ok(()),
     };
     let data = data();
@@ -117,12 +128,12 @@ enum Source {
 }
 
 impl Source {
-    async fn begin(args: &Demo) -> Result<Source, Failure> {
+    async fn begin(args: &Demo, operators: Vec<Operator>) -> Result<Source, Failure> {
         Ok(match &args.data_file {
             Some(file) => Source::Recording(Box::new(
                 Player::new(file, args.speed, args.credit.clone()).await?,
             )),
-            None => Source::City(Box::new(City::new(args.vehicles as usize, args.seed))),
+            None => Source::City(Box::new(City::new(args.vehicles as usize, args.seed, operators))),
         })
     }
 

@@ -26,7 +26,7 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
     let options = config.options(args.access.asked(args.open)?, listen)?;
     probe(listen)?;
     warn_of(&options, listen, "--open");
-    // Where there are rules, the server asks them before a page is served.
+    // Where there are rules, they say who is shown data: the page has none.
     let console = match options.console {
         Console::Loopback if options.auth.has_rules() => Console::On,
         console => console,
@@ -110,8 +110,8 @@ pub(crate) async fn bind(listen: SocketAddr, api: Api) -> Result<Server, Failure
     Server::bind(listen, api).await.map_err(|error| cannot_listen(listen, &error))
 }
 
-/// Adds pages to the server beside its API. The console's page is served to those who may see its
-/// data.
+/// Adds pages to the server beside its API. `console`: the requests for which the console's page is
+/// there; where clients are told apart, they log in on it.
 pub(crate) fn with_pages(server: Server, console: Console, demo: bool) -> Server {
     server.beside(move |request| {
         // Most requests are for the API: that is seen at once.

@@ -26,6 +26,7 @@ mod open;
 mod paused;
 mod reload;
 mod rules;
+mod secrets;
 mod session_churn;
 mod storage_faults;
 mod terminal;

@@ -396,6 +396,57 @@ fn the_city_has_a_page_and_as_many_vehicles_as_are_wished() {
 }
 
 #[test]
+fn each_operator_of_the_city_sees_its_own_vehicles_and_everybody_sees_all() {
+    let (mut demo, address) =
+        server(&["demo", "--memory", "--listen", "127.0.0.1:0", "--vehicles", "120"]);
+    let line = demo.says("Authorization: Bearer ");
+    let about = run(&["get", &format!("{address}/demo/operators")], b"");
+    let about: serde_json::Value = serde_json::from_slice(&about.stdout).unwrap();
+    let token = |place: usize| about[place]["token"].as_str().unwrap().to_owned();
+    assert!(line.contains(&token(0)), "{line}");
+    let as_whom = |token: Option<&str>, args: &[&str]| {
+        let mut command = halfping(args);
+        if let Some(token) = token {
+            command.env("HALFPING_TOKEN", token);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), said + &String::from_utf8_lossy(&output.stderr))
+    };
+    let names = |token: Option<&str>| {
+        let (_, vehicles) = as_whom(token, &["get", &format!("{address}/vehicles")]);
+        let vehicles: serde_json::Value = serde_json::from_str(&vehicles).unwrap();
+        Vec::from_iter(vehicles.as_object().unwrap().keys().cloned())
+    };
+    let (ada, grace, all) = (names(Some(&token(0))), names(Some(&token(1))), names(None));
+    assert!(ada.iter().all(|id| id.starts_with("tram-")) && ada.len() > 5, "{ada:?}");
+    assert!(grace.iter().all(|id| id.starts_with("bus-")) && grace.len() > 50, "{grace:?}");
+    assert_eq!((ada.len() + grace.len(), all.len()), (120, 120));
+
+    // An operator changes what is its own, also whose it is, and nothing else.
+    let put = |who: Option<&str>, path: &str, value: &str| {
+        as_whom(who, &["put", &format!("{address}{path}"), value])
+    };
+    let (tram, bus) = (&ada[0], &grace[0]);
+    let (ada, grace) = (token(0), token(1));
+    assert_eq!(put(Some(&ada), &format!("/vehicles/{tram}/note"), "\"wet\"").0, Some(0));
+    let (code, said) = put(Some(&ada), &format!("/vehicles/{bus}/note"), "\"mine\"");
+    assert!(code == Some(1) && said.contains("403"), "{said}");
+    assert_eq!(put(Some(&ada), &format!("/vehicles/{tram}/operator"), "\"grace\"").0, Some(0));
+    assert!(names(Some(&grace)).contains(tram) && !names(Some(&ada)).contains(tram));
+    assert_eq!(put(None, &format!("/vehicles/{tram}/operator"), "\"ada\"").0, Some(0));
+    assert!(names(Some(&ada)).contains(tram));
+    for path in ["/_server", "/_metrics", "/secret"] {
+        let (_, said) = as_whom(Some(&ada), &["get", &format!("{address}{path}")]);
+        assert!(said.contains("403 forbidden"), "{path}: {said}");
+    }
+    // Nobody but this machine sees the server itself, as without operators.
+    assert!(http(&address, "GET /_server HTTP/1.1").starts_with("HTTP/1.1 200"));
+    let forged = http(&address, "GET /vehicles HTTP/1.1\r\nauthorization: Bearer hpk_x");
+    assert!(forged.starts_with("HTTP/1.1 401"), "{forged}");
+}
+
+#[test]
 fn a_recording_is_played_again_and_again() {
     let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo.ndjson");
     let mut lines = String::new();

@@ -7,6 +7,7 @@ mod allowed;
 mod console;
 mod host;
 mod named;
+mod open;
 mod origin;
 mod rights;
 #[cfg(test)]
@@ -113,8 +114,8 @@ impl Sender {
 
 impl Access {
     /// The access of a request. Refuses one that is not for this server, or does not say for which,
-    /// and one with a credential that is not good. `/_health` is for all. `shown`: the credential
-    /// that was taken out of the request.
+    /// and one with a credential that is not good. `/_health` and pages are for all. `shown`: the
+    /// credential that was taken out of the request.
     pub(crate) fn of<B>(
         rules: &Rules,
         limits: &Limits,
@@ -122,14 +123,16 @@ impl Access {
         shown: &Result<Option<Shown>, Problem>,
     ) -> Result<Access, Problem> {
         let host = Host::of(request)?;
-        if let Some(host) = host.filter(|_| !asks_for_health(request)) {
+        if let Some(host) = host.filter(|_| !open::asks_for_health(request)) {
             rules.hosts.check(host)?;
         }
         let headers = request.headers();
         // RFC 8441 asks by `CONNECT`. Pages cannot set headers that begin with `Sec-`.
         let is_handshake =
             *request.method() == Method::CONNECT || headers.contains_key(header::SEC_WEBSOCKET_KEY);
-        let is_open = asks_for_health(request) || *request.method() == Method::OPTIONS;
+        let is_open = open::asks_for_health(request)
+            || open::asks_for_page(request)
+            || *request.method() == Method::OPTIONS;
         let shown = match shown {
             _ if is_open => None,
             Ok(shown) => shown.as_ref(),
@@ -348,13 +351,22 @@ impl Access {
         self.read_only || self.views.may_write(path).is_err()
     }
 
-    /// Checks that the server's own state, or a page about it, may be seen at a path. Where there
-    /// are rules they decide, and that a request comes from this machine counts for nothing.
+    /// Checks that the server's own state may be seen at a path. Where there are rules they decide;
+    /// that a request comes from this machine counts only for who shows no credential, and only
+    /// where the state is for this machine alone.
     pub(crate) fn may_see_own(&self, path: &Path) -> Result<(), Problem> {
-        match self.has_rules() {
-            true if self.console == Console::Off => Err(self.console.closed()),
+        let is_known = self.rights().is_some_and(|rights| !rights.are_of_nobody());
+        match (self.has_rules() && is_known && self.console != Console::Off) || self.sees_own {
             true => self.may(Verb::Read, path),
-            false if self.sees_own => self.may(Verb::Read, path),
+            false => Err(self.console.closed()),
+        }
+    }
+
+    /// Checks that a page about the server's own state may be shown. It has no data: what it shows
+    /// it asks for, in the name of whoever looks at it.
+    pub(crate) fn may_show_console(&self) -> Result<(), Problem> {
+        match (self.has_rules() && self.console != Console::Off) || self.sees_own {
+            true => Ok(()),
             false => Err(self.console.closed()),
         }
     }
@@ -385,12 +397,6 @@ impl Access {
 /// True if a request opens a session that may say later who speaks.
 fn begins_session<B>(request: &Request<B>) -> bool {
     *request.method() == Method::POST && request.uri().path() == "/_streams"
-}
-
-/// True if a request asks for the server's health, which load balancers do by its address (PROTOCOL
-/// O15).
-fn asks_for_health<B>(request: &Request<B>) -> bool {
-    matches!(*request.method(), Method::GET | Method::HEAD) && request.uri().path() == "/_health"
 }
 
 /// The name at the root beneath which the server's own state is read.

@@ -7,6 +7,7 @@
 mod grants;
 mod judge;
 mod keys;
+mod looks;
 mod problems;
 mod profiles;
 mod rights;
@@ -32,7 +33,8 @@ use tokio::sync::{Notify, Semaphore};
 
 pub(crate) use self::keys::Took;
 pub use self::keys::{KeysFetched, KeysWanted};
-pub(crate) use self::problems::reason;
+use self::looks::{Look, Looks};
+pub(crate) use self::problems::{no_claims, reason};
 use self::problems::{not_good, not_shown, revoked};
 use self::profiles::Me;
 pub(crate) use self::profiles::{Profile, Profiles};
@@ -80,6 +82,7 @@ pub(crate) struct Inner {
     generation: AtomicU64,
     verified: Mutex<Verified>,
     tickets: Mutex<Tickets>,
+    looks: Mutex<Looks>,
     seal: OnceLock<Seal>,
     /// The reader of profiles.
     profiles: OnceLock<Arc<dyn Profiles>>,
@@ -197,7 +200,7 @@ impl Auth {
                 inner.rights_of_nobody(&settings, timeout_ms)
             }
             Some(Shown::Ticket(ticket)) => inner.redeem(ticket)?,
-            Some(shown) => inner.verify(shown.secret())?,
+            Some(shown) => inner.rights_of(shown.secret())?,
         };
         Ok(Some(rights))
     }
@@ -250,6 +253,7 @@ impl Inner {
             settings: RwLock::new(Arc::new(settings)),
             verified: Mutex::default(),
             tickets: Mutex::default(),
+            looks: Mutex::default(),
             seal: OnceLock::new(),
             profiles: OnceLock::new(),
             sources: Mutex::new(sources),
@@ -266,9 +270,24 @@ impl Inner {
         timeout_ms: u64,
     ) -> Result<Rights, Problem> {
         match token {
-            Some(token) => self.verify(token),
+            Some(token) => self.rights_of(token),
             None => Ok(self.rights_of_nobody(&self.settings(), timeout_ms)),
         }
+    }
+
+    /// The rights of whoever shows this, which may be the token of a look.
+    fn rights_of(self: &Arc<Self>, credential: &Secret) -> Result<Rights, Problem> {
+        if !looks::is_look(credential.reveal()) {
+            return self.verify(credential);
+        }
+        let look = self.looks.lock().get(credential.reveal(), now_ms() / 1000);
+        let look = look.ok_or_else(not_good)?;
+        // Who looks still has to be somebody who may, by the settings of this moment.
+        let settings = self.settings();
+        let by = settings.verifier.renew(&look.by, &look.settings.verifier);
+        let by = by.ok_or_else(revoked)?;
+        self.let_in(&settings, by.clone())?.may_look()?;
+        Ok(Rights::of_look(self, &settings, Look { by, ..look }))
     }
 
     fn rights_of_nobody(self: &Arc<Self>, settings: &Arc<Settings>, timeout_ms: u64) -> Rights {
@@ -327,17 +346,36 @@ impl Inner {
         self.seal.get_or_init(|| Seal::new(new_key()))
     }
 
+    /// A token to look as somebody with these claims, and the look.
+    fn look(
+        &self,
+        settings: &Arc<Settings>,
+        by: Identity,
+        claims: Identity,
+    ) -> Result<(Secret, Look), Problem> {
+        let random = random()?;
+        let now = now_ms() / 1000;
+        let look = self.looks.lock().begin(&random, settings, by, claims, now);
+        look.ok_or_else(problems::too_many_looks)
+    }
+
     /// A ticket for the URL of a stream or session, of an identity that was let in by these
     /// settings.
     fn ticket(&self, by: &Settings, identity: &Identity) -> Result<Secret, Problem> {
-        let mut random = [0; 32];
-        getrandom::fill(&mut random)
-            .map_err(|error| Problem::new(Kind::Internal, error.to_string()))?;
+        let random = random()?;
         let mut tickets = self.tickets.lock();
         let identity = self.settings().verifier.renew(identity, &by.verifier);
         let ticket = tickets.issue(&random, identity.ok_or_else(revoked)?, now_ms() / 1000);
         ticket.ok_or_else(problems::too_many_tickets)
     }
+}
+
+/// Random bytes, of which somebody's secret is made.
+fn random() -> Result<[u8; 32], Problem> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random)
+        .map_err(|error| Problem::new(Kind::Internal, error.to_string()))?;
+    Ok(random)
 }
 
 /// A random key.

@@ -64,6 +64,29 @@ pub(super) fn too_many_tickets() -> Problem {
     Problem::new(Kind::TooManyTickets, "too many tickets are waiting to be used")
 }
 
+pub(super) fn too_many_looks() -> Problem {
+    Problem::new(Kind::TooManyTickets, "too many are looking as somebody else")
+        .hint("each look ends ten minutes after it began, at the latest")
+}
+
+/// The problem of who may not look as somebody else.
+pub(super) fn no_look() -> Problem {
+    Problem::new(Kind::Forbidden, "only who may read everything may look as somebody else")
+        .hint("allow read of / to them, by [[rule]], and deny them nothing")
+}
+
+/// The problem of claims with which nobody can look.
+pub(crate) fn no_claims(why: impl Into<String>) -> Problem {
+    Problem::new(Kind::BadBody, why)
+        .hint("send claims as a JSON object, such as {\"sub\":\"kim\",\"roles\":[\"support\"]}")
+}
+
+/// The problem of anything but reading, of who looks as somebody else.
+pub(super) fn only_looks(path: &Path) -> Problem {
+    Problem::new(Kind::Forbidden, format!("who looks as somebody else changes nothing at {path}"))
+        .hint("show your own token to write")
+}
+
 /// The problem of something that rules do not allow: `is_known`: to an identity, not to nobody.
 pub(super) fn not_allowed(is_known: bool, verb: Verb, path: &Path, reach: &Reads) -> Problem {
     let part = match reach {

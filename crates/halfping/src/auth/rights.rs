@@ -6,9 +6,10 @@ use std::time::Duration;
 use halfping_credentials::{Identity, Secret};
 use halfping_engine::{Cursor, Epoch, Path};
 use halfping_rules::{Grant, Reads, Verb};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::grants::Granted;
+use super::looks::Look;
 use super::profiles::{Me, Profile};
 use super::settings::Settings;
 use super::{Auth, Inner, Sight, now_ms, problems};
@@ -30,6 +31,9 @@ struct Parts {
     power: Power,
     /// The end, in milliseconds since 1970.
     ends_ms: Option<u64>,
+    /// The one whose claims these rights are by, if the identity looks as somebody else: it only
+    /// reads.
+    looks_as: Option<Identity>,
 }
 
 /// The part of the tree that somebody may use.
@@ -87,6 +91,25 @@ impl Rights {
         Rights::new(auth, settings, Some(identity), me, power, ends_ms)
     }
 
+    /// The rights of who looks as somebody else, as long as its own token is good.
+    pub(super) fn of_look(auth: &Arc<Inner>, settings: &Arc<Settings>, look: Look) -> Rights {
+        let ends_ms = Some(look.until.saturating_mul(1000));
+        Rights::looking(auth, settings, look.by, look.claims, ends_ms)
+    }
+
+    fn looking(
+        auth: &Arc<Inner>,
+        settings: &Arc<Settings>,
+        by: Identity,
+        claims: Identity,
+        ends_ms: Option<u64>,
+    ) -> Rights {
+        let (me, power) = Power::of(auth, settings, &claims);
+        let (auth, settings) = (auth.clone(), settings.clone());
+        let (identity, looks_as) = (Some(by), Some(claims));
+        Rights(Arc::new(Parts { auth, settings, identity, me, power, ends_ms, looks_as }))
+    }
+
     /// The rights of everybody who shows nothing.
     pub(super) fn of_anonymous(
         auth: &Arc<Inner>,
@@ -118,8 +141,8 @@ impl Rights {
         power: Power,
         ends_ms: Option<u64>,
     ) -> Rights {
-        let (auth, settings) = (auth.clone(), settings.clone());
-        Rights(Arc::new(Parts { auth, settings, identity, me, power, ends_ms }))
+        let (auth, settings, looks_as) = (auth.clone(), settings.clone(), None);
+        Rights(Arc::new(Parts { auth, settings, identity, me, power, ends_ms, looks_as }))
     }
 
     /// The rights of whoever shows this token from here on; of nobody, if it is none.
@@ -152,6 +175,11 @@ impl Rights {
     /// True if rules say who may do what.
     pub(crate) fn has_rules(&self) -> bool {
         self.0.settings.grants.is_some()
+    }
+
+    /// True if nobody in particular has them.
+    pub(crate) fn are_of_nobody(&self) -> bool {
+        self.0.identity.is_none()
     }
 
     /// A mark of what they let be read, if that is not all: equal for equal rights.
@@ -217,6 +245,9 @@ impl Rights {
         if let Some(left) = self.lasts() {
             told["expires_ms"] = (left.as_millis() as u64).into();
         }
+        if let Some(looks_as) = &self.0.looks_as {
+            told["as"] = Value::Object(looks_as.claims().clone());
+        }
         told.to_string()
     }
 
@@ -242,7 +273,7 @@ impl Rights {
 
     /// These by the settings and the profile of this moment.
     fn worked_out_again(&self, timeout_ms: u64) -> Standing {
-        let Parts { auth, settings: former, identity, ends_ms, .. } = &*self.0;
+        let Parts { auth, settings: former, identity, ends_ms, looks_as, .. } = &*self.0;
         let now = auth.settings();
         let identity = match identity {
             None if ends_ms.is_some() && now.verifier.anonymous().is_none() => {
@@ -253,16 +284,48 @@ impl Rights {
             None => return Standing::Other(auth.rights_of_nobody(&now, timeout_ms)),
             Some(identity) => now.verifier.renew(identity, &former.verifier),
         };
-        match identity.filter(|identity| !now.is_revoked(identity)) {
-            Some(identity) => Standing::Other(Rights::of(auth, &now, identity)),
-            None => Standing::Over(Kind::Revoked),
+        let Some(identity) = identity.filter(|identity| !now.is_revoked(identity)) else {
+            return Standing::Over(Kind::Revoked);
+        };
+        let rights = Rights::of(auth, &now, identity);
+        let Some(claims) = looks_as else { return Standing::Other(rights) };
+        // Who looks still has to be somebody who may.
+        match rights.may_look() {
+            Ok(by) => Standing::Other(Rights::looking(auth, &now, by, claims.clone(), *ends_ms)),
+            Err(_) => Standing::Over(Kind::Revoked),
         }
     }
 
     /// A ticket for the URL of a stream or session, good once.
     pub(crate) fn ticket(&self) -> Result<Secret, Problem> {
         let identity = self.0.identity.as_ref().ok_or_else(problems::not_shown)?;
-        self.0.auth.ticket(&self.0.settings, identity)
+        match &self.0.looks_as {
+            // It would be one of whoever looks.
+            Some(_) => Err(problems::only_looks(&Path::ROOT)),
+            None => self.0.auth.ticket(&self.0.settings, identity),
+        }
+    }
+
+    /// Checks that who has them may look as somebody else. What others are shown is nothing that
+    /// they are not shown themselves.
+    pub(crate) fn may_look(&self) -> Result<Identity, Problem> {
+        let identity = self.0.identity.clone().ok_or_else(problems::not_shown)?;
+        if !self.has_rules() {
+            let detail = "there are no rules here: everybody is shown everything";
+            return Err(Problem::new(Kind::NotFound, detail));
+        }
+        let sees_all = !self.are_partial() && self.0.looks_as.is_none();
+        sees_all.then_some(identity).ok_or_else(problems::no_look)
+    }
+
+    /// A token to look as somebody with these claims, and the time for which it is good.
+    pub(crate) fn look(&self, claims: Map<String, Value>) -> Result<(Secret, Duration), Problem> {
+        let by = self.may_look()?;
+        let claims =
+            Identity::new(claims).map_err(|error| problems::no_claims(error.to_string()))?;
+        let (token, look) = self.0.auth.look(&self.0.settings, by, claims)?;
+        let left = look.until.saturating_mul(1000).saturating_sub(now_ms());
+        Ok((token, Duration::from_millis(left)))
     }
 
     /// Checks that all at a path and beneath it may be used so.
@@ -339,6 +402,7 @@ impl Rights {
 
     fn reach(&self, verb: Verb, path: &Path) -> Reads {
         match &self.0.power {
+            _ if self.0.looks_as.is_some() && verb != Verb::Read => Reads::Nothing,
             Power::All => Reads::All,
             Power::Nothing => Reads::Nothing,
             Power::Granted(granted) => granted.grant.at(verb, path.segments()),
@@ -346,7 +410,10 @@ impl Rights {
     }
 
     fn refusal(&self, verb: Verb, path: &Path, reach: &Reads) -> Problem {
-        problems::not_allowed(self.0.identity.is_some(), verb, path, reach)
+        match self.0.looks_as.is_some() && verb != Verb::Read {
+            true => problems::only_looks(path),
+            false => problems::not_allowed(self.0.identity.is_some(), verb, path, reach),
+        }
     }
 }
 

@@ -87,7 +87,6 @@ impl Front {
         }
         let told = identity::Told::of(&rules.auth, access.as_ref().ok());
         identity::open_cursors(access.as_ref().ok(), request.headers_mut());
-        let access = access.and_then(|access| identity::may_see_page(access, &request));
         let beside = beside.as_ref().filter(|_| access.is_ok());
         if let Some(response) = beside.and_then(|beside| beside(&request)) {
             shared.metrics.requests.of(request.method().as_str()).inc();

@@ -1,15 +1,22 @@
 //! Headers that tell who asked, and tickets for URLs.
 
+use std::sync::Arc;
+
 use axum::body::Body;
-use axum::response::IntoResponse;
-use halfping_credentials::TICKET_SECONDS;
-use halfping_engine::Path;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use halfping_credentials::{Secret, TICKET_SECONDS};
+use halfping_engine::{Json, Limits, Path};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::{Map, Value};
 
 use super::Answer;
+use super::write::read_json;
 use crate::access::Access;
-use crate::auth::Auth;
+use crate::auth::{Auth, Rights, no_claims};
+use crate::connection::Connection;
+use crate::hub::Shared;
 use crate::problem::{Kind, Problem};
 use crate::tag;
 
@@ -85,31 +92,63 @@ pub(super) fn open_cursors(access: Option<&Access>, headers: &mut HeaderMap) {
     }
 }
 
-/// Checks that a page about the server's own state may be shown to whoever is told apart. Where
-/// nobody is, whoever serves the page decides.
-pub(super) fn may_see_page(access: Access, request: &Request<Body>) -> Result<Access, Problem> {
-    let path = request.uri().path();
-    let name = path.get(1..).and_then(|path| path.split('/').next());
-    if access.rights().is_some() && name == Some("_console") {
-        access.may_see_own(&Path::ROOT.child("_console"))?;
+/// What is made at a path beneath `/_auth`, if anything is.
+pub(super) fn made_at(path: &Path) -> Option<Made> {
+    match path.segments() {
+        [auth, name] if &**auth == "_auth" => match &**name {
+            "ticket" => Some(Made::Ticket),
+            "look" => Some(Made::Look),
+            _ => None,
+        },
+        _ => None,
     }
-    Ok(access)
 }
 
-/// True for the path at which tickets are made.
-pub(super) fn is_ticket(path: &Path) -> bool {
-    matches!(path.segments(), [auth, ticket] if &**auth == "_auth" && &**ticket == "ticket")
+/// A credential that the server makes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Made {
+    /// One for the URL of a stream or session.
+    Ticket,
+    /// One to look as somebody else.
+    Look,
 }
 
 /// Makes a ticket for the URL of a stream or session: all that an `EventSource` can send.
 pub(super) fn ticket(access: &Access) -> Answer {
+    let ticket = told_apart(access)?.ticket()?;
+    Ok(made("ticket", &ticket, TICKET_SECONDS * 1000))
+}
+
+/// Makes a token to look as somebody with the claims in the body.
+pub(super) async fn look(
+    shared: &Arc<Shared>,
+    access: &Access,
+    connection: &Connection,
+    request: &Parts,
+    body: &mut Body,
+) -> Answer {
+    let rights = told_apart(access)?;
+    // Nobody else's body is read.
+    rights.may_look()?;
+    let (claims, _room) = read_json(shared, connection, request, body, claims).await?;
+    let (token, lasts) = rights.look(claims?)?;
+    Ok(made("token", &token, u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX)))
+}
+
+fn claims(bytes: &[u8], limits: &Limits) -> Result<Map<String, Value>, Problem> {
+    Json::parse(bytes, limits)?;
+    serde_json::from_slice(bytes).map_err(|_| no_claims("claims are a JSON object"))
+}
+
+/// The rights of a client that is told apart, and may follow.
+fn told_apart(access: &Access) -> Result<&Rights, Problem> {
     access.follow()?;
     access.is_not_by_query()?;
-    let rights = access.rights();
-    let rights = rights.ok_or_else(|| Problem::new(Kind::NotFound, "nobody is told apart here"))?;
-    let ticket = rights.ticket()?;
-    let json =
-        format!("{{\"ticket\":\"{}\",\"expires_ms\":{}}}", ticket.reveal(), TICKET_SECONDS * 1000);
+    access.rights().ok_or_else(|| Problem::new(Kind::NotFound, "nobody is told apart here"))
+}
+
+fn made(name: &str, secret: &Secret, expires_ms: u64) -> Response {
+    let json = format!("{{\"{name}\":\"{}\",\"expires_ms\":{expires_ms}}}", secret.reveal());
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    Ok((StatusCode::OK, headers, json).into_response())
+    (StatusCode::OK, headers, json).into_response()
 }

@@ -41,7 +41,7 @@ const ALLOW_ROOT: &str = "GET, HEAD, OPTIONS, PUT, PATCH, POST";
 const ALLOW_READ: &str = "GET, HEAD, OPTIONS";
 /// Methods of `/_streams`.
 const ALLOW_STREAMS: &str = "GET, HEAD, OPTIONS, POST";
-/// Methods of `/_auth/ticket`.
+/// Methods of `/_auth/ticket` and `/_auth/look`.
 const ALLOW_TICKET: &str = "OPTIONS, POST";
 /// Types that `PATCH` takes.
 const ACCEPT_PATCH: &str = "application/merge-patch+json, application/json-patch+json";
@@ -115,9 +115,10 @@ async fn route(
     let path = Path::parse(uri.path(), &shared.limits)?;
     mounted_whole(request)?;
     let own = access::own_name(&path);
+    let made = identity::made_at(&path).filter(|_| access.rights().is_some());
     let allow = match own {
         Some("_streams") if path.segments().len() == 1 => ALLOW_STREAMS,
-        Some("_auth") if identity::is_ticket(&path) && access.rights().is_some() => ALLOW_TICKET,
+        Some("_auth") if made.is_some() => ALLOW_TICKET,
         Some(_) => ALLOW_READ,
         None if access.is_only_read(&path) => ALLOW_READ,
         None if path.is_root() => ALLOW_ROOT,
@@ -160,7 +161,7 @@ async fn route(
         (&Method::GET | &Method::HEAD, Some(name)) => {
             if name == "_console" {
                 // The server of the page asked whether it may be shown, and did not show it.
-                access.may_see_own(&path)?;
+                access.may_show_console()?;
             }
             Err(Problem::new(
                 Kind::NotFound,
@@ -169,11 +170,14 @@ async fn route(
             .hint(instead_of(name)))
         }
         (&Method::OPTIONS, _) => Ok(options(allow)),
-        (&Method::POST, Some("_auth"))
-            if identity::is_ticket(&path) && access.rights().is_some() =>
-        {
+        (&Method::POST, Some("_auth")) if made.is_some() => {
             Query::parse(uri.query(), &shared.limits, Target::Nothing)?;
-            identity::ticket(access)
+            match made {
+                Some(identity::Made::Look) => {
+                    Box::pin(identity::look(shared, access, connection, request, body)).await
+                }
+                _ => identity::ticket(access),
+            }
         }
         (&Method::POST, _) => {
             let parent = access.create(path).map_err(allow_header)?;

@@ -21,6 +21,7 @@ mod identity_in_sessions;
 mod keys_at_urls;
 mod large_messages;
 mod lines;
+mod looks;
 mod named_views;
 mod ordered_views;
 mod own_state;

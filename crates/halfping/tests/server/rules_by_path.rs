@@ -1,4 +1,4 @@
-//! Rules by path: who may read and write where (PROTOCOL I10 to I13).
+//! Rules by path: who may read and write where (PROTOCOL I10 to I13b).
 
 use crate::common::identity::{
     NOBODY, RULES, admin, ask, auth, bearer, check, put, serve_auth, token, token_for,
@@ -163,7 +163,7 @@ fn a_named_view_is_for_those_who_may_read_what_it_is_of() {
 
 #[test]
 fn the_servers_own_resources_obey_the_rules() {
-    // PROTOCOL I13
+    // PROTOCOL I13a, I13b
     let rules = r#"
         [[rule]]
         allow = ["read"]
@@ -187,14 +187,42 @@ fn the_servers_own_resources_obey_the_rules() {
             assert_eq!(status(&everybody), if is_off { 404 } else { 403 }, "{console:?} {path}");
             assert_eq!(status(NOBODY), if is_off { 404 } else { 401 }, "{console:?} {path}");
         }
-        check(
-            &server,
-            "GET /_console/",
-            NOBODY,
-            if console == Console::Off { "404" } else { "401" },
-        );
+        let says = if console == Console::Off { "--console on" } else { "the binary has it" };
+        for who in [NOBODY, "Authorization: Bearer forged"] {
+            check(&server, "GET /_console/", who, &format!("404 not-found\n\n{says}"));
+        }
         check(&server, "GET /_health", NOBODY, "200");
     }
+}
+
+#[test]
+fn what_is_for_this_machine_alone_is_not_for_anybody_elsewhere() {
+    // PROTOCOL I13a
+    let rules = "[[rule]]\nallow = [\"read\"]\npath = \"/\"\n";
+    for (console, is_shown) in [(Console::Loopback, false), (Console::On, true)] {
+        let server = serve_with(Options { console, auth: auth("", rules), ..Options::default() });
+        let asked = |host: &str, who: &str| {
+            ask(&server, &format!("GET /_server/counts\nHost: {host}"), who).status
+        };
+        assert_eq!(asked("localhost", NOBODY), 200, "{console:?}");
+        assert_eq!(asked("proxied.example", NOBODY), if is_shown { 200 } else { 404 });
+        assert_eq!(asked("proxied.example", &bearer(&token("u1"))), 200, "rules decide");
+    }
+}
+
+#[test]
+fn pages_are_for_everybody_and_what_they_show_is_not() {
+    // PROTOCOL I13b. The library has no pages: the answer says so, and does not ask who is there.
+    let auth = auth("anonymous = false", "[[rule]]\nallow = [\"read\"]\npath = \"/\"\n");
+    let server = serve_with(Options { console: Console::On, auth, ..Options::default() });
+    for who in [NOBODY, "Authorization: Bearer forged", "Authorization: Basic eDp5"] {
+        check(&server, "GET /_console/", who, "404 not-found\n\nthe binary has it");
+        check(&server, "GET /_assets/x.js", who, "404 not-found");
+        check(&server, "GET /_server", who, "401 unauthorized");
+        check(&server, "GET /_consoles", who, "401 unauthorized");
+        check(&server, "PUT /_console/\n\n1", who, "401 unauthorized");
+    }
+    check(&server, "GET /_server", &bearer(&token("u1")), "200");
 }
 
 #[test]

@@ -10,8 +10,9 @@ use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
+use super::operators::{Operator, of_vehicle};
 use super::{Description, failed, may_go_on};
-use crate::fleet::{Fleet, Streets, Summary, TICKS_PER_SECOND};
+use crate::fleet::{Fleet, Streets, Summary, TICKS_PER_SECOND, Telemetry};
 use crate::playback::Bounds;
 use crate::report::Failure;
 
@@ -30,6 +31,16 @@ pub(super) struct City {
     wished: usize,
     wished_max: usize,
     updates: u64,
+    operators: Vec<Operator>,
+}
+
+/// The first value of a vehicle. What it reports later leaves out whose it is: somebody may have
+/// handed it over.
+#[derive(Serialize)]
+struct Appears<'a> {
+    #[serde(flatten)]
+    telemetry: &'a Telemetry,
+    operator: &'static str,
 }
 
 /// The value of `/fleet`.
@@ -41,7 +52,7 @@ struct FleetValue {
 }
 
 impl City {
-    pub(super) fn new(vehicles: usize, seed: u64) -> City {
+    pub(super) fn new(vehicles: usize, seed: u64, operators: Vec<Operator>) -> City {
         let mut fleet = Fleet::new(vehicles, seed);
         // At first all vehicles stand still. After the warm-up they move.
         for _ in 0..WARM_UP_TICKS {
@@ -53,6 +64,7 @@ impl City {
             wished: vehicles,
             wished_max: WISHED_MAX.max(vehicles),
             updates: 0,
+            operators,
         }
     }
 
@@ -62,7 +74,7 @@ impl City {
             Commit::new().put("/fleet", &self.fleet_value()).put("/demo", &self.description());
         let mut city = self.fleet.all().fold(commit, |commit, (id, telemetry)| {
             // Members that visitors wrote into a vehicle stay there.
-            commit.merge(&format!("/vehicles/{id}"), &telemetry)
+            appear(commit, id, &telemetry)
         });
         // Vehicles that the store kept from a larger city.
         let known: BTreeMap<String, IgnoredAny> = match api.get("/vehicles") {
@@ -95,8 +107,9 @@ write something, and see it arrive in the first:
 
 a larger fleet:
   curl -X PUT --json 2000 '{url}{SIZE}'
-",
-            self.wished
+{}",
+            self.wished,
+            self.operators.first().map(|one| one.invitation(url)).unwrap_or_default()
         )
     }
 
@@ -137,7 +150,7 @@ a larger fleet:
         let (appeared, gone) = self.fleet.resize(self.wished, STEP);
         let mut updates = appeared.len() + gone.len();
         for (id, telemetry) in appeared {
-            commit = commit.merge(&format!("/vehicles/{id}"), &telemetry);
+            commit = appear(commit, id, &telemetry);
         }
         if !gone.is_empty() {
             // A vehicle that somebody has removed already is no reason to fail.
@@ -196,9 +209,16 @@ a larger fleet:
             interval_ms: 1000.0,
             bounds: Some(Bounds { south, west, north, east }),
             streets: Some(streets),
+            operators: self.operators.clone(),
             updates: self.updates,
         }
     }
+}
+
+/// Adds a vehicle to a commit.
+fn appear(commit: Commit, id: &str, telemetry: &Telemetry) -> Commit {
+    let first = Appears { telemetry, operator: of_vehicle(id) };
+    commit.merge(&format!("/vehicles/{id}"), &first)
 }
 
 /// The number of vehicles that a wish means. Anything that is no number changes nothing.

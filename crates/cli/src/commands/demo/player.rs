@@ -185,6 +185,7 @@ how many there are, and what time it was:
             interval_ms: self.survey.interval_ms / self.speed,
             bounds: self.survey.bounds,
             streets: None,
+            operators: Vec::new(),
             updates: self.updates,
         }
     }
