@@ -69,6 +69,7 @@ export type ErrorType =
   | 'unknown-link'
   | 'read-only'
   | 'not-open'
+  | 'identity-unavailable'
   | 'not-acceptable'
   | 'body-timeout'
   | 'link-in-use'

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use halfping::{
-    Auth, AuthConfig, Console, Cors, Hosts, Limits, NamedView, NamedViewError, NamedViews, Options,
-    Pattern,
+    Auth, AuthConfig, Console, Cors, Forward, Hosts, Limits, NamedView, NamedViewError, NamedViews,
+    Options, Pattern,
 };
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, de};
@@ -176,6 +176,11 @@ impl Config {
     pub(crate) fn ephemeral(&self) -> Vec<Pattern> {
         let patterns = self.regions.ephemeral.iter().map(|text| Pattern::parse(text, &self.limits));
         patterns.collect::<Result<_, _>>().expect("all are looked at with the limits that count")
+    }
+
+    /// The service that is asked who sends a request, if there is one.
+    pub(crate) fn forward(&self) -> Option<&Forward> {
+        self.auth.as_ref()?.forward.as_ref()
     }
 
     fn views(&self) -> Result<NamedViews, NamedViewError> {

@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod explain;
 mod fleet;
+mod forward_auth;
 mod keys;
 mod log;
 mod open_files;

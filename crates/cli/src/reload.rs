@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use crate::args::Serve;
 use crate::config::{Config, Counts, key_files};
+use crate::forward_auth;
 use crate::report::{Blame, Failure};
 
 /// Time between two looks at the files. One that has changed is read when it has stayed the same
@@ -135,8 +136,12 @@ impl Reload {
             .access
             .asked(self.args.open)
             .and_then(|asked| config.options(asked, self.listen));
-        let options = options.inspect_err(|_| self.api.reload_failed())?;
-        self.api.reload_auth(&options.auth).map_err(|error| {
+        let auth = options.and_then(|options| match config.forward() {
+            Some(forward) => forward_auth::asking(options.auth, forward),
+            None => Ok(options.auth),
+        });
+        let auth = auth.inspect_err(|_| self.api.reload_failed())?;
+        self.api.reload_auth(&auth).map_err(|error| {
             Failure::new(Blame::Input, error.to_string()).at(self.file.display())
         })?;
         Ok(config.counts())

@@ -276,7 +276,8 @@ impl fmt::Debug for Client {
 }
 
 /// A client for the HTTP of one server. It follows no redirects.
-pub(crate) fn http(url: &Url, headers: HeaderMap) -> Result<reqwest::Client, BaseError> {
+#[doc(hidden)]
+pub fn http(url: &Url, headers: HeaderMap) -> Result<reqwest::Client, BaseError> {
     let tls = |error: &dyn Error| BaseError::Tls { why: error.to_string() };
     let mut http = reqwest::Client::builder();
     if is_loopback(url) {
@@ -296,7 +297,8 @@ pub(crate) fn http(url: &Url, headers: HeaderMap) -> Result<reqwest::Client, Bas
 }
 
 /// True if a URL leads to this machine; then proxies from the environment are not used.
-fn is_loopback(url: &Url) -> bool {
+#[doc(hidden)]
+pub fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_end_matches('.');
     match host.trim_matches(['[', ']']).parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),

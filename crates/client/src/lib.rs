@@ -68,6 +68,8 @@ mod tls;
 mod token;
 
 pub use client::{BODY_BYTES_MAX, Client, Reading, Written};
+#[doc(hidden)]
+pub use client::{http, is_loopback};
 pub use driver::{Event, Lost, Watch, WatchOptions};
 pub use error::{
     BaseError, Family, NetworkFault, PathError, PeerFault, Refusal, RequestError, TokenFault,

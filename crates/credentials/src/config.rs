@@ -1,12 +1,18 @@
 //! Settings of `[auth]`: whose tokens are believed, and where they may be. Files and URLs are named
 //! here; whoever reads them hands over their texts.
 
+mod certificate;
+mod forward;
+
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::algorithm::Algorithm;
 use crate::identity::Identity;
+
+pub use self::certificate::{ClientCert, KnownCert};
+pub use self::forward::Forward;
 
 /// Settings of `[auth]`.
 ///
@@ -47,6 +53,10 @@ pub struct AuthConfig {
     pub issuer: Vec<Issuer>,
     /// API keys: `[[auth.key]]`.
     pub key: Vec<ApiKey>,
+    /// Service that is asked who sent a request: `[auth.forward]`. Whoever has the settings asks it.
+    pub forward: Option<Forward>,
+    /// Proxies that say which certificate a client has: `[auth.client_cert]`.
+    pub client_cert: Option<ClientCert>,
 }
 
 /// Identity of who shows no credential.
@@ -138,6 +148,16 @@ impl AuthConfig {
             && let Err(long) = Identity::new(claims.clone())
         {
             return error("anonymous", &long.to_string());
+        }
+        if let Some(forward) = &self.forward {
+            let fault = |(name, why)| AuthConfigError::new(format!("[auth.forward] {name}"), why);
+            forward.check().map_err(fault)?;
+        }
+        if let Some(certificate) = &self.client_cert {
+            certificate.check().map_err(|(name, why)| match name.starts_with('[') {
+                true => AuthConfigError::new(name, why),
+                false => AuthConfigError::new(format!("[auth.client_cert] {name}"), why),
+            })?;
         }
         for (place, issuer) in self.issuer.iter().enumerate() {
             let fault = |(name, why): (&str, String)| {

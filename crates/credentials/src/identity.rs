@@ -72,6 +72,32 @@ impl Identity {
         Identity::of(Parts { claims, ..Parts::default() })
     }
 
+    /// An identity of claims that somebody else vouches for. `exp`, `iat` and `jti` among them are
+    /// not kept as claims: they are the times and the name of what it was told by, as of a token.
+    ///
+    /// ```
+    /// use halfping_credentials::Identity;
+    /// use serde_json::json;
+    ///
+    /// let claims = json!({ "sub": "u1", "exp": 1732371000 });
+    /// let identity = Identity::vouched(claims.as_object().unwrap().clone())?;
+    /// assert_eq!(identity.expires(), Some(1732371000));
+    /// assert_eq!(identity.claims().len(), 1);
+    /// # Ok::<(), halfping_credentials::ClaimsTooLong>(())
+    /// ```
+    pub fn vouched(mut claims: Map<String, Value>) -> Result<Identity, ClaimsTooLong> {
+        let mut seconds = |name| {
+            let time = claims.remove(name)?;
+            // A time that cannot be read is over.
+            Some(time.as_u64().or_else(|| time.as_f64().map(|time| time as u64)).unwrap_or(0))
+        };
+        let (expires, issued_at) = (seconds("exp"), seconds("iat"));
+        let jti = claims.remove("jti").and_then(|jti| Some(jti.as_str()?.to_owned()));
+        claims.remove("nbf");
+        let token = TokenTimes { expires, issued_at, jti };
+        Identity::of(Parts { claims, token, key: None })
+    }
+
     /// The identity of whom a key let in.
     pub(crate) fn let_in(
         claims: Map<String, Value>,

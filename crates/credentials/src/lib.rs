@@ -39,7 +39,9 @@ pub use algorithm::Algorithm;
 pub use api_key::{API_KEY_PREFIX, new_api_key};
 pub use cache::{Miss, VERIFIED_MAX, Verified};
 pub use claims::LEEWAY_SECONDS;
-pub use config::{Anonymous, ApiKey, AuthConfig, AuthConfigError, Issuer, Source};
+pub use config::{
+    Anonymous, ApiKey, AuthConfig, AuthConfigError, ClientCert, Forward, Issuer, KnownCert, Source,
+};
 pub use identity::{CLAIMS_BYTES_MAX, ClaimsTooLong, Identity, KeyId};
 pub use key_set::{KEY_SET_BYTES_MAX, KEYS_MAX, KEYS_TRIED_MAX, KeySet, KeySetError, LeftOut};
 pub use reason::{REFUSED, Reason, Refusal};
@@ -50,7 +52,7 @@ pub use refresh::{
 pub use revoked::{Revoked, RevokedFault};
 pub use secret::{Digest, Secret};
 pub use shown::{Places, QUERY_TICKET, QUERY_TOKEN, Shown, ShownError};
-pub use ticket::{TICKET_SECONDS, TICKETS_MAX, Tickets};
+pub use ticket::{Holder, TICKET_SECONDS, TICKETS_MAX, Tickets};
 pub use verifier::{TOKEN_BYTES_MAX, Verifier};
 
 #[cfg(test)]

@@ -25,27 +25,39 @@ pub const TICKETS_MAX: usize = 16_384;
 /// # Ok::<(), halfping_credentials::ClaimsTooLong>(())
 /// ```
 #[derive(Debug)]
-pub struct Tickets {
-    good: HashMap<Digest, (Identity, u64)>,
+pub struct Tickets<T = Identity> {
+    good: HashMap<Digest, (T, u64)>,
     /// All that were issued, the oldest first. Some may be redeemed already.
     issued: VecDeque<(Digest, u64)>,
     max: usize,
 }
 
-impl Default for Tickets {
-    fn default() -> Tickets {
+/// Holder of tickets.
+pub trait Holder {
+    /// Seconds since 1970 at which its identity expires.
+    fn expires(&self) -> Option<u64>;
+}
+
+impl Holder for Identity {
+    fn expires(&self) -> Option<u64> {
+        Identity::expires(self)
+    }
+}
+
+impl<T: Holder> Default for Tickets<T> {
+    fn default() -> Tickets<T> {
         Tickets::new(TICKETS_MAX)
     }
 }
 
-impl Tickets {
+impl<T: Holder> Tickets<T> {
     /// Keeps at most so many.
-    pub fn new(max: usize) -> Tickets {
+    pub fn new(max: usize) -> Tickets<T> {
         Tickets { good: HashMap::new(), issued: VecDeque::new(), max: max.max(1) }
     }
 
     /// Issues a ticket. `None` while too many are good: nobody's ticket makes room for another's.
-    pub fn issue(&mut self, random: &[u8; 32], identity: Identity, now: u64) -> Option<Secret> {
+    pub fn issue(&mut self, random: &[u8; 32], holder: T, now: u64) -> Option<Secret> {
         // Redeemed and expired ones leave from the front.
         while let Some((digest, until)) = self.issued.front()
             && (*until <= now || !self.good.contains_key(digest))
@@ -63,28 +75,28 @@ impl Tickets {
         let ticket = Secret::new(encoding::encode(random));
         let (digest, until) = (digest(ticket.reveal()), now.saturating_add(TICKET_SECONDS));
         self.issued.push_back((digest, until));
-        self.good.insert(digest, (identity, until));
+        self.good.insert(digest, (holder, until));
         Some(ticket)
     }
 
-    /// Gives the tickets the identities that `renew` makes of theirs. Tickets of whom it makes none
+    /// Gives the tickets the holders that `renew` makes of theirs. Tickets of whom it makes none
     /// of are good no longer.
-    pub fn renew(&mut self, renew: impl Fn(&Identity) -> Option<Identity>) {
-        self.good.retain(|_, (identity, _)| match renew(identity) {
+    pub fn renew(&mut self, renew: impl Fn(&T) -> Option<T>) {
+        self.good.retain(|_, (holder, _)| match renew(holder) {
             Some(renewed) => {
-                *identity = renewed;
+                *holder = renewed;
                 true
             }
             None => false,
         });
     }
 
-    /// The identity that a ticket was issued for, once, if neither the ticket nor the identity has
+    /// The holder that a ticket was issued for, once, if neither the ticket nor its identity has
     /// expired. The caller checks that it is not revoked.
-    pub fn redeem(&mut self, ticket: &str, now: u64) -> Option<Identity> {
-        let (identity, until) = self.good.remove(&digest(ticket))?;
-        let is_good = now < until && identity.expires().is_none_or(|expires| now < expires);
-        is_good.then_some(identity)
+    pub fn redeem(&mut self, ticket: &str, now: u64) -> Option<T> {
+        let (holder, until) = self.good.remove(&digest(ticket))?;
+        let is_good = now < until && holder.expires().is_none_or(|expires| now < expires);
+        is_good.then_some(holder)
     }
 }
 

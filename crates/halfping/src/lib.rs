@@ -63,10 +63,15 @@ mod view;
 
 pub use access::{Console, Cors, Hosts, NameError, NamedView, NamedViewError, NamedViews};
 pub use api::{Api, Options, Restored, Watch, Writing, check};
-pub use auth::{Auth, AuthError, KeysFetched, KeysWanted};
+pub use auth::{
+    AskTerms, Auth, AuthError, Authenticate, KeysFetched, KeysWanted, Question, Unidentified,
+};
 pub use commit::{Commit, Reading, Written};
 pub use error::Error;
-pub use halfping_credentials::{Algorithm, Anonymous, ApiKey, AuthConfig, Issuer, new_api_key};
+pub use halfping_credentials::{
+    Algorithm, Anonymous, ApiKey, AuthConfig, ClaimsTooLong, ClientCert, Forward, Identity, Issuer,
+    KnownCert, new_api_key,
+};
 pub use halfping_engine::{Limits, PathError, Pattern, Refusal};
 pub use halfping_journal::{Fault, FaultKind, Progress};
 pub use halfping_rules::{Finding, Refused, Rule, Rules, Severity};

@@ -117,6 +117,7 @@ kinds! {
     StorageFull "storage-full" 507 "The disk has no room left";
     StorageFailed "storage-failed" 503 "Nothing can be made durable";
     Draining "draining" 503 "The server is about to stop";
+    IdentityUnavailable "identity-unavailable" 503 "Who this is cannot be found out now";
     BuffersFull "buffers-full" 503 "Too much is held for clients that do not take it";
     TooManyConnections "too-many-connections" 503 "The server has too many connections";
 }
@@ -188,6 +189,12 @@ impl Problem {
     pub(crate) fn header(mut self, name: http::HeaderName, value: HeaderValue) -> Problem {
         self.0.headers.push((name, value));
         self
+    }
+
+    /// Has another challenge as `WWW-Authenticate`.
+    pub(crate) fn challenge(mut self, challenge: HeaderValue) -> Problem {
+        self.0.headers.retain(|(name, _)| *name != header::WWW_AUTHENTICATE);
+        self.header(header::WWW_AUTHENTICATE, challenge)
     }
 
     /// The state that the resource is in instead, in quotes.

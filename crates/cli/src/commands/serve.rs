@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::log;
 use crate::log::LogFormat;
 use crate::report::{Blame, Failure, tell};
-use crate::{keys, open_files, reload, stop, storage};
+use crate::{forward_auth, keys, open_files, reload, stop, storage};
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7070);
 
@@ -23,7 +23,10 @@ pub(crate) async fn serve(args: Serve) -> Result<(), Failure> {
         stop::with_stdin();
     }
     let listen = at_port(args.listen.or(config.listen).unwrap_or(LISTEN), args.port);
-    let options = config.options(args.access.asked(args.open)?, listen)?;
+    let mut options = config.options(args.access.asked(args.open)?, listen)?;
+    if let Some(forward) = config.forward() {
+        options.auth = forward_auth::asking(options.auth, forward)?;
+    }
     probe(listen)?;
     warn_of(&options, listen, "--open");
     // Where there are rules, they say who is shown data: the page has none.

@@ -20,6 +20,7 @@ mod backup_and_check;
 mod bench;
 mod eight_views;
 mod eight_watchers;
+mod forward_auth;
 mod kill_and_restart;
 mod mirror_through_cuts;
 mod open;

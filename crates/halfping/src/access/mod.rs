@@ -5,6 +5,7 @@
 
 mod allowed;
 mod console;
+mod door;
 mod host;
 mod named;
 mod open;
@@ -17,22 +18,19 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use halfping_credentials::Shown;
-use halfping_engine::{Limits, Path, Watch};
+use halfping_engine::{Path, Watch};
 use halfping_rules::Verb;
-use http::{Method, Request, header};
 
-use crate::auth::{Auth, Begin, Bound, Rights};
+use crate::auth::{Auth, Bound, Rights};
 use crate::problem::{Kind, Problem};
 use crate::shape::{Extent, Shape};
 
 pub(crate) use allowed::{Allowed, Follower, Granted, Judged, Parent, Writable};
 pub use console::Console;
-use host::Host;
+pub(crate) use door::Door;
 pub use host::{Hosts, NameError};
 pub use named::{NamedView, NamedViewError, NamedViews};
 pub use origin::Cors;
-use origin::Page;
 
 /// Rules for the requests that a listener lets in.
 #[derive(Clone, Debug, Default)]
@@ -113,65 +111,6 @@ impl Sender {
 }
 
 impl Access {
-    /// The access of a request. Refuses one that is not for this server, or does not say for which,
-    /// and one with a credential that is not good. `/_health` and pages are for all. `shown`: the
-    /// credential that was taken out of the request.
-    pub(crate) fn of<B>(
-        rules: &Rules,
-        limits: &Limits,
-        request: &Request<B>,
-        shown: &Result<Option<Shown>, Problem>,
-    ) -> Result<Access, Problem> {
-        let host = Host::of(request)?;
-        if let Some(host) = host.filter(|_| !open::asks_for_health(request)) {
-            rules.hosts.check(host)?;
-        }
-        let headers = request.headers();
-        // RFC 8441 asks by `CONNECT`. Pages cannot set headers that begin with `Sec-`.
-        let is_handshake =
-            *request.method() == Method::CONNECT || headers.contains_key(header::SEC_WEBSOCKET_KEY);
-        let is_open = open::asks_for_health(request)
-            || open::asks_for_page(request)
-            || *request.method() == Method::OPTIONS;
-        let shown = match shown {
-            _ if is_open => None,
-            Ok(shown) => shown.as_ref(),
-            Err(problem) => return Err(problem.clone()),
-        };
-        let by_cookie = matches!(shown, Some(Shown::Cookie(_)));
-        // A browser adds a cookie to what any page sends, so only origins that are named count.
-        let cors = match &rules.cors {
-            Cors::Any | Cors::Loopback if by_cookie => &Cors::None,
-            cors => cors,
-        };
-        let stranger = match Page::of(cors, headers, host, is_handshake)? {
-            Page::Friend => None,
-            Page::Stranger(origin) => Some(origin.unwrap_or("another origin")),
-        };
-        if by_cookie && (is_handshake || !request.method().is_safe()) {
-            origin::is_proven(headers)?;
-        }
-        let by_query = matches!(shown, Some(Shown::Query(_) | Shown::Ticket(_)));
-        let rights = match is_open {
-            true => rules.auth.nobody(),
-            false => {
-                let begins = is_handshake || begins_session(request);
-                let begin = if begins { Begin::Session } else { Begin::Request };
-                rules.auth.rights(shown, begin, limits.auth_timeout_ms)?
-            }
-        };
-        Ok(Access {
-            sender: Sender::of(stranger, rights),
-            read_only: rules.read_only,
-            closed: rules.closed,
-            sees_own: rules.console.is_open_at(host, headers),
-            console: rules.console,
-            views: rules.views.clone(),
-            is_program: false,
-            by_query,
-        })
-    }
-
     /// The access of the program that has the API.
     pub(crate) fn of_program(views: NamedViews) -> Access {
         Access {
@@ -392,11 +331,6 @@ impl Access {
              Host",
         ))
     }
-}
-
-/// True if a request opens a session that may say later who speaks.
-fn begins_session<B>(request: &Request<B>) -> bool {
-    *request.method() == Method::POST && request.uri().path() == "/_streams"
 }
 
 /// The name at the root beneath which the server's own state is read.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use halfping_credentials::{Digest, Identity, Secret};
 
+use super::bearer::Bearer;
 use super::settings::Settings;
 
 /// Beginning of the tokens of looks, by which they are told from others.
@@ -23,7 +24,7 @@ pub(super) struct Look {
     /// The settings by which the one who looks was let in.
     pub(super) settings: Arc<Settings>,
     /// The one who looks.
-    pub(super) by: Identity,
+    pub(super) by: Bearer,
     /// The claims by which it is shown what it is shown.
     pub(super) claims: Identity,
     /// The end, in seconds since 1970.
@@ -40,7 +41,7 @@ impl Looks {
         &mut self,
         random: &[u8; 32],
         settings: &Arc<Settings>,
-        by: Identity,
+        by: Bearer,
         claims: Identity,
         now: u64,
     ) -> Option<(Secret, Look)> {
@@ -53,7 +54,7 @@ impl Looks {
             let _ = write!(token, "{byte:02x}");
         }
         let until = now + LOOK_SECONDS;
-        let until = by.expires().map_or(until, |expires| expires.min(until));
+        let until = by.identity.expires().map_or(until, |expires| expires.min(until));
         let look = Look { settings: settings.clone(), by, claims, until };
         self.0.insert(Digest::of(token.as_bytes()), look.clone());
         Some((Secret::new(token), look))
@@ -72,16 +73,21 @@ pub(super) fn is_look(token: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use halfping_credentials::{AuthConfig, Verifier};
+
     use super::*;
 
     #[test]
     fn a_look_ends_and_there_are_only_so_many() {
         let nobody = || Identity::new(serde_json::Map::new()).unwrap();
+        let verifier = Verifier::new(&AuthConfig::default()).unwrap();
+        let settings = Arc::new(Settings::of(verifier));
         let mut looks = Looks::default();
         let begin = |looks: &mut Looks, n: usize, now| {
             let mut random = [0; 32];
             random[..8].copy_from_slice(&n.to_le_bytes());
-            looks.begin(&random, nobody(), nobody(), now).map(|(token, _)| token)
+            let look = looks.begin(&random, &settings, nobody().into(), nobody(), now);
+            look.map(|(token, _)| token)
         };
         let first = begin(&mut looks, 0, 1_000).unwrap();
         assert!(is_look(first.reveal()) && !is_look("hpk_x"));

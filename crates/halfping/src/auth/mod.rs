@@ -4,6 +4,10 @@
 //! sender; sessions ask again when a client names itself. Signatures are verified here, outside of
 //! any lock, and what was verified is remembered.
 
+mod asked;
+mod authenticate;
+mod bearer;
+mod certificate;
 mod grants;
 mod judge;
 mod keys;
@@ -12,6 +16,7 @@ mod problems;
 mod profiles;
 mod rights;
 mod seal;
+mod sender;
 mod settings;
 mod setup;
 mod sight;
@@ -24,21 +29,26 @@ use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::OriginalUri;
-use halfping_credentials::{Identity, Places, Revoked, Secret, Shown, Tickets, Verified};
+use halfping_credentials::{
+    Forward, Identity, Places, Revoked, Secret, Shown, ShownError, Tickets, Verified,
+};
 use halfping_engine::{Cursor, Path};
+use http::header::{AUTHORIZATION, COOKIE};
 use http::uri::PathAndQuery;
-use http::{Request, Uri};
+use http::{HeaderMap, Request, Uri};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore};
 
+pub(crate) use self::asked::{Asked, LOOK_MAX};
+pub use self::authenticate::{AskTerms, Authenticate, Question, Unidentified};
+use self::bearer::Bearer;
 pub(crate) use self::keys::Took;
 pub use self::keys::{KeysFetched, KeysWanted};
 use self::looks::{Look, Looks};
 pub(crate) use self::problems::{no_claims, reason};
-use self::problems::{not_good, not_shown, revoked};
 use self::profiles::Me;
 pub(crate) use self::profiles::{Profile, Profiles};
-pub(crate) use self::rights::{Bound, Only, Rights, Standing};
+pub(crate) use self::rights::{Bound, Found, Only, Rights, Standing};
 use self::seal::Seal;
 use self::settings::{Revocations, Settings};
 pub use self::setup::AuthError;
@@ -81,7 +91,7 @@ pub(crate) struct Inner {
     /// That of the settings, for a look without a lock.
     generation: AtomicU64,
     verified: Mutex<Verified>,
-    tickets: Mutex<Tickets>,
+    tickets: Mutex<Tickets<Bearer>>,
     looks: Mutex<Looks>,
     seal: OnceLock<Seal>,
     /// The reader of profiles.
@@ -119,9 +129,13 @@ impl Auth {
         self.0.is_some()
     }
 
-    /// True if tokens may be in a cookie.
+    /// True if cookies may tell who sends a request.
     pub fn has_cookie(&self) -> bool {
-        self.is_so(|settings| settings.cookie.is_some())
+        self.is_so(|settings| {
+            settings.cookie.is_some()
+                || settings.forward.as_ref().is_some_and(Forward::takes_cookies)
+                || settings.asks_about(&COOKIE)
+        })
     }
 
     /// True if rules say who may do what.
@@ -170,7 +184,15 @@ impl Auth {
         let (cookie, query_token) = (settings.cookie.as_deref(), settings.query_token);
         let places = Places { cookie, query_token };
         let query = request.uri().query();
-        let (shown, rest) = match Shown::find(request.headers(), query, places) {
+        let found = match Shown::find(request.headers(), query, places) {
+            // It may be one that somebody else knows.
+            Err(ShownError::Scheme(_)) if settings.asks_about(&AUTHORIZATION) => {
+                let without = without_authorization(request.headers());
+                Shown::find(&without, query, places)
+            }
+            found => found,
+        };
+        let (shown, rest) = match found {
             Ok((shown, rest)) => (Ok(shown), rest.map(Cow::into_owned)),
             Err(error) => (Err(problems::not_told(&error)), None),
         };
@@ -181,28 +203,6 @@ impl Auth {
             }
         }
         shown
-    }
-
-    /// The rights of who shows this credential, or none. `None` if nobody is told apart here.
-    pub(crate) fn rights(
-        &self,
-        shown: Option<&Shown>,
-        begin: Begin,
-        timeout_ms: u64,
-    ) -> Result<Option<Rights>, Problem> {
-        let Some(inner) = &self.0 else { return Ok(None) };
-        let rights = match shown {
-            None => {
-                let settings = inner.settings();
-                if settings.refuses_anonymous && begin == Begin::Request {
-                    return Err(not_shown());
-                }
-                inner.rights_of_nobody(&settings, timeout_ms)
-            }
-            Some(Shown::Ticket(ticket)) => inner.redeem(ticket)?,
-            Some(shown) => inner.rights_of(shown.secret())?,
-        };
-        Ok(Some(rights))
     }
 
     /// Rights to nothing, for requests that are for everybody.
@@ -263,80 +263,6 @@ impl Inner {
         }
     }
 
-    /// The rights of whoever shows this, as a session names itself; of nobody, if it is none.
-    fn rights_by(
-        self: &Arc<Self>,
-        token: Option<&Secret>,
-        timeout_ms: u64,
-    ) -> Result<Rights, Problem> {
-        match token {
-            Some(token) => self.rights_of(token),
-            None => Ok(self.rights_of_nobody(&self.settings(), timeout_ms)),
-        }
-    }
-
-    /// The rights of whoever shows this, which may be the token of a look.
-    fn rights_of(self: &Arc<Self>, credential: &Secret) -> Result<Rights, Problem> {
-        if !looks::is_look(credential.reveal()) {
-            return self.verify(credential);
-        }
-        let look = self.looks.lock().get(credential.reveal(), now_ms() / 1000);
-        let look = look.ok_or_else(not_good)?;
-        // Who looks still has to be somebody who may, by the settings of this moment.
-        let settings = self.settings();
-        let by = settings.verifier.renew(&look.by, &look.settings.verifier);
-        let by = by.ok_or_else(revoked)?;
-        self.let_in(&settings, by.clone())?.may_look()?;
-        Ok(Rights::of_look(self, &settings, Look { by, ..look }))
-    }
-
-    fn rights_of_nobody(self: &Arc<Self>, settings: &Arc<Settings>, timeout_ms: u64) -> Rights {
-        match settings.verifier.anonymous() {
-            Some(anonymous) => Rights::of_anonymous(self, settings, anonymous),
-            None => Rights::to_nothing_until(self, settings, now_ms().saturating_add(timeout_ms)),
-        }
-    }
-
-    /// The rights of whom a token or an API key is of, by the settings that it is verified with.
-    fn verify(self: &Arc<Self>, credential: &Secret) -> Result<Rights, Problem> {
-        let now = now_ms() / 1000;
-        let (known, settings) = {
-            let mut verified = self.verified.lock();
-            (verified.get(credential.reveal(), now), self.settings())
-        };
-        let identity = match known {
-            Ok(identity) => identity,
-            Err(miss) => {
-                let verified = settings.verifier.verify(credential.reveal(), now);
-                let identity = verified.map_err(|refusal| problems::refused(&refusal))?;
-                self.verified.lock().insert(miss, identity.clone());
-                identity
-            }
-        };
-        self.let_in(&settings, identity)
-    }
-
-    /// The rights of whom a ticket is of. It is good no longer.
-    fn redeem(self: &Arc<Self>, ticket: &Secret) -> Result<Rights, Problem> {
-        let (identity, settings) = {
-            let mut tickets = self.tickets.lock();
-            (tickets.redeem(ticket.reveal(), now_ms() / 1000), self.settings())
-        };
-        self.let_in(&settings, identity.ok_or_else(not_good)?)
-    }
-
-    /// The rights of an identity, unless it is revoked.
-    fn let_in(
-        self: &Arc<Self>,
-        settings: &Arc<Settings>,
-        identity: Identity,
-    ) -> Result<Rights, Problem> {
-        match settings.is_revoked(&identity) {
-            true => Err(revoked()),
-            false => Ok(Rights::of(self, settings, identity)),
-        }
-    }
-
     /// A profile, as it is now. `None` where nobody reads profiles.
     fn me(&self, path: &Path) -> Option<Me> {
         Some(Me::new(self.profiles.get()?.clone().profile(path)))
@@ -350,7 +276,7 @@ impl Inner {
     fn look(
         &self,
         settings: &Arc<Settings>,
-        by: Identity,
+        by: Bearer,
         claims: Identity,
     ) -> Result<(Secret, Look), Problem> {
         let random = random()?;
@@ -361,11 +287,11 @@ impl Inner {
 
     /// A ticket for the URL of a stream or session, of an identity that was let in by these
     /// settings.
-    fn ticket(&self, by: &Settings, identity: &Identity) -> Result<Secret, Problem> {
+    fn ticket(&self, by: &Settings, bearer: &Bearer) -> Result<Secret, Problem> {
         let random = random()?;
         let mut tickets = self.tickets.lock();
-        let identity = self.settings().verifier.renew(identity, &by.verifier);
-        let ticket = tickets.issue(&random, identity.ok_or_else(revoked)?, now_ms() / 1000);
+        let bearer = self.settings().renew(bearer, by).map_err(reason)?;
+        let ticket = tickets.issue(&random, bearer, now_ms() / 1000);
         ticket.ok_or_else(problems::too_many_tickets)
     }
 }
@@ -392,6 +318,13 @@ pub(crate) fn new_key() -> [u8; 16] {
 fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The fields without `Authorization`.
+fn without_authorization(headers: &HeaderMap) -> HeaderMap {
+    let mut headers = headers.clone();
+    headers.remove(AUTHORIZATION);
+    headers
 }
 
 /// Gives a target another query.

@@ -4,6 +4,7 @@ use halfping_credentials::{REFUSED, Reason, Refusal, ShownError};
 use halfping_engine::Path;
 use halfping_rules::{Reads, Verb};
 
+use super::authenticate::Unidentified;
 use crate::problem::{Kind, Problem};
 
 /// Names that a hint tells.
@@ -51,7 +52,33 @@ pub(super) fn revoked() -> Problem {
 pub(crate) fn reason(why: Kind) -> Problem {
     match why {
         Kind::Revoked => revoked(),
+        Kind::Forbidden => changed(),
         _ => expired(),
+    }
+}
+
+fn changed() -> Problem {
+    Problem::new(Kind::Forbidden, "what this identity may do has changed")
+        .hint("ask again, to get what may be had now")
+}
+
+/// The problem of a request whose sender an authenticator does not name.
+pub(super) fn unidentified(why: &Unidentified) -> Problem {
+    match why {
+        Unidentified::Refused(challenge) => {
+            let problem = not_good();
+            match challenge {
+                Some(challenge) => problem.challenge(challenge.clone()),
+                None => problem,
+            }
+        }
+        Unidentified::Forbidden => Problem::new(Kind::Forbidden, "this identity is not let in")
+            .hint("whoever knows the identities here decides"),
+        Unidentified::Unavailable(why) => {
+            tracing::debug!("who sends a request cannot be found out: {why}");
+            Problem::new(Kind::IdentityUnavailable, "who this is cannot be found out now")
+                .hint("try again; whoever runs the server finds the reason in its log")
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use halfping_engine::{Cursor, Epoch, Path};
 use halfping_rules::{Grant, Reads, Verb};
 use serde_json::{Map, Value, json};
 
+use super::authenticate::Question;
+use super::bearer::{Bearer, Voucher};
 use super::grants::Granted;
 use super::looks::Look;
 use super::profiles::{Me, Profile};
@@ -26,6 +28,8 @@ struct Parts {
     settings: Arc<Settings>,
     /// `None` for nobody.
     identity: Option<Identity>,
+    /// Who vouches for the identity, if it is no key.
+    by: Option<Voucher>,
     /// Their profile, if rules speak of it.
     me: Option<Me>,
     power: Power,
@@ -34,6 +38,14 @@ struct Parts {
     /// The one whose claims these rights are by, if the identity looks as somebody else: it only
     /// reads.
     looks_as: Option<Identity>,
+}
+
+/// The sender of a request, as far as it is known at once.
+pub(crate) enum Found {
+    /// `None` where nobody is told apart.
+    Known(Option<Rights>),
+    /// Somebody else has to be asked.
+    Unknown(Box<Question>),
 }
 
 /// The part of the tree that somebody may use.
@@ -48,7 +60,8 @@ enum Power {
 pub(crate) enum Standing {
     /// They are what they were.
     Same,
-    /// They are these now: the settings have changed, or the profile. They may allow the same.
+    /// They are these now: the settings have changed, the profile, or what is said
+    /// of who has them. They may allow the same.
     Other(Rights),
     /// They are over, for this reason: `token-expired`, `revoked`, or `unauthorized` for one who had
     /// to say who they are and did not.
@@ -82,13 +95,15 @@ impl std::fmt::Debug for Rights {
 }
 
 impl Rights {
-    /// The rights of an identity, as long as its token is good.
-    pub(super) fn of(auth: &Arc<Inner>, settings: &Arc<Settings>, identity: Identity) -> Rights {
+    /// The rights of an identity, as long as its token is good, or whoever vouches for it does.
+    pub(super) fn of(auth: &Arc<Inner>, settings: &Arc<Settings>, bearer: Bearer) -> Rights {
+        let Bearer { identity, by } = bearer;
         let grace_ms = settings.expiry_grace_ms;
         let ends = |seconds: u64| seconds.saturating_mul(1000).saturating_add(grace_ms);
         let ends_ms = identity.expires().map(ends);
         let (me, power) = Power::of(auth, settings, &identity);
-        Rights::new(auth, settings, Some(identity), me, power, ends_ms)
+        let (auth, settings, identity) = (auth.clone(), settings.clone(), Some(identity));
+        Rights(Arc::new(Parts { auth, settings, identity, by, me, power, ends_ms, looks_as: None }))
     }
 
     /// The rights of who looks as somebody else, as long as its own token is good.
@@ -100,14 +115,14 @@ impl Rights {
     fn looking(
         auth: &Arc<Inner>,
         settings: &Arc<Settings>,
-        by: Identity,
+        bearer: Bearer,
         claims: Identity,
         ends_ms: Option<u64>,
     ) -> Rights {
         let (me, power) = Power::of(auth, settings, &claims);
         let (auth, settings) = (auth.clone(), settings.clone());
-        let (identity, looks_as) = (Some(by), Some(claims));
-        Rights(Arc::new(Parts { auth, settings, identity, me, power, ends_ms, looks_as }))
+        let (identity, by, looks_as) = (Some(bearer.identity), bearer.by, Some(claims));
+        Rights(Arc::new(Parts { auth, settings, identity, by, me, power, ends_ms, looks_as }))
     }
 
     /// The rights of everybody who shows nothing.
@@ -117,11 +132,11 @@ impl Rights {
         anonymous: &Identity,
     ) -> Rights {
         let (me, power) = Power::of(auth, settings, anonymous);
-        Rights::new(auth, settings, None, me, power, None)
+        Rights::of_none(auth, settings, me, power, None)
     }
 
     pub(super) fn to_nothing(auth: &Arc<Inner>) -> Rights {
-        Rights::new(auth, &auth.settings(), None, None, Power::Nothing, None)
+        Rights::of_none(auth, &auth.settings(), None, Power::Nothing, None)
     }
 
     /// Rights to nothing, of who has so long to say who they are.
@@ -130,32 +145,47 @@ impl Rights {
         settings: &Arc<Settings>,
         ends_ms: u64,
     ) -> Rights {
-        Rights::new(auth, settings, None, None, Power::Nothing, Some(ends_ms))
+        Rights::of_none(auth, settings, None, Power::Nothing, Some(ends_ms))
     }
 
-    fn new(
+    /// Rights of nobody in particular.
+    fn of_none(
         auth: &Arc<Inner>,
         settings: &Arc<Settings>,
-        identity: Option<Identity>,
         me: Option<Me>,
         power: Power,
         ends_ms: Option<u64>,
     ) -> Rights {
-        let (auth, settings, looks_as) = (auth.clone(), settings.clone(), None);
-        Rights(Arc::new(Parts { auth, settings, identity, me, power, ends_ms, looks_as }))
+        let (auth, settings) = (auth.clone(), settings.clone());
+        let (identity, by, looks_as) = (None, None, None);
+        Rights(Arc::new(Parts { auth, settings, identity, by, me, power, ends_ms, looks_as }))
     }
 
-    /// The rights of whoever shows this token from here on; of nobody, if it is none.
-    pub(crate) fn of_next(
+    /// Whoever shows this token from here on; nobody, if it is none.
+    pub(crate) fn find_next(
         &self,
         token: Option<&Secret>,
         timeout_ms: u64,
-    ) -> Result<Rights, Problem> {
-        if token.is_none() && self.0.identity.is_none() {
-            // Who had so long to say who they are has no longer for saying nothing.
-            return Ok(self.clone());
+    ) -> Result<Found, Problem> {
+        match token {
+            Some(token) => self.0.auth.find_by_token(token),
+            None => Ok(Found::Known(Some(self.next_of_nobody(timeout_ms)))),
         }
-        self.0.auth.rights_by(token, timeout_ms)
+    }
+
+    /// The rights of whoever is nobody from here on.
+    pub(crate) fn next_of_nobody(&self, timeout_ms: u64) -> Rights {
+        let auth = &self.0.auth;
+        match self.0.identity {
+            Some(_) => auth.rights_of_nobody(&auth.settings(), timeout_ms),
+            // Who had so long to say who they are has no longer for saying nothing.
+            None => self.clone(),
+        }
+    }
+
+    fn bearer(&self) -> Option<Bearer> {
+        let Parts { identity, by, .. } = &*self.0;
+        Some(Bearer { identity: identity.clone()?, by: by.clone() })
     }
 
     pub(crate) fn auth(&self) -> Auth {
@@ -259,11 +289,15 @@ impl Rights {
     /// What has become of them. `timeout_ms`: the time that is left to say who one is, where
     /// somebody is wanted now.
     pub(crate) fn standing(&self, timeout_ms: u64) -> Standing {
-        let Parts { auth, settings, identity, me, ends_ms, .. } = &*self.0;
+        let Parts { auth, settings, identity, by, me, ends_ms, looks_as, .. } = &*self.0;
         let is_over = ends_ms.is_some_and(|ends| ends <= now_ms());
-        let is_former = auth.has_other_than(settings) || me.as_ref().is_some_and(Me::is_former);
+        let may_go_on = looks_as.is_none() && by.as_ref().is_some_and(Voucher::prolongs);
+        let is_former = auth.has_other_than(settings)
+            || me.as_ref().is_some_and(Me::is_former)
+            || by.as_ref().is_some_and(Voucher::is_former)
+            || is_over && may_go_on;
         match identity {
-            Some(_) if is_over => Standing::Over(Kind::TokenExpired),
+            Some(_) if is_over && !may_go_on => Standing::Over(Kind::TokenExpired),
             None if is_over => Standing::Over(Kind::Unauthorized),
             _ if is_former => self.worked_out_again(timeout_ms),
             Some(identity) if settings.is_revoked(identity) => Standing::Over(Kind::Revoked),
@@ -271,23 +305,26 @@ impl Rights {
         }
     }
 
-    /// These by the settings and the profile of this moment.
+    /// These by the settings, the profile and the answers of this moment.
     fn worked_out_again(&self, timeout_ms: u64) -> Standing {
-        let Parts { auth, settings: former, identity, ends_ms, looks_as, .. } = &*self.0;
+        let Parts { auth, settings: former, ends_ms, looks_as, .. } = &*self.0;
         let now = auth.settings();
-        let identity = match identity {
+        let bearer = match self.bearer() {
             None if ends_ms.is_some() && now.verifier.anonymous().is_none() => {
                 // Who had so long to say who they are has no longer.
-                let (identity, power) = (None, Power::Nothing);
-                return Standing::Other(Rights::new(auth, &now, identity, None, power, *ends_ms));
+                let power = Power::Nothing;
+                return Standing::Other(Rights::of_none(auth, &now, None, power, *ends_ms));
             }
             None => return Standing::Other(auth.rights_of_nobody(&now, timeout_ms)),
-            Some(identity) => now.verifier.renew(identity, &former.verifier),
+            Some(bearer) => match now.renew(&bearer, former) {
+                Ok(bearer) if now.is_revoked(&bearer.identity) => Err(Kind::Revoked),
+                renewed => renewed,
+            },
         };
-        let Some(identity) = identity.filter(|identity| !now.is_revoked(identity)) else {
-            return Standing::Over(Kind::Revoked);
+        let rights = match bearer {
+            Ok(bearer) => Rights::of(auth, &now, bearer),
+            Err(why) => return Standing::Over(why),
         };
-        let rights = Rights::of(auth, &now, identity);
         let Some(claims) = looks_as else { return Standing::Other(rights) };
         // Who looks still has to be somebody who may.
         match rights.may_look() {
@@ -298,24 +335,24 @@ impl Rights {
 
     /// A ticket for the URL of a stream or session, good once.
     pub(crate) fn ticket(&self) -> Result<Secret, Problem> {
-        let identity = self.0.identity.as_ref().ok_or_else(problems::not_shown)?;
+        let bearer = self.bearer().ok_or_else(problems::not_shown)?;
         match &self.0.looks_as {
             // It would be one of whoever looks.
             Some(_) => Err(problems::only_looks(&Path::ROOT)),
-            None => self.0.auth.ticket(&self.0.settings, identity),
+            None => self.0.auth.ticket(&self.0.settings, &bearer),
         }
     }
 
     /// Checks that who has them may look as somebody else. What others are shown is nothing that
     /// they are not shown themselves.
-    pub(crate) fn may_look(&self) -> Result<Identity, Problem> {
-        let identity = self.0.identity.clone().ok_or_else(problems::not_shown)?;
+    pub(crate) fn may_look(&self) -> Result<Bearer, Problem> {
+        let bearer = self.bearer().ok_or_else(problems::not_shown)?;
         if !self.has_rules() {
             let detail = "there are no rules here: everybody is shown everything";
             return Err(Problem::new(Kind::NotFound, detail));
         }
         let sees_all = !self.are_partial() && self.0.looks_as.is_none();
-        sees_all.then_some(identity).ok_or_else(problems::no_look)
+        sees_all.then_some(bearer).ok_or_else(problems::no_look)
     }
 
     /// A token to look as somebody with these claims, and the time for which it is good.

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use halfping_credentials::{Identity, KeySet, Revoked, Verifier};
+use halfping_credentials::{Forward, Identity, KeySet, Revoked, Verifier};
 use halfping_engine::{Cursor, Path};
 use parking_lot::RwLock;
 
 use super::Inner;
+use super::asked::Asked;
+use super::bearer::{Bearer, Voucher};
+use super::certificate::Certificates;
 use super::grants::Grants;
 use super::profiles::ProfilePath;
+use crate::problem::Kind;
 
 /// Settings, and the keys and grants that go with them.
 #[derive(Clone)]
@@ -27,6 +31,12 @@ pub(super) struct Settings {
     pub(super) revoked: Arc<RwLock<Revocations>>,
     /// The path of profiles, if rules speak of them.
     pub(super) profile: Option<ProfilePath>,
+    /// The one who knows the senders that nobody here knows.
+    pub(super) asked: Option<Arc<Asked>>,
+    /// The service of the settings that is to be asked, if it is one.
+    pub(super) forward: Option<Forward>,
+    /// The certificates of clients, as proxies tell them.
+    pub(super) certificates: Option<Arc<Certificates>>,
     /// Grants by the rules; `None` where there are no rules.
     pub(super) grants: Option<Arc<Grants>>,
 }
@@ -42,6 +52,26 @@ impl Settings {
     pub(super) fn is_revoked(&self, identity: &Identity) -> bool {
         self.revoked_at.is_some() && self.revoked.read().revoked.has(identity)
     }
+
+    /// The bearer whom former settings let in, as these let them in. Otherwise the reason why not.
+    pub(super) fn renew(&self, bearer: &Bearer, former: &Settings) -> Result<Bearer, Kind> {
+        let renewed = match &bearer.by {
+            None => self.verifier.renew(&bearer.identity, &former.verifier).map(Bearer::from),
+            Some(Voucher::Certificate(digest, peer)) => {
+                self.certificates.as_ref().and_then(|known| known.bearer(*digest, *peer))
+            }
+            Some(Voucher::Asked(source, _)) => match (&self.asked, &former.asked) {
+                (Some(now), Some(before)) if Arc::ptr_eq(now, before) => {
+                    let (identity, number) = source.now()?;
+                    let by = Some(Voucher::Asked(source.clone(), number));
+                    return Ok(Bearer { identity, by });
+                }
+                // Whoever is asked now may know them as well, when they come again.
+                _ => return Err(Kind::TokenExpired),
+            },
+        };
+        renewed.ok_or(Kind::Revoked)
+    }
 }
 
 impl Inner {
@@ -56,7 +86,8 @@ impl Inner {
     }
 
     /// Takes the settings of another auth. What was verified before is verified again; tickets stay
-    /// good for those whom the new settings let in as well; keys stay that come from the same URL.
+    /// good for those whom the new settings let in as well; keys stay that come from the same URL, and
+    /// answers of the same service.
     pub(super) fn take_settings(&self, new: &Inner) {
         let mut sources = self.sources.lock();
         let (mut verified, mut tickets) = (self.verified.lock(), self.tickets.lock());
@@ -66,12 +97,16 @@ impl Inner {
             next.verifier.keep_keys(&issuer, &settings.verifier);
         }
         next.generation = settings.generation + 1;
+        if next.forward.is_some() && next.forward == settings.forward {
+            // It is the same service, and what it answered is still so.
+            next.asked = settings.asked.clone();
+        }
         if let (Some(new), Some(known)) = (&next.grants, &settings.grants)
             && new.are_by_rules_of(known)
         {
             next.grants = Some(known.clone());
         }
-        tickets.renew(|identity| next.verifier.renew(identity, &settings.verifier));
+        tickets.renew(|bearer| next.renew(bearer, &settings).ok());
         verified.clear();
         self.generation.store(next.generation, Ordering::Release);
         *settings = Arc::new(next);
@@ -94,7 +129,7 @@ impl Inner {
         let gone = next.verifier.set_keys(place, keys);
         if !gone.is_empty() {
             next.generation += 1;
-            tickets.renew(|identity| next.verifier.renew(identity, &settings.verifier));
+            tickets.renew(|bearer| next.renew(bearer, &settings).ok());
             verified.forget(&gone);
             self.generation.store(next.generation, Ordering::Release);
         }

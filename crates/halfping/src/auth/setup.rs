@@ -3,13 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
-use halfping_credentials::{
-    Anonymous, AuthConfig, AuthConfigError, Issuer, KeySet, Source, Verifier,
-};
+use halfping_credentials::{AuthConfig, AuthConfigError, Issuer, KeySet, Source, Verifier};
 use halfping_engine::{Limits, Path};
 use halfping_rules::Rules;
 use thiserror::Error;
 
+use super::certificate::Certificates;
 use super::grants::Grants;
 use super::profiles::ProfilePath;
 use super::settings::Settings;
@@ -41,7 +40,8 @@ impl From<AuthConfigError> for AuthError {
 impl Auth {
     /// Checks settings and rules. `read` reads the files that the settings name. Where there are
     /// no rules, everybody who gets in may do everything. Keys that issuers publish at URLs are not
-    /// fetched here: see [`Api::keys_wanted`](crate::Api::keys_wanted).
+    /// fetched here: see [`Api::keys_wanted`](crate::Api::keys_wanted). Who the settings of
+    /// `[auth.forward]` ask has to be given to [`Auth::asking`].
     ///
     /// # Errors
     /// Names the setting, or the rule.
@@ -65,19 +65,44 @@ impl Auth {
             revoked_at.map_err(|error| AuthError::new("[auth] revoked", error.to_string()))?;
         let profile = profile(config, &rules)?;
         let grants = (!rules.is_empty()).then(|| Arc::new(Grants::new(rules)));
+        let certificates = config.client_cert.as_ref().map(|config| {
+            let certificates = Certificates::new(config);
+            certificates.map_err(|why| AuthError::new("[auth.client_cert] trusted", why))
+        });
         let settings = Settings {
-            generation: 0,
-            verifier,
-            refuses_anonymous: config.anonymous == Anonymous::Refused,
             cookie: config.cookie.clone(),
             query_token: config.query_token,
             expiry_grace_ms: config.expiry_grace_ms,
             revoked_at,
             revoked: Arc::default(),
             profile,
+            forward: config.forward.clone(),
+            certificates: certificates.transpose()?.map(Arc::new),
             grants,
+            ..Settings::of(verifier)
         };
         Ok(Auth(Some(Arc::new(Inner::new(settings, Sources::of(&config.issuer))))))
+    }
+}
+
+impl Settings {
+    /// Settings that tell apart whom a verifier knows, and allow them everything.
+    pub(super) fn of(verifier: Verifier) -> Settings {
+        Settings {
+            generation: 0,
+            refuses_anonymous: verifier.anonymous().is_none(),
+            verifier,
+            cookie: None,
+            query_token: false,
+            expiry_grace_ms: 0,
+            revoked_at: None,
+            revoked: Arc::default(),
+            profile: None,
+            asked: None,
+            forward: None,
+            certificates: None,
+            grants: None,
+        }
     }
 }
 

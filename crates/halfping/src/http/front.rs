@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tower::Service;
 
 use super::{answer, identity};
-use crate::access::{Access, Cors, Rules};
+use crate::access::{Access, Cors, Door, Rules};
 use crate::connection::Connection;
 use crate::hub::Shared;
 use crate::problem::{Kind, Problem};
@@ -70,16 +70,26 @@ impl Front {
         shared.learn_of_revoked(&rules.auth);
         let access = {
             let shown = rules.auth.take(&mut request);
-            let access = Access::of(rules, &shared.limits, &request, &shown);
+            let peer = connection.and_then(|connection| Some(connection.remote?.ip()));
+            let door = Access::of(rules, &shared.limits, &request, &shown, peer);
             let is_no_good = |problem: &Problem| problem.kind() == Kind::Unauthorized;
             let token = shown.as_ref().ok().and_then(|shown| Some(shown.as_ref()?.secret()));
-            let token = token.filter(|_| access.as_ref().is_err_and(is_no_good));
-            match token.and_then(|token| rules.auth.key_to_wait_for(token)) {
-                None => access,
+            let token = token.filter(|_| door.as_ref().is_err_and(is_no_good));
+            let door = match token.and_then(|token| rules.auth.key_to_wait_for(token)) {
+                None => door,
                 Some(key) => {
                     key.await;
-                    Access::of(rules, &shared.limits, &request, &shown)
+                    Access::of(rules, &shared.limits, &request, &shown, peer)
                 }
+            };
+            match door {
+                Ok(Door::Open(access)) => Ok(access),
+                Ok(Door::Waits(waits)) => {
+                    shared.follow_asked(&rules.auth);
+                    // Boxed, as it is rarely needed.
+                    Box::pin(waits.ask(&rules.auth)).await
+                }
+                Err(problem) => Err(problem),
             }
         };
         if let Some(origin) = access.as_ref().ok().and_then(Access::stranger) {

@@ -33,7 +33,7 @@ pub(super) struct Told {
     /// The sender, if cursors are sealed for it.
     partial: Option<Access>,
     /// The fields of a request by which its sender is known; `None` where nobody is told apart.
-    vary: Option<&'static str>,
+    vary: Option<HeaderValue>,
 }
 
 impl Told {
@@ -42,18 +42,13 @@ impl Told {
         let subject = subject.and_then(|subject| {
             HeaderValue::from_str(&utf8_percent_encode(subject, HIDDEN).to_string()).ok()
         });
-        let vary = match auth.has_cookie() {
-            _ if !auth.is_on() => None,
-            true => Some("Authorization, Cookie"),
-            false => Some("Authorization"),
-        };
         let partial = access.filter(|access| access.is_partial()).cloned();
-        Told { subject, partial, vary }
+        Told { subject, partial, vary: auth.vary() }
     }
 
     pub(super) fn tell(self, headers: &mut HeaderMap) {
         let Some(vary) = self.vary else { return };
-        headers.append(header::VARY, HeaderValue::from_static(vary));
+        headers.append(header::VARY, vary);
         if let Some(subject) = self.subject {
             headers.insert(SUBJECT, subject);
         }

@@ -1,5 +1,6 @@
 //! The engine behind its lock, and the tasks that wait for it.
 
+mod identities;
 mod profiles;
 mod reading;
 mod revocations;
@@ -9,7 +10,7 @@ pub(crate) mod writing;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Once, OnceLock, Weak};
 use std::thread;
 
 use futures_core::future::BoxFuture;
@@ -64,6 +65,8 @@ pub(crate) struct Shared {
     writer: OnceLock<Arc<Writer>>,
     /// The reader of the revocations, if the configuration has a path for them.
     revoked_reader: OnceLock<Arc<RevokedReader>>,
+    /// Done when those whom somebody else names are asked about again.
+    asks_again: Once,
 }
 
 pub(crate) struct State {
@@ -219,6 +222,7 @@ impl Shared {
             draining: AtomicBool::new(false),
             writer: OnceLock::new(),
             revoked_reader: OnceLock::new(),
+            asks_again: Once::new(),
             limits,
         })
     }

@@ -51,7 +51,7 @@ impl Until {
         let (next, why) = match self.follower.standing(auth_timeout_ms) {
             Standing::Same => return ControlFlow::Continue(()),
             Standing::Other(next) => (Some(next), None),
-            Standing::Over(why) => (before.of_next(None, auth_timeout_ms).ok(), Some(why)),
+            Standing::Over(why) => (Some(before.next_of_nobody(auth_timeout_ms)), Some(why)),
         };
         if let Some(next) = next {
             self.follower.take_rights(next);

@@ -9,6 +9,8 @@
 mod common;
 
 mod access;
+mod authenticate;
+mod client_cert;
 mod conditions;
 mod connections;
 mod embedded;

@@ -221,6 +221,7 @@ impl Desk {
             let done = ready!(call.future.as_mut().poll(cx));
             let number = call.number;
             work.call = None;
+            let done = done.map(|answer| self.identified(answer));
             self.settle(number, done, out);
             return Poll::Ready(Ok(1));
         }

@@ -5,6 +5,7 @@ use std::io::Write;
 use halfping_engine::{Kind, Reading, Timestamp, write_decimal};
 
 use super::command::Ref;
+use crate::auth::Rights;
 use crate::problem::Problem;
 use crate::room::Room;
 use crate::tag::Given;
@@ -78,6 +79,8 @@ pub(super) struct Answer {
     pub(super) path: Option<String>,
     /// The identity that the client has from here on, in JSON.
     pub(super) identity: Option<String>,
+    /// The rights that it has from here on, until they are taken.
+    pub(super) rights: Option<Rights>,
     /// Its room until it is sent, if it is a large one.
     pub(super) room: Option<Room>,
 }

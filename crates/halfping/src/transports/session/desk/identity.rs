@@ -5,8 +5,8 @@ use std::task::{Context, Poll, ready};
 use futures_core::future::BoxFuture;
 use halfping_credentials::Secret;
 
-use super::{Desk, Outbox};
-use crate::auth::{Rights, Standing, reason};
+use super::{Call, Desk, Outbox};
+use crate::auth::{Found, Rights, Standing, reason};
 use crate::problem::{Kind, Problem};
 use crate::transports::session::close::Close;
 use crate::transports::session::command::Ref;
@@ -33,14 +33,15 @@ pub(super) struct Unproven {
 }
 
 impl Desk {
-    /// Does an `auth`, or has it wait for the key that its token names.
+    /// Does an `auth`, or has it wait for the key that its token names, or for somebody who is asked
+    /// whose it is.
     pub(super) fn auth(
         &mut self,
         number: Option<Ref>,
         token: Option<Secret>,
         out: &mut impl Outbox,
     ) {
-        let done = self.identify(token.as_ref());
+        let Some(done) = self.identify(number, token.as_ref()) else { return };
         let is_no_good = |problem: &Problem| problem.kind() == Kind::Unauthorized;
         let rights = self.follower.rights().filter(|_| done.as_ref().is_err_and(is_no_good));
         let auth = rights.map(Rights::auth);
@@ -64,20 +65,46 @@ impl Desk {
         ready!(unproven.keys.as_mut().poll(cx));
         let Some(unproven) = work.unproven.take() else { return Poll::Ready(None) };
         let Unproven { number, token, .. } = *unproven;
-        let done = self.identify(Some(&token));
-        self.settle(number, done, out);
+        if let Some(done) = self.identify(number, Some(&token)) {
+            self.settle(number, done, out);
+        }
         Poll::Ready(Some(()))
     }
 
     /// Takes the identity that a client shows, from here on. One that is no good changes nothing.
-    fn identify(&mut self, token: Option<&Secret>) -> Result<Answer, Problem> {
-        let Some(rights) = self.follower.rights() else { return Ok(Answer::done()) };
-        let shared = self.shared();
-        shared.learn_of_revoked(&rights.auth());
-        let next = rights.of_next(token, shared.limits.auth_timeout_ms)?;
-        let identity = Some(next.told());
-        self.take(next, None);
-        Ok(Answer { identity, ..Answer::done() })
+    /// `None` if somebody has to be asked first: then the session waits.
+    fn identify(
+        &mut self,
+        number: Option<Ref>,
+        token: Option<&Secret>,
+    ) -> Option<Result<Answer, Problem>> {
+        let Some(rights) = self.follower.rights() else { return Some(Ok(Answer::done())) };
+        let (shared, auth) = (self.shared(), rights.auth());
+        shared.learn_of_revoked(&auth);
+        match rights.find_next(token, shared.limits.auth_timeout_ms) {
+            Ok(Found::Known(rights)) => {
+                let answer = Answer { rights, ..Answer::done() };
+                Some(Ok(self.identified(answer)))
+            }
+            Ok(Found::Unknown(question)) => {
+                shared.follow_asked(&auth);
+                let future = Box::pin(async move {
+                    Ok(Answer { rights: auth.ask(*question).await?, ..Answer::done() })
+                });
+                self.call(Call { number, future });
+                None
+            }
+            Err(problem) => Some(Err(problem)),
+        }
+    }
+
+    /// Takes the rights that come with an answer, which then says whose they are.
+    pub(super) fn identified(&mut self, mut answer: Answer) -> Answer {
+        if let Some(next) = answer.rights.take() {
+            answer.identity = Some(next.told());
+            self.take(next, None);
+        }
+        answer
     }
 
     /// Looks whether the client's rights are what they were, and takes those that it has now. True
@@ -96,11 +123,11 @@ impl Desk {
     fn lapse(&mut self, why: Kind) -> Result<(), Close> {
         let next = match self.follower.rights() {
             Some(rights) if why != Kind::Unauthorized => {
-                rights.of_next(None, self.shared().limits.auth_timeout_ms)
+                rights.next_of_nobody(self.shared().limits.auth_timeout_ms)
             }
             _ => return Err(Close::Unidentified),
         };
-        self.take(next.map_err(|_| Close::Unidentified)?, Some(why));
+        self.take(next, Some(why));
         Ok(())
     }
 
