@@ -74,14 +74,22 @@ pub(super) fn is_look(token: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn settings() -> Arc<Settings> {
+        let rules = halfping_rules::Rules::parse("").unwrap();
+        let config = halfping_credentials::AuthConfig::default();
+        let auth = super::super::Auth::new(&config, rules, |_| unreachable!("it names no files"));
+        auth.unwrap().0.unwrap().settings()
+    }
+
     #[test]
     fn a_look_ends_and_there_are_only_so_many() {
         let nobody = || Identity::new(serde_json::Map::new()).unwrap();
+        let settings = settings();
         let mut looks = Looks::default();
         let begin = |looks: &mut Looks, n: usize, now| {
             let mut random = [0; 32];
             random[..8].copy_from_slice(&n.to_le_bytes());
-            looks.begin(&random, nobody(), nobody(), now).map(|(token, _)| token)
+            looks.begin(&random, &settings, nobody(), nobody(), now).map(|(token, _)| token)
         };
         let first = begin(&mut looks, 0, 1_000).unwrap();
         assert!(is_look(first.reveal()) && !is_look("hpk_x"));
