@@ -9,7 +9,7 @@ use crate::report::{Blame, Failure};
 use crate::units;
 
 /// The most names that an error lists.
-const NAMES_MAX: usize = 11;
+const NAMES_MAX: usize = 12;
 
 /// Refuses a section that is written as a value: `cors = ["*"]`; and one of which there may be
 /// several that is written as if it were the only one.
