@@ -8,6 +8,7 @@ use http::{HeaderValue, header};
 use super::{Failure, Shared};
 use crate::access::{Granted, Judged, Parent};
 use crate::connection::Connection;
+use crate::mutants;
 use crate::problem::Problem;
 use crate::shape::Extent;
 
@@ -73,7 +74,7 @@ fn told(shared: &Shared, judged: Judged, refusal: &Refusal) -> Option<Problem> {
         read.is_none_or(|read| read.is_ok_and(|reading| reading.value.is_some()))
     });
     match refusal {
-        _ if !is_shown => Some(judged.absent),
+        _ if !is_shown && !mutants::is("refusal-tells") => Some(judged.absent),
         // Why a patch fails may tell of members that are not shown.
         Forbidden(_) | PatchFailed { .. } => Some(judged.forbidden),
         _ => None,

@@ -21,6 +21,7 @@ mod identity_in_sessions;
 mod large_messages;
 mod lines;
 mod named_views;
+mod non_interference;
 mod ordered_views;
 mod own_state;
 mod parts;

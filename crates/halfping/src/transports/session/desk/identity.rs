@@ -5,6 +5,7 @@ use halfping_rules::Verb;
 
 use super::{Desk, Outbox};
 use crate::auth::{Rights, reason};
+use crate::mutants;
 use crate::problem::{Kind, Problem};
 use crate::transports::session::close::Close;
 use crate::transports::session::message::{self, Answer};
@@ -71,6 +72,9 @@ impl Desk {
                 false => Err(self.follower.is_another_part(&path)),
             };
             let Err(problem) = may_go_on else { continue };
+            if mutants::is("refresh-keeps-links") {
+                continue;
+            }
             let problem = review.why.map_or(problem, reason);
             subscription.unwatch(tag);
             self.shared().metrics.refused(&problem);
