@@ -6,6 +6,8 @@ use std::fmt::{self, Write as _};
 
 use serde_json::Value;
 
+use crate::model::Names;
+
 /// A name, or a variable, of a pattern.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Segment {
@@ -116,6 +118,24 @@ impl Test {
         }
     }
 
+    /// Adds the names of the members of a value that it reads.
+    fn members(&self, names: &mut Vec<&'static str>) {
+        match self {
+            Test::Own(false, path)
+            | Test::Equals(false, path, _)
+            | Test::Above(path, _)
+            | Test::Listed(path)
+            | Test::True(path) => names.extend(path.first()),
+            Test::Has(name) => names.push(name),
+            Test::Not(test) => test.members(names),
+            Test::And(one, other) | Test::Or(one, other) => {
+                one.members(names);
+                other.members(names);
+            }
+            _ => {}
+        }
+    }
+
     /// True if it speaks of names or values.
     fn speaks_of_names(&self) -> bool {
         match self {
@@ -142,6 +162,22 @@ impl Test {
 }
 
 impl Rule {
+    /// True if it decides who may read by a value beneath names that are not known. Of what changes
+    /// there no lens knows whether it was seen (PROTOCOL I28e).
+    pub(crate) fn is_without_lens(&self) -> bool {
+        let above = self.path.split_last().map_or(&[][..], |(_, above)| above);
+        self.verbs.contains(&Verb::Read)
+            && self.condition.as_ref().is_some_and(Test::speaks_of_values)
+            && above.iter().any(|segment| matches!(segment, Segment::Any(_)))
+    }
+
+    /// True if it hides only what a lens of a collection, or names at the root, can tell of.
+    pub(crate) fn is_simple(&self) -> bool {
+        let is_of_orders = matches!(self.path[..], [Segment::Is("orders"), Segment::Any(_)]);
+        !self.verbs.contains(&Verb::Read)
+            || self.allows && self.beneath && (is_of_orders || self.path.len() <= 1)
+    }
+
     /// The variables of its pattern, if that begins with these names, or is all of them and no
     /// longer.
     fn bind<'a>(&self, path: &'a [String]) -> Option<Vec<(&'static str, &'a str)>> {
@@ -268,6 +304,26 @@ impl Asked<'_> {
         let mut seen = Seen::new();
         self.look(root, root, &mut Vec::new(), &mut seen);
         seen
+    }
+
+    /// What a change of which the reader notices: what may be seen, and of what may be seen the
+    /// members by which rules decide (PROTOCOL I28e).
+    pub(crate) fn exposed(&self, root: &Value, seen: &Seen) -> Vec<(Names, Option<Value>)> {
+        let mut exposed = Vec::new();
+        for rule in self.rules.iter().filter(|rule| rule.verbs.contains(&Verb::Read)) {
+            let Some(test) = &rule.condition else { continue };
+            let mut members = Vec::new();
+            test.members(&mut members);
+            let ends = seen.keys().filter(|path| path.len() == rule.path.len());
+            for path in ends.filter(|path| !members.is_empty() && rule.bind(path).is_some()) {
+                for member in &members {
+                    let place = [&path[..], &[(*member).to_owned()]].concat();
+                    let value = at(root, &place).cloned();
+                    exposed.push((place, value));
+                }
+            }
+        }
+        exposed
     }
 
     fn look(&self, root: &Value, value: &Value, path: &mut Vec<String>, seen: &mut Seen) {

@@ -72,6 +72,20 @@ pub(crate) enum Operation {
     Silence,
 }
 
+/// Members of a commit that is one of very many.
+const MANY: usize = 60;
+
+impl Operation {
+    /// True for a commit of very many members that the reader may not see.
+    pub(crate) fn is_of_many(&self) -> bool {
+        let has_many = |writing: &Writing| match &writing.act {
+            Act::Merge(Value::Object(members)) => members.len() >= MANY,
+            _ => false,
+        };
+        matches!(self, Operation::Hide(commits) if commits.iter().flatten().any(has_many))
+    }
+}
+
 #[derive(Clone)]
 pub(crate) struct Script {
     pub(crate) rules: Vec<Rule>,
@@ -307,7 +321,7 @@ fn commit(random: &mut Random, hidden: bool) -> Vec<Writing> {
 
 /// Very many members that the reader may not see.
 fn many(random: &mut Random) -> Vec<Writing> {
-    let count = 60 + random.below(200);
+    let count = MANY + random.below(200);
     let members = (0..count).map(|n| (format!("h{}", n + 10), json!({ "owner": "b", "x": 0 })));
     let act = Act::Merge(Value::Object(members.collect()));
     vec![Writing { path: path(&["orders"]), act }]
@@ -381,7 +395,10 @@ fn operation(random: &mut Random, paths: usize) -> Operation {
 pub(crate) fn generate(seed: u64) -> Script {
     let mut random = Random::new(seed ^ 0xa9a7);
     let random = &mut random;
-    let rules = (0..1 + random.below(7)).map(|_| rule(random)).collect();
+    let count = 1 + random.below(7);
+    let is_simple = random.one_in(3);
+    let rules = (0..).map(|_| rule(random)).filter(|rule| !is_simple || rule.is_simple());
+    let rules = rules.take(count).collect();
     let orders = ["1", "2", "3"].map(|id| (name(id), order(random)));
     let docs = json!({ "d": line(random), "e": line(random) });
     let first = json!({
@@ -408,7 +425,11 @@ pub(crate) fn generate(seed: u64) -> Script {
         first,
         paths,
         is_followed: !random.one_in(3),
-        tombstones: *random.pick(&[1024, 1024, 1024, 4, 2, 1, 0]),
+        tombstones: *random.pick(if is_simple {
+            &[1024, 4, 2, 1, 0]
+        } else {
+            &[1024, 1024, 1024, 1024, 2]
+        }),
         slice_bytes: *random.pick(&[1 << 16, 1 << 16, 1 << 16, 1 << 10]),
         operations,
     }

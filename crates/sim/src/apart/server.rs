@@ -53,6 +53,8 @@ pub(crate) struct Follower {
     pub(crate) mirrors: Option<BTreeMap<u64, Mirror>>,
     /// True if what came last says that nothing is missing.
     pub(crate) is_synced: bool,
+    /// The cursor that came last; `None` for one that is told of no states.
+    pub(crate) last: Option<Option<String>>,
 }
 
 /// A reader's state of one resource.
@@ -67,8 +69,10 @@ pub(crate) struct Server {
     router: Router,
     reader: String,
     wide: String,
-    /// Cursors that the reader was given, in order of their first appearance.
+    /// Cursors that the reader was given, in order.
     pub(crate) given: Vec<String>,
+    /// Those of them that were the `ETag` of an answer.
+    tags: Vec<String>,
     pub(crate) followers: Vec<Follower>,
 }
 
@@ -91,12 +95,12 @@ impl Server {
             limits.slice_bytes = script.slice_bytes;
         });
         let api = Api::new(Options { limits, auth, hosts: Hosts::Any, ..Options::default() });
-        let (router, given, followers) = (api.router(), Vec::new(), Vec::new());
-        Ok(Server { api, router, reader, wide, given, followers })
+        let (router, given, tags, followers) = (api.router(), Vec::new(), Vec::new(), Vec::new());
+        Ok(Server { api, router, reader, wide, given, tags, followers })
     }
 
     /// The cursor that a tag means.
-    fn cursor(&self, tag: Tag) -> Option<&str> {
+    pub(crate) fn cursor(&self, tag: Tag) -> Option<&str> {
         match tag {
             Tag::Given(number) if !self.given.is_empty() => {
                 Some(&self.given[number % self.given.len()])
@@ -199,11 +203,21 @@ impl Server {
         self.followers.push(Follower::new(Source::Request(request), None));
     }
 
-    /// A text as it is the same for equal readers: without times, and with numbers for cursors.
-    /// `learns`: cursors that are new are remembered.
-    pub(crate) fn plain(&mut self, text: &str, learns: bool) -> String {
+    /// A text as it is the same for equal readers: without times, with members and operations in
+    /// order, and with tokens for cursors. `learns`: cursors that are new are remembered.
+    ///
+    /// The `ETag` of an answer is a number, by the order in which they first came. In a stream
+    /// `last` is the cursor before: `<=>` is the same, and `<+>` another, since that of a first
+    /// state, or of a late one, may depend on what is hidden (PROTOCOL I28c).
+    pub(crate) fn plain(
+        &mut self,
+        text: &str,
+        last: &mut Option<Option<String>>,
+        learns: bool,
+    ) -> String {
+        let text = text.lines().map(in_order).collect::<Vec<_>>().join("\n");
         let mut out = String::with_capacity(text.len());
-        let mut rest = text;
+        let mut rest = &*text;
         while !rest.is_empty() {
             if let Some(after) = rest.strip_prefix("\"t\":") {
                 let end = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
@@ -217,23 +231,59 @@ impl Server {
                 continue;
             };
             let found = &rest[..length];
+            // That of a state, in clear, is told as it is.
             match length == EPOCH + 1 + SEALED {
-                // That of a state, in clear.
                 false => out.push_str(&found[EPOCH..]),
-                true if !learns => out.push_str("<?>"),
-                true => {
-                    let number = self.given.iter().position(|given| given == found);
-                    let number = number.unwrap_or_else(|| {
-                        self.given.push(found.to_owned());
-                        self.given.len() - 1
-                    });
-                    out.push_str(&format!("<{number}>"));
-                }
+                true => out.push_str(&self.token(found, last, learns)),
             }
             rest = &rest[length..];
         }
         out
     }
+
+    fn token(&mut self, found: &str, last: &mut Option<Option<String>>, learns: bool) -> String {
+        if let Some(last) = last {
+            if last.as_deref() == Some(found) {
+                return "<=>".to_owned();
+            }
+            *last = Some(found.to_owned());
+            if learns {
+                self.given.push(found.to_owned());
+            }
+            return "<+>".to_owned();
+        }
+        if !learns {
+            return "<?>".to_owned();
+        }
+        let number = self.tags.iter().position(|tag| tag == found).unwrap_or_else(|| {
+            self.tags.push(found.to_owned());
+            self.given.push(found.to_owned());
+            self.tags.len() - 1
+        });
+        format!("<{number}>")
+    }
+}
+
+/// A line with the members of what is JSON in it, and the operations of a patch, in order.
+fn in_order(line: &str) -> String {
+    let (before, json) = line.split_at(if line.starts_with("data: ") { 6 } else { 0 });
+    let Ok(mut value) = serde_json::from_str::<Value>(json) else { return line.to_owned() };
+    fn sort(value: &mut Value) {
+        match value {
+            Value::Array(list) => {
+                list.iter_mut().for_each(sort);
+                let is_patch = list.iter().all(|one| one.get("op").is_some());
+                let are_links = list.iter().all(|one| one.get(1).is_some_and(Value::is_string));
+                if is_patch || are_links {
+                    list.sort_by_key(Value::to_string);
+                }
+            }
+            Value::Object(members) => members.values_mut().for_each(sort),
+            _ => {}
+        }
+    }
+    sort(&mut value);
+    format!("{before}{value}")
 }
 
 /// Bytes of the cursor with which a text begins, if it does.
@@ -262,7 +312,7 @@ fn head(answer: &Response) -> String {
 
 impl Follower {
     fn new(source: Source, mirrors: Option<BTreeMap<u64, Mirror>>) -> Follower {
-        Follower { source, waiter: Arc::default(), mirrors, is_synced: false }
+        Follower { source, waiter: Arc::default(), mirrors, is_synced: false, last: None }
     }
 
     /// Reads all that there is to be read now.
