@@ -28,7 +28,7 @@ pub(crate) fn creation(
 pub(crate) async fn commit(
     shared: &Shared,
     connection: &Connection,
-    Granted { write, only, judged }: Granted,
+    Granted { write, only, judged, blind }: Granted,
     creates: &str,
 ) -> Result<(bool, Revision), Problem> {
     let refusal = match shared.commit(connection.commits(), vec![write]).await {
@@ -41,6 +41,9 @@ pub(crate) async fn commit(
     };
     if let Some(problem) = judged.and_then(|judged| told(shared, *judged, &refusal)) {
         return Err(problem);
+    }
+    if let (Refusal::PatchFailed { .. }, Some(problem)) = (&refusal, blind) {
+        return Err(*problem);
     }
     let Refusal::Precondition(path) = refusal else { return Err(refusal.into()) };
     // A client that may write may know the state that the condition was compared with.

@@ -61,8 +61,16 @@ const NOTE: &str = "a text by which a change is shorter than all of it, whatever
 struct Side {
     server: Running,
     session: Session,
-    /// Cursors that the reader was given, in order of their first appearance.
+    /// Another session of the reader's, which watches all the time. So it is known what has left
+    /// since any state (PROTOCOL I28c).
+    keeper: Session,
+    /// Cursors of states that the reader was told of, in order.
     given: Vec<String>,
+    /// The last of them in its session. That of a first state may depend on what is hidden
+    /// (PROTOCOL I28c), so it is only compared with the one before.
+    last: Option<String>,
+    /// Cursors of answers, in order of their first appearance.
+    tags: Vec<String>,
     folder: Option<PathBuf>,
 }
 
@@ -86,8 +94,16 @@ impl Side {
         put(&server, "/orders", &orders);
         put(&server, "/teams", &json!({ "red": { "n": 1 }, "blue": { "n": 1 }, "note": NOTE }));
         put(&server, "/public", &json!({ "a": 1, "note": NOTE }));
-        let session = server.session("/");
-        Side { server, session, given: Vec::new(), folder }
+        Side::of(server, folder)
+    }
+
+    fn of(server: Running, folder: Option<PathBuf>) -> Side {
+        let (session, mut keeper) = (server.session("/"), server.session("/"));
+        keeper.ask(json!({ "auth": reader() }));
+        keeper.ask(watch(None));
+        keeper.state();
+        let (given, tags, last) = (Vec::new(), Vec::new(), None);
+        Side { server, session, keeper, given, tags, last, folder }
     }
 
     /// The text of an answer or message as it is the same for equal readers.
@@ -95,10 +111,10 @@ impl Side {
         let (mut out, mut rest) = (String::new(), text);
         while let Some((start, end)) = sealed(rest) {
             let found = &rest[start..end];
-            let number = self.given.iter().position(|given| given == found);
+            let number = self.tags.iter().position(|tag| tag == found);
             let number = number.unwrap_or_else(|| {
-                self.given.push(found.to_owned());
-                self.given.len() - 1
+                self.tags.push(found.to_owned());
+                self.tags.len() - 1
             });
             out.push_str(&format!("{}<{number}>", &rest[..start]));
             rest = &rest[end..];
@@ -106,16 +122,23 @@ impl Side {
         out + rest
     }
 
-    fn message(&mut self, mut message: Value) -> String {
-        if message.get("t").is_some() {
-            message["t"] = json!(0);
+    /// The text of a message of state, with whether its cursor is the one before.
+    fn state(&mut self, mut message: Value) -> String {
+        message["t"] = json!(0);
+        let rev = message["rev"].as_str().unwrap().to_owned();
+        assert_eq!(sealed(&rev), Some((0, rev.len())), "{message}");
+        let is_same = self.last.as_ref() == Some(&rev);
+        message["rev"] = json!(if is_same { "the same" } else { "another" });
+        if !is_same {
+            self.given.push(rev.clone());
+            self.last = Some(rev);
         }
-        self.plain(&message.to_string())
+        message.to_string()
     }
 
     fn command(&mut self, command: &Value) -> String {
         let answer = self.session.ask(command.clone());
-        self.message(answer)
+        self.plain(&answer.to_string())
     }
 
     /// The messages of state up to one that is synced.
@@ -124,7 +147,7 @@ impl Side {
         loop {
             let state = self.session.state();
             let is_synced = state["synced"] == true;
-            text.push_str(&self.message(state));
+            text.push_str(&self.state(state));
             if is_synced {
                 return text;
             }
@@ -135,12 +158,9 @@ impl Side {
     fn connect(&mut self, since: Option<usize>) -> String {
         self.session = self.server.session("/");
         self.session.ask(json!({ "auth": reader() }));
-        let links: Vec<Value> = (1..).zip(PATHS).map(|(id, path)| json!([id, path])).collect();
-        let mut command = json!({ "watch": links });
-        if let Some(since) = since.filter(|_| !self.given.is_empty()) {
-            command["since"] = self.given[since % self.given.len()].clone().into();
-        }
-        let answer = self.command(&command);
+        let since = since.filter(|_| !self.given.is_empty());
+        self.last = since.map(|since| self.given[since % self.given.len()].clone());
+        let answer = self.command(&watch(self.last.as_deref()));
         format!("{answer}\n{}", self.told())
     }
 
@@ -157,15 +177,22 @@ impl Side {
 
     /// Stops the server, and goes on with what is on disk and these rules.
     fn restart(self, rules: &str) -> Side {
-        let Side { server, session, given, folder } = self;
-        drop(session);
+        let Side { server, session, keeper, folder, .. } = self;
+        drop((session, keeper));
         let api = server.api.clone();
         server.stop();
         runtime().block_on(api.close());
         drop(api);
-        let server = open(folder.as_ref(), rules);
-        let session = server.session("/");
-        Side { server, session, given, folder }
+        Side::of(open(folder.as_ref(), rules), folder)
+    }
+}
+
+/// A command that watches all paths, from a state.
+fn watch(since: Option<&str>) -> Value {
+    let links: Vec<Value> = (1..).zip(PATHS).map(|(id, path)| json!([id, path])).collect();
+    match since {
+        Some(since) => json!({ "watch": links, "since": since }),
+        None => json!({ "watch": links }),
     }
 }
 
@@ -302,8 +329,9 @@ fn compare(seed: u64, folders: Option<[PathBuf; 2]>) {
                 let rules = if random.below(3) == 0 { OTHER_RULES } else { RULES };
                 has_other_rules = rules == OTHER_RULES;
                 sides = sides.map(|side| side.restart(rules));
-                // A new lens knows nothing of what left before, so the reader may be told a whole
-                // state in one world and not in the other (PROTOCOL I28c): it begins anew.
+                // Of what left before, the server now knows only what it is told in the tree: the
+                // reader may be told a whole state by one and not by the other (PROTOCOL I28c). So
+                // it begins anew.
                 both(&mut sides, "after a restart", &mut |side| side.connect(None));
             }
             _ => {

@@ -254,12 +254,22 @@ impl Asked<'_> {
             && rules.clone().any(|rule| rule.allows && is_allowed(rule))
     }
 
-    /// True if a rule decides about the value at a path alone, and by that value.
+    /// True if values decide who may write at a path. Else names do, and whether something is there
+    /// (PROTOCOL I12b, I28f).
+    pub(crate) fn judges_values(&self, path: &[String]) -> bool {
+        let is_of_writes = |rule: &&Rule| rule.verbs.iter().any(|verb| *verb != Verb::Read);
+        let by_value = |rule: &Rule| rule.condition.as_ref().is_some_and(Test::speaks_of_values);
+        let meets = |rule: &&Rule| rule.bind(path).is_some();
+        let mut rules = self.rules.iter().filter(is_of_writes).filter(meets);
+        rules.clone().any(by_value) && !rules.any(|rule| rule.allows && !by_value(rule))
+    }
+
+    /// True if a rule decides about the value at a path alone, by that value or its name.
     pub(crate) fn is_decided_by_itself(&self, path: &[String]) -> bool {
         self.rules.iter().any(|rule| {
-            let by_value = rule.condition.as_ref().is_some_and(Test::speaks_of_values);
+            let has_condition = rule.condition.as_ref().is_some_and(Test::speaks_of_names);
             let is_own = !rule.beneath && rule.path.len() == path.len();
-            by_value && is_own && rule.bind(path).is_some()
+            has_condition && is_own && rule.bind(path).is_some()
         })
     }
 
@@ -278,25 +288,28 @@ impl Asked<'_> {
         is_allowed
     }
 
-    /// True if a value at a path may be on the way to something that may be read, by its name
-    /// alone, whatever is beneath it. True for more than that, as denials are not looked at.
-    fn may_lead(&self, path: &[String]) -> bool {
-        self.rules.iter().any(|rule| {
-            let leads = rule.allows && rule.verbs.contains(&Verb::Read);
-            if !leads || rule.path.len() <= path.len() {
-                return false;
-            }
-            let Some(bound) = rule.bind(path) else { return false };
-            let (claims, resource, new) = (self.claims, None, None);
-            // A condition on claims alone decides now.
-            match &rule.condition {
-                Some(test @ (Test::Role(_) | Test::Nobody)) => {
-                    let value = test.ask(&Things { claims, bound, resource, new });
-                    value.is_some_and(|truth| truth != rule.inverse)
+    /// True if a value at a path may be on the way to something that may be read, whatever is
+    /// beneath it. True for more than that, as denials beneath are not looked at.
+    fn may_lead(&self, root: &Value, path: &[String]) -> bool {
+        // What rules above allow beneath it, where the value itself is denied.
+        let beneath = [path, &["\u{0}".to_owned()]].concat();
+        self.may_read(root, &beneath)
+            || self.rules.iter().any(|rule| {
+                let leads = rule.allows && rule.verbs.contains(&Verb::Read);
+                if !leads || rule.path.len() <= path.len() {
+                    return false;
                 }
-                _ => true,
-            }
-        })
+                let Some(bound) = rule.bind(path) else { return false };
+                let (claims, resource, new) = (self.claims, None, None);
+                // A condition on claims alone decides now.
+                match &rule.condition {
+                    Some(test @ (Test::Role(_) | Test::Nobody)) => {
+                        let value = test.ask(&Things { claims, bound, resource, new });
+                        value.is_some_and(|truth| truth != rule.inverse)
+                    }
+                    _ => true,
+                }
+            })
     }
 
     /// What may be seen of all there is, or more.
@@ -330,7 +343,7 @@ impl Asked<'_> {
         let may = self.may_read(root, path);
         match value {
             Value::Object(members) => {
-                if may || self.may_lead(path) {
+                if may || self.may_lead(root, path) {
                     seen.insert(path.clone(), None);
                 }
                 for (name, value) in members {
@@ -340,7 +353,7 @@ impl Asked<'_> {
                 }
             }
             leaf if may => drop(seen.insert(path.clone(), Some(leaf.to_string()))),
-            _ if self.may_lead(path) => drop(seen.insert(path.clone(), None)),
+            _ if self.may_lead(root, path) => drop(seen.insert(path.clone(), None)),
             _ => {}
         }
     }

@@ -207,14 +207,16 @@ impl Server {
     /// order, and with tokens for cursors. `learns`: cursors that are new are remembered.
     ///
     /// The `ETag` of an answer is a number, by the order in which they first came. In a stream
-    /// `last` is the cursor before: `<=>` is the same, and `<+>` another, since that of a first
-    /// state, or of a late one, may depend on what is hidden (PROTOCOL I28c).
+    /// `last` is the cursor before the text: `<=>` is the same, and `<+>` another, since that of a
+    /// first state, or of a late one, may depend on what is hidden (PROTOCOL I28c). Of those, only
+    /// the last is remembered.
     pub(crate) fn plain(
         &mut self,
         text: &str,
         last: &mut Option<Option<String>>,
         learns: bool,
     ) -> String {
+        let before = last.clone().flatten();
         let text = text.lines().map(in_order).collect::<Vec<_>>().join("\n");
         let mut out = String::with_capacity(text.len());
         let mut rest = &*text;
@@ -234,24 +236,27 @@ impl Server {
             // That of a state, in clear, is told as it is.
             match length == EPOCH + 1 + SEALED {
                 false => out.push_str(&found[EPOCH..]),
-                true => out.push_str(&self.token(found, last, learns)),
+                true => out.push_str(&match last {
+                    None => self.token(found, learns),
+                    Some(last) => {
+                        *last = Some(found.to_owned());
+                        let is_same = before.as_deref() == Some(found);
+                        if is_same { "<=>" } else { "<+>" }.to_owned()
+                    }
+                }),
             }
             rest = &rest[length..];
+        }
+        if let Some(Some(last)) = last
+            && learns
+            && before.as_ref() != Some(last)
+        {
+            self.given.push(last.clone());
         }
         out
     }
 
-    fn token(&mut self, found: &str, last: &mut Option<Option<String>>, learns: bool) -> String {
-        if let Some(last) = last {
-            if last.as_deref() == Some(found) {
-                return "<=>".to_owned();
-            }
-            *last = Some(found.to_owned());
-            if learns {
-                self.given.push(found.to_owned());
-            }
-            return "<+>".to_owned();
-        }
+    fn token(&mut self, found: &str, learns: bool) -> String {
         if !learns {
             return "<?>".to_owned();
         }
