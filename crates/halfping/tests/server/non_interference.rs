@@ -41,12 +41,16 @@ const RULES: &str = r#"
     path = "/public"
 "#;
 
-/// Other rights: own orders of a positive total, with their margin.
+/// Other rights: own orders of a positive total, and no teams.
 const OTHER_RULES: &str = r#"
     [[rule]]
     allow = ["read"]
     path = "/orders/{order}"
     when = "resource.owner == claims.sub && resource.total > 0"
+
+    [[rule]]
+    deny = ["read"]
+    path = "/orders/{order}/margin"
 
     [[rule]]
     allow = ["read", "write"]
@@ -250,8 +254,8 @@ fn hidden(
         0 => ("/secret".to_owned(), json!(n)),
         1 => ("/teams/blue/n".to_owned(), json!(n)),
         2 => (format!("/orders/h{id}"), Value::Null),
-        3 => match owners.iter().find(|(_, owner)| **owner == "u2") {
-            Some((id, _)) => (format!("/orders/{id}/total"), json!(n)),
+        3 => match owners.keys().next() {
+            Some(id) => (format!("/orders/{id}/margin"), json!(n)),
             None => ("/secret".to_owned(), json!({ "n": n })),
         },
         _ => (format!("/orders/h{id}"), json!({ "owner": "u2", "total": n, "margin": n })),
