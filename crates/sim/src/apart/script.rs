@@ -336,7 +336,7 @@ fn tag(random: &mut Random) -> Tag {
 }
 
 fn shape(random: &mut Random) -> &'static str {
-    if random.one_in(4) { *random.pick(&SHAPES) } else { "" }
+    if random.one_in(4) { random.pick(&SHAPES) } else { "" }
 }
 
 fn own(random: &mut Random) -> Operation {
