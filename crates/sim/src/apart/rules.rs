@@ -171,6 +171,23 @@ impl Rule {
             && above.iter().any(|segment| matches!(segment, Segment::Any(_)))
     }
 
+    /// True if it decides who may read by a value that stands beneath one by which another does.
+    pub(crate) fn is_beneath(&self, other: &Rule) -> bool {
+        let by_value = |rule: &Rule| {
+            rule.verbs.contains(&Verb::Read)
+                && rule.condition.as_ref().is_some_and(Test::speaks_of_values)
+        };
+        let may_be = |(one, other): (&Segment, &Segment)| match (one, other) {
+            (Segment::Is(one), Segment::Is(other)) => one == other,
+            _ => true,
+        };
+        let is_deeper = other.path.len() < self.path.len();
+        is_deeper
+            && by_value(self)
+            && by_value(other)
+            && other.path.iter().zip(&self.path).all(may_be)
+    }
+
     /// True if it hides only what a lens of a collection, or names at the root, can tell of.
     pub(crate) fn is_simple(&self) -> bool {
         let is_of_orders = matches!(self.path[..], [Segment::Is("orders"), Segment::Any(_)]);
@@ -328,7 +345,10 @@ impl Asked<'_> {
             let mut members = Vec::new();
             test.members(&mut members);
             let ends = seen.keys().filter(|path| path.len() == rule.path.len());
-            for path in ends.filter(|path| !members.is_empty() && rule.bind(path).is_some()) {
+            // Also of members of other names: what is seen of all is told by one lens.
+            let above =
+                Rule { path: rule.path[..rule.path.len().max(1) - 1].to_vec(), ..rule.clone() };
+            for path in ends.filter(|path| !members.is_empty() && above.bind(path).is_some()) {
                 for member in &members {
                     let place = [&path[..], &[(*member).to_owned()]].concat();
                     let value = at(root, &place).cloned();

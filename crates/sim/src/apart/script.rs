@@ -336,7 +336,11 @@ fn tag(random: &mut Random) -> Tag {
 }
 
 fn shape(random: &mut Random) -> &'static str {
-    if random.one_in(4) { random.pick(&SHAPES) } else { "" }
+    if !random.one_in(4) {
+        return "";
+    }
+    let shape: &&str = random.pick(&SHAPES);
+    shape
 }
 
 fn own(random: &mut Random) -> Operation {
