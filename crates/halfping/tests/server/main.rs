@@ -23,6 +23,7 @@ mod large_messages;
 mod lines;
 mod looks;
 mod named_views;
+mod non_interference;
 mod ordered_views;
 mod own_state;
 mod parts;
