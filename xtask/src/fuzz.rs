@@ -16,6 +16,7 @@ const TARGETS: &[(&str, &str)] = &[
     ("path_and_cursor", "path_and_cursor"),
     ("condition", "condition"),
     ("config", "config"),
+    ("rules", "rules"),
     ("writes", "json"),
     ("request", "request"),
     ("session_command", "session_command"),

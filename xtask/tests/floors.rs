@@ -49,7 +49,10 @@ const FLOORS: &[(&str, Floors)] = &[
         "halfping",
         &[
             // Tools, each of use alone.
-            &["answers", "aside", "clock", "delivery", "hint", "names", "patience", "preface"],
+            &[
+                "answers", "aside", "clock", "delivery", "hint", "mutants", "names", "patience",
+                "preface",
+            ],
             &["error", "problem", "process", "socket", "tag"],
             // What is asked for, by whom, and whether it may be.
             &["access", "auth", "budget", "commit", "metrics", "shape"],

@@ -1,5 +1,5 @@
-//! Faults that the simulator plants in the engine, to see that it finds them. Without the feature
-//! `mutants` there are none, and asking costs nothing.
+//! Faults that the simulator plants in the engine, and in the library above it, to see that it finds
+//! them. Without the feature `mutants` there are none, and asking costs nothing.
 
 /// True if this fault is planted.
 #[cfg(not(feature = "mutants"))]
@@ -8,10 +8,7 @@ pub(crate) const fn is(_: &str) -> bool {
 }
 
 #[cfg(feature = "mutants")]
-pub use planted::plant;
-
-#[cfg(feature = "mutants")]
-pub(crate) use planted::is;
+pub use planted::{is, plant};
 
 #[cfg(feature = "mutants")]
 mod planted {
@@ -21,12 +18,13 @@ mod planted {
         static PLANTED: Cell<&'static str> = const { Cell::new("") };
     }
 
-    /// Plants this fault, and no other, in the engine of this thread; an empty name for none.
+    /// Plants this fault, and no other, in what runs on this thread; an empty name for none.
     pub fn plant(name: &'static str) {
         PLANTED.set(name);
     }
 
-    pub(crate) fn is(name: &str) -> bool {
+    /// True if this fault is planted.
+    pub fn is(name: &str) -> bool {
         PLANTED.get() == name
     }
 }

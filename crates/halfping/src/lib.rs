@@ -45,6 +45,7 @@ mod hint;
 mod http;
 mod hub;
 mod metrics;
+mod mutants;
 mod names;
 mod own;
 mod patience;

@@ -5,6 +5,7 @@
 //! the very code of the product, and compares everything that clients are told with a [model] of
 //! plain values. A script that fails is made shorter and printed.
 
+mod apart;
 mod client;
 mod disk;
 mod journal;
@@ -30,7 +31,9 @@ const MUTANT_SEEDS: u64 = 2000;
 const HELP: &str = "\
 sim --seeds N [--from N]   so many seeds
 sim --seed N               one of them, told step by step
-sim --ci SECONDS           all that ever failed, then from 0 on for so long, and the planted faults
+sim --ci SECONDS           all that ever failed, then from 0 on for so long, pairs of servers, and the planted faults
+sim --apart N [--from N]   so many pairs of servers that differ in what a reader may not see
+sim --apart-seed N         one of them, told step by step
 sim --mutants [NAME]       faults planted one at a time, each of which has to be found (feature `mutants`)
 ";
 
@@ -46,6 +49,11 @@ fn main() -> ExitCode {
             number(count).zip(number(from)).map(|(count, from)| many(from, count))
         }
         ["--seed", seed] => number(seed).map(one),
+        ["--apart", count] => number(count).map(|count| apart::many(0, count)),
+        ["--apart", count, "--from", from] => {
+            number(count).zip(number(from)).map(|(count, from)| apart::many(from, count))
+        }
+        ["--apart-seed", seed] => number(seed).map(apart::one),
         ["--ci", seconds] => number(seconds).map(ci),
         ["--mutants"] => Some(all_mutants("")),
         ["--mutants", name] => Some(all_mutants(name)),
@@ -143,7 +151,18 @@ fn ci(seconds: u64) -> bool {
         }
     }
     println!("{count} seeds, {steps} steps, {:.1} s", started.elapsed().as_secs_f64());
+    if !apart::many(0, apart::PAIRS_IN_CI) {
+        return false;
+    }
     cfg!(not(feature = "mutants")) || all_mutants("")
+}
+
+/// The seeds that it takes to find a planted fault, and what is said then.
+fn find(name: &'static str) -> Option<(u64, String)> {
+    (0..MUTANT_SEEDS).find_map(|seed| {
+        let reason = shrink::attempt(&script::generate(seed), name, false).err()?;
+        Some((seed + 1, reason))
+    })
 }
 
 fn all_mutants(only: &str) -> bool {
@@ -152,12 +171,12 @@ fn all_mutants(only: &str) -> bool {
         return false;
     }
     let mut survived = Vec::new();
-    for (name, what) in MUTANTS.iter().filter(|(name, _)| only.is_empty() || *name == only) {
+    let of_worlds = MUTANTS.iter().map(|of| (of, find as fn(&'static str) -> _));
+    let of_pairs = apart::MUTANTS.iter().map(|of| (of, apart::find as fn(&'static str) -> _));
+    let all = of_worlds.chain(of_pairs);
+    for ((name, what), find) in all.filter(|((name, _), _)| only.is_empty() || *name == only) {
         let started = Instant::now();
-        let failing = (0..MUTANT_SEEDS).find_map(|seed| {
-            let reason = shrink::attempt(&script::generate(seed), name, false).err()?;
-            Some((seed + 1, reason))
-        });
+        let failing: Option<(u64, String)> = find(name);
         let seconds = started.elapsed().as_secs_f64();
         match failing {
             Some((seeds, reason)) => {
@@ -170,7 +189,7 @@ fn all_mutants(only: &str) -> bool {
             }
         }
     }
-    println!("{} faults, survived: {survived:?}", MUTANTS.len());
+    println!("{} faults, survived: {survived:?}", MUTANTS.len() + apart::MUTANTS.len());
     survived.is_empty()
 }
 

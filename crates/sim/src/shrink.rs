@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::script::Script;
+use crate::script::{Operation, Script};
 use crate::world::{self, Report};
 
 /// Attempts at making a script shorter.
@@ -14,7 +14,12 @@ pub(crate) fn attempt(
     mutant: &'static str,
     is_told: bool,
 ) -> Result<Report, String> {
-    match catch_unwind(AssertUnwindSafe(|| world::perform(script, mutant, is_told))) {
+    caught(|| world::perform(script, mutant, is_told))
+}
+
+/// The outcome of what may panic, which is a failure too.
+pub(crate) fn caught<T>(perform: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(perform)) {
         Ok(outcome) => outcome,
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
@@ -30,21 +35,32 @@ fn kind(what: &str) -> String {
     what.split_whitespace().filter(|word| word.chars().all(char::is_alphabetic)).take(4).collect()
 }
 
-/// Leaves out operations as long as the rest fails (after Zeller's ddmin).
+/// Leaves out operations as long as the rest fails likewise.
 pub(crate) fn shorten(script: &Script, mutant: &'static str, what: String) -> (Script, String) {
-    let (mut script, mut what) = (script.clone(), what);
-    let goal = kind(&what);
-    let (mut left, mut size) = (ATTEMPTS, script.operations.len() / 2);
+    let with = |list: &[Operation]| Script { operations: list.to_vec(), ..script.clone() };
+    let attempt_with = |list: &[Operation]| attempt(&with(list), mutant, false).map(drop);
+    let (operations, what) = shorten_list(&script.operations, what, attempt_with);
+    (with(&operations), what)
+}
+
+/// Leaves out parts of a list as long as the rest fails likewise (after Zeller's ddmin).
+pub(crate) fn shorten_list<T: Clone>(
+    list: &[T],
+    mut what: String,
+    mut attempt: impl FnMut(&[T]) -> Result<(), String>,
+) -> (Vec<T>, String) {
+    let (mut list, goal) = (list.to_vec(), kind(&what));
+    let (mut left, mut size) = (ATTEMPTS, list.len().div_ceil(2));
     while size > 0 && left > 0 {
         let mut at = 0;
         let mut is_shorter = false;
-        while at < script.operations.len() && left > 0 {
+        while at < list.len() && left > 0 {
             left -= 1;
-            let mut shorter = script.clone();
-            shorter.operations.drain(at..(at + size).min(script.operations.len()));
-            match attempt(&shorter, mutant, false) {
+            let mut shorter = list.clone();
+            shorter.drain(at..(at + size).min(list.len()));
+            match attempt(&shorter) {
                 Err(reason) if kind(&reason) == goal => {
-                    (script, what, is_shorter) = (shorter, reason, true);
+                    (list, what, is_shorter) = (shorter, reason, true);
                 }
                 _ => at += size,
             }
@@ -54,5 +70,5 @@ pub(crate) fn shorten(script: &Script, mutant: &'static str, what: String) -> (S
         }
         size = if is_shorter && size == 1 { 1 } else { size / 2 };
     }
-    (script, what)
+    (list, what)
 }

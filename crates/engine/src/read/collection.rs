@@ -167,6 +167,9 @@ impl Collection {
             return;
         }
         // Those that show it now, then those that no longer do. All are in order.
+        if mutants::is("hidden-told-removed") && !member.value.is_live() && was.is_empty() {
+            was.extend((0..lenses.len() as LensId).map(|id| (id, 0..0)));
+        }
         let gone = was.iter().map(|(id, _)| id).filter(|id| met.binary_search(id).is_err());
         for (id, is_met) in met.iter().map(|id| (id, true)).chain(gone.map(|id| (id, false))) {
             let Some(shared) = &mut lenses[*id as usize] else { continue };

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::cursor::Revision;
+use crate::mutants;
 use crate::read::lens::{Lens, Test};
 use crate::read::scope::{Others, Scope, Within};
 use crate::tree::key::{KeyId, Keys};
@@ -214,6 +215,9 @@ impl Sight for InScope<'_> {
         let inside = self.inside()?;
         match (&inside.others, self.lens()) {
             (Rest::Shown(_), _) => None,
+            (_, Some(lens)) if mutants::is("scope-floor-of-object") => {
+                Some(lens.left.floor.max(object.floor))
+            }
             (_, Some(lens)) => Some(lens.left.floor),
             // Of a name that is forgotten it is told that nothing is there.
             (Rest::Hidden, None) => Some(Revision::NONE),

@@ -137,6 +137,9 @@ pub(crate) struct Granted {
     pub(crate) only: Option<Box<Only>>,
     /// The refusals, if rules judge it by what it changes.
     pub(crate) judged: Option<Box<Judged>>,
+    /// The refusal of a patch that cannot be applied, if its client may not read all that is there:
+    /// why it cannot would tell.
+    pub(crate) blind: Option<Box<Problem>>,
 }
 
 /// The refusals of a write that rules judge by what it changes. A client that is not shown what is
@@ -192,10 +195,11 @@ impl Writable {
         action: Action,
         mut condition: Condition,
     ) -> Result<Granted, Problem> {
-        if let (Action::Patch(patch), Some(problem)) = (&action, self.blind)
+        let blind = self.blind.filter(|_| matches!(action, Action::Patch(_)));
+        if let (Action::Patch(patch), Some(problem)) = (&action, &blind)
             && patch.reads()
         {
-            return Err(*problem);
+            return Err((**problem).clone());
         }
         let (mut only, mut judged) = (None, None);
         match self.bound {
@@ -220,7 +224,7 @@ impl Writable {
             }
         }
         let write = Allowed(Write { path: self.path, action, condition });
-        Ok(Granted { write, only, judged })
+        Ok(Granted { write, only, judged, blind })
     }
 }
 

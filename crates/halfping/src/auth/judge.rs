@@ -7,6 +7,7 @@ use halfping_rules::Side;
 use serde_json::{Map, Value};
 
 use super::Rights;
+use crate::mutants;
 
 /// Decisions about one write, and rules that they look at together. The engine does nothing else
 /// meanwhile: at some 100 ns for each rule, this is a few milliseconds.
@@ -21,6 +22,7 @@ impl Judge for Rights {
         let grant = self.grant().ok_or_else(forbidden)?;
         let at = effect.path().segments().len();
         let max = DECISIONS_MAX.min(LOOKS_MAX / grant.rules().max(1)).max(1);
+        let first = if mutants::is("judged-after") { State::After } else { State::Before };
         let (mut decisions, room) = (0, Cell::new(READ_BYTES_MAX));
         let too_many = || {
             let what = "the write changes too much for rules that look at values; send it in parts";
@@ -28,12 +30,8 @@ impl Judge for Rights {
         };
         effect.each(&mut |names, changes| {
             decisions += 1;
-            let [before, after] = [State::Before, State::After].map(|state| Seen {
-                effect,
-                state,
-                names,
-                room: &room,
-            });
+            let [before, after] =
+                [first, State::After].map(|state| Seen { effect, state, names, room: &room });
             let is_allowed = grant.decide_write(at, names, &before, &after).allowed
                 // What is named and stays as it is would be told, if it may not be read either.
                 || !changes && grant.decide_read(names, &before).allowed;

@@ -8,6 +8,8 @@ use halfping_engine::{Others, Path, Scope, Within};
 use halfping_rules::{Access, Part, Scope as Rule};
 use halfping_shape::{Condition, Filled};
 
+use crate::mutants;
+
 /// A read in place of that of a path of which only a part may be seen.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Sight {
@@ -135,8 +137,8 @@ fn is_own(rule: &Rule, allowed: bool) -> bool {
 /// The parts of a value that may be seen, case by case: the first whose condition is true counts.
 fn cases(rule: &Rule, all: &Access, allowed: bool) -> Vec<Case> {
     let spared = match &all.spared {
-        Filled::Never => return Vec::new(),
-        Filled::Always => None,
+        Filled::Never if !mutants::is("mask-forgotten") => return Vec::new(),
+        Filled::Never | Filled::Always => None,
         Filled::Where(condition) => Some(condition.clone()),
     };
     let both = |allows: &Condition| match &spared {

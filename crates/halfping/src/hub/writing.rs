@@ -8,6 +8,7 @@ use http::{HeaderValue, header};
 use super::{Failure, Shared};
 use crate::access::{Granted, Judged, Parent};
 use crate::connection::Connection;
+use crate::mutants;
 use crate::problem::Problem;
 use crate::shape::Extent;
 
@@ -27,7 +28,7 @@ pub(crate) fn creation(
 pub(crate) async fn commit(
     shared: &Shared,
     connection: &Connection,
-    Granted { write, only, judged }: Granted,
+    Granted { write, only, judged, blind }: Granted,
     creates: &str,
 ) -> Result<(bool, Revision), Problem> {
     let refusal = match shared.commit(connection.commits(), vec![write]).await {
@@ -40,6 +41,9 @@ pub(crate) async fn commit(
     };
     if let Some(problem) = judged.and_then(|judged| told(shared, *judged, &refusal)) {
         return Err(problem);
+    }
+    if let (Refusal::PatchFailed { .. }, Some(problem)) = (&refusal, blind) {
+        return Err(*problem);
     }
     let Refusal::Precondition(path) = refusal else { return Err(refusal.into()) };
     // A client that may write may know the state that the condition was compared with.
@@ -73,7 +77,7 @@ fn told(shared: &Shared, judged: Judged, refusal: &Refusal) -> Option<Problem> {
         read.is_none_or(|read| read.is_ok_and(|reading| reading.value.is_some()))
     });
     match refusal {
-        _ if !is_shown => Some(judged.absent),
+        _ if !is_shown && !mutants::is("refusal-tells") => Some(judged.absent),
         // Why a patch fails may tell of members that are not shown.
         Forbidden(_) | PatchFailed { .. } => Some(judged.forbidden),
         _ => None,

@@ -8,6 +8,7 @@ use halfping_engine::{Cursor, Engine, Revision, Tick, Update};
 use crate::auth::Rights;
 use crate::delivery::Deliver;
 use crate::hub::{Shared, Subscription};
+use crate::mutants;
 use crate::tag::Given;
 
 /// A time that does not come. The size of a stream counts, and an `Option` would take more.
@@ -111,7 +112,8 @@ impl Pulls {
 
     /// A cursor as it is given to its reader.
     pub(super) fn give(&self, cursor: Cursor) -> Given {
-        self.partial.as_ref().map_or(Given::Open(cursor), |partial| partial.rights.give(cursor))
+        let partial = self.partial.as_ref().filter(|_| !mutants::is("cursor-unsealed"));
+        partial.map_or(Given::Open(cursor), |partial| partial.rights.give(cursor))
     }
 
     /// Takes the frames that come next, until they have `bytes_max` bytes, each with as many around
@@ -145,8 +147,10 @@ impl Pulls {
                 updates.filter_map(|update: &Update| update.frame.as_ref().ok()?.cursor());
             let of_tree = cursors.filter(|cursor| shared.cursor(cursor.revision) == *cursor);
             *told = of_tree.map(|cursor| cursor.revision).fold(*told, Revision::max);
-            // Whoever waits for its rate was told less.
-            (revision, synced) = (*told, synced.map(|at| at.min(*told)));
+            if !mutants::is("heartbeat-too-new") {
+                // Whoever waits for its rate was told less.
+                (revision, synced) = (*told, synced.map(|at| at.min(*told)));
+            }
         }
         let pull = Pull { first, rest, bytes, revision, synced, tells_synced };
         self.count_frames(&pull);

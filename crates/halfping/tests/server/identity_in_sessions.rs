@@ -248,3 +248,33 @@ fn who_is_revoked_is_refused_and_those_who_are_in_are_out_soon() {
     check(&server, "GET /public", "X-None: 1", "200");
     assert!(matches!(session.next_within(Duration::from_millis(10)), Told::Nothing));
 }
+
+#[test]
+fn all_sessions_of_whom_a_commit_revokes_are_told_without_asking() {
+    // PROTOCOL I19
+    let server = serve_auth("revoked = \"/revoked\"", RULES);
+    put(&server, "/", &json!({ "public": 0, "users": { "u1": 1, "u2": 2 }, "revoked": {} }));
+    let open = |sub: &str| {
+        let mut session = server.session("/");
+        session.ask(json!({ "auth": token(sub) }));
+        watch(&mut session, 1, "/public");
+        watch(&mut session, 2, &format!("/users/{sub}"));
+        session.state();
+        session
+    };
+    let mut revoked: Vec<Session> = (0..200).map(|_| open("u1")).collect();
+    let mut other = open("u2");
+    let begun = Instant::now();
+    let now = common::identity::now() + 5;
+    put(&server, "/revoked/sub", &json!({ "u1": now }));
+    for session in &mut revoked {
+        let ended = error(session);
+        assert_eq!(ended["link"], 2, "{ended}");
+        assert!(ended["error"]["type"].as_str().unwrap().ends_with(":revoked"), "{ended}");
+    }
+    println!("{} sessions were told within {:?}", revoked.len(), begun.elapsed());
+    put(&server, "/", &json!({ "public": 5, "users": { "u2": 5 }, "revoked": {} }));
+    while !other.state()["set"].to_string().contains("[2,\"snapshot\",5]") {}
+    // The revocation is taken back.
+    assert_eq!(revoked[0].ask(json!({ "auth": token("u1") }))["status"], 200);
+}

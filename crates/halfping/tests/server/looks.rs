@@ -1,4 +1,4 @@
-//! Looks as somebody else: for who may read everything, to read (PROTOCOL I29).
+//! Looks as somebody else: for who may read everything, to read (PROTOCOL I33).
 
 use std::time::{Duration, Instant};
 

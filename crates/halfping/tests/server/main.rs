@@ -25,6 +25,7 @@ mod large_messages;
 mod lines;
 mod looks;
 mod named_views;
+mod non_interference;
 mod ordered_views;
 mod own_state;
 mod parts;

@@ -295,3 +295,42 @@ fn a_long_poll_does_not_end_for_what_is_hidden() {
         assert_eq!(poll.join().unwrap().json(), json!({ "owner": "u1", "total": 6 }));
     });
 }
+
+#[test]
+fn what_decides_and_is_hidden_tells_when_it_changes() {
+    // PROTOCOL I28e
+    let rules = r#"
+        [[rule]]
+        allow = ["read"]
+        path = "/orders/{order}"
+        when = "resource.margin > 0"
+
+        [[rule]]
+        deny = ["read"]
+        path = "/orders/{order}/margin"
+
+        [[rule]]
+        allow = ["read"]
+        path = "/teams/{team}"
+        beneath = false
+
+        [[rule]]
+        allow = ["read"]
+        path = "/teams/{team}/docs/{doc}"
+        when = "resource.owner == claims.sub"
+    "#;
+    let server = serve_auth("", rules);
+    put(&server, "/orders", &orders());
+    let docs = json!({ "d": { "owner": "u1" }, "e": { "owner": "u2" } });
+    put(&server, "/teams", &json!({ "red": { "docs": docs } }));
+    let mut stream = server.stream(&format!("GET /orders?watch\n{}", u1()));
+    stream.until_synced();
+    put(&server, "/orders/1/margin", &json!(4));
+    let told = stream.next().show();
+    assert!(told.contains("total") && !told.contains("margin"), "{told}");
+    let mut stream = server.stream(&format!("GET /teams?watch\n{}", u1()));
+    stream.until_synced();
+    put(&server, "/teams/red/docs/e/owner", &json!("u3"));
+    let told = stream.next().show();
+    assert!(told.contains("u1") && !told.contains("u3"), "{told}");
+}

@@ -7,6 +7,7 @@ use halfping_credentials::Secret;
 
 use super::{Call, Desk, Outbox};
 use crate::auth::{Found, Rights, Standing, reason};
+use crate::mutants;
 use crate::problem::{Kind, Problem};
 use crate::transports::session::close::Close;
 use crate::transports::session::command::Ref;
@@ -152,6 +153,9 @@ impl Desk {
             let Some(path) = subscription.path_of(tag) else { continue };
             let may_go_on = self.follower.may_go_on(&path, &review.before);
             let Err(problem) = may_go_on else { continue };
+            if mutants::is("refresh-keeps-links") {
+                continue;
+            }
             let problem = review.why.map_or(problem, reason);
             subscription.unwatch(tag);
             self.shared().metrics.refused(&problem);
