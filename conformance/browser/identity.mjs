@@ -69,13 +69,15 @@ function tokenFor(seconds) {
 export async function operators(look) {
   await withDemo([], ({ url }) =>
     inPage(`${url}/_demo/`, look, async (page) => {
+      // The page that was opened first may open its connection at any time until it goes.
+      await page.goto('about:blank');
       const sockets = [];
       const heard = [];
       page.on('websocket', (socket) => {
         sockets.push(socket);
         socket.on('framereceived', ({ payload }) => heard.push(String(payload)));
       });
-      await page.reload();
+      await page.goto(`${url}/_demo/`);
       const shows = async (sub) => {
         const all = await json(`${url}/vehicles`);
         const mine = Object.keys(all).filter((id) => sub === '' || all[id].operator === sub);
